@@ -1,0 +1,3 @@
+//! The service that the pipeline ships.
+
+fn main() {}
