@@ -1,0 +1,201 @@
+//! `[workspace.metadata.pipeline]` of the root `Cargo.toml`, read into one validated value.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Deserializer};
+
+use crate::exit::{Exit, OrExit as _};
+
+/// What the pipeline is told about the workspace.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The package, and the binary of the same name, that is shipped.
+    pub(crate) app: String,
+    /// The branch that builds and deploys.
+    pub(crate) branch: String,
+    /// The image's repository, without a tag; `PIPELINE_IMAGE` in the environment replaces it.
+    pub(crate) image: String,
+    /// The least coverage that passes, in percent of lines, 0 to 100.
+    pub(crate) coverage: f64,
+    /// What follows the recipe when `--engine` does not say.
+    #[serde(default)]
+    pub(crate) engine: Engine,
+    /// The target triple that the shipped binary is built for.
+    pub(crate) target: String,
+    pub(crate) deploy: DeployConfig,
+}
+
+/// `[workspace.metadata.pipeline.deploy]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeployConfig {
+    /// The path that answers 2xx when the app is up.
+    pub(crate) health: String,
+    /// The path that answers `{"commit": "…", …}`.
+    pub(crate) version: String,
+    /// The path that raises an error on a signed request; without it a rehearsal cannot prove that errors are reported.
+    #[serde(default)]
+    pub(crate) canary: Option<String>,
+    /// How long a deploy may take before it is given up.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) timeout: Duration,
+    /// The variables that a deploy sets on the service.
+    pub(crate) environment: Vec<String>,
+}
+
+/// What follows the recipe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Engine {
+    /// Ours: no daemon, byte for byte reproducible.
+    #[default]
+    Builtin,
+    /// `docker build` of the same Dockerfile.
+    Docker,
+}
+
+impl Config {
+    /// Reads the root manifest.
+    ///
+    /// Unknown keys, wrong types and values out of range are errors that name the key and the file.
+    pub(crate) fn read(manifest: &Path) -> Result<Self> {
+        let text = fs_err::read_to_string(manifest).or_exit(Exit::Usage)?;
+        Self::parse(&text)
+            .with_context(|| {
+                format!("`[workspace.metadata.pipeline]` in {} is not valid", manifest.display())
+            })
+            .or_exit(Exit::Usage)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let Manifest { workspace: Workspace { metadata: Metadata { pipeline } } } = toml::from_str(text)?;
+        pipeline.validate()?;
+        Ok(pipeline)
+    }
+
+    fn validate(&self) -> Result<()> {
+        for (key, value) in
+            [("app", &self.app), ("branch", &self.branch), ("image", &self.image), ("target", &self.target)]
+        {
+            if value.trim().is_empty() || value.contains(char::is_whitespace) {
+                bail!("`{key}` must be a name without spaces, but is `{value}`");
+            }
+        }
+        if !(0.0..=100.0).contains(&self.coverage) {
+            bail!("`coverage` must be a percentage from 0 to 100, but is {}", self.coverage);
+        }
+        let paths = [
+            ("health", Some(&self.deploy.health)),
+            ("version", Some(&self.deploy.version)),
+            ("canary", self.deploy.canary.as_ref()),
+        ];
+        for (key, path) in paths {
+            if let Some(path) = path
+                && !path.starts_with('/')
+            {
+                bail!("`deploy.{key}` must be a path that starts with `/`, but is `{path}`");
+            }
+        }
+        if self.deploy.timeout.is_zero() {
+            bail!("`deploy.timeout` must be longer than nothing");
+        }
+        if let Some(name) = self.deploy.environment.iter().find(|name| !is_variable_name(name)) {
+            bail!("`deploy.environment` names `{name}`, which is not the name of an environment variable");
+        }
+        if let Some(name) =
+            self.deploy.environment.iter().find(|name| *name == "PORT" || name.starts_with("RENDER"))
+        {
+            bail!("`deploy.environment` names `{name}`, which Render sets itself");
+        }
+        Ok(())
+    }
+}
+
+/// `[A-Z_][A-Z0-9_]*`: what GitHub takes as the name of a secret, and every platform as that of a variable.
+fn is_variable_name(name: &str) -> bool {
+    let mut characters = name.chars();
+    characters.next().is_some_and(|first| first.is_ascii_uppercase() || first == '_')
+        && characters.all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        serde::de::Error::custom(format!("`{text}` is not a duration such as `10m`: {error}"))
+    })
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    workspace: Workspace,
+}
+
+#[derive(Deserialize)]
+struct Workspace {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    pipeline: Config,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[workspace.metadata.pipeline]
+app = "app"
+branch = "master"
+image = "docker.io/acme/app"
+coverage = 80
+target = "x86_64-unknown-linux-gnu"
+[workspace.metadata.pipeline.deploy]
+health = "/healthz"
+version = "/version"
+timeout = "10m"
+environment = ["SECRET_KEY"]
+"#;
+
+    fn error(text: &str) -> String {
+        format!("{:#}", Config::parse(text).unwrap_err())
+    }
+
+    #[test]
+    fn reads_a_manifest() {
+        let config = Config::parse(GOOD).unwrap();
+        assert_eq!(config.engine, Engine::Builtin);
+        assert_eq!(config.deploy.timeout, Duration::from_mins(10));
+        assert_eq!(config.deploy.canary, None);
+    }
+
+    #[test]
+    fn every_error_names_its_key() {
+        for (from, to, expected) in [
+            ("coverage = 80", "coverage = 180", "`coverage` must be a percentage"),
+            ("coverage = 80", "coverage = \"80\"", "coverage"),
+            ("coverage = 80", "coverage = 80\ncolour = 1", "unknown field `colour`"),
+            ("app = \"app\"", "app = \"\"", "`app` must be a name"),
+            ("\"/healthz\"", "\"healthz\"", "`deploy.health` must be a path"),
+            ("\"10m\"", "\"soon\"", "`soon` is not a duration"),
+            ("\"10m\"", "\"0s\"", "`deploy.timeout`"),
+            ("[\"SECRET_KEY\"]", "[\"secret key\"]", "`secret key`"),
+            ("[\"SECRET_KEY\"]", "[\"PORT\"]", "which Render sets itself"),
+            ("branch = \"master\"", "", "missing field `branch`"),
+        ] {
+            let text = GOOD.replace(from, to);
+            assert_ne!(text, GOOD);
+            assert!(error(&text).contains(expected), "{to}: {}", error(&text));
+        }
+    }
+
+    #[test]
+    fn this_workspace_is_configured() {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        assert_eq!(Config::read(&manifest).unwrap().app, "app");
+    }
+}

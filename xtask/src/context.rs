@@ -1,0 +1,206 @@
+//! The seams: what a step is given instead of reaching for it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use anyhow::{Result, bail};
+use reqwest::Url;
+
+use crate::command::Call;
+use crate::config::Config;
+use crate::environment::Environment;
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::git::Git;
+use crate::http::{Http, Reach, base_url};
+use crate::interrupt::Interrupt;
+use crate::pipeline::VARIABLES;
+use crate::report::Reporter;
+use crate::secret::{Redactor, Secret};
+
+/// Everything that a step may know or touch.
+pub(crate) struct Context {
+    /// The workspace root.
+    pub(crate) root: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) environment: Environment,
+    pub(crate) git: Git,
+    pub(crate) reporter: Reporter,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) reach: Reach,
+}
+
+impl Context {
+    /// Reads the workspace at `root`.
+    pub(crate) fn read(root: PathBuf, reporter: Reporter, interrupt: Interrupt) -> Result<Self> {
+        let config = Config::read(&root.join("Cargo.toml"))?;
+        let environment = Environment::read(&root)?;
+        let git = Git::read(&root)?;
+        reporter.redact(redactor(&environment));
+        Ok(Self { root, config, environment, git, reporter, interrupt, reach: Reach::Anywhere })
+    }
+
+    /// The same workspace in a rehearsal: with these variables instead of the developer's, and nothing else in reach.
+    pub(crate) fn rehearsed(&self, variables: Environment, reach: Reach) -> Self {
+        let names: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
+        let environment = self.environment.clone().without(&names).with(variables);
+        self.reporter.redact(redactor(&environment));
+        Self {
+            root: self.root.clone(),
+            config: self.config.clone(),
+            environment,
+            git: self.git.clone(),
+            reporter: self.reporter.clone(),
+            interrupt: self.interrupt.clone(),
+            reach,
+        }
+    }
+
+    /// A context for tests, whose reporter remembers what it was told.
+    #[cfg(test)]
+    pub(crate) fn for_test(root: &Path, environment: Environment) -> Self {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        Self {
+            root: root.to_owned(),
+            config: Config::read(&manifest).unwrap(),
+            environment,
+            git: Git {
+                commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
+                branch: Some("master".to_owned()),
+                dirty: false,
+                time: 1_767_225_600,
+            },
+            reporter: Reporter::new(crate::report::Sink::Memory(Vec::new())),
+            interrupt: Interrupt::default(),
+            reach: Reach::Anywhere,
+        }
+    }
+
+    /// `target/xtask`, where a run leaves its image, its logs and its records.
+    pub(crate) fn output(&self) -> PathBuf {
+        self.root.join("target/xtask")
+    }
+
+    /// `target/ci`, the target folder that clippy, the tests and the documentation share.
+    pub(crate) fn ci_target(&self) -> PathBuf {
+        self.root.join("target/ci")
+    }
+
+    /// The image's repository, without a tag: `PIPELINE_IMAGE`, or the configured one.
+    pub(crate) fn image(&self) -> &str {
+        self.environment.get("PIPELINE_IMAGE").unwrap_or(&self.config.image)
+    }
+
+    /// The Render API: `RENDER_API_URL`, or the real one.
+    pub(crate) fn render_url(&self) -> Result<Url> {
+        base_url(
+            "RENDER_API_URL",
+            self.environment.get("RENDER_API_URL").unwrap_or("https://api.render.com/v1"),
+        )
+    }
+
+    /// Whether the run is a rehearsal.
+    pub(crate) fn is_rehearsal(&self) -> bool {
+        matches!(self.reach, Reach::Only(_))
+    }
+
+    pub(crate) fn http(&self) -> Result<Http> {
+        Http::new(self.reach.clone())
+    }
+
+    /// The variable, or an error with [`Exit::Missing`] that says how to get it.
+    pub(crate) fn required(&self, name: &str) -> Result<Secret> {
+        let Some(secret) = self.environment.secret(name) else {
+            let source = VARIABLES
+                .iter()
+                .find(|variable| variable.name == name)
+                .map_or("", |variable| variable.source);
+            return Err(Failure::new(Exit::Missing, format!("`{name}` is not set: {source}")).into());
+        };
+        Ok(secret)
+    }
+
+    /// Runs a child in the workspace root: its line is shown, its output logged.
+    pub(crate) fn run(&self, call: &Call) -> Result<ExitStatus> {
+        self.reporter.command(&call.to_string());
+        call.run(&self.root, &self.interrupt, |line| self.reporter.output(line))
+    }
+
+    /// The same, and anything but success is an error with [`Exit::CheckFailed`].
+    pub(crate) fn check(&self, call: &Call) -> Result<()> {
+        let status = self.run(call)?;
+        if !status.success() {
+            let failure = Failure::new(Exit::CheckFailed, format!("`{call}` ended with {status}"));
+            return Err(failure.into());
+        }
+        Ok(())
+    }
+}
+
+/// The workspace root: the nearest folder upwards from `start` whose `Cargo.toml` configures a pipeline.
+pub(crate) fn find_root(start: &Path) -> Result<PathBuf> {
+    for folder in start.ancestors() {
+        let manifest = folder.join("Cargo.toml");
+        if manifest.is_file() && fs_err::read_to_string(&manifest)?.contains("[workspace.metadata.pipeline]")
+        {
+            return Ok(folder.to_owned());
+        }
+    }
+    let none = || -> Result<PathBuf> {
+        bail!(
+            "no `Cargo.toml` with `[workspace.metadata.pipeline]` in {} or above it: run `cargo xtask` inside the workspace",
+            start.display()
+        )
+    };
+    none().or_exit(Exit::Usage)
+}
+
+fn redactor(environment: &Environment) -> Redactor {
+    Redactor::new(
+        VARIABLES
+            .iter()
+            .filter(|variable| variable.sensitive)
+            .filter_map(|variable| environment.secret(variable.name)),
+    )
+}
+
+/// Writes a file whole or not at all: beside its place, then renamed.
+pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    let beside = path.with_added_extension(format!("{}.part", std::process::id()));
+    let written = fs_err::write(&beside, contents).and_then(|()| fs_err::rename(&beside, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        drop(fs_err::remove_file(&beside));
+    }
+    Ok(written?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_found_from_below() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(find_root(&here.join("src")).unwrap(), here.parent().unwrap());
+        let elsewhere = tempfile::tempdir().unwrap();
+        let error = find_root(elsewhere.path()).unwrap_err();
+        assert!(error.to_string().contains(&elsewhere.path().display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_file_is_written_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b.json");
+        write_whole(&path, b"1").unwrap();
+        write_whole(&path, b"2").unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"2");
+        // A folder stands in the way.
+        write_whole(&dir.path().join("a"), b"3").unwrap_err();
+        let names: Vec<_> =
+            fs_err::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["a"]);
+    }
+}

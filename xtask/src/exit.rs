@@ -1,0 +1,143 @@
+//! How a run ends: the exit codes that scripts and people may rely on, and the error that carries one.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+/// The exit codes of `cargo xtask`; `--help` and the README list the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Exit {
+    Done,
+    CheckFailed,
+    Usage,
+    Missing,
+    Registry,
+    DeployFailed,
+    NotRolledBack,
+    Superseded,
+    Interrupted,
+}
+
+impl Exit {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Done,
+        Self::CheckFailed,
+        Self::Usage,
+        Self::Missing,
+        Self::Registry,
+        Self::DeployFailed,
+        Self::NotRolledBack,
+        Self::Superseded,
+        Self::Interrupted,
+    ];
+
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::CheckFailed => 1,
+            Self::Usage => 2,
+            Self::Missing => 3,
+            Self::Registry => 4,
+            Self::DeployFailed => 5,
+            Self::NotRolledBack => 6,
+            Self::Superseded => 7,
+            Self::Interrupted => 130,
+        }
+    }
+
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::CheckFailed => "a check failed (lint, tests, coverage)",
+            Self::Usage => "usage or configuration",
+            Self::Missing => "a tool or credential is missing",
+            Self::Registry => "the registry refused or failed",
+            Self::DeployFailed => "the deploy failed and the service is as it was",
+            Self::NotRolledBack => "the deploy failed and could not be rolled back",
+            Self::Superseded => "superseded by another deploy",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The code that an error carries; an error without one is a matter of usage or configuration.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<Failure>())
+            .map_or(Self::Usage, |failure| failure.exit)
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// An error that knows how the run must end.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Gives the error of a result its exit code, unless it has one already.
+pub(crate) trait OrExit<T> {
+    fn or_exit(self, exit: Exit) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit) -> anyhow::Result<T> {
+        self.map_err(|error| {
+            let error = error.into();
+            if error.chain().any(<dyn std::error::Error>::is::<Failure>) {
+                error
+            } else {
+                Failure::new(exit, format!("{error:#}")).into()
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context as _, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_the_first_code_it_was_given() {
+        let refused: anyhow::Result<()> = Err(anyhow!("refused")).or_exit(Exit::Registry).context("pushing");
+        let error = refused.or_exit(Exit::DeployFailed).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Registry);
+        assert_eq!(format!("{error:#}"), "pushing: refused");
+    }
+
+    #[test]
+    fn an_error_without_a_code_is_one_of_usage() {
+        assert_eq!(Exit::of(&anyhow!("no such file")), Exit::Usage);
+    }
+
+    #[test]
+    fn codes_are_distinct() {
+        let mut codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
+        codes.dedup();
+        assert_eq!(codes.len(), Exit::ALL.len());
+    }
+}

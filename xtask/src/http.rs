@@ -1,0 +1,187 @@
+//! The one HTTP client: what it may reach, how long it waits, how much it reads.
+
+use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Once;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::{Method, Url};
+
+use crate::exit::{Exit, Failure, OrExit as _};
+
+/// What a run may connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Any `https` address, and plain `http` on loopback.
+    Anywhere,
+    /// A rehearsal: only these addresses, which it bound itself.
+    Only(Vec<SocketAddr>),
+}
+
+/// A blocking client that follows no redirect and refuses what lies out of reach.
+#[derive(Clone, Debug)]
+pub(crate) struct Http {
+    client: Client,
+    reach: Reach,
+}
+
+impl Http {
+    /// The longest time without a byte from the other side, where the caller sets no time limit of its own.
+    const IDLE: Duration = Duration::from_mins(1);
+    /// The longest text answer that is read, in bytes: manifests and API answers are far smaller.
+    pub(crate) const LONGEST_TEXT: u64 = 8 << 20;
+
+    pub(crate) fn new(reach: Reach) -> Result<Self> {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            // An error says that there is a provider already, which is all that is wanted.
+            drop(rustls::crypto::ring::default_provider().install_default());
+        });
+        let mut builder = Client::builder()
+            .user_agent(concat!("slipway-xtask/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .timeout(Self::IDLE);
+        if matches!(reach, Reach::Only(_)) {
+            // Loopback needs no proxy, and no certificate store, which a bare machine may lack.
+            builder = builder.no_proxy().tls_certs_only([]);
+        }
+        Ok(Self { client: builder.build().or_exit(Exit::Missing)?, reach })
+    }
+
+    /// A request to an address within reach.
+    ///
+    /// Plain `http` off loopback, and in a rehearsal any address that it did not bind itself, is an error with
+    /// [`Exit::Usage`] that names the host but not the path, which may hold an upload's state.
+    pub(crate) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder> {
+        self.check(url).or_exit(Exit::Usage)?;
+        Ok(self.client.request(method, url.clone()))
+    }
+
+    pub(crate) fn check(&self, url: &Url) -> Result<()> {
+        let host = url.host_str().unwrap_or_default();
+        match url.scheme() {
+            "https" => {}
+            "http" if is_loopback(url) => {}
+            "http" => bail!(
+                "plain http is accepted for loopback addresses only, and `{host}` is not one: use https"
+            ),
+            other => bail!("`{other}://{host}` is not an http address"),
+        }
+        if let Reach::Only(bound) = &self.reach
+            && !bound.iter().any(|address| {
+                url.host_str() == Some(address.ip().to_string().as_str())
+                    && url.port_or_known_default() == Some(address.port())
+            })
+        {
+            bail!("a rehearsal reaches only what it bound itself, and `{host}` is not that");
+        }
+        Ok(())
+    }
+}
+
+/// Whether an address stays on this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(is_loopback_host)
+}
+
+/// The same for a host name or address without a port.
+pub(crate) fn is_loopback_host(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}
+
+/// An answer's body as text, read up to [`Http::LONGEST_TEXT`].
+pub(crate) fn text(response: Response) -> Result<String> {
+    let mut bytes = Vec::new();
+    response.take(Http::LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > Http::LONGEST_TEXT {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("the answer is longer than {} bytes", Http::LONGEST_TEXT),
+        )
+        .into());
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Parses a base address from the configuration or the environment; `name` says which in the error.
+pub(crate) fn base_url(name: &str, text: &str) -> Result<Url> {
+    let parsed = Url::parse(text);
+    match parsed {
+        Ok(url)
+            if matches!(url.scheme(), "https" | "http")
+                && url.username().is_empty()
+                && url.password().is_none() =>
+        {
+            if url.scheme() == "http" && !is_loopback(&url) {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!(
+                        "`{name}` is plain http, which is accepted for loopback addresses only: use https"
+                    ),
+                )
+                .into());
+            }
+            Ok(url)
+        }
+        _ => Err(Failure::new(
+            Exit::Usage,
+            format!("`{name}` is not an https address: it must look like `https://host/path`"),
+        )
+        .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn plain_http_stays_on_loopback() {
+        let http = Http::new(Reach::Anywhere).unwrap();
+        for good in [
+            "https://registry-1.docker.io/v2/",
+            "http://127.0.0.1:5000/",
+            "http://[::1]:1/",
+            "http://localhost/",
+        ] {
+            http.check(&url(good)).unwrap();
+        }
+        for bad in
+            ["http://example.com/", "http://10.0.0.1/", "ftp://127.0.0.1/", "http://localhost.example.com/"]
+        {
+            http.check(&url(bad)).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_rehearsal_reaches_what_it_bound() {
+        let http = Http::new(Reach::Only(vec!["127.0.0.1:4000".parse().unwrap()])).unwrap();
+        http.check(&url("http://127.0.0.1:4000/v2/")).unwrap();
+        for bad in ["http://127.0.0.1:4001/", "https://api.render.com/v1", "http://localhost:4000/"] {
+            let error = http.request(Method::GET, &url(bad)).unwrap_err();
+            assert_eq!(Exit::of(&error), Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn a_base_address_is_https_or_loopback() {
+        base_url("RENDER_API_URL", "http://127.0.0.1:1/v1").unwrap();
+        base_url("RENDER_API_URL", "https://api.render.com/v1").unwrap();
+        for bad in ["api.render.com", "http://api.render.com", "https://u:p@api.render.com", ""] {
+            let error = base_url("RENDER_API_URL", bad).unwrap_err();
+            assert!(error.to_string().contains("`RENDER_API_URL`"), "{error}");
+        }
+    }
+}

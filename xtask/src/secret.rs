@@ -1,0 +1,77 @@
+//! A value that must not be seen.
+
+use std::fmt;
+
+/// A secret value: it has no `Display`, and its `Debug` is `<redacted>`.
+///
+/// It reaches a service by header, standard input or environment, never by an argument vector.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself. Every caller hands it to a service or compares it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+/// Replaces the secrets' values in text that is about to be shown or written.
+///
+/// The last line of defence, for what a child process or a server prints; our own messages never hold a value.
+#[derive(Clone, Default)]
+pub(crate) struct Redactor(Vec<String>);
+
+impl Redactor {
+    /// Shorter values are ordinary words: to replace them would only garble the text.
+    const SHORTEST: usize = 8;
+
+    pub(crate) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
+        let mut values: Vec<String> = secrets
+            .into_iter()
+            .map(|secret| secret.0)
+            .filter(|value| value.len() >= Self::SHORTEST)
+            .collect();
+        // A value that holds another one is replaced first, or its rest would stay.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        Self(values)
+    }
+
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, value| text.replace(value, "<redacted>"))
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redactor({} values)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_does_not_show_the_value() {
+        let secret = Secret::new("hunter2-hunter2");
+        assert_eq!(format!("{secret:?}"), "<redacted>");
+        assert_eq!(format!("{:?}", Redactor::new([secret])), "Redactor(1 values)");
+    }
+
+    #[test]
+    fn the_longest_value_is_replaced_first() {
+        let redactor =
+            Redactor::new([Secret::new("12345678"), Secret::new("x12345678x"), Secret::new("TEST")]);
+        assert_eq!(redactor.redact("a x12345678x b 12345678 TEST"), "a <redacted> b <redacted> TEST");
+    }
+}

@@ -1,0 +1,1 @@
+//! Step: test-coverage.
