@@ -1,0 +1,89 @@
+//! The command line: three words, parsed by hand.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::settings::{self, Environment, Settings};
+use crate::{healthcheck, serve};
+
+/// What `app --help` prints. The variables are described in [`crate::settings`].
+const USAGE: &str = "\
+Usage: app [serve | healthcheck]
+
+  serve          answer HTTP until SIGTERM or SIGINT (default)
+  healthcheck    ask the server on this machine whether it is well: exit 0 or 1
+  --help         this text
+  --version      the version of this program
+
+Environment:
+  SERVER_TYPE    TEST or PROD; required
+  HOSTS          hosts that the server answers to, comma-separated: example.com,.example.org,127.0.0.1
+                 required in PROD; localhost,127.0.0.1,[::1] by default in TEST
+  SECRET_KEY     key of all cryptographic signing, at least 50 characters
+                 required in PROD; made up for each process in TEST
+  SENTRY_DSN     where errors are reported; nowhere by default
+  PORT           port to listen on; 8000 by default
+  LISTEN         IP address to listen on; 0.0.0.0 by default
+  APP_COMMIT, APP_IMAGE_DIGEST
+                 what is running; set by whoever builds and starts the image
+  RENDER_EXTERNAL_HOSTNAME
+                 set by Render; added to HOSTS
+
+Exit codes: 0 done, 1 failed, 2 usage or settings.
+";
+
+/// Runs the program on its arguments (without its name) and the reader of its environment.
+///
+/// Answers the exit code: 0 done, 1 failed, 2 usage or settings.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what speaks to the terminal")]
+pub fn run(arguments: impl Iterator<Item = OsString>, environment: &Environment) -> ExitCode {
+    let outcome = match Command::parse(arguments) {
+        Ok(Command::Serve) => match Settings::read(environment) {
+            Ok(settings) => serve::run(&settings).map_err(|error| (1, error.to_string())),
+            Err(problems) => Err((2, problems.to_string())),
+        },
+        Ok(Command::HealthCheck) => match settings::port(environment) {
+            Ok(port) => healthcheck::run(port).map_err(|error| (1, error.to_string())),
+            Err(problems) => Err((2, problems.to_string())),
+        },
+        Ok(Command::Help) => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Ok(Command::Version) => {
+            println!("app {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        Err(unknown) => Err((2, format!("unknown argument `{}`\n\n{USAGE}", unknown.display()))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            eprintln!("app: {}", message.trim_end());
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// What the first argument asks for.
+enum Command {
+    Serve,
+    HealthCheck,
+    Help,
+    Version,
+}
+
+impl Command {
+    /// Fails with the argument that means nothing here.
+    fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, OsString> {
+        let Some(word) = arguments.next() else { return Ok(Self::Serve) };
+        let command = match word.to_str() {
+            Some("serve") => Self::Serve,
+            Some("healthcheck") => Self::HealthCheck,
+            Some("--help" | "-h") => Self::Help,
+            Some("--version" | "-V") => Self::Version,
+            _ => return Err(word),
+        };
+        arguments.next().map_or(Ok(command), Err)
+    }
+}

@@ -1,0 +1,80 @@
+//! Errors, as the client sees them: a status and a page that tells nothing about the inside.
+
+use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use tracing::error;
+
+use super::pages;
+
+/// What can go wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Error {
+    /// The request itself is broken.
+    Malformed,
+    /// It names a host that is not ours.
+    Host,
+    /// It is not signed as it must be. The same answer whatever is wrong; the log knows.
+    Unsigned,
+    /// There is nothing at this address.
+    NotFound,
+    /// There is, but not for this method.
+    MethodNotAllowed,
+    /// It did not arrive in time.
+    Timeout,
+    /// Its body is too large.
+    TooLarge,
+    /// It came too soon after another; worth trying again in a second.
+    TooSoon,
+    /// It is our fault. Whoever makes this has reported the cause: the panic hook, or [`Error::internal`].
+    Internal,
+}
+
+impl Error {
+    /// Our fault: reports the cause to the log and to Sentry, once.
+    pub(super) fn internal(cause: &impl std::error::Error) -> Self {
+        error!("{cause}");
+        sentry::capture_error(cause);
+        Self::Internal
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed | Self::Host => StatusCode::BAD_REQUEST,
+            Self::Unsigned => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSoon => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn explanation(self) -> &'static str {
+        match self {
+            Self::Malformed => "The server could not make sense of this request.",
+            Self::Host => "The server does not answer to this host name.",
+            Self::Unsigned => "This request needs a valid signature.",
+            Self::NotFound => "There is nothing at this address.",
+            Self::MethodNotAllowed => "This address does not take requests of this kind.",
+            Self::Timeout => "The request did not arrive in time.",
+            Self::TooLarge => "The request is larger than this address takes.",
+            Self::TooSoon => "This request came too soon after another. Try again in a second.",
+            Self::Internal => "Something went wrong on our side. It has been recorded.",
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), pages::error(self.status(), self.explanation())).into_response();
+        if self == Self::TooSoon {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,30 @@
+//! Headers that every answer carries, errors included.
+
+use axum::http::HeaderValue;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::response::Response;
+
+/// Pages have one style sheet from here, and nothing else: no scripts, images, forms or frames.
+const CONTENT_POLICY: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Adds what the answer does not say already. `transport_security` tells browsers to come back over TLS only, for a
+/// year; not the subdomains, which are not ours to speak for.
+pub(super) fn complete(mut response: Response, transport_security: bool) -> Response {
+    let always = [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+    ];
+    let over_tls = transport_security.then_some((STRICT_TRANSPORT_SECURITY, "max-age=31536000"));
+    for (name, value) in always.into_iter().chain(over_tls) {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,61 @@
+//! Who this process is: what `/version`, the page and Sentry say about it.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::settings::{ServerType, Settings};
+
+/// Facts about the running process. Serialised, it is the body of `GET /version`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Identity {
+    /// Name of the program.
+    pub name: &'static str,
+    /// Version of the package.
+    pub version: &'static str,
+    /// The commit that was built, or `unknown`. Read when the process starts and never compiled in, so that
+    /// the same source gives the same binary.
+    pub commit: String,
+    /// Digest of the running image, where it is known.
+    pub image_digest: Option<String>,
+    /// Which rules hold.
+    pub server_type: ServerType,
+    /// When the process started: RFC 3339, UTC, whole seconds.
+    pub started_at: String,
+}
+
+impl Identity {
+    /// The identity of a process that starts now.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            commit: settings.commit.clone(),
+            image_digest: settings.image_digest.clone(),
+            server_type: settings.server_type,
+            started_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        }
+    }
+
+    /// The release's name in Sentry, which reads it as package, version and build: `app@1.2.3+0123456789ab`,
+    /// and `app@1.2.3` where the commit is unknown.
+    #[must_use]
+    pub fn release(&self) -> String {
+        let Self { name, version, .. } = self;
+        if self.commit == Settings::UNKNOWN_COMMIT {
+            return format!("{name}@{version}");
+        }
+        let build = self.commit.get(..12).unwrap_or(&self.commit);
+        format!("{name}@{version}+{build}")
+    }
+
+    /// The environment's name in Sentry.
+    #[must_use]
+    pub fn environment(&self) -> &'static str {
+        match self.server_type {
+            ServerType::Test => "test",
+            ServerType::Prod => "production",
+        }
+    }
+}

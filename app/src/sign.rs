@@ -1,0 +1,100 @@
+//! Signed messages, in the form of Standard Webhooks.
+//!
+//! A message is an id, a time and a body. Its signature is `v1,` and the base64 (standard, padded) of HMAC-SHA256 over
+//! `{id}.{timestamp}.{body}`. The key is made for one purpose only: HKDF-SHA256 with the salt `slipway`, the bytes of
+//! `SECRET_KEY` as input key material, and the purpose as info; 32 bytes.
+//! See <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::{hkdf, hmac};
+
+use crate::settings::secret_key::SecretKey;
+
+/// How far a message's time may be from now, either way, in seconds.
+pub(crate) const TOLERANCE: u64 = 300;
+/// How many signatures of one message are looked at: more than any rotation of keys needs.
+const MAX_SIGNATURES: usize = 8;
+
+/// Checks the messages of one purpose.
+#[derive(Debug)]
+pub(crate) struct Verifier(hmac::Key);
+
+/// A message as it arrived, nothing of it checked yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<'a> {
+    /// 1 to 64 of `[A-Za-z0-9._-]`.
+    pub(crate) id: &'a str,
+    /// Unix time in seconds, in decimal digits.
+    pub(crate) timestamp: &'a str,
+    /// One or more signatures with spaces between them.
+    pub(crate) signatures: &'a str,
+    /// The raw body.
+    pub(crate) body: &'a [u8],
+}
+
+impl Verifier {
+    /// For a purpose such as `slipway/canary/v1`; each has its own key.
+    pub(crate) fn new(secret: &SecretKey, purpose: &str) -> Self {
+        let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway").extract(secret.expose());
+        let info = [purpose.as_bytes()];
+        #[expect(clippy::expect_used, reason = "fails beyond 255 blocks; this is one")]
+        let key = pseudorandom.expand(&info, hmac::HMAC_SHA256).expect("one block");
+        Self(key.into())
+    }
+
+    /// Whether the message is well-formed, of about `now`, and signed with this key.
+    pub(crate) fn verify(&self, message: Message<'_>, now: SystemTime) -> Result<(), Refusal> {
+        let Message { id, timestamp, signatures, body } = message;
+        let in_id = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !(1..=64).contains(&id.len()) || !id.bytes().all(in_id) {
+            return Err(Refusal::Id);
+        }
+        if !timestamp.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Refusal::Timestamp);
+        }
+        let sent: u64 = timestamp.parse().map_err(|_| Refusal::Timestamp)?;
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if now.abs_diff(sent) > TOLERANCE {
+            return Err(Refusal::Expired);
+        }
+        let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
+        let genuine = signatures
+            .split(' ')
+            .filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok())
+            .take(MAX_SIGNATURES)
+            // `verify` takes the same time wherever the first difference is.
+            .any(|signature| hmac::verify(&self.0, &signed, &signature).is_ok());
+        if genuine { Ok(()) } else { Err(Refusal::Signature) }
+    }
+}
+
+/// Why a message is not accepted. For the log: whoever sent the message is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The id is missing or malformed.
+    Id,
+    /// The timestamp is missing or no number.
+    Timestamp,
+    /// The timestamp is more than [`TOLERANCE`] seconds away.
+    Expired,
+    /// There is no signature that this key made.
+    Signature,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Id => "no valid id",
+            Self::Timestamp => "no valid timestamp",
+            Self::Expired => "the timestamp is too far from now",
+            Self::Signature => "no valid signature",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Sentry: what is sent, and a bound on how long sending may hold anything up.
+//!
+//! The SDK's defaults are made for programs that end by themselves. Here:
+//! - no default integrations: the one for panics waits for the network inside the hook (see [`super::panic`]);
+//! - an own transport with a timeout: the default one has none, and ending the process waits for it;
+//! - the end itself is bounded too, in [`Sentry::close`];
+//! - events lose what could identify a person or hold a secret, in [`scrub`].
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use sentry::integrations::backtrace::ProcessStacktraceIntegration;
+use sentry::protocol::Event;
+use sentry::transports::UreqHttpTransportOptions;
+use sentry::{ClientInitGuard, ClientOptions, Transport, TransportFactory, TransportOptions};
+use tracing::warn;
+
+use crate::identity::Identity;
+use crate::settings::dsn::SentryDsn;
+
+/// For one event, from the look-up of the host to the last byte of the answer.
+const SEND_TIMEOUT: Duration = Duration::from_secs(3);
+/// For all that is left to be sent when the process ends.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Headers that an event may show. Everything else may hold a secret or name a person.
+const SHOWN_HEADERS: [&str; 6] =
+    ["accept", "content-length", "content-type", "host", "user-agent", "webhook-id"];
+
+/// The connection to Sentry.
+pub(crate) struct Sentry(ClientInitGuard);
+
+/// Starts to report errors. Call it on the main thread, before other threads start.
+pub(crate) fn start(dsn: &SentryDsn, identity: &Identity) -> Sentry {
+    let mut options = ClientOptions::new()
+        .release(identity.release())
+        .environment(identity.environment())
+        .default_integrations(false)
+        .add_integration(ProcessStacktraceIntegration)
+        .before_send(|event| Some(scrub(event)))
+        .shutdown_timeout(CLOSE_TIMEOUT)
+        .transport(BoundedTransport);
+    options.dsn = Some(dsn.expose().clone());
+    Sentry(sentry::init(options))
+}
+
+impl Sentry {
+    /// Sends what is left, for at most [`CLOSE_TIMEOUT`].
+    ///
+    /// In a thread of its own: closing joins the SDK's sender, which may be stuck. The process ends without it.
+    pub(crate) fn close(self) {
+        let (done, closed) = mpsc::channel();
+        thread::spawn(move || {
+            drop(self.0);
+            done.send(())
+        });
+        if closed.recv_timeout(CLOSE_TIMEOUT).is_err() {
+            warn!("gave up on events that Sentry did not take in {} s", CLOSE_TIMEOUT.as_secs());
+        }
+    }
+}
+
+/// The SDK's transport on an agent with a timeout.
+///
+/// An own agent also means that `SSL_VERIFY=false` in the environment, which the SDK obeys, changes nothing.
+struct BoundedTransport;
+
+impl TransportFactory for BoundedTransport {
+    fn create_transport_with_options(&self, options: TransportOptions) -> Arc<dyn Transport> {
+        let agent = ureq::Agent::config_builder().timeout_global(Some(SEND_TIMEOUT)).max_redirects(0).build();
+        Arc::new(UreqHttpTransportOptions::from(options).with_agent(agent.into()).build())
+    }
+}
+
+/// Removes what is nobody's business: all headers but a few, queries, cookies, bodies, the machine's name.
+fn scrub(mut event: Event<'static>) -> Event<'static> {
+    event.server_name = None;
+    event.user = None;
+    if let Some(request) = &mut event.request {
+        request.headers.retain(|name, _| SHOWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+        if let Some(url) = &mut request.url {
+            url.set_query(None);
+        }
+        request.query_string = None;
+        request.cookies = None;
+        request.data = None;
+        request.env.clear();
+    }
+    event
+}
+
+#[cfg(test)]
+mod tests;

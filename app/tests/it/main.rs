@@ -1,0 +1,10 @@
+//! The service from the outside: mostly as a child process on loopback, with a Sentry of our own.
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod canary;
+mod hosts;
+mod process;
+mod reporting;
+mod routes;
+mod settings;
+mod support;

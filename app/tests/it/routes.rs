@@ -1,0 +1,187 @@
+//! What the routes answer, and the headers that every answer carries.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use app::http::{Site, router};
+use app::identity::Identity;
+use app::settings::Settings;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, StatusCode};
+use serde_json::Value;
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use crate::support::{Answer, COMMIT, PROD, Server};
+
+fn test_server() -> Server {
+    Server::start(&[("SERVER_TYPE", "TEST")])
+}
+
+fn has_security_headers(answer: &Answer) {
+    for (name, value) in [
+        (
+            "content-security-policy",
+            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{answer:?}");
+    }
+    assert_eq!(answer.header("set-cookie"), None);
+}
+
+/// An error page with that status, for people, with nothing of the inside in it.
+fn is_error_page(answer: &Answer, status: u16) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert!(answer.body.contains(&format!("<p class=\"status\">{status}</p>")), "{}", answer.body);
+    has_security_headers(answer);
+}
+
+#[test]
+fn health_is_asked_by_any_name_and_not_logged() {
+    let server = test_server();
+    let answer = server.send("GET /healthz HTTP/1.1\r\nHost: 10.1.2.3\r\nConnection: close\r\n\r\n");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+    has_security_headers(&answer);
+    is_error_page(&server.request("POST", "/healthz", &[], ""), 405);
+    server.get("/version?token=hunter2");
+    let log = server.end();
+    assert!(!log.contains("/healthz") && !log.contains("hunter2"), "{log}");
+    assert_eq!(log.matches("method=GET path=\"/version\" status=200").count(), 1, "{log}");
+}
+
+#[test]
+fn version_says_what_runs() {
+    let digest = format!("sha256:{}", "0f".repeat(32));
+    let variables = [PROD.as_slice(), &[("APP_IMAGE_DIGEST", &digest)]].concat();
+    let server = Server::start(&variables);
+    let answer = server.get("/version");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"));
+    has_security_headers(&answer);
+    let version: Value = serde_json::from_str(&answer.body).unwrap();
+    let started = version["started_at"].as_str().unwrap();
+    assert!(
+        humantime::parse_rfc3339(started).unwrap().elapsed().unwrap() < Duration::from_mins(1),
+        "{started}"
+    );
+    let expected = serde_json::json!({
+        "name": "app", "version": env!("CARGO_PKG_VERSION"), "commit": COMMIT,
+        "image_digest": digest, "server_type": "PROD", "started_at": started,
+    });
+    assert_eq!(version, expected);
+
+    let page = server.get("/");
+    assert!(page.body.contains(COMMIT) && page.body.contains(&digest), "{}", page.body);
+}
+
+#[test]
+fn what_is_unknown_is_said_to_be() {
+    let server = test_server();
+    let version: Value = serde_json::from_str(&server.get("/version").body).unwrap();
+    assert_eq!((&version["commit"], &version["image_digest"]), (&Value::from("unknown"), &Value::Null));
+    assert!(server.get("/").body.contains("not known"));
+}
+
+#[test]
+fn the_page_needs_only_its_style_sheet() {
+    let server = test_server();
+    let page = server.get("/");
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    // Browsers would remember it for `localhost`.
+    assert_eq!(page.header("strict-transport-security"), None);
+    has_security_headers(&page);
+    assert!(!page.body.contains("<script") && !page.body.contains("style=\""), "{}", page.body);
+
+    let (_, rest) = page.body.split_once("<link rel=\"stylesheet\" href=\"").unwrap();
+    let style = server.get(rest.split_once('"').unwrap().0);
+    assert_eq!(style.status, 200);
+    assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));
+    assert_eq!(style.header("cache-control"), Some("public, max-age=31536000, immutable"));
+    assert!(style.body.contains("prefers-color-scheme: dark"), "{}", style.body);
+    has_security_headers(&style);
+}
+
+#[test]
+fn errors_are_pages() {
+    let server = test_server();
+    is_error_page(&server.get("/nope"), 404);
+    is_error_page(&server.request("POST", "/canary", &[], &"x".repeat(1025)), 413);
+    is_error_page(&server.request("POST", "/canary", &[("Transfer-Encoding", "chunked")], "nonsense"), 400);
+    let answer = server.request("POST", "/", &[], "");
+    is_error_page(&answer, 405);
+    assert_eq!(answer.header("allow"), Some("GET,HEAD"));
+    let answer = server.request("HEAD", "/", &[], "");
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+}
+
+#[test]
+fn requests_for_other_hosts_are_refused() {
+    let server = test_server();
+    let oversized = "x".repeat(5000);
+    for request in [
+        "GET / HTTP/1.1\r\nHost: example.com\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost:99999\r\n",
+        "GET / HTTP/1.1\r\nHost: bad_under.com\r\n",
+        "GET / HTTP/1.1\r\nHost:\r\n",
+        "GET / HTTP/1.1\r\n",
+        "GET / HTTP/1.0\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n",
+        "GET / HTTP/1.1\r\nHost: l\u{f6}calhost\r\n",
+        "GET / HTTP/1.1\r\nHost: example.com\r\nX-Forwarded-Host: localhost\r\n",
+        "GET http://example.com/ HTTP/1.1\r\nHost: localhost\r\n",
+        "GET http://root@localhost/ HTTP/1.1\r\nHost: localhost\r\n",
+        "GET /nope HTTP/1.1\r\nHost: example.com\r\n",
+        &format!("GET / HTTP/1.1\r\nHost: {oversized}\r\n"),
+    ] {
+        is_error_page(&server.send(&format!("{request}Connection: close\r\n\r\n")), 400);
+    }
+    for request in
+        ["GET / HTTP/1.0\r\nHost: LOCALHOST.\r\n", "GET http://[::1]:80/ HTTP/1.1\r\nHost: example.com\r\n"]
+    {
+        let answer = server.send(&format!("{request}Connection: close\r\n\r\n"));
+        assert_eq!(answer.status, 200, "{request}: {answer:?}");
+    }
+    let log = server.end();
+    assert_eq!(log.matches("request for another host").count(), 13, "{log}");
+    assert!(log.lines().all(|line| line.len() < 300), "{log}");
+}
+
+#[test]
+fn one_connection_serves_many_requests() {
+    let server = test_server();
+    let mut stream = server.connect();
+    for _ in 0..2 {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut status = [0; 15];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200 OK");
+        let mut rest = [0; 4096];
+        while !rest.windows(2).any(|window| window == b"ok") {
+            assert_ne!(stream.read(&mut rest).unwrap(), 0);
+        }
+    }
+}
+
+/// In the process, where the clock can be told to run ahead.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_arrive_is_given_up() {
+    let settings = Settings::read(&|name| (name == "SERVER_TYPE").then(|| "TEST".to_owned())).unwrap();
+    let identity = Identity::new(&settings);
+    let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    let request = Request::post("/canary").header("host", "localhost").body(never).unwrap();
+    let start = Instant::now();
+    let response = router(Site::new(&settings, identity)).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(start.elapsed().as_secs(), 15);
+    assert!(response.headers().contains_key("content-security-policy"));
+}

@@ -1,0 +1,198 @@
+//! Settings: all errors at once, none of them with a secret in it.
+
+use app::settings::secret_key::{SecretKey, Weakness};
+use app::settings::{ServerType, Settings};
+use serde_json::Value;
+
+use crate::support::{COMMIT, PROD, SECRET};
+
+fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
+    let environment =
+        |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
+    Settings::read(&environment).map_err(|problems| problems.to_string())
+}
+
+/// PROD with some variables added or replaced.
+fn prod<'a>(changes: &[(&'a str, &'a str)]) -> Result<Settings, String> {
+    let kept = PROD.iter().filter(|(name, _)| changes.iter().all(|(changed, _)| name != changed));
+    read(&kept.chain(changes).copied().collect::<Vec<_>>())
+}
+
+#[test]
+fn an_empty_environment_is_told_all_that_a_prod_server_needs() {
+    assert_eq!(
+        read(&[]).unwrap_err(),
+        "the settings cannot be used:\n  \
+         SERVER_TYPE: is not set; set it to TEST, or to PROD for a server that the public reaches\n  \
+         HOSTS: names no host; list the hosts that the server answers to, separated by commas\n  \
+         SECRET_KEY: is not set; take 50 or more random characters, for example from `openssl rand -base64 48`\n"
+    );
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_and_no_secret_with_it() {
+    let message = read(&[
+        ("SERVER_TYPE", "prod"),
+        ("HOSTS", "https://a.com/,*.b.com,c.com:80,d_d.com,::1,e..com,.1.2.3.4"),
+        ("SECRET_KEY", "django-insecure-hunter2"),
+        ("SENTRY_DSN", "https://hunter2@sentry.example/abc"),
+        ("PORT", "65536"),
+        ("LISTEN", "localhost"),
+        ("APP_COMMIT", "a/b"),
+        ("APP_IMAGE_DIGEST", "sha256:beef"),
+        ("RENDER_EXTERNAL_HOSTNAME", "https://x.onrender.com"),
+    ])
+    .unwrap_err();
+    assert!(!message.contains("hunter2"), "{message}");
+    let said = [
+        "SERVER_TYPE: `prod` is not a type",
+        "HOSTS: `https://a.com/` would never match: it is an address, not a host",
+        "HOSTS: `*.b.com` would never match: `*` stands for a whole host only; write `.example.com`",
+        "HOSTS: `c.com:80` would never match: it has a port",
+        "HOSTS: `d_d.com` would never match: host names have no underscore",
+        "HOSTS: `::1` would never match: an IPv6 address stands in brackets",
+        "HOSTS: `e..com` would never match: it is not a host name",
+        "HOSTS: `.1.2.3.4` would never match: it is not a host name",
+        "RENDER_EXTERNAL_HOSTNAME: `https://x.onrender.com` is not a host",
+        "SECRET_KEY: has fewer than 50 characters",
+        "SECRET_KEY: has less than 128 bits of entropy",
+        "SECRET_KEY: starts with `django-insecure-`",
+        "SENTRY_DSN: does not end in a project number",
+        "LISTEN: `localhost` is not an IP address",
+        "PORT: `65536` is not a port; use a number from 0 to 65535",
+        "APP_COMMIT: `a/b` is not a commit",
+        "APP_IMAGE_DIGEST: `sha256:beef` is not a digest",
+    ];
+    let lines: Vec<_> = message.lines().skip(1).map(str::trim).collect();
+    assert_eq!(lines.len(), said.len(), "{message}");
+    for (line, said) in lines.iter().zip(said) {
+        assert!(line.starts_with(said), "{line}\nis not\n{said}");
+    }
+}
+
+#[test]
+fn what_is_shown_is_escaped_and_cut() {
+    let message = prod(&[("PORT", &format!("\u{1b}[31m{}", "9".repeat(500)))]).unwrap_err();
+    assert!(message.contains("PORT: `\\u{1b}[31m999") && message.len() < 250, "{message}");
+}
+
+#[test]
+fn a_test_server_needs_nothing_else() {
+    let settings = read(&[("SERVER_TYPE", "TEST"), ("SECRET_KEY", " "), ("SENTRY_DSN", "")]).unwrap();
+    assert_eq!(settings.server_type, ServerType::Test);
+    assert_eq!(settings.server_type.to_string(), "TEST");
+    assert_eq!(settings.listen.to_string(), "0.0.0.0:8000");
+    assert_eq!((settings.commit.as_str(), settings.image_digest), ("unknown", None));
+    for host in ["localhost", "127.0.0.1:8000", "[::1]:8000"] {
+        assert!(settings.hosts.allow(host), "{host}");
+    }
+    assert!(!settings.hosts.allow("example.com"));
+    assert_eq!(settings.warnings, ["SECRET_KEY is not set: made one up for this process"]);
+    assert_eq!(settings.secret_key.weaknesses(), []);
+}
+
+#[test]
+fn made_up_keys_differ() {
+    assert_ne!(SecretKey::random().unwrap().expose(), SecretKey::random().unwrap().expose());
+}
+
+#[test]
+fn a_prod_server_takes_all_variables() {
+    let digest = format!("sha256:{}", "0f".repeat(32));
+    let settings = prod(&[
+        ("HOSTS", " a.com, .b.com ,,a.com"),
+        ("SENTRY_DSN", "https://hunter2@o1.ingest.sentry.io/42"),
+        ("PORT", " 0 "),
+        ("LISTEN", "127.0.0.1"),
+        ("APP_IMAGE_DIGEST", &digest),
+        ("RENDER_EXTERNAL_HOSTNAME", "app.onrender.com"),
+    ])
+    .unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:0");
+    assert_eq!((settings.commit.as_str(), settings.image_digest.as_deref()), (COMMIT, Some(digest.as_str())));
+    assert_eq!(settings.warnings, [""; 0]);
+    for host in ["a.com", "x.b.com", "app.onrender.com"] {
+        assert!(settings.hosts.allow(host), "{host}");
+    }
+    let shown = format!("{settings:?}");
+    assert_eq!(shown.matches("<redacted>").count(), 2, "{shown}");
+    assert!(!shown.contains(SECRET) && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_prod_server_is_warned_of_what_it_may_do() {
+    let warnings = prod(&[("HOSTS", "*")]).unwrap().warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("HOSTS contains `*`"), "{warnings:?}");
+    assert!(warnings[1].starts_with("SENTRY_DSN is not set"), "{warnings:?}");
+}
+
+#[test]
+fn a_weak_key_stops_a_prod_server_and_warns_a_test_server() {
+    let weak = "hunter2".repeat(9);
+    let message = prod(&[("SECRET_KEY", &"ab".repeat(40))]).unwrap_err();
+    assert!(message.contains("SECRET_KEY: has fewer than 5 different characters"), "{message}");
+    assert!(prod(&[("SECRET_KEY", &weak)]).is_ok(), "63 characters, 6 different ones, 170 bits");
+    let warnings = read(&[("SERVER_TYPE", "TEST"), ("SECRET_KEY", "hunter2")]).unwrap().warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings.iter().all(|warning| warning.starts_with("SECRET_KEY has") && !warning.contains("hunter2"))
+    );
+}
+
+#[test]
+fn keys_are_judged_as_django_does_and_by_their_entropy() {
+    let vectors: Value = serde_json::from_str(include_str!("django.json")).unwrap();
+    for vector in vectors["secret_key_check"].as_array().unwrap() {
+        let key = vector["key"].as_str().unwrap();
+        let mut weaknesses = SecretKey::new(key.to_owned()).weaknesses();
+        // Ours alone: `abcde` ten times passes Django.
+        weaknesses.retain(|weakness| *weakness != Weakness::Predictable);
+        assert_eq!(weaknesses.is_empty(), vector["ok"].as_bool().unwrap(), "{key}: {weaknesses:?}");
+    }
+    let weaknesses = |key: &str| SecretKey::new(key.to_owned()).weaknesses();
+    assert_eq!(weaknesses(&"abcde".repeat(10)), [Weakness::Predictable]);
+    assert_eq!(weaknesses(SECRET), []);
+    assert_eq!(weaknesses(&format!("{SECRET}\u{fffd}")), [Weakness::NotUtf8]);
+    assert_eq!(Weakness::NotUtf8.to_string(), "is not UTF-8");
+}
+
+#[test]
+fn a_dsn_is_one_that_works() {
+    let dsn = |dsn: &str| prod(&[("SENTRY_DSN", dsn)]).map(|settings| assert!(settings.sentry_dsn.is_some()));
+    for good in [
+        "https://abc123@o1.ingest.de.sentry.io/42",
+        "https://k@sentry.example.com:9000/some/where/7",
+        "http://k@127.0.0.1:9000/1",
+        "http://k@localhost/1",
+        "http://k@[::1]:9000/1",
+    ] {
+        assert_eq!(dsn(good), Ok(()), "{good}");
+    }
+    for (bad, why) in [
+        ("o1.ingest.sentry.io/42", "does not start with `https://`"),
+        ("ftp://k@h/1", "does not start with `https://`"),
+        ("http://k@sentry.io/1", "over plain `http`"),
+        ("http://k@localhost.sentry.io/1", "over plain `http`"),
+        ("https://h/1", "no public key"),
+        ("https://@h/1", "no public key"),
+        ("https://k%20@h/1", "no public key"),
+        ("https://k:s@h/1", "secret part"),
+        ("https://k@/1", "no valid host"),
+        ("https://k@h:99999/1", "no valid host"),
+        ("https://k@h@evil/1", "no valid host"),
+        ("https://k@h", "project number"),
+        ("https://k@h/", "project number"),
+        ("https://k@h/abc", "project number"),
+        ("https://k@h/+1", "project number"),
+        ("https://k@h/a//1", "path that is none"),
+        ("https://k@h/../1", "path that is none"),
+        ("https://k@h/1?x=2", "query or a fragment"),
+        ("https://k@h/1#f", "query or a fragment"),
+    ] {
+        let message = dsn(bad).unwrap_err();
+        assert!(message.contains(why) && !message.contains(bad), "{bad}: {message}");
+        // A wrong one is no better than none on a TEST server.
+        assert!(read(&[("SERVER_TYPE", "TEST"), ("SENTRY_DSN", bad)]).is_err(), "{bad}");
+    }
+}

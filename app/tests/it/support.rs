@@ -1,0 +1,276 @@
+//! A server as a child process, a client for it, and a Sentry to listen to.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// A key that a PROD server accepts.
+pub(crate) const SECRET: &str = "0123456789abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH";
+/// What a PROD server on loopback needs.
+pub(crate) const PROD: [(&str, &str); 4] =
+    [("SERVER_TYPE", "PROD"), ("HOSTS", "localhost"), ("SECRET_KEY", SECRET), ("APP_COMMIT", COMMIT)];
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// Longer than anything here takes, so that a test that waits for nothing ends.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program with nothing in its environment but these variables.
+#[expect(clippy::disallowed_methods, reason = "the environment is cleared here")]
+pub(crate) fn app(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    // Where a coverage run collects what the child executed.
+    if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
+        command.env("LLVM_PROFILE_FILE", profile);
+    }
+    command.envs(variables.iter().copied());
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    app(arguments, variables).output().unwrap()
+}
+
+/// A running server; told to end when it goes out of scope.
+pub(crate) struct Server {
+    child: Child,
+    /// The whole log, once the process has ended.
+    log: Receiver<String>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts `app serve` on a free port of loopback and waits until it listens.
+    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+        let mut command = app(&[], variables);
+        command.env("LISTEN", "127.0.0.1").env("PORT", "0").stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (send_address, listening) = channel();
+        let (send_log, log) = channel();
+        thread::spawn(move || {
+            let mut log = String::new();
+            for line in stderr.lines().map_while(Result::ok) {
+                if let Some((_, address)) = line.split_once("listening on http://") {
+                    send_address.send(address.parse().unwrap()).ok();
+                }
+                log.push_str(&line);
+                log.push('\n');
+            }
+            send_log.send(log).ok();
+        });
+        let Ok(address) = listening.recv_timeout(PATIENCE) else {
+            child.kill().unwrap();
+            panic!("the server did not listen:\n{}", log.recv().unwrap());
+        };
+        Self { child, log, address }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end. Answers how it ended, how long that took, and the log.
+    pub(crate) fn wait(&mut self) -> (ExitStatus, Duration, String) {
+        let start = Instant::now();
+        let Ok(log) = self.log.recv_timeout(PATIENCE) else {
+            self.child.kill().unwrap();
+            panic!("the server did not end:\n{}", self.log.recv().unwrap());
+        };
+        (self.child.wait().unwrap(), start.elapsed(), log)
+    }
+
+    /// Ends the server and answers its log.
+    pub(crate) fn end(mut self) -> String {
+        self.signal(Signal::TERM);
+        let (status, _, log) = self.wait();
+        assert!(status.success(), "{status}:\n{log}");
+        log
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends these bytes and reads the answer until the server closes.
+    pub(crate) fn send(&self, request: &str) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        Answer::parse(&String::from_utf8(answer).unwrap())
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let headers: String =
+            headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
+        let length = body.len();
+        self.send(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        ))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], "")
+    }
+
+    pub(crate) fn canary(&self, id: &str) -> Answer {
+        self.request("POST", "/canary", &sign(id, now(), "").each(), "")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.child.try_wait().unwrap().is_some() {
+            return;
+        }
+        // Politely, so that a coverage run gets its counts; then for good.
+        self.signal(Signal::TERM);
+        if self.log.recv_timeout(PATIENCE).is_err() {
+            self.child.kill().unwrap();
+        }
+        self.child.wait().unwrap();
+    }
+}
+
+/// What the server answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        Self { status, headers: lines.map(header).collect(), body: body.to_owned() }
+    }
+
+    /// The value of the only header of that name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(other, _)| other == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert_eq!(values.next(), None, "a second {name}");
+        value
+    }
+}
+
+/// The headers of a signed message.
+pub(crate) struct Signed {
+    pub(crate) id: String,
+    pub(crate) timestamp: String,
+    pub(crate) signature: String,
+}
+
+impl Signed {
+    pub(crate) fn each(&self) -> [(&str, &str); 3] {
+        [
+            ("webhook-id", &self.id),
+            ("webhook-timestamp", &self.timestamp),
+            ("webhook-signature", &self.signature),
+        ]
+    }
+}
+
+/// Signs as the contract of `POST /canary` says, with [`SECRET`]. HKDF is spelled out: two rounds of HMAC.
+pub(crate) fn sign(id: &str, timestamp: u64, body: &str) -> Signed {
+    let hmac = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
+    let pseudorandom = hmac(b"slipway", SECRET.as_bytes());
+    let key = hmac(pseudorandom.as_ref(), b"slipway/canary/v1\x01");
+    let signature = hmac(key.as_ref(), format!("{id}.{timestamp}.{body}").as_bytes());
+    let signature = format!("v1,{}", STANDARD.encode(signature));
+    Signed { id: id.to_owned(), timestamp: timestamp.to_string(), signature }
+}
+
+/// Unix time in seconds.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// A Sentry that takes events and keeps them.
+pub(crate) struct Sentry {
+    pub(crate) dsn: String,
+    events: Receiver<Value>,
+}
+
+impl Sentry {
+    pub(crate) fn start() -> Self {
+        Self::after(|_| ())
+    }
+
+    /// One that takes its first event after this, and may keep other connections open meanwhile.
+    pub(crate) fn after<T>(wait: impl FnOnce(&TcpListener) -> T + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let dsn = format!("http://key@{}/42", listener.local_addr().unwrap());
+        let (send, events) = channel();
+        thread::spawn(move || {
+            let _open = wait(&listener);
+            for stream in listener.incoming() {
+                let event = take_event(&mut BufReader::new(stream.as_ref().unwrap()));
+                // Kept before it is acknowledged: what the server got rid of is here.
+                if send.send(event).is_err() {
+                    return;
+                }
+                stream
+                    .unwrap()
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+                    .unwrap();
+            }
+        });
+        Self { dsn, events }
+    }
+
+    /// The next event, when it comes.
+    pub(crate) fn event(&self) -> Value {
+        self.events.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// The events that came and were not asked for.
+    pub(crate) fn left(&self) -> Vec<Value> {
+        self.events.try_iter().collect()
+    }
+}
+
+/// The payload of the only item of one envelope.
+fn take_event(request: &mut impl BufRead) -> Value {
+    let mut head = Vec::new();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        request.read_line(&mut line).unwrap();
+        let line = line.trim().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        }
+        if line.is_empty() {
+            break;
+        }
+        head.push(line);
+    }
+    assert_eq!(head[0], "post /api/42/envelope/ http/1.1");
+    assert!(head.iter().any(|line| line.starts_with("x-sentry-auth: sentry sentry_key=key,")), "{head:?}");
+    let mut body = vec![0; length];
+    request.read_exact(&mut body).unwrap();
+    let body = String::from_utf8(body).unwrap();
+    let [_, item, payload] = body.lines().collect::<Vec<_>>()[..] else { panic!("not one item: {body}") };
+    assert_eq!(serde_json::from_str::<Value>(item).unwrap()["type"], "event");
+    serde_json::from_str(payload).unwrap()
+}
