@@ -1,1 +1,265 @@
-//! Step: docker-build.
+//! Step: docker-build. The binary, compiled to run alone, and the image that the recipe makes of it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::command::Call;
+use crate::config::Engine;
+use crate::context::Context;
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::image::binary::{self, Platform};
+use crate::image::config::{self, Settings};
+use crate::image::digest::Digest;
+use crate::image::layer::{Entry, Kind, Layer};
+use crate::image::layout::{Layout, Parts};
+use crate::image::recipe::{self, Arguments, Recipe, Step};
+use crate::image::size;
+use crate::image::tree::{self, Tree};
+
+/// One thing that the step does; its `Display` is the line that `--explain` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Compiles the binary, in a target folder of its own.
+    Compile(Call),
+    /// Proves that the binary runs on the platform with nothing beside it.
+    Verify { binary: PathBuf, platform: Platform },
+    /// Packs files into a layer.
+    Pack { origin: String, entries: Vec<(String, Entry)> },
+    /// Writes the packed layers with their configuration and manifest.
+    Write(Box<Image>),
+}
+
+/// The image that a plan ends with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    folder: PathBuf,
+    repository: String,
+    tags: Vec<String>,
+    platform: Platform,
+    settings: Settings,
+    /// RFC 3339.
+    created: String,
+}
+
+/// What the step leaves, for the run record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Built {
+    /// The repository, without a tag.
+    pub(crate) repository: String,
+    /// The commit's tag, then `latest` unless the tree was dirty.
+    pub(crate) tags: Vec<String>,
+    /// The digest of the manifest, which is the image's name everywhere.
+    pub(crate) digest: Digest,
+    pub(crate) config: Digest,
+    /// The compressed sizes of the layers in bytes, the lowest first.
+    pub(crate) layers: Vec<u64>,
+    /// All that a registry stores of it, in bytes.
+    pub(crate) bytes: u64,
+}
+
+/// What the step will do.
+///
+/// The recipe is read and its files are found here, so that a bad one fails before anything is compiled.
+pub(crate) fn plan(ctx: &Context, engine: Engine) -> Result<Vec<Action>> {
+    match engine {
+        Engine::Builtin => builtin(ctx, &Toolchain::ask(ctx)?),
+        Engine::Docker => Err(Failure::new(
+            Exit::Usage,
+            "the docker engine is not part of this version: use --engine builtin (the default), or run `docker build .`",
+        )
+        .into()),
+    }
+}
+
+/// Does what the plan says, and nothing else.
+pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
+    let mut layers = Vec::new();
+    let mut built = None;
+    for action in actions {
+        ctx.interrupt.check()?;
+        match action {
+            Action::Compile(call) => ctx.check(call)?,
+            Action::Verify { binary, platform } => binary::verify(binary, *platform)?,
+            Action::Pack { origin, entries } => {
+                let entries = entries.iter().map(|(path, entry)| (path.as_str(), entry));
+                layers.push(Layer::pack(origin.clone(), entries)?);
+            }
+            Action::Write(image) => built = Some(image.write(&layers)?),
+        }
+    }
+    let built = built.context("the plan does not end with an image")?;
+    let tag = built.tags.first().map_or("", String::as_str);
+    ctx.reporter.note(format!(
+        "image {}:{tag} · {} · {} layers, {}",
+        built.repository,
+        built.digest,
+        built.layers.len(),
+        size(built.bytes)
+    ));
+    if ctx.git.dirty {
+        ctx.reporter.note("the tree is dirty: the image has a tag of its own and is not `latest`");
+    }
+    Ok(built)
+}
+
+impl Image {
+    fn write(&self, layers: &[Layer]) -> Result<Built> {
+        let config = config::image_config(self.platform, &self.settings, &self.created, layers)?;
+        let parts = Parts {
+            platform: self.platform,
+            manifest: config::manifest(&config, layers, &self.settings)?,
+            config,
+            layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
+        };
+        parts.write(&self.folder, &self.tags)?;
+        // Read back: what is reported is what the next step will find.
+        let layout = Layout::open(&self.folder)?;
+        Ok(Built {
+            repository: self.repository.clone(),
+            bytes: layout.size(),
+            layers: layout.layers.iter().map(|layer| layer.size).collect(),
+            tags: layout.tags,
+            digest: layout.manifest.digest,
+            config: layout.config.digest,
+        })
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compile(call) => call.fmt(f),
+            Self::Verify { binary, platform } => {
+                write!(f, "check that {} is a static program for {platform}", binary.display())
+            }
+            Self::Pack { origin, entries } if let [(path, _)] = entries.as_slice() => {
+                write!(f, "pack a layer of /{path}: {origin}")
+            }
+            Self::Pack { origin, entries } => {
+                let files = entries.iter().filter(|(_, entry)| entry.kind != Kind::Directory).count();
+                write!(f, "pack a layer of {} folders and {files} files: {origin}", entries.len() - files)
+            }
+            Self::Write(image) => {
+                write!(f, "write the image to {}:", image.folder.display())?;
+                image.tags.iter().try_for_each(|tag| write!(f, " {}:{tag}", image.repository))
+            }
+        }
+    }
+}
+
+/// What the plan needs to know of the machine.
+struct Toolchain {
+    /// `rustc --print sysroot`.
+    sysroot: PathBuf,
+    cargo_home: PathBuf,
+    /// The app's version.
+    version: String,
+}
+
+impl Toolchain {
+    fn ask(ctx: &Context) -> Result<Self> {
+        let sysroot = Call::new("rustc").args(["--print", "sysroot"]).read(&ctx.root)?;
+        // `path+file:///…/app#0.1.0`, or `…#app@0.1.0` where the folder has another name.
+        let id = Call::cargo("pkgid --locked --package")
+            .arg(&ctx.config.app)
+            .read(&ctx.root)
+            .with_context(|| format!("`app` is `{}`, which is not a package here", ctx.config.app))
+            .or_exit(Exit::Usage)?;
+        let home = Path::new(ctx.environment.get("HOME").unwrap_or_default()).join(".cargo");
+        Ok(Self {
+            sysroot: sysroot.into(),
+            cargo_home: ctx.environment.get("CARGO_HOME").map_or(home, PathBuf::from),
+            version: id.rsplit(['#', '@']).next().unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+fn builtin(ctx: &Context, toolchain: &Toolchain) -> Result<Vec<Action>> {
+    let platform = Platform::of_target(&ctx.config.target)?;
+    let created =
+        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(ctx.git.time)).to_string();
+    let arguments = Arguments::from([
+        ("COMMIT", ctx.git.tag()),
+        ("CREATED", created.clone()),
+        ("VERSION", toolchain.version.clone()),
+    ]);
+    let recipe = Recipe::parse(&recipe::read(&ctx.root)?, &arguments, &ctx.config.app)?;
+    let tree = tree::resolve(&ctx.root, &recipe)?;
+    let target = ctx.root.join("target/image");
+    let binary = target.join(&ctx.config.target).join("release").join(&ctx.config.app);
+
+    let mut actions = vec![
+        Action::Compile(compile(ctx, toolchain, &target)),
+        Action::Verify { binary: binary.clone(), platform },
+    ];
+    actions.extend(layers(&recipe, tree, binary));
+    let mut settings = recipe.settings;
+    for (label, value) in [("revision", ctx.git.tag()), ("created", created.clone())] {
+        settings.labels.entry(format!("org.opencontainers.image.{label}")).or_insert(value);
+    }
+    let latest = (!ctx.git.dirty).then(|| "latest".to_owned());
+    actions.push(Action::Write(Box::new(Image {
+        folder: ctx.output().join("image"),
+        repository: ctx.image().to_owned(),
+        tags: [ctx.git.tag()].into_iter().chain(latest).collect(),
+        platform,
+        settings,
+        created,
+    })));
+    Ok(actions)
+}
+
+/// What rarely changes in a layer below, the binary alone in the one above: a release uploads the latter.
+fn layers(recipe: &Recipe, tree: Tree, binary: PathBuf) -> Vec<Action> {
+    let copies = recipe.steps.iter().filter_map(|step| match step {
+        Step::Copy(copy) => Some(copy.text.as_str()),
+        Step::Folder { .. } => None,
+    });
+    let copies: Vec<&str> = copies.collect();
+    let origin = if copies.is_empty() { "folders".to_owned() } else { copies.join("; ") };
+    let program = Entry { kind: Kind::File(binary), owner: tree.binary_owner, mode: tree.binary_mode };
+    let files: Vec<(String, Entry)> = tree.entries.into_iter().collect();
+    let files = (!files.is_empty()).then_some(Action::Pack { origin, entries: files });
+    let binary = Action::Pack { origin: recipe.binary.text.clone(), entries: vec![(tree.binary, program)] };
+    files.into_iter().chain([binary]).collect()
+}
+
+/// `cargo build` of a binary that is static and says nothing of the machine it was compiled on.
+///
+/// `--target` stands there even for the host's own: without it the flags would reach build scripts and macros too.
+fn compile(ctx: &Context, toolchain: &Toolchain, target: &Path) -> Call {
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    for (folder, name) in
+        [(&ctx.root, "/workspace"), (&toolchain.cargo_home, "/cargo"), (&toolchain.sysroot, "/rust")]
+    {
+        flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
+    }
+    let call = Call::cargo("build --release --locked")
+        .args(["--package", &ctx.config.app, "--bin", &ctx.config.app, "--target", &ctx.config.target])
+        .env("CARGO_TARGET_DIR", target.display().to_string())
+        // Wins over `RUSTFLAGS` and every configuration file, and a path with a space stays one flag.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    DISTURBING.iter().fold(call, |call, name| call.env_remove(*name))
+}
+
+/// Variables of a developer that would make another binary of the same source, or put it elsewhere.
+const DISTURBING: [&str; 11] = [
+    "RUSTFLAGS",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_BUILD_BUILD_DIR",
+    "CARGO_BUILD_INCREMENTAL",
+    "CARGO_INCREMENTAL",
+    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS",
+    "CARGO_PROFILE_RELEASE_DEBUG",
+    "CARGO_PROFILE_RELEASE_LTO",
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL",
+    "CARGO_PROFILE_RELEASE_STRIP",
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! The image: from the recipe in the `Dockerfile` and a compiled binary to an OCI image layout, without Docker.
+//!
+//! `recipe` says what goes in and how it starts, `tree` finds those files in the context, `binary` proves that the
+//! binary can run alone, `layer` and `config` make the bytes, `layout` keeps them on disk and reads them back.
+
+pub(crate) mod binary;
+pub(crate) mod config;
+pub(crate) mod digest;
+pub(crate) mod ignore;
+pub(crate) mod layer;
+pub(crate) mod layout;
+pub(crate) mod recipe;
+pub(crate) mod tree;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use recipe::{Arguments, Recipe};
+
+/// Checks that both engines can follow the recipe in `root`'s `Dockerfile`, and that all that it copies is there.
+///
+/// An error has [`Exit::Usage`](crate::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
+pub(crate) fn check(root: &Path, config: &Config) -> Result<()> {
+    let text = recipe::read(root)?;
+    recipe::portable::check(&text)?;
+    let recipe = Recipe::parse(&text, &Arguments::default(), &config.app)?;
+    binary::Platform::of_target(&config.target)?;
+    tree::resolve(root, &recipe).map(drop)
+}
+
+/// A size for people, in units of 1000: `812 B`, `1.4 kB`, `3.1 MB`.
+pub(crate) fn size(bytes: u64) -> String {
+    // In tenths, so that no float is needed.
+    let (tenths, unit) = match bytes {
+        0..1000 => return format!("{bytes} B"),
+        1000..999_950 => ((bytes + 50) / 100, "kB"),
+        _ => ((bytes + 50_000) / 100_000, "MB"),
+    };
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Patterns over paths: `.dockerignore`, and the wildcards of `COPY`.
+//!
+//! The rules are those of the Dockerfile reference, ".dockerignore file", as moby's `patternmatcher` has them.
+
+use anyhow::{Result, bail};
+
+/// The rules of a `.dockerignore`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ignore(Vec<Rule>);
+
+#[derive(Clone, Debug)]
+struct Rule {
+    pattern: String,
+    /// `!`: what matches belongs to the context after all.
+    exception: bool,
+}
+
+impl Ignore {
+    /// Reads the lines of a `.dockerignore`; an error names the line.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let mut rules = Vec::new();
+        for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            // A comment begins in the first column; space around a pattern is dropped.
+            if line.starts_with('#') || line.trim().is_empty() {
+                continue;
+            }
+            let line = line.trim();
+            let (pattern, exception) = match line.strip_prefix('!') {
+                Some(rest) => (clean(rest.trim()), true),
+                None => (clean(line), false),
+            };
+            if pattern.is_empty() && line == "!" {
+                bail!(".dockerignore:{}: `!` needs a pattern after it", number + 1);
+            }
+            if !is_valid(&pattern) {
+                bail!(".dockerignore:{}: `{line}` is not a valid pattern", number + 1);
+            }
+            // "For historical reasons, the pattern `.` is ignored."
+            if !pattern.is_empty() {
+                rules.push(Rule { pattern, exception });
+            }
+        }
+        Ok(Self(rules))
+    }
+
+    /// Whether the path, relative to the context and with `/` between its parts, is kept out of it.
+    ///
+    /// The last rule that matches the path or a folder above it decides.
+    pub(crate) fn excludes(&self, path: &str) -> bool {
+        self.0
+            .iter()
+            .rfind(|rule| with_ancestors(path).any(|part| matches(&rule.pattern, part)))
+            .is_some_and(|rule| !rule.exception)
+    }
+
+    /// Whether an exception may bring back something below an excluded folder, which then must be searched.
+    pub(crate) fn may_bring_back_below(&self, folder: &str) -> bool {
+        self.0.iter().filter(|rule| rule.exception).any(|rule| {
+            for (part, name) in rule.pattern.split('/').zip(folder.split('/')) {
+                if part.contains("**") {
+                    return true;
+                }
+                if !matches(part, name) {
+                    return false;
+                }
+            }
+            true
+        })
+    }
+}
+
+/// Whether the pattern matches the whole path.
+///
+/// `*` and `?` stop at `/`, `**` does not, `[a-z]` and `[^a-z]` are classes, a backslash makes a character plain.
+/// `**` and the `/` after it match any number of folders, none included; at the end it matches everything.
+pub(crate) fn matches(pattern: &str, path: &str) -> bool {
+    let (pattern, path): (Vec<char>, Vec<char>) = (pattern.chars().collect(), path.chars().collect());
+    matches_from(&pattern, &path)
+}
+
+fn matches_from(pattern: &[char], path: &[char]) -> bool {
+    match pattern {
+        [] => path.is_empty(),
+        ['*', '*', rest @ ..] => {
+            let rest = rest.strip_prefix(&['/']).unwrap_or(rest);
+            let behind_slash =
+                |place: usize| place.checked_sub(1).is_none_or(|before| path.get(before) == Some(&'/'));
+            rest.is_empty()
+                || (0..=path.len()).any(|place| {
+                    behind_slash(place) && matches_from(rest, path.get(place..).unwrap_or_default())
+                })
+        }
+        ['*', rest @ ..] => {
+            let name = path.iter().take_while(|c| **c != '/').count();
+            (0..=name).any(|skipped| matches_from(rest, path.get(skipped..).unwrap_or_default()))
+        }
+        [first, rest @ ..] => {
+            let Some((c, path)) = path.split_first() else { return false };
+            match (first, rest) {
+                ('?', rest) => *c != '/' && matches_from(rest, path),
+                ('[', rest) => match class(rest) {
+                    Some((class, rest)) => *c != '/' && class.contains(*c) && matches_from(rest, path),
+                    None => false,
+                },
+                ('\\', [plain, rest @ ..]) | (plain, rest) => plain == c && matches_from(rest, path),
+            }
+        }
+    }
+}
+
+/// `[…]`: ranges of characters.
+struct Class {
+    negated: bool,
+    ranges: Vec<(char, char)>,
+}
+
+impl Class {
+    fn contains(&self, c: char) -> bool {
+        self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&c)) != self.negated
+    }
+}
+
+/// Reads a class whose `[` has been read; `None` when it has no end or is empty.
+fn class(pattern: &[char]) -> Option<(Class, &[char])> {
+    let (negated, mut rest) = match pattern {
+        ['^', rest @ ..] => (true, rest),
+        _ => (false, pattern),
+    };
+    let mut ranges = Vec::new();
+    loop {
+        match rest {
+            [']', rest @ ..] if !ranges.is_empty() => return Some((Class { negated, ranges }, rest)),
+            [']', ..] | [] => return None,
+            _ => {}
+        }
+        let (first, after) = class_character(rest)?;
+        let (last, after) = match after {
+            ['-', after @ ..] => class_character(after)?,
+            _ => (first, after),
+        };
+        ranges.push((first, last));
+        rest = after;
+    }
+}
+
+fn class_character(pattern: &[char]) -> Option<(char, &[char])> {
+    match pattern {
+        ['\\'] | ['-' | ']', ..] | [] => None,
+        ['\\', c, rest @ ..] | [c, rest @ ..] => Some((*c, rest)),
+    }
+}
+
+/// Whether every class of the pattern has an end and no backslash stands last.
+pub(crate) fn is_valid(pattern: &str) -> bool {
+    let characters: Vec<char> = pattern.chars().collect();
+    let mut rest = characters.as_slice();
+    loop {
+        rest = match rest {
+            [] => return true,
+            ['\\'] => return false,
+            ['[', inside @ ..] => match class(inside) {
+                Some((_, rest)) => rest,
+                None => return false,
+            },
+            ['\\', _, rest @ ..] | [_, rest @ ..] => rest,
+        };
+    }
+}
+
+/// The path without `.`, `..`, doubled and outer slashes, as Go's `filepath.Clean` on a path below the root.
+pub(crate) fn clean(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// `a/b/c`, then `a/b`, then `a`.
+fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| Some(path.rsplit_once('/')?.0))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! An image on disk: an OCI image layout with one image under one or more tags.
+//!
+//! OCI image specification, "Image Layout": `oci-layout`, `index.json`, `blobs/sha256/<hex>`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::binary::Platform;
+use super::config::{self, Descriptor, Manifest};
+use super::digest::Digest;
+use crate::context::write_whole;
+use crate::exit::{Exit, OrExit as _};
+
+/// The annotation that names an image in an index.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// An image in a layout, every blob of which has been read and found to be what its digest says.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    folder: PathBuf,
+    /// The tags, in the order of the index: the commit's first.
+    pub(crate) tags: Vec<String>,
+    /// The manifest: its digest is the image's.
+    pub(crate) manifest: Descriptor,
+    /// The manifest's exact bytes, which is what a registry must get.
+    pub(crate) manifest_bytes: Vec<u8>,
+    pub(crate) config: Descriptor,
+    /// The layers, the lowest first.
+    pub(crate) layers: Vec<Descriptor>,
+}
+
+impl Layout {
+    /// Reads the layout in a folder and verifies the size and the digest of every blob.
+    ///
+    /// No image, more than one, or a blob that is not what it should be is an error with [`Exit::Usage`].
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        Self::read(folder)
+            .with_context(|| {
+                format!(
+                    "there is no whole image in {}: run `cargo xtask docker-build` first",
+                    folder.display()
+                )
+            })
+            .or_exit(Exit::Usage)
+    }
+
+    /// The file of a blob.
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        blob(&self.folder, digest)
+    }
+
+    /// The configuration and the layers, in the order in which a registry must get them: before the manifest.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        self.layers.iter().chain([&self.config])
+    }
+
+    /// The size of the image as it travels, in bytes: layers, configuration and manifest.
+    pub(crate) fn size(&self) -> u64 {
+        self.blobs().map(|blob| blob.size).sum::<u64>() + self.manifest.size
+    }
+
+    fn read(folder: &Path) -> Result<Self> {
+        let index: Index = serde_json::from_slice(&fs_err::read(folder.join("index.json"))?)
+            .context("`index.json` is not the index of an image")?;
+        let mut tags = Vec::new();
+        let mut manifests = BTreeMap::new();
+        for entry in index.manifests {
+            tags.extend(entry.annotations.get(REF_NAME).cloned());
+            manifests.insert(entry.descriptor.digest.clone(), entry.descriptor);
+        }
+        let (Some((_, manifest)), None) = (manifests.pop_first(), manifests.pop_first()) else {
+            bail!("`index.json` does not name exactly one image");
+        };
+        let manifest_bytes = fs_err::read(blob(folder, &manifest.digest))?;
+        if Descriptor::of(&manifest.media_type, &manifest_bytes) != manifest {
+            bail!("the manifest is not what `index.json` says: {}", manifest.digest);
+        }
+        let Manifest { config, layers, .. } =
+            serde_json::from_slice(&manifest_bytes).context("the manifest is not valid")?;
+        let layout = Self { folder: folder.to_owned(), tags, manifest, manifest_bytes, config, layers };
+        for wanted in layout.blobs() {
+            let (digest, size) = Digest::of_file(&layout.blob(&wanted.digest))?;
+            if (&digest, size) != (&wanted.digest, wanted.size) {
+                bail!("the blob {} has other contents: {size} bytes, {digest}", wanted.digest);
+            }
+        }
+        Ok(layout)
+    }
+}
+
+/// An image that is about to be written.
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
+    pub(crate) platform: Platform,
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) config: Vec<u8>,
+    /// The layers' compressed bytes.
+    pub(crate) layers: Vec<&'a [u8]>,
+}
+
+impl Parts<'_> {
+    /// Writes the image into a folder, in place of the one that is there, and returns the manifest's descriptor.
+    ///
+    /// The index is replaced last and in one go, so that whenever this ends the folder holds the old image or the
+    /// new one. Blobs of neither are removed.
+    pub(crate) fn write(&self, folder: &Path, tags: &[String]) -> Result<Descriptor> {
+        let mut kept = BTreeSet::new();
+        for bytes in self.layers.iter().copied().chain([self.config.as_slice(), self.manifest.as_slice()]) {
+            let digest = Digest::of(bytes);
+            write_whole(&blob(folder, &digest), bytes)?;
+            kept.insert(digest.hex().to_owned());
+        }
+        let manifest = Descriptor::of(config::MANIFEST, &self.manifest);
+        let index = Index {
+            schema_version: 2,
+            media_type: INDEX.to_owned(),
+            manifests: tags
+                .iter()
+                .map(|tag| IndexEntry {
+                    descriptor: manifest.clone(),
+                    platform: Some(IndexPlatform {
+                        architecture: self.platform.architecture().to_owned(),
+                        os: "linux".to_owned(),
+                    }),
+                    annotations: BTreeMap::from([(REF_NAME.to_owned(), tag.clone())]),
+                })
+                .collect(),
+        };
+        write_whole(&folder.join("oci-layout"), MARKER.as_bytes())?;
+        write_whole(&folder.join("index.json"), &serde_json::to_vec(&index)?)?;
+        for entry in fs_err::read_dir(folder.join("blobs/sha256"))? {
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(|name| kept.contains(name)) {
+                fs_err::remove_file(entry.path())?;
+            }
+        }
+        Ok(manifest)
+    }
+}
+
+fn blob(folder: &Path, digest: &Digest) -> PathBuf {
+    folder.join("blobs/sha256").join(digest.hex())
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: u32,
+    #[serde(default)]
+    media_type: String,
+    manifests: Vec<IndexEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IndexEntry {
+    #[serde(flatten)]
+    descriptor: Descriptor,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    platform: Option<IndexPlatform>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IndexPlatform {
+    architecture: String,
+    os: String,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+use super::*;
+
+/// A Dockerfile with this final stage, which begins in line 3 and copies the binary in its last line.
+fn with(stage: &str) -> String {
+    format!(
+        "ARG TAG=1\nFROM rust:$TAG AS build\nFROM scratch\n{stage}\nCOPY --from=build /t/release/app /app/app\n"
+    )
+}
+
+fn read(text: &str) -> Recipe {
+    let arguments = Arguments::from([("COMMIT", "c0ffee".to_owned()), ("VERSION", "1.2.3".to_owned())]);
+    Recipe::parse(text, &arguments, "app").unwrap()
+}
+
+fn refusal(text: &str) -> String {
+    let error = Recipe::parse(text, &Arguments::default(), "app").unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Usage);
+    error.to_string()
+}
+
+#[test]
+fn a_whole_recipe_is_followed() {
+    let recipe = read(
+        r#"# syntax=docker/dockerfile:1
+ARG BASE=scratch
+ARG RUST_IMAGE=rust
+FROM ${RUST_IMAGE} AS Build
+RUN cargo build
+FROM $BASE AS final
+ARG COMMIT=unknown
+ARG BASE OTHER=o VERSION
+ENV A=1 B="two words" \
+    # a comment inside
+    C=$A-$COMMIT
+ENV A=2 D=$A OLD ${NONE:-none}
+ENV LEGACY the rest of $B
+LABEL "a label"=$VERSION org.x="${OTHER:+it}'s"
+WORKDIR /srv
+WORKDIR sub/../app
+COPY --chown=65532:65532 --chmod=0640 conf/*.toml data \
+     ./conf/
+COPY ["with space.txt", "/etc/with space"]
+COPY --from=build --chown=1 /w/target/x/release/app .
+EXPOSE 8000 53/UDP
+USER 65532:65532
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=1m30s --timeout=3s --start-period=500ms --retries=2 CMD ["/app", "healthcheck"]
+ENTRYPOINT ["/app"]
+CMD ["serve", "$A"]
+"#
+        .replace(" OLD ", " OLD=")
+        .as_str(),
+    );
+    assert_eq!(
+        recipe.steps,
+        [
+            Step::Folder { line: 15, path: "srv".to_owned() },
+            Step::Folder { line: 16, path: "srv/app".to_owned() },
+            Step::Copy(CopyStep {
+                line: 17,
+                text: "COPY --chown=65532:65532 --chmod=0640 conf/*.toml data ./conf/".to_owned(),
+                sources: vec!["conf/*.toml".to_owned(), "data".to_owned()],
+                target: "srv/app/conf".to_owned(),
+                into_folder: true,
+                owner: Some("65532:65532".to_owned()),
+                mode: Some(0o640),
+            }),
+            Step::Copy(CopyStep {
+                line: 19,
+                text: r#"COPY ["with space.txt", "/etc/with space"]"#.to_owned(),
+                sources: vec!["with space.txt".to_owned()],
+                target: "etc/with space".to_owned(),
+                ..CopyStep::default()
+            }),
+        ]
+    );
+    assert_eq!(
+        (recipe.binary.line, recipe.binary.target.as_str(), recipe.binary.into_folder),
+        (20, "srv/app", true)
+    );
+    let settings = recipe.settings;
+    assert_eq!(
+        settings.env,
+        ["A=2", "B=two words", "C=-c0ffee", "D=1", "OLD=none", "LEGACY=the rest of two words"]
+    );
+    assert_eq!(
+        serde_json::to_value(&settings).unwrap(),
+        serde_json::json!({
+            "User": "65532:65532",
+            "ExposedPorts": {"53/udp": {}, "8000/tcp": {}},
+            "Env": settings.env,
+            "Entrypoint": ["/app"],
+            "Cmd": ["serve", "$A"],
+            "Healthcheck": {
+                "Test": ["CMD", "/app", "healthcheck"],
+                "Interval": 90_000_000_000_u64,
+                "Timeout": 3_000_000_000_u64,
+                "StartPeriod": 500_000_000,
+                "Retries": 2
+            },
+            "WorkingDir": "/srv/app",
+            "Labels": {"a label": "1.2.3", "org.x": "it's"},
+            "StopSignal": "SIGTERM"
+        })
+    );
+}
+
+#[test]
+fn odd_but_good_recipes() {
+    // A stage by its number, and the escape character of Windows.
+    let recipe = read(
+        "# escape=`\nFROM rust\nFROM scratch\nENV A=C:\\x `\n  B=`$A\nCOPY --from=0 /release/app /app\n",
+    );
+    assert_eq!(recipe.settings.env, ["A=C:\\x", "B=$A"]);
+    assert_eq!((recipe.binary.target.as_str(), recipe.binary.into_folder), ("app", false));
+    // A global argument is empty in the stage that does not declare it, and `ENV` wins over `ARG`.
+    let recipe = read(&with("ENV A=[$TAG] COMMIT=mine\nARG TAG\nARG COMMIT=x\nENV B=$TAG C=$COMMIT"));
+    assert_eq!(recipe.settings.env, ["A=[]", "COMMIT=mine", "B=1", "C=mine"]);
+    let none = read(&with("HEALTHCHECK NONE\nCMD []")).settings;
+    assert_eq!((none.healthcheck.unwrap().test, none.cmd), (vec!["NONE".to_owned()], Some(vec![])));
+    assert_eq!(read(&with("copy a b\r\nWorkdir $NONE/x\r")).steps.len(), 2);
+    assert_eq!(serde_json::to_string(&Settings::default()).unwrap(), "{}");
+}
+
+#[test]
+fn what_cannot_be_followed_is_refused_with_its_line() {
+    let docker = ", or build with `--engine docker`";
+    for (stage, expected) in [
+        ("RUN true", format!("4: `RUN` needs a shell, and the final stage has none: run it in an earlier stage{docker}")),
+        ("\nADD a b", format!("5: `ADD` unpacks and downloads, which the builtin engine does not: use `COPY`{docker}")),
+        ("ONBUILD RUN true", format!("4: `ONBUILD` has no place in an OCI image: remove it{docker}")),
+        ("VOLUME /data", format!("4: `VOLUME` is not followed by the builtin engine: mount at run time{docker}")),
+        (r#"SHELL ["sh", "-c"]"#, format!("4: `SHELL` is for commands in shell form, which an image without a shell cannot run: remove it{docker}")),
+        ("MAINTAINER me", format!("4: `MAINTAINER` is deprecated: use `LABEL org.opencontainers.image.authors=…`{docker}")),
+        ("COPY <<EOF /x\ntext\nEOF", format!("4: the builtin engine does not follow here-documents: copy a file{docker}")),
+        ("COPY --link a b", format!("4: `COPY --link` is not followed by the builtin engine{docker}")),
+        ("COPY --chown= a b", format!("4: `--chown` needs a value{docker}")),
+        ("COPY --chmod=u+x a b", format!("4: `--chmod=u+x` is not an octal mode such as `0755`{docker}")),
+        ("COPY --from=nginx /etc/nginx /etc", format!("4: `nginx` is not an earlier stage, and the builtin engine pulls no image{docker}")),
+        ("COPY --from=1 /t/release/app /app", format!("4: `1` is not an earlier stage, and the builtin engine pulls no image{docker}")),
+        ("COPY --from=build /etc/ssl /etc/ssl", format!("4: from an earlier stage the builtin engine copies the binary only, `…/release/app`{docker}")),
+        ("COPY --from=build /t/release/app /a", format!("5: the binary is copied in line 4 already{docker}")),
+        ("COPY a", "4: COPY instruction requires at least two arguments".to_owned()),
+        ("ENTRYPOINT /app/app serve", "4: `ENTRYPOINT` in shell form runs `/bin/sh`, which is not in the image: write it as `[\"program\", \"argument\"]`".to_owned()),
+        ("CMD ['serve']", "4: `CMD` in shell form runs `/bin/sh`, which is not in the image: write it as `[\"program\", \"argument\"]`".to_owned()),
+        ("HEALTHCHECK CMD curl localhost", "4: `HEALTHCHECK CMD` in shell form runs `/bin/sh`, which is not in the image: write it as `[\"program\", \"argument\"]`".to_owned()),
+        ("HEALTHCHECK --interval=soon CMD [\"x\"]", format!("4: `soon` is not a duration such as `30s`{docker}")),
+        ("HEALTHCHECK --retries=-1 CMD [\"x\"]", format!("4: `--retries=-1` is not a number{docker}")),
+        ("HEALTHCHECK --start-interval=1s CMD [\"x\"]", format!("4: `HEALTHCHECK --start-interval` is not followed by the builtin engine{docker}")),
+        ("HEALTHCHECK --retries=1 NONE", format!("4: `HEALTHCHECK NONE` takes no options{docker}")),
+        ("EXPOSE 8000-8010", format!("4: `8000-8010` is not one port such as `8000` or `8000/udp`{docker}")),
+        ("EXPOSE $PORT", format!("4: `` is not one port such as `8000` or `8000/udp`{docker}")),
+        ("USER $NOBODY", "4: `USER $NOBODY` comes out empty".to_owned()),
+        ("STOPSIGNAL please stop", format!("4: `please stop` is not a signal such as `SIGTERM`{docker}")),
+        ("ENV A='x", "4: `'x` has a `'` without an end".to_owned()),
+        ("ENV A=1 B", "4: `B` is not of the form `NAME=value`".to_owned()),
+        ("LABEL alone", "4: `alone` is not of the form `NAME=value`".to_owned()),
+        ("ARG A=${B", "4: `${B` has a `${` without a `}`".to_owned()),
+        ("WORKDIR ${A?x}", "4: `${A?x}` uses `A` with something else than `:-` or `:+`".to_owned()),
+        ("NONSENSE x", "4: unknown instruction 'NONSENSE'".to_owned()),
+    ] {
+        assert_eq!(refusal(&with(stage)), format!("Dockerfile:{expected}"));
+    }
+}
+
+#[test]
+fn a_file_that_is_no_recipe_is_refused() {
+    let docker = ", or build with `--engine docker`";
+    for (text, expected) in [
+        ("", "1: expected at least one FROM instruction".to_owned()),
+        ("RUN x", "1: expected FROM".to_owned()),
+        ("FROM a AS x\nFROM b AS x\n", "2: duplicate stage name 'x'".to_owned()),
+        (
+            "FROM scratch\n",
+            "1: the final stage does not copy the binary: it needs a `COPY --from=<stage> …/release/app <path>`".to_owned(),
+        ),
+        (
+            "ARG BASE=debian\nFROM ${BASE}:12\n",
+            format!("2: the final stage is made from `debian:12`, and the builtin engine has no base image but `scratch`{docker}"),
+        ),
+        (
+            "FROM --platform=linux/arm64 scratch\n",
+            format!("1: `--platform` has no effect: the platform is that of `target` in the configuration{docker}"),
+        ),
+    ] {
+        assert_eq!(refusal(text), format!("Dockerfile:{expected}"));
+    }
+}
+
+#[test]
+fn the_classic_builder_must_be_able_to_follow_every_stage() {
+    for (text, expected) in [
+        ("FROM a\nRUN --mount=type=cache,target=/x true", "2: `RUN --mount`"),
+        ("FROM a\nCOPY --chown=1 \\\n --link a b", "3: `COPY --link`"),
+        ("FROM a\nCOPY --chmod=755 a b", "2: `COPY --chmod`"),
+        ("FROM a\nADD --checksum=sha256:0 a b", "2: `ADD --checksum`"),
+        ("FROM a\nHEALTHCHECK --start-interval=1s CMD x", "2: `HEALTHCHECK --start-interval`"),
+        ("FROM a\nONBUILD RUN --network=none true", "2: `RUN --network`"),
+        ("FROM a\nRUN <<EOF\ntrue\nEOF", "2: a here-document"),
+        ("FROM a\n\nCOPY <<EOF /x\ntrue\nEOF", "3: a here-document"),
+        ("FROM a\nADD <<EOF /x\ntrue\nEOF", "2: a here-document"),
+    ] {
+        assert_eq!(
+            portable::check(text).unwrap_err().to_string(),
+            format!("Dockerfile:{expected} needs BuildKit, and the image must build without it")
+        );
+    }
+    portable::check("FROM --platform=linux/amd64 a\nADD --chown=1 a b\nCOPY --from=x --chown=1 a b\nHEALTHCHECK --timeout=1s --retries=3 NONE").unwrap();
+}

@@ -1,0 +1,64 @@
+use super::*;
+use crate::exit::Exit;
+
+#[test]
+fn sizes_are_for_people() {
+    assert_eq!([0, 999, 1400, 3_140_000].map(size), ["0 B", "999 B", "1.4 kB", "3.1 MB"]);
+}
+
+#[test]
+fn the_check_finds_what_either_engine_cannot_follow() {
+    let config = Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let error = |text: &str| {
+        fs_err::write(dir.path().join("Dockerfile"), text).unwrap();
+        let error = check(dir.path(), &config).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Usage);
+        format!("{error:#}")
+    };
+    let binary = "COPY --from=build /x/release/app /app/app\n";
+    let start = "\u{feff}FROM rust AS build\n";
+    assert!(
+        error(&format!("{start}RUN --mount=type=cache,target=/x true\nFROM scratch\n{binary}"))
+            .starts_with("Dockerfile:2: `RUN --mount`")
+    );
+    assert!(error(&format!("{start}FROM scratch\nRUN true\n{binary}")).starts_with("Dockerfile:3: `RUN`"));
+    assert!(
+        error(&format!("{start}FROM scratch\nCOPY missing /\n{binary}"))
+            .starts_with("Dockerfile:3: `COPY missing /`")
+    );
+    fs_err::write(dir.path().join("Dockerfile"), format!("{start}FROM scratch\n{binary}")).unwrap();
+    check(dir.path(), &config).unwrap();
+    fs_err::remove_file(dir.path().join("Dockerfile")).unwrap();
+    assert!(
+        format!("{:#}", check(dir.path(), &config).unwrap_err())
+            .contains("`Dockerfile` in the workspace root")
+    );
+}
+
+#[test]
+fn this_workspace_has_a_recipe_for_both_engines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = recipe::read(root).unwrap();
+    recipe::portable::check(&text).unwrap();
+    let arguments = Arguments::from([("COMMIT", "c0ffee".to_owned())]);
+    let recipe = Recipe::parse(&text, &arguments, "app").unwrap();
+    assert_eq!(recipe.settings.env, ["APP_COMMIT=c0ffee"]);
+    assert_eq!(recipe.settings.labels["org.opencontainers.image.revision"], "c0ffee");
+    assert_eq!(recipe.settings.labels["org.opencontainers.image.version"], "unknown");
+}
+#[test]
+fn bytes_are_written_for_people() {
+    for (bytes, expected) in [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (126_502, "126.5 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (2_667_490, "2.7 MB"),
+        (1_234_567_890, "1234.6 MB"),
+    ] {
+        assert_eq!(size(bytes), expected);
+    }
+}

@@ -1,0 +1,228 @@
+use std::fmt::Write as _;
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::image::recipe::Arguments;
+
+/// Writes files into a folder; a name that ends with `/` is a folder.
+fn fill(root: &Path, files: &[(&str, &str)]) {
+    for (name, contents) in files {
+        let path = root.join(name);
+        if name.ends_with('/') {
+            fs_err::create_dir_all(path).unwrap();
+        } else {
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, contents).unwrap();
+        }
+    }
+}
+
+fn read(root: &Path, stage: &str) -> Result<Tree> {
+    let text =
+        format!("FROM rust AS build\nFROM scratch\n{stage}\nCOPY --from=build /t/release/app /app/app\n");
+    resolve(root, &Recipe::parse(&text, &Arguments::default(), "app")?)
+}
+
+fn listing(root: &Path, stage: &str) -> String {
+    let mut text = String::new();
+    for (path, Entry { kind, owner, mode }) in read(root, stage).unwrap().entries {
+        let Owner { uid, gid } = owner;
+        match kind {
+            Kind::Directory => writeln!(text, "{mode:o} {uid}:{gid} {path}/").unwrap(),
+            Kind::File(file) => {
+                let file = file.strip_prefix(root.canonicalize().unwrap()).unwrap().display().to_string();
+                writeln!(text, "{mode:o} {uid}:{gid} {path} = {file}").unwrap();
+            }
+            Kind::Link(link) => writeln!(text, "{mode:o} {uid}:{gid} {path} -> {link}").unwrap(),
+        }
+    }
+    text
+}
+
+fn refusal(root: &Path, stage: &str) -> String {
+    let error = read(root, stage).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Usage);
+    error.to_string()
+}
+
+#[test]
+fn a_folder_gives_its_contents() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(
+        dir.path(),
+        &[
+            ("rootfs/etc/passwd", "nonroot:x:65532:65533::/:\n"),
+            ("rootfs/etc/group", "staff:x:50:\n"),
+            ("rootfs/tmp/", ""),
+            ("rootfs/bin/run", ""),
+        ],
+    );
+    symlink("../etc/passwd", dir.path().join("rootfs/bin/link")).unwrap();
+    let program = std::fs::Permissions::from_mode(0o700);
+    fs_err::set_permissions(dir.path().join("rootfs/bin/run"), program).unwrap();
+    fs_err::set_permissions(dir.path().join("rootfs/etc/group"), std::fs::Permissions::from_mode(0o600))
+        .unwrap();
+    let stage = "COPY rootfs/ /\nWORKDIR /srv\nCOPY --chown=nonroot rootfs/etc/passwd made/for/\nCOPY --chown=nonroot:staff rootfs/etc/group group\nCOPY --chown=7 --chmod=1777 rootfs/tmp /srv/tmp";
+    assert_eq!(
+        listing(dir.path(), stage),
+        "\
+755 0:0 app/
+755 0:0 bin/
+777 0:0 bin/link -> ../etc/passwd
+755 0:0 bin/run = rootfs/bin/run
+755 0:0 etc/
+644 0:0 etc/group = rootfs/etc/group
+644 0:0 etc/passwd = rootfs/etc/passwd
+755 0:0 srv/
+644 65532:50 srv/group = rootfs/etc/group
+755 65532:65533 srv/made/
+755 65532:65533 srv/made/for/
+644 65532:65533 srv/made/for/passwd = rootfs/etc/passwd
+755 7:7 srv/tmp/
+755 0:0 tmp/
+"
+    );
+}
+
+#[test]
+fn sources_and_targets_are_read_as_docker_reads_them() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), &[("a/1.txt", ""), ("a/2.txt", ""), ("a/3.md", ""), ("b/1.txt", ""), ("b/sub/x", "")]);
+    symlink("a", dir.path().join("to-a")).unwrap();
+    for (stage, expected) in [
+        ("COPY a/1.txt /x", "644 0:0 x = a/1.txt\n"),
+        ("COPY /a/1.txt x", "644 0:0 x = a/1.txt\n"),
+        ("COPY a/1.txt /", "644 0:0 1.txt = a/1.txt\n"),
+        ("COPY a/1.txt .", "644 0:0 1.txt = a/1.txt\n"),
+        ("COPY a/../a/./1.txt x", "644 0:0 x = a/1.txt\n"),
+        ("COPY to-a/1.txt x", "644 0:0 x = a/1.txt\n"),
+        (
+            "COPY to-a /x",
+            "755 0:0 x/\n644 0:0 x/1.txt = a/1.txt\n644 0:0 x/2.txt = a/2.txt\n644 0:0 x/3.md = a/3.md\n",
+        ),
+        (
+            "COPY a/[12].txt a/*.md x/",
+            "755 0:0 x/\n644 0:0 x/1.txt = a/1.txt\n644 0:0 x/2.txt = a/2.txt\n644 0:0 x/3.md = a/3.md\n",
+        ),
+        ("COPY */2.txt x", "644 0:0 x = a/2.txt\n"),
+        ("COPY b x", "755 0:0 x/\n644 0:0 x/1.txt = b/1.txt\n755 0:0 x/sub/\n644 0:0 x/sub/x = b/sub/x\n"),
+        ("WORKDIR /x\nCOPY a/1.txt /x", "755 0:0 x/\n644 0:0 x/1.txt = a/1.txt\n"),
+        ("COPY a/1.txt x\nCOPY b/1.txt x", "644 0:0 x = b/1.txt\n"),
+    ] {
+        // The binary's folder is always there.
+        assert_eq!(listing(dir.path(), stage).replace("755 0:0 app/\n", ""), expected, "{stage}");
+    }
+    // `COPY` of the binary to a folder that is there.
+    let text =
+        "FROM rust AS build\nFROM scratch\nWORKDIR /srv\nCOPY --from=build --chown=5:6 /t/release/app /srv\n";
+    let tree = resolve(dir.path(), &Recipe::parse(text, &Arguments::default(), "app").unwrap()).unwrap();
+    assert_eq!(
+        (tree.binary.as_str(), tree.binary_owner, tree.binary_mode),
+        ("srv/app", Owner { uid: 5, gid: 6 }, 0o755)
+    );
+}
+
+#[test]
+fn what_is_ignored_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(
+        dir.path(),
+        &[
+            (".dockerignore", "# comment\n**/*.md\nsecret\nd/*\n!d/kept\n!x/y/z.md\n"),
+            ("d/kept/file", ""),
+            ("d/other/file", ""),
+            ("x/readme.md", ""),
+            ("x/y/z.md", ""),
+            ("secret/key", ""),
+        ],
+    );
+    assert_eq!(
+        listing(dir.path(), "COPY . /"),
+        "\
+644 0:0 .dockerignore = .dockerignore
+755 0:0 app/
+755 0:0 d/
+755 0:0 d/kept/
+644 0:0 d/kept/file = d/kept/file
+755 0:0 x/
+755 0:0 x/y/
+644 0:0 x/y/z.md = x/y/z.md
+"
+    );
+    symlink("secret/key", dir.path().join("link")).unwrap();
+    assert_eq!(
+        refusal(dir.path(), "COPY link /x"),
+        "Dockerfile:3: `COPY link /x`: `secret/key` is kept out of the context by `.dockerignore`"
+    );
+    assert_eq!(
+        refusal(dir.path(), "COPY secret /x"),
+        "Dockerfile:3: `COPY secret /x`: `secret` matches nothing in the context, as `.dockerignore` leaves it"
+    );
+    fs_err::write(dir.path().join(".dockerignore"), "!").unwrap();
+    assert_eq!(refusal(dir.path(), "COPY x /"), ".dockerignore:1: `!` needs a pattern after it");
+}
+
+#[test]
+fn what_cannot_be_copied_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(
+        dir.path(),
+        &[
+            ("context/a", ""),
+            ("context/b", ""),
+            ("context/d/app", ""),
+            ("context/f/d", ""),
+            ("context/etc/passwd", "odd:x\n"),
+            ("outside", ""),
+        ],
+    );
+    let root = dir.path().join("context");
+    symlink("../outside", root.join("out")).unwrap();
+    symlink("/usr", root.join("f/lib")).unwrap();
+    symlink("gone", root.join("dangling")).unwrap();
+    for (stage, expected) in [
+        (
+            "COPY missing /x",
+            "3: `COPY missing /x`: `missing` matches nothing in the context, as `.dockerignore` leaves it",
+        ),
+        (
+            "\nCOPY no* /x",
+            "4: `COPY no* /x`: `no*` matches nothing in the context, as `.dockerignore` leaves it",
+        ),
+        ("COPY ../outside /x", "3: `COPY ../outside /x`: `../outside` leaves the context"),
+        ("COPY d/../../outside /x", "3: `COPY d/../../outside /x`: `d/../../outside` leaves the context"),
+        ("COPY out /x", "3: `COPY out /x`: `out` is a link that leaves the context"),
+        ("COPY a[ /x", "3: `COPY a[ /x`: `a[` is not a valid pattern"),
+        ("COPY a b /x", "3: `COPY a b /x`: it copies 2 things, so its target must end with `/`"),
+        ("COPY a /x\nCOPY b /x/", "4: `COPY b /x/`: `/x` is not a folder"),
+        ("COPY f /y\nCOPY a /y/lib/", "4: `COPY a /y/lib/`: `/y/lib` is not a folder"),
+        ("COPY d /app", "4: another `COPY` puts something at `/app/app`, where the binary goes"),
+        (
+            "COPY --chown=me a /x",
+            "3: `COPY --chown=me a /x`: `me` is not in `/etc/passwd` of the image up to here: use a number",
+        ),
+        (
+            "COPY etc /etc\nCOPY --chown=me a /x",
+            "4: `COPY --chown=me a /x`: `me` is not in `/etc/passwd` of the image up to here: use a number",
+        ),
+        (
+            "COPY etc /etc\nCOPY --chown=odd a /x",
+            "4: `COPY --chown=odd a /x`: the line of `odd` in `/etc/passwd` is not valid",
+        ),
+        (
+            "COPY --chown=1:staff a /x",
+            "3: `COPY --chown=1:staff a /x`: `staff` is not in `/etc/group` of the image up to here: use a number",
+        ),
+    ] {
+        assert_eq!(refusal(&root, stage), format!("Dockerfile:{expected}"));
+    }
+    fill(&root, &[("g/d/", "")]);
+    assert_eq!(
+        refusal(&root, "COPY f /\nCOPY g /"),
+        "Dockerfile:4: `COPY g /`: `/d` would be a folder and a file"
+    );
+    assert!(refusal(&root, "COPY dangling /x").starts_with("Dockerfile:3: `COPY dangling /x`: "));
+    let socket = std::os::unix::net::UnixListener::bind(root.join("d/socket")).unwrap();
+    assert!(refusal(&root, "COPY d /x").ends_with("d/socket is neither a file nor a folder nor a link"));
+    drop(socket);
+}
