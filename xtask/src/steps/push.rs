@@ -1,1 +1,295 @@
-//! Step: push.
+//! Step: push. The image in `target/xtask/image` goes to the registry: its blobs, its commit tag, then `latest`.
+//!
+//! A commit tag never moves to another digest, and `latest` moves last, to what the registry has proved to have.
+//! It does not build anything, and it does not sign.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::context::{Context, write_whole};
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::image::layout::Layout;
+use crate::image::size;
+use crate::registry::reference::{Digest, Reference, Repository, Tag};
+use crate::registry::{Access, Blob, Client, Manifest, Outcome};
+
+/// One thing that a push does. `Display` is its line of `--explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Look what the commit tag names. One that names another digest already ends the push, unless it `may_move`.
+    Look { repository: Repository, tag: Tag, digest: Digest, may_move: bool },
+    /// Upload the blobs that the registry lacks.
+    Upload { repository: Repository, blobs: Vec<Blob> },
+    /// Make the commit tag name the manifest, and check it.
+    Tag { repository: Repository, tag: Tag, manifest: Manifest },
+    /// Make `latest` name the manifest, and check it.
+    MoveLatest { repository: Repository, manifest: Manifest },
+    /// Leave a record for the deploy and for people.
+    Record { path: PathBuf },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Look { repository, tag, digest, may_move: false } => {
+                write!(f, "look at {repository}:{tag}: it must be free or name {digest}")
+            }
+            Self::Look { repository, tag, digest, may_move: true } => {
+                write!(f, "look at {repository}:{tag}: it will name {digest}")
+            }
+            Self::Upload { repository, blobs } => {
+                let blobs: Vec<String> =
+                    blobs.iter().map(|blob| format!("{} {}", blob.digest.short(), size(blob.size))).collect();
+                write!(f, "upload to {repository} what it lacks of {}", blobs.join(", "))
+            }
+            Self::Tag { repository, tag, manifest } => {
+                write!(f, "tag {} as {repository}:{tag} and verify it", manifest.digest.short())
+            }
+            Self::MoveLatest { repository, manifest } => {
+                write!(f, "move {repository}:latest to {} and verify it", manifest.digest.short())
+            }
+            Self::Record { path } => write!(f, "write {}", path.display()),
+        }
+    }
+}
+
+/// What a push did: `target/xtask/push.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pushed {
+    /// 1; another number is another meaning.
+    pub(crate) schema: u32,
+    pub(crate) repository: Repository,
+    /// Of the manifest: what to deploy.
+    pub(crate) digest: Digest,
+    pub(crate) commit_tag: Tag,
+    /// Whether `latest` names it now.
+    pub(crate) latest: bool,
+    /// What `latest` named before, which is what to go back to.
+    pub(crate) previous_latest: Option<Digest>,
+    /// Of the blobs that were uploaded, each counted once.
+    pub(crate) bytes_sent: u64,
+    /// Of the blobs that were there already.
+    pub(crate) bytes_skipped: u64,
+    pub(crate) blobs: Vec<PushedBlob>,
+    pub(crate) milliseconds: u64,
+}
+
+/// What became of one blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PushedBlob {
+    pub(crate) digest: Digest,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) outcome: Outcome,
+}
+
+/// What pushing the image of this commit takes; the registry is not asked yet.
+///
+/// An image that is missing or of another commit is an error with [`Exit::Usage`], and so is a dirty tree unless the
+/// registry is on this machine.
+pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
+    let repository: Repository = ctx
+        .image()
+        .parse()
+        .context("`image` in Cargo.toml (or PIPELINE_IMAGE) is not valid")
+        .or_exit(Exit::Usage)?;
+    if ctx.git.dirty && !repository.is_loopback() {
+        let message = format!(
+            "the tree differs from commit {}: commit or stash, because only what a commit holds is pushed to {}",
+            ctx.git.short(),
+            repository.registry()
+        );
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
+    let image = read_layout(&ctx.output().join("image"), &ctx.git.tag())
+        .with_context(|| {
+            format!("no image of commit {} to push: run `cargo xtask docker-build` first", ctx.git.short())
+        })
+        .or_exit(Exit::Usage)?;
+    let Image { commit_tag: tag, latest, manifest, blobs } = image;
+    let digest = manifest.digest.clone();
+    // A dirty tree's tag says itself that it is not what the commit holds, so it may name something else each time.
+    let may_move = ctx.git.dirty;
+    let mut actions = vec![
+        Action::Look { repository: repository.clone(), tag: tag.clone(), digest, may_move },
+        Action::Upload { repository: repository.clone(), blobs },
+        Action::Tag { repository: repository.clone(), tag, manifest: manifest.clone() },
+    ];
+    if latest && !ctx.git.dirty {
+        actions.push(Action::MoveLatest { repository, manifest });
+    }
+    actions.push(Action::Record { path: record(ctx) });
+    Ok(actions)
+}
+
+/// Does what the plan says, in its order. A failure of the registry is an error with [`Exit::Registry`].
+pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
+    let started = Instant::now();
+    let client = Client::new(ctx, Access::Push)?;
+    let mut pushed = None;
+    let mut tagged = false;
+    for action in actions {
+        ctx.interrupt.check()?;
+        match action {
+            Action::Look { repository, tag, digest, may_move } => {
+                tagged = look(&client, repository, tag, digest, *may_move)?;
+                pushed = Some(Pushed::nothing_yet(repository, tag, digest));
+            }
+            Action::Upload { repository, blobs } => {
+                let outcomes = if tagged {
+                    // A registry takes a manifest only when it has its blobs.
+                    vec![Outcome::Present; blobs.len()]
+                } else {
+                    client.upload(repository, blobs)?
+                };
+                looked(&mut pushed)?.add(blobs, &outcomes);
+            }
+            Action::Tag { tag, .. } if tagged => ctx.reporter.note(format!("already there under `{tag}`")),
+            Action::Tag { repository, tag, manifest } => {
+                client.tag(repository, tag, manifest)?;
+                ctx.reporter.note(format!("tagged `{tag}`"));
+            }
+            Action::MoveLatest { repository, manifest } => {
+                let before = move_latest(ctx, &client, repository, manifest)?;
+                let pushed = looked(&mut pushed)?;
+                (pushed.latest, pushed.previous_latest) = (true, before);
+            }
+            Action::Record { path } => {
+                let pushed = looked(&mut pushed)?;
+                pushed.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                write_whole(path, &serde_json::to_vec_pretty(pushed)?)?;
+            }
+        }
+    }
+    let pushed = pushed.context("nothing to push")?;
+    let Pushed { repository, digest, bytes_sent, bytes_skipped, .. } = &pushed;
+    ctx.reporter.note(format!(
+        "{repository}@{digest}: {} sent, {} already there",
+        size(*bytes_sent),
+        size(*bytes_skipped)
+    ));
+    Ok(pushed)
+}
+
+/// The record of the last push.
+pub(crate) fn record(ctx: &Context) -> PathBuf {
+    ctx.output().join("push.json")
+}
+
+impl Pushed {
+    fn nothing_yet(repository: &Repository, tag: &Tag, digest: &Digest) -> Self {
+        Self {
+            schema: 1,
+            repository: repository.clone(),
+            digest: digest.clone(),
+            commit_tag: tag.clone(),
+            latest: false,
+            previous_latest: None,
+            bytes_sent: 0,
+            bytes_skipped: 0,
+            blobs: Vec::new(),
+            milliseconds: 0,
+        }
+    }
+
+    fn add(&mut self, blobs: &[Blob], outcomes: &[Outcome]) {
+        for (Blob { digest, size, .. }, &outcome) in blobs.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Uploaded => self.bytes_sent += size,
+                Outcome::Present => self.bytes_skipped += size,
+            }
+            self.blobs.push(PushedBlob { digest: digest.clone(), size: *size, outcome });
+        }
+    }
+}
+
+fn looked(pushed: &mut Option<Pushed>) -> Result<&mut Pushed> {
+    pushed.as_mut().context("a plan begins with a look at the commit tag")
+}
+
+/// Whether the tag names the digest already.
+fn look(
+    client: &Client<'_>,
+    repository: &Repository,
+    tag: &Tag,
+    digest: &Digest,
+    may_move: bool,
+) -> Result<bool> {
+    let named = client.digest(repository, &Reference::Tag(tag.clone()))?;
+    if let Some(named) = &named
+        && named != digest
+        && !may_move
+    {
+        let message = format!(
+            "`{repository}:{tag}` names {named} already, and this build made {digest}: a commit tag never moves. Make a \
+             new commit, or remove the tag from the registry if nobody runs that image"
+        );
+        return Err(Failure::new(Exit::Registry, message).into());
+    }
+    Ok(named.as_ref() == Some(digest))
+}
+
+/// Moves `latest` and returns what it named before.
+fn move_latest(
+    ctx: &Context,
+    client: &Client<'_>,
+    repository: &Repository,
+    manifest: &Manifest,
+) -> Result<Option<Digest>> {
+    let latest = Tag::latest();
+    let before = client.digest(repository, &Reference::Tag(latest.clone()))?;
+    if before.as_ref() == Some(&manifest.digest) {
+        ctx.reporter.note("`latest` names it already");
+        return Ok(before);
+    }
+    client.tag(repository, &latest, manifest)?;
+    ctx.reporter.note(match &before {
+        Some(before) => format!("moved `latest` from {}", before.short()),
+        None => "tagged `latest`".to_owned(),
+    });
+    Ok(before)
+}
+
+/// An image on disk.
+struct Image {
+    commit_tag: Tag,
+    latest: bool,
+    manifest: Manifest,
+    /// Layers, then the configuration, each once.
+    blobs: Vec<Blob>,
+}
+
+/// Reads the image from an OCI image layout, which must hold it under this tag.
+fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
+    let layout = Layout::open(folder)?;
+    ensure!(layout.tags.iter().any(|found| found == tag), "{} has no tag `{tag}`", folder.display());
+    let mut seen = BTreeSet::new();
+    let mut blobs = Vec::new();
+    for blob in layout.blobs() {
+        if seen.insert(&blob.digest) {
+            blobs.push(Blob {
+                digest: blob.digest.clone(),
+                size: blob.size,
+                path: layout.blob(&blob.digest),
+            });
+        }
+    }
+    Ok(Image {
+        commit_tag: tag.parse()?,
+        latest: layout.tags.iter().any(|found| found == "latest"),
+        manifest: Manifest {
+            digest: layout.manifest.digest.clone(),
+            media_type: layout.manifest.media_type.clone(),
+            bytes: layout.manifest_bytes.clone(),
+        },
+        blobs,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,37 @@
+//! The registry client: what the OCI distribution spec 1.1 asks of one that pushes.
+//!
+//! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>; what Docker Hub and others do beyond
+//! it is named where it matters. Everything that a registry refuses or fails at is an error with [`Exit::Registry`].
+//!
+//! [`Exit::Registry`]: crate::exit::Exit::Registry
+
+mod auth;
+mod client;
+mod credentials;
+mod manifest;
+pub(crate) mod reference;
+mod refusal;
+mod retry;
+#[cfg(test)]
+pub(crate) mod testing;
+mod upload;
+
+use anyhow::Result;
+
+pub(crate) use client::{Access, Client};
+pub(crate) use manifest::Manifest;
+use reference::{Digest, Reference, Repository};
+pub(crate) use upload::{Blob, Outcome};
+
+use crate::context::Context;
+
+/// The digest that a tag names now, or `None` where the repository has no such tag (or digest).
+///
+/// It needs no credentials for a public repository: the deploy job has none.
+pub(crate) fn resolve(
+    ctx: &Context,
+    repository: &Repository,
+    reference: &Reference,
+) -> Result<Option<Digest>> {
+    Client::new(ctx, Access::Pull)?.digest(repository, reference)
+}

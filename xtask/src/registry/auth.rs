@@ -1,0 +1,183 @@
+//! What a registry asks for before it serves: challenges, scopes and tokens.
+//!
+//! Sources: RFC 9110 §11 (challenges) and the token flow of
+//! <https://distribution.github.io/distribution/spec/auth/token/>.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::Url;
+use serde::Deserialize;
+
+use crate::http::is_loopback;
+use crate::secret::Secret;
+
+/// One challenge of a `WWW-Authenticate` header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Challenge {
+    /// In lower case: `basic`, `bearer`.
+    scheme: String,
+    /// Names in lower case.
+    parameters: BTreeMap<String, String>,
+}
+
+/// What answers a challenge.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// User name and password with every request.
+    Basic,
+    /// A token from this address, asked for with these scopes.
+    Bearer { url: Url, scopes: Scopes },
+}
+
+/// What a token is good for: actions on resources, such as `repository:acme/app:pull,push`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Scopes(BTreeMap<String, BTreeSet<String>>);
+
+impl Scopes {
+    /// These actions on a repository.
+    pub(super) fn repository(name: &str, actions: &[&str]) -> Self {
+        let actions = actions.iter().map(|&action| action.to_owned()).collect();
+        Self(BTreeMap::from([(format!("repository:{name}"), actions)]))
+    }
+
+    /// Reads `type:name:action,action …`; the name may hold colons, as in `repository:host:5000/app:pull`.
+    fn parse(text: &str) -> Self {
+        let mut scopes = Self::default();
+        for scope in text.split_whitespace() {
+            if let Some((resource, actions)) = scope.rsplit_once(':') {
+                let known = scopes.0.entry(resource.to_owned()).or_default();
+                known.extend(actions.split(',').map(str::to_owned));
+            }
+        }
+        scopes
+    }
+
+    /// Everything that either is good for.
+    fn and(mut self, other: &Self) -> Self {
+        for (resource, actions) in &other.0 {
+            self.0.entry(resource.clone()).or_default().extend(actions.iter().cloned());
+        }
+        self
+    }
+
+    /// Whether these are good for all that `wanted` is.
+    pub(super) fn cover(&self, wanted: &Self) -> bool {
+        wanted
+            .0
+            .iter()
+            .all(|(resource, actions)| self.0.get(resource).is_some_and(|known| known.is_superset(actions)))
+    }
+
+    fn each(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(resource, actions)| {
+            let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
+            format!("{resource}:{}", actions.join(","))
+        })
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.each().collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// How to answer the challenges of `registry`, for a request that wants `wanted`.
+///
+/// A token is narrower than a password, so `Bearer` goes before `Basic`. What the challenge asks for and what the
+/// caller will need soon are asked for together: one token then serves the whole push.
+///
+/// An address for tokens that would carry the password in the clear is an error, and so is one on this machine that a
+/// registry elsewhere names.
+pub(super) fn answer(challenges: &[Challenge], registry: &Url, wanted: &Scopes) -> Result<Answer> {
+    let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+    if let Some(bearer) = find("bearer") {
+        let realm = bearer.parameters.get("realm").context("its challenge names no `realm`")?;
+        let mut url =
+            Url::parse(realm).ok().filter(Url::has_host).context("its `realm` is not an address")?;
+        let host = url.host_str().unwrap_or_default();
+        ensure!(
+            !is_loopback(&url) || is_loopback(registry),
+            "its `realm` is on this machine, while the registry is not"
+        );
+        ensure!(
+            url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url),
+            "its `realm` at `{host}` is not https: a password must not travel in the clear"
+        );
+        let asked = bearer.parameters.get("scope").map(|text| Scopes::parse(text)).unwrap_or_default();
+        let scopes = asked.and(wanted);
+        if let Some(service) = bearer.parameters.get("service") {
+            url.query_pairs_mut().append_pair("service", service);
+        }
+        url.query_pairs_mut().extend_pairs(scopes.each().map(|scope| ("scope", scope)));
+        return Ok(Answer::Bearer { url, scopes });
+    }
+    ensure!(find("basic").is_some(), "it asks for a way to log in that is neither Basic nor Bearer");
+    Ok(Answer::Basic)
+}
+
+/// The token in a token server's answer, which old servers call `token` and OAuth ones `access_token`.
+pub(super) fn token(body: &[u8]) -> Option<Secret> {
+    #[derive(Deserialize)]
+    struct Body {
+        token: Option<String>,
+        access_token: Option<String>,
+    }
+    let Body { token, access_token } = serde_json::from_slice(body).ok()?;
+    token.or(access_token).filter(|token| !token.is_empty()).map(Secret::new)
+}
+
+/// The challenges of a `WWW-Authenticate` header.
+///
+/// Challenges and their parameters are separated by the same comma, and a quoted value may hold commas itself
+/// (`scope="repository:x:pull,push"`). What is not understood is left out.
+pub(super) fn challenges(header: &str) -> Vec<Challenge> {
+    let mut found: Vec<Challenge> = Vec::new();
+    let mut rest = header;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        if rest.is_empty() {
+            return found;
+        }
+        let (word, after) = split_word(rest);
+        let after_space = after.trim_start_matches([' ', '\t']);
+        if let Some(value) = after_space.strip_prefix('=') {
+            let (value, after) = split_value(value.trim_start_matches([' ', '\t']));
+            if let Some(challenge) = found.last_mut() {
+                challenge.parameters.insert(word.to_ascii_lowercase(), value);
+            }
+            rest = after;
+        } else {
+            found.push(Challenge { scheme: word.to_ascii_lowercase(), parameters: BTreeMap::new() });
+            rest = after;
+        }
+    }
+}
+
+fn split_word(text: &str) -> (&str, &str) {
+    let end = text.find([' ', '\t', ',', '=']).unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// A word, or a quoted string with `\` before a quote or another `\`.
+fn split_value(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find([' ', '\t', ',']).unwrap_or(text.len());
+        return (text[..end].to_owned(), &text[end..]);
+    };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((place, character)) = characters.next() {
+        match character {
+            '"' => return (value, &quoted[place + 1..]),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            other => value.push(other),
+        }
+    }
+    (value, "")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,356 @@
+//! One request to a registry: logged in when it asks, followed where it sends us, tried again when that may help.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::blocking::{RequestBuilder, Response};
+use reqwest::header::{LOCATION, WWW_AUTHENTICATE};
+use reqwest::{Method, StatusCode, Url};
+
+use super::auth::{self, Answer, Scopes};
+use super::credentials::Credentials;
+use super::reference::Repository;
+use super::refusal;
+use super::retry::{Trouble, is_passing, retry_after, retrying};
+use crate::context::Context;
+use crate::exit::{Exit, OrExit as _};
+use crate::http::{Http, is_loopback_host, text};
+use crate::secret::Secret;
+
+/// A client for the registries of one run. It keeps what they granted, and asks for no more than they ask of it.
+pub(crate) struct Client<'a> {
+    pub(super) ctx: &'a Context,
+    http: Http,
+    access: Access,
+    /// By the registry's origin.
+    grants: Mutex<BTreeMap<String, Grant>>,
+    /// The first wait between two tries.
+    pause: Duration,
+}
+
+/// What a client will do with a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Pull,
+    Push,
+}
+
+/// How a registry wants to be logged in to.
+#[derive(Clone)]
+enum Grant {
+    Basic(Credentials),
+    /// Tokens, each good for its scopes until the registry says otherwise.
+    Bearer(BTreeMap<Scopes, Secret>),
+}
+
+/// What goes into the `Authorization` header.
+enum Authorization {
+    Basic(Credentials),
+    Bearer(Secret),
+}
+
+/// A request; its body is made anew for every time that it is sent.
+pub(super) struct Ask<'r> {
+    pub(super) repository: &'r Repository,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// What is asked for, as in "upload sha256:…", for messages.
+    pub(super) action: String,
+    /// Headers, a body, a time limit.
+    pub(super) dress: &'r dyn Fn(RequestBuilder) -> Result<RequestBuilder>,
+}
+
+impl Access {
+    fn scopes(self, repository: &Repository) -> Scopes {
+        let actions: &[&str] = match self {
+            Self::Pull => &["pull"],
+            Self::Push => &["pull", "push"],
+        };
+        Scopes::repository(repository.name(), actions)
+    }
+}
+
+impl<'a> Client<'a> {
+    /// How many redirects of a read are followed.
+    const HOPS: usize = 3;
+
+    pub(crate) fn new(ctx: &'a Context, access: Access) -> Result<Self> {
+        let (grants, pause) = (Mutex::default(), Duration::from_millis(500));
+        Ok(Self { ctx, http: ctx.http()?, access, grants, pause })
+    }
+
+    /// Without the waits between tries.
+    #[cfg(test)]
+    pub(crate) fn hurried(self) -> Self {
+        Self { pause: Duration::from_millis(1), ..self }
+    }
+
+    pub(super) fn retrying<T>(&self, attempt: impl FnMut() -> Result<T, Trouble>) -> Result<T> {
+        retrying(self.ctx, self.pause, attempt)
+    }
+
+    /// Sends once, following the redirects of a read. Any answer is trouble but success, and 404 to a read.
+    pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Response, Trouble> {
+        let mut response = self.logged_in(ask, &ask.url)?;
+        let reads = matches!(ask.method, Method::GET | Method::HEAD);
+        if reads {
+            // Registries keep blobs elsewhere and send readers there, some of them for HEAD too.
+            for _ in 0..Self::HOPS {
+                if !response.status().is_redirection() {
+                    break;
+                }
+                let next = location(ask.repository, response.url(), &response)?;
+                response = self.once(ask, &next, self.known(ask, &next).as_ref())?;
+            }
+        }
+        let status = response.status();
+        if status.is_success() || (reads && status == StatusCode::NOT_FOUND) {
+            return Ok(response);
+        }
+        Err(self.trouble(ask, response))
+    }
+
+    /// Sends once, and once more with what the registry's challenge asks for: the first time it asks, and when a token
+    /// has expired.
+    fn logged_in(&self, ask: &Ask<'_>, url: &Url) -> Result<Response, Trouble> {
+        let known = self.known(ask, url);
+        let response = self.once(ask, url, known.as_ref())?;
+        if response.status() != StatusCode::UNAUTHORIZED || !is_registry(ask.repository, url)? {
+            return Ok(response);
+        }
+        let headers = response.headers().get_all(WWW_AUTHENTICATE).iter();
+        let challenges: Vec<_> =
+            headers.filter_map(|header| header.to_str().ok()).flat_map(auth::challenges).collect();
+        let answer = auth::answer(&challenges, &base(ask.repository)?, &self.access.scopes(ask.repository))
+            .map_err(|error| {
+            Trouble::refused(format!(
+                "cannot log in to the registry at {}: {error}",
+                ask.repository.registry()
+            ))
+        })?;
+        let credentials = Credentials::find(self.ctx, ask.repository)?;
+        let authorization = match (answer, credentials) {
+            (Answer::Basic, Some(credentials)) => {
+                if matches!(known, Some(Authorization::Basic(_))) {
+                    return Err(wrong(ask.repository, &credentials, response));
+                }
+                Authorization::Basic(credentials)
+            }
+            (Answer::Basic, None) => return Ok(response),
+            (Answer::Bearer { url, scopes }, credentials) => {
+                let token = self.token(ask.repository, &url, credentials.as_ref())?;
+                let wanted = self.access.scopes(ask.repository);
+                self.remember(ask.repository, |grant| {
+                    if let Grant::Bearer(tokens) = grant {
+                        // Any other that would do for this request has just been refused.
+                        tokens.retain(|known, _| !known.cover(&wanted));
+                        tokens.insert(scopes, token.clone());
+                    }
+                });
+                Authorization::Bearer(token)
+            }
+        };
+        let response = self.once(ask, url, Some(&authorization))?;
+        if let Authorization::Basic(credentials) = authorization {
+            if response.status() == StatusCode::UNAUTHORIZED {
+                return Err(wrong(ask.repository, &credentials, response));
+            }
+            self.remember(ask.repository, |grant| *grant = Grant::Basic(credentials));
+        }
+        Ok(response)
+    }
+
+    /// A new token for these scopes; without credentials an anonymous one, which reads what is public.
+    fn token(
+        &self,
+        repository: &Repository,
+        url: &Url,
+        credentials: Option<&Credentials>,
+    ) -> Result<Secret, Trouble> {
+        let mut request = self.http.request(Method::GET, url)?;
+        if let Some(Credentials { username, password, .. }) = credentials {
+            request = request.basic_auth(username, Some(password.expose()));
+        }
+        let response = request.send().map_err(|error| broken(&url_host(url), error))?;
+        let status = response.status();
+        if is_passing(status) {
+            return Err(passing(&url_host(url), &response));
+        }
+        if status.is_success() {
+            let body = bytes(response)?;
+            return auth::token(&body).ok_or_else(|| {
+                Trouble::refused(format!("the token server at {} sent no token", url_host(url)))
+            });
+        }
+        if let Some(credentials) = credentials
+            && matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        {
+            return Err(wrong(repository, credentials, response));
+        }
+        let said = said(response);
+        Err(Trouble::Lasting(refusal::refusal(repository, credentials, status, "get a token", &said).into()))
+    }
+
+    /// Sends once, with this authorization.
+    fn once(
+        &self,
+        ask: &Ask<'_>,
+        url: &Url,
+        authorization: Option<&Authorization>,
+    ) -> Result<Response, Trouble> {
+        let request = (ask.dress)(self.http.request(ask.method.clone(), url)?)?;
+        let request = match authorization {
+            Some(Authorization::Basic(Credentials { username, password, .. })) => {
+                request.basic_auth(username, Some(password.expose()))
+            }
+            Some(Authorization::Bearer(token)) => request.bearer_auth(token.expose()),
+            None => request,
+        };
+        request.send().map_err(|error| broken(&url_host(url), error))
+    }
+
+    /// What the registry granted before, for an address of its own; nothing for any other.
+    fn known(&self, ask: &Ask<'_>, url: &Url) -> Option<Authorization> {
+        if !is_registry(ask.repository, url).ok()? {
+            return None;
+        }
+        let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        match grants.get(ask.repository.registry())? {
+            Grant::Basic(credentials) => Some(Authorization::Basic(credentials.clone())),
+            Grant::Bearer(tokens) => {
+                let wanted = self.access.scopes(ask.repository);
+                let token = tokens.iter().find(|(scopes, _)| scopes.cover(&wanted))?.1;
+                Some(Authorization::Bearer(token.clone()))
+            }
+        }
+    }
+
+    fn remember(&self, repository: &Repository, change: impl FnOnce(&mut Grant)) {
+        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = repository.registry().to_owned();
+        change(grants.entry(registry).or_insert_with(|| Grant::Bearer(BTreeMap::new())));
+    }
+
+    fn trouble(&self, ask: &Ask<'_>, response: Response) -> Trouble {
+        let status = response.status();
+        if is_passing(status) {
+            return passing(&url_host(response.url()), &response);
+        }
+        let said = said(response);
+        match Credentials::find(self.ctx, ask.repository) {
+            Ok(credentials) => {
+                let failure =
+                    refusal::refusal(ask.repository, credentials.as_ref(), status, &ask.action, &said);
+                Trouble::Lasting(failure.into())
+            }
+            Err(error) => Trouble::Lasting(error),
+        }
+    }
+}
+
+/// The address of a repository's API.
+pub(super) fn base(repository: &Repository) -> Result<Url> {
+    let scheme = if repository.is_loopback() { "http" } else { "https" };
+    Url::parse(&format!("{scheme}://{}/v2/{}/", repository.api_host(), repository.name()))
+        .with_context(|| format!("`{repository}` has no valid address"))
+        .or_exit(Exit::Usage)
+}
+
+/// Where an answer's `Location` sends us, relative or absolute.
+///
+/// Another origin is fine, for a storage service; but a registry must not make us talk to an address inside the
+/// network that we happen to be in (server-side request forgery; go-containerregistry refuses the same), nor in the
+/// clear.
+pub(super) fn location(repository: &Repository, asked: &Url, response: &Response) -> Result<Url, Trouble> {
+    let registry = repository.registry();
+    let header = response.headers().get(LOCATION).and_then(|header| header.to_str().ok());
+    target(asked, header.unwrap_or_default())
+        .map_err(|error| Trouble::refused(format!("the registry at {registry} {error}")))
+}
+
+fn target(asked: &Url, location: &str) -> Result<Url> {
+    ensure!(!location.is_empty(), "did not say where to go on");
+    let target = asked.join(location).ok().filter(Url::has_host);
+    let target = target.context("sends us to what is not an address")?;
+    if target.origin() != asked.origin() {
+        let host = target.host_str().unwrap_or_default();
+        ensure!(target.scheme() == "https", "sends us to `{host}` without https");
+        ensure!(
+            !is_inside(host),
+            "sends us to `{host}`, an address inside this network, which a registry has no business to"
+        );
+    }
+    Ok(target)
+}
+
+/// Whether a host is an address, or the name, of something that the internet does not reach.
+fn is_inside(host: &str) -> bool {
+    let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {
+        return is_loopback_host(host);
+    };
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local()
+        }
+    }
+}
+
+/// Whether an address is the registry's own: only there our credentials go.
+fn is_registry(repository: &Repository, url: &Url) -> Result<bool> {
+    Ok(base(repository)?.origin() == url.origin())
+}
+
+fn url_host(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or_default())
+}
+
+/// A connection that broke. The message leaves out the address, whose query may hold an upload's state.
+pub(super) fn broken(host: &str, error: reqwest::Error) -> Trouble {
+    let error = anyhow::Error::from(error.without_url());
+    Trouble::Passing { message: format!("no answer from {host}: {error:#}"), after: None }
+}
+
+fn passing(host: &str, response: &Response) -> Trouble {
+    let after = retry_after(response.headers(), SystemTime::now());
+    Trouble::Passing { message: format!("{host} answered {}", response.status()), after }
+}
+
+fn wrong(repository: &Repository, credentials: &Credentials, response: Response) -> Trouble {
+    Trouble::Lasting(refusal::wrong_credentials(repository, credentials, &said(response)).into())
+}
+
+/// A refusal's body in one line; one that cannot be read says nothing.
+fn said(response: Response) -> String {
+    text(response).map(|body| refusal::said(&body)).unwrap_or_default()
+}
+
+/// The bytes of an answer, up to [`Http::LONGEST_TEXT`]: registries take no manifest half as long.
+pub(super) fn bytes(response: Response) -> Result<Vec<u8>, Trouble> {
+    let host = url_host(response.url());
+    let mut bytes = Vec::new();
+    if let Err(error) = response.take(Http::LONGEST_TEXT + 1).read_to_end(&mut bytes) {
+        return Err(Trouble::Passing {
+            message: format!("{host} broke off its answer: {error}"),
+            after: None,
+        });
+    }
+    if bytes.len() as u64 > Http::LONGEST_TEXT {
+        return Err(Trouble::refused(format!("{host} sent more than {} bytes", Http::LONGEST_TEXT)));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

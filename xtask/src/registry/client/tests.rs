@@ -1,0 +1,401 @@
+use std::path::Path;
+
+use super::super::Manifest;
+use super::super::reference::{Digest, Reference, Tag};
+use super::super::testing::{Reply, Request, Server};
+use super::*;
+
+const VARIABLES: [(&str, &str); 2] = [("DOCKERHUB_USERNAME", "me"), ("DOCKERHUB_TOKEN", "hunter2-hunter2")];
+
+/// `me:hunter2-hunter2`.
+const BASIC: &str = "Basic bWU6aHVudGVyMi1odW50ZXIy";
+
+fn root() -> &'static Path {
+    Path::new("/nonexistent")
+}
+
+fn latest() -> Reference {
+    Reference::Tag(Tag::latest())
+}
+
+/// What `latest` names on a server, asked with these variables.
+fn ask(server: &Server, variables: &[(&str, &str)], access: Access) -> Result<Option<Digest>> {
+    let ctx = server.context(root(), variables);
+    Client::new(&ctx, access)?.hurried().digest(&server.repository(), &latest())
+}
+
+fn wants_basic(request: &Request) -> Option<Reply> {
+    (request.header("authorization") != BASIC).then(|| Reply::challenge(r#"Basic realm="x, y""#))
+}
+
+#[test]
+fn a_registry_without_a_login_gets_no_credentials() {
+    let server = Server::plain();
+    server.set_tag("latest", b"{}");
+    assert_eq!(ask(&server, &VARIABLES, Access::Push).unwrap(), Some(Digest::of(b"{}")));
+    assert_eq!(server.lines(), ["HEAD manifests/latest"]);
+    assert_eq!(server.seen()[0].header("authorization"), "");
+}
+
+#[test]
+fn a_challenge_is_answered_and_remembered() {
+    let server = Server::twisted(|request, _| wants_basic(request));
+    let ctx = server.context(root(), &VARIABLES);
+    let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+    assert_eq!(client.digest(&server.repository(), &latest()).unwrap(), None);
+    assert_eq!(client.digest(&server.repository(), &latest()).unwrap(), None);
+    let sent: Vec<String> =
+        server.seen().iter().map(|request| request.header("authorization").to_owned()).collect();
+    assert_eq!(sent, ["", BASIC, BASIC]);
+}
+
+#[test]
+fn a_wrong_password_is_said_to_be_wrong() {
+    let server = Server::twisted(|_, _| Some(Reply::challenge("Basic realm=x")));
+    let ctx = server.context(root(), &VARIABLES);
+    let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+    let manifest =
+        Manifest { digest: Digest::of(b"{}"), media_type: "a/b".to_owned(), bytes: b"{}".to_vec() };
+    let error = client.tag(&server.repository(), &Tag::latest(), &manifest).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the registry at {0} refused the user name or token (UNAUTHORIZED: authentication required): \
+             DOCKERHUB_USERNAME or DOCKERHUB_TOKEN is wrong or has expired; set DOCKERHUB_USERNAME and DOCKERHUB_TOKEN \
+             to an account of that registry, or run `docker login {0}`",
+            server.host()
+        )
+    );
+    // An account that is tried too often gets locked.
+    assert_eq!(server.lines().len(), 2);
+}
+
+#[test]
+fn a_password_that_stops_working_is_not_tried_twice() {
+    let server = Server::twisted(|request, before| {
+        if before > 1 { Some(Reply::challenge("Basic realm=x")) } else { wants_basic(request) }
+    });
+    let ctx = server.context(root(), &VARIABLES);
+    let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+    client.digest(&server.repository(), &latest()).unwrap();
+    let error = client.digest(&server.repository(), &latest()).unwrap_err();
+    assert!(error.to_string().contains("refused the user name or token"), "{error}");
+    assert_eq!(server.lines().len(), 3);
+}
+
+#[test]
+fn without_credentials_the_way_out_is_named() {
+    let server = Server::twisted(|_, _| Some(Reply::challenge("Basic realm=x")));
+    let error = ask(&server, &[], Access::Push).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Missing);
+    assert!(error.to_string().contains("wants a login to read `latest`"), "{error}");
+    assert!(error.to_string().contains("set DOCKERHUB_USERNAME and DOCKERHUB_TOKEN"), "{error}");
+}
+
+/// A registry with tokens: `/token` gives `t0`, `t1`, …; `accepts` says whether a token is taken.
+fn with_tokens(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Server {
+    Server::twisted(move |request, before| {
+        if request.target.starts_with("/token") {
+            let wrong = !matches!(request.header("authorization"), "" | BASIC);
+            return Some(if wrong {
+                Reply::new(401).body(r#"{"details":"incorrect username or password"}"#)
+            } else {
+                Reply::new(200).body(format!(r#"{{"token":"t{before}"}}"#))
+            });
+        }
+        let token = request.header("authorization").trim_start_matches("Bearer ");
+        let host = request.header("host");
+        (!accepts(token)).then(|| {
+            Reply::challenge(format!(
+                r#"Bearer realm="http://{host}/token",service="s",scope="repository:acme/base:pull""#
+            ))
+        })
+    })
+}
+
+#[test]
+fn one_token_carries_every_scope() {
+    let server = with_tokens(|token| token == "t0");
+    let ctx = server.context(root(), &VARIABLES);
+    let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+    for _ in 0..2 {
+        client.digest(&server.repository(), &latest()).unwrap();
+    }
+    let manifests = "/v2/acme/app/manifests/latest";
+    let token =
+        "/token?service=s&scope=repository%3Aacme%2Fapp%3Apull%2Cpush&scope=repository%3Aacme%2Fbase%3Apull";
+    let sent: Vec<(String, String)> = server
+        .seen()
+        .iter()
+        .map(|request| (request.target.clone(), request.header("authorization").to_owned()))
+        .collect();
+    let expected = [(manifests, ""), (token, BASIC), (manifests, "Bearer t0"), (manifests, "Bearer t0")];
+    assert_eq!(sent, expected.map(|(target, sent)| (target.to_owned(), sent.to_owned())));
+}
+
+#[test]
+fn a_token_that_expires_is_replaced_once() {
+    let uses = std::sync::atomic::AtomicUsize::new(0);
+    let server = with_tokens(move |token| match token {
+        "t0" => uses.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0,
+        token => token == "t1",
+    });
+    let ctx = server.context(root(), &VARIABLES);
+    let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+    for _ in 0..3 {
+        client.digest(&server.repository(), &latest()).unwrap();
+    }
+    assert_eq!(server.count("GET", "/token"), 2);
+}
+
+#[test]
+fn a_token_that_never_helps_is_a_matter_of_permission() {
+    let server = with_tokens(|_| false);
+    let error = ask(&server, &VARIABLES, Access::Push).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    assert!(error.to_string().contains("does not let this account read `latest`"), "{error}");
+    assert_eq!(server.count("GET", "/token"), 1);
+}
+
+#[test]
+fn a_token_server_may_refuse_the_password() {
+    let server = with_tokens(|_| false);
+    let wrong = [VARIABLES[0], ("DOCKERHUB_TOKEN", "wrong-password")];
+    let error = ask(&server, &wrong, Access::Push).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    let error = error.to_string();
+    assert!(error.contains("refused the user name or token (incorrect username or password)"), "{error}");
+    assert!(!error.contains("wrong-password"), "{error}");
+}
+
+#[test]
+fn what_is_public_is_read_with_an_anonymous_token() {
+    let server = with_tokens(|token| token == "t0");
+    server.set_tag("latest", b"{}");
+    let ctx = server.context(root(), &[]);
+    let found = super::super::resolve(&ctx, &server.repository(), &latest()).unwrap();
+    assert_eq!(found, Some(Digest::of(b"{}")));
+    let token = &server.seen()[1];
+    assert_eq!(token.header("authorization"), "");
+    assert!(token.target.contains("scope=repository%3Aacme%2Fapp%3Apull&"), "{}", token.target);
+}
+
+#[test]
+fn a_token_server_may_be_busy_or_broken() {
+    let server = Server::twisted(|request, before| {
+        if !request.target.starts_with("/token") {
+            let host = request.header("host");
+            return Some(Reply::challenge(format!("Bearer realm=\"http://{host}/token\"")));
+        }
+        Some(if before == 0 { Reply::new(503) } else { Reply::new(200).body("{}") })
+    });
+    let error = ask(&server, &VARIABLES, Access::Push).unwrap_err();
+    assert_eq!(error.to_string(), format!("the token server at {} sent no token", server.host()));
+    assert_eq!(server.count("GET", "/token"), 2);
+}
+
+#[test]
+fn a_realm_that_leaks_is_refused() {
+    let server =
+        Server::twisted(|_, _| Some(Reply::challenge(r#"Bearer realm="http://auth.example.com/token""#)));
+    let error = ask(&server, &VARIABLES, Access::Push).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    assert!(error.to_string().contains("`auth.example.com` is not https"), "{error}");
+}
+
+#[test]
+fn too_many_requests_are_made_again_when_asked_to() {
+    let server =
+        Server::twisted(|_, before| (before == 0).then(|| Reply::new(429).header("Retry-After", "1")));
+    let started = std::time::Instant::now();
+    assert_eq!(ask(&server, &[], Access::Push).unwrap(), None);
+    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
+    assert_eq!(server.lines().len(), 2);
+}
+
+#[test]
+fn a_registry_that_keeps_failing_is_given_up() {
+    let server = Server::twisted(|_, _| Some(Reply::new(500)));
+    let error = ask(&server, &[], Access::Push).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    let expected = format!("{} answered 500 Internal Server Error; tried 5 times", server.host());
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(server.lines().len(), 5);
+}
+
+#[test]
+fn nobody_there_is_an_error_without_the_address() {
+    let host = {
+        let server = Server::plain();
+        server.host()
+    };
+    let repository: Repository = format!("{host}/acme/app").parse().unwrap();
+    let ctx = Context::for_test(root(), crate::environment::Environment::default());
+    let error =
+        Client::new(&ctx, Access::Pull).unwrap().hurried().digest(&repository, &latest()).unwrap_err();
+    let error = error.to_string();
+    assert!(error.starts_with(&format!("no answer from {host}: ")), "{error}");
+    assert!(error.contains("refused") && !error.contains("/v2/"), "{error}");
+}
+
+#[test]
+fn without_the_digest_header_the_manifest_is_hashed() {
+    let server = Server::twisted(|request, _| match request.method.as_str() {
+        "HEAD" => Some(Reply::new(200)),
+        _ => Some(Reply::new(200).body("{ }")),
+    });
+    assert_eq!(ask(&server, &[], Access::Pull).unwrap(), Some(Digest::of(b"{ }")));
+    assert_eq!(server.lines(), ["HEAD manifests/latest", "GET manifests/latest"]);
+    assert!(server.seen()[1].header("accept").contains("application/vnd.oci.image.manifest.v1+json"));
+
+    let gone = Server::twisted(|request, _| (request.method == "HEAD").then(|| Reply::new(200)));
+    assert_eq!(ask(&gone, &[], Access::Pull).unwrap(), None);
+}
+
+#[test]
+fn a_digest_header_must_be_one() {
+    let server = Server::twisted(|_, _| Some(Reply::new(200).header("Docker-Content-Digest", "md5:1")));
+    let error = ask(&server, &[], Access::Pull).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    assert!(error.to_string().contains("names no valid digest for `latest`"), "{error}");
+}
+
+#[test]
+fn a_redirect_is_followed_on_the_same_origin_with_the_login() {
+    let server = Server::twisted(|request, _| {
+        wants_basic(request).or_else(|| {
+            request.target.contains("/manifests/").then(|| Reply::new(307).header("Location", "/elsewhere"))
+        })
+    });
+    assert_eq!(ask(&server, &VARIABLES, Access::Pull).unwrap(), None);
+    assert_eq!(server.seen()[2].target, "/elsewhere");
+    assert_eq!(server.seen()[2].header("authorization"), BASIC);
+}
+
+#[test]
+fn a_redirect_to_another_server_of_this_machine_is_refused() {
+    let other = Server::plain();
+    let place = format!("http://{}/secret", other.host());
+    let server = Server::twisted(move |_, _| Some(Reply::new(307).header("Location", place.clone())));
+    let error = ask(&server, &VARIABLES, Access::Pull).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    assert!(error.to_string().contains("sends us to `127.0.0.1` without https"), "{error}");
+    assert!(other.lines().is_empty());
+}
+
+#[test]
+fn a_circle_of_redirects_ends() {
+    let server = Server::twisted(|_, _| Some(Reply::new(302).header("Location", "?again")));
+    let error = ask(&server, &[], Access::Pull).unwrap_err();
+    assert!(error.to_string().contains("answered 302 Found when asked to read `latest`"), "{error}");
+    assert_eq!(server.lines().len(), 4);
+}
+
+#[test]
+fn a_location_may_be_anywhere_but_inside() {
+    let asked = Url::parse("https://r.io/v2/acme/app/blobs/uploads/").unwrap();
+    for (location, expected) in [
+        ("/v2/x?state=1", "https://r.io/v2/x?state=1"),
+        ("1", "https://r.io/v2/acme/app/blobs/uploads/1"),
+        ("https://r.io/y", "https://r.io/y"),
+        ("//storage.example.com/z", "https://storage.example.com/z"),
+        ("https://storage.example.com/z?sig=a", "https://storage.example.com/z?sig=a"),
+        ("https://9.9.9.9/z", "https://9.9.9.9/z"),
+    ] {
+        assert_eq!(target(&asked, location).unwrap().as_str(), expected);
+    }
+    for (location, expected) in [
+        ("", "did not say"),
+        ("http://r.io/y", "without https"),
+        ("http://storage.example.com/y", "without https"),
+        ("https://127.0.0.1/y", "inside this network"),
+        ("https://localhost/y", "inside this network"),
+        ("https://10.1.2.3/y", "inside this network"),
+        ("https://192.168.0.1/y", "inside this network"),
+        ("https://169.254.169.254/latest/meta-data", "inside this network"),
+        ("https://[::1]/y", "inside this network"),
+        ("https://[fd00::1]/y", "inside this network"),
+        ("https://[::ffff:127.0.0.1]/y", "inside this network"),
+        ("https://0/y", "inside this network"),
+        ("mailto:me", "not an address"),
+    ] {
+        let error = target(&asked, location).unwrap_err().to_string();
+        assert!(error.contains(expected), "{location}: {error}");
+    }
+    // A registry on this machine may name itself.
+    let asked = Url::parse("http://127.0.0.1:5000/v2/").unwrap();
+    target(&asked, "http://127.0.0.1:5000/x").unwrap();
+    target(&asked, "http://127.0.0.1:5001/x").unwrap_err();
+    target(&asked, "https://127.0.0.1:5000/x").unwrap_err();
+}
+
+#[test]
+fn another_origin_gets_no_credentials_even_when_it_asks() {
+    let server = Server::twisted(|request, _| wants_basic(request));
+    let other = Server::twisted(|_, _| Some(Reply::challenge("Basic realm=x")));
+    let ctx = server.context(root(), &VARIABLES);
+    let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+    client.digest(&server.repository(), &latest()).unwrap();
+    let repository = server.repository();
+    let elsewhere = Url::parse(&format!("http://{}/v2/acme/app/x", other.host())).unwrap();
+    let ask = Ask {
+        repository: &repository,
+        method: Method::PUT,
+        url: elsewhere,
+        action: "upload".to_owned(),
+        dress: &|request| Ok(request),
+    };
+    client.send(&ask).unwrap_err();
+    let sent: Vec<String> =
+        other.seen().iter().map(|request| request.header("authorization").to_owned()).collect();
+    assert_eq!(sent, [""]);
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_asked_for_again() {
+    let server = Server::twisted(|request, before| match request.method.as_str() {
+        "HEAD" => Some(Reply::new(200)),
+        // Promises more than it sends.
+        _ if before == 0 => Some(Reply::new(200).header("Content-Length", "9").body("{}")),
+        _ => Some(Reply::new(200).body("{}")),
+    });
+    assert_eq!(ask(&server, &[], Access::Pull).unwrap(), Some(Digest::of(b"{}")));
+    assert_eq!(server.count("GET", "manifests"), 2);
+}
+
+#[test]
+fn an_endless_answer_is_not_read() {
+    let server = Server::twisted(|request, _| {
+        let long = usize::try_from(Http::LONGEST_TEXT).unwrap() + 1;
+        Some(if request.method == "HEAD" { Reply::new(200) } else { Reply::new(200).body(vec![b' '; long]) })
+    });
+    let error = ask(&server, &[], Access::Pull).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    assert!(error.to_string().contains("sent more than 8388608 bytes"), "{error}");
+}
+
+#[test]
+fn a_token_server_may_refuse_everybody() {
+    let server = Server::twisted(|request, _| {
+        let host = request.header("host");
+        Some(if request.target.starts_with("/token") {
+            Reply::new(401)
+        } else {
+            Reply::challenge(format!("Bearer realm=\"http://{host}/token\""))
+        })
+    });
+    let error = ask(&server, &[], Access::Pull).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Missing);
+    assert!(error.to_string().contains("wants a login to get a token"), "{error}");
+}
+
+#[test]
+fn credentials_stay_at_the_registry() {
+    let repository: Repository = "acme/app".parse().unwrap();
+    let is = |url: &str| is_registry(&repository, &Url::parse(url).unwrap()).unwrap();
+    assert!(is("https://registry-1.docker.io/v2/acme/app/blobs/x"));
+    for other in ["https://docker.io/", "https://registry-1.docker.io:444/", "http://registry-1.docker.io/"] {
+        assert!(!is(other), "{other}");
+    }
+}

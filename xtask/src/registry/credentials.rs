@@ -1,0 +1,141 @@
+//! Who we are to a registry: the variables of the pipeline, or what `docker login` left.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use super::reference::Repository;
+use crate::context::Context;
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::pipeline::variable;
+use crate::secret::Secret;
+
+/// A user name with its password or access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Credentials {
+    pub(super) username: String,
+    pub(super) password: Secret,
+    pub(super) source: Source,
+}
+
+/// Where credentials came from, which decides what to do when they are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// `DOCKERHUB_USERNAME` and `DOCKERHUB_TOKEN`.
+    Variables,
+    /// Docker's `config.json`.
+    DockerConfig,
+}
+
+impl Credentials {
+    /// The credentials for a registry, if there are any.
+    ///
+    /// `DOCKERHUB_USERNAME` and `DOCKERHUB_TOKEN` belong to the registry of the workspace's image and go to no other;
+    /// one without the other is an error with [`Exit::Missing`].
+    /// Without them Docker's configuration is read: `auths` in `config.json` in `$DOCKER_CONFIG` or `~/.docker`
+    /// (<https://docs.docker.com/reference/cli/docker/login/#credential-stores>).
+    pub(super) fn find(ctx: &Context, repository: &Repository) -> Result<Option<Self>> {
+        let names = ["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"];
+        let ours =
+            ctx.image().parse().is_ok_and(|image: Repository| image.registry() == repository.registry());
+        if ours && names.iter().any(|name| ctx.environment.has(name)) {
+            let [username, password] = [ctx.required(names[0])?, ctx.required(names[1])?];
+            let username = username.expose().to_owned();
+            return Ok(Some(Self { username, password, source: Source::Variables }));
+        }
+        let Some(path) = docker_config(ctx).filter(|path| path.is_file()) else {
+            return Ok(None);
+        };
+        let text = fs_err::read_to_string(&path).or_exit(Exit::Usage)?;
+        // Its text holds passwords, and so might the parser's message.
+        let config: DockerConfig = serde_json::from_str(&text)
+            .ok()
+            .with_context(|| format!("{} is not a Docker configuration", path.display()))
+            .or_exit(Exit::Usage)?;
+        config.credentials(repository, &path)
+    }
+}
+
+/// What to do about credentials that are missing or refused.
+pub(super) fn way_out(repository: &Repository) -> String {
+    let source = variable("DOCKERHUB_TOKEN").map_or("", |variable| variable.source);
+    let host = repository.registry();
+    if repository.is_hub() {
+        format!(
+            "set DOCKERHUB_USERNAME and DOCKERHUB_TOKEN (a token is made at {source}), or run `docker login`"
+        )
+    } else {
+        format!(
+            "set DOCKERHUB_USERNAME and DOCKERHUB_TOKEN to an account of that registry, or run `docker login {host}`"
+        )
+    }
+}
+
+fn docker_config(ctx: &Context) -> Option<PathBuf> {
+    let folder = match ctx.environment.get("DOCKER_CONFIG") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(ctx.environment.get("HOME")?).join(".docker"),
+    };
+    Some(folder.join("config.json"))
+}
+
+/// Docker's `config.json`, as far as it says who we are.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DockerConfig {
+    #[serde(default)]
+    auths: std::collections::BTreeMap<String, Auth>,
+    creds_store: Option<String>,
+    #[serde(default)]
+    cred_helpers: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Auth {
+    /// `user:password` in base64.
+    #[serde(default)]
+    auth: String,
+}
+
+impl DockerConfig {
+    fn credentials(&self, repository: &Repository, path: &Path) -> Result<Option<Credentials>> {
+        let bad = |what: &str| {
+            let (path, host) = (path.display(), repository.registry());
+            Failure::new(Exit::Missing, format!("{path} {what} {host}: {}", way_out(repository)))
+        };
+        let entry = self.auths.iter().find(|(key, _)| is_key_of(key, repository)).map(|(_, entry)| entry);
+        if let Some(Auth { auth }) = entry.filter(|entry| !entry.auth.is_empty()) {
+            let pair = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let (username, password) = pair
+                .as_deref()
+                .and_then(|pair| pair.trim_end_matches('\0').split_once(':'))
+                .ok_or_else(|| bad("holds no valid `auth` for"))?;
+            return Ok(Some(Credentials {
+                username: username.to_owned(),
+                password: Secret::new(password),
+                source: Source::DockerConfig,
+            }));
+        }
+        if self.cred_helpers.keys().any(|key| is_key_of(key, repository))
+            || (entry.is_some() && self.creds_store.is_some())
+        {
+            return Err(bad("leaves it to a credential helper, which is not asked, to log in to").into());
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a key of Docker's configuration is that registry's: `host:port`, or an address such as Docker Hub's
+/// `https://index.docker.io/v1/`.
+fn is_key_of(key: &str, repository: &Repository) -> bool {
+    let host = key.trim_start_matches("https://").trim_start_matches("http://");
+    let host = host.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2");
+    host == repository.registry()
+        || (repository.is_hub() && matches!(host, "index.docker.io" | "registry-1.docker.io"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! What a registry says when it refuses, in one line.
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::credentials::{Credentials, Source, way_out};
+use super::reference::Repository;
+use crate::exit::{Exit, Failure};
+
+/// The error for an answer that is a refusal.
+///
+/// `action` is what was asked, as in "upload sha256:…"; `said` is what [`said`] made of the body.
+pub(super) fn refusal(
+    repository: &Repository,
+    credentials: Option<&Credentials>,
+    status: StatusCode,
+    action: &str,
+    said: &str,
+) -> Failure {
+    let registry = repository.registry();
+    let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if credentials.is_none() => Failure::new(
+            Exit::Missing,
+            format!("the registry at {registry} wants a login to {action}{said}: {}", way_out(repository)),
+        ),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
+            Exit::Registry,
+            format!(
+                "the registry at {registry} does not let this account {action}{said}: the account must own `{}` and \
+                 its token must have read and write permission",
+                repository.name()
+            ),
+        ),
+        // Another 404 says that an upload was forgotten.
+        StatusCode::NOT_FOUND if !said.contains("UPLOAD_UNKNOWN") => Failure::new(
+            Exit::Registry,
+            format!(
+                "the registry at {registry} does not know the repository `{}`{said}: create it there, or correct \
+                 `image` in Cargo.toml (or PIPELINE_IMAGE)",
+                repository.name()
+            ),
+        ),
+        status => Failure::new(
+            Exit::Registry,
+            format!("the registry at {registry} answered {status} when asked to {action}{said}"),
+        ),
+    }
+}
+
+/// The error for credentials that the registry, or its token server, does not take.
+pub(super) fn wrong_credentials(repository: &Repository, credentials: &Credentials, said: &str) -> Failure {
+    let registry = repository.registry();
+    let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
+    let from = match credentials.source {
+        Source::Variables => "DOCKERHUB_USERNAME or DOCKERHUB_TOKEN is wrong or has expired",
+        Source::DockerConfig => "what `docker login` left is wrong or has expired",
+    };
+    Failure::new(
+        Exit::Registry,
+        format!(
+            "the registry at {registry} refused the user name or token{said}: {from}; {}",
+            way_out(repository)
+        ),
+    )
+}
+
+/// The body of a refusal in one line: `CODE: message` for each error of the OCI distribution spec ("Error codes"),
+/// the `details` or `message` of token servers, and nothing for a page of HTML.
+pub(super) fn said(body: &str) -> String {
+    /// More of it would only hide what matters.
+    const LONGEST: usize = 200;
+    let Ok(body) = serde_json::from_str::<Value>(body) else {
+        return String::new();
+    };
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let errors =
+        body.get("errors").and_then(Value::as_array).into_iter().flatten().filter_map(|error| {
+            match (text(error, "code"), text(error, "message")) {
+                (Some(code), Some(message)) => Some(format!("{code}: {message}")),
+                (code, message) => code.or(message),
+            }
+        });
+    let mut said = errors.collect::<Vec<_>>().join("; ");
+    if said.is_empty() {
+        said = text(&body, "details").or_else(|| text(&body, "message")).unwrap_or_default();
+    }
+    let printable = said.chars().map(|c| if c.is_control() { ' ' } else { c });
+    printable.take(LONGEST).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn credentials(source: Source) -> Credentials {
+        Credentials { username: "me".to_owned(), password: Secret::new("hunter2-hunter2"), source }
+    }
+
+    #[test]
+    fn bodies_become_one_line() {
+        for (body, expected) in [
+            (
+                r#"{"errors":[{"code":"DENIED","message":"access denied","detail":[1]}]}"#,
+                "DENIED: access denied",
+            ),
+            (r#"{"errors":[{"code":"A","message":"b\nc"},{"code":"D"},{"message":"e"},{}]}"#, "A: b c; D; e"),
+            (r#"{"details":"incorrect username or password"}"#, "incorrect username or password"),
+            (r#"{"message":"slow down"}"#, "slow down"),
+            ("<html>502 Bad Gateway</html>", ""),
+            ("{}", ""),
+            ("", ""),
+        ] {
+            assert_eq!(said(body), expected, "of `{body}`");
+        }
+        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(1000));
+        assert_eq!(said(&long).len(), 200);
+    }
+
+    #[test]
+    fn every_refusal_names_the_way_out() {
+        let hub: Repository = "acme/app".parse().unwrap();
+        let other: Repository = "ghcr.io/acme/app".parse().unwrap();
+        let mine = credentials(Source::Variables);
+        for (repository, credentials, status, exit, expected) in [
+            (&hub, None, 401, Exit::Missing, "wants a login to push (X: y): set DOCKERHUB_USERNAME and"),
+            (&other, None, 403, Exit::Missing, "or run `docker login ghcr.io`"),
+            (
+                &hub,
+                Some(&mine),
+                403,
+                Exit::Registry,
+                "does not let this account push (X: y): the account must own",
+            ),
+            (&hub, Some(&mine), 404, Exit::Registry, "does not know the repository `acme/app` (X: y)"),
+            (&hub, Some(&mine), 400, Exit::Registry, "answered 400 Bad Request when asked to push (X: y)"),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let failure = refusal(repository, credentials, status, "push", "X: y");
+            assert_eq!(failure.exit, exit, "{failure}");
+            assert!(failure.to_string().contains(expected), "{failure}");
+        }
+    }
+
+    #[test]
+    fn wrong_credentials_are_told_by_their_source() {
+        let hub: Repository = "acme/app".parse().unwrap();
+        let of = |source| wrong_credentials(&hub, &credentials(source), "").to_string();
+        let variables = of(Source::Variables);
+        assert!(
+            variables.starts_with(
+                "the registry at docker.io refused the user name or token: DOCKERHUB_USERNAME or"
+            ),
+            "{variables}"
+        );
+        assert!(variables.contains("Personal access tokens"), "{variables}");
+        assert!(of(Source::DockerConfig).contains("what `docker login` left is wrong"));
+    }
+}

@@ -1,0 +1,193 @@
+//! Blobs: looked for, then uploaded, four at once, in constant memory.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use reqwest::blocking::{Body, RequestBuilder};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::client::{Ask, Client, base, location};
+use super::reference::{Digest, Repository};
+use super::retry::Trouble;
+use crate::image::size;
+use crate::interrupt::Interrupt;
+use crate::report::Reporter;
+
+/// A layer or a configuration, in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Blob {
+    pub(crate) digest: Digest,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) path: PathBuf,
+}
+
+/// What became of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outcome {
+    Uploaded,
+    /// The registry had it already.
+    Present,
+}
+
+/// How many blobs are uploaded at once: more gains nothing on a home line, and registries limit it.
+const AT_ONCE: usize = 4;
+
+impl Client<'_> {
+    /// Uploads the blobs that the repository lacks, and says of each, in the order given, what became of it.
+    ///
+    /// The first error ends it; what is uploaded by then stays, and the next push finds it.
+    pub(crate) fn upload(&self, repository: &Repository, blobs: &[Blob]) -> Result<Vec<Outcome>> {
+        let progress = Arc::new(Progress::of(blobs, &self.ctx.reporter));
+        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let work = || {
+            let mut done = Vec::new();
+            while !failed.load(Ordering::Relaxed) {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(blob) = blobs.get(place) else { break };
+                let outcome = self.upload_one(repository, blob, &progress);
+                failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
+                done.push((place, outcome));
+            }
+            done
+        };
+        let mut done: Vec<(usize, Result<Outcome>)> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..AT_ONCE.min(blobs.len())).map(|_| scope.spawn(work)).collect();
+            workers
+                .into_iter()
+                .flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
+        done.sort_by_key(|(place, _)| *place);
+        done.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    /// HEAD, then POST for a place and PUT of the whole (OCI distribution spec, "POST then PUT").
+    ///
+    /// After a failure all of it is done again: an upload that broke off cannot be taken up where it was, and the
+    /// registry may have got it after all.
+    fn upload_one(&self, repository: &Repository, blob: &Blob, progress: &Arc<Progress>) -> Result<Outcome> {
+        let mut outcome = Outcome::Present;
+        self.retrying(|| {
+            if self.has(repository, blob)? {
+                return Ok(());
+            }
+            outcome = Outcome::Uploaded;
+            self.put(repository, blob, progress)
+        })?;
+        progress.now_at(&blob.digest, blob.size);
+        let word = match outcome {
+            Outcome::Uploaded => "uploaded",
+            Outcome::Present => "present",
+        };
+        self.ctx.reporter.note(format!("{word} {} {}", blob.digest.short(), size(blob.size)));
+        Ok(outcome)
+    }
+
+    fn has(&self, repository: &Repository, blob: &Blob) -> Result<bool, Trouble> {
+        let url = base(repository)?.join(&format!("blobs/{}", blob.digest)).map_err(anyhow::Error::from)?;
+        let action = format!("look for {}", blob.digest.short());
+        let ask = Ask { repository, method: Method::HEAD, url, action, dress: &|request| Ok(request) };
+        Ok(self.send(&ask)?.status() != StatusCode::NOT_FOUND)
+    }
+
+    fn put(&self, repository: &Repository, blob: &Blob, progress: &Arc<Progress>) -> Result<(), Trouble> {
+        let action = format!("upload {}", blob.digest.short());
+        let url = base(repository)?.join("blobs/uploads/").map_err(anyhow::Error::from)?;
+        let start = |request: RequestBuilder| Ok(request.body(Vec::new()));
+        let response = self.send(&Ask {
+            repository,
+            method: Method::POST,
+            url: url.clone(),
+            action: action.clone(),
+            dress: &start,
+        })?;
+        // It may have a query already, with the upload's state.
+        let mut url = location(repository, &url, &response)?;
+        url.query_pairs_mut().append_pair("digest", blob.digest.as_str());
+        let send = |request: RequestBuilder| {
+            let file = fs_err::File::open(&blob.path)?;
+            let body = Counted {
+                file,
+                sent: 0,
+                digest: blob.digest.clone(),
+                progress: Arc::clone(progress),
+                interrupt: self.ctx.interrupt.clone(),
+            };
+            Ok(request
+                .header(CONTENT_TYPE, "application/octet-stream")
+                .timeout(time_limit(blob.size))
+                .body(Body::sized(body, blob.size)))
+        };
+        self.send(&Ask { repository, method: Method::PUT, url, action, dress: &send })?;
+        Ok(())
+    }
+}
+
+/// The client's usual limit of a minute is for a whole request, and a layer on a slow line takes longer: a second more
+/// for every 100 kB.
+fn time_limit(size: u64) -> Duration {
+    Duration::from_secs(60 + size / 100_000)
+}
+
+/// How many bytes of how many have been sent, over all blobs.
+struct Progress {
+    reporter: Reporter,
+    /// In bytes.
+    total: u64,
+    /// By blob, so that one that is sent again counts once.
+    state: Mutex<(BTreeMap<Digest, u64>, Instant)>,
+}
+
+impl Progress {
+    /// How often people are told.
+    const TICK: Duration = Duration::from_millis(100);
+
+    fn of(blobs: &[Blob], reporter: &Reporter) -> Self {
+        let total = blobs.iter().map(|blob| blob.size).sum();
+        Self { reporter: reporter.clone(), total, state: Mutex::new((BTreeMap::new(), Instant::now())) }
+    }
+
+    fn now_at(&self, digest: &Digest, bytes: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sent, told) = &mut *state;
+        sent.insert(digest.clone(), bytes);
+        if told.elapsed() >= Self::TICK {
+            *told = Instant::now();
+            let sent = sent.values().sum();
+            self.reporter.progress(format!("{} of {}", size(sent), size(self.total)));
+        }
+    }
+}
+
+/// A file that counts what is read of it, and breaks off when the run is asked to end.
+struct Counted {
+    file: fs_err::File,
+    sent: u64,
+    digest: Digest,
+    progress: Arc<Progress>,
+    interrupt: Interrupt,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.interrupt.is_set() {
+            return Err(std::io::Error::other("interrupted"));
+        }
+        let read = self.file.read(buffer)?;
+        self.sent += read as u64;
+        self.progress.now_at(&self.digest, self.sent);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+mod real;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+
+use super::*;
+use crate::environment::Environment;
+use crate::registry::testing::{Reply, Server};
+use crate::report::Event;
+
+/// The commit of contexts for tests.
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Writes an OCI layout of an image with one layer, which holds one file, and returns the manifest's digest.
+fn write_layout(root: &Path, tags: &[&str], contents: &str) -> Digest {
+    let folder = root.join("target/xtask/image");
+    fs_err::create_dir_all(folder.join("blobs/sha256")).unwrap();
+    let put = |media_type: &str, bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        fs_err::write(folder.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+        json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
+    };
+    let mut header = tar::Header::new_ustar();
+    header.set_size(contents.len() as u64);
+    header.set_mode(0o644);
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_data(&mut header, "hello.txt", contents.as_bytes()).unwrap();
+    let tar = tar.into_inner().unwrap();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    std::io::Write::write_all(&mut gzip, &tar).unwrap();
+    let layer = put("application/vnd.oci.image.layer.v1.tar+gzip", &gzip.finish().unwrap());
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&tar)] },
+    });
+    let config = put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+    let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] });
+    let manifest = put(MANIFEST, manifest.to_string().as_bytes());
+    let tagged = tags.iter().map(|tag| {
+        let mut descriptor = manifest.clone();
+        descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
+        descriptor
+    });
+    let index = json!({ "schemaVersion": 2, "manifests": tagged.collect::<Vec<_>>() });
+    fs_err::write(folder.join("index.json"), index.to_string()).unwrap();
+    serde_json::from_value(manifest["digest"].clone()).unwrap()
+}
+
+fn push(ctx: &Context) -> Result<Pushed> {
+    run(ctx, &plan(ctx)?)
+}
+
+fn notes(ctx: &Context) -> Vec<String> {
+    let note = |event| if let Event::Note { text } = event { Some(text) } else { None };
+    ctx.reporter.told().into_iter().filter_map(note).collect()
+}
+
+#[test]
+fn the_plan_is_what_will_be_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let ctx = Context::for_test(dir.path(), Environment::of([("PIPELINE_IMAGE", "acme/app")]));
+    let lines: Vec<String> = plan(&ctx).unwrap().iter().map(ToString::to_string).collect();
+    let short = digest.short();
+    assert_eq!(lines.len(), 5);
+    assert_eq!(lines[0], format!("look at docker.io/acme/app:{COMMIT}: it must be free or name {digest}"));
+    assert!(lines[1].starts_with("upload to docker.io/acme/app what it lacks of sha256:"), "{}", lines[1]);
+    assert_eq!(lines[1].matches("sha256:").count(), 2, "{}", lines[1]);
+    assert_eq!(lines[2], format!("tag {short} as docker.io/acme/app:{COMMIT} and verify it"));
+    assert_eq!(lines[3], format!("move docker.io/acme/app:latest to {short} and verify it"));
+    assert_eq!(lines[4], format!("write {}/target/xtask/push.json", dir.path().display()));
+}
+
+#[test]
+fn what_cannot_be_planned_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ctx = Context::for_test(dir.path(), Environment::default());
+    let error = |ctx: &Context| {
+        let error = plan(ctx).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Usage);
+        format!("{error:#}")
+    };
+    let none = error(&ctx);
+    assert!(
+        none.starts_with("no image of commit 0123456789ab to push: run `cargo xtask docker-build` first"),
+        "{none}"
+    );
+    write_layout(dir.path(), &["1111111111111111111111111111111111111111", "latest"], "hello");
+    assert!(error(&ctx).contains(&format!("has no tag `{COMMIT}`")), "{}", error(&ctx));
+    let layout = dir.path().join("target/xtask/image");
+    let digest = write_layout(dir.path(), &[COMMIT], "hello");
+    fs_err::write(layout.join("blobs/sha256").join(digest.hex()), "{}").unwrap();
+    assert!(error(&ctx).contains("the manifest is not what"), "{}", error(&ctx));
+    write_layout(dir.path(), &[COMMIT], "hello");
+    for blob in fs_err::read_dir(layout.join("blobs/sha256")).unwrap() {
+        let path = blob.unwrap().path();
+        if path.file_name().unwrap().to_str() != Some(digest.hex()) {
+            fs_err::write(path, "x").unwrap();
+        }
+    }
+    assert!(error(&ctx).contains("has other contents: 1 bytes"), "{}", error(&ctx));
+    ctx.git.dirty = true;
+    let dirty = error(&ctx);
+    assert!(dirty.starts_with("the tree differs from commit 0123456789ab: commit or stash"), "{dirty}");
+    let ctx = Context::for_test(dir.path(), Environment::of([("PIPELINE_IMAGE", "acme/app:1")]));
+    assert!(error(&ctx).contains("must name a repository only"), "{}", error(&ctx));
+}
+
+#[test]
+fn a_first_push_sends_and_a_second_finds_all_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let server = Server::plain();
+    server.set_tag("latest", b"an older one");
+    let ctx = server.context(dir.path(), &[]);
+    let first = push(&ctx).unwrap();
+    assert_eq!((&first.digest, first.latest, first.bytes_skipped), (&digest, true, 0));
+    assert_eq!(first.previous_latest, Some(Digest::of(b"an older one")));
+    assert!(first.blobs.iter().all(|blob| blob.outcome == Outcome::Uploaded));
+    let text = fs_err::read_to_string(dir.path().join("target/xtask/push.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Pushed>(&text).unwrap(), first);
+    assert_eq!((server.tag(COMMIT), server.tag("latest")), (Some(digest.clone()), Some(digest.clone())));
+    let lines = server.lines();
+    let place = |line: &str| lines.iter().position(|seen| seen == line).unwrap();
+    assert!(place(&format!("HEAD manifests/{COMMIT}")) == 0);
+    let last_blob = lines.iter().rposition(|line| line.contains("PUT blobs")).unwrap();
+    assert!(last_blob < place(&format!("PUT manifests/{COMMIT}")), "{lines:?}");
+    assert!(place(&format!("PUT manifests/{COMMIT}")) < place("PUT manifests/latest"), "{lines:?}");
+
+    let before = server.lines().len();
+    let ctx = server.context(dir.path(), &[]);
+    let second = push(&ctx).unwrap();
+    assert_eq!((second.bytes_sent, second.bytes_skipped), (0, first.bytes_sent));
+    assert_eq!(second.previous_latest, Some(digest.clone()));
+    assert_eq!(
+        server.lines()[before..],
+        [format!("HEAD manifests/{COMMIT}"), "HEAD manifests/latest".to_owned()]
+    );
+    let end = format!("{}@{digest}: 0 B sent, {} already there", server.repository(), size(first.bytes_sent));
+    assert_eq!(notes(&ctx), [&format!("already there under `{COMMIT}`"), "`latest` names it already", &end]);
+}
+
+#[test]
+fn a_commit_tag_never_moves() {
+    let dir = tempfile::tempdir().unwrap();
+    let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let server = Server::plain();
+    server.set_tag(COMMIT, b"another");
+    let error = push(&server.context(dir.path(), &[])).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    let error = error.to_string();
+    assert!(error.contains(digest.as_str()) && error.contains(Digest::of(b"another").as_str()), "{error}");
+    assert!(error.contains("a commit tag never moves"), "{error}");
+    assert_eq!(server.lines(), [format!("HEAD manifests/{COMMIT}")]);
+    assert!(!dir.path().join("target/xtask/push.json").exists());
+}
+
+#[test]
+fn the_tag_of_a_dirty_tree_may_move_on_this_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let tag = format!("{COMMIT}-dirty");
+    let digest = write_layout(dir.path(), &[&tag, "latest"], "hello");
+    let server = Server::plain();
+    server.set_tag(&tag, b"another");
+    let mut ctx = server.context(dir.path(), &[]);
+    ctx.git.dirty = true;
+    assert!(plan(&ctx).unwrap()[0].to_string().ends_with(&format!("-dirty: it will name {digest}")));
+    let pushed = push(&ctx).unwrap();
+    assert_eq!((pushed.latest, pushed.previous_latest), (false, None));
+    assert_eq!((server.tag(&tag), server.tag("latest")), (Some(digest), None));
+}
+
+#[test]
+fn latest_stays_when_the_commit_tag_is_not_proved() {
+    let dir = tempfile::tempdir().unwrap();
+    write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let wrong = Digest::of(b"wrong").to_string();
+    let server = Server::twisted({
+        let wrong = wrong.clone();
+        move |request, before| {
+            (request.is("HEAD", COMMIT) && before > 0)
+                .then(|| Reply::new(200).header("Docker-Content-Digest", wrong.clone()))
+        }
+    });
+    let error = push(&server.context(dir.path(), &[])).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    assert!(error.to_string().contains(&format!("says that it names {wrong}")), "{error}");
+    assert_eq!(server.count("PUT", "manifests/latest"), 0);
+
+    let forgetful = Server::twisted(|request, _| request.is("HEAD", COMMIT).then(|| Reply::new(404)));
+    let error = push(&forgetful.context(dir.path(), &[])).unwrap_err();
+    assert!(error.to_string().contains("says that it names nothing"), "{error}");
+    assert_eq!(forgetful.tag("latest"), None);
+}
+
+#[test]
+fn a_plan_without_a_look_does_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Server::plain().context(dir.path(), &[]);
+    run(&ctx, &[]).unwrap_err();
+    let error = run(&ctx, &[Action::Record { path: record(&ctx) }]).unwrap_err();
+    assert!(error.to_string().contains("begins with a look"), "{error}");
+}
+
+#[test]
+fn an_interrupt_ends_a_push() {
+    let dir = tempfile::tempdir().unwrap();
+    write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let server = Server::plain();
+    let ctx = server.context(dir.path(), &[]);
+    ctx.interrupt.set();
+    assert_eq!(Exit::of(&push(&ctx).unwrap_err()), Exit::Interrupted);
+    assert!(server.lines().is_empty());
+}
