@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use super::*;
+use crate::http::Reach;
+use crate::render::stub::Stub;
+
+const KEY: &str = "correct horse battery staple correct horse battery staple";
+
+/// Second 1767225600.
+fn at() -> SystemTime {
+    UNIX_EPOCH + Duration::from_hours(490_896)
+}
+
+#[test]
+fn the_signature_is_the_one_that_python_computes() {
+    // hmac and hashlib: extract with the salt, expand by one block, sign `rehearsal-1.1767225600.`.
+    let found = signature(&Secret::new(KEY), "rehearsal-1", 1_767_225_600).unwrap();
+    assert_eq!(found, "v1,mhkDskaO6G443OgOMLnuVrkkGW15kQIWQO5NzN84ox8=");
+}
+
+#[test]
+fn an_answer_is_told_in_words() {
+    let stub = Stub::start();
+    let http = Http::new(Reach::Only(vec![stub.address])).unwrap();
+    let raise = |path: &str, id: &str| {
+        raise(&http, &stub.url(path), &Secret::new(KEY), id, at()).map_err(|error| error.to_string())
+    };
+    raise("/answer/500", "rehearsal-1").unwrap();
+    let line = stub.state().transcript.pop().unwrap();
+    assert_eq!(
+        line,
+        "POST /answer/500  rehearsal-1 1767225600 v1,mhkDskaO6G443OgOMLnuVrkkGW15kQIWQO5NzN84ox8="
+    );
+    for (path, said) in [
+        ("/answer/401", "`SECRET_KEY` is not ours"),
+        ("/answer/404", "has no canary"),
+        ("/answer/204", "204"),
+        ("/answer/503", "503"),
+    ] {
+        let error = raise(path, "rehearsal-1").unwrap_err();
+        assert!(error.contains(said) && !error.contains(KEY), "{error}");
+    }
+    for id in ["", "a/b", &"a".repeat(65)] {
+        assert!(raise("/answer/500", id).unwrap_err().contains("not the id"), "{id}");
+    }
+}

@@ -1,0 +1,12 @@
+//! Render, the platform that runs the app: its API and what the pipeline makes of its answers.
+//!
+//! Nothing here decides what a deploy does; that is `steps::deploy`.
+
+pub(crate) mod api;
+pub(crate) mod environment;
+pub(crate) mod image;
+pub(crate) mod model;
+pub(crate) mod preflight;
+
+#[cfg(test)]
+pub(crate) mod stub;

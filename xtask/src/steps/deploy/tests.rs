@@ -1,0 +1,172 @@
+use std::path::Path;
+
+use super::*;
+use crate::environment::Environment;
+use crate::exit::Exit;
+use crate::http::Reach;
+use crate::render::stub::{COMMIT, DIGEST, KEY, OTHER, Stub, deploy};
+use crate::report::Event;
+
+mod endings;
+mod requests;
+
+const VALUES: [(&str, &str); 4] = [
+    ("SERVER_TYPE", "value-of-type"),
+    ("HOSTS", "value-of-hosts"),
+    ("SECRET_KEY", "value-of-key"),
+    ("SENTRY_DSN", "value-of-dsn"),
+];
+const PACE: Pace = Pace {
+    poll: Duration::from_millis(3),
+    backoff: Duration::from_millis(1),
+    patience: Duration::from_millis(60),
+};
+
+fn context(stub: &Stub) -> Context {
+    let environment = Environment::of(VALUES).with(Environment::of([
+        ("RENDER_API_KEY", KEY.to_owned()),
+        ("RENDER_SERVICE_ID", "srv-1".to_owned()),
+        ("RENDER_API_URL", stub.url("/v1").to_string()),
+        ("PIPELINE_DIGEST", DIGEST.to_owned()),
+    ]));
+    let mut ctx = Context::for_test(Path::new("/nowhere"), environment);
+    ctx.reach = Reach::Only(vec![stub.address]);
+    ctx
+}
+
+/// A stub whose variables are already what a deploy wants.
+fn settled() -> Stub {
+    let stub = Stub::start();
+    stub.state().variables = VALUES.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    stub
+}
+
+fn attempt(ctx: &Context) -> Result<Deployment> {
+    run_at(ctx, &plan(ctx).unwrap(), PACE)
+}
+
+/// The exit and the error; neither they nor what was told before hold a value.
+fn failure(ctx: &Context) -> (Exit, String) {
+    let error = attempt(ctx).unwrap_err();
+    let seen = format!("{error:#} {error:?} {}", notes(ctx));
+    assert!(!seen.contains("value-of") && !seen.contains(KEY), "{seen}");
+    (Exit::of(&error), format!("{error:#}"))
+}
+
+fn notes(ctx: &Context) -> String {
+    let texts = ctx.reporter.told().into_iter().filter_map(|event| match event {
+        Event::Note { text } => Some(text),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+fn stable(stub: &Stub, text: &str) -> String {
+    text.replace(&stub.address.to_string(), "[app]").replace(DIGEST, "[digest]").replace(OTHER, "[other]")
+}
+
+#[test]
+fn the_plan_needs_neither_variables_nor_an_image() {
+    let mut ctx = Context::for_test(Path::new("/nowhere"), Environment::default());
+    let lines = |ctx: &Context| plan(ctx).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+    insta::assert_snapshot!(lines(&ctx).join("\n"), @"
+    check that service `RENDER_SERVICE_ID` is up and runs `docker.io/slipway/app`
+    look for deploys that are under way
+    take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`
+    read all variables and write those of these that differ: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
+    ask for a deploy of `docker.io/slipway/app@<digest>`
+    follow it until it is live, cancel it after 10m
+    compare the digest that Render runs with it
+    ask the app at `/version` until it answers commit 0123456789ab
+    ");
+    ctx.environment = Environment::of([("PIPELINE_DIGEST", DIGEST), ("RENDER_SERVICE_ID", "srv-1")]);
+    ctx.config.deploy.environment.clear();
+    insta::assert_snapshot!(lines(&ctx)[0..4].join("\n"), @"
+    check that service `srv-1` is up and runs `docker.io/slipway/app`
+    look for deploys that are under way
+    take the digest from `PIPELINE_DIGEST`: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+    write no variables
+    ");
+}
+
+#[test]
+fn a_plan_with_a_digest_that_is_none_is_refused() {
+    let ctx = Context::for_test(Path::new("/nowhere"), Environment::of([("PIPELINE_DIGEST", "latest")]));
+    assert_eq!(Exit::of(&plan(&ctx).unwrap_err()), Exit::Usage);
+}
+
+#[test]
+fn all_missing_variables_are_named_before_anything_is_asked() {
+    let stub = Stub::start();
+    let mut ctx = context(&stub);
+    ctx.environment = ctx.environment.without(&["RENDER_API_KEY", "HOSTS", "SENTRY_DSN"]);
+    let (exit, said) = failure(&ctx);
+    assert_eq!(exit, Exit::Missing);
+    assert!(["RENDER_API_KEY", "HOSTS", "SENTRY_DSN"].iter().all(|name| said.contains(name)), "{said}");
+    assert!(stub.state().transcript.is_empty());
+}
+
+#[test]
+fn a_good_deploy_ends_live_and_proved() {
+    let stub = Stub::start();
+    stub.state().deploys.push(deploy("dep-busy", "update_in_progress", "manual", OTHER, 2));
+    stub.state().variables = (0..101).map(|n| (format!("OWN_{n}"), "value-of-own".to_owned())).collect();
+    stub.state().variables.push(("SERVER_TYPE".to_owned(), "value-of-type".to_owned()));
+    stub.state().variables.push(("HOSTS".to_owned(), "value-of-old".to_owned()));
+    stub.state().versions =
+        [r#"{"commit":"older"}"#.to_owned(), format!(r#"{{"commit":"{COMMIT}"}}"#)].into();
+    let ctx = context(&stub);
+    let deployment = attempt(&ctx).unwrap();
+    insta::assert_snapshot!(stable(&stub, &notes(&ctx)), @"
+    service `app`: http://[app]/
+    deploy dep-busy is update_in_progress: Render finishes it first, or cancels it, as the workspace is set
+    variables: SERVER_TYPE unchanged, HOSTS changed, SECRET_KEY added, SENTRY_DSN added, 101 more left alone
+    asking for `docker.io/slipway/app@[digest]`
+    deploy dep-ours: created
+    deploy dep-ours: queued
+    deploy dep-ours: update_in_progress
+    deploy dep-ours: live
+    the app answers commit older: waiting for 0123456789ab
+    http://[app]/version answers commit 0123456789ab
+    ");
+    assert_eq!((deployment.id.as_str(), deployment.status.as_str()), ("dep-ours", "live"));
+    assert_eq!((deployment.digest.as_str(), deployment.commit.as_str()), (DIGEST, COMMIT));
+    assert_eq!(deployment.variables_written, ["HOSTS", "SECRET_KEY", "SENTRY_DSN"]);
+    // Each by its own key, and nothing lost.
+    assert_eq!(
+        stub.asked("PUT"),
+        [
+            r#"PUT /v1/services/srv-1/env-vars/HOSTS {"value":"value-of-hosts"}"#,
+            r#"PUT /v1/services/srv-1/env-vars/SECRET_KEY {"value":"value-of-key"}"#,
+            r#"PUT /v1/services/srv-1/env-vars/SENTRY_DSN {"value":"value-of-dsn"}"#,
+        ]
+    );
+    assert_eq!(stub.state().variables.len(), 101 + 4);
+    assert_eq!(
+        stub.asked("POST"),
+        [format!(r#"POST /v1/services/srv-1/deploys {{"imageUrl":"docker.io/slipway/app@{DIGEST}"}}"#)]
+    );
+    assert!(!format!("{} {deployment:?}", notes(&ctx)).contains("value-of"));
+}
+
+#[test]
+fn a_service_that_cannot_be_deployed_to_is_left_alone() {
+    let stub = Stub::start();
+    stub.state().service["suspended"] = "suspended".into();
+    stub.state().service["serviceDetails"]["healthCheckPath"] = "".into();
+    let (exit, said) = failure(&context(&stub));
+    assert_eq!(exit, Exit::DeployFailed);
+    insta::assert_snapshot!(said, @"
+    the service `app` cannot be deployed to:
+    - it is suspended: resume it in the Render dashboard
+    - it has no health check path, so Render would call any open port healthy: set one in its settings
+    ");
+    assert_eq!(stub.asked("P"), Vec::<String>::new());
+}
+
+#[test]
+fn a_stand_in_is_asked_more_often_than_render() {
+    let pace = |url: &str| Pace::of(&Url::parse(url).unwrap()).poll;
+    assert_eq!(pace("https://api.render.com/v1"), Duration::from_secs(3));
+    assert_eq!(pace("http://127.0.0.1:1/v1"), Duration::from_millis(200));
+}
