@@ -1,0 +1,124 @@
+//! The part of GitHub's workflow syntax that the pipeline needs, as types; a field's place is its place in the file.
+//!
+//! Only what other runners accept too: `act` refuses a whole file for one key that it does not know.
+
+use serde::{Serialize, Serializer};
+use serde_saphyr::{Commented, LitString, SpaceAfter};
+
+use crate::pipeline::{JobId, StepId};
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Workflow {
+    pub(crate) name: &'static str,
+    pub(crate) on: SpaceAfter<On>,
+    /// None: each job asks for what it needs.
+    pub(crate) permissions: SpaceAfter<Map<&'static str, String>>,
+    pub(crate) concurrency: SpaceAfter<Concurrency>,
+    pub(crate) defaults: SpaceAfter<Defaults>,
+    pub(crate) jobs: Map<JobId, SpaceAfter<Job>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) struct On {
+    pub(crate) push: Push,
+    pub(crate) pull_request: Map<&'static str, String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Push {
+    pub(crate) branches: Vec<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Concurrency {
+    pub(crate) group: String,
+    pub(crate) cancel_in_progress: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Defaults {
+    pub(crate) run: Run,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Run {
+    pub(crate) shell: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Job {
+    pub(crate) name: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) needs: Option<JobId>,
+    pub(crate) r#if: String,
+    pub(crate) runs_on: &'static str,
+    pub(crate) timeout_minutes: u32,
+    pub(crate) permissions: Map<&'static str, Commented<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) environment: Option<&'static str>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(crate) outputs: Map<&'static str, String>,
+    pub(crate) steps: Vec<Step>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Step {
+    Action(Action),
+    Command(Command),
+}
+
+/// A step that somebody else wrote.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Action {
+    pub(crate) name: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) r#if: Option<String>,
+    pub(crate) uses: Commented<String>,
+    pub(crate) with: Map<&'static str, Input>,
+}
+
+/// A step of the pipeline.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Command {
+    pub(crate) name: StepId,
+    pub(crate) id: StepId,
+    pub(crate) run: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(crate) env: Map<&'static str, String>,
+}
+
+/// What an action is given.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Input {
+    Flag(bool),
+    Number(u32),
+    Text(String),
+    Lines(LitString),
+}
+
+/// A mapping whose keys keep their order.
+#[derive(Debug)]
+pub(crate) struct Map<K, V>(pub(crate) Vec<(K, V)>);
+
+impl<K, V> Map<K, V> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<K: Serialize, V: Serialize> Serialize for Map<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}

@@ -1,0 +1,211 @@
+use std::path::Path;
+
+use serde_json::{Map as Object, Value};
+
+use super::*;
+use crate::pipeline::VARIABLES;
+
+fn text() -> String {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    render(&Config::read(&manifest).unwrap(), &Pins::default()).unwrap()
+}
+
+/// The workflow as a YAML parser sees it.
+fn parsed() -> Value {
+    serde_saphyr::from_str(&text()).unwrap()
+}
+
+fn job(id: JobId) -> Value {
+    parsed()["jobs"][id.name()].clone()
+}
+
+fn object(value: &Value) -> &Object<String, Value> {
+    value.as_object().unwrap()
+}
+
+fn steps(job: &Value) -> &[Value] {
+    job["steps"].as_array().unwrap()
+}
+
+/// Every step of every job, with its job.
+fn all_steps() -> Vec<(JobId, Value)> {
+    PIPELINE
+        .iter()
+        .flat_map(|row| steps(&job(row.id)).to_vec().into_iter().map(|step| (row.id, step)))
+        .collect()
+}
+
+#[test]
+fn what_was_rendered_is_what_a_parser_reads() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let workflow = workflow(&Config::read(&manifest).unwrap(), &Pins::default());
+    assert_eq!(parsed(), uncommented(serde_json::to_value(workflow).unwrap()));
+}
+
+/// JSON has no comments: a commented value is a pair there, the comment first.
+fn uncommented(value: Value) -> Value {
+    match value {
+        Value::Array(values) if matches!(values[..], [Value::String(_), Value::String(_)]) => {
+            values[1].clone()
+        }
+        Value::Array(values) => values.into_iter().map(uncommented).collect(),
+        Value::Object(values) => values.into_iter().map(|(key, value)| (key, uncommented(value))).collect(),
+        value => value,
+    }
+}
+
+#[test]
+fn jobs_are_the_rows_of_the_table() {
+    let parsed = parsed();
+    let ids: Vec<_> = object(&parsed["jobs"]).keys().cloned().collect();
+    let mut expected: Vec<_> = PIPELINE.iter().map(|row| row.id.to_string()).collect();
+    // The parsed object is sorted; the text must be in order.
+    let places: Vec<_> = expected.iter().map(|id| text().find(&format!("\n  {id}:\n")).unwrap()).collect();
+    assert!(places.is_sorted());
+    expected.sort();
+    assert_eq!(ids, expected);
+    for row in &PIPELINE {
+        let job = job(row.id);
+        assert_eq!(job["needs"].as_str(), row.needs.map(JobId::name));
+        assert_eq!(job["if"], format!("${{{{ {} }}}}", row.when.rule("master")));
+        assert_eq!(job["timeout-minutes"], row.timeout_minutes);
+        let run: Vec<_> = steps(&job).iter().filter_map(|step| step["run"].as_str()).collect();
+        let expected: Vec<_> = row.steps.iter().map(|step| format!("cargo xtask {step}")).collect();
+        assert_eq!(run, expected);
+    }
+}
+
+#[test]
+fn a_run_is_exactly_a_step_and_holds_no_expression() {
+    for (_, step) in all_steps() {
+        if let Some(run) = step["run"].as_str() {
+            assert_eq!(step["id"], step["name"]);
+            assert_eq!(run, format!("cargo xtask {}", step["id"].as_str().unwrap()));
+            assert!(!run.contains("${{"), "{run}");
+        }
+    }
+}
+
+#[test]
+fn each_secret_is_given_to_the_one_step_that_reads_it() {
+    for variable in &VARIABLES {
+        let secret = format!("${{{{ secrets.{} }}}}", variable.name);
+        assert_eq!(text().matches(&secret).count(), 1, "{secret}");
+    }
+    assert_eq!(text().matches("secrets.").count(), VARIABLES.len());
+    for row in &PIPELINE {
+        for id in row.steps {
+            let job = job(row.id);
+            let step = steps(&job).iter().find(|step| step["id"] == id.name()).unwrap();
+            for name in id.variables() {
+                assert_eq!(step["env"][name], format!("${{{{ secrets.{name} }}}}"));
+            }
+        }
+        assert_eq!(job(row.id)["environment"].is_string(), !row.variables.is_empty(), "{}", row.id);
+    }
+}
+
+#[test]
+fn the_digest_is_handed_from_push_to_deploy() {
+    assert_eq!(
+        job(JobId::Build)["outputs"],
+        serde_json::json!({ "digest": "${{ steps.push.outputs.digest }}" })
+    );
+    let deploy = job(JobId::Deploy);
+    let step = steps(&deploy).iter().find(|step| step["id"] == "deploy").unwrap();
+    assert_eq!(step["env"]["PIPELINE_DIGEST"], "${{ needs.build.outputs.digest }}");
+}
+
+#[test]
+fn nothing_may_be_written_to_the_repository() {
+    let parsed = parsed();
+    assert_eq!(parsed["permissions"], serde_json::json!({}));
+    for row in &PIPELINE {
+        assert_eq!(job(row.id)["permissions"], serde_json::json!({ "contents": "read" }));
+    }
+}
+
+#[test]
+fn a_deploy_is_never_cancelled() {
+    assert_eq!(
+        parsed()["concurrency"],
+        serde_json::json!({
+            "group": "${{ github.workflow }}-${{ github.ref }}",
+            "cancel-in-progress": "${{ !(github.ref == 'refs/heads/master') }}",
+        })
+    );
+}
+
+#[test]
+fn every_action_is_pinned() {
+    let text = text();
+    let uses = all_steps().iter().filter(|(_, step)| step["uses"].is_string()).count();
+    assert_eq!(text.matches("uses: ").count(), uses);
+    // Reading them back refuses a line that is not a commit with its version.
+    Pins::read(&text).unwrap();
+    for (_, step) in all_steps() {
+        if step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/checkout@")) {
+            assert_eq!(step["with"]["persist-credentials"], false);
+        }
+    }
+}
+
+#[test]
+fn a_release_is_made_without_a_cache() {
+    for (job, step) in all_steps() {
+        let caches = step["uses"].as_str().is_some_and(|uses| uses.to_lowercase().contains("cache"));
+        assert!(!caches || job == JobId::Test, "{job}");
+    }
+}
+
+#[test]
+fn every_pinned_tool_is_installed_in_the_job_that_uses_it() {
+    for tool in &TOOLS {
+        let pin = format!("{}@{}", tool.name, tool.version);
+        for row in &PIPELINE {
+            let installed = steps(&job(row.id)).iter().any(|step| {
+                step["with"]["tool"].as_str().is_some_and(|tools| tools.split(',').any(|tool| tool == pin))
+            });
+            assert_eq!(installed, tool.step.job() == row.id, "{pin} in {}", row.id);
+        }
+    }
+}
+
+/// `act` refuses a whole file for one key that it does not know, and so may other runners.
+#[test]
+fn only_common_keys_are_used() {
+    let parsed = parsed();
+    within(&parsed, &["name", "on", "permissions", "concurrency", "defaults", "jobs"]);
+    within(&parsed["on"], &["push", "pull_request"]);
+    within(&parsed["on"]["push"], &["branches"]);
+    within(&parsed["on"]["pull_request"], &[]);
+    within(&parsed["concurrency"], &["group", "cancel-in-progress"]);
+    within(&parsed["defaults"], &["run"]);
+    within(&parsed["defaults"]["run"], &["shell"]);
+    for job in object(&parsed["jobs"]).values() {
+        within(
+            job,
+            &[
+                "name",
+                "needs",
+                "if",
+                "runs-on",
+                "timeout-minutes",
+                "permissions",
+                "environment",
+                "outputs",
+                "steps",
+            ],
+        );
+        assert_eq!(job["runs-on"], "ubuntu-24.04");
+        for step in steps(job) {
+            within(step, &["name", "id", "if", "uses", "with", "run", "env"]);
+        }
+    }
+}
+
+fn within(value: &Value, allowed: &[&str]) {
+    for key in object(value).keys() {
+        assert!(allowed.contains(&key.as_str()), "`{key}` is none of {allowed:?}");
+    }
+}
