@@ -1,0 +1,199 @@
+//! What a rehearsal proves: that the image which was built is the one that runs, and that its errors are reported.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use reqwest::{Method, Url};
+use serde::Deserialize;
+use tokio::runtime::Runtime;
+
+use super::Stage;
+use crate::canary;
+use crate::context::Context;
+use crate::dispatch::random_word;
+use crate::exit::{Exit, Failure};
+use crate::http;
+use crate::image::layout::Layout;
+use crate::pipeline::run::Results;
+use crate::steps::deploy::Deployment;
+
+/// One link of the chain: what was found and what it had to be.
+struct Link {
+    what: &'static str,
+    found: String,
+    wanted: String,
+    place: String,
+}
+
+/// Follows the chain and prints it; a link that does not hold is an error with [`Exit::CheckFailed`].
+pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &Results) -> Result<()> {
+    // What lies on the disk, and not what the step said of it.
+    let image = Layout::open(&ctx.output().join("image"))?;
+    let deployment = results.deployment.as_ref().context("nothing was deployed")?;
+    let digest = image.manifest.digest.to_string();
+    let reference = ctx.git.tag();
+    let version = address(deployment, &ctx.config.deploy.version)?;
+    let running = running(ctx, &version)?;
+    let mut chain = vec![
+        Link {
+            what: "built",
+            found: digest.clone(),
+            wanted: digest.clone(),
+            place: "target/xtask/image".to_owned(),
+        },
+        Link {
+            what: "in the registry",
+            found: stage.registry.digest_of(Stage::REPOSITORY, &reference).unwrap_or_default(),
+            wanted: digest.clone(),
+            place: format!("{}:{}", stage.repository, abbreviated(&reference)),
+        },
+        Link {
+            what: "on Render",
+            found: deployment.digest.to_string(),
+            wanted: digest,
+            place: deployment.id.clone(),
+        },
+        Link {
+            what: "running commit",
+            found: running.commit.clone(),
+            wanted: ctx.git.tag(),
+            place: version.to_string(),
+        },
+    ];
+    match &ctx.config.deploy.canary {
+        Some(path) => {
+            chain.extend(raise_an_error(ctx, stage, runtime, &address(deployment, path)?, &running)?)
+        }
+        None => ctx
+            .reporter
+            .skipped("error at Sentry", "`deploy.canary` is not configured, so no error can be raised"),
+    }
+    tell(ctx, &chain)
+}
+
+/// Raises an error in the running app and waits until it has arrived at the stand-in.
+fn raise_an_error(
+    ctx: &Context,
+    stage: &Stage,
+    runtime: &Runtime,
+    url: &Url,
+    running: &Running,
+) -> Result<[Link; 2]> {
+    let id = random_word()?;
+    let key = ctx.required("SECRET_KEY")?;
+    canary::raise(&ctx.http()?, url, &key, &id, SystemTime::now())?;
+    let fits =
+        |event: &super::sentry::Event| event.message.as_ref().is_some_and(|message| message.contains(&id));
+    let event = runtime.block_on(stage.sentry.wait_for(fits, Duration::from_secs(10)));
+    let event = event.ok_or_else(|| {
+        Failure::new(
+            Exit::CheckFailed,
+            format!("the error that was raised at {url} did not arrive at Sentry within 10 s"),
+        )
+    })?;
+    let place = format!("event {}", event.id);
+    Ok([
+        Link {
+            what: "error's release",
+            found: event.release.unwrap_or_default(),
+            wanted: format!("{}@{}+{}", running.name, running.version, ctx.git.short()),
+            place: place.clone(),
+        },
+        Link {
+            what: "and environment",
+            found: event.environment.unwrap_or_default(),
+            wanted: "production".to_owned(),
+            place,
+        },
+    ])
+}
+
+fn tell(ctx: &Context, chain: &[Link]) -> Result<()> {
+    let mut broken = Vec::new();
+    let mut text = String::from("\nproof\n");
+    for Link { what, found, wanted, place } in chain {
+        text.push_str(&format!("  {what:<16} {:<36} {place}\n", abbreviated(found)));
+        if found != wanted {
+            broken.push(format!("{what} is `{found}` and not `{wanted}` ({place})"));
+        }
+    }
+    if !broken.is_empty() {
+        return Err(Failure::new(
+            Exit::CheckFailed,
+            format!("the chain does not hold: {}", broken.join("; ")),
+        )
+        .into());
+    }
+    text.push_str("The image that was built is the one that runs.");
+    ctx.reporter.text(text);
+    Ok(())
+}
+
+/// What the app answers at its version path.
+#[derive(Deserialize)]
+struct Running {
+    commit: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    version: String,
+}
+
+fn running(ctx: &Context, url: &Url) -> Result<Running> {
+    let answer = ctx.http()?.request(Method::GET, url)?.send()?;
+    serde_json::from_str(&http::text(answer)?)
+        .with_context(|| format!("{url} does not answer with a version"))
+}
+
+fn address(deployment: &Deployment, path: &str) -> Result<Url> {
+    Ok(Url::parse(&deployment.url)?.join(path)?)
+}
+
+/// Long hexadecimal numbers as people compare them.
+fn abbreviated(text: &str) -> String {
+    match text.split_once(':') {
+        Some(("sha256", hex)) if hex.len() == 64 => format!("sha256:{}…", &hex[..16]),
+        _ if text.len() >= 40
+            && text.is_char_boundary(12)
+            && text[..12].chars().all(|c| c.is_ascii_hexdigit()) =>
+        {
+            let suffix = if text.ends_with("-dirty") { "-dirty" } else { "" };
+            format!("{}…{suffix}", &text[..12])
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn link(found: &str, wanted: &str) -> Link {
+        Link {
+            what: "running commit",
+            found: found.to_owned(),
+            wanted: wanted.to_owned(),
+            place: "here".to_owned(),
+        }
+    }
+
+    #[test]
+    fn one_link_that_does_not_hold_breaks_the_chain() {
+        let ctx = Context::for_test(Path::new("/w"), crate::environment::Environment::default());
+        tell(&ctx, &[link("a", "a"), link("b", "b")]).unwrap();
+        let error = tell(&ctx, &[link("a", "a"), link("b", "c")]).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::CheckFailed);
+        assert_eq!(error.to_string(), "the chain does not hold: running commit is `b` and not `c` (here)");
+    }
+
+    #[test]
+    fn numbers_are_abbreviated() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        assert_eq!(abbreviated(&digest), "sha256:abababababababab…");
+        assert_eq!(abbreviated(&"0".repeat(40)), "000000000000…");
+        assert_eq!(abbreviated(&format!("{}-dirty", "0".repeat(40))), "000000000000…-dirty");
+        assert_eq!(abbreviated("app@0.1.0+abc"), "app@0.1.0+abc");
+    }
+}

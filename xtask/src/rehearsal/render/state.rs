@@ -1,0 +1,211 @@
+//! What Render remembers about the service, and how it shows it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::instance::Instance;
+
+/// Environment variables in the order in which they were first set.
+pub(super) type Variables = Vec<(String, String)>;
+
+/// Everything about the service that changes.
+pub(super) struct State {
+    pub(super) image: String,
+    pub(super) variables: Variables,
+    pub(super) updated_at: SystemTime,
+    pub(super) deploys: Vec<Deploy>,
+    pub(super) events: Vec<Event>,
+    /// The deploy that starts when none runs.
+    pub(super) waiting: Option<String>,
+    pub(super) running: Option<Running>,
+    pub(super) live: Option<Live>,
+}
+
+/// The deploy that runs, and how to stop it.
+pub(super) struct Running {
+    pub(super) deploy: String,
+    pub(super) cancel: oneshot::Sender<()>,
+}
+
+/// The deploy that gets the traffic.
+pub(super) struct Live {
+    pub(super) deploy: String,
+    pub(super) instance: Arc<Instance>,
+}
+
+/// One deploy.
+#[derive(Clone)]
+pub(super) struct Deploy {
+    pub(super) id: String,
+    /// The reference that was asked for.
+    pub(super) reference: String,
+    /// The digest of the `linux/amd64` manifest that it stood for at that time.
+    pub(super) sha: String,
+    pub(super) status: Status,
+    pub(super) trigger: Trigger,
+    pub(super) created_at: SystemTime,
+    pub(super) started_at: Option<SystemTime>,
+    pub(super) updated_at: SystemTime,
+    pub(super) finished_at: Option<SystemTime>,
+    /// What it runs with: the service's variables when it started, or those of the deploy that it goes back to.
+    pub(super) variables: Option<Variables>,
+}
+
+/// Render's API reference, `deployStatus`, without those that image-backed services do not reach here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Queued,
+    UpdateInProgress,
+    Live,
+    Deactivated,
+    UpdateFailed,
+    Canceled,
+}
+
+/// Who asked for a deploy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trigger {
+    Api,
+    Rollback { target: String },
+}
+
+/// Something that happened to the service.
+#[derive(Clone)]
+pub(super) struct Event {
+    id: String,
+    pub(super) timestamp: SystemTime,
+    pub(super) kind: &'static str,
+    details: Value,
+}
+
+/// One line that an instance wrote.
+#[derive(Clone)]
+pub(super) struct LogLine {
+    pub(super) id: String,
+    pub(super) timestamp: SystemTime,
+    pub(super) instance: String,
+    pub(super) message: String,
+}
+
+/// The latest lines.
+pub(super) type Logs = VecDeque<LogLine>;
+
+impl State {
+    pub(super) fn new(image: String, variables: Variables) -> Self {
+        Self {
+            image,
+            variables,
+            updated_at: now(),
+            deploys: Vec::new(),
+            events: Vec::new(),
+            waiting: None,
+            running: None,
+            live: None,
+        }
+    }
+
+    pub(super) fn deploy(&self, id: &str) -> Option<&Deploy> {
+        self.deploys.iter().find(|deploy| deploy.id == id)
+    }
+
+    /// Moves a deploy on. It is finished the first time that it reaches a state in which nothing more happens to it.
+    pub(super) fn set_status(&mut self, id: &str, status: Status) {
+        let now = now();
+        if let Some(deploy) = self.deploys.iter_mut().find(|deploy| deploy.id == id) {
+            deploy.status = status;
+            deploy.updated_at = now;
+            match status {
+                Status::Queued => {}
+                Status::UpdateInProgress => deploy.started_at = Some(now),
+                Status::Live | Status::Deactivated | Status::UpdateFailed | Status::Canceled => {
+                    deploy.finished_at.get_or_insert(now);
+                }
+            }
+        }
+    }
+
+    /// Ends a deploy and tells why in the event that clients read.
+    pub(super) fn end(&mut self, id: &str, status: Status, reason: &Value) {
+        self.set_status(id, status);
+        // The number is a leftover of the API's first version.
+        let (outcome, number) = match status {
+            Status::UpdateFailed => ("failed", 3),
+            Status::Canceled => ("canceled", 4),
+            _ => ("succeeded", 2),
+        };
+        let details = json!({ "deployId": id, "deployStatus": outcome, "status": number, "reason": reason });
+        self.record("deploy_ended", details);
+    }
+
+    pub(super) fn record(&mut self, kind: &'static str, details: Value) {
+        let id = format!("evt-{:020}", self.events.len());
+        self.events.push(Event { id, timestamp: now(), kind, details });
+    }
+}
+
+impl Deploy {
+    /// Render's API reference, `deploy`. An image has no commit: the field is null in recorded answers.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "commit": null,
+            "image": { "ref": self.reference, "sha": self.sha },
+            "status": self.status.name(),
+            "trigger": match self.trigger { Trigger::Api => "api", Trigger::Rollback { .. } => "rollback" },
+            "createdAt": time(self.created_at),
+            "startedAt": self.started_at.map(time),
+            "updatedAt": time(self.updated_at),
+            "finishedAt": self.finished_at.map(time),
+        })
+    }
+}
+
+impl Status {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::UpdateInProgress => "update_in_progress",
+            Self::Live => "live",
+            Self::Deactivated => "deactivated",
+            Self::UpdateFailed => "update_failed",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
+impl Event {
+    /// The id also serves as the event's cursor.
+    pub(super) fn json(&self, service: &str) -> (String, Value) {
+        let event = json!({
+            "id": self.id,
+            "serviceId": service,
+            "timestamp": time(self.timestamp),
+            "type": self.kind,
+            "details": self.details,
+        });
+        (self.id.clone(), event)
+    }
+}
+
+/// The time to the microsecond, so that a time that was read back compares equal.
+pub(super) fn now() -> SystemTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let nanoseconds = since.subsec_nanos() % 1000;
+    SystemTime::UNIX_EPOCH + since.saturating_sub(Duration::from_nanos(nanoseconds.into()))
+}
+
+/// Render writes times with microseconds and `Z`.
+pub(super) fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_micros(time).to_string()
+}
+
+/// The newest lines that are kept, and the longest that one may be.
+pub(super) const MAX_LINES: usize = 200;
+pub(super) const MAX_LINE: u64 = 4096;
+
+/// How long an instance's health answer may take (Render docs, "Health checks").
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
