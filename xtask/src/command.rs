@@ -201,6 +201,14 @@ fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@+%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
+    } else if text.contains(|c: char| c.is_ascii_control()) {
+        // Such a character is invisible as it is: cargo separates encoded flags with one.
+        let shown = |c: char| match c {
+            '\\' | '\'' => format!("\\{c}"),
+            c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),
+            c => c.to_string(),
+        };
+        format!("$'{}'", text.chars().map(shown).collect::<String>())
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))
     }
@@ -277,6 +285,8 @@ mod tests {
     fn a_call_is_shown_as_a_line_to_paste() {
         let call = Call::cargo("fmt --all").arg("it's").arg("").env("A", "b c");
         assert_eq!(call.to_string(), r"A='b c' cargo fmt --all 'it'\''s' ''");
+        let call = Call::new("x").env("FLAGS", "-a\u{1f}it's\\");
+        assert_eq!(call.to_string(), r"FLAGS=$'-a\x1fit\'s\\' x");
     }
 
     #[test]
@@ -312,8 +322,16 @@ mod tests {
             })
             .unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Interrupted);
-        let stat = fs_err::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
-        assert!(stat.is_empty() || stat.contains(") Z "), "process {grandchild} is left: {stat}");
+        let gone = || {
+            let stat = fs_err::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        };
+        // It has been killed, but the kernel takes a moment.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !gone() {
+            assert!(Instant::now() < deadline, "process {grandchild} is left");
+            std::thread::sleep(Interrupt::TICK);
+        }
     }
 
     #[test]

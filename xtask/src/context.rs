@@ -10,6 +10,7 @@ use crate::command::Call;
 use crate::config::Config;
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::findings::Findings;
 use crate::git::Git;
 use crate::http::{Http, Reach, base_url};
 use crate::interrupt::Interrupt;
@@ -125,10 +126,16 @@ impl Context {
         call.run(&self.root, &self.interrupt, |line| self.reporter.output(line))
     }
 
-    /// The same, and anything but success is an error with [`Exit::CheckFailed`].
+    /// The same, and anything but success is an error with [`Exit::CheckFailed`]; the places that it named are told.
     pub(crate) fn check(&self, call: &Call) -> Result<()> {
-        let status = self.run(call)?;
+        self.reporter.command(&call.to_string());
+        let mut findings = Findings::default();
+        let status = call.run(&self.root, &self.interrupt, |line| {
+            findings.read(&self.root, line);
+            self.reporter.output(line);
+        })?;
         if !status.success() {
+            findings.into_found().into_iter().for_each(|finding| self.reporter.finding(finding));
             let failure = Failure::new(Exit::CheckFailed, format!("`{call}` ended with {status}"));
             return Err(failure.into());
         }
@@ -154,7 +161,7 @@ pub(crate) fn find_root(start: &Path) -> Result<PathBuf> {
     none().or_exit(Exit::Usage)
 }
 
-fn redactor(environment: &Environment) -> Redactor {
+pub(crate) fn redactor(environment: &Environment) -> Redactor {
     Redactor::new(
         VARIABLES
             .iter()

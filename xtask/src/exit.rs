@@ -97,6 +97,18 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// The end of a run whose failure has been told in full: only its code is left.
+#[derive(Debug)]
+pub(crate) struct Told(pub(crate) Exit);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.meaning())
+    }
+}
+
+impl std::error::Error for Told {}
+
 /// Gives the error of a result its exit code, unless it has one already.
 pub(crate) trait OrExit<T> {
     fn or_exit(self, exit: Exit) -> anyhow::Result<T>;

@@ -1,16 +1,47 @@
 //! `cargo xtask`: the pipeline that takes the service from commit to live.
 
+mod canary;
+mod cli;
 mod command;
 mod config;
 mod context;
+mod coverage;
+mod dispatch;
+mod doctor;
 mod environment;
 mod exit;
+mod findings;
 mod git;
 mod http;
+mod image;
 mod interrupt;
+mod overview;
 mod pipeline;
+mod registry;
+mod rehearsal;
+mod render;
 mod report;
 mod secret;
 mod steps;
+mod tools;
+mod workflow;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+use crate::exit::Exit;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // `--help` and `--version` arrive here too.
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            drop(error.print());
+            return exit.into();
+        }
+    };
+    dispatch::run(&cli).into()
+}

@@ -3,6 +3,8 @@
 //! `ci` executes this table, `workflow` renders it, and the help, `doctor` and the README show it.
 
 pub(crate) mod plan;
+pub(crate) mod preflight;
+pub(crate) mod record;
 pub(crate) mod rule;
 pub(crate) mod run;
 
@@ -136,11 +138,11 @@ impl StepId {
         }
     }
 
-    /// Whether the step changes anything outside the machine.
-    pub(crate) fn releases(self) -> bool {
+    /// The step of the same job whose result it takes; without it the step cannot run.
+    pub(crate) fn needs(self) -> Option<Self> {
         match self {
-            Self::Lint | Self::TestCoverage | Self::DockerBuild => false,
-            Self::Push | Self::Deploy => true,
+            Self::Push => Some(Self::DockerBuild),
+            Self::Lint | Self::TestCoverage | Self::DockerBuild | Self::Deploy => None,
         }
     }
 }

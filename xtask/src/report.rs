@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use crate::exit::Exit;
 use crate::pipeline::{JobId, StepId};
 use crate::secret::Redactor;
 
@@ -18,9 +19,18 @@ use crate::secret::Redactor;
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub(crate) enum Event {
-    /// A part of the run begins: a heading.
+    /// The run begins: its heading.
     Started {
         title: String,
+    },
+    /// Text that was asked for, shown also when the run is quiet.
+    Text {
+        text: String,
+    },
+    /// What a step would do, one line an action.
+    Planned {
+        step: StepId,
+        lines: Vec<String>,
     },
     JobStarted {
         job: JobId,
@@ -67,6 +77,8 @@ pub(crate) enum Event {
         outcome: Outcome,
         milliseconds: u64,
     },
+    /// Why the run does not end well.
+    Failed(Failed),
     /// A table of what ran, for the end.
     Summary(Summary),
 }
@@ -109,9 +121,25 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Why a step, or the run, did not pass, and how to go on.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Failed {
+    /// Absent when nothing was run.
+    pub(crate) step: Option<StepId>,
+    pub(crate) message: String,
+    pub(crate) exit: Exit,
+    pub(crate) findings: Vec<Finding>,
+    /// The step's last lines.
+    pub(crate) tail: Vec<String>,
+    pub(crate) log: Option<PathBuf>,
+    /// The command that runs it again.
+    pub(crate) again: Option<String>,
+}
+
 /// What the end of a run shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Summary {
+    pub(crate) rehearsal: bool,
     pub(crate) rows: Vec<Row>,
     /// Facts of the run: `image`, `digest`, `coverage`, `url`.
     pub(crate) facts: Vec<(String, String)>,
@@ -174,6 +202,11 @@ impl Reporter {
 
     pub(crate) fn started(&self, title: impl Into<String>) {
         self.emit(Event::Started { title: title.into() });
+    }
+
+    /// Text that was asked for.
+    pub(crate) fn text(&self, text: impl Into<String>) {
+        self.emit(Event::Text { text: text.into() });
     }
 
     /// A sentence for people.
@@ -287,16 +320,19 @@ impl State {
             }
             _ => return,
         };
-        if matches!(event, Event::Command { .. }) {
-            self.tail.clear();
-        }
-        if let Some(log) = &mut self.log {
-            // A full disk must not end a deploy half-way; what is shown is complete.
-            drop(writeln!(log, "{line}"));
-            if self.tail.len() == Reporter::TAIL {
-                self.tail.remove(0);
+        let Some(log) = &mut self.log else { return };
+        // A full disk must not end a deploy half-way; what is shown is complete.
+        drop(writeln!(log, "{line}"));
+        // The end of a failed run shows what the failed child printed; the rest has been shown.
+        match event {
+            Event::Command { .. } => self.tail = vec![line],
+            Event::Output { .. } => {
+                if self.tail.len() == Reporter::TAIL {
+                    self.tail.remove(0);
+                }
+                self.tail.push(line);
             }
-            self.tail.push(line);
+            _ => {}
         }
     }
 }
@@ -313,6 +349,9 @@ impl Event {
             }
             Self::Finding(finding) => {
                 Self::Finding(Finding { message: redactor.redact(&finding.message), ..finding })
+            }
+            Self::Failed(failed) => {
+                Self::Failed(Failed { message: redactor.redact(&failed.message), ..failed })
             }
             other => other,
         }

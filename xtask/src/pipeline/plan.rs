@@ -1,1 +1,56 @@
-//! Plans.
+//! Plan, then run: what a step will do, as a list that `--explain` prints and that running executes.
+
+use anyhow::Result;
+
+use super::StepId;
+use super::run::Results;
+use crate::config::Engine;
+use crate::context::Context;
+use crate::steps::{deploy, docker_build, lint, push, test_coverage};
+
+/// The actions of one step.
+pub(crate) enum Plan {
+    Lint(Vec<lint::Action>),
+    TestCoverage(Vec<test_coverage::Action>),
+    DockerBuild(Vec<docker_build::Action>),
+    Push(Vec<push::Action>),
+    Deploy(Vec<deploy::Action>),
+}
+
+impl Plan {
+    pub(crate) fn of(step: StepId, ctx: &Context, engine: Engine) -> Result<Self> {
+        Ok(match step {
+            StepId::Lint => Self::Lint(lint::plan(ctx)),
+            StepId::TestCoverage => Self::TestCoverage(test_coverage::plan(ctx)),
+            StepId::DockerBuild => Self::DockerBuild(docker_build::plan(ctx, engine)?),
+            StepId::Push => Self::Push(push::plan(ctx)?),
+            StepId::Deploy => Self::Deploy(deploy::plan(ctx)?),
+        })
+    }
+
+    /// One line an action.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        fn lines(actions: &[impl ToString]) -> Vec<String> {
+            actions.iter().map(ToString::to_string).collect()
+        }
+        match self {
+            Self::Lint(actions) => lines(actions),
+            Self::TestCoverage(actions) => lines(actions),
+            Self::DockerBuild(actions) => lines(actions),
+            Self::Push(actions) => lines(actions),
+            Self::Deploy(actions) => lines(actions),
+        }
+    }
+
+    /// Executes the actions and adds what came of them to the results.
+    pub(crate) fn run(&self, ctx: &Context, results: &mut Results) -> Result<()> {
+        match self {
+            Self::Lint(actions) => lint::run(ctx, actions)?,
+            Self::TestCoverage(actions) => results.coverage = Some(test_coverage::run(ctx, actions)?),
+            Self::DockerBuild(actions) => results.image = Some(docker_build::run(ctx, actions)?),
+            Self::Push(actions) => results.pushed = Some(push::run(ctx, actions)?),
+            Self::Deploy(actions) => results.deployment = Some(deploy::run(ctx, actions)?),
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,306 @@
-//! Running.
+//! The executor: which steps run, in order, what is skipped and why, and the record of it all.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Result;
+
+use super::plan::Plan;
+use super::record::{JobRecord, Record, StepRecord};
+use super::rule::Trigger;
+use super::{JobId, PIPELINE, StepId, preflight};
+use crate::config::Engine;
+use crate::context::{Context, write_whole};
+use crate::exit::{Exit, OrExit as _, Told};
+use crate::report::{Event, Failed, Outcome, Row, StepEnd, Summary};
+use crate::steps::deploy::Deployment;
+use crate::steps::docker_build::Built;
+use crate::steps::push::Pushed;
+use crate::steps::test_coverage::CoverageRecord;
+
+/// What is to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) scope: Scope,
+    pub(crate) trigger: Trigger,
+    pub(crate) engine: Engine,
+    /// Print the plan, run nothing.
+    pub(crate) explain: bool,
+    /// Go on with the steps that do not need the one that failed.
+    pub(crate) keep_going: bool,
+}
+
+/// Which part of the pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The jobs that the rule allows, of all or of these.
+    Jobs(Option<Vec<JobId>>),
+    /// One step, as a job on GitHub calls it.
+    Step(StepId),
+}
+
+/// What the steps of a run brought about.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    pub(crate) coverage: Option<CoverageRecord>,
+    pub(crate) image: Option<Built>,
+    pub(crate) pushed: Option<Pushed>,
+    pub(crate) deployment: Option<Deployment>,
+}
+
+/// Runs the request, writes the run record and returns what the steps brought about.
+///
+/// The first failure is the error; it has been told in full, with its log and how to run the step again.
+pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
+    let jobs = select(ctx, request);
+    let steps: Vec<StepId> =
+        jobs.iter().filter(|job| job.skipped.is_none()).flat_map(|job| job.steps.clone()).collect();
+    if request.explain {
+        explain(ctx, request, &jobs);
+        return Ok(Results::default());
+    }
+    preflight::check(ctx, &request.trigger, &steps)?;
+    Run {
+        ctx,
+        request,
+        results: Results::default(),
+        failure: None,
+        failed: Vec::new(),
+        records: Vec::new(),
+        rows: Vec::new(),
+    }
+    .jobs(&jobs)
+}
+
+/// A job as it will run, or why not.
+struct Selected {
+    id: JobId,
+    steps: Vec<StepId>,
+    skipped: Option<String>,
+}
+
+fn select(ctx: &Context, request: &Request) -> Vec<Selected> {
+    let branch = &ctx.config.branch;
+    let wanted = match &request.scope {
+        Scope::Step(step) => {
+            return vec![Selected { id: step.job(), steps: vec![*step], skipped: None }];
+        }
+        Scope::Jobs(wanted) => wanted,
+    };
+    PIPELINE
+        .iter()
+        .map(|job| {
+            let skipped = if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&job.id)) {
+                Some("not asked for by `--job`".to_owned())
+            } else if job.when.rule(branch).allows(&request.trigger) {
+                None
+            } else {
+                Some(format!("runs on {}; this is a {}", job.when.words(branch), request.trigger))
+            };
+            Selected { id: job.id, steps: job.steps.to_vec(), skipped }
+        })
+        .collect()
+}
+
+fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) {
+    for job in jobs {
+        if let Some(reason) = &job.skipped {
+            ctx.reporter.emit(Event::JobSkipped { job: job.id, reason: reason.clone() });
+            continue;
+        }
+        for step in &job.steps {
+            let plan = Plan::of(*step, ctx, request.engine);
+            let lines = match plan {
+                Ok(plan) => plan.lines(),
+                // What an earlier step hands over is not there yet.
+                Err(error) => vec![format!("cannot be planned yet: {error:#}")],
+            };
+            ctx.reporter.emit(Event::Planned { step: *step, lines });
+        }
+    }
+}
+
+struct Run<'a> {
+    ctx: &'a Context,
+    request: &'a Request,
+    results: Results,
+    failure: Option<(StepId, anyhow::Error)>,
+    failed: Vec<Failed>,
+    records: Vec<JobRecord>,
+    rows: Vec<Row>,
+}
+
+impl Run<'_> {
+    fn jobs(mut self, jobs: &[Selected]) -> Result<Results> {
+        let started = SystemTime::now();
+        let clock = Instant::now();
+        for job in jobs {
+            self.job(job);
+        }
+        let exit = self.failure.as_ref().map_or(Exit::Done, |(_, error)| Exit::of(error));
+        let rehearsal = self.ctx.is_rehearsal();
+        let record = Record::new(
+            self.ctx,
+            &self.request.trigger,
+            started,
+            clock.elapsed(),
+            exit,
+            self.records,
+            &self.results,
+        );
+        let path = self.ctx.output().join("run.json");
+        write_whole(&path, record.to_json()?.as_bytes()).or_exit(Exit::Usage)?;
+        write_whole(&self.ctx.output().join("junit.xml"), record.to_junit().as_bytes())
+            .or_exit(Exit::Usage)?;
+        let mut facts = self.results.facts();
+        facts.push(("record".to_owned(), path.display().to_string()));
+        self.ctx.reporter.emit(Event::Summary(Summary { rehearsal, rows: self.rows, facts }));
+        // Last, where people look first.
+        for failed in self.failed {
+            self.ctx.reporter.emit(Event::Failed(failed));
+        }
+        if exit == Exit::Done { Ok(self.results) } else { Err(Told(exit).into()) }
+    }
+
+    fn job(&mut self, job: &Selected) {
+        let before = self.records.len();
+        let skipped = job.skipped.clone().or_else(|| self.blocked(job));
+        if let Some(reason) = &skipped {
+            self.ctx.reporter.emit(Event::JobSkipped { job: job.id, reason: reason.clone() });
+        } else {
+            self.ctx.reporter.emit(Event::JobStarted { job: job.id });
+        }
+        let mut steps = Vec::new();
+        for step in &job.steps {
+            let record = match skipped.clone().or_else(|| self.blocked_step(*step, &steps)) {
+                Some(reason) => {
+                    if skipped.is_none() {
+                        self.ctx.reporter.emit(Event::StepSkipped { step: *step, reason: reason.clone() });
+                    }
+                    StepRecord::skipped(*step, reason)
+                }
+                None => self.step(*step),
+            };
+            self.rows.push(Row {
+                job: job.id,
+                step: *step,
+                outcome: record.outcome,
+                milliseconds: record.milliseconds,
+                remark: record.remark(),
+            });
+            steps.push(record);
+        }
+        debug_assert_eq!(before, self.records.len());
+        self.records.push(JobRecord::new(job.id, steps, skipped));
+    }
+
+    /// Why a whole job cannot run any more.
+    fn blocked(&self, job: &Selected) -> Option<String> {
+        let (step, error) = self.failure.as_ref()?;
+        let needs = job.id.job().needs?;
+        Some(match Exit::of(error) {
+            Exit::Interrupted => "the run was interrupted".to_owned(),
+            _ => format!("needs {needs}, and `{step}` did not pass"),
+        })
+    }
+
+    /// Why a step of a running job cannot run any more.
+    fn blocked_step(&self, step: StepId, before: &[StepRecord]) -> Option<String> {
+        let (failed, error) = self.failure.as_ref()?;
+        if Exit::of(error) == Exit::Interrupted {
+            return Some("the run was interrupted".to_owned());
+        }
+        let needed = before
+            .iter()
+            .find(|record| step.needs() == Some(record.step) && record.outcome != Outcome::Passed);
+        match needed {
+            Some(record) => Some(format!("needs `{}`, which did not pass", record.step)),
+            None if self.request.keep_going => None,
+            None => Some(format!("`{failed}` did not pass; `--keep-going` goes on")),
+        }
+    }
+
+    fn step(&mut self, step: StepId) -> StepRecord {
+        let started = SystemTime::now();
+        let clock = Instant::now();
+        let ran = self.ctx.reporter.step_started(step, &self.ctx.output().join("logs")).and_then(|log| {
+            let plan = Plan::of(step, self.ctx, self.request.engine);
+            let result = plan.and_then(|plan| plan.run(self.ctx, &mut self.results));
+            Ok((log, result))
+        });
+        let (log, result) = match ran {
+            Ok((log, result)) => (log, result),
+            Err(error) => (PathBuf::new(), Err(error)),
+        };
+        let elapsed = clock.elapsed();
+        let outcome = match &result {
+            Ok(()) => Outcome::Passed,
+            Err(error) if Exit::of(error) == Exit::Interrupted => Outcome::Interrupted,
+            Err(_) => Outcome::Failed,
+        };
+        let end = self.ctx.reporter.step_finished(step, outcome, milliseconds(elapsed));
+        let mut record = StepRecord::ran(step, started, elapsed, outcome, end.skipped.clone());
+        if let Err(error) = result {
+            record.reason = Some(format!("{error:#}"));
+            let failed = self.failed(step, &error, end, log);
+            self.failed.push(failed);
+            self.failure.get_or_insert((step, error));
+        }
+        record
+    }
+
+    fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: PathBuf) -> Failed {
+        let again = match step.job() {
+            _ if !self.ctx.is_rehearsal() => format!("cargo xtask {step}"),
+            // The registry of a rehearsal begins empty.
+            JobId::Deploy => "cargo xtask rehearse --job build --job deploy".to_owned(),
+            job => format!("cargo xtask rehearse --job {job}"),
+        };
+        Failed {
+            step: Some(step),
+            message: format!("{error:#}"),
+            exit: Exit::of(error),
+            findings: end.findings,
+            tail: end.tail,
+            log: Some(log),
+            again: Some(again),
+        }
+    }
+}
+
+impl Results {
+    /// The facts that the end of a run shows; on GitHub `image` and `digest` are the step's outputs.
+    fn facts(&self) -> Vec<(String, String)> {
+        let mut facts = Vec::new();
+        let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
+        if let Some(coverage) = &self.coverage {
+            fact("coverage", format!("{coverage}"));
+        }
+        match (&self.pushed, &self.image) {
+            (Some(pushed), _) => {
+                fact("image", format!("{}:{}", pushed.repository, pushed.commit_tag));
+                fact("digest", pushed.digest.to_string());
+            }
+            (None, Some(image)) => {
+                fact(
+                    "image",
+                    format!("{}:{}", image.repository, image.tags.first().map_or("", String::as_str)),
+                );
+                fact("digest", image.digest.to_string());
+            }
+            (None, None) => {}
+        }
+        if let Some(deployment) = &self.deployment {
+            fact("url", deployment.url.clone());
+        }
+        facts
+    }
+}
+
+/// Whole milliseconds, the unit of every record.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,202 @@
-//! People: calm lines, colour and progress only on a terminal.
+//! People: calm lines on standard output, failures on standard error; colour and progress only on a terminal.
 
-use super::Event;
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+
+use super::{Event, Failed, Outcome, Summary};
 
 /// The reporter for people.
 #[derive(Debug)]
-pub(crate) struct Terminal;
+pub(crate) struct Terminal {
+    quiet: bool,
+    colour: bool,
+    /// Whether one line may be written over and over.
+    live: bool,
+    /// Whether such a line stands there now.
+    standing: bool,
+}
+
+/// The environment that decides about colour and progress.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Look {
+    pub(crate) is_terminal: bool,
+    /// `NO_COLOR` is set: <https://no-color.org>.
+    pub(crate) no_color: bool,
+    /// `CI` is set: a log, not a screen.
+    pub(crate) ci: bool,
+    /// `TERM=dumb`.
+    pub(crate) dumb: bool,
+}
+
+impl Look {
+    pub(crate) fn of_process() -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        Self {
+            is_terminal: std::io::stdout().is_terminal(),
+            no_color: set("NO_COLOR"),
+            ci: set("CI"),
+            dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+        }
+    }
+}
 
 impl Terminal {
-    #[expect(clippy::unused_self, reason = "grows")]
-    pub(super) fn show(&mut self, _event: &Event) {}
+    /// The longest line that is written over: a longer one would wrap and stay.
+    const LIVE_WIDTH: usize = 78;
+
+    pub(crate) fn new(quiet: bool, look: Look) -> Self {
+        let screen = look.is_terminal && !look.ci && !look.dumb;
+        Self { quiet, colour: screen && !look.no_color, live: screen && !quiet, standing: false }
+    }
+
+    pub(super) fn show(&mut self, event: &Event) {
+        let live = match event {
+            Event::Output { line } => Some(line.as_str()),
+            Event::Progress { text } => Some(text.as_str()),
+            _ => None,
+        };
+        let mut out = String::new();
+        if std::mem::take(&mut self.standing) {
+            out.push_str("\r\x1b[2K");
+        }
+        if let Some(line) = live {
+            if !self.live {
+                return;
+            }
+            let line: String =
+                line.trim().chars().filter(|c| !c.is_control()).take(Self::LIVE_WIDTH).collect();
+            self.standing = !line.is_empty();
+            out.push_str(&line);
+        } else if self.is_shown(event) {
+            out.push_str(&self.text(event));
+        }
+        if matches!(event, Event::Failed(_)) {
+            drop(std::io::stderr().write_all(out.as_bytes()));
+        } else {
+            let mut stdout = std::io::stdout().lock();
+            // A reader that has gone must not end the run.
+            drop(stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()));
+        }
+    }
+
+    fn is_shown(&self, event: &Event) -> bool {
+        !self.quiet || matches!(event, Event::Failed(_) | Event::Planned { .. } | Event::Text { .. })
+    }
+
+    /// What is printed for an event, with its line breaks.
+    pub(super) fn text(&self, event: &Event) -> String {
+        match event {
+            Event::Started { title } => format!("{}\n", self.bold(title)),
+            Event::Text { text } => format!("{text}\n"),
+            Event::JobStarted { job } => format!("\n{}\n", self.bold(&format!("{job}: {}", job.job().title))),
+            Event::JobSkipped { job, reason } => {
+                format!("\n{}\n  skipped: {reason}\n", self.bold(&format!("{job}: {}", job.job().title)))
+            }
+            Event::StepStarted { step, .. } => format!("  {}\n", self.bold(step.name())),
+            Event::StepSkipped { step, reason } => {
+                format!("  {}\n    skipped: {reason}\n", self.bold(step.name()))
+            }
+            Event::CheckSkipped { check, reason } => {
+                format!("    {} {check}: {reason}\n", self.paint("33", "skipped"))
+            }
+            Event::Command { line } => format!("    {}\n", self.paint("2", &format!("$ {line}"))),
+            Event::Note { text } => {
+                text.lines().fold(String::new(), |text, line| text + "    " + line + "\n")
+            }
+            Event::StepFinished { step, outcome, milliseconds } => {
+                format!("  {step} {} in {}\n", self.outcome(*outcome), seconds(*milliseconds))
+            }
+            Event::Planned { step, lines } => lines
+                .iter()
+                .fold(format!("{}\n", self.bold(step.name())), |text, line| text + "  " + line + "\n"),
+            Event::Failed(failed) => self.failed(failed),
+            Event::Summary(summary) => self.summary(summary),
+            // The end of the failed step shows them.
+            Event::Finding(_) | Event::Output { .. } | Event::Progress { .. } => String::new(),
+        }
+    }
+
+    fn failed(&self, failed: &Failed) -> String {
+        let mut text = String::new();
+        let mut line = |line: &str| text.push_str(&format!("{line}\n"));
+        match failed.step {
+            Some(step) => {
+                line("");
+                for tail in &failed.tail {
+                    line(&format!("    {tail}"));
+                }
+                line("");
+                line(&format!("{}: {}", self.paint("31;1", step.name()), failed.message));
+            }
+            None => line(&format!("{}: {}", self.paint("31;1", "error"), failed.message)),
+        }
+        for finding in &failed.findings {
+            line(&format!("  at {finding}"));
+        }
+        if let Some(log) = &failed.log {
+            line(&format!("  log    {}", log.display()));
+        }
+        if let Some(again) = &failed.again {
+            line(&format!("  again  {again}"));
+        }
+        text
+    }
+
+    fn summary(&self, summary: &Summary) -> String {
+        let mut text = String::from("\n");
+        for row in &summary.rows {
+            let time =
+                if row.outcome == Outcome::Skipped { String::new() } else { seconds(row.milliseconds) };
+            // Padded before it is painted: the escape sequences have no width.
+            let outcome = format!("{:<11}", row.outcome.word());
+            let line = format!(
+                "  {:<7} {:<14} {} {time:>8}  {}",
+                row.job,
+                row.step,
+                self.paint(colour(row.outcome), &outcome),
+                row.remark
+            );
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        for (name, value) in &summary.facts {
+            // Writing to a string cannot fail.
+            writeln!(text, "  {name:<10} {value}").ok();
+        }
+        text
+    }
+
+    fn outcome(&self, outcome: Outcome) -> String {
+        self.paint(colour(outcome), outcome.word())
+    }
+
+    fn bold(&self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
 }
+
+fn colour(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passed => "32",
+        Outcome::Failed | Outcome::Interrupted => "31",
+        Outcome::Skipped => "33",
+    }
+}
+
+/// Seconds as people read them: `0.4 s`, `12.3 s`, `2 min 5 s`.
+pub(super) fn seconds(milliseconds: u64) -> String {
+    let tenths = milliseconds.div_ceil(100);
+    let whole = milliseconds / 1000;
+    if whole < 100 {
+        format!("{}.{} s", tenths / 10, tenths % 10)
+    } else {
+        format!("{} min {} s", whole / 60, whole % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,103 @@
-//! Step: lint.
+//! Step: lint. Formatting, clippy, the generated workflow, the recipe, the documentation, and two tools where they are.
+//!
+//! Every check runs, also after one failed: a developer mends them together.
+
+use std::fmt;
+
+use anyhow::Result;
+
+use crate::command::Call;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::tools::{DENY, Found, Tool, ZIZMOR};
+use crate::{image, workflow};
+
+/// One check.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Run(Call),
+    /// The committed workflow is what the pipeline table says.
+    Workflow,
+    /// Both engines can follow the recipe.
+    Recipe,
+    /// A tool that is not here: not a pass.
+    Skip {
+        check: &'static str,
+        reason: String,
+    },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(call) => write!(f, "{call}"),
+            Self::Workflow => f.write_str("compare .github/workflows/main.yaml with the pipeline table"),
+            Self::Recipe => f.write_str("check that both engines can follow the recipe in the Dockerfile"),
+            Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
+        }
+    }
+}
+
+pub(crate) fn plan(ctx: &Context) -> Vec<Action> {
+    let target = ctx.ci_target().to_string_lossy().into_owned();
+    let shared = |line: &str| Call::cargo(line).env("CARGO_TARGET_DIR", target.as_str());
+    vec![
+        Action::Run(Call::cargo("fmt --all --check")),
+        Action::Workflow,
+        Action::Recipe,
+        // Warnings are denied here and not by `RUSTFLAGS`, which would compile every dependency once more.
+        Action::Run(shared("clippy --workspace --all-targets --locked -- -D warnings")),
+        Action::Run(shared("doc --workspace --no-deps --locked").env("RUSTDOCFLAGS", "-D warnings")),
+        optional(ctx, &DENY, |deny| deny.args("deny --workspace check bans licenses sources".split(' '))),
+        optional(ctx, &ZIZMOR, |zizmor| {
+            zizmor.args("--offline --persona=auditor .github/workflows".split(' '))
+        }),
+    ]
+}
+
+pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<()> {
+    let mut failed = Vec::new();
+    for action in actions {
+        ctx.interrupt.check()?;
+        let result = match action {
+            Action::Run(call) => ctx.check(call),
+            Action::Workflow => workflow::check(ctx),
+            Action::Recipe => image::check(&ctx.root, &ctx.config),
+            Action::Skip { check, reason } => {
+                ctx.reporter.skipped(check, reason);
+                Ok(())
+            }
+        };
+        match result {
+            Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
+            Err(error) => {
+                if !matches!(action, Action::Run(_)) {
+                    for line in format!("{error:#}").lines() {
+                        ctx.reporter.output(line);
+                    }
+                }
+                failed.push(action.to_string());
+            }
+            Ok(()) => {}
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::CheckFailed,
+        format!("{} of {} checks failed:\n  {}", failed.len(), actions.len(), failed.join("\n  ")),
+    )
+    .into())
+}
+
+/// The tool's check where the pinned version is here, and its name and install line where it is not.
+fn optional(ctx: &Context, tool: &'static Tool, call: impl FnOnce(Call) -> Call) -> Action {
+    match tool.find(ctx) {
+        Found::Pinned(program) => Action::Run(call(Call::new(program.to_string_lossy()))),
+        found => Action::Skip { check: tool.name, reason: tool.problem(&found) },
+    }
+}
+
+#[cfg(test)]
+mod tests;

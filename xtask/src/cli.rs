@@ -1,0 +1,145 @@
+//! The command line; the help text is the doc comment.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Engine;
+use crate::exit::Exit;
+use crate::pipeline::{JobId, StepId};
+
+/// The pipeline: from commit to live, the same on a laptop as on GitHub.
+///
+/// Without a command it prints the pipeline.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = exit_codes(), disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+/// What every command takes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Shared {
+    /// Print the plan, run nothing.
+    #[arg(long, global = true)]
+    pub(crate) explain: bool,
+    /// How to tell what happens; json is one event a line.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
+    pub(crate) format: Format,
+    /// Tell failures only.
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The pipeline, as GitHub would run it for this branch.
+    Ci(Ci),
+    /// Formatting, clippy, the workflow, the recipe, the documentation.
+    Lint,
+    /// All tests, once, under coverage; then the floor for every crate.
+    TestCoverage,
+    /// The image of this commit, in target/xtask/image.
+    DockerBuild(DockerBuild),
+    /// The image to the registry: the commit's tag, verified, then `latest`.
+    Push,
+    /// The pushed image live on Render, proved by asking the running app.
+    Deploy,
+    /// The whole pipeline on this machine: a registry, a Render and a Sentry on loopback; nothing leaves it.
+    Rehearse(Rehearse),
+    /// Write .github/workflows/main.yaml from the pipeline table.
+    Workflow(Workflow),
+    /// Tools, secrets, branch, Docker: what is missing and how to get it.
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ci {
+    /// Only these jobs; may be given more than once.
+    #[arg(long, value_enum, value_name = "JOB")]
+    pub(crate) job: Vec<JobId>,
+    /// Decide as on this branch instead of the one that git is on.
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) branch: Option<String>,
+    /// Go on with the steps that do not need the one that failed.
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DockerBuild {
+    /// What follows the recipe; the configuration says when this does not.
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    pub(crate) engine: Option<Engine>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rehearse {
+    /// Only these jobs; may be given more than once.
+    #[arg(long, value_enum, value_name = "JOB")]
+    pub(crate) job: Vec<JobId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Workflow {
+    /// Compare instead of writing; a difference exits 1.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+impl Command {
+    /// The step, where the command is one.
+    pub(crate) fn step(&self) -> Option<StepId> {
+        match self {
+            Self::Lint => Some(StepId::Lint),
+            Self::TestCoverage => Some(StepId::TestCoverage),
+            Self::DockerBuild(_) => Some(StepId::DockerBuild),
+            Self::Push => Some(StepId::Push),
+            Self::Deploy => Some(StepId::Deploy),
+            Self::Ci(_) | Self::Rehearse(_) | Self::Workflow(_) | Self::Doctor => None,
+        }
+    }
+}
+
+fn exit_codes() -> String {
+    let lines: Vec<String> =
+        Exit::ALL.iter().map(|exit| format!("  {:>3}  {}", exit.code(), exit.meaning())).collect();
+    format!("Exit codes:\n{}", lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::pipeline::PIPELINE;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_step_is_a_subcommand() {
+        for step in PIPELINE.iter().flat_map(|job| job.steps) {
+            let cli = Cli::try_parse_from(["cargo xtask", step.name()]).unwrap();
+            assert_eq!(cli.command.unwrap().step(), Some(*step));
+        }
+    }
+
+    #[test]
+    fn the_help_lists_the_exit_codes() {
+        let help = Cli::command().render_help().to_string();
+        assert!(
+            help.contains("130  interrupted") && help.contains("  4  the registry refused or failed"),
+            "{help}"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! From the command line to the part that does it, and from its end to the exit code.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, anyhow};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::cli::{Cli, Command, Format};
+use crate::context::{Context, find_root};
+use crate::exit::{Exit, Told};
+use crate::interrupt::Interrupt;
+use crate::pipeline::rule::Trigger;
+use crate::pipeline::run::{self, Request, Scope};
+use crate::report::github::GitHub;
+use crate::report::json::Json;
+use crate::report::terminal::{Look, Terminal};
+use crate::report::{Event, Failed, Reporter, Sink};
+use crate::{doctor, overview, rehearsal, workflow};
+
+/// Runs the command and tells how it ended.
+pub(crate) fn run(cli: &Cli) -> Exit {
+    let reporter =
+        Reporter::new(sink(cli).unwrap_or_else(|_| Sink::Terminal(Terminal::new(false, Look::default()))));
+    let Err(error) = dispatch(cli, &reporter) else { return Exit::Done };
+    let exit = Exit::of(&error);
+    if error.is::<Told>() {
+        return exit;
+    }
+    reporter.emit(Event::Failed(Failed {
+        step: None,
+        message: format!("{error:#}"),
+        exit,
+        findings: Vec::new(),
+        tail: Vec::new(),
+        log: None,
+        again: None,
+    }));
+    exit
+}
+
+fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
+    let interrupt = Interrupt::install()?;
+    let here = std::env::current_dir().context("the current folder is not there any more")?;
+    let ctx = Context::read(find_root(&here)?, reporter.clone(), interrupt)?;
+    let Some(command) = &cli.command else {
+        ctx.reporter.text(overview::text(&ctx));
+        return Ok(());
+    };
+    let request = |scope, branch: Option<&str>| -> Result<Request> {
+        Ok(Request {
+            scope,
+            trigger: Trigger::read(&ctx.environment, &ctx.git, branch)?,
+            engine: ctx.config.engine,
+            explain: cli.shared.explain,
+            keep_going: false,
+        })
+    };
+    match command {
+        Command::Ci(ci) => {
+            let jobs = (!ci.job.is_empty()).then(|| ci.job.clone());
+            let request = request(Scope::Jobs(jobs), ci.branch.as_deref())?;
+            ctx.reporter.started(heading(&ctx, &format!("ci, {}", request.trigger)));
+            run::run(&ctx, &Request { keep_going: ci.keep_going, ..request })?;
+        }
+        Command::Lint | Command::TestCoverage | Command::Push | Command::Deploy => {
+            if let Some(step) = command.step() {
+                run::run(&ctx, &request(Scope::Step(step), None)?)?;
+            }
+        }
+        Command::DockerBuild(options) => {
+            let request = request(Scope::Step(crate::pipeline::StepId::DockerBuild), None)?;
+            run::run(&ctx, &Request { engine: options.engine.unwrap_or(request.engine), ..request })?;
+        }
+        Command::Rehearse(options) => {
+            let jobs = (!options.job.is_empty()).then(|| options.job.clone());
+            ctx.reporter.started(heading(&ctx, "rehearse"));
+            rehearsal::run(&ctx, jobs, cli.shared.explain)?;
+        }
+        Command::Workflow(options) if options.check => workflow::check(&ctx)?,
+        Command::Workflow(_) => workflow::write(&ctx)?,
+        Command::Doctor => doctor::run(&ctx)?,
+    }
+    Ok(())
+}
+
+fn heading(ctx: &Context, what: &str) -> String {
+    let dirty = if ctx.git.dirty { " with uncommitted changes" } else { "" };
+    format!("{what}: commit {}{dirty}", ctx.git.short())
+}
+
+/// Who is told: a program by JSON, GitHub by its own commands, people otherwise.
+fn sink(cli: &Cli) -> Result<Sink> {
+    let file = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    Ok(match cli.shared.format {
+        Format::Json => Sink::Json(Json),
+        Format::Human if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") => {
+            Sink::GitHub(GitHub::new(file("GITHUB_STEP_SUMMARY"), file("GITHUB_OUTPUT"), random_word()?))
+        }
+        Format::Human => Sink::Terminal(Terminal::new(cli.shared.quiet, Look::of_process())),
+    })
+}
+
+/// 32 hex digits that nobody can guess.
+pub(crate) fn random_word() -> Result<String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("the system gives no random numbers"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,232 @@
+//! `cargo xtask doctor`: what is here, what is missing, and how to get it.
+
+use anyhow::Result;
+
+use crate::command::Call;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::overview::table;
+use crate::pipeline::rule::{Trigger, When};
+use crate::pipeline::{JobId, PIPELINE, variable};
+use crate::tools::{Found, TOOLS, Tool, has_llvm_tools};
+
+/// Whether the pipeline can do without what a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Good,
+    /// It goes on without, and says so.
+    Without,
+    /// A release cannot run here; what runs before you push can.
+    NoRelease,
+    /// Nothing works.
+    Missing,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Without => "absent",
+            Self::NoRelease => "unset",
+            Self::Missing => "MISSING",
+        }
+    }
+}
+
+struct Line {
+    what: String,
+    state: State,
+    found: String,
+    fix: String,
+}
+
+/// Prints a line for everything that the pipeline needs.
+///
+/// An error with [`Exit::Missing`] when `cargo xtask ci` could not run on a feature branch.
+/// What only a release needs is shown, but most machines are right not to have it.
+pub(crate) fn run(ctx: &Context) -> Result<()> {
+    let mut lines = tools(ctx);
+    lines.extend(secrets(ctx));
+    lines.extend(state(ctx)?);
+    let rows: Vec<[String; 4]> = lines
+        .iter()
+        .map(|line| [line.what.clone(), line.state.word().to_owned(), line.found.clone(), line.fix.clone()])
+        .collect();
+    ctx.reporter.text(table(&rows).trim_end());
+    let missing = lines.iter().filter(|line| line.state == State::Missing).count();
+    let unset = lines.iter().filter(|line| line.state == State::NoRelease).count();
+    ctx.reporter.text(match (missing, unset) {
+        (0, 0) => "\nEverything is here, for a release too.".to_owned(),
+        (0, _) => {
+            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. A release from this machine needs what is unset; \
+             GitHub has its own."
+                .to_owned()
+        }
+        _ => String::new(),
+    });
+    if missing > 0 {
+        return Err(Failure::new(
+            Exit::Missing,
+            format!("{missing} of what `cargo xtask ci` needs is missing"),
+        )
+        .into());
+    }
+    Ok(())
+}
+
+fn tools(ctx: &Context) -> Vec<Line> {
+    let version = |program: &str| Call::new(program).arg("--version").read(&ctx.root).ok();
+    let mut lines: Vec<Line> = ["cargo", "rustfmt", "cargo-clippy"]
+        .into_iter()
+        .map(|program| match version(program) {
+            Some(found) => Line { what: program.to_owned(), state: State::Good, found, fix: String::new() },
+            None => Line {
+                what: program.to_owned(),
+                state: State::Missing,
+                found: "not found".to_owned(),
+                fix: "rustup toolchain install".to_owned(),
+            },
+        })
+        .collect();
+    lines.push(if has_llvm_tools(ctx) {
+        Line {
+            what: "llvm-tools".to_owned(),
+            state: State::Good,
+            found: "in the toolchain".to_owned(),
+            fix: String::new(),
+        }
+    } else {
+        Line {
+            what: "llvm-tools".to_owned(),
+            state: State::Missing,
+            found: "not found".to_owned(),
+            fix: "rustup component add llvm-tools".to_owned(),
+        }
+    });
+    lines.extend(TOOLS.iter().map(|tool| tool_line(ctx, tool)));
+    lines.push(docker(ctx));
+    lines
+}
+
+fn tool_line(ctx: &Context, tool: &Tool) -> Line {
+    let found = tool.find(ctx);
+    let (state, fix) = match (&found, tool.required) {
+        (Found::Pinned(_), _) => (State::Good, String::new()),
+        (_, true) if Tool::may_install(ctx) => {
+            (State::Good, format!("installed by `cargo xtask {}` when it runs", tool.step))
+        }
+        (_, true) => (State::Missing, tool.install_line()),
+        (_, false) => (State::Without, format!("{} (without it its check is skipped)", tool.install_line())),
+    };
+    let found = match found {
+        Found::Pinned(program) => format!("{} in {}", tool.version, program.display()),
+        Found::Other(other) => format!("{other}; wanted {}", tool.version),
+        Found::Nowhere => format!("not found; wanted {}", tool.version),
+    };
+    Line { what: tool.name.to_owned(), state, found, fix }
+}
+
+fn docker(ctx: &Context) -> Line {
+    let version = Call::new("docker").args(["version", "--format", "{{.Server.Version}}"]).read(&ctx.root);
+    let (state, found, fix) = match version {
+        Ok(version) => (State::Good, format!("Engine {version}"), String::new()),
+        Err(_) => (
+            State::Without,
+            "no engine answers".to_owned(),
+            "not needed: the builtin engine makes the image".to_owned(),
+        ),
+    };
+    Line { what: "docker".to_owned(), state, found, fix }
+}
+
+/// Which variables are set, never to what.
+fn secrets(ctx: &Context) -> Vec<Line> {
+    let line = |job: JobId, name: &str| {
+        let set = ctx.environment.has(name);
+        let source = variable(name).map_or("", |variable| variable.source);
+        Line {
+            what: format!("{job}: {name}"),
+            state: if set { State::Good } else { State::NoRelease },
+            found: if set { "set" } else { "not set" }.to_owned(),
+            fix: if set { String::new() } else { source.to_owned() },
+        }
+    };
+    PIPELINE.iter().flat_map(|job| job.variables.iter().map(move |name| line(job.id, name))).collect()
+}
+
+fn state(ctx: &Context) -> Result<Vec<Line>> {
+    let trigger = Trigger::read(&ctx.environment, &ctx.git, None)?;
+    let releases = When::Release.rule(&ctx.config.branch).allows(&trigger);
+    let line = |what: &str, found: String, fix: &str| Line {
+        what: what.to_owned(),
+        state: State::Good,
+        found,
+        fix: fix.to_owned(),
+    };
+    let words = When::Release.words(&ctx.config.branch);
+    Ok(vec![
+        line(
+            "branch",
+            trigger.to_string(),
+            &if releases {
+                "build and deploy run here".to_owned()
+            } else {
+                format!("build and deploy run on {words}")
+            },
+        ),
+        if ctx.git.dirty {
+            line(
+                "tree",
+                "uncommitted changes".to_owned(),
+                "a release wants a clean tree; a rehearsal does not",
+            )
+        } else {
+            line("tree", "clean".to_owned(), "")
+        },
+        line("image", ctx.image().to_owned(), ""),
+        line("Render", ctx.render_url()?.to_string(), ""),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::environment::Environment;
+    use crate::report::Event;
+
+    fn told(environment: Environment) -> (Result<()>, String) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = std::env::var("PATH").unwrap();
+        let ctx = Context::for_test(root, Environment::of([("PATH", path.as_str())]).with(environment));
+        let result = run(&ctx);
+        let text = ctx.reporter.told().into_iter().filter_map(|event| match event {
+            Event::Text { text } => Some(text),
+            _ => None,
+        });
+        (result, text.collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn secrets_are_named_and_not_shown() {
+        let (_, text) = told(Environment::of([("SECRET_KEY", "not-to-be-seen")]));
+        assert!(!text.contains("not-to-be-seen"));
+        let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
+        assert!(line("deploy: SECRET_KEY").contains("ok"), "{text}");
+        assert!(
+            line("build: DOCKERHUB_TOKEN").contains("unset")
+                && line("DOCKERHUB_TOKEN").contains("Docker Hub →"),
+            "{text}"
+        );
+        assert!(line("branch").contains("push of `master`"), "{text}");
+        assert!(line("cargo ").contains("1.95.0"), "{text}");
+    }
+
+    #[test]
+    fn a_tool_that_cannot_be_had_is_missing() {
+        let (result, text) = told(Environment::of([("PATH", "/nowhere"), ("XTASK_INSTALL", "never")]));
+        assert_eq!(Exit::of(&result.unwrap_err()), Exit::Missing);
+        assert!(text.contains("cargo install --locked cargo-llvm-cov@"), "{text}");
+    }
+}

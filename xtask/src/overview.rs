@@ -1,0 +1,70 @@
+//! `cargo xtask` without a command: the pipeline and the commands.
+
+use clap::CommandFactory as _;
+
+use crate::cli::Cli;
+use crate::context::Context;
+use crate::pipeline::PIPELINE;
+
+/// The pipeline table, then every command with its first line of help.
+pub(crate) fn text(ctx: &Context) -> String {
+    let mut rows = vec![["job", "needs", "when", "steps", "secrets"].map(str::to_owned)];
+    for job in &PIPELINE {
+        let steps: Vec<&str> = job.steps.iter().map(|step| step.name()).collect();
+        rows.push([
+            job.id.name().to_owned(),
+            job.needs.map(|needs| needs.name().to_owned()).unwrap_or_default(),
+            job.when.words(&ctx.config.branch),
+            steps.join(", "),
+            match job.variables.len() {
+                0 => "none".to_owned(),
+                many => format!("{many}: see `cargo xtask doctor`"),
+            },
+        ]);
+    }
+    let mut text = table(&rows);
+    text.push('\n');
+    let commands = Cli::command();
+    let commands: Vec<[String; 2]> = commands
+        .get_subcommands()
+        .map(|command| {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            [format!("cargo xtask {}", command.get_name()), about]
+        })
+        .collect();
+    text.push_str(&table(&commands));
+    text.push_str("\n`cargo xtask <command> --explain` prints what it would do; `--help` lists the options and the exit codes.");
+    text
+}
+
+/// Columns as wide as their longest cell, two spaces apart.
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    rows.iter().fold(String::new(), |text, row| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text + cells.join("  ").trim_end() + "\n"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::environment::Environment;
+
+    #[test]
+    fn shows_every_job_step_and_command() {
+        let text = text(&Context::for_test(Path::new("/w"), Environment::default()));
+        for job in &PIPELINE {
+            assert!(text.lines().any(|line| line.starts_with(job.id.name())), "{text}");
+            for step in job.steps {
+                assert!(text.contains(&format!("cargo xtask {step}")), "{text}");
+            }
+        }
+        assert!(text.contains("build   test   push to `master`"), "{text}");
+        assert!(text.contains("cargo xtask rehearse"), "{text}");
+    }
+}

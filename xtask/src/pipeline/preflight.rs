@@ -1,0 +1,163 @@
+//! Before anything runs: every problem of the steps that will run, reported together.
+
+use anyhow::Result;
+
+use super::rule::{Trigger, When};
+use super::{StepId, variable};
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::http::is_loopback_host;
+use crate::tools::{Found, TOOLS, Tool, has_llvm_tools};
+
+/// Something that would end a run half-way, and the way out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) exit: Exit,
+    pub(crate) text: String,
+}
+
+/// An error that lists all problems; a missing tool or credential gives the exit code before a wrong state does.
+pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId]) -> Result<()> {
+    let problems = problems(ctx, trigger, steps);
+    let Some(first) = problems.iter().min_by_key(|problem| problem.exit != Exit::Missing) else {
+        return Ok(());
+    };
+    let lines: Vec<String> = problems.iter().map(|problem| format!("  {}", problem.text)).collect();
+    let count = match problems.len() {
+        1 => "1 problem".to_owned(),
+        many => format!("{many} problems"),
+    };
+    Err(Failure::new(first.exit, format!("nothing was run: {count}\n{}", lines.join("\n"))).into())
+}
+
+fn problems(ctx: &Context, trigger: &Trigger, steps: &[StepId]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    tools(ctx, steps, &mut problems);
+    variables(ctx, steps, &mut problems);
+    state(ctx, trigger, steps, &mut problems);
+    problems
+}
+
+fn tools(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
+    let mut missing = |text: String| problems.push(Problem { exit: Exit::Missing, text });
+    for tool in TOOLS.iter().filter(|tool| tool.required && steps.contains(&tool.step)) {
+        let found = tool.find(ctx);
+        if !matches!(found, Found::Pinned(_)) && !Tool::may_install(ctx) {
+            missing(tool.problem(&found));
+        }
+    }
+    if steps.contains(&StepId::TestCoverage) && !has_llvm_tools(ctx) {
+        missing(
+            "the toolchain has no llvm-tools, which coverage needs: `rustup component add llvm-tools`"
+                .to_owned(),
+        );
+    }
+}
+
+fn variables(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
+    let missing = steps.iter().flat_map(|step| step.variables()).filter(|name| !ctx.environment.has(name));
+    for name in missing.filter_map(|name| variable(name)) {
+        problems.push(Problem {
+            exit: Exit::Missing,
+            text: format!("`{}` is not set ({}): {}", name.name, name.meaning, name.source),
+        });
+    }
+}
+
+/// A release is of the branch and of the commit that it says, unless it stays on this machine.
+fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<Problem>) {
+    let mut wrong = |text: String| problems.push(Problem { exit: Exit::Usage, text });
+    let leaves_the_machine = |step: &StepId| match step {
+        StepId::Lint | StepId::TestCoverage | StepId::DockerBuild => false,
+        StepId::Push => !is_local_image(ctx.image()),
+        StepId::Deploy => !ctx.render_url().is_ok_and(|url| crate::http::is_loopback(&url)),
+    };
+    if let Err(error) = ctx.render_url()
+        && steps.contains(&StepId::Deploy)
+    {
+        wrong(format!("{error:#}"));
+    }
+    if ctx.is_rehearsal() || !steps.iter().any(leaves_the_machine) {
+        return;
+    }
+    if !When::Release.rule(&ctx.config.branch).allows(trigger) {
+        let words = When::Release.words(&ctx.config.branch);
+        wrong(format!(
+            "a release runs on {words}, and this is a {trigger}: `cargo xtask rehearse` runs it on this machine"
+        ));
+    }
+    if ctx.git.dirty {
+        wrong("the tree is not the commit: commit, stash or ignore what `git status` shows".to_owned());
+    }
+}
+
+/// Whether the image's registry is on this machine.
+fn is_local_image(image: &str) -> bool {
+    let registry = image.split('/').next().unwrap_or_default();
+    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
+    is_loopback_host(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::environment::Environment;
+    use crate::pipeline::{PIPELINE, VARIABLES};
+
+    fn all_steps() -> Vec<StepId> {
+        PIPELINE.iter().flat_map(|job| job.steps).copied().collect()
+    }
+
+    fn texts(ctx: &Context, branch: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let steps = all_steps();
+        variables(ctx, &steps, &mut found);
+        state(ctx, &Trigger::push(branch), &steps, &mut found);
+        found.into_iter().map(|problem| problem.text).collect()
+    }
+
+    #[test]
+    fn every_problem_is_listed_at_once() {
+        let mut ctx = Context::for_test(Path::new("/w"), Environment::of([("XTASK_INSTALL", "never")]));
+        ctx.git.dirty = true;
+        let error = check(&ctx, &Trigger::push("feature"), &all_steps()).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Missing);
+        let text = error.to_string();
+        for variable in &VARIABLES {
+            assert!(text.contains(&format!("`{}` is not set", variable.name)), "{text}");
+        }
+        for part in ["cargo-llvm-cov", "push to `master`", "git status", "nothing was run: "] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_release_with_everything_has_no_problem() {
+        let values = VARIABLES.iter().map(|variable| (variable.name, "x"));
+        let mut ctx = Context::for_test(Path::new("/w"), Environment::of(values));
+        assert_eq!(texts(&ctx, "master"), Vec::<String>::new());
+        ctx.git.dirty = true;
+        assert_eq!(texts(&ctx, "master").len(), 1);
+        ctx.git.dirty = false;
+        assert_eq!(texts(&ctx, "feature").len(), 1);
+    }
+
+    #[test]
+    fn what_stays_on_the_machine_may_come_from_any_branch() {
+        let values = VARIABLES.iter().map(|variable| (variable.name, "x"));
+        let local = [("PIPELINE_IMAGE", "127.0.0.1:5000/a/b"), ("RENDER_API_URL", "http://127.0.0.1:1/v1")];
+        let mut ctx = Context::for_test(Path::new("/w"), Environment::of(values.chain(local)));
+        ctx.git.dirty = true;
+        assert_eq!(texts(&ctx, "feature"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_wrong_address_is_found_before_anything_runs() {
+        let values = VARIABLES.iter().map(|variable| (variable.name, "x"));
+        let wrong = [("RENDER_API_URL", "http://example.com/v1")];
+        let ctx = Context::for_test(Path::new("/w"), Environment::of(values.chain(wrong)));
+        assert!(texts(&ctx, "master")[0].contains("`RENDER_API_URL`"));
+    }
+}

@@ -1,0 +1,210 @@
+//! The run record, `target/xtask/run.json`, and the same steps as JUnit.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::rule::Trigger;
+use super::run::{Results, milliseconds};
+use super::{JobId, StepId};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::report::Outcome;
+use crate::steps::deploy::Deployment;
+use crate::steps::docker_build::Built;
+use crate::steps::push::Pushed;
+use crate::steps::test_coverage::CoverageRecord;
+
+/// What one pipeline run did.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record<'a> {
+    /// Raised when a field changes its meaning or goes; readers leave fields alone that they do not know.
+    schema: u32,
+    rehearsal: bool,
+    commit: &'a str,
+    dirty: bool,
+    branch: Option<&'a str>,
+    /// RFC 3339, in UTC.
+    started: String,
+    milliseconds: u64,
+    exit: Exit,
+    exit_code: u8,
+    jobs: Vec<JobRecord>,
+    coverage: Option<&'a CoverageRecord>,
+    image: Option<&'a Built>,
+    pushed: Option<&'a Pushed>,
+    deployment: Option<&'a Deployment>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct JobRecord {
+    job: JobId,
+    outcome: Outcome,
+    /// Why it was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    steps: Vec<StepRecord>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StepRecord {
+    pub(crate) step: StepId,
+    pub(crate) outcome: Outcome,
+    /// RFC 3339, in UTC; absent when it did not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<String>,
+    pub(crate) milliseconds: u64,
+    /// Why it was skipped or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// The checks inside it that did not run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped: Vec<String>,
+}
+
+impl<'a> Record<'a> {
+    const SCHEMA: u32 = 1;
+
+    pub(super) fn new(
+        ctx: &'a Context,
+        trigger: &'a Trigger,
+        started: SystemTime,
+        elapsed: Duration,
+        exit: Exit,
+        jobs: Vec<JobRecord>,
+        results: &'a Results,
+    ) -> Self {
+        Self {
+            schema: Self::SCHEMA,
+            rehearsal: ctx.is_rehearsal(),
+            commit: &ctx.git.commit,
+            dirty: ctx.git.dirty,
+            // A rehearsal runs as on the release branch; the record says where it was.
+            branch: if ctx.is_rehearsal() { ctx.git.branch.as_deref() } else { trigger.branch() },
+            started: rfc3339(started),
+            milliseconds: milliseconds(elapsed),
+            exit,
+            exit_code: exit.code(),
+            jobs,
+            coverage: results.coverage.as_ref(),
+            image: results.image.as_ref(),
+            pushed: results.pushed.as_ref(),
+            deployment: results.deployment.as_ref(),
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// The steps as JUnit test cases, the form that CI servers read.
+    pub(super) fn to_junit(&self) -> String {
+        let steps = || self.jobs.iter().flat_map(|job| job.steps.iter().map(move |step| (job.job, step)));
+        let count =
+            |outcomes: &[Outcome]| steps().filter(|(_, step)| outcomes.contains(&step.outcome)).count();
+        let mut xml = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"pipeline\" tests=\"{}\" \
+             failures=\"{}\" skipped=\"{}\" time=\"{}\" timestamp=\"{}\">\n",
+            steps().count(),
+            count(&[Outcome::Failed, Outcome::Interrupted]),
+            count(&[Outcome::Skipped]),
+            seconds(self.milliseconds),
+            self.started,
+        );
+        for (job, step) in steps() {
+            let reason = escaped(step.reason.as_deref().unwrap_or_default());
+            let inner = match step.outcome {
+                Outcome::Passed => String::new(),
+                Outcome::Failed | Outcome::Interrupted => format!("<failure message=\"{reason}\"/>"),
+                Outcome::Skipped => format!("<skipped message=\"{reason}\"/>"),
+            };
+            // Writing to a string cannot fail.
+            writeln!(
+                xml,
+                "<testcase classname=\"{job}\" name=\"{}\" time=\"{}\">{inner}</testcase>",
+                step.step,
+                seconds(step.milliseconds)
+            )
+            .ok();
+        }
+        xml + "</testsuite>\n</testsuites>\n"
+    }
+}
+
+impl JobRecord {
+    /// A job failed when one of its steps did, and passed only when all of them ran.
+    pub(super) fn new(job: JobId, steps: Vec<StepRecord>, reason: Option<String>) -> Self {
+        let worst = [Outcome::Interrupted, Outcome::Failed, Outcome::Skipped]
+            .into_iter()
+            .find(|outcome| steps.iter().any(|step| step.outcome == *outcome));
+        Self { job, outcome: worst.unwrap_or(Outcome::Passed), reason, steps }
+    }
+}
+
+impl StepRecord {
+    pub(super) fn skipped(step: StepId, reason: String) -> Self {
+        Self {
+            step,
+            outcome: Outcome::Skipped,
+            started: None,
+            milliseconds: 0,
+            reason: Some(reason),
+            skipped: Vec::new(),
+        }
+    }
+
+    pub(super) fn ran(
+        step: StepId,
+        started: SystemTime,
+        elapsed: Duration,
+        outcome: Outcome,
+        skipped: Vec<String>,
+    ) -> Self {
+        Self {
+            step,
+            outcome,
+            started: Some(rfc3339(started)),
+            milliseconds: milliseconds(elapsed),
+            reason: None,
+            skipped,
+        }
+    }
+
+    /// What the summary says beside the outcome: why it was skipped, or what in it was.
+    pub(super) fn remark(&self) -> String {
+        match self.outcome {
+            Outcome::Skipped => self.reason.clone().unwrap_or_default(),
+            _ if self.skipped.is_empty() => String::new(),
+            _ => format!("without {}", self.skipped.join(", ")),
+        }
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a duration in milliseconds is exact in an f64 for 285 000 years"
+)]
+fn seconds(milliseconds: u64) -> f64 {
+    milliseconds as f64 / 1000.0
+}
+
+fn escaped(text: &str) -> String {
+    text.chars()
+        .filter_map(|c| match c {
+            '&' => Some("&amp;".to_owned()),
+            '<' => Some("&lt;".to_owned()),
+            '>' => Some("&gt;".to_owned()),
+            '"' => Some("&quot;".to_owned()),
+            '\n' => Some("&#10;".to_owned()),
+            // XML 1.0 has no way to write the other control characters.
+            c if c.is_control() => None,
+            c => Some(c.to_string()),
+        })
+        .collect()
+}

@@ -1,0 +1,91 @@
+use std::path::Path;
+
+use super::*;
+use crate::environment::Environment;
+use crate::exit::Failure;
+
+fn request(scope: Scope, branch: &str) -> Request {
+    Request {
+        scope,
+        trigger: Trigger::push(branch),
+        engine: Engine::Builtin,
+        explain: false,
+        keep_going: false,
+    }
+}
+
+fn selected(scope: Scope, branch: &str) -> Vec<(JobId, Option<String>)> {
+    let ctx = Context::for_test(Path::new("/w"), Environment::default());
+    select(&ctx, &request(scope, branch)).into_iter().map(|job| (job.id, job.skipped)).collect()
+}
+
+#[test]
+fn the_release_branch_runs_every_job() {
+    let jobs = selected(Scope::Jobs(None), "master");
+    assert_eq!(jobs, [(JobId::Test, None), (JobId::Build, None), (JobId::Deploy, None)]);
+}
+
+#[test]
+fn another_branch_skips_with_the_rule() {
+    let jobs = selected(Scope::Jobs(None), "feature");
+    assert_eq!(jobs[0], (JobId::Test, None));
+    for (_, reason) in &jobs[1..] {
+        assert_eq!(reason.as_deref(), Some("runs on push to `master`; this is a push of `feature`"));
+    }
+}
+
+#[test]
+fn only_the_jobs_asked_for_run() {
+    let jobs = selected(Scope::Jobs(Some(vec![JobId::Build])), "master");
+    let skipped: Vec<bool> = jobs.iter().map(|(_, reason)| reason.is_some()).collect();
+    assert_eq!(skipped, [true, false, true]);
+    assert_eq!(selected(Scope::Step(StepId::Push), "feature"), [(JobId::Build, None)]);
+}
+
+/// A run in which these steps failed, asked what blocks what comes next.
+fn after(failed: &[StepId], exit: Exit, keep_going: bool, ask: StepId) -> (Option<String>, Option<String>) {
+    let ctx = Context::for_test(Path::new("/w"), Environment::default());
+    let request = Request { keep_going, ..request(Scope::Jobs(None), "master") };
+    let failure = failed.first().map(|step| (*step, Failure::new(exit, "failed").into()));
+    let run = Run {
+        ctx: &ctx,
+        request: &request,
+        results: Results::default(),
+        failure,
+        failed: Vec::new(),
+        records: Vec::new(),
+        rows: Vec::new(),
+    };
+    let before: Vec<StepRecord> = failed
+        .iter()
+        .map(|step| {
+            StepRecord::ran(*step, SystemTime::UNIX_EPOCH, Duration::ZERO, Outcome::Failed, Vec::new())
+        })
+        .collect();
+    let job = Selected { id: ask.job(), steps: vec![ask], skipped: None };
+    (run.blocked(&job), run.blocked_step(ask, &before))
+}
+
+#[test]
+fn a_failure_blocks_what_needs_it() {
+    assert_eq!(after(&[], Exit::Done, false, StepId::Deploy), (None, None));
+    let (job, _) = after(&[StepId::Lint], Exit::CheckFailed, true, StepId::Push);
+    assert_eq!(job.unwrap(), "needs test, and `lint` did not pass");
+    let (_, step) = after(&[StepId::Lint], Exit::CheckFailed, false, StepId::TestCoverage);
+    assert_eq!(step.unwrap(), "`lint` did not pass; `--keep-going` goes on");
+    let (_, step) = after(&[StepId::Lint], Exit::CheckFailed, true, StepId::TestCoverage);
+    assert_eq!(step, None);
+    let (_, step) = after(&[StepId::DockerBuild], Exit::CheckFailed, true, StepId::Push);
+    assert_eq!(step.unwrap(), "needs `docker-build`, which did not pass");
+}
+
+#[test]
+fn an_interrupt_blocks_everything() {
+    let (job, step) = after(&[StepId::Lint], Exit::Interrupted, true, StepId::Push);
+    assert_eq!(
+        (job.unwrap().as_str(), step.unwrap().as_str()),
+        ("the run was interrupted", "the run was interrupted")
+    );
+    let (_, step) = after(&[StepId::Lint], Exit::Interrupted, true, StepId::TestCoverage);
+    assert_eq!(step.unwrap(), "the run was interrupted");
+}

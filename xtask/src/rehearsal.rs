@@ -1,0 +1,170 @@
+//! `cargo xtask rehearse`: the same pipeline against a registry, a Render and a Sentry on loopback.
+//!
+//! The stand-ins share no code with the clients that talk to them.
+
+pub(crate) mod proof;
+pub(crate) mod registry;
+pub(crate) mod render;
+pub(crate) mod sentry;
+mod standin;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use tokio::runtime::Runtime;
+
+use crate::context::{Context, write_whole};
+use crate::dispatch::random_word;
+use crate::environment::Environment;
+use crate::exit::{Exit, OrExit as _};
+use crate::http::Reach;
+use crate::pipeline::JobId;
+use crate::pipeline::rule::Trigger;
+use crate::pipeline::run::{self, Request, Scope};
+use registry::{Auth, RegistryStandIn};
+use render::{Options, PullCredential, RenderStandIn};
+use sentry::SentryStandIn;
+use standin::Exchange;
+
+/// Runs the pipeline as on the release branch, with all three jobs or these, and proves what came of it.
+pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool) -> Result<()> {
+    let folder = ctx.output().join("rehearsal");
+    // The stand-ins begin empty: what an earlier rehearsal pushed must not pass for this one's.
+    if folder.exists() {
+        fs_err::remove_dir_all(&folder)?;
+    }
+    fs_err::create_dir_all(&folder)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let stage = runtime.block_on(Stage::set(ctx, &folder)).or_exit(Exit::Usage)?;
+    stage.announce(ctx);
+    let whole = jobs.as_ref().is_none_or(|jobs| jobs.contains(&JobId::Deploy));
+    let rehearsed = ctx.rehearsed(stage.environment(), stage.reach()?);
+    let request = Request {
+        scope: Scope::Jobs(jobs),
+        trigger: Trigger::push(&ctx.config.branch),
+        engine: ctx.config.engine,
+        explain,
+        keep_going: false,
+    };
+    let played = run::run(&rehearsed, &request).and_then(|results| {
+        if explain {
+            return Ok(());
+        }
+        if !whole {
+            ctx.reporter.note("nothing is proved: the deploy job was not asked for");
+            return Ok(());
+        }
+        proof::prove(&rehearsed, &stage, &runtime, &results)
+    });
+    // Also after a failure: what was exchanged is kept, and no process is left.
+    let kept = stage.keep_transcripts(&folder);
+    stage.clear(&runtime);
+    ctx.reporter.redact(crate::context::redactor(&ctx.environment));
+    played.and(kept)
+}
+
+/// The three stand-ins and the secrets that only this rehearsal knows.
+pub(crate) struct Stage {
+    registry: RegistryStandIn,
+    render: RenderStandIn,
+    sentry: SentryStandIn,
+    repository: String,
+    registry_token: String,
+    api_key: String,
+    secret_key: String,
+}
+
+impl Stage {
+    const SERVICE: &str = "srv-rehearsal";
+    const USER: &str = "rehearsal";
+    const REPOSITORY: &str = "slipway/rehearsal";
+
+    async fn set(ctx: &Context, folder: &Path) -> Result<Self> {
+        let registry_token = random_word()?;
+        let api_key = random_word()?;
+        let login = Auth::Basic { username: Self::USER.to_owned(), password: registry_token.clone() };
+        let registry = RegistryStandIn::start(&folder.join("registry"), login).await?;
+        let repository = format!("{}/{}", registry.address(), Self::REPOSITORY);
+        let options = Options {
+            pull: Some(PullCredential { username: Self::USER.to_owned(), password: registry_token.clone() }),
+            health_path: ctx.config.deploy.health.clone(),
+            // The real one gives up after 15 minutes and keeps the old instance for one.
+            health_deadline: Duration::from_secs(30),
+            retire_after: Duration::from_millis(500),
+            max_shutdown_delay: Duration::from_secs(10),
+            // As on a service that was created with a first image.
+            ..Options::new(Self::SERVICE, &api_key, &format!("{repository}:latest"))
+        };
+        let render = RenderStandIn::start(options, &folder.join("render")).await?;
+        let sentry = SentryStandIn::start().await?;
+        let secret_key = random_word()? + &random_word()?;
+        Ok(Self { registry, render, sentry, repository, registry_token, api_key, secret_key })
+    }
+
+    fn announce(&self, ctx: &Context) {
+        ctx.reporter.note(format!("registry  {}", self.registry.address()));
+        ctx.reporter.note(format!("Render    {}", self.render.address()));
+        ctx.reporter.note(format!("Sentry    {}", self.sentry.address()));
+        ctx.reporter
+            .note("the pipeline runs as on a push to the release branch; nothing leaves this machine");
+        if ctx.git.dirty {
+            ctx.reporter.note(
+                "the tree has uncommitted changes: the image is tagged `-dirty`, and `latest` stays away",
+            );
+        }
+    }
+
+    /// What the pipeline's variables are in this rehearsal.
+    fn environment(&self) -> Environment {
+        Environment::of([
+            ("PIPELINE_IMAGE", self.repository.as_str()),
+            ("DOCKERHUB_USERNAME", Self::USER),
+            ("DOCKERHUB_TOKEN", &self.registry_token),
+            ("RENDER_API_URL", &self.render.api_url()),
+            ("RENDER_API_KEY", &self.api_key),
+            ("RENDER_SERVICE_ID", Self::SERVICE),
+            ("SERVER_TYPE", "PROD"),
+            ("HOSTS", "localhost,127.0.0.1"),
+            ("SECRET_KEY", &self.secret_key),
+            ("SENTRY_DSN", &self.sentry.dsn()),
+        ])
+    }
+
+    fn reach(&self) -> Result<Reach> {
+        let front =
+            self.render.url().trim_start_matches("http://").parse().context("the front has no address")?;
+        Ok(Reach::Only(vec![self.registry.address(), self.render.address(), front]))
+    }
+
+    /// One line an exchange, without bodies and headers.
+    fn keep_transcripts(&self, folder: &Path) -> Result<()> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            method: &'a str,
+            path: &'a str,
+            status: u16,
+            request_bytes: u64,
+        }
+        let transcripts = [
+            ("registry", self.registry.transcript()),
+            ("render", self.render.transcript()),
+            ("sentry", self.sentry.transcript()),
+        ];
+        for (name, exchanges) in transcripts {
+            let mut text = String::new();
+            for Exchange { method, path, status, request_bytes } in &exchanges {
+                let line = Line { method, path, status: *status, request_bytes: *request_bytes };
+                text.push_str(&serde_json::to_string(&line)?);
+                text.push('\n');
+            }
+            write_whole(&folder.join(format!("{name}.jsonl")), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn clear(self, runtime: &Runtime) {
+        runtime.block_on(self.render.stop());
+    }
+}

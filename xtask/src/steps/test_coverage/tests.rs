@@ -1,0 +1,81 @@
+use super::*;
+use crate::environment::Environment;
+
+#[test]
+fn the_lines_of_the_step() {
+    let ctx = Context::for_test(Path::new("/w"), Environment::default());
+    let lines: Vec<String> = plan(&ctx).iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    install cargo-llvm-cov 0.9.0 into target/xtask/tools
+    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov --no-report --no-fail-fast --locked --workspace
+    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --json --skip-functions --output-path /w/target/xtask/coverage/coverage.json
+    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --lcov --output-path /w/target/xtask/coverage/lcov.info
+    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --html --output-dir /w/target/xtask/coverage
+    require at least 80 % of every crate's lines in /w/target/xtask/coverage/coverage.json
+    ");
+}
+
+fn step(root: &Path, floor: f64, tests: &str) -> (Context, Vec<Action>) {
+    let ctx = Context::for_test(root, Environment::default());
+    let folder = ctx.output().join("coverage");
+    let (json, lcov) = (folder.join("coverage.json"), folder.join("lcov.info"));
+    let file = root.join("app/src/lib.rs");
+    let path = file.display();
+    fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+    fs_err::write(root.join("app/Cargo.toml"), "").unwrap();
+    let write = |to: &Path, text: String| {
+        Action::Report(
+            Call::new("sh")
+                .arg("-c")
+                .arg("printf %s \"$1\" > \"$2\"")
+                .arg("sh")
+                .arg(text)
+                .arg(to.to_string_lossy()),
+        )
+    };
+    let actions = vec![
+        Action::Test(Call::new("sh").arg("-c").arg(tests)),
+        write(
+            &json,
+            format!(
+                r#"{{"data":[{{"files":[{{"filename":"{path}","summary":{{"lines":{{"count":4,"covered":3}}}}}}]}}]}}"#
+            ),
+        ),
+        write(&lcov, format!("SF:{path}\nDA:1,1\nDA:2,0\nDA:3,1\nDA:4,9\nend_of_record\n")),
+        Action::Gate { json, lcov, floor },
+    ];
+    (ctx, actions)
+}
+
+#[test]
+fn the_floor_itself_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ctx, actions) = step(dir.path(), 75.0, "true");
+    assert_eq!(run(&ctx, &actions).unwrap(), CoverageRecord { lines: 4, covered: 3, floor: 75.0 });
+}
+
+#[test]
+fn below_the_floor_the_files_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ctx, actions) = step(dir.path(), 80.0, "true");
+    let error = run(&ctx, &actions).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::CheckFailed);
+    assert_eq!(
+        error.to_string(),
+        "coverage is below the floor\n  `app` is 1 lines short of 80 %: 75.0 % of lines (3 of 4)"
+    );
+    let told = format!("{:?}", ctx.reporter.told());
+    assert!(told.contains("app/src/lib.rs: 1 of 4 lines not covered: 2"), "{told}");
+    assert!(dir.path().join("target/xtask/coverage/coverage.json").is_file());
+}
+
+#[test]
+fn failed_tests_leave_reports_and_no_figure() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ctx, actions) = step(dir.path(), 0.0, "exit 101");
+    let error = run(&ctx, &actions).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::CheckFailed);
+    assert!(error.to_string().contains("exit status: 101"), "{error}");
+    assert!(dir.path().join("target/xtask/coverage/lcov.info").is_file());
+    assert!(format!("{:?}", ctx.reporter.told()).contains("the tests failed"));
+}
