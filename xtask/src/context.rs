@@ -130,8 +130,10 @@ impl Context {
     pub(crate) fn check(&self, call: &Call) -> Result<()> {
         self.reporter.command(&call.to_string());
         let mut findings = Findings::default();
+        let mut compiled = Compiled::default();
         let status = call.run(&self.root, &self.interrupt, |line| {
             findings.read(&self.root, line);
+            compiled.read(line);
             self.reporter.output(line);
         })?;
         if !status.success() {
@@ -139,7 +141,34 @@ impl Context {
             let failure = Failure::new(Exit::CheckFailed, format!("`{call}` ended with {status}"));
             return Err(failure.into());
         }
+        if let Some(words) = compiled.words() {
+            self.reporter.note(words);
+        }
         Ok(())
+    }
+}
+
+/// How much of a cargo run was work and how much was there already.
+#[derive(Debug, Default)]
+struct Compiled {
+    crates: usize,
+    finished: bool,
+}
+
+impl Compiled {
+    fn read(&mut self, line: &str) {
+        let line = line.trim_start();
+        self.crates += usize::from(["Compiling ", "Checking "].iter().any(|word| line.starts_with(word)));
+        self.finished |= line.starts_with("Finished ");
+    }
+
+    /// Nothing where the child was not cargo.
+    fn words(&self) -> Option<String> {
+        self.finished.then(|| match self.crates {
+            0 => "nothing to compile: all of it is reused".to_owned(),
+            1 => "1 crate compiled, the others reused".to_owned(),
+            many => format!("{many} crates compiled"),
+        })
     }
 }
 
@@ -187,6 +216,26 @@ pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cargo_says_how_much_it_compiled() {
+        let read = |text: &str| {
+            let mut compiled = Compiled::default();
+            text.lines().for_each(|line| compiled.read(line));
+            compiled.words()
+        };
+        let finished = "    Finished `dev` profile in 0.1s";
+        assert_eq!(read("running 3 tests"), None);
+        assert_eq!(read(finished).unwrap(), "nothing to compile: all of it is reused");
+        assert_eq!(
+            read(&format!("    Checking a v1\n{finished}")).unwrap(),
+            "1 crate compiled, the others reused"
+        );
+        assert_eq!(
+            read(&format!("   Compiling a v1\n   Compiling b v1\n{finished}")).unwrap(),
+            "2 crates compiled"
+        );
+    }
 
     #[test]
     fn the_root_is_found_from_below() {

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, anyhow};
-use ring::rand::{SecureRandom as _, SystemRandom};
+use anyhow::{Context as _, Result};
 
 use crate::cli::{Cli, Command, Format};
 use crate::context::{Context, find_root};
@@ -15,6 +14,7 @@ use crate::report::github::GitHub;
 use crate::report::json::Json;
 use crate::report::terminal::{Look, Terminal};
 use crate::report::{Event, Failed, Reporter, Sink};
+use crate::secret::random_word;
 use crate::{doctor, overview, rehearsal, workflow};
 
 /// Runs the command and tells how it ended.
@@ -98,11 +98,4 @@ fn sink(cli: &Cli) -> Result<Sink> {
         }
         Format::Human => Sink::Terminal(Terminal::new(cli.shared.quiet, Look::of_process())),
     })
-}
-
-/// 32 hex digits that nobody can guess.
-pub(crate) fn random_word() -> Result<String> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("the system gives no random numbers"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

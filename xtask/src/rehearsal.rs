@@ -16,13 +16,13 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use crate::context::{Context, write_whole};
-use crate::dispatch::random_word;
 use crate::environment::Environment;
 use crate::exit::{Exit, OrExit as _};
 use crate::http::Reach;
 use crate::pipeline::JobId;
 use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
+use crate::secret::random_word;
 use registry::{Auth, RegistryStandIn};
 use render::{Options, PullCredential, RenderStandIn};
 use sentry::SentryStandIn;
@@ -60,6 +60,9 @@ pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool) -> Res
     });
     // Also after a failure: what was exchanged is kept, and no process is left.
     let kept = stage.keep_transcripts(&folder);
+    if played.is_err() {
+        stage.tell_log(ctx, &folder);
+    }
     stage.clear(&runtime);
     ctx.reporter.redact(crate::context::redactor(&ctx.environment));
     played.and(kept)
@@ -161,7 +164,23 @@ impl Stage {
             }
             write_whole(&folder.join(format!("{name}.jsonl")), text.as_bytes())?;
         }
-        Ok(())
+        let log = self.render.log().join("\n") + "\n";
+        write_whole(&folder.join("app.log"), log.as_bytes())
+    }
+
+    /// The app's last lines: where a deploy failed, they usually say why.
+    fn tell_log(&self, ctx: &Context, folder: &Path) {
+        const LAST: usize = 10;
+        let lines = self.render.log();
+        if lines.is_empty() {
+            return;
+        }
+        let last = lines.get(lines.len().saturating_sub(LAST)..).unwrap_or_default();
+        ctx.reporter
+            .note(format!("the app's last lines, all of them in {}:", folder.join("app.log").display()));
+        for line in last {
+            ctx.reporter.note(format!("  {line}"));
+        }
     }
 
     fn clear(self, runtime: &Runtime) {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use anyhow::{Result, anyhow};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
 /// A secret value: it has no `Display`, and its `Debug` is `<redacted>`.
 ///
 /// It reaches a service by header, standard input or environment, never by an argument vector.
@@ -23,6 +26,13 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<redacted>")
     }
+}
+
+/// 32 hex digits that nobody can guess.
+pub(crate) fn random_word() -> Result<String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("the system gives no random numbers"))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// Replaces the secrets' values in text that is about to be shown or written.

@@ -1,4 +1,4 @@
-//! The run record, `target/xtask/run.json`, and the same steps as JUnit.
+//! The run record, `target/xtask/run.json`, and the same steps as `JUnit`.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -99,7 +99,7 @@ impl<'a> Record<'a> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// The steps as JUnit test cases, the form that CI servers read.
+    /// The steps as `JUnit` test cases, the form that CI servers read.
     pub(super) fn to_junit(&self) -> String {
         let steps = || self.jobs.iter().flat_map(|job| job.steps.iter().map(move |step| (job.job, step)));
         let count =

@@ -223,10 +223,10 @@ impl Run<'_> {
     fn step(&mut self, step: StepId) -> StepRecord {
         let started = SystemTime::now();
         let clock = Instant::now();
-        let ran = self.ctx.reporter.step_started(step, &self.ctx.output().join("logs")).and_then(|log| {
+        let ran = self.ctx.reporter.step_started(step, &self.ctx.output().join("logs")).map(|log| {
             let plan = Plan::of(step, self.ctx, self.request.engine);
             let result = plan.and_then(|plan| plan.run(self.ctx, &mut self.results));
-            Ok((log, result))
+            (log, result)
         });
         let (log, result) = match ran {
             Ok((log, result)) => (log, result),

@@ -1,5 +1,6 @@
 //! What a rehearsal proves: that the image which was built is the one that runs, and that its errors are reported.
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
@@ -10,11 +11,11 @@ use tokio::runtime::Runtime;
 use super::Stage;
 use crate::canary;
 use crate::context::Context;
-use crate::dispatch::random_word;
 use crate::exit::{Exit, Failure};
 use crate::http;
 use crate::image::layout::Layout;
 use crate::pipeline::run::Results;
+use crate::secret::random_word;
 use crate::steps::deploy::Deployment;
 
 /// One link of the chain: what was found and what it had to be.
@@ -49,7 +50,7 @@ pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &R
         },
         Link {
             what: "on Render",
-            found: deployment.digest.to_string(),
+            found: deployment.digest.clone(),
             wanted: digest,
             place: deployment.id.clone(),
         },
@@ -62,7 +63,7 @@ pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &R
     ];
     match &ctx.config.deploy.canary {
         Some(path) => {
-            chain.extend(raise_an_error(ctx, stage, runtime, &address(deployment, path)?, &running)?)
+            chain.extend(raise_an_error(ctx, stage, runtime, &address(deployment, path)?, &running)?);
         }
         None => ctx
             .reporter
@@ -112,7 +113,8 @@ fn tell(ctx: &Context, chain: &[Link]) -> Result<()> {
     let mut broken = Vec::new();
     let mut text = String::from("\nproof\n");
     for Link { what, found, wanted, place } in chain {
-        text.push_str(&format!("  {what:<16} {:<36} {place}\n", abbreviated(found)));
+        // Writing to a string cannot fail.
+        writeln!(text, "  {what:<16} {:<36} {place}", abbreviated(found)).ok();
         if found != wanted {
             broken.push(format!("{what} is `{found}` and not `{wanted}` ({place})"));
         }

@@ -31,6 +31,7 @@ pub(crate) struct RegistryStandIn {
 
 /// Something that goes wrong once. Several can be queued; each is used up by the first request that it fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the tests break the registry, a rehearsal does not"))]
 pub(crate) enum Fault {
     /// Any request under `/v2/` is answered 401 with a challenge, as when a token expires in mid-push.
     Unauthorized,
@@ -70,6 +71,7 @@ impl RegistryStandIn {
     }
 
     /// Makes something go wrong once.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests break the registry, a rehearsal does not"))]
     pub(crate) fn fault(&self, rule: Fault) {
         self.registry.faults.change(|faults| faults.push(rule));
     }

@@ -139,7 +139,13 @@ impl RenderStandIn {
         self.api.transcript()
     }
 
+    /// What the instances have printed last, oldest first.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.engine.logs.read(|lines| lines.iter().map(|line| line.message.clone()).collect())
+    }
+
     /// The processes that run now, each the leader of its group.
+    #[cfg(test)]
     pub(crate) fn instance_pids(&self) -> Vec<u32> {
         self.engine.processes.pids()
     }

@@ -44,11 +44,13 @@ impl SentryStandIn {
     }
 
     /// The events that arrived.
+    #[cfg(test)]
     pub(crate) fn events(&self) -> Vec<Event> {
         self.project.received.read(|received| received.events.clone())
     }
 
     /// How many items that are not events arrived: sessions, transactions, logs, and what nobody knows.
+    #[cfg(test)]
     pub(crate) fn other_items(&self) -> usize {
         self.project.received.read(|received| received.other_items)
     }

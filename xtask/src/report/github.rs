@@ -54,7 +54,7 @@ impl GitHub {
                 let title = failed.step.map_or("cargo xtask", |step| step.name());
                 let mut text = self.plain.text(event);
                 if failed.findings.is_empty() {
-                    text.push_str(&format!("::error title={title}::{}\n", data(&failed.message)));
+                    text = text + "::error title=" + title + "::" + &data(&failed.message) + "\n";
                 }
                 failed.findings.iter().fold(text, |text, finding| text + &annotation(title, finding))
             }

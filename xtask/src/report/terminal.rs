@@ -10,10 +10,17 @@ use super::{Event, Failed, Outcome, Summary};
 pub(crate) struct Terminal {
     quiet: bool,
     colour: bool,
-    /// Whether one line may be written over and over.
-    live: bool,
-    /// Whether such a line stands there now.
-    standing: bool,
+    live: Live,
+}
+
+/// The one line that is written over and over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Live {
+    /// There is none: this is no screen.
+    Never,
+    Clear,
+    /// It stands there now.
+    Standing,
 }
 
 /// The environment that decides about colour and progress.
@@ -22,10 +29,8 @@ pub(crate) struct Look {
     pub(crate) is_terminal: bool,
     /// `NO_COLOR` is set: <https://no-color.org>.
     pub(crate) no_color: bool,
-    /// `CI` is set: a log, not a screen.
-    pub(crate) ci: bool,
-    /// `TERM=dumb`.
-    pub(crate) dumb: bool,
+    /// `CI` is set, or `TERM=dumb`: what is printed is kept as it comes.
+    pub(crate) is_log: bool,
 }
 
 impl Look {
@@ -34,8 +39,7 @@ impl Look {
         Self {
             is_terminal: std::io::stdout().is_terminal(),
             no_color: set("NO_COLOR"),
-            ci: set("CI"),
-            dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+            is_log: set("CI") || std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
         }
     }
 }
@@ -45,30 +49,28 @@ impl Terminal {
     const LIVE_WIDTH: usize = 78;
 
     pub(crate) fn new(quiet: bool, look: Look) -> Self {
-        let screen = look.is_terminal && !look.ci && !look.dumb;
-        Self { quiet, colour: screen && !look.no_color, live: screen && !quiet, standing: false }
+        let screen = look.is_terminal && !look.is_log;
+        let live = if screen && !quiet { Live::Clear } else { Live::Never };
+        Self { quiet, colour: screen && !look.no_color, live }
     }
 
     pub(super) fn show(&mut self, event: &Event) {
-        let live = match event {
-            Event::Output { line } => Some(line.as_str()),
-            Event::Progress { text } => Some(text.as_str()),
-            _ => None,
-        };
         let mut out = String::new();
-        if std::mem::take(&mut self.standing) {
+        if self.live == Live::Standing {
             out.push_str("\r\x1b[2K");
+            self.live = Live::Clear;
         }
-        if let Some(line) = live {
-            if !self.live {
-                return;
+        match event {
+            Event::Output { line: passing } | Event::Progress { text: passing } => {
+                if self.live == Live::Never {
+                    return;
+                }
+                let visible = passing.trim().chars().filter(|c| !c.is_control());
+                out.extend(visible.take(Self::LIVE_WIDTH));
+                self.live = Live::Standing;
             }
-            let line: String =
-                line.trim().chars().filter(|c| !c.is_control()).take(Self::LIVE_WIDTH).collect();
-            self.standing = !line.is_empty();
-            out.push_str(&line);
-        } else if self.is_shown(event) {
-            out.push_str(&self.text(event));
+            _ if self.is_shown(event) => out.push_str(&self.text(event)),
+            _ => {}
         }
         if matches!(event, Event::Failed(_)) {
             drop(std::io::stderr().write_all(out.as_bytes()));
@@ -118,7 +120,7 @@ impl Terminal {
 
     fn failed(&self, failed: &Failed) -> String {
         let mut text = String::new();
-        let mut line = |line: &str| text.push_str(&format!("{line}\n"));
+        let mut line = |line: &str| text.extend([line, "\n"]);
         match failed.step {
             Some(step) => {
                 line("");

@@ -88,7 +88,7 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
                 let entries = entries.iter().map(|(path, entry)| (path.as_str(), entry));
                 layers.push(Layer::pack(origin.clone(), entries)?);
             }
-            Action::Write(image) => built = Some(image.write(&layers)?),
+            Action::Write(image) => built = Some(image.write(ctx, &layers)?),
         }
     }
     let built = built.context("the plan does not end with an image")?;
@@ -107,7 +107,9 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
 }
 
 impl Image {
-    fn write(&self, layers: &[Layer]) -> Result<Built> {
+    fn write(&self, ctx: &Context, layers: &[Layer]) -> Result<Built> {
+        // None on the first build, or when the last one was not finished.
+        let before = Layout::open(&self.folder).ok();
         let config = config::image_config(self.platform, &self.settings, &self.created, layers)?;
         let parts = Parts {
             platform: self.platform,
@@ -118,6 +120,15 @@ impl Image {
         parts.write(&self.folder, &self.tags)?;
         // Read back: what is reported is what the next step will find.
         let layout = Layout::open(&self.folder)?;
+        if let Some(before) = before {
+            let reused = layout.layers.iter().filter(|layer| before.layers.contains(layer)).count();
+            ctx.reporter.note(match reused {
+                _ if before.manifest == layout.manifest => {
+                    "the image is the one of the last build".to_owned()
+                }
+                reused => format!("{reused} of {} layers are those of the last build", layout.layers.len()),
+            });
+        }
         Ok(Built {
             repository: self.repository.clone(),
             bytes: layout.size(),

@@ -18,6 +18,10 @@ use super::refusal::Refusal;
 
 /// How clients prove who they are.
 #[derive(Clone)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "a rehearsal logs in as to Docker Hub with a token, the tests in every way")
+)]
 pub(crate) enum Auth {
     /// Not at all.
     Anonymous,

@@ -91,7 +91,7 @@ impl Api {
     /// PATCH of the image, which is the only way to another repository. It deploys nothing.
     async fn patch(&self, request: &mut Incoming) -> Result<Response, Refusal> {
         let Patch { image } = parsed(&request.bytes(MAX_BODY).await?)?;
-        if let Some(NewImage { owner_id, image_path, registry_credential_id: _ }) = image {
+        if let Some(NewImage { owner_id, image_path, .. }) = image {
             if owner_id != OWNER {
                 return Err(Refusal::bad("the image is not of the service's workspace"));
             }
@@ -185,7 +185,8 @@ struct Patch {
 struct NewImage {
     owner_id: String,
     image_path: String,
-    registry_credential_id: Option<String>,
+    #[serde(rename = "registryCredentialId")]
+    _registry_credential_id: Option<String>,
 }
 
 /// A page of a list, as `[{"cursor": …, "<name>": …}]` (Render's API reference, "Pagination").

@@ -30,7 +30,6 @@ pub(super) struct Launch {
 
 /// A started process; dropping it kills the whole group.
 pub(super) struct Instance {
-    pub(super) id: String,
     pub(super) address: SocketAddr,
     pid: u32,
     processes: Arc<Processes>,
@@ -52,11 +51,11 @@ impl Instance {
             tokio::spawn(keep_lines(output, id.clone(), Arc::clone(logs)));
         }
         if let Some(output) = child.stderr.take() {
-            tokio::spawn(keep_lines(output, id.clone(), Arc::clone(logs)));
+            tokio::spawn(keep_lines(output, id, Arc::clone(logs)));
         }
         let (exited, exit) = watch::channel(None);
         tokio::spawn(watch_over(child, pid, Arc::clone(processes), exited));
-        Ok(Self { id, address: launch.address, pid, processes: Arc::clone(processes), exit })
+        Ok(Self { address: launch.address, pid, processes: Arc::clone(processes), exit })
     }
 
     /// When and how the process ends; `None` when nobody can tell any more.
@@ -93,6 +92,7 @@ impl Processes {
         Self(Shared::new(Groups { leaders: BTreeSet::new(), closed: false }))
     }
 
+    #[cfg(test)]
     pub(super) fn pids(&self) -> Vec<u32> {
         self.0.read(|groups| groups.leaders.iter().copied().collect())
     }

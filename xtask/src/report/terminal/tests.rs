@@ -12,14 +12,13 @@ fn colour_and_progress_are_for_terminals() {
     let screen = Look { is_terminal: true, ..Look::default() };
     let look = |look| {
         let terminal = Terminal::new(false, look);
-        (terminal.colour, terminal.live)
+        (terminal.colour, terminal.live == Live::Clear)
     };
     assert_eq!(look(screen), (true, true));
     assert_eq!(look(Look::default()), (false, false));
     assert_eq!(look(Look { no_color: true, ..screen }), (false, true));
-    assert_eq!(look(Look { ci: true, ..screen }), (false, false));
-    assert_eq!(look(Look { dumb: true, ..screen }), (false, false));
-    assert!(!Terminal::new(true, screen).live);
+    assert_eq!(look(Look { is_log: true, ..screen }), (false, false));
+    assert_eq!(Terminal::new(true, screen).live, Live::Never);
 }
 
 #[test]
