@@ -159,7 +159,7 @@ impl Compiled {
     fn read(&mut self, line: &str) {
         let line = line.trim_start();
         self.crates += usize::from(["Compiling ", "Checking "].iter().any(|word| line.starts_with(word)));
-        self.finished |= line.starts_with("Finished ");
+        self.finished |= line.starts_with("Finished `");
     }
 
     /// Nothing where the child was not cargo.

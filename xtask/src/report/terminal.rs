@@ -101,7 +101,7 @@ impl Terminal {
             Event::CheckSkipped { check, reason } => {
                 format!("    {} {check}: {reason}\n", self.paint("33", "skipped"))
             }
-            Event::Command { line } => format!("    {}\n", self.paint("2", &format!("$ {line}"))),
+            Event::Command { line } => format!("    {}\n", self.paint("2", line)),
             Event::Note { text } => {
                 text.lines().fold(String::new(), |text, line| text + "    " + line + "\n")
             }

@@ -59,6 +59,9 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<()> {
     let mut failed = Vec::new();
     for action in actions {
         ctx.interrupt.check()?;
+        if matches!(action, Action::Workflow | Action::Recipe) {
+            ctx.reporter.command(&action.to_string());
+        }
         let result = match action {
             Action::Run(call) => ctx.check(call),
             Action::Workflow => workflow::check(ctx),
