@@ -1,0 +1,183 @@
+//! What the pipeline costs beyond plain cargo: `cargo bench -p xtask`, some ten minutes on two cores.
+//!
+//! Everything is measured in a fresh clone, each figure beside the bare commands in the same run, because a ratio holds
+//! where the machine's speed does not.
+
+#![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
+#![expect(clippy::expect_used, reason = "a figure that could not be taken is no figure")]
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// How often what takes less than a second is measured; the median counts.
+const TIMES: usize = 11;
+
+fn main() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
+    let folder = std::env::temp_dir().join(format!("slipway-bench-{}", std::process::id()));
+    let clone = folder.join("clone");
+    cargo_free("git").args(["clone", "--quiet"]).args([workspace, &clone]).ok();
+    // A branch on which nothing is released.
+    cargo_free("git").args(["switch", "--quiet", "--create", "bench"]).in_folder(&clone).ok();
+
+    let (cold, output) = cargo_free("cargo").line("build --locked --package xtask").in_folder(&clone).timed();
+    println!("cold build of xtask            {:>8}  {} crates", seconds(cold), compiled(&output));
+
+    let empty = folder.join("empty");
+    cargo_free("cargo").args(["new", "--quiet", "--vcs", "none"]).args([&empty]).ok();
+    let plain = median(|| cargo_free("cargo").line("run --quiet").in_folder(&empty).timed().0);
+    let xtask = median(|| cargo_free("cargo").line("xtask").in_folder(&clone).timed().0);
+    compare("cargo xtask, warm", xtask, "cargo run of an empty program", plain);
+
+    let tools = clone.join("target/xtask/tools");
+    let install = format!("install --quiet --locked cargo-llvm-cov@0.9.0 --root {}", tools.display());
+    cargo_free("cargo").line(&install).in_folder(&clone).ok();
+    for state in ["cold", "warm", "after one line"] {
+        if state == "after one line" {
+            let source = clone.join("app/src/lib.rs");
+            let text = fs_err::read_to_string(&source).expect("the app has a library");
+            fs_err::write(&source, text + "\n// One line more.\n").expect("the clone can be written");
+        }
+        let bare = checks(&clone, &folder.join("bare"));
+        let ours: Duration = ["lint", "test-coverage"]
+            .into_iter()
+            .map(|step| cargo_free("cargo").args(["xtask", step]).in_folder(&clone).timed().0)
+            .sum();
+        compare(&format!("lint + test-coverage, {state}"), ours, "fmt, clippy, doc, test", bare);
+    }
+
+    for state in ["first", "again"] {
+        cargo_free("cargo").line("xtask rehearse --job build").in_folder(&clone).ok();
+        let (record, pushed) = (json(&clone, "run.json"), json(&clone, "push.json"));
+        let build = median(|| release_build(&clone).timed().0);
+        let steps = &record["jobs"][1]["steps"];
+        println!(
+            "image and push, {state:<14} docker-build {} ms (of it cargo's no-op build {} ms), push {} ms, {} bytes sent",
+            steps[0]["milliseconds"],
+            build.as_millis(),
+            steps[1]["milliseconds"],
+            pushed["bytes_sent"]
+        );
+    }
+    fs_err::remove_dir_all(&folder).expect("the folder is ours");
+}
+
+/// The bare commands that lint and test-coverage stand for.
+fn checks(clone: &Path, target: &Path) -> Duration {
+    let lines = [
+        "fmt --all --check",
+        "clippy --quiet --workspace --all-targets --locked -- -D warnings",
+        "doc --quiet --workspace --no-deps --locked",
+        "test --quiet --workspace --locked",
+    ];
+    let run = |line: &str| {
+        cargo_free("cargo").line(line).env("CARGO_TARGET_DIR", target).in_folder(clone).timed().0
+    };
+    lines.into_iter().map(run).sum()
+}
+
+/// The pipeline's own release build, which finds nothing to do after the step.
+fn release_build(clone: &Path) -> Run {
+    let explained = cargo_free("cargo").line("xtask docker-build --explain").in_folder(clone).output();
+    let text = String::from_utf8_lossy(&explained.stdout).into_owned();
+    let line =
+        text.lines().find(|line| line.contains("cargo build --release")).expect("the plan compiles").trim();
+    // As people would: pasted into a shell that knows `$'…'`.
+    cargo_free("bash").args(["-c", line]).in_folder(clone)
+}
+
+fn json(clone: &Path, name: &str) -> serde_json::Value {
+    let text =
+        fs_err::read_to_string(clone.join("target/xtask").join(name)).expect("the run left its records");
+    serde_json::from_str(&text).expect("a record is JSON")
+}
+
+fn compiled(output: &Output) -> usize {
+    String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .filter(|line| line.trim_start().starts_with("Compiling "))
+        .count()
+}
+
+fn compare(ours: &str, our_time: Duration, bare: &str, bare_time: Duration) {
+    let ratio = our_time.as_secs_f64() / bare_time.as_secs_f64();
+    println!("{ours:<36} {:>8}  {ratio:.2} × {bare} ({})", seconds(our_time), seconds(bare_time));
+}
+
+fn median(mut measure: impl FnMut() -> Duration) -> Duration {
+    let mut times: Vec<Duration> = (0..TIMES).map(|_| measure()).collect();
+    times.sort();
+    times[TIMES / 2]
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+/// A command without what `cargo bench` adds to the environment, which would make cargo build things anew.
+#[expect(clippy::disallowed_methods, reason = "a bench has no `Call`; it cleans the environment itself")]
+fn cargo_free(program: &str) -> Run {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text == "CARGO"
+            || text == "LD_LIBRARY_PATH"
+            || text.starts_with("CARGO_PKG")
+            || text.starts_with("CARGO_MANIFEST")
+        {
+            command.env_remove(&name);
+        }
+    }
+    Run { command, folder: PathBuf::from(".") }
+}
+
+struct Run {
+    command: Command,
+    folder: PathBuf,
+}
+
+impl Run {
+    fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    fn line(self, line: &str) -> Self {
+        self.args(line.split(' '))
+    }
+
+    fn env(mut self, name: &str, value: &Path) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    fn in_folder(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.folder);
+        self
+    }
+
+    fn output(mut self) -> Output {
+        let output = self.command.current_dir(&self.folder).output().expect("the program can be started");
+        assert!(
+            output.status.success(),
+            "{:?} ended with {}:\n{}{}",
+            self.command,
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output
+    }
+
+    fn ok(self) {
+        drop(self.output());
+    }
+
+    fn timed(self) -> (Duration, Output) {
+        let start = Instant::now();
+        let output = self.output();
+        (start.elapsed(), output)
+    }
+}
