@@ -62,6 +62,9 @@ fn the_doctor_says_what_is_missing_and_how_to_get_it() {
 #[test]
 fn explaining_runs_nothing_and_writes_nothing() {
     let fixture = Fixture::new();
+    // So that there would be something to write.
+    fixture.append(".github/workflows/main.yaml", "# Edited by hand.\n");
+    fixture.commit();
     for command in
         ["ci", "lint", "test-coverage", "docker-build", "push", "deploy", "rehearse", "workflow", "doctor"]
     {

@@ -3,10 +3,11 @@
 
 mod ci;
 mod commands;
-// mod interrupt;
-// mod lint;
+mod github;
+mod interrupt;
+mod lint;
 // mod registry;
 mod rehearse;
 // mod secrets;
 mod support;
-// mod test_coverage;
+mod test_coverage;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use children::program;
-pub(crate) use run::{Ran, Run};
+pub(crate) use run::{Ran, Run, Running};
 
 /// The small workspace as a git checkout of its own, committed on a feature branch.
 pub(crate) struct Fixture {
