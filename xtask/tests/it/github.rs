@@ -37,7 +37,15 @@ fn github_is_told_in_its_own_words() {
     assert!(written.contains("| test | lint | failed | "), "{written}");
     assert!(written.contains(&format!("- digest: `{digest}`\n")), "{written}");
     // A pull request of the repository itself was tested as a push, and releases nothing.
-    let pull = [("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", "pull_request"), ("GITHUB_REF", "refs/pull/1/merge")];
+    let event = file("event");
+    fs_err::write(&event, r#"{"pull_request":{"head":{"repo":{"full_name":"acme/app"}}}}"#).unwrap();
+    let pull = [
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_EVENT_NAME", "pull_request"),
+        ("GITHUB_EVENT_PATH", event.as_str()),
+        ("GITHUB_REF", "refs/pull/1/merge"),
+        ("GITHUB_REPOSITORY", "acme/app"),
+    ];
     let ran = fixture.xtask(&["ci", "--explain"]).envs(&pull).finish().exits(0);
     ran.says_nothing_of(&["docker-build\n", "cargo fmt"]);
 }

@@ -84,16 +84,3 @@ fn an_interrupt_while_render_starts_the_app_cancels_the_deploy() {
     assert!(fixture.read("target/xtask/rehearsal/render.jsonl").contains("/cancel"));
     assert_eq!(fixture.record()["deployment"], json!(null));
 }
-
-#[test]
-fn a_second_interrupt_ends_the_run_at_once() {
-    let fixture = Fixture::new();
-    fixture.write("app/build.rs", SLEEPS);
-    let building = fixture.path("app/building");
-    let mut running = fixture.xtask(&["docker-build"]).start();
-    running.wait_while(|| !building.exists());
-    running.interrupt();
-    running.interrupt();
-    running.finish().exits(130);
-    fixture.is_left_alone();
-}

@@ -1,6 +1,7 @@
 //! A copy of the small workspace in a folder of its own, and the pipeline's program on it.
 
 mod children;
+pub(crate) mod registry;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) use children::program;
+pub(crate) use children::{program, try_program};
 pub(crate) use run::{Ran, Run, Running};
 
 /// The small workspace as a git checkout of its own, committed on a feature branch.
@@ -150,6 +151,21 @@ impl Fixture {
         }
         found
     }
+}
+
+/// Every file under a folder with what is in it.
+pub(crate) fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            found.append(&mut files(&entry.path()));
+        } else if kind.is_file() {
+            found.push((entry.path(), fs_err::read(entry.path()).unwrap()));
+        }
+    }
+    found
 }
 
 /// Says that a test did not run: not with `eprintln!`, which the test runner swallows.

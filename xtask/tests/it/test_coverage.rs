@@ -41,11 +41,28 @@ fn what_fails_is_named_with_its_place_and_leaves_its_reports() {
         .says(&["  at app/src/lib.rs:", " lines not covered: "]);
     assert_eq!(fixture.outcomes(), [("test-coverage".to_owned(), "failed".to_owned())]);
 
-    // What does not compile leaves no report of an earlier run.
+    // What does not compile has no figure, not even that of an earlier run.
     fixture.write("app/src/lib.rs", &(good + "\nfn broken() -> u8 { \"\" }\n"));
     let ran = fixture.run(&["test-coverage"]).exits(1);
     ran.says(&["  at app/src/lib.rs:", "mismatched types"]);
-    assert!(!fixture.exists("target/xtask/coverage/coverage.json"));
+    assert_eq!(fixture.record()["coverage"], Value::Null);
+}
+
+#[test]
+fn what_an_earlier_run_measured_does_not_count() {
+    let fixture = Fixture::new();
+    if !fixture.has_coverage("what_an_earlier_run_measured_does_not_count") {
+        return;
+    }
+    fixture.replace("Cargo.toml", "coverage = 80", "coverage = 0");
+    fixture.run(&["test-coverage"]).exits(0);
+    let code = fixture.read("app/src/lib.rs").split("#[cfg(test)]").next().unwrap().to_owned();
+    fixture.write("app/src/lib.rs", &(code + "#[test]\nfn nothing() {}\n"));
+    fixture.run(&["test-coverage"]).exits(0);
+    let measured = fixture.record()["coverage"].clone();
+    fs_err::remove_dir_all(fixture.path("target/ci")).unwrap();
+    fixture.run(&["test-coverage"]).exits(0);
+    assert_eq!(measured, fixture.record()["coverage"], "as in a folder that nothing was measured in");
 }
 
 #[test]

@@ -5,8 +5,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Runs a program that must succeed and returns what it printed, without the last line break.
-#[expect(clippy::disallowed_methods, reason = "the environment is one of the test's own")]
 pub(crate) fn program(name: &str, arguments: &[&str], folder: &Path) -> String {
+    try_program(name, arguments, folder).unwrap()
+}
+
+/// The same, with an error for what does not succeed.
+#[expect(clippy::disallowed_methods, reason = "the environment is one of the test's own")]
+pub(crate) fn try_program(name: &str, arguments: &[&str], folder: &Path) -> Result<String, String> {
     let mut command = Command::new(name);
     command.args(arguments).current_dir(folder);
     // Whoever runs the tests may sign commits, or have hooks.
@@ -16,10 +21,12 @@ pub(crate) fn program(name: &str, arguments: &[&str], folder: &Path) -> String {
     }
     // A hook that runs the tests sets these.
     command.env_remove("GIT_DIR").env_remove("GIT_INDEX_FILE").env_remove("GIT_WORK_TREE");
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name} {arguments:?} ended with {}: {said}", output.status);
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    let output = command.output().map_err(|error| format!("cannot start {name}: {error}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{name} {arguments:?} ended with {}: {said}", output.status));
+    }
+    Ok(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
 }
 
 /// Waits until no process has its program or its folder under `root`.
