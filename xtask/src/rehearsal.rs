@@ -175,3 +175,6 @@ impl Stage {
         runtime.block_on(self.render.stop());
     }
 }
+
+#[cfg(test)]
+mod tests;

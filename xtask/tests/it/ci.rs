@@ -46,7 +46,10 @@ fn a_feature_branch_is_tested_and_not_released() {
 fn a_release_begins_only_with_everything_it_needs() {
     let fixture = Fixture::new();
     fixture.git(&["switch", "--quiet", "--create", "master"]);
-    let ran = fixture.run(&["ci", "--job", "build", "--job", "deploy"]).exits(3).says(&["nothing was run: 8 problems"]);
+    let ran = fixture
+        .run(&["ci", "--job", "build", "--job", "deploy"])
+        .exits(3)
+        .says(&["nothing was run: 8 problems"]);
     for name in SECRETS {
         assert!(ran.err.contains(&format!("  `{name}` is not set (")), "{}", ran.text());
     }
@@ -64,7 +67,10 @@ fn a_release_begins_only_with_everything_it_needs() {
     fixture.git(&["checkout", "--quiet", "motd"]);
     fixture.git(&["switch", "--quiet", Fixture::BRANCH]);
     let ran = fixture.run(&["deploy"]).exits(2);
-    ran.says(&["a release runs on push to `master`, and this is a push of `feature`", "cargo xtask rehearse"]);
+    ran.says(&[
+        "a release runs on push to `master`, and this is a push of `feature`",
+        "cargo xtask rehearse",
+    ]);
     // Two kinds at once: what is missing decides the code.
     fixture.write(".env", "HOSTS=x\n");
     fixture.run(&["deploy"]).exits(3).says(&["nothing was run: 6 problems", "a release runs on"]);

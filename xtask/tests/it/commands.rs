@@ -14,11 +14,16 @@ fn events(ran: &Ran) -> Vec<Value> {
 #[test]
 fn a_call_that_is_wrong_says_so_and_what_is_right() {
     let fixture = Fixture::new();
-    fixture
-        .run(&[])
-        .exits(0)
-        .says(&["build   test   push to `master`", "cargo xtask rehearse", "2: see `cargo xtask doctor`"]);
-    fixture.run(&["--help"]).exits(0).says(&["Usage: cargo xtask", "  6  the deploy failed", "130  interrupted"]);
+    fixture.run(&[]).exits(0).says(&[
+        "build   test   push to `master`",
+        "cargo xtask rehearse",
+        "2: see `cargo xtask doctor`",
+    ]);
+    fixture.run(&["--help"]).exits(0).says(&[
+        "Usage: cargo xtask",
+        "  6  the deploy failed",
+        "130  interrupted",
+    ]);
     fixture.run(&["depoly"]).exits(2).says(&["unrecognized subcommand 'depoly'", "'deploy'"]);
     fixture.run(&["lint", "--fast"]).exits(2).says(&["--fast"]);
     // Below the root the root is found.
@@ -48,12 +53,11 @@ fn the_doctor_says_what_is_missing_and_how_to_get_it() {
         std::os::unix::fs::symlink(cargo.join(program), only.path().join(program)).unwrap();
     }
     let path = format!("{}:/usr/bin:/bin", only.path().display());
-    fixture
-        .xtask(&["doctor"])
-        .env("PATH", &path)
-        .finish()
-        .exits(3)
-        .says(&["MISSING", "cargo install --locked cargo-llvm-cov@", "1 of what `cargo xtask ci` needs is missing"]);
+    fixture.xtask(&["doctor"]).env("PATH", &path).finish().exits(3).says(&[
+        "MISSING",
+        "cargo install --locked cargo-llvm-cov@",
+        "1 of what `cargo xtask ci` needs is missing",
+    ]);
     let ran = fixture.xtask(&["test-coverage"]).env("PATH", &path).finish().exits(3);
     ran.says(&["nothing was run: 1 problem\n", "cargo install --locked cargo-llvm-cov@"]);
     assert!(!fixture.exists("target"), "nothing was run");
@@ -74,9 +78,15 @@ fn explaining_runs_nothing_and_writes_nothing() {
         fixture.is_left_alone();
     }
     fixture.run(&["lint", "--explain"]).says(&["cargo fmt --all --check", "skip cargo-deny: "]);
-    fixture.run(&["docker-build", "--explain"]).says(&["cargo build --release --locked", "pack a layer of /app/app"]);
-    fixture.run(&["push", "--explain"]).says(&["cannot be planned yet", "run `cargo xtask docker-build` first"]);
-    fixture.run(&["deploy", "--explain"]).says(&["SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN", "ask the app at `/version`"]);
+    fixture
+        .run(&["docker-build", "--explain"])
+        .says(&["cargo build --release --locked", "pack a layer of /app/app"]);
+    fixture
+        .run(&["push", "--explain"])
+        .says(&["cannot be planned yet", "run `cargo xtask docker-build` first"]);
+    fixture
+        .run(&["deploy", "--explain"])
+        .says(&["SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN", "ask the app at `/version`"]);
     fixture.run(&["ci", "--explain", "--branch", "master"]).says(&["docker-build", "ask for a deploy of"]);
 }
 

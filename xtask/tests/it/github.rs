@@ -30,7 +30,11 @@ fn github_is_told_in_its_own_words() {
 
     fixture.replace("app/src/lib.rs", "let length = ", "let length   = ");
     let ran = fixture.xtask(&["lint"]).envs(&variables).finish().exits(1);
-    ran.says(&["::group::lint\n", "\n::endgroup::\n", "::error file=app/src/lib.rs,line=23,title=lint::not formatted"]);
+    ran.says(&[
+        "::group::lint\n",
+        "\n::endgroup::\n",
+        "::error file=app/src/lib.rs,line=23,title=lint::not formatted",
+    ]);
     let written = fs_err::read_to_string(&summary).unwrap();
     assert!(written.starts_with("before\n| job | step |"), "{written}");
     assert!(written.contains("| build | docker-build | passed | "), "{written}");

@@ -18,11 +18,8 @@ fn an_image_is_pushed_once_and_runs_where_it_is_pulled() {
     let fixture = Fixture::new();
     let head = fixture.head();
     let image = registry.image();
-    let variables = [
-        ("PIPELINE_IMAGE", image.as_str()),
-        ("DOCKERHUB_USERNAME", USERNAME),
-        ("DOCKERHUB_TOKEN", PASSWORD),
-    ];
+    let variables =
+        [("PIPELINE_IMAGE", image.as_str()), ("DOCKERHUB_USERNAME", USERNAME), ("DOCKERHUB_TOKEN", PASSWORD)];
     let push = || fixture.xtask(&["push"]).envs(&variables).finish();
 
     // There is nothing to push yet.
@@ -30,7 +27,10 @@ fn an_image_is_pushed_once_and_runs_where_it_is_pulled() {
     fixture.xtask(&["docker-build"]).envs(&variables).finish().exits(0);
     let built = fixture.record()["image"].clone();
     let wrong = fixture.xtask(&["push"]).envs(&variables).env("DOCKERHUB_TOKEN", "a-wrong-password").finish();
-    wrong.exits(4).says(&["refused the user name or token", "`docker login "]).says_nothing_of(&["a-wrong-password"]);
+    wrong
+        .exits(4)
+        .says(&["refused the user name or token", "`docker login "])
+        .says_nothing_of(&["a-wrong-password"]);
 
     push().exits(0).says(&["uploaded sha256:", "tagged `latest`", " sent, 0 B already there"]);
     let first = fixture.json("target/xtask/push.json");

@@ -40,7 +40,9 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     assert_eq!((&record["rehearsal"], &record["dirty"]), (&json!(true), &json!(false)));
     assert_eq!((&record["commit"], &record["branch"]), (&json!(head), &json!(Fixture::BRANCH)));
     assert_eq!((&record["exit"], &record["exit_code"]), (&json!("done"), &json!(0)));
-    assert!(record["started"].as_str().unwrap().ends_with('Z') && record["milliseconds"].as_u64().unwrap() > 0);
+    assert!(
+        record["started"].as_str().unwrap().ends_with('Z') && record["milliseconds"].as_u64().unwrap() > 0
+    );
     for (step, outcome) in fixture.outcomes() {
         assert_eq!(outcome, "passed", "{step}");
     }
@@ -48,7 +50,10 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     assert_eq!(record["jobs"][0]["steps"][0]["skipped"], json!(["cargo-deny", "zizmor"]));
     assert_eq!(record["image"]["tags"], json!([head, "latest"]));
     assert_eq!(record["pushed"]["digest"], digest);
-    assert_eq!((&record["deployment"]["digest"], &record["deployment"]["commit"]), (&json!(digest), &json!(head)));
+    assert_eq!(
+        (&record["deployment"]["digest"], &record["deployment"]["commit"]),
+        (&json!(digest), &json!(head))
+    );
     let written = ["SERVER_TYPE", "HOSTS", "SECRET_KEY", "SENTRY_DSN"];
     assert_eq!(record["deployment"]["variables_written"], json!(written));
     assert!(record["coverage"]["covered"].as_u64() > Some(0), "{record}");
@@ -77,7 +82,8 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     fixture.write("motd", "Not committed.\n");
     let dirty = fixture.run(&["rehearse", "--job", "build", "--job", "deploy"]).exits(0);
     fixture.is_left_alone();
-    let dirty = dirty.says(&["with uncommitted changes", "image is tagged `-dirty`, and `latest` stays away"]);
+    let dirty =
+        dirty.says(&["with uncommitted changes", "image is tagged `-dirty`, and `latest` stays away"]);
     assert!(dirty.line("running commit").contains(&format!("{short}…-dirty")), "{}", dirty.text());
     assert!(dirty.line("test: ").contains("test"), "{}", dirty.text());
     let record = fixture.record();
@@ -98,11 +104,20 @@ fn a_deploy_that_fails_in_a_rehearsal_says_what_it_left() {
 
     // An app that ends at once.
     let main = fixture.read("app/src/main.rs");
-    fixture.replace("app/src/main.rs", LISTENS, &format!("    eprintln!(\"no luck\");\n    std::process::exit(3);\n{LISTENS}"));
+    fixture.replace(
+        "app/src/main.rs",
+        LISTENS,
+        &format!("    eprintln!(\"no luck\");\n    std::process::exit(3);\n{LISTENS}"),
+    );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();
-    ran.says(&["update_failed", variables, "SECRET_KEY", "again  cargo xtask rehearse --job build --job deploy"])
-        .says_nothing_of(&["The image that was built is the one that runs."]);
+    ran.says(&[
+        "update_failed",
+        variables,
+        "SECRET_KEY",
+        "again  cargo xtask rehearse --job build --job deploy",
+    ])
+    .says_nothing_of(&["The image that was built is the one that runs."]);
     let record = fixture.record();
     assert_eq!((&record["exit_code"], &record["deployment"]), (&json!(6), &Value::Null));
     assert_eq!(fixture.outcomes()[4], ("deploy".to_owned(), "failed".to_owned()));
@@ -110,7 +125,11 @@ fn a_deploy_that_fails_in_a_rehearsal_says_what_it_left() {
 
     // An app that is somebody else.
     fixture.write("app/src/main.rs", &main);
-    fixture.replace("app/src/lib.rs", "let commit = environment(\"APP_COMMIT\");\n            (200", "let commit = \"c0ffee\";\n            (200");
+    fixture.replace(
+        "app/src/lib.rs",
+        "let commit = environment(\"APP_COMMIT\");\n            (200",
+        "let commit = \"c0ffee\";\n            (200",
+    );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();
     ran.says(&["c0ffee", "stays live, unproved", variables]);

@@ -117,7 +117,8 @@ impl Fixture {
     pub(crate) fn outcomes(&self) -> Vec<(String, String)> {
         let word = |value: &Value| value.as_str().unwrap().to_owned();
         let record = self.record();
-        let steps = record["jobs"].as_array().unwrap().iter().flat_map(|job| job["steps"].as_array().unwrap());
+        let steps =
+            record["jobs"].as_array().unwrap().iter().flat_map(|job| job["steps"].as_array().unwrap());
         steps.map(|step| (word(&step["step"]), word(&step["outcome"]))).collect()
     }
 

@@ -22,8 +22,13 @@ fn what_fails_is_named_with_its_place_and_leaves_its_reports() {
     let place = format!("  at app/src/lib.rs:{}: fails: ", good.lines().count() + 4);
     fixture.append("app/src/lib.rs", FAILS);
     let ran = fixture.run(&["test-coverage"]).exits(1);
-    ran.says(&[&place, "arithmetic", "skipped coverage: the tests failed", "again  cargo xtask test-coverage"])
-        .says(&["target/xtask/logs/test-coverage.log"]);
+    ran.says(&[
+        &place,
+        "arithmetic",
+        "skipped coverage: the tests failed",
+        "again  cargo xtask test-coverage",
+    ])
+    .says(&["target/xtask/logs/test-coverage.log"]);
     for left in ["coverage/lcov.info", "coverage/coverage.json", "coverage/html/index.html"] {
         assert!(fixture.exists(&format!("target/xtask/{left}")), "{left}");
     }
@@ -89,7 +94,10 @@ fn after_a_failure_a_run_goes_on_only_when_told_to() {
 
     // A release does not follow a test that failed, whatever goes on.
     let ran = fixture.run(&["rehearse"]).exits(1);
-    ran.says(&["skipped: needs test, and `lint` did not pass", "skipped: needs build, and `lint` did not pass"]);
+    ran.says(&[
+        "skipped: needs test, and `lint` did not pass",
+        "skipped: needs build, and `lint` did not pass",
+    ]);
     fixture.is_left_alone();
     assert!(!fixture.exists("target/image"));
 }

@@ -47,9 +47,7 @@ impl Run {
         command.args(arguments).current_dir(root).env_clear().env("PATH", path(tools));
         // What the toolchain needs, and where a coverage run collects what the child executed. Nothing else: not the
         // variables of the cargo that runs this test, nor those of the machine that it runs on.
-        for name in
-            ["HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "TMPDIR", "LLVM_PROFILE_FILE"]
-        {
+        for name in ["HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "TMPDIR", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
