@@ -76,6 +76,9 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             ctx.reporter.started(heading(&ctx, "rehearse"));
             rehearsal::run(&ctx, jobs, cli.shared.explain)?;
         }
+        Command::Workflow(_) if cli.shared.explain => {
+            ctx.reporter.text("write .github/workflows/main.yaml from the pipeline table");
+        }
         Command::Workflow(options) if options.check => workflow::check(&ctx)?,
         Command::Workflow(_) => workflow::write(&ctx)?,
         Command::Doctor => doctor::run(&ctx)?,

@@ -65,8 +65,11 @@ impl Exit {
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         error
             .chain()
-            .find_map(|cause| cause.downcast_ref::<Failure>())
-            .map_or(Self::Usage, |failure| failure.exit)
+            .find_map(|cause| {
+                let told = || cause.downcast_ref::<Told>().map(|told| told.0);
+                cause.downcast_ref::<Failure>().map(|failure| failure.exit).or_else(told)
+            })
+            .unwrap_or(Self::Usage)
     }
 }
 
@@ -144,6 +147,11 @@ mod tests {
     #[test]
     fn an_error_without_a_code_is_one_of_usage() {
         assert_eq!(Exit::of(&anyhow!("no such file")), Exit::Usage);
+    }
+
+    #[test]
+    fn the_end_of_a_run_keeps_its_code() {
+        assert_eq!(Exit::of(&Told(Exit::CheckFailed).into()), Exit::CheckFailed);
     }
 
     #[test]

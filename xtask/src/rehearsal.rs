@@ -30,6 +30,20 @@ use standin::Exchange;
 
 /// Runs the pipeline as on the release branch, with all three jobs or these, and proves what came of it.
 pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool) -> Result<()> {
+    let request = Request {
+        scope: Scope::Jobs(jobs),
+        trigger: Trigger::push(&ctx.config.branch),
+        engine: ctx.config.engine,
+        explain,
+        keep_going: false,
+    };
+    if explain {
+        // To explain is to start nothing and to write nothing: the addresses are not known yet.
+        let image = format!("127.0.0.1:0/{}", Stage::REPOSITORY);
+        let variables =
+            Environment::of([("PIPELINE_IMAGE", image.as_str()), ("RENDER_SERVICE_ID", Stage::SERVICE)]);
+        return run::run(&ctx.rehearsed(variables, Reach::Only(Vec::new())), &request).map(drop);
+    }
     let folder = ctx.output().join("rehearsal");
     // The stand-ins begin empty: what an earlier rehearsal pushed must not pass for this one's.
     if folder.exists() {
@@ -39,25 +53,7 @@ pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool) -> Res
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let stage = runtime.block_on(Stage::set(ctx, &folder)).or_exit(Exit::Usage)?;
     stage.announce(ctx);
-    let whole = jobs.as_ref().is_none_or(|jobs| jobs.contains(&JobId::Deploy));
-    let rehearsed = ctx.rehearsed(stage.environment(), stage.reach()?);
-    let request = Request {
-        scope: Scope::Jobs(jobs),
-        trigger: Trigger::push(&ctx.config.branch),
-        engine: ctx.config.engine,
-        explain,
-        keep_going: false,
-    };
-    let played = run::run(&rehearsed, &request).and_then(|results| {
-        if explain {
-            return Ok(());
-        }
-        if !whole {
-            ctx.reporter.note("nothing is proved: the deploy job was not asked for");
-            return Ok(());
-        }
-        proof::prove(&rehearsed, &stage, &runtime, &results)
-    });
+    let played = stage.play(ctx, &request, &runtime);
     // Also after a failure: what was exchanged is kept, and no process is left.
     let kept = stage.keep_transcripts(&folder);
     if played.is_err() {
@@ -117,6 +113,17 @@ impl Stage {
                 "the tree has uncommitted changes: the image is tagged `-dirty`, and `latest` stays away",
             );
         }
+    }
+
+    /// Runs the pipeline against the stand-ins and proves what came of it.
+    fn play(&self, ctx: &Context, request: &Request, runtime: &Runtime) -> Result<()> {
+        let rehearsed = ctx.rehearsed(self.environment(), self.reach()?);
+        let results = run::run(&rehearsed, request)?;
+        if matches!(&request.scope, Scope::Jobs(Some(jobs)) if !jobs.contains(&JobId::Deploy)) {
+            ctx.reporter.note("nothing is proved: the deploy job was not asked for");
+            return Ok(());
+        }
+        proof::prove(&rehearsed, self, runtime, &results)
     }
 
     /// What the pipeline's variables are in this rehearsal.
@@ -187,3 +194,6 @@ impl Stage {
         runtime.block_on(self.render.stop());
     }
 }
+
+#[cfg(test)]
+mod tests;

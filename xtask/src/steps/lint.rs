@@ -74,10 +74,9 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<()> {
         match result {
             Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
             Err(error) => {
+                // What a child printed is told with its places; the rest is nowhere but in the error.
                 if !matches!(action, Action::Run(_)) {
-                    for line in format!("{error:#}").lines() {
-                        ctx.reporter.output(line);
-                    }
+                    ctx.reporter.note(format!("{error:#}"));
                 }
                 failed.push(action.to_string());
             }

@@ -20,6 +20,8 @@ use crate::tools::{Found, LLVM_COV};
 pub(crate) enum Action {
     /// cargo-llvm-cov is not here yet.
     Install,
+    /// Removes what an earlier run measured: it would count in this one's figure.
+    Clean(Call),
     /// The tests; the reports are written also when one of them fails.
     Test(Call),
     Report(Call),
@@ -37,7 +39,7 @@ impl fmt::Display for Action {
             Self::Install => {
                 write!(f, "install {} {} into target/xtask/tools", LLVM_COV.name, LLVM_COV.version)
             }
-            Self::Test(call) | Self::Report(call) => write!(f, "{call}"),
+            Self::Clean(call) | Self::Test(call) | Self::Report(call) => write!(f, "{call}"),
             Self::Gate { json, floor, .. } => {
                 write!(f, "require at least {floor} % of every crate's lines in {}", json.display())
             }
@@ -82,6 +84,7 @@ pub(crate) fn plan(ctx: &Context) -> Vec<Action> {
         actions.push(Action::Install);
     }
     actions.extend([
+        Action::Clean(llvm_cov("clean --profraw-only --workspace")),
         Action::Test(llvm_cov("--no-report --no-fail-fast --locked --workspace")),
         Action::Report(llvm_cov("report --json --skip-functions --output-path").arg(path(&json))),
         Action::Report(llvm_cov("report --lcov --output-path").arg(path(&lcov))),
@@ -103,6 +106,7 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<CoverageRecord> {
     for action in actions {
         match action {
             Action::Install => drop(LLVM_COV.program(ctx)?),
+            Action::Clean(call) => ctx.check(call)?,
             Action::Test(call) => match ctx.check(call) {
                 Err(error) if Exit::of(&error) == Exit::CheckFailed => failed = Some(error),
                 result => result?,

@@ -1,0 +1,94 @@
+//! A rehearsal from the inside, where its secrets are known: nothing that it tells or leaves holds one.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+use crate::command::Call;
+use crate::interrupt::Interrupt;
+use crate::report::{Reporter, Sink};
+
+/// The small workspace of the whole-command tests, committed.
+fn workspace(root: &Path) {
+    let run = |call: Call| call.read(root).unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/.");
+    run(Call::new("cp").args(["-r".to_owned(), fixture.display().to_string(), ".".to_owned()]));
+    for name in ["gitignore", "dockerignore"] {
+        run(Call::new("mv").arg(name).arg(format!(".{name}")));
+    }
+    let git = |line: &str| {
+        let settings = ["-c", "user.name=Test", "-c", "user.email=test@example.com"];
+        let call = Call::new("git").args(settings).args(line.split(' '));
+        // Whoever runs the tests may sign commits.
+        run(call.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null"));
+    };
+    git("init --quiet --initial-branch feature");
+    git("add --all");
+    git("commit --quiet --message first");
+}
+
+fn files(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            files(&entry.path(), found);
+        } else if kind.is_file() {
+            found.push((entry.path(), fs_err::read(entry.path()).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_told_or_left() {
+    let dir = tempfile::tempdir().unwrap();
+    workspace(dir.path());
+    let reporter = Reporter::new(Sink::Memory(Vec::new()));
+    let ctx = Context::read(dir.path().to_owned(), reporter, Interrupt::default()).unwrap();
+    let folder = ctx.output().join("rehearsal");
+    fs_err::create_dir_all(&folder).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let stage = runtime.block_on(Stage::set(&ctx, &folder)).unwrap();
+    let Stage { registry_token, api_key, secret_key, .. } = &stage;
+    let secrets = [
+        registry_token.clone(),
+        api_key.clone(),
+        secret_key.clone(),
+        stage.sentry.dsn(),
+        // As it travels.
+        STANDARD.encode(format!("{}:{registry_token}", Stage::USER)),
+    ];
+    assert!(secrets.iter().all(|secret| secret.len() >= 20), "each is found by its text");
+    stage.announce(&ctx);
+    let request = Request {
+        scope: Scope::Jobs(Some(vec![JobId::Build, JobId::Deploy])),
+        trigger: Trigger::push(&ctx.config.branch),
+        engine: ctx.config.engine,
+        explain: false,
+        keep_going: false,
+    };
+    let played = stage.play(&ctx, &request, &runtime);
+    let kept = stage.keep_transcripts(&folder);
+    // While the instance still lies there unpacked.
+    let mut left = Vec::new();
+    files(&ctx.output(), &mut left);
+    stage.clear(&runtime);
+    let told = format!("{:#?}", ctx.reporter.told());
+    played.and(kept).unwrap_or_else(|error| panic!("{error:#}: {told}"));
+    assert!(told.contains("The image that was built is the one that runs."), "{told}");
+
+    for part in ["run.json", "push.json", "junit.xml", "deploy.log", "render.jsonl", "etc/motd"] {
+        assert!(left.iter().any(|(path, _)| path.ends_with(part)), "no {part}");
+    }
+    for (place, secret) in secrets.iter().enumerate() {
+        assert!(!told.contains(secret.as_str()), "secret {place} is told: {told}");
+        for (path, bytes) in &left {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "secret {place} is in {}", path.display());
+        }
+    }
+    // That is the last line of defence, for what others print. Nothing of ours came so far.
+    assert!(!told.contains("<redacted>"), "{told}");
+}

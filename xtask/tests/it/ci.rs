@@ -1,0 +1,78 @@
+//! `cargo xtask ci`: which jobs run, and what must be there before any does.
+
+use serde_json::json;
+
+use crate::support::Fixture;
+
+const SECRETS: [&str; 8] = [
+    "DOCKERHUB_USERNAME",
+    "DOCKERHUB_TOKEN",
+    "RENDER_API_KEY",
+    "RENDER_SERVICE_ID",
+    "SERVER_TYPE",
+    "HOSTS",
+    "SECRET_KEY",
+    "SENTRY_DSN",
+];
+
+fn ran_nothing(fixture: &Fixture) {
+    for left in ["target/xtask/run.json", "target/xtask/logs", "target/ci", "target/image"] {
+        assert!(!fixture.exists(left), "{left}");
+    }
+}
+
+#[test]
+fn a_feature_branch_is_tested_and_not_released() {
+    let fixture = Fixture::new();
+    if !fixture.has_coverage("a_feature_branch_is_tested_and_not_released") {
+        return;
+    }
+    let rule = "runs on push to `master`; this is a push of `feature`";
+    let ran = fixture.run(&["ci"]).exits(0).says(&[rule]);
+    for job in ["build", "deploy"] {
+        let skipped = ran.out.lines().skip_while(|line| !line.starts_with(&format!("{job}: "))).nth(1);
+        assert_eq!(skipped, Some(format!("  skipped: {rule}").as_str()), "{}", ran.text());
+    }
+    let record = fixture.record();
+    assert_eq!((&record["rehearsal"], &record["exit_code"]), (&json!(false), &json!(0)));
+    assert_eq!(record["jobs"][1]["reason"], rule);
+    let outcomes = fixture.outcomes();
+    let words: Vec<&str> = outcomes.iter().map(|(_, outcome)| outcome.as_str()).collect();
+    assert_eq!(words, ["passed", "passed", "skipped", "skipped", "skipped"]);
+    fixture.is_left_alone();
+}
+
+#[test]
+fn a_release_begins_only_with_everything_it_needs() {
+    let fixture = Fixture::new();
+    fixture.git(&["switch", "--quiet", "--create", "master"]);
+    let ran = fixture
+        .run(&["ci", "--job", "build", "--job", "deploy"])
+        .exits(3)
+        .says(&["nothing was run: 8 problems"]);
+    for name in SECRETS {
+        assert!(ran.err.contains(&format!("  `{name}` is not set (")), "{}", ran.text());
+    }
+    ran_nothing(&fixture);
+
+    // All of them in the file that git ignores; the tree is not the commit.
+    fixture.write(".env", &SECRETS.map(|name| format!("{name}=a-value-of-{name}\n")).concat());
+    fixture.write("motd", "Not committed.\n");
+    let ran = fixture.run(&["ci", "--job", "build", "--job", "deploy"]).exits(2);
+    ran.says(&["nothing was run: 1 problem\n", "the tree is not the commit", "git status"])
+        .says_nothing_of(&["a-value-of-", "is not set"]);
+    ran_nothing(&fixture);
+
+    // A release is of its branch, whatever step is called.
+    fixture.git(&["checkout", "--quiet", "motd"]);
+    fixture.git(&["switch", "--quiet", Fixture::BRANCH]);
+    let ran = fixture.run(&["deploy"]).exits(2);
+    ran.says(&[
+        "a release runs on push to `master`, and this is a push of `feature`",
+        "cargo xtask rehearse",
+    ]);
+    // Two kinds at once: what is missing decides the code.
+    fixture.write(".env", "HOSTS=x\n");
+    fixture.run(&["deploy"]).exits(3).says(&["nothing was run: 6 problems", "a release runs on"]);
+    ran_nothing(&fixture);
+}

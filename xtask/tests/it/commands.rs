@@ -1,0 +1,118 @@
+//! The commands that change nothing: the overview, the help, the doctor, `--explain`, and what is wrong with a call.
+
+use serde_json::Value;
+
+use crate::support::{Fixture, Ran};
+
+/// Every event of a run with `--format json`.
+fn events(ran: &Ran) -> Vec<Value> {
+    let events: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.iter().all(|event| event["event"].is_string()), "{}", ran.out);
+    events
+}
+
+#[test]
+fn a_call_that_is_wrong_says_so_and_what_is_right() {
+    let fixture = Fixture::new();
+    fixture.run(&[]).exits(0).says(&[
+        "build   test   push to `master`",
+        "cargo xtask rehearse",
+        "2: see `cargo xtask doctor`",
+    ]);
+    fixture.run(&["--help"]).exits(0).says(&[
+        "Usage: cargo xtask",
+        "  6  the deploy failed",
+        "130  interrupted",
+    ]);
+    fixture.run(&["depoly"]).exits(2).says(&["unrecognized subcommand 'depoly'", "'deploy'"]);
+    fixture.run(&["lint", "--fast"]).exits(2).says(&["--fast"]);
+    // Below the root the root is found.
+    fixture.xtask(&[]).within(&fixture.path("app/src")).finish().exits(0).says(&["docker-build, push"]);
+    let outside = tempfile::tempdir().unwrap();
+    let ran = fixture.xtask(&["lint"]).within(outside.path()).finish().exits(2);
+    ran.says(&["[workspace.metadata.pipeline]", "run `cargo xtask` inside the workspace"]);
+    fixture.replace("Cargo.toml", "coverage = 80", "covfefe = 80");
+    fixture.run(&["lint"]).exits(2).says(&["covfefe", "Cargo.toml"]);
+    assert!(!fixture.exists("target"), "nothing was run");
+}
+
+#[test]
+fn the_doctor_says_what_is_missing_and_how_to_get_it() {
+    let fixture = Fixture::new();
+    if !fixture.has_coverage("the_doctor_says_what_is_missing_and_how_to_get_it") {
+        return;
+    }
+    let ran = fixture.xtask(&["doctor"]).env("HOSTS", "not-to-be-shown").finish().exits(0);
+    ran.says(&["build: DOCKERHUB_TOKEN", "Docker Hub →", "cargo-llvm-cov", "push of `feature`", "clean"])
+        .says_nothing_of(&["MISSING", "not-to-be-shown"]);
+    // Without its folder on `PATH`, and with nothing to be installed, coverage cannot be had.
+    let system = std::env::var("PATH").unwrap();
+    let cargo = std::env::split_paths(&system).find(|folder| folder.join("cargo").is_file()).unwrap();
+    let only = tempfile::tempdir().unwrap();
+    for program in ["cargo", "rustc", "rustfmt", "cargo-clippy", "cargo-fmt"] {
+        std::os::unix::fs::symlink(cargo.join(program), only.path().join(program)).unwrap();
+    }
+    let path = format!("{}:/usr/bin:/bin", only.path().display());
+    fixture.xtask(&["doctor"]).env("PATH", &path).finish().exits(3).says(&[
+        "MISSING",
+        "cargo install --locked cargo-llvm-cov@",
+        "1 of what `cargo xtask ci` needs is missing",
+    ]);
+    let ran = fixture.xtask(&["test-coverage"]).env("PATH", &path).finish().exits(3);
+    ran.says(&["nothing was run: 1 problem\n", "cargo install --locked cargo-llvm-cov@"]);
+    assert!(!fixture.exists("target"), "nothing was run");
+}
+
+#[test]
+fn explaining_runs_nothing_and_writes_nothing() {
+    let fixture = Fixture::new();
+    // So that there would be something to write.
+    fixture.append(".github/workflows/main.yaml", "# Edited by hand.\n");
+    fixture.commit();
+    for command in
+        ["ci", "lint", "test-coverage", "docker-build", "push", "deploy", "rehearse", "workflow", "doctor"]
+    {
+        let ran = fixture.run(&[command, "--explain"]).exits(0);
+        assert!(!ran.out.trim().is_empty(), "{command} says nothing");
+        assert_eq!(fixture.git(&["status", "--porcelain", "--ignored"]), "", "{command} wrote something");
+        fixture.is_left_alone();
+    }
+    fixture.run(&["lint", "--explain"]).says(&["cargo fmt --all --check", "skip cargo-deny: "]);
+    fixture
+        .run(&["docker-build", "--explain"])
+        .says(&["cargo build --release --locked", "pack a layer of /app/app"]);
+    fixture
+        .run(&["push", "--explain"])
+        .says(&["cannot be planned yet", "run `cargo xtask docker-build` first"]);
+    fixture
+        .run(&["deploy", "--explain"])
+        .says(&["SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN", "ask the app at `/version`"]);
+    fixture.run(&["ci", "--explain", "--branch", "master"]).says(&["docker-build", "ask for a deploy of"]);
+}
+
+#[test]
+fn a_program_reads_one_event_a_line() {
+    let fixture = Fixture::new();
+    let planned = fixture.run(&["ci", "--explain", "--format", "json"]).exits(0);
+    let skipped: Vec<Value> =
+        events(&planned).into_iter().filter(|event| event["event"] == "job-skipped").collect();
+    assert_eq!(skipped.len(), 2, "{}", planned.out);
+    let built = fixture.run(&["docker-build", "--format", "json"]).exits(0);
+    let names: Vec<String> =
+        events(&built).iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(names.first().unwrap(), "job-started");
+    assert_eq!(names.last().unwrap(), "summary");
+    assert!(names.iter().any(|name| name == "command"), "{names:?}");
+    assert_eq!(built.err, "");
+    let failed = fixture.run(&["push", "--format", "json"]).exits(3);
+    let events = events(&failed);
+    let last = events.last().unwrap();
+    assert_eq!((last["event"].as_str(), last["exit"].as_str()), (Some("failed"), Some("missing")));
+
+    // Quiet: nothing but failures.
+    let quiet = fixture.run(&["docker-build", "--quiet"]).exits(0);
+    assert_eq!(quiet.text(), "");
+    fixture.write(".github/workflows/main.yaml", "");
+    let quiet = fixture.run(&["workflow", "--check", "--quiet"]).exits(1);
+    assert!(quiet.out.is_empty() && quiet.err.contains("main.yaml"), "{}", quiet.text());
+}

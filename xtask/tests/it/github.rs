@@ -1,0 +1,55 @@
+//! On GitHub: groups, annotations, the summary and the step's outputs.
+
+use crate::support::Fixture;
+
+#[test]
+fn github_is_told_in_its_own_words() {
+    let fixture = Fixture::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (summary, output) = (file("summary"), file("output"));
+    // Another step has written before.
+    fs_err::write(&summary, "before\n").unwrap();
+    fs_err::write(&output, "before=1\n").unwrap();
+    let commit = fixture.head();
+    let variables = [
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_EVENT_NAME", "push"),
+        ("GITHUB_REF", "refs/heads/feature"),
+        ("GITHUB_STEP_SUMMARY", summary.as_str()),
+        ("GITHUB_OUTPUT", output.as_str()),
+    ];
+    let ran = fixture.xtask(&["docker-build"]).envs(&variables).finish().exits(0);
+    let group = ran.out.split_once("::group::docker-build\n::stop-commands::").unwrap().1;
+    let (token, rest) = group.split_once('\n').unwrap();
+    assert!(token.len() >= 32, "{token}");
+    assert!(rest.contains(&format!("\n::{token}::\n::endgroup::\n")), "{}", ran.text());
+    let digest = fixture.record()["image"]["digest"].as_str().unwrap().to_owned();
+    let written = fs_err::read_to_string(&output).unwrap();
+    assert_eq!(written, format!("before=1\nimage=docker.io/acme/app:{commit}\ndigest={digest}\n"));
+
+    fixture.replace("app/src/lib.rs", "let length = ", "let length   = ");
+    let ran = fixture.xtask(&["lint"]).envs(&variables).finish().exits(1);
+    ran.says(&[
+        "::group::lint\n",
+        "\n::endgroup::\n",
+        "::error file=app/src/lib.rs,line=23,title=lint::not formatted",
+    ]);
+    let written = fs_err::read_to_string(&summary).unwrap();
+    assert!(written.starts_with("before\n| job | step |"), "{written}");
+    assert!(written.contains("| build | docker-build | passed | "), "{written}");
+    assert!(written.contains("| test | lint | failed | "), "{written}");
+    assert!(written.contains(&format!("- digest: `{digest}`\n")), "{written}");
+    // A pull request of the repository itself was tested as a push, and releases nothing.
+    let event = file("event");
+    fs_err::write(&event, r#"{"pull_request":{"head":{"repo":{"full_name":"acme/app"}}}}"#).unwrap();
+    let pull = [
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_EVENT_NAME", "pull_request"),
+        ("GITHUB_EVENT_PATH", event.as_str()),
+        ("GITHUB_REF", "refs/pull/1/merge"),
+        ("GITHUB_REPOSITORY", "acme/app"),
+    ];
+    let ran = fixture.xtask(&["ci", "--explain"]).envs(&pull).finish().exits(0);
+    ran.says_nothing_of(&["docker-build\n", "cargo fmt"]);
+}

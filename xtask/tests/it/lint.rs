@@ -1,0 +1,98 @@
+//! `cargo xtask lint` on a workspace with something wrong: each place is named, and what is mended is not named again.
+
+use crate::support::Fixture;
+
+/// A place with something wrong, and how it is told.
+struct Fault {
+    file: &'static str,
+    right: &'static str,
+    wrong: &'static str,
+    /// In the output: where it is, and what.
+    told: &'static [&'static str],
+    /// The check, as the end of the step lists it.
+    check: &'static str,
+}
+
+const FAULTS: [Fault; 5] = [
+    Fault {
+        file: "app/src/lib.rs",
+        right: "let length = ",
+        wrong: "let length   = ",
+        // The first line of the hunk that rustfmt shows.
+        told: &["  at app/src/lib.rs:23: not formatted: run `cargo fmt --all`"],
+        check: "  cargo fmt --all --check\n",
+    },
+    Fault {
+        file: "app/src/main.rs",
+        right: "    let listener",
+        wrong: "    assert!(port.len() != 0);\n    let listener",
+        told: &["  at app/src/main.rs:7: length comparison to zero"],
+        check: "cargo clippy --workspace",
+    },
+    Fault {
+        file: "app/src/lib.rs",
+        right: "/// Answers one request.",
+        wrong: "/// Answers one request, unlike [`nobody`].",
+        told: &["  at app/src/lib.rs:6: unresolved link to `nobody`"],
+        check: "cargo doc --workspace",
+    },
+    Fault {
+        file: ".github/workflows/main.yaml",
+        right: "timeout-minutes: 45",
+        wrong: "timeout-minutes: 46",
+        told: &["-    timeout-minutes: 46\n", "+    timeout-minutes: 45\n", "run `cargo xtask workflow`"],
+        check: "compare .github/workflows/main.yaml with the pipeline table",
+    },
+    Fault {
+        file: "Dockerfile",
+        right: "EXPOSE 8000",
+        wrong: "RUN true\nEXPOSE 8000",
+        told: &["Dockerfile:13: ", "RUN"],
+        check: "check that both engines can follow the recipe",
+    },
+];
+
+#[test]
+fn every_fault_is_named_with_its_place() {
+    let fixture = Fixture::new();
+    for Fault { file, right, wrong, .. } in &FAULTS {
+        fixture.replace(file, right, wrong);
+    }
+    for (mended, fault) in FAULTS.iter().enumerate() {
+        let ran = fixture.run(&["lint"]).exits(1);
+        let (gone, left) = FAULTS.split_at(mended);
+        let ran = ran.says(&[
+            &format!("lint: {} of 7 checks failed:\n", left.len()),
+            "target/xtask/logs/lint.log",
+            "  again  cargo xtask lint\n",
+        ]);
+        let end = ran.err.split_once("checks failed:").unwrap().1.to_owned();
+        let mut ran = ran;
+        for Fault { told, check, .. } in left {
+            ran = ran.says(told);
+            assert!(end.contains(check), "no `{check}` in {end}");
+        }
+        for Fault { told, check, .. } in gone {
+            ran = ran.says_nothing_of(&told[..1]);
+            assert!(!end.contains(check), "`{check}` in {end}");
+        }
+        assert_eq!(fixture.outcomes(), [("lint".to_owned(), "failed".to_owned())]);
+        assert!(fixture.read("target/xtask/junit.xml").contains("checks failed:&#10;"));
+        fixture.replace(fault.file, fault.wrong, fault.right);
+    }
+    fixture.run(&["lint"]).exits(0);
+    assert_eq!(fixture.git(&["status", "--porcelain"]), "", "what was mended is what was committed");
+}
+
+#[test]
+fn an_image_that_cannot_be_made_is_not_compiled_for() {
+    let fixture = Fixture::new();
+    fixture.replace("Dockerfile", "EXPOSE 8000", "RUN true\nEXPOSE 8000");
+    fixture.run(&["docker-build"]).exits(2).says(&["Dockerfile:13", "again  cargo xtask docker-build"]);
+    assert!(!fixture.exists("target/image"));
+    // A copy of what is not there.
+    fixture.git(&["checkout", "--quiet", "Dockerfile"]);
+    fixture.replace("Dockerfile", "COPY motd", "COPY mode");
+    fixture.run(&["docker-build"]).exits(2).says(&["Dockerfile:8", "`mode`"]);
+    assert!(!fixture.exists("target/image"));
+}

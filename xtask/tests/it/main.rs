@@ -1,0 +1,13 @@
+//! Whole commands: the pipeline's program, run on a copy of a small workspace.
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod ci;
+mod commands;
+mod github;
+mod interrupt;
+mod lint;
+mod registry;
+mod rehearse;
+mod secrets;
+mod support;
+mod test_coverage;

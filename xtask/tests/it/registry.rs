@@ -1,0 +1,149 @@
+//! The release against the real thing: Debian's `docker-registry` with a password, and a Docker Engine that runs it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::support::registry::{PASSWORD, Registry, USERNAME};
+use crate::support::{Fixture, program, skipped, try_program};
+
+#[test]
+fn an_image_is_pushed_once_and_runs_where_it_is_pulled() {
+    const TEST: &str = "an_image_is_pushed_once_and_runs_where_it_is_pulled";
+    let Some(registry) = Registry::start(TEST) else { return };
+    let fixture = Fixture::new();
+    let head = fixture.head();
+    let image = registry.image();
+    let variables =
+        [("PIPELINE_IMAGE", image.as_str()), ("DOCKERHUB_USERNAME", USERNAME), ("DOCKERHUB_TOKEN", PASSWORD)];
+    let push = || fixture.xtask(&["push"]).envs(&variables).finish();
+
+    // There is nothing to push yet.
+    push().exits(2).says(&["no image of commit", "run `cargo xtask docker-build` first"]);
+    fixture.xtask(&["docker-build"]).envs(&variables).finish().exits(0);
+    let built = fixture.record()["image"].clone();
+    let wrong = fixture.xtask(&["push"]).envs(&variables).env("DOCKERHUB_TOKEN", "a-wrong-password").finish();
+    wrong
+        .exits(4)
+        .says(&["refused the user name or token", "`docker login "])
+        .says_nothing_of(&["a-wrong-password"]);
+
+    push().exits(0).says(&["uploaded sha256:", "tagged `latest`", " sent, 0 B already there"]);
+    let first = fixture.json("target/xtask/push.json");
+    assert_eq!((&first["digest"], &first["latest"]), (&built["digest"], &json!(true)));
+    assert_eq!((&first["commit_tag"], &first["previous_latest"]), (&json!(head), &Value::Null));
+    assert!(first["bytes_sent"].as_u64() > Some(0));
+    push().exits(0).says(&["already there under", "`latest` names it already", ": 0 B sent, "]);
+    let second = fixture.json("target/xtask/push.json");
+    assert_eq!((&second["bytes_sent"], &second["bytes_skipped"]), (&json!(0), &first["bytes_sent"]));
+    assert_eq!(fixture.record()["pushed"]["digest"], built["digest"]);
+
+    // What a stranger sees there.
+    let digest = built["digest"].as_str().unwrap();
+    for tag in [head.as_str(), "latest"] {
+        assert_eq!(registry.digest(tag).as_deref(), Some(digest), "{tag}");
+    }
+    runs_where_it_is_pulled(TEST, &registry, digest, &head);
+    let text = registry.everything();
+    assert!(!text.is_empty() && !contains(&text, PASSWORD), "the registry keeps nothing but the image");
+}
+
+/// Pulls by digest with a login of the test's own, runs it on loopback and asks it who it is.
+fn runs_where_it_is_pulled(test: &str, registry: &Registry, digest: &str, commit: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().to_str().unwrap().to_owned();
+    let docker = |arguments: &[&str]| {
+        let all: Vec<&str> = ["--config", &config].iter().chain(arguments).copied().collect();
+        try_program("docker", &all, folder.path())
+    };
+    if let Err(why) = docker(&["version"]) {
+        return skipped(test, &format!("no docker: {why}"));
+    }
+    let login = STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
+    let auths = json!({ "auths": { registry.host(): { "auth": login } } });
+    fs_err::write(folder.path().join("config.json"), auths.to_string()).unwrap();
+    let reference = format!("{}@{digest}", registry.image());
+    let mut left = Left { folder: &folder, commands: Vec::new() };
+    docker(&["pull", "--quiet", &reference]).unwrap();
+    left.commands.push(["rmi", "--force", &reference].map(str::to_owned));
+    let container = docker(&["run", "--detach", "--publish", "127.0.0.1::8000", &reference]).unwrap();
+    left.commands.push(["rm", "--force", &container].map(str::to_owned));
+    let address = docker(&["port", &container, "8000"]).unwrap();
+    let answer = ask(&address, "/version");
+    assert!(answer.contains(&format!("\"commit\":\"{commit}\"")), "{answer}");
+    let user = docker(&["inspect", "--format", "{{.Config.User}}", &container]).unwrap();
+    assert_eq!(user, "65532:65532");
+}
+
+/// What a test left in the engine: removed also when it fails, the last first.
+struct Left<'a> {
+    folder: &'a tempfile::TempDir,
+    commands: Vec<[String; 3]>,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        for command in self.commands.iter().rev() {
+            // The rest is still to be removed.
+            let command: Vec<&str> = command.iter().map(String::as_str).collect();
+            drop(try_program("docker", &command, self.folder.path()));
+        }
+    }
+}
+
+/// The answer of a server that may need a moment to come up.
+fn ask(address: &str, path: &str) -> String {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut answer = String::new();
+        // A published port takes connections before anybody listens behind it.
+        let asked = TcpStream::connect(address).and_then(|mut stream| {
+            write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+            stream.read_to_string(&mut answer)
+        });
+        if asked.is_ok() && !answer.is_empty() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "{address} does not answer: {asked:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[test]
+fn two_checkouts_of_a_commit_make_the_same_image() {
+    let fixture = Fixture::new();
+    let clone = fixture.cloned();
+    assert_ne!(fixture.root(), clone.root());
+    let digest = |fixture: &Fixture| {
+        fixture.run(&["docker-build"]).exits(0);
+        fixture.record()["image"]["digest"].as_str().unwrap().to_owned()
+    };
+    let (first, second) = (digest(&fixture), digest(&clone));
+    assert_eq!(first, second);
+    // And a file that is not in the image does not change it: the commit does.
+    clone.write("README.md", "Changed.\n");
+    clone.commit();
+    assert_ne!(digest(&clone), first);
+}
+
+#[test]
+fn skopeo_reads_the_image_on_disk() {
+    let fixture = Fixture::new();
+    if try_program("skopeo", &["--version"], &fixture.root()).is_err() {
+        return skipped("skopeo_reads_the_image_on_disk", "no skopeo");
+    }
+    fixture.run(&["docker-build"]).exits(0);
+    let place = format!("oci:{}:latest", fixture.path("target/xtask/image").display());
+    let image: Value =
+        serde_json::from_str(&program("skopeo", &["inspect", &place], &fixture.root())).unwrap();
+    assert_eq!(image["Digest"], fixture.record()["image"]["digest"]);
+    assert_eq!(image["Labels"]["org.opencontainers.image.revision"], fixture.head());
+}

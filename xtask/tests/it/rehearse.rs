@@ -1,0 +1,147 @@
+//! `cargo xtask rehearse`: what a whole rehearsal proves and leaves, and how a deploy that fails in one ends.
+
+use serde_json::{Value, json};
+
+use crate::support::Fixture;
+
+/// What ends the app before it listens.
+const LISTENS: &str = "    let port = std::env::var(\"PORT\")";
+
+#[test]
+fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
+    let fixture = Fixture::new();
+    if !fixture.has_coverage("a_rehearsal_proves_that_what_was_built_is_what_runs") {
+        return;
+    }
+    let ran = fixture.run(&["rehearse"]).exits(0);
+    fixture.is_left_alone();
+    let head = fixture.head();
+    let record = fixture.record();
+    let digest = record["image"]["digest"].as_str().unwrap();
+    // As people compare them.
+    let (short_digest, short) = (format!("{}…", &digest[..23]), &head[..12]);
+    for link in ["built", "in the registry", "on Render"] {
+        assert!(ran.line(link).contains(&short_digest), "{}", ran.text());
+    }
+    assert!(ran.line("running commit").contains(&format!("{short}…")), "{}", ran.text());
+    assert!(ran.line("error's release").contains(&format!("app@0.1.0+{short}")), "{}", ran.text());
+    assert!(ran.line("and environment").contains("production"), "{}", ran.text());
+    assert_eq!(ran.err, "", "{}", ran.out);
+    let ran = ran.says(&[
+        &format!("rehearse: commit {short}\n"),
+        "nothing leaves this machine",
+        "skipped cargo-deny: cargo-deny is 0.0.0, the pipeline wants",
+        "skipped zizmor: zizmor is 0.0.0, the pipeline wants",
+        "The image that was built is the one that runs.",
+    ]);
+    ran.says_nothing_of(&["uncommitted", "-dirty"]);
+
+    assert_eq!(record["schema"], 1);
+    assert_eq!((&record["rehearsal"], &record["dirty"]), (&json!(true), &json!(false)));
+    assert_eq!((&record["commit"], &record["branch"]), (&json!(head), &json!(Fixture::BRANCH)));
+    assert_eq!((&record["exit"], &record["exit_code"]), (&json!("done"), &json!(0)));
+    assert!(
+        record["started"].as_str().unwrap().ends_with('Z') && record["milliseconds"].as_u64().unwrap() > 0
+    );
+    for (step, outcome) in fixture.outcomes() {
+        assert_eq!(outcome, "passed", "{step}");
+    }
+    assert_eq!(fixture.outcomes().len(), 5);
+    assert_eq!(record["jobs"][0]["steps"][0]["skipped"], json!(["cargo-deny", "zizmor"]));
+    assert_eq!(record["image"]["tags"], json!([head, "latest"]));
+    assert_eq!(record["pushed"]["digest"], digest);
+    assert_eq!(
+        (&record["deployment"]["digest"], &record["deployment"]["commit"]),
+        (&json!(digest), &json!(head))
+    );
+    let written = ["SERVER_TYPE", "HOSTS", "SECRET_KEY", "SENTRY_DSN"];
+    assert_eq!(record["deployment"]["variables_written"], json!(written));
+    assert!(record["coverage"]["covered"].as_u64() > Some(0), "{record}");
+
+    let junit = fixture.read("target/xtask/junit.xml");
+    assert!(junit.contains("tests=\"5\" failures=\"0\" skipped=\"0\""), "{junit}");
+    for report in ["coverage.json", "lcov.info", "html/index.html"] {
+        assert!(fixture.exists(&format!("target/xtask/coverage/{report}")), "{report}");
+    }
+    for step in ["lint", "test-coverage", "docker-build", "push", "deploy"] {
+        assert!(fixture.exists(&format!("target/xtask/logs/{step}.log")), "{step}");
+    }
+    for name in ["registry", "render", "sentry"] {
+        let transcript = fixture.read(&format!("target/xtask/rehearsal/{name}.jsonl"));
+        assert!(transcript.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{transcript}");
+    }
+    assert_eq!(fixture.git(&["status", "--porcelain"]), "", "a rehearsal leaves nothing that git sees");
+
+    // The second one begins with an empty registry too, and makes the same image.
+    let again = fixture.run(&["rehearse", "--quiet"]).exits(0);
+    fixture.is_left_alone();
+    assert!(again.out.trim_start().starts_with("proof\n"), "{}", again.text());
+    assert_eq!(fixture.record()["image"]["digest"], digest);
+    assert!(fixture.record()["pushed"]["bytes_sent"].as_u64() > Some(0));
+
+    fixture.write("motd", "Not committed.\n");
+    let dirty = fixture.run(&["rehearse", "--job", "build", "--job", "deploy"]).exits(0);
+    fixture.is_left_alone();
+    let dirty =
+        dirty.says(&["with uncommitted changes", "image is tagged `-dirty`, and `latest` stays away"]);
+    assert!(dirty.line("running commit").contains(&format!("{short}…-dirty")), "{}", dirty.text());
+    assert!(dirty.line("test: ").contains("test"), "{}", dirty.text());
+    let record = fixture.record();
+    assert_eq!(record["dirty"], true);
+    assert_eq!(record["image"]["tags"], json!([format!("{head}-dirty")]));
+    assert_eq!(record["pushed"]["latest"], false);
+    assert_eq!(record["jobs"][0]["outcome"], "skipped");
+    assert_ne!(record["image"]["digest"], digest);
+    let reason = record["jobs"][0]["reason"].as_str().unwrap();
+    assert_eq!(reason, "not asked for by `--job`");
+}
+
+#[test]
+fn a_deploy_that_fails_in_a_rehearsal_says_what_it_left() {
+    let release = ["rehearse", "--job", "build", "--job", "deploy"];
+    let variables = "not put back: these variables keep what was written";
+    let fixture = Fixture::new();
+
+    // An app that ends at once.
+    let main = fixture.read("app/src/main.rs");
+    fixture.replace(
+        "app/src/main.rs",
+        LISTENS,
+        &format!("    eprintln!(\"no luck\");\n    std::process::exit(3);\n{LISTENS}"),
+    );
+    let ran = fixture.run(&release).exits(6);
+    fixture.is_left_alone();
+    ran.says(&[
+        "update_failed",
+        variables,
+        "SECRET_KEY",
+        "again  cargo xtask rehearse --job build --job deploy",
+    ])
+    .says_nothing_of(&["The image that was built is the one that runs."]);
+    let record = fixture.record();
+    assert_eq!((&record["exit_code"], &record["deployment"]), (&json!(6), &Value::Null));
+    assert_eq!(fixture.outcomes()[4], ("deploy".to_owned(), "failed".to_owned()));
+    assert!(fixture.read("target/xtask/junit.xml").contains("failures=\"1\""));
+
+    // An app that is somebody else.
+    fixture.write("app/src/main.rs", &main);
+    fixture.replace(
+        "app/src/lib.rs",
+        "let commit = environment(\"APP_COMMIT\");\n            (200",
+        "let commit = \"c0ffee\";\n            (200",
+    );
+    let ran = fixture.run(&release).exits(6);
+    fixture.is_left_alone();
+    ran.says(&["c0ffee", "stays live, unproved", variables]);
+}
+
+#[test]
+fn without_a_canary_the_proof_says_what_it_does_not_prove() {
+    let fixture = Fixture::new();
+    fixture.replace("Cargo.toml", "canary = \"/canary\"\n", "");
+    let ran = fixture.run(&["rehearse", "--job", "build", "--job", "deploy"]).exits(0);
+    fixture.is_left_alone();
+    ran.says(&["skipped error at Sentry: `deploy.canary` is not configured"])
+        .says(&["The image that was built is the one that runs."])
+        .says_nothing_of(&["error's release"]);
+}
