@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Deserializer};
 
 use crate::exit::{Exit, OrExit as _};
+use crate::pipeline::JobId;
 
 /// What the pipeline is told about the workspace.
 #[derive(Clone, Debug, Deserialize)]
@@ -84,6 +85,10 @@ impl Config {
                 bail!("`{key}` must be a name without spaces, but is `{value}`");
             }
         }
+        // It stands in the workflow's expressions, between quotes.
+        if !self.branch.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c)) {
+            bail!("`branch` must be of letters, digits, `.`, `_`, `/` and `-`, but is `{}`", self.branch);
+        }
         if !(0.0..=100.0).contains(&self.coverage) {
             bail!("`coverage` must be a percentage from 0 to 100, but is {}", self.coverage);
         }
@@ -102,23 +107,19 @@ impl Config {
         if self.deploy.timeout.is_zero() {
             bail!("`deploy.timeout` must be longer than nothing");
         }
-        if let Some(name) = self.deploy.environment.iter().find(|name| !is_variable_name(name)) {
-            bail!("`deploy.environment` names `{name}`, which is not the name of an environment variable");
-        }
-        if let Some(name) =
-            self.deploy.environment.iter().find(|name| *name == "PORT" || name.starts_with("RENDER"))
-        {
-            bail!("`deploy.environment` names `{name}`, which Render sets itself");
+        for name in &self.deploy.environment {
+            if name == "PORT" || name.starts_with("RENDER") {
+                bail!("`deploy.environment` names `{name}`, which Render sets itself");
+            }
+            if !JobId::Deploy.job().variables.contains(&name.as_str()) {
+                bail!(
+                    "`deploy.environment` names `{name}`, which the workflow would not pass on: add it to the deploy job and \
+                     the variables in xtask/src/pipeline.rs"
+                );
+            }
         }
         Ok(())
     }
-}
-
-/// `[A-Z_][A-Z0-9_]*`: what GitHub takes as the name of a secret, and every platform as that of a variable.
-fn is_variable_name(name: &str) -> bool {
-    let mut characters = name.chars();
-    characters.next().is_some_and(|first| first.is_ascii_uppercase() || first == '_')
-        && characters.all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -183,7 +184,8 @@ environment = ["SECRET_KEY"]
             ("\"/healthz\"", "\"healthz\"", "`deploy.health` must be a path"),
             ("\"10m\"", "\"soon\"", "`soon` is not a duration"),
             ("\"10m\"", "\"0s\"", "`deploy.timeout`"),
-            ("[\"SECRET_KEY\"]", "[\"secret key\"]", "`secret key`"),
+            ("[\"SECRET_KEY\"]", "[\"SECRET_KY\"]", "`SECRET_KY`, which the workflow would not pass on"),
+            ("\"master\"", "\"it's\"", "`branch` must be of letters"),
             ("[\"SECRET_KEY\"]", "[\"PORT\"]", "which Render sets itself"),
             ("branch = \"master\"", "", "missing field `branch`"),
         ] {

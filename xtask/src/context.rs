@@ -14,7 +14,7 @@ use crate::findings::Findings;
 use crate::git::Git;
 use crate::http::{Http, Reach, base_url};
 use crate::interrupt::Interrupt;
-use crate::pipeline::VARIABLES;
+use crate::pipeline::{VARIABLES, variable};
 use crate::report::Reporter;
 use crate::secret::{Redactor, Secret};
 
@@ -111,11 +111,8 @@ impl Context {
     /// The variable, or an error with [`Exit::Missing`] that says how to get it.
     pub(crate) fn required(&self, name: &str) -> Result<Secret> {
         let Some(secret) = self.environment.secret(name) else {
-            let source = VARIABLES
-                .iter()
-                .find(|variable| variable.name == name)
-                .map_or("", |variable| variable.source);
-            return Err(Failure::new(Exit::Missing, format!("`{name}` is not set: {source}")).into());
+            let source = variable(name).map_or_else(String::new, |variable| format!(": {}", variable.source));
+            return Err(Failure::new(Exit::Missing, format!("`{name}` is not set{source}")).into());
         };
         Ok(secret)
     }

@@ -40,15 +40,18 @@ fn a_failed_step_ends_with_what_to_do() {
         log: Some("target/xtask/logs/lint.log".into()),
         again: Some("cargo xtask lint".to_owned()),
     };
-    insta::assert_snapshot!(plain().text(&Event::Failed(failed.clone())), @r"
-        $ cargo fmt
-        Diff in a.rs:3:
-
-    lint: `cargo fmt` ended with 1
-      at a.rs:3: not formatted
-      log    target/xtask/logs/lint.log
-      again  cargo xtask lint
-    ");
+    let expected = [
+        "",
+        "    $ cargo fmt",
+        "    Diff in a.rs:3:",
+        "",
+        "lint: `cargo fmt` ended with 1",
+        "  at a.rs:3: not formatted",
+        "  log    target/xtask/logs/lint.log",
+        "  again  cargo xtask lint",
+        "",
+    ];
+    assert_eq!(plain().text(&Event::Failed(failed.clone())), expected.join("\n"));
     let nothing_ran =
         Failed { step: None, findings: Vec::new(), tail: Vec::new(), log: None, again: None, ..failed };
     assert_eq!(plain().text(&Event::Failed(nothing_ran)), "error: `cargo fmt` ended with 1\n");
@@ -72,12 +75,15 @@ fn the_summary_names_what_was_skipped() {
         ],
         facts: vec![("coverage".to_owned(), "91.2 %".to_owned())],
     };
-    insta::assert_snapshot!(plain().text(&Event::Summary(summary.clone())), @r"
-    test    lint           passed        12.4 s  without zizmor
-    test    test-coverage  failed      2 min 5 s
-    build   push           skipped               runs on push to `master`
-    coverage   91.2 %
-    ");
+    let expected = [
+        "",
+        "  test    lint           passed        12.4 s  without zizmor",
+        "  test    test-coverage  failed      2 min 5 s",
+        "  build   push           skipped               runs on push to `master`",
+        "  coverage   91.2 %",
+        "",
+    ];
+    assert_eq!(plain().text(&Event::Summary(summary.clone())), expected.join("\n"));
     let coloured = Terminal { colour: true, ..plain() }.text(&Event::Summary(summary));
     assert!(coloured.contains("\x1b[33mskipped    \x1b[0m"), "{coloured}");
 }
