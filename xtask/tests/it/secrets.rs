@@ -54,8 +54,7 @@ fn a_push_shows_its_password_to_the_registry_alone() {
     let Some(registry) = Registry::start("a_push_shows_its_password_to_the_registry_alone") else { return };
     let fixture = Fixture::new();
     // In the file, as a developer has them: it lies in the folder that the image is made from.
-    let lines: String = SECRETS.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    fixture.write(".env", &lines);
+    fixture.write(".env", &SECRETS.map(|(name, value)| format!("{name}={value}\n")).concat());
     fixture.replace("Dockerfile", "COPY motd /etc/motd", "COPY . /etc/everything/");
     let image = registry.image();
     let run = |step: &str, password: &str| {
