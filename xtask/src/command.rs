@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::exit::{Exit, Failure, OrExit as _};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{self, Interrupt};
 use crate::pipeline::VARIABLES;
 
 /// A command line: what `--explain` shows is what runs.
@@ -240,7 +240,9 @@ impl Group {
     const GRACE: Duration = Duration::from_secs(5);
 
     fn spawn(mut command: Command) -> std::io::Result<Self> {
-        Ok(Self { child: command.process_group(0).spawn()? })
+        let child = command.process_group(0).spawn()?;
+        interrupt::group_started(child.id());
+        Ok(Self { child })
     }
 
     fn end(&mut self) {
@@ -270,6 +272,7 @@ impl Drop for Group {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.end();
         }
+        interrupt::group_ended(self.child.id());
     }
 }
 

@@ -134,6 +134,7 @@ impl Context {
             self.reporter.output(line);
         })?;
         if !status.success() {
+            self.reporter.keep_tail();
             findings.into_found().into_iter().for_each(|finding| self.reporter.finding(finding));
             let failure = Failure::new(Exit::CheckFailed, format!("`{call}` ended with {status}"));
             return Err(failure.into());

@@ -27,7 +27,7 @@ impl State {
         match self {
             Self::Good => "ok",
             Self::Without => "absent",
-            Self::NoRelease => "unset",
+            Self::NoRelease => "not set",
             Self::Missing => "MISSING",
         }
     }
@@ -58,7 +58,7 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     ctx.reporter.text(match (missing, unset) {
         (0, 0) => "\nEverything is here, for a release too.".to_owned(),
         (0, _) => {
-            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. A release from this machine needs what is unset; \
+            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. A release from this machine needs what is not set; \
              GitHub has its own."
                 .to_owned()
         }
@@ -147,7 +147,7 @@ fn secrets(ctx: &Context) -> Vec<Line> {
         Line {
             what: format!("{job}: {name}"),
             state: if set { State::Good } else { State::NoRelease },
-            found: if set { "set" } else { "not set" }.to_owned(),
+            found: if set { "set" } else { "for a release" }.to_owned(),
             fix: if set { String::new() } else { source.to_owned() },
         }
     };
@@ -215,7 +215,7 @@ mod tests {
         let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
         assert!(line("deploy: SECRET_KEY").contains("ok"), "{text}");
         assert!(
-            line("build: DOCKERHUB_TOKEN").contains("unset")
+            line("build: DOCKERHUB_TOKEN").contains("not set")
                 && line("DOCKERHUB_TOKEN").contains("Docker Hub →"),
             "{text}"
         );

@@ -1,12 +1,14 @@
 //! Ctrl-C and its relatives, as a flag that everything that waits looks at.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
 use crate::exit::{Exit, Failure};
 
@@ -18,18 +20,19 @@ impl Interrupt {
     /// How often a wait looks at the flag.
     pub(crate) const TICK: Duration = Duration::from_millis(25);
 
-    /// From now on SIGINT, SIGTERM and SIGHUP set the flag; a second one ends the process at once.
+    /// From now on SIGINT, SIGTERM and SIGHUP set the flag; a second one kills what still runs and ends the process.
     pub(crate) fn install() -> Result<Self> {
         let interrupt = Self::default();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // Registered first, so that it sees the flag as it was before this signal.
-            flag::register_conditional_shutdown(
-                signal,
-                Exit::Interrupted.code().into(),
-                Arc::clone(&interrupt.0),
-            )?;
-            flag::register(signal, Arc::clone(&interrupt.0))?;
-        }
+        let flag = Arc::clone(&interrupt.0);
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        std::thread::spawn(move || {
+            for _ in &mut signals {
+                if flag.swap(true, Ordering::Relaxed) {
+                    kill_groups();
+                    leave();
+                }
+            }
+        });
         Ok(interrupt)
     }
 
@@ -59,6 +62,37 @@ impl Interrupt {
     pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// The process groups that were started and have not ended.
+static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Notes that the leader of a process group runs, so that a second signal can end it.
+pub(crate) fn group_started(leader: u32) {
+    groups().insert(leader);
+}
+
+/// Notes that the leader has been waited for: its number may belong to another process from now on.
+pub(crate) fn group_ended(leader: u32) {
+    groups().remove(&leader);
+}
+
+fn kill_groups() {
+    for leader in groups().iter() {
+        if let Some(pid) = i32::try_from(*leader).ok().and_then(Pid::from_raw) {
+            // An error says that the group has gone.
+            kill_process_group(pid, Signal::KILL).ok();
+        }
+    }
+}
+
+fn groups() -> MutexGuard<'static, BTreeSet<u32>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[expect(clippy::exit, reason = "whoever asks twice does not want to wait for what is being waited for")]
+fn leave() -> ! {
+    std::process::exit(Exit::Interrupted.code().into())
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ pub(crate) const VARIABLES: [Variable; 8] = [
         name: "SERVER_TYPE",
         sensitive: false,
         meaning: "how the app runs: `TEST` or `PROD`",
-        source: "`PROD` for a service that people use",
+        source: "`PROD` for a service that people use, `TEST` elsewhere",
     },
     Variable {
         name: "HOSTS",

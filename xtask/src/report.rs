@@ -165,6 +165,8 @@ struct State {
     redactor: Redactor,
     log: Option<fs_err::File>,
     tail: Vec<String>,
+    /// Whether the tail is that of a child that failed, which what runs after it must not replace.
+    tail_is_kept: bool,
     findings: Vec<Finding>,
     skipped: Vec<String>,
 }
@@ -189,6 +191,7 @@ impl Reporter {
             redactor: Redactor::default(),
             log: None,
             tail: Vec::new(),
+            tail_is_kept: false,
             findings: Vec::new(),
             skipped: Vec::new(),
         };
@@ -234,6 +237,16 @@ impl Reporter {
         self.emit(Event::CheckSkipped { check: check.to_owned(), reason: reason.into() });
     }
 
+    /// The text as it may be shown and written.
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        self.state().redactor.redact(text)
+    }
+
+    /// The last lines are those of a child that failed: the end of the run shows them.
+    pub(crate) fn keep_tail(&self) {
+        self.state().tail_is_kept = true;
+    }
+
     pub(crate) fn finding(&self, finding: Finding) {
         self.emit(Event::Finding(finding));
     }
@@ -247,6 +260,7 @@ impl Reporter {
             let mut state = self.state();
             state.log = Some(file);
             state.tail.clear();
+            state.tail_is_kept = false;
             state.findings.clear();
             state.skipped.clear();
         }
@@ -323,6 +337,9 @@ impl State {
         let Some(log) = &mut self.log else { return };
         // A full disk must not end a deploy half-way; what is shown is complete.
         drop(writeln!(log, "{line}"));
+        if self.tail_is_kept {
+            return;
+        }
         // The end of a failed run shows what the failed child printed; the rest has been shown.
         match event {
             Event::Command { .. } => self.tail = vec![line],

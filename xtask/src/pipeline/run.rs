@@ -241,7 +241,7 @@ impl Run<'_> {
         let end = self.ctx.reporter.step_finished(step, outcome, milliseconds(elapsed));
         let mut record = StepRecord::ran(step, started, elapsed, outcome, end.skipped.clone());
         if let Err(error) = result {
-            record.reason = Some(format!("{error:#}"));
+            record.reason = Some(self.ctx.reporter.redacted(&format!("{error:#}")));
             let failed = self.failed(step, &error, end, log);
             self.failed.push(failed);
             self.failure.get_or_insert((step, error));

@@ -106,9 +106,15 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<CoverageRecord> {
     for action in actions {
         match action {
             Action::Install => drop(LLVM_COV.program(ctx)?),
-            Action::Clean(call) => ctx.check(call)?,
+            Action::Clean(call) => {
+                ctx.check(call)?;
+                remove_merged_profiles(&ctx.ci_target())?;
+            }
             Action::Test(call) => match ctx.check(call) {
-                Err(error) if Exit::of(&error) == Exit::CheckFailed => failed = Some(error),
+                Err(error) if Exit::of(&error) == Exit::CheckFailed => {
+                    let message = format!("the tests failed, or do not compile: {error:#}");
+                    failed = Some(Failure::new(Exit::CheckFailed, message).into());
+                }
                 result => result?,
             },
             Action::Report(call) => {
@@ -130,6 +136,20 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<CoverageRecord> {
     record.context("the plan has no gate")
 }
 
+/// When nothing compiles, cargo-llvm-cov would make its reports of the last run's merged profile.
+fn remove_merged_profiles(target: &Path) -> Result<()> {
+    if !target.is_dir() {
+        return Ok(());
+    }
+    for entry in fs_err::read_dir(target)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "profdata") {
+            fs_err::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Holds every crate against the floor; a total hides a crate without tests behind a larger one.
 fn gate(ctx: &Context, json: &Path, lcov: &Path, floor: f64) -> Result<CoverageRecord> {
     let crates = coverage::read(&ctx.root, &fs_err::read_to_string(json)?, &fs_err::read_to_string(lcov)?)
@@ -141,7 +161,8 @@ fn gate(ctx: &Context, json: &Path, lcov: &Path, floor: f64) -> Result<CoverageR
         ctx.reporter.note(format!("{name}: {coverage}"));
         let short = coverage.lines_short(floor);
         if short > 0 {
-            below.push(format!("`{name}` is {short} lines short of {floor} %: {coverage}"));
+            let lines = if short == 1 { "line" } else { "lines" };
+            below.push(format!("`{name}` is {short} {lines} short of {floor} %: {coverage}"));
             tell_worst_files(ctx, coverage);
         }
     }

@@ -15,6 +15,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::super::standin::{Shared, random_hex};
+use crate::interrupt;
+
 use super::state::{LogLine, Logs, MAX_LINE, MAX_LINES, now};
 
 /// What to start, and with what.
@@ -137,6 +139,7 @@ impl Processes {
     }
 
     fn add(&self, pid: u32) {
+        interrupt::group_started(pid);
         self.0.change(|groups| {
             groups.leaders.insert(pid);
             if groups.closed {
@@ -151,6 +154,7 @@ impl Processes {
             send(pid, Signal::KILL);
             groups.leaders.remove(&pid);
         });
+        interrupt::group_ended(pid);
     }
 }
 

@@ -63,7 +63,7 @@ fn below_the_floor_the_files_are_named() {
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert_eq!(
         error.to_string(),
-        "coverage is below the floor\n  `app` is 1 lines short of 80 %: 75.0 % of lines (3 of 4)"
+        "coverage is below the floor\n  `app` is 1 line short of 80 %: 75.0 % of lines (3 of 4)"
     );
     let told = format!("{:?}", ctx.reporter.told());
     assert!(told.contains("app/src/lib.rs: 1 of 4 lines not covered: 2"), "{told}");
