@@ -224,6 +224,8 @@ impl Engine {
         environment.extend(variables);
         environment.extend(self.platform_variables(id));
         environment.insert("PORT".to_owned(), address.port().to_string());
+        // Not Render's: an app that honours it cannot be reached from outside this machine.
+        environment.insert("LISTEN".to_owned(), address.ip().to_string());
         Ok(Launch { program, arguments: words.collect(), folder, environment, address })
     }
 

@@ -27,6 +27,7 @@ async fn a_deploy_runs_the_image_and_gets_the_traffic() {
         names,
         [
             "FROM_IMAGE",
+            "LISTEN",
             "PORT",
             "RENDER",
             "RENDER_EXTERNAL_HOSTNAME",
