@@ -132,6 +132,12 @@ impl Context {
             findings.read(&self.root, line);
             compiled.read(line);
             self.reporter.output(line);
+            // A test that needs a real part says so where that is missing, and would otherwise pass for passed.
+            if let Some((check, reason)) =
+                line.strip_prefix("SKIPPED: ").and_then(|skip| skip.split_once(": "))
+            {
+                self.reporter.skipped(check, reason);
+            }
         })?;
         if !status.success() {
             self.reporter.keep_tail();
@@ -214,6 +220,14 @@ pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_that_could_not_run_is_named() {
+        let ctx = Context::for_test(Path::new("/"), Environment::default());
+        ctx.check(&Call::new("echo").arg("SKIPPED: pushes: no docker-registry")).unwrap();
+        let told = format!("{:?}", ctx.reporter.told());
+        assert!(told.contains(r#"CheckSkipped { check: "pushes", reason: "no docker-registry" }"#), "{told}");
+    }
 
     #[test]
     fn cargo_says_how_much_it_compiled() {
