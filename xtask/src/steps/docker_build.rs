@@ -1,5 +1,7 @@
 //! Step: docker-build. The binary, compiled to run alone, and the image that the recipe makes of it.
 
+mod engines;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use crate::exit::{Exit, OrExit as _};
 use crate::image::binary::{self, Platform};
 use crate::image::config::{self, Settings};
 use crate::image::digest::Digest;
-use crate::image::docker::{self, Task};
+use crate::image::docker::Task;
 use crate::image::layer::{Entry, Kind, Layer};
 use crate::image::layout::{Layout, Parts};
 use crate::image::recipe::{self, Arguments, Recipe, Step};
@@ -93,42 +95,7 @@ pub(crate) struct Built {
 ///
 /// The recipe is read and its files are found here, so that a bad one fails before anything is compiled.
 pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
-    planned(ctx, options, &Toolchain::ask(ctx)?)
-}
-
-fn planned(ctx: &Context, options: &Options, toolchain: &Toolchain) -> Result<Vec<Action>> {
-    let folder = ctx.output().join("image");
-    let is_docker = options.engine == Engine::Docker;
-    let mut actions = Vec::new();
-    if is_docker || options.load || options.compare {
-        // First: a compilation would be for nothing.
-        actions.push(Action::Docker(Task::Reach));
-    }
-    if options.compare {
-        let (docker, own) = (ctx.output().join("image-docker"), builtin(ctx, toolchain)?);
-        let binary = own.iter().rev().find_map(|action| match action {
-            Action::Pack { entries, .. } => entries.first().map(|(path, _)| path.clone()),
-            _ => None,
-        });
-        actions.extend(by_docker(ctx, toolchain, docker.clone())?);
-        // Last, so that it is the one that the step leaves.
-        actions.extend(own);
-        let binary = binary.unwrap_or_default();
-        actions.push(Action::Compare { builtin: folder.clone(), docker, binary });
-    } else if is_docker {
-        actions.extend(by_docker(ctx, toolchain, folder.clone())?);
-    } else {
-        actions.extend(builtin(ctx, toolchain)?);
-    }
-    let archive = options.output.clone().unwrap_or_else(|| ctx.output().join("image.tar"));
-    if options.output.is_some() || options.load {
-        let repository = ctx.image().to_owned();
-        actions.push(Action::Export { folder, repository, file: archive.clone() });
-    }
-    if options.load {
-        actions.push(Action::Docker(Task::Load { archive, keep: options.output.is_some() }));
-    }
-    Ok(actions)
+    engines::plan(ctx, options, &Toolchain::ask(ctx)?)
 }
 
 /// Does what the plan says, and nothing else.
@@ -301,31 +268,6 @@ fn builtin(ctx: &Context, toolchain: &Toolchain) -> Result<Vec<Action>> {
     }
     actions.push(Action::Write(Box::new(image(ctx, ctx.output().join("image"), platform, settings))));
     Ok(actions)
-}
-
-/// The recipe followed by the Docker engine, and its image as one of ours in `folder`.
-fn by_docker(ctx: &Context, toolchain: &Toolchain, folder: PathBuf) -> Result<Vec<Action>> {
-    let platform = Platform::of_target(&ctx.config.target)?;
-    let (id, archive) = (ctx.output().join("docker.iid"), ctx.output().join("docker.tar"));
-    let mut arguments = arguments(ctx, toolchain);
-    arguments.extend(ctx.environment.get("PIPELINE_RUST_IMAGE").map(|base| ("RUST_IMAGE", base.to_owned())));
-    let labels = [("revision", ctx.git.tag()), ("created", created(ctx))];
-    let labels = labels.map(|(label, value)| (format!("org.opencontainers.image.{label}"), value));
-    let text = recipe::read(&ctx.root)?;
-    // On the command line a label would win over the recipe's own.
-    let labels = labels.into_iter().filter(|(label, _)| !text.contains(label)).collect();
-    Ok(vec![
-        Action::Docker(Task::Build(docker::Build {
-            buildx: docker::has_buildx(ctx),
-            platform,
-            name: format!("{}:{}", ctx.image(), ctx.git.tag()),
-            arguments,
-            labels,
-            id: id.clone(),
-        })),
-        Action::Docker(Task::Save { id, archive: archive.clone() }),
-        Action::Import { archive, image: Box::new(image(ctx, folder, platform, Settings::default())) },
-    ])
 }
 
 fn image(ctx: &Context, folder: PathBuf, platform: Platform, settings: Settings) -> Image {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::environment::Environment;
+use crate::image::docker;
 use crate::report::Event;
 
 const DOCKERFILE: &str = r#"FROM rust AS build
@@ -89,7 +90,7 @@ fn a_bad_recipe_fails_before_anything_is_compiled() {
 
 /// The lines of a plan whose ends the caller chooses, and which `docker` is not asked for.
 fn lines(ctx: &Context, options: &Options) -> String {
-    let actions = planned(ctx, options, &toolchain()).unwrap();
+    let actions = engines::plan(ctx, options, &toolchain()).unwrap();
     let root = ctx.root.display().to_string();
     let lines: Vec<String> = actions
         .into_iter()

@@ -37,7 +37,7 @@ impl Drop for Images {
 
 /// The plan without cargo.
 fn without_cargo(ctx: &Context, options: &Options) -> Vec<Action> {
-    let mut actions = planned(ctx, options, &toolchain()).unwrap();
+    let mut actions = engines::plan(ctx, options, &toolchain()).unwrap();
     actions.retain(|action| !matches!(action, Action::Compile(_)));
     actions
 }
