@@ -81,6 +81,7 @@ fn known_setting(key: &str) -> Option<&'static str> {
     match key {
         "created" => Some("docker takes the time of the build, the builtin engine the commit's"),
         "config Image" => Some("the classic builder notes the step before"),
+        "config ArgsEscaped" => Some("BuildKit sets it, and it means something on Windows only"),
         _ => None,
     }
 }
