@@ -1,5 +1,7 @@
 //! The command line; the help text is the doc comment.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Engine;
@@ -78,6 +80,15 @@ pub(crate) struct DockerBuild {
     /// What follows the recipe; the configuration says when this does not.
     #[arg(long, value_enum, value_name = "ENGINE")]
     pub(crate) engine: Option<Engine>,
+    /// Write the image into one file too, for `docker load` or another tool that reads OCI layouts.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Put the image into the running Docker engine too.
+    #[arg(long)]
+    pub(crate) load: bool,
+    /// Build with both engines and compare what they made; a difference without a known reason exits 1.
+    #[arg(long, conflicts_with = "engine")]
+    pub(crate) compare: bool,
 }
 
 #[derive(Debug, Args)]

@@ -22,11 +22,12 @@ pub(crate) struct Call {
     args: Vec<String>,
     env: Vec<(String, String)>,
     without: Vec<String>,
+    input: Option<PathBuf>,
 }
 
 impl Call {
     pub(crate) fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), env: Vec::new(), without: Vec::new() }
+        Self { program: program.into(), args: Vec::new(), env: Vec::new(), without: Vec::new(), input: None }
     }
 
     /// `cargo` of the toolchain that runs the pipeline; `line` is split at spaces.
@@ -55,6 +56,12 @@ impl Call {
     /// A variable that this child must not inherit.
     pub(crate) fn env_remove(mut self, name: impl Into<String>) -> Self {
         self.without.push(name.into());
+        self
+    }
+
+    /// A file that the child reads as its standard input.
+    pub(crate) fn input(mut self, file: impl Into<PathBuf>) -> Self {
+        self.input = Some(file.into());
         self
     }
 
@@ -129,7 +136,10 @@ impl Call {
         command
             .args(&self.args)
             .current_dir(folder)
-            .stdin(Stdio::null())
+            .stdin(match &self.input {
+                Some(file) => fs_err::File::open(file)?.into_file().into(),
+                None => Stdio::null(),
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         for (name, value) in std::env::vars_os() {
@@ -165,6 +175,9 @@ impl fmt::Display for Call {
         write!(f, "{}", quoted(&self.program))?;
         for arg in &self.args {
             write!(f, " {}", quoted(arg))?;
+        }
+        if let Some(file) = &self.input {
+            write!(f, " < {}", quoted(&file.display().to_string()))?;
         }
         Ok(())
     }
@@ -290,6 +303,7 @@ mod tests {
         assert_eq!(call.to_string(), r"A='b c' cargo fmt --all 'it'\''s' ''");
         let call = Call::new("x").env("FLAGS", "-a\u{1f}it's\\");
         assert_eq!(call.to_string(), r"FLAGS=$'-a\x1fit\'s\\' x");
+        assert_eq!(Call::new("x").input("/a b").to_string(), "x < '/a b'");
     }
 
     #[test]
@@ -335,6 +349,15 @@ mod tests {
             assert!(Instant::now() < deadline, "process {grandchild} is left");
             std::thread::sleep(Interrupt::TICK);
         }
+    }
+
+    #[test]
+    fn a_file_can_be_the_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("input");
+        fs_err::write(&file, "from a file").unwrap();
+        assert_eq!(Call::new("cat").input(&file).read(here()).unwrap(), "from a file");
+        assert_eq!(Call::new("cat").read(here()).unwrap(), "");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::report::json::Json;
 use crate::report::terminal::{Look, Terminal};
 use crate::report::{Event, Failed, Reporter, Sink};
 use crate::secret::random_word;
+use crate::steps::docker_build::Options;
 use crate::{doctor, overview, rehearsal, workflow};
 
 /// Runs the command and tells how it ended.
@@ -50,7 +51,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Ok(Request {
             scope,
             trigger: Trigger::read(&ctx.environment, &ctx.git, branch)?,
-            engine: ctx.config.engine,
+            image: ctx.config.engine.into(),
             explain: cli.shared.explain,
             keep_going: false,
         })
@@ -69,7 +70,14 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         }
         Command::DockerBuild(options) => {
             let request = request(Scope::Step(crate::pipeline::StepId::DockerBuild), None)?;
-            run::run(&ctx, &Request { engine: options.engine.unwrap_or(request.engine), ..request })?;
+            let image = Options {
+                engine: options.engine.unwrap_or(ctx.config.engine),
+                // Where the command was started, not the workspace root.
+                output: options.output.as_ref().map(std::path::absolute).transpose()?,
+                load: options.load,
+                compare: options.compare,
+            };
+            run::run(&ctx, &Request { image, ..request })?;
         }
         Command::Rehearse(options) => {
             let jobs = (!options.job.is_empty()).then(|| options.job.clone());

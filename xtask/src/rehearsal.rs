@@ -33,7 +33,7 @@ pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool) -> Res
     let request = Request {
         scope: Scope::Jobs(jobs),
         trigger: Trigger::push(&ctx.config.branch),
-        engine: ctx.config.engine,
+        image: ctx.config.engine.into(),
         explain,
         keep_going: false,
     };

@@ -108,13 +108,17 @@ pub(crate) fn image_config(
 /// The manifest of the configuration and its layers, as bytes.
 ///
 /// The labels stand in the annotations too: some registries show the one, some the other.
-pub(crate) fn manifest(config: &[u8], layers: &[Layer], settings: &Settings) -> serde_json::Result<Vec<u8>> {
+pub(crate) fn manifest(
+    config: &[u8],
+    layers: &[Layer],
+    labels: BTreeMap<String, String>,
+) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&Manifest {
         schema_version: 2,
         media_type: MANIFEST.to_owned(),
         config: Descriptor::of(CONFIG, config),
         layers: layers.iter().map(Layer::descriptor).collect(),
-        annotations: settings.labels.clone(),
+        annotations: labels,
     })
 }
 

@@ -32,11 +32,16 @@ impl Digest {
         loop {
             let read = file.read(&mut piece)?;
             if read == 0 {
-                return Ok((Self::name(context.finish().as_ref()), size));
+                return Ok((Self::finish(context), size));
             }
             context.update(piece.get(..read).unwrap_or_default());
             size += read as u64;
         }
+    }
+
+    /// The digest of what was hashed piece by piece, with SHA-256.
+    pub(crate) fn finish(context: Context) -> Self {
+        Self::name(context.finish().as_ref())
     }
 
     /// The whole of it: `sha256:…`.

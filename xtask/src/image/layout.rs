@@ -16,8 +16,10 @@ use crate::exit::{Exit, OrExit as _};
 
 /// The annotation that names an image in an index.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation by which containerd names an image, tag and all.
+const FULL_NAME: &str = "io.containerd.image.name";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(super) const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// An image in a layout, every blob of which has been read and found to be what its digest says.
 #[derive(Clone, Debug)]
@@ -47,6 +49,15 @@ impl Layout {
                 )
             })
             .or_exit(Exit::Usage)
+    }
+
+    /// The index of this image alone, with its whole names, which containerd reads.
+    pub(super) fn index(&self, repository: &str) -> Result<Vec<u8>> {
+        let mut index = Index::of(&self.manifest, None, &self.tags);
+        for (entry, tag) in index.manifests.iter_mut().zip(&self.tags) {
+            entry.annotations.insert(FULL_NAME.to_owned(), format!("{repository}:{tag}"));
+        }
+        Ok(serde_json::to_vec(&index)?)
     }
 
     /// The file of a blob.
@@ -116,21 +127,7 @@ impl Parts<'_> {
             kept.insert(digest.hex().to_owned());
         }
         let manifest = Descriptor::of(config::MANIFEST, &self.manifest);
-        let index = Index {
-            schema_version: 2,
-            media_type: INDEX.to_owned(),
-            manifests: tags
-                .iter()
-                .map(|tag| IndexEntry {
-                    descriptor: manifest.clone(),
-                    platform: Some(IndexPlatform {
-                        architecture: self.platform.architecture().to_owned(),
-                        os: "linux".to_owned(),
-                    }),
-                    annotations: BTreeMap::from([(REF_NAME.to_owned(), tag.clone())]),
-                })
-                .collect(),
-        };
+        let index = Index::of(&manifest, Some(self.platform), tags);
         write_whole(&folder.join("oci-layout"), MARKER.as_bytes())?;
         write_whole(&folder.join("index.json"), &serde_json::to_vec(&index)?)?;
         for entry in fs_err::read_dir(folder.join("blobs/sha256"))? {
@@ -154,6 +151,22 @@ struct Index {
     #[serde(default)]
     media_type: String,
     manifests: Vec<IndexEntry>,
+}
+
+impl Index {
+    /// One image under its tags.
+    fn of(manifest: &Descriptor, platform: Option<Platform>, tags: &[String]) -> Self {
+        let entry = |tag: &String| IndexEntry {
+            descriptor: manifest.clone(),
+            platform: platform.map(|platform| IndexPlatform {
+                architecture: platform.architecture().to_owned(),
+                os: "linux".to_owned(),
+            }),
+            annotations: BTreeMap::from([(REF_NAME.to_owned(), tag.clone())]),
+        };
+        let manifests = tags.iter().map(entry).collect();
+        Self { schema_version: 2, media_type: INDEX.to_owned(), manifests }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

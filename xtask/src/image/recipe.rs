@@ -56,6 +56,9 @@ pub(crate) struct CopyStep {
     pub(crate) mode: Option<u32>,
 }
 
+/// Docker's `PATH` on Linux where an image sets none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Build arguments that the engine sets where the recipe declares them: `COMMIT`, `CREATED`, `VERSION`.
 pub(crate) type Arguments = BTreeMap<&'static str, String>;
 
@@ -92,6 +95,9 @@ impl Recipe {
         // A global argument is known to `FROM` only, until the stage declares it again.
         reader.base(stage.from)?;
         reader.globals = std::mem::take(&mut reader.variables);
+        // Docker gives it to every stage that has none, so that `ENV PATH=/app:$PATH` means the same here.
+        reader.recipe.settings.env.push(format!("PATH={DEFAULT_PATH}"));
+        reader.variables.insert("PATH".to_owned(), DEFAULT_PATH.to_owned());
         for instruction in stage.instructions {
             reader.instruction(instruction)?;
         }

@@ -43,7 +43,7 @@ fn this_workspace_has_a_recipe_for_both_engines() {
     recipe::portable::check(&text).unwrap();
     let arguments = Arguments::from([("COMMIT", "c0ffee".to_owned())]);
     let recipe = Recipe::parse(&text, &arguments, "app").unwrap();
-    assert_eq!(recipe.settings.env, ["APP_COMMIT=c0ffee"]);
+    assert_eq!(recipe.settings.env[1..], ["APP_COMMIT=c0ffee"]);
     assert_eq!(recipe.settings.labels["org.opencontainers.image.revision"], "c0ffee");
     assert_eq!(recipe.settings.labels["org.opencontainers.image.version"], "unknown");
 }

@@ -4,7 +4,6 @@ use anyhow::Result;
 
 use super::StepId;
 use super::run::Results;
-use crate::config::Engine;
 use crate::context::Context;
 use crate::steps::{deploy, docker_build, lint, push, test_coverage};
 
@@ -18,11 +17,11 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
-    pub(crate) fn of(step: StepId, ctx: &Context, engine: Engine) -> Result<Self> {
+    pub(crate) fn of(step: StepId, ctx: &Context, image: &docker_build::Options) -> Result<Self> {
         Ok(match step {
             StepId::Lint => Self::Lint(lint::plan(ctx)),
             StepId::TestCoverage => Self::TestCoverage(test_coverage::plan(ctx)),
-            StepId::DockerBuild => Self::DockerBuild(docker_build::plan(ctx, engine)?),
+            StepId::DockerBuild => Self::DockerBuild(docker_build::plan(ctx, image)?),
             StepId::Push => Self::Push(push::plan(ctx)?),
             StepId::Deploy => Self::Deploy(deploy::plan(ctx)?),
         })

@@ -9,12 +9,11 @@ use super::plan::Plan;
 use super::record::{JobRecord, Record, StepRecord};
 use super::rule::Trigger;
 use super::{JobId, PIPELINE, StepId, preflight};
-use crate::config::Engine;
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, OrExit as _, Told};
 use crate::report::{Event, Failed, Outcome, Row, StepEnd, Summary};
 use crate::steps::deploy::Deployment;
-use crate::steps::docker_build::Built;
+use crate::steps::docker_build::{Built, Options};
 use crate::steps::push::Pushed;
 use crate::steps::test_coverage::CoverageRecord;
 
@@ -23,7 +22,7 @@ use crate::steps::test_coverage::CoverageRecord;
 pub(crate) struct Request {
     pub(crate) scope: Scope,
     pub(crate) trigger: Trigger,
-    pub(crate) engine: Engine,
+    pub(crate) image: Options,
     /// Print the plan, run nothing.
     pub(crate) explain: bool,
     /// Go on with the steps that do not need the one that failed.
@@ -109,7 +108,7 @@ fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) {
             continue;
         }
         for step in &job.steps {
-            let plan = Plan::of(*step, ctx, request.engine);
+            let plan = Plan::of(*step, ctx, &request.image);
             let lines = match plan {
                 Ok(plan) => plan.lines(),
                 // What an earlier step hands over is not there yet.
@@ -224,7 +223,7 @@ impl Run<'_> {
         let started = SystemTime::now();
         let clock = Instant::now();
         let ran = self.ctx.reporter.step_started(step, &self.ctx.output().join("logs")).map(|log| {
-            let plan = Plan::of(step, self.ctx, self.request.engine);
+            let plan = Plan::of(step, self.ctx, &self.request.image);
             let result = plan.and_then(|plan| plan.run(self.ctx, &mut self.results));
             (log, result)
         });

@@ -65,7 +65,7 @@ fn no_secret_is_told_or_left() {
     let request = Request {
         scope: Scope::Jobs(Some(vec![JobId::Build, JobId::Deploy])),
         trigger: Trigger::push(&ctx.config.branch),
-        engine: ctx.config.engine,
+        image: ctx.config.engine.into(),
         explain: false,
         keep_going: false,
     };

@@ -1,5 +1,8 @@
 //! Step: docker-build. The binary, compiled to run alone, and the image that the recipe makes of it.
 
+mod engines;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -10,15 +13,34 @@ use serde::Serialize;
 use crate::command::Call;
 use crate::config::Engine;
 use crate::context::Context;
-use crate::exit::{Exit, Failure, OrExit as _};
+use crate::exit::{Exit, OrExit as _};
 use crate::image::binary::{self, Platform};
 use crate::image::config::{self, Settings};
 use crate::image::digest::Digest;
+use crate::image::docker::Task;
 use crate::image::layer::{Entry, Kind, Layer};
 use crate::image::layout::{Layout, Parts};
 use crate::image::recipe::{self, Arguments, Recipe, Step};
-use crate::image::size;
 use crate::image::tree::{self, Tree};
+use crate::image::{archive, compare, size};
+
+/// What makes the image, and what becomes of it beside the layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) engine: Engine,
+    /// The image in one file.
+    pub(crate) output: Option<PathBuf>,
+    /// Put the image into the running Docker engine.
+    pub(crate) load: bool,
+    /// Build with both engines and compare.
+    pub(crate) compare: bool,
+}
+
+impl From<Engine> for Options {
+    fn from(engine: Engine) -> Self {
+        Self { engine, output: None, load: false, compare: false }
+    }
+}
 
 /// One thing that the step does; its `Display` is the line that `--explain` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +53,14 @@ pub(crate) enum Action {
     Pack { origin: String, entries: Vec<(String, Entry)> },
     /// Writes the packed layers with their configuration and manifest.
     Write(Box<Image>),
+    /// Something that the Docker engine does.
+    Docker(Task),
+    /// Makes the image that the Docker engine saved into one of ours.
+    Import { archive: PathBuf, image: Box<Image> },
+    /// Writes the image into one file.
+    Export { folder: PathBuf, repository: String, file: PathBuf },
+    /// Says where the images of the two engines differ.
+    Compare { builtin: PathBuf, docker: PathBuf, binary: String },
 }
 
 /// The image that a plan ends with.
@@ -64,15 +94,8 @@ pub(crate) struct Built {
 /// What the step will do.
 ///
 /// The recipe is read and its files are found here, so that a bad one fails before anything is compiled.
-pub(crate) fn plan(ctx: &Context, engine: Engine) -> Result<Vec<Action>> {
-    match engine {
-        Engine::Builtin => builtin(ctx, &Toolchain::ask(ctx)?),
-        Engine::Docker => Err(Failure::new(
-            Exit::Usage,
-            "the docker engine is not part of this version: use --engine builtin (the default), or run `docker build .`",
-        )
-        .into()),
-    }
+pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
+    engines::plan(ctx, options, &Toolchain::ask(ctx)?)
 }
 
 /// Does what the plan says, and nothing else.
@@ -89,6 +112,19 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
                 layers.push(Layer::pack(origin.clone(), entries)?);
             }
             Action::Write(image) => built = Some(image.write(ctx, &layers)?),
+            Action::Docker(task) => task.run(ctx)?,
+            Action::Import { archive, image } => {
+                let saved = archive::read(archive, image.platform);
+                fs_err::remove_file(archive)?;
+                let saved = saved.or_exit(Exit::CheckFailed)?;
+                built = Some(image.keep(ctx, saved.config, &saved.layers, saved.labels)?);
+            }
+            Action::Export { folder, repository, file } => {
+                archive::write(&Layout::open(folder)?, repository, file).or_exit(Exit::Usage)?;
+            }
+            Action::Compare { builtin, docker, binary } => {
+                compare::check(ctx, &Layout::open(builtin)?, &Layout::open(docker)?, binary)?;
+            }
         }
     }
     let built = built.context("the plan does not end with an image")?;
@@ -108,12 +144,22 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
 
 impl Image {
     fn write(&self, ctx: &Context, layers: &[Layer]) -> Result<Built> {
+        let config = config::image_config(self.platform, &self.settings, &self.created, layers)?;
+        self.keep(ctx, config, layers, self.settings.labels.clone())
+    }
+
+    fn keep(
+        &self,
+        ctx: &Context,
+        config: Vec<u8>,
+        layers: &[Layer],
+        labels: BTreeMap<String, String>,
+    ) -> Result<Built> {
         // None on the first build, or when the last one was not finished.
         let before = Layout::open(&self.folder).ok();
-        let config = config::image_config(self.platform, &self.settings, &self.created, layers)?;
         let parts = Parts {
             platform: self.platform,
-            manifest: config::manifest(&config, layers, &self.settings)?,
+            manifest: config::manifest(&config, layers, labels)?,
             config,
             layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
         };
@@ -158,6 +204,19 @@ impl fmt::Display for Action {
                 write!(f, "write the image to {}:", image.folder.display())?;
                 image.tags.iter().try_for_each(|tag| write!(f, " {}:{tag}", image.repository))
             }
+            Self::Docker(task) => task.fmt(f),
+            Self::Import { archive, image } => {
+                write!(
+                    f,
+                    "make an OCI layout of {} in {}, its layers compressed anew",
+                    archive.display(),
+                    image.folder.display()
+                )
+            }
+            Self::Export { file, .. } => write!(f, "write the image into {}", file.display()),
+            Self::Compare { builtin, docker, .. } => {
+                write!(f, "compare the images in {} and {}", builtin.display(), docker.display())
+            }
         }
     }
 }
@@ -191,13 +250,8 @@ impl Toolchain {
 
 fn builtin(ctx: &Context, toolchain: &Toolchain) -> Result<Vec<Action>> {
     let platform = Platform::of_target(&ctx.config.target)?;
-    let created =
-        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(ctx.git.time)).to_string();
-    let arguments = Arguments::from([
-        ("COMMIT", ctx.git.tag()),
-        ("CREATED", created.clone()),
-        ("VERSION", toolchain.version.clone()),
-    ]);
+    let created = created(ctx);
+    let arguments = arguments(ctx, toolchain);
     let recipe = Recipe::parse(&recipe::read(&ctx.root)?, &arguments, &ctx.config.app)?;
     let tree = tree::resolve(&ctx.root, &recipe)?;
     let target = ctx.root.join("target/image");
@@ -212,16 +266,33 @@ fn builtin(ctx: &Context, toolchain: &Toolchain) -> Result<Vec<Action>> {
     for (label, value) in [("revision", ctx.git.tag()), ("created", created.clone())] {
         settings.labels.entry(format!("org.opencontainers.image.{label}")).or_insert(value);
     }
+    actions.push(Action::Write(Box::new(image(ctx, ctx.output().join("image"), platform, settings))));
+    Ok(actions)
+}
+
+fn image(ctx: &Context, folder: PathBuf, platform: Platform, settings: Settings) -> Image {
     let latest = (!ctx.git.dirty).then(|| "latest".to_owned());
-    actions.push(Action::Write(Box::new(Image {
-        folder: ctx.output().join("image"),
+    Image {
+        folder,
         repository: ctx.image().to_owned(),
         tags: [ctx.git.tag()].into_iter().chain(latest).collect(),
         platform,
         settings,
-        created,
-    })));
-    Ok(actions)
+        created: created(ctx),
+    }
+}
+
+/// The commit's time.
+fn created(ctx: &Context) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(ctx.git.time)).to_string()
+}
+
+fn arguments(ctx: &Context, toolchain: &Toolchain) -> Arguments {
+    Arguments::from([
+        ("COMMIT", ctx.git.tag()),
+        ("CREATED", created(ctx)),
+        ("VERSION", toolchain.version.clone()),
+    ])
 }
 
 /// What rarely changes in a layer below, the binary alone in the one above: a release uploads the latter.

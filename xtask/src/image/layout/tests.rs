@@ -13,7 +13,7 @@ fn write(folder: &Path, layers: &[&str], tags: &[&str]) -> Descriptor {
     let config = config::image_config(Platform::Amd64, &settings, "2026-01-01T00:00:00Z", &layers).unwrap();
     let parts = Parts {
         platform: Platform::Amd64,
-        manifest: config::manifest(&config, &layers, &settings).unwrap(),
+        manifest: config::manifest(&config, &layers, settings.labels.clone()).unwrap(),
         config,
         layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
     };

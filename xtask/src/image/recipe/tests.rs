@@ -79,8 +79,9 @@ CMD ["serve", "$A"]
         (20, "srv/app", true)
     );
     let settings = recipe.settings;
+    assert_eq!(settings.env[0], format!("PATH={DEFAULT_PATH}"));
     assert_eq!(
-        settings.env,
+        settings.env[1..],
         ["A=2", "B=two words", "C=-c0ffee", "D=1", "OLD=none", "LEGACY=the rest of two words"]
     );
     assert_eq!(
@@ -111,11 +112,14 @@ fn odd_but_good_recipes() {
     let recipe = read(
         "# escape=`\nFROM rust\nFROM scratch\nENV A=C:\\x `\n  B=`$A\nCOPY --from=0 /release/app /app\n",
     );
-    assert_eq!(recipe.settings.env, ["A=C:\\x", "B=$A"]);
+    assert_eq!(recipe.settings.env[1..], ["A=C:\\x", "B=$A"]);
     assert_eq!((recipe.binary.target.as_str(), recipe.binary.into_folder), ("app", false));
     // A global argument is empty in the stage that does not declare it, and `ENV` wins over `ARG`.
     let recipe = read(&with("ENV A=[$TAG] COMMIT=mine\nARG TAG\nARG COMMIT=x\nENV B=$TAG C=$COMMIT"));
-    assert_eq!(recipe.settings.env, ["A=[]", "COMMIT=mine", "B=1", "C=mine"]);
+    assert_eq!(recipe.settings.env[1..], ["A=[]", "COMMIT=mine", "B=1", "C=mine"]);
+    // Docker gives every stage a `PATH`, to replace or to extend.
+    let recipe = read(&with("ENV PATH=/srv:$PATH"));
+    assert_eq!(recipe.settings.env, [format!("PATH=/srv:{DEFAULT_PATH}")]);
     let none = read(&with("HEALTHCHECK NONE\nCMD []")).settings;
     assert_eq!((none.healthcheck.unwrap().test, none.cmd), (vec!["NONE".to_owned()], Some(vec![])));
     assert_eq!(read(&with("copy a b\r\nWorkdir $NONE/x\r")).steps.len(), 2);

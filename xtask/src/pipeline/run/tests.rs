@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::config::Engine;
 use crate::environment::Environment;
 use crate::exit::Failure;
 
@@ -8,7 +9,7 @@ fn request(scope: Scope, branch: &str) -> Request {
     Request {
         scope,
         trigger: Trigger::push(branch),
-        engine: Engine::Builtin,
+        image: Engine::Builtin.into(),
         explain: false,
         keep_going: false,
     }

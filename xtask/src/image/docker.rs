@@ -1,0 +1,155 @@
+//! The Docker engine: what it is asked to do, by its command line.
+//!
+//! Not by its API: the command line brings the user's contexts, logins and buildx along.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::binary::Platform;
+use super::digest::Digest;
+use super::recipe::Arguments;
+use crate::command::Call;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+
+/// Something that the engine does; its `Display` is the line that `--explain` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Answers at all.
+    Reach,
+    Build(Build),
+    /// Saves the image whose ID is in a file.
+    Save {
+        id: PathBuf,
+        archive: PathBuf,
+    },
+    /// Takes an image in; the archive is removed unless it is to be kept.
+    Load {
+        archive: PathBuf,
+        keep: bool,
+    },
+}
+
+/// A `docker build` of the workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Build {
+    /// By buildx, or by the classic builder.
+    pub(crate) buildx: bool,
+    pub(crate) platform: Platform,
+    /// The engine's name for the image, so that people find it there.
+    pub(crate) name: String,
+    /// None of them a secret: the image's history shows them.
+    pub(crate) arguments: Arguments,
+    pub(crate) labels: Vec<(String, String)>,
+    /// Where the image's ID is written.
+    pub(crate) id: PathBuf,
+}
+
+impl Task {
+    /// Does it; an engine that does not answer is an error with [`Exit::Missing`], what it refuses one with
+    /// [`Exit::CheckFailed`].
+    pub(crate) fn run(&self, ctx: &Context) -> Result<()> {
+        match self {
+            Self::Reach => answer(ctx, &|args| Call::new("docker").args(args.iter().copied())),
+            Self::Build(build) => {
+                if let Some(folder) = build.id.parent() {
+                    fs_err::create_dir_all(folder)?;
+                }
+                ctx.check(&build.call())
+            }
+            Self::Save { id, archive } => {
+                let image = fs_err::read_to_string(id)?;
+                fs_err::remove_file(id)?;
+                let image: Digest = image.trim().parse()?;
+                ctx.check(&save(image.as_str(), archive))
+            }
+            Self::Load { archive, keep } => {
+                let loaded = ctx.check(&load(archive));
+                if !keep {
+                    fs_err::remove_file(archive)?;
+                }
+                loaded
+            }
+        }
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reach => f.write_str("check that a Docker engine answers"),
+            Self::Build(build) => build.call().fmt(f),
+            Self::Save { id, archive } => {
+                write!(f, "{}, with the ID from {}", save("ID", archive), id.display())
+            }
+            Self::Load { archive, keep } => {
+                let after = if *keep { "" } else { ", then remove that file" };
+                write!(f, "{}{after}", load(archive))
+            }
+        }
+    }
+}
+
+impl Build {
+    fn call(&self) -> Call {
+        let call = if self.buildx {
+            // An attestation would make it an index of two images. `--load`: not every driver keeps what it builds.
+            Call::new("docker").args(["buildx", "build", "--load", "--provenance=false", "--sbom=false"])
+        } else {
+            // Says so, or the command line goes looking for buildx.
+            Call::new("docker").arg("build").env("DOCKER_BUILDKIT", "0")
+        };
+        let mut call = call.args([
+            "--platform".to_owned(),
+            self.platform.to_string(),
+            "--iidfile".to_owned(),
+            self.id.display().to_string(),
+            "--tag".to_owned(),
+            self.name.clone(),
+        ]);
+        for (name, value) in &self.arguments {
+            call = call.arg("--build-arg").arg(format!("{name}={value}"));
+        }
+        for (name, value) in &self.labels {
+            call = call.arg("--label").arg(format!("{name}={value}"));
+        }
+        call.arg(".")
+    }
+}
+
+fn save(image: &str, archive: &Path) -> Call {
+    Call::new("docker").args(["save", "--output"]).arg(archive.display().to_string()).arg(image)
+}
+
+fn load(archive: &Path) -> Call {
+    Call::new("docker").arg("load").input(archive)
+}
+
+/// Whether `docker buildx` is installed.
+pub(crate) fn has_buildx(ctx: &Context) -> bool {
+    Call::new("docker").args(["buildx", "version"]).read(&ctx.root).is_ok()
+}
+
+/// Asks the engine for its version; `ask` makes the command line.
+fn answer(ctx: &Context, ask: &dyn Fn(&[&str]) -> Call) -> Result<()> {
+    let version = ask(&["version", "--format", "{{.Server.Version}}"]);
+    let Err(error) = version.read(&ctx.root) else { return Ok(()) };
+    // The context's, which is `DOCKER_HOST` where that is set.
+    let host = ask(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]);
+    let place = match host.read(&ctx.root) {
+        Ok(host) => format!("no Docker engine answers at {host}"),
+        Err(_) => "there is no Docker command line".to_owned(),
+    };
+    Err(Failure::new(
+        Exit::Missing,
+        format!(
+            "{place}: start one or name it in `DOCKER_HOST`. `--engine builtin` and `--output FILE` need none ({error:#})"
+        ),
+    )
+    .into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Which engine makes the image, and where it goes afterwards.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::{Action, Options, Toolchain, arguments, builtin, created, image};
+use crate::config::Engine;
+use crate::context::Context;
+use crate::image::binary::Platform;
+use crate::image::config::Settings;
+use crate::image::docker::{self, Task};
+use crate::image::recipe;
+
+pub(super) fn plan(ctx: &Context, options: &Options, toolchain: &Toolchain) -> Result<Vec<Action>> {
+    let folder = ctx.output().join("image");
+    let is_docker = options.engine == Engine::Docker;
+    let mut actions = Vec::new();
+    if is_docker || options.load || options.compare {
+        // First: a compilation would be for nothing.
+        actions.push(Action::Docker(Task::Reach));
+    }
+    if options.compare {
+        let (docker, own) = (ctx.output().join("image-docker"), builtin(ctx, toolchain)?);
+        let binary = own.iter().rev().find_map(|action| match action {
+            Action::Pack { entries, .. } => entries.first().map(|(path, _)| path.clone()),
+            _ => None,
+        });
+        actions.extend(by_docker(ctx, toolchain, docker.clone())?);
+        // Last, so that it is the one that the step leaves.
+        actions.extend(own);
+        let binary = binary.unwrap_or_default();
+        actions.push(Action::Compare { builtin: folder.clone(), docker, binary });
+    } else if is_docker {
+        actions.extend(by_docker(ctx, toolchain, folder.clone())?);
+    } else {
+        actions.extend(builtin(ctx, toolchain)?);
+    }
+    let archive = options.output.clone().unwrap_or_else(|| ctx.output().join("image.tar"));
+    if options.output.is_some() || options.load {
+        let repository = ctx.image().to_owned();
+        actions.push(Action::Export { folder, repository, file: archive.clone() });
+    }
+    if options.load {
+        actions.push(Action::Docker(Task::Load { archive, keep: options.output.is_some() }));
+    }
+    Ok(actions)
+}
+
+/// The recipe followed by the Docker engine, and its image as one of ours in `folder`.
+fn by_docker(ctx: &Context, toolchain: &Toolchain, folder: PathBuf) -> Result<Vec<Action>> {
+    let platform = Platform::of_target(&ctx.config.target)?;
+    let (id, archive) = (ctx.output().join("docker.iid"), ctx.output().join("docker.tar"));
+    let mut arguments = arguments(ctx, toolchain);
+    arguments.extend(ctx.environment.get("PIPELINE_RUST_IMAGE").map(|base| ("RUST_IMAGE", base.to_owned())));
+    let labels = [("revision", ctx.git.tag()), ("created", created(ctx))];
+    let labels = labels.map(|(label, value)| (format!("org.opencontainers.image.{label}"), value));
+    let text = recipe::read(&ctx.root)?;
+    // On the command line a label would win over the recipe's own.
+    let labels = labels.into_iter().filter(|(label, _)| !text.contains(label)).collect();
+    Ok(vec![
+        Action::Docker(Task::Build(docker::Build {
+            buildx: docker::has_buildx(ctx),
+            platform,
+            name: format!("{}:{}", ctx.image(), ctx.git.tag()),
+            arguments,
+            labels,
+            id: id.clone(),
+        })),
+        Action::Docker(Task::Save { id, archive: archive.clone() }),
+        Action::Import { archive, image: Box::new(image(ctx, folder, platform, Settings::default())) },
+    ])
+}
