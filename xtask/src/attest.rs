@@ -11,3 +11,31 @@ pub(crate) mod sbom;
 /// The top-level domain is reserved and never resolves (RFC 2606, section 2), so that nobody else can own the name; a
 /// project with an address of its own puts it here.
 pub(crate) const PROJECT: &str = "https://slipway.invalid";
+
+use anyhow::Result;
+
+use crate::context::Context;
+use crate::image::config::Descriptor;
+use crate::registry::Artifact;
+use crate::registry::reference::Repository;
+
+/// Both documents about an image, or why there are none.
+pub(crate) fn documents(
+    ctx: &Context,
+    repository: &Repository,
+    image: &Descriptor,
+) -> Result<Result<Vec<Artifact>, &'static str>> {
+    if !ctx.root.join("Cargo.lock").is_file() {
+        return Ok(Err("there is no `Cargo.lock` that says what the image was made from"));
+    }
+    let provenance = provenance::document(ctx, ctx.config.engine, &repository.to_string(), &image.digest)?;
+    Ok(Ok(vec![
+        Artifact::new(SBOM, "sbom.cdx.json", sbom::document(ctx)?.into_bytes(), image)?,
+        Artifact::new(PROVENANCE, "provenance.json", provenance.into_bytes(), image)?,
+    ]))
+}
+
+/// The media type of `CycloneDX` in JSON, as registered with IANA.
+pub(crate) const SBOM: &str = "application/vnd.cyclonedx+json";
+/// The media type of an in-toto statement outside an envelope, as `docker buildx` has it.
+pub(crate) const PROVENANCE: &str = "application/vnd.in-toto+json";

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     Rehearse(Rehearse),
     /// Write .github/workflows/main.yaml from the pipeline table.
     Workflow(Workflow),
-    /// What the shipped binary is linked from, as CycloneDX JSON on standard output.
+    /// What the shipped binary is linked from, as `CycloneDX` JSON on standard output.
     Sbom,
     /// Tools, secrets, branch, Docker: what is missing and how to get it.
     Doctor,

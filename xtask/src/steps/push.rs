@@ -1,4 +1,5 @@
-//! Step: push. The image in `target/xtask/image` goes to the registry: its blobs, its commit tag, then `latest`.
+//! Step: push. The image in `target/xtask/image` goes to the registry: its blobs, its commit tag, what is said
+//! of it (SBOM and provenance), then `latest`.
 //!
 //! A commit tag never moves to another digest, and `latest` moves last, to what the registry has proved to have.
 //! It does not build anything, and it does not sign.
@@ -11,12 +12,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::attest;
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::image::config::Descriptor;
 use crate::image::layout::Layout;
 use crate::image::size;
 use crate::registry::reference::{Digest, Reference, Repository, Tag};
-use crate::registry::{Access, Blob, Client, Manifest, Outcome};
+use crate::registry::{Access, Artifact, Blob, Client, Manifest, Outcome};
 
 /// One thing that a push does. `Display` is its line of `--explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,10 @@ pub(crate) enum Action {
     Upload { repository: Repository, blobs: Vec<Blob> },
     /// Make the commit tag name the manifest, and check it.
     Tag { repository: Repository, tag: Tag, manifest: Manifest },
+    /// Attach documents to the image.
+    Attach { repository: Repository, subject: Digest, artifacts: Vec<Artifact>, folder: PathBuf },
+    /// Something that is not done, and why.
+    Skip { check: &'static str, reason: &'static str },
     /// Make `latest` name the manifest, and check it.
     MoveLatest { repository: Repository, manifest: Manifest },
     /// Leave a record for the deploy and for people.
@@ -50,6 +57,14 @@ impl fmt::Display for Action {
             Self::Tag { repository, tag, manifest } => {
                 write!(f, "tag {} as {repository}:{tag} and verify it", manifest.digest.short())
             }
+            Self::Attach { repository, subject, artifacts, .. } => {
+                let names: Vec<String> = artifacts
+                    .iter()
+                    .map(|artifact| format!("{} {}", artifact.name, artifact.manifest.digest.short()))
+                    .collect();
+                write!(f, "attach to {repository}@{}: {}", subject.short(), names.join(", "))
+            }
+            Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
             Self::MoveLatest { repository, manifest } => {
                 write!(f, "move {repository}:latest to {} and verify it", manifest.digest.short())
             }
@@ -76,6 +91,9 @@ pub(crate) struct Pushed {
     /// Of the blobs that were there already.
     pub(crate) bytes_skipped: u64,
     pub(crate) blobs: Vec<PushedBlob>,
+    /// What is attached to the image.
+    #[serde(default)]
+    pub(crate) referrers: Vec<Referrer>,
     pub(crate) milliseconds: u64,
 }
 
@@ -86,6 +104,15 @@ pub(crate) struct PushedBlob {
     /// In bytes.
     pub(crate) size: u64,
     pub(crate) outcome: Outcome,
+}
+
+/// A document that is attached to the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Referrer {
+    /// Its media type, which says what it is.
+    pub(crate) artifact_type: String,
+    /// Of its manifest.
+    pub(crate) digest: Digest,
 }
 
 /// What pushing the image of this commit takes; the registry is not asked yet.
@@ -120,6 +147,12 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
         Action::Upload { repository: repository.clone(), blobs },
         Action::Tag { repository: repository.clone(), tag, manifest: manifest.clone() },
     ];
+    let image = Descriptor::of(&manifest.media_type, &manifest.bytes);
+    let (folder, subject) = (ctx.output().join("attest"), image.digest.clone());
+    actions.push(match attest::documents(ctx, &repository, &image)? {
+        Ok(artifacts) => Action::Attach { repository: repository.clone(), subject, artifacts, folder },
+        Err(reason) => Action::Skip { check: "SBOM and provenance", reason },
+    });
     if latest && !ctx.git.dirty {
         actions.push(Action::MoveLatest { repository, manifest });
     }
@@ -154,6 +187,20 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
                 client.tag(repository, tag, manifest)?;
                 ctx.reporter.note(format!("tagged `{tag}`"));
             }
+            Action::Attach { repository, subject, artifacts, folder } => {
+                let (blobs, outcomes): (Vec<Blob>, Vec<Outcome>) =
+                    client.attach(repository, subject, artifacts, folder)?.into_iter().unzip();
+                let pushed = looked(&mut pushed)?;
+                pushed.add(&blobs, &outcomes);
+                // The first blob is the configuration that all of them share.
+                for (Artifact { kind, name, manifest, .. }, outcome) in artifacts.iter().zip(outcomes.iter().skip(1)) {
+                    let digest = manifest.digest.clone();
+                    let word = if *outcome == Outcome::Present { "attached already" } else { "attached" };
+                    ctx.reporter.note(format!("{word}: {name} {}", digest.short()));
+                    pushed.referrers.push(Referrer { artifact_type: (*kind).to_owned(), digest });
+                }
+            }
+            Action::Skip { check, reason } => ctx.reporter.skipped(check, *reason),
             Action::MoveLatest { repository, manifest } => {
                 let before = move_latest(ctx, &client, repository, manifest)?;
                 let pushed = looked(&mut pushed)?;
@@ -193,6 +240,7 @@ impl Pushed {
             bytes_sent: 0,
             bytes_skipped: 0,
             blobs: Vec::new(),
+            referrers: Vec::new(),
             milliseconds: 0,
         }
     }

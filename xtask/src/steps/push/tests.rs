@@ -65,13 +65,53 @@ fn the_plan_is_what_will_be_done() {
     let ctx = Context::for_test(dir.path(), Environment::of([("PIPELINE_IMAGE", "acme/app")]));
     let lines: Vec<String> = plan(&ctx).unwrap().iter().map(ToString::to_string).collect();
     let short = digest.short();
-    assert_eq!(lines.len(), 5);
+    assert_eq!(lines.len(), 6);
     assert_eq!(lines[0], format!("look at docker.io/acme/app:{COMMIT}: it must be free or name {digest}"));
     assert!(lines[1].starts_with("upload to docker.io/acme/app what it lacks of sha256:"), "{}", lines[1]);
     assert_eq!(lines[1].matches("sha256:").count(), 2, "{}", lines[1]);
     assert_eq!(lines[2], format!("tag {short} as docker.io/acme/app:{COMMIT} and verify it"));
-    assert_eq!(lines[3], format!("move docker.io/acme/app:latest to {short} and verify it"));
-    assert_eq!(lines[4], format!("write {}/target/xtask/push.json", dir.path().display()));
+    assert!(lines[3].starts_with("skip SBOM and provenance: there is no `Cargo.lock`"), "{}", lines[3]);
+    assert_eq!(lines[4], format!("move docker.io/acme/app:latest to {short} and verify it"));
+    assert_eq!(lines[5], format!("write {}/target/xtask/push.json", dir.path().display()));
+}
+
+/// Puts the small workspace beside the image: what the documents about it are made from.
+fn add_sources(root: &Path) {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/.");
+    let copy = crate::command::Call::new("cp").args(["-r", fixture.to_str().unwrap(), "."]);
+    copy.read(root).unwrap();
+}
+
+#[test]
+fn the_documents_about_an_image_are_attached_before_latest_moves() {
+    let dir = tempfile::tempdir().unwrap();
+    add_sources(dir.path());
+    let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let server = Server::plain();
+    let ctx = server.context(dir.path(), &[]);
+    let line = plan(&ctx).unwrap().iter().map(ToString::to_string).find(|line| line.starts_with("attach"));
+    let attach = format!("attach to {}@{}: sbom.cdx.json sha256:", server.repository(), digest.short());
+    assert!(line.as_ref().unwrap().starts_with(&attach), "{line:?}");
+    assert!(line.unwrap().contains(", provenance.json sha256:"));
+    let first = push(&ctx).unwrap();
+    let types: Vec<&str> = first.referrers.iter().map(|referrer| referrer.artifact_type.as_str()).collect();
+    assert_eq!(types, [attest::SBOM, attest::PROVENANCE]);
+    let text = fs_err::read_to_string(record(&ctx)).unwrap();
+    assert_eq!(serde_json::from_str::<Pushed>(&text).unwrap(), first);
+    let lines = server.lines();
+    let place = |line: &str| lines.iter().position(|seen| seen == line).unwrap();
+    for referrer in &first.referrers {
+        let attached = place(&format!("PUT manifests/{}", referrer.digest));
+        assert!(place(&format!("PUT manifests/{COMMIT}")) < attached, "{lines:?}");
+        assert!(attached < place("PUT manifests/latest"), "{lines:?}");
+    }
+    let second = push(&server.context(dir.path(), &[])).unwrap();
+    assert_eq!((second.bytes_sent, second.bytes_skipped), (0, first.bytes_sent));
+    assert_eq!(second.referrers, first.referrers);
+    // A record of before there were any.
+    let mut old: serde_json::Value = serde_json::from_str(&text).unwrap();
+    old.as_object_mut().unwrap().remove("referrers");
+    assert_eq!(serde_json::from_value::<Pushed>(old).unwrap().referrers, []);
 }
 
 #[test]
