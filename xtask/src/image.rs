@@ -1,11 +1,13 @@
 //! The image: from the recipe in the `Dockerfile` and a compiled binary to an OCI image layout, without Docker.
 //!
 //! `recipe` says what goes in and how it starts, `tree` finds those files in the context, `binary` proves that the
-//! binary can run alone, `layer` and `config` make the bytes, `layout` keeps them on disk and reads them back.
+//! binary can run alone, `layer` and `config` make the bytes, `layout` keeps them on disk and reads them back,
+//! and `guard` looks for what must not leave in them.
 
 pub(crate) mod binary;
 pub(crate) mod config;
 pub(crate) mod digest;
+pub(crate) mod guard;
 pub(crate) mod ignore;
 pub(crate) mod layer;
 pub(crate) mod layout;

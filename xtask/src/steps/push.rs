@@ -16,6 +16,7 @@ use crate::attest;
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::image::config::Descriptor;
+use crate::image::guard::{self, Part};
 use crate::image::layout::Layout;
 use crate::image::size;
 use crate::registry::reference::{Digest, Reference, Repository, Tag};
@@ -24,6 +25,8 @@ use crate::registry::{Access, Artifact, Blob, Client, Manifest, Outcome};
 /// One thing that a push does. `Display` is its line of `--explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// Look for secrets in what would be sent.
+    Guard { parts: Vec<Part> },
     /// Look what the commit tag names. One that names another digest already ends the push, unless it `may_move`.
     Look { repository: Repository, tag: Tag, digest: Digest, may_move: bool },
     /// Upload the blobs that the registry lacks.
@@ -43,6 +46,13 @@ pub(crate) enum Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Guard { parts } => {
+                write!(
+                    f,
+                    "look for secrets, keys, `.env` and `.git` in the {} parts of the image",
+                    parts.len()
+                )
+            }
             Self::Look { repository, tag, digest, may_move: false } => {
                 write!(f, "look at {repository}:{tag}: it must be free or name {digest}")
             }
@@ -138,11 +148,12 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
             format!("no image of commit {} to push: run `cargo xtask docker-build` first", ctx.git.short())
         })
         .or_exit(Exit::Usage)?;
-    let Image { commit_tag: tag, latest, manifest, blobs } = image;
+    let Image { commit_tag: tag, latest, manifest, blobs, parts } = image;
     let digest = manifest.digest.clone();
     // A dirty tree's tag says itself that it is not what the commit holds, so it may name something else each time.
     let may_move = ctx.git.dirty;
     let mut actions = vec![
+        Action::Guard { parts },
         Action::Look { repository: repository.clone(), tag: tag.clone(), digest, may_move },
         Action::Upload { repository: repository.clone(), blobs },
         Action::Tag { repository: repository.clone(), tag, manifest: manifest.clone() },
@@ -169,6 +180,7 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
     for action in actions {
         ctx.interrupt.check()?;
         match action {
+            Action::Guard { parts } => guard::check(ctx, parts)?,
             Action::Look { repository, tag, digest, may_move } => {
                 tagged = look(&client, repository, tag, digest, *may_move)?;
                 pushed = Some(Pushed::nothing_yet(repository, tag, digest));
@@ -193,7 +205,9 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
                 let pushed = looked(&mut pushed)?;
                 pushed.add(&blobs, &outcomes);
                 // The first blob is the configuration that all of them share.
-                for (Artifact { kind, name, manifest, .. }, outcome) in artifacts.iter().zip(outcomes.iter().skip(1)) {
+                for (Artifact { kind, name, manifest, .. }, outcome) in
+                    artifacts.iter().zip(outcomes.iter().skip(1))
+                {
                     let digest = manifest.digest.clone();
                     let word = if *outcome == Outcome::Present { "attached already" } else { "attached" };
                     ctx.reporter.note(format!("{word}: {name} {}", digest.short()));
@@ -310,6 +324,8 @@ struct Image {
     manifest: Manifest,
     /// Layers, then the configuration, each once.
     blobs: Vec<Blob>,
+    /// The same, for the guard.
+    parts: Vec<Part>,
 }
 
 /// Reads the image from an OCI image layout, which must hold it under this tag.
@@ -327,6 +343,10 @@ fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
             });
         }
     }
+    let layers = layout.layers.iter().enumerate();
+    let mut parts: Vec<Part> =
+        layers.map(|(place, layer)| Part::Layer(place + 1, layout.blob(&layer.digest))).collect();
+    parts.push(Part::Config(layout.blob(&layout.config.digest)));
     Ok(Image {
         commit_tag: tag.parse()?,
         latest: layout.tags.iter().any(|found| found == "latest"),
@@ -336,6 +356,7 @@ fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
             bytes: layout.manifest_bytes.clone(),
         },
         blobs,
+        parts,
     })
 }
 
