@@ -15,7 +15,7 @@ pub(crate) const PROJECT: &str = "https://slipway.invalid";
 use anyhow::Result;
 
 use crate::context::Context;
-use crate::image::config::Descriptor;
+use crate::image::config::{Descriptor, MANIFEST};
 use crate::registry::Artifact;
 use crate::registry::reference::Repository;
 
@@ -28,6 +28,9 @@ pub(crate) fn documents(
     if !ctx.root.join("Cargo.lock").is_file() {
         return Ok(Err("there is no `Cargo.lock` that says what the image was made from"));
     }
+    if image.media_type != MANIFEST {
+        return Ok(Err("the image is not in the form of OCI: build it again"));
+    }
     let provenance = provenance::document(ctx, ctx.config.engine, &repository.to_string(), &image.digest)?;
     Ok(Ok(vec![
         Artifact::new(SBOM, "sbom.cdx.json", sbom::document(ctx)?.into_bytes(), image)?,
@@ -39,3 +42,27 @@ pub(crate) fn documents(
 pub(crate) const SBOM: &str = "application/vnd.cyclonedx+json";
 /// The media type of an in-toto statement outside an envelope, as `docker buildx` has it.
 pub(crate) const PROVENANCE: &str = "application/vnd.in-toto+json";
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::environment::Environment;
+
+    #[test]
+    fn an_image_that_nothing_can_be_said_of_says_why() {
+        let repository: Repository = "docker.io/acme/app".parse().unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let said = |root: &Path, media_type: &str| {
+            let ctx = Context::for_test(root, Environment::default());
+            documents(&ctx, &repository, &Descriptor::of(media_type, b"{}")).unwrap()
+        };
+        let names = said(root, MANIFEST).unwrap().iter().map(|one| one.name).collect::<Vec<_>>();
+        assert_eq!(names, ["sbom.cdx.json", "provenance.json"]);
+        assert_eq!(said(root, MANIFEST), said(root, MANIFEST), "the same bytes each time");
+        let docker = "application/vnd.docker.distribution.manifest.v2+json";
+        assert!(said(root, docker).unwrap_err().starts_with("the image is not in the form of OCI"));
+        assert!(said(&root.join("xtask"), MANIFEST).unwrap_err().contains("no `Cargo.lock`"));
+    }
+}
