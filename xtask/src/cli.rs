@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Rehearse(Rehearse),
     /// Write .github/workflows/main.yaml from the pipeline table.
     Workflow(Workflow),
+    /// What the shipped binary is linked from, as `CycloneDX` JSON on standard output.
+    Sbom,
     /// Tools, secrets, branch, Docker: what is missing and how to get it.
     Doctor,
 }
@@ -114,7 +116,7 @@ impl Command {
             Self::DockerBuild(_) => Some(StepId::DockerBuild),
             Self::Push => Some(StepId::Push),
             Self::Deploy => Some(StepId::Deploy),
-            Self::Ci(_) | Self::Rehearse(_) | Self::Workflow(_) | Self::Doctor => None,
+            Self::Ci(_) | Self::Rehearse(_) | Self::Workflow(_) | Self::Sbom | Self::Doctor => None,
         }
     }
 }

@@ -58,6 +58,16 @@ pub(crate) enum Engine {
     Docker,
 }
 
+impl Engine {
+    /// As it is written in the configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::Docker => "docker",
+        }
+    }
+}
+
 impl Config {
     /// Reads the root manifest.
     ///

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use crate::attest::sbom;
 use crate::cli::{Cli, Command, Format};
 use crate::context::{Context, find_root};
 use crate::exit::{Exit, Told};
@@ -89,6 +90,9 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         }
         Command::Workflow(options) if options.check => workflow::check(&ctx)?,
         Command::Workflow(_) => workflow::write(&ctx)?,
+        Command::Sbom if cli.shared.explain => ctx.reporter.text(sbom::call(&ctx).to_string()),
+        // A text ends its own line.
+        Command::Sbom => ctx.reporter.text(sbom::document(&ctx)?.trim_end()),
         Command::Doctor => doctor::run(&ctx)?,
     }
     Ok(())

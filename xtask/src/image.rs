@@ -2,8 +2,8 @@
 //!
 //! `recipe` says what goes in and how it starts, `tree` finds those files in the context, `binary` proves that the
 //! binary can run alone, `layer` and `config` make the bytes, `layout` keeps them on disk and reads them back.
-//! `archive` is the form in which a Docker engine takes and gives images, `docker` is that engine, `compare` says where
-//! the two engines disagree.
+//! `guard` looks for what must not leave in them. `archive` is the form in which a Docker engine takes and gives images,
+//! `docker` is that engine, `compare` says where the two engines disagree.
 
 pub(crate) mod archive;
 pub(crate) mod binary;
@@ -11,6 +11,7 @@ pub(crate) mod compare;
 pub(crate) mod config;
 pub(crate) mod digest;
 pub(crate) mod docker;
+pub(crate) mod guard;
 pub(crate) mod ignore;
 pub(crate) mod layer;
 pub(crate) mod layout;

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the pipeline that takes the service from commit to live.
 
+mod attest;
 mod canary;
 mod cli;
 mod command;

@@ -10,6 +10,7 @@ mod client;
 mod credentials;
 mod manifest;
 pub(crate) mod reference;
+mod referrers;
 mod refusal;
 mod retry;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use anyhow::Result;
 pub(crate) use client::{Access, Client};
 pub(crate) use manifest::Manifest;
 use reference::{Digest, Reference, Repository};
+pub(crate) use referrers::Artifact;
 pub(crate) use upload::{Blob, Outcome};
 
 use crate::context::Context;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use super::Stage;
+use crate::attest;
 use crate::canary;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -17,6 +18,7 @@ use crate::image::layout::Layout;
 use crate::pipeline::run::Results;
 use crate::secret::random_word;
 use crate::steps::deploy::Deployment;
+use crate::steps::push::Referrer;
 
 /// One link of the chain: what was found and what it had to be.
 struct Link {
@@ -48,6 +50,9 @@ pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &R
             wanted: digest.clone(),
             place: format!("{}:{}", stage.repository, abbreviated(&reference)),
         },
+    ];
+    chain.extend(attached(stage, &digest, results));
+    chain.extend([
         Link {
             what: "on Render",
             found: deployment.digest.clone(),
@@ -60,7 +65,7 @@ pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &R
             wanted: ctx.git.tag(),
             place: version.to_string(),
         },
-    ];
+    ]);
     match &ctx.config.deploy.canary {
         Some(path) => {
             chain.extend(raise_an_error(ctx, stage, runtime, &address(deployment, path)?, &running)?);
@@ -70,6 +75,26 @@ pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &R
             .skipped("error at Sentry", "`deploy.canary` is not configured, so no error can be raised"),
     }
     tell(ctx, &chain)
+}
+
+/// The documents about the image, as the registry lists them; the push told of each that it was attached.
+fn attached(stage: &Stage, digest: &str, results: &Results) -> Vec<Link> {
+    let listed = stage.registry.attached_to(Stage::REPOSITORY, digest);
+    let recorded = results.pushed.iter().flat_map(|pushed| &pushed.referrers);
+    let link = |referrer: &Referrer| {
+        let found = listed.iter().find(|(_, kind)| **kind == referrer.artifact_type);
+        Link {
+            what: match referrer.artifact_type.as_str() {
+                attest::SBOM => "its SBOM",
+                attest::PROVENANCE => "its provenance",
+                _ => "attached",
+            },
+            found: found.map(|(digest, _)| digest.clone()).unwrap_or_default(),
+            wanted: referrer.digest.to_string(),
+            place: referrer.artifact_type.clone(),
+        }
+    };
+    recorded.map(link).collect()
 }
 
 /// Raises an error in the running app and waits until it has arrived at the stand-in.

@@ -9,6 +9,7 @@ mod manifests;
 mod refusal;
 mod store;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -79,6 +80,11 @@ impl RegistryStandIn {
     /// The digest that a tag or digest of a repository stands for, without asking over HTTP.
     pub(crate) fn digest_of(&self, repository: &str, reference: &str) -> Option<String> {
         self.registry.store.digest_of(repository, reference)
+    }
+
+    /// What is attached to a manifest, without asking over HTTP: the artifact's type by its digest.
+    pub(crate) fn attached_to(&self, repository: &str, digest: &str) -> BTreeMap<String, String> {
+        manifests::attached(&self.registry.store, repository, digest)
     }
 }
 

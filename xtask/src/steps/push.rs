@@ -1,4 +1,5 @@
-//! Step: push. The image in `target/xtask/image` goes to the registry: its blobs, its commit tag, then `latest`.
+//! Step: push. The image in `target/xtask/image` goes to the registry: its blobs, its commit tag, what is said
+//! of it (SBOM and provenance), then `latest`.
 //!
 //! A commit tag never moves to another digest, and `latest` moves last, to what the registry has proved to have.
 //! It does not build anything, and it does not sign.
@@ -11,22 +12,31 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::attest;
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::image::config::Descriptor;
+use crate::image::guard::{self, Part};
 use crate::image::layout::Layout;
 use crate::image::size;
 use crate::registry::reference::{Digest, Reference, Repository, Tag};
-use crate::registry::{Access, Blob, Client, Manifest, Outcome};
+use crate::registry::{Access, Artifact, Blob, Client, Manifest, Outcome};
 
 /// One thing that a push does. `Display` is its line of `--explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// Look for secrets in what would be sent.
+    Guard { parts: Vec<Part> },
     /// Look what the commit tag names. One that names another digest already ends the push, unless it `may_move`.
     Look { repository: Repository, tag: Tag, digest: Digest, may_move: bool },
     /// Upload the blobs that the registry lacks.
     Upload { repository: Repository, blobs: Vec<Blob> },
     /// Make the commit tag name the manifest, and check it.
     Tag { repository: Repository, tag: Tag, manifest: Manifest },
+    /// Attach documents to the image.
+    Attach { repository: Repository, subject: Digest, artifacts: Vec<Artifact>, folder: PathBuf },
+    /// Something that is not done, and why.
+    Skip { check: &'static str, reason: &'static str },
     /// Make `latest` name the manifest, and check it.
     MoveLatest { repository: Repository, manifest: Manifest },
     /// Leave a record for the deploy and for people.
@@ -36,6 +46,13 @@ pub(crate) enum Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Guard { parts } => {
+                write!(
+                    f,
+                    "look for secrets, keys, `.env` and `.git` in the {} parts of the image",
+                    parts.len()
+                )
+            }
             Self::Look { repository, tag, digest, may_move: false } => {
                 write!(f, "look at {repository}:{tag}: it must be free or name {digest}")
             }
@@ -50,6 +67,14 @@ impl fmt::Display for Action {
             Self::Tag { repository, tag, manifest } => {
                 write!(f, "tag {} as {repository}:{tag} and verify it", manifest.digest.short())
             }
+            Self::Attach { repository, subject, artifacts, .. } => {
+                let names: Vec<String> = artifacts
+                    .iter()
+                    .map(|artifact| format!("{} {}", artifact.name, artifact.manifest.digest.short()))
+                    .collect();
+                write!(f, "attach to {repository}@{}: {}", subject.short(), names.join(", "))
+            }
+            Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
             Self::MoveLatest { repository, manifest } => {
                 write!(f, "move {repository}:latest to {} and verify it", manifest.digest.short())
             }
@@ -76,6 +101,9 @@ pub(crate) struct Pushed {
     /// Of the blobs that were there already.
     pub(crate) bytes_skipped: u64,
     pub(crate) blobs: Vec<PushedBlob>,
+    /// What is attached to the image.
+    #[serde(default)]
+    pub(crate) referrers: Vec<Referrer>,
     pub(crate) milliseconds: u64,
 }
 
@@ -86,6 +114,15 @@ pub(crate) struct PushedBlob {
     /// In bytes.
     pub(crate) size: u64,
     pub(crate) outcome: Outcome,
+}
+
+/// A document that is attached to the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Referrer {
+    /// Its media type, which says what it is.
+    pub(crate) artifact_type: String,
+    /// Of its manifest.
+    pub(crate) digest: Digest,
 }
 
 /// What pushing the image of this commit takes; the registry is not asked yet.
@@ -111,15 +148,22 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
             format!("no image of commit {} to push: run `cargo xtask docker-build` first", ctx.git.short())
         })
         .or_exit(Exit::Usage)?;
-    let Image { commit_tag: tag, latest, manifest, blobs } = image;
+    let Image { commit_tag: tag, latest, manifest, blobs, parts } = image;
     let digest = manifest.digest.clone();
     // A dirty tree's tag says itself that it is not what the commit holds, so it may name something else each time.
     let may_move = ctx.git.dirty;
     let mut actions = vec![
+        Action::Guard { parts },
         Action::Look { repository: repository.clone(), tag: tag.clone(), digest, may_move },
         Action::Upload { repository: repository.clone(), blobs },
         Action::Tag { repository: repository.clone(), tag, manifest: manifest.clone() },
     ];
+    let image = Descriptor::of(&manifest.media_type, &manifest.bytes);
+    let (folder, subject) = (ctx.output().join("attest"), image.digest.clone());
+    actions.push(match attest::documents(ctx, &repository, &image)? {
+        Ok(artifacts) => Action::Attach { repository: repository.clone(), subject, artifacts, folder },
+        Err(reason) => Action::Skip { check: "SBOM and provenance", reason },
+    });
     if latest && !ctx.git.dirty {
         actions.push(Action::MoveLatest { repository, manifest });
     }
@@ -136,6 +180,7 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
     for action in actions {
         ctx.interrupt.check()?;
         match action {
+            Action::Guard { parts } => guard::check(ctx, parts)?,
             Action::Look { repository, tag, digest, may_move } => {
                 tagged = look(&client, repository, tag, digest, *may_move)?;
                 pushed = Some(Pushed::nothing_yet(repository, tag, digest));
@@ -154,6 +199,22 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
                 client.tag(repository, tag, manifest)?;
                 ctx.reporter.note(format!("tagged `{tag}`"));
             }
+            Action::Attach { repository, subject, artifacts, folder } => {
+                let (blobs, outcomes): (Vec<Blob>, Vec<Outcome>) =
+                    client.attach(repository, subject, artifacts, folder)?.into_iter().unzip();
+                let pushed = looked(&mut pushed)?;
+                pushed.add(&blobs, &outcomes);
+                // The first blob is the configuration that all of them share.
+                for (Artifact { kind, name, manifest, .. }, outcome) in
+                    artifacts.iter().zip(outcomes.iter().skip(1))
+                {
+                    let digest = manifest.digest.clone();
+                    let word = if *outcome == Outcome::Present { "attached already" } else { "attached" };
+                    ctx.reporter.note(format!("{word}: {name} {}", digest.short()));
+                    pushed.referrers.push(Referrer { artifact_type: (*kind).to_owned(), digest });
+                }
+            }
+            Action::Skip { check, reason } => ctx.reporter.skipped(check, *reason),
             Action::MoveLatest { repository, manifest } => {
                 let before = move_latest(ctx, &client, repository, manifest)?;
                 let pushed = looked(&mut pushed)?;
@@ -193,6 +254,7 @@ impl Pushed {
             bytes_sent: 0,
             bytes_skipped: 0,
             blobs: Vec::new(),
+            referrers: Vec::new(),
             milliseconds: 0,
         }
     }
@@ -262,6 +324,8 @@ struct Image {
     manifest: Manifest,
     /// Layers, then the configuration, each once.
     blobs: Vec<Blob>,
+    /// The same, for the guard.
+    parts: Vec<Part>,
 }
 
 /// Reads the image from an OCI image layout, which must hold it under this tag.
@@ -279,6 +343,10 @@ fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
             });
         }
     }
+    let layers = layout.layers.iter().enumerate();
+    let mut parts: Vec<Part> =
+        layers.map(|(place, layer)| Part::Layer(place + 1, layout.blob(&layer.digest))).collect();
+    parts.push(Part::Config(layout.blob(&layout.config.digest)));
     Ok(Image {
         commit_tag: tag.parse()?,
         latest: layout.tags.iter().any(|found| found == "latest"),
@@ -288,6 +356,7 @@ fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
             bytes: layout.manifest_bytes.clone(),
         },
         blobs,
+        parts,
     })
 }
 

@@ -64,14 +64,39 @@ fn the_doctor_says_what_is_missing_and_how_to_get_it() {
 }
 
 #[test]
+fn the_bill_of_materials_is_all_that_is_printed() {
+    let fixture = Fixture::new();
+    let ran = fixture.run(&["sbom"]).exits(0);
+    let bom: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&bom["bomFormat"], &bom["metadata"]["component"]["name"]),
+        (&"CycloneDX".into(), &"app".into())
+    );
+    assert_eq!(ran.err, "");
+    assert_eq!(fixture.run(&["sbom", "--quiet"]).exits(0).out, ran.out);
+    let told = events(&fixture.run(&["sbom", "--format", "json"]).exits(0));
+    assert_eq!(told[0]["text"], ran.out.trim_end());
+    assert_eq!(fixture.git(&["status", "--porcelain", "--ignored"]), "", "it wrote something");
+}
+
+#[test]
 fn explaining_runs_nothing_and_writes_nothing() {
     let fixture = Fixture::new();
     // So that there would be something to write.
     fixture.append(".github/workflows/main.yaml", "# Edited by hand.\n");
     fixture.commit();
-    for command in
-        ["ci", "lint", "test-coverage", "docker-build", "push", "deploy", "rehearse", "workflow", "doctor"]
-    {
+    for command in [
+        "ci",
+        "lint",
+        "test-coverage",
+        "docker-build",
+        "push",
+        "deploy",
+        "rehearse",
+        "sbom",
+        "workflow",
+        "doctor",
+    ] {
         let ran = fixture.run(&[command, "--explain"]).exits(0);
         assert!(!ran.out.trim().is_empty(), "{command} says nothing");
         assert_eq!(fixture.git(&["status", "--porcelain", "--ignored"]), "", "{command} wrote something");

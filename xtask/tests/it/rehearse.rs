@@ -23,6 +23,10 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     for link in ["built", "in the registry", "on Render"] {
         assert!(ran.line(link).contains(&short_digest), "{}", ran.text());
     }
+    for (place, link) in ["its SBOM", "its provenance"].into_iter().enumerate() {
+        let attached = record["pushed"]["referrers"][place]["digest"].as_str().unwrap();
+        assert!(ran.line(link).contains(&format!("{}…", &attached[..23])), "{}", ran.text());
+    }
     assert!(ran.line("running commit").contains(&format!("{short}…")), "{}", ran.text());
     assert!(ran.line("error's release").contains(&format!("app@0.1.0+{short}")), "{}", ran.text());
     assert!(ran.line("and environment").contains("production"), "{}", ran.text());

@@ -1,5 +1,7 @@
 //! Manifests, tags and referrers: OCI distribution 1.1, §"Pushing manifests", §"Listing tags", §"Listing referrers".
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, LINK, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -144,6 +146,18 @@ pub(super) fn referrers(
         response.headers_mut().insert("oci-filters-applied", HeaderValue::from_static("artifactType"));
     }
     Ok(response)
+}
+
+/// The types of the artifacts whose subject is `digest`, by their own digest.
+pub(super) fn attached(store: &Store, name: &str, digest: &str) -> BTreeMap<String, String> {
+    store.repositories.read(|all| {
+        let manifests = all.get(name).into_iter().flat_map(|repository| &repository.manifests);
+        let kind = |(own, manifest): (&String, &Manifest)| {
+            let listed = referrer(own, manifest, digest)?;
+            Some((own.clone(), listed["artifactType"].as_str()?.to_owned()))
+        };
+        manifests.filter_map(kind).collect()
+    })
 }
 
 /// Every blob and manifest that a manifest names must be in the repository, but its subject need not.

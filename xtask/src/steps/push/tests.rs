@@ -65,13 +65,54 @@ fn the_plan_is_what_will_be_done() {
     let ctx = Context::for_test(dir.path(), Environment::of([("PIPELINE_IMAGE", "acme/app")]));
     let lines: Vec<String> = plan(&ctx).unwrap().iter().map(ToString::to_string).collect();
     let short = digest.short();
-    assert_eq!(lines.len(), 5);
-    assert_eq!(lines[0], format!("look at docker.io/acme/app:{COMMIT}: it must be free or name {digest}"));
-    assert!(lines[1].starts_with("upload to docker.io/acme/app what it lacks of sha256:"), "{}", lines[1]);
-    assert_eq!(lines[1].matches("sha256:").count(), 2, "{}", lines[1]);
-    assert_eq!(lines[2], format!("tag {short} as docker.io/acme/app:{COMMIT} and verify it"));
-    assert_eq!(lines[3], format!("move docker.io/acme/app:latest to {short} and verify it"));
-    assert_eq!(lines[4], format!("write {}/target/xtask/push.json", dir.path().display()));
+    assert_eq!(lines.len(), 7);
+    assert_eq!(lines[0], "look for secrets, keys, `.env` and `.git` in the 2 parts of the image");
+    assert_eq!(lines[1], format!("look at docker.io/acme/app:{COMMIT}: it must be free or name {digest}"));
+    assert!(lines[2].starts_with("upload to docker.io/acme/app what it lacks of sha256:"), "{}", lines[2]);
+    assert_eq!(lines[2].matches("sha256:").count(), 2, "{}", lines[2]);
+    assert_eq!(lines[3], format!("tag {short} as docker.io/acme/app:{COMMIT} and verify it"));
+    assert!(lines[4].starts_with("skip SBOM and provenance: there is no `Cargo.lock`"), "{}", lines[4]);
+    assert_eq!(lines[5], format!("move docker.io/acme/app:latest to {short} and verify it"));
+    assert_eq!(lines[6], format!("write {}/target/xtask/push.json", dir.path().display()));
+}
+
+/// Puts the small workspace beside the image: what the documents about it are made from.
+fn add_sources(root: &Path) {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/.");
+    let copy = crate::command::Call::new("cp").args(["-r", fixture.to_str().unwrap(), "."]);
+    copy.read(root).unwrap();
+}
+
+#[test]
+fn the_documents_about_an_image_are_attached_before_latest_moves() {
+    let dir = tempfile::tempdir().unwrap();
+    add_sources(dir.path());
+    let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let server = Server::plain();
+    let ctx = server.context(dir.path(), &[]);
+    let line = plan(&ctx).unwrap().iter().map(ToString::to_string).find(|line| line.starts_with("attach"));
+    let attach = format!("attach to {}@{}: sbom.cdx.json sha256:", server.repository(), digest.short());
+    assert!(line.as_ref().unwrap().starts_with(&attach), "{line:?}");
+    assert!(line.unwrap().contains(", provenance.json sha256:"));
+    let first = push(&ctx).unwrap();
+    let types: Vec<&str> = first.referrers.iter().map(|referrer| referrer.artifact_type.as_str()).collect();
+    assert_eq!(types, [attest::SBOM, attest::PROVENANCE]);
+    let text = fs_err::read_to_string(record(&ctx)).unwrap();
+    assert_eq!(serde_json::from_str::<Pushed>(&text).unwrap(), first);
+    let lines = server.lines();
+    let place = |line: &str| lines.iter().position(|seen| seen == line).unwrap();
+    for referrer in &first.referrers {
+        let attached = place(&format!("PUT manifests/{}", referrer.digest));
+        assert!(place(&format!("PUT manifests/{COMMIT}")) < attached, "{lines:?}");
+        assert!(attached < place("PUT manifests/latest"), "{lines:?}");
+    }
+    let second = push(&server.context(dir.path(), &[])).unwrap();
+    assert_eq!((second.bytes_sent, second.bytes_skipped), (0, first.bytes_sent));
+    assert_eq!(second.referrers, first.referrers);
+    // A record of before there were any.
+    let mut old: serde_json::Value = serde_json::from_str(&text).unwrap();
+    old.as_object_mut().unwrap().remove("referrers");
+    assert_eq!(serde_json::from_value::<Pushed>(old).unwrap().referrers, []);
 }
 
 #[test]
@@ -144,6 +185,21 @@ fn a_first_push_sends_and_a_second_finds_all_there() {
 }
 
 #[test]
+fn an_image_that_holds_a_secret_is_not_pushed() {
+    let dir = tempfile::tempdir().unwrap();
+    write_layout(dir.path(), &[COMMIT, "latest"], "key = hunter2-hunter2\n");
+    let server = Server::plain();
+    let ctx = server.context(dir.path(), &[("SECRET_KEY", "hunter2-hunter2")]);
+    let error = push(&ctx).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Usage);
+    let told = format!("{error:#}{:?}", ctx.reporter.told());
+    assert!(told.contains("layer 1, `hello.txt`: SECRET_KEY") && !told.contains("hunter2"), "{told}");
+    assert_eq!(server.lines(), [""; 0], "nothing is asked and nothing is sent");
+    assert!(!record(&ctx).exists());
+    push(&server.context(dir.path(), &[("SECRET_KEY", "hunter3-hunter3")])).unwrap();
+}
+
+#[test]
 fn a_commit_tag_never_moves() {
     let dir = tempfile::tempdir().unwrap();
     let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
@@ -167,7 +223,7 @@ fn the_tag_of_a_dirty_tree_may_move_on_this_machine() {
     server.set_tag(&tag, b"another");
     let mut ctx = server.context(dir.path(), &[]);
     ctx.git.dirty = true;
-    assert!(plan(&ctx).unwrap()[0].to_string().ends_with(&format!("-dirty: it will name {digest}")));
+    assert!(plan(&ctx).unwrap()[1].to_string().ends_with(&format!("-dirty: it will name {digest}")));
     let pushed = push(&ctx).unwrap();
     assert_eq!((pushed.latest, pushed.previous_latest), (false, None));
     assert_eq!((server.tag(&tag), server.tag("latest")), (Some(digest), None));

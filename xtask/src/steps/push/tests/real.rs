@@ -126,6 +126,30 @@ fn a_real_registry_takes_and_keeps_an_image() {
     }
 }
 
+/// `docker-registry` 2.8 has no referrers API, and takes an index only when it has what the index lists.
+#[test]
+fn a_real_registry_lists_what_is_attached_under_a_tag() {
+    let Some(registry) = Registry::start("a_real_registry_lists_what_is_attached_under_a_tag") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    add_sources(dir.path());
+    let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let first = push(&registry.context(dir.path(), PASSWORD)).unwrap();
+    assert_eq!(first.referrers.len(), 2);
+    let ctx = registry.context(dir.path(), PASSWORD);
+    let tag: Tag = digest.as_str().replace(':', "-").parse().unwrap();
+    let index = || resolve(&ctx, &first.repository, &Reference::Tag(tag.clone())).unwrap().unwrap();
+    let before = index();
+    for referrer in &first.referrers {
+        let reference = Reference::Digest(referrer.digest.clone());
+        assert_eq!(resolve(&ctx, &first.repository, &reference).unwrap(), Some(referrer.digest.clone()));
+    }
+    let second = push(&registry.context(dir.path(), PASSWORD)).unwrap();
+    assert_eq!((second.bytes_sent, second.bytes_skipped), (0, first.bytes_sent));
+    assert_eq!((index(), second.referrers), (before, first.referrers));
+}
+
 #[test]
 fn a_real_registry_refuses_a_wrong_password() {
     let Some(registry) = Registry::start("a_real_registry_refuses_a_wrong_password") else { return };

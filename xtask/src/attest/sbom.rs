@@ -1,0 +1,220 @@
+//! The bill of materials: the crates that are linked into the shipped binary, as `CycloneDX` 1.5.
+//!
+//! `cargo tree` says which those are, because it resolves the features as a build of this one package does.
+//! `cargo metadata` does not: it joins the features of all members, and would list what only the pipeline links.
+//!
+//! Build dependencies and procedural macros run on the machine that compiles and are not linked, so they are left out,
+//! with all that only they use. The standard library and the C library are linked, and no lock file names them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::command::Call;
+use crate::context::Context;
+use crate::exit::{Exit, OrExit as _};
+
+/// What the document does not list, said in it.
+const SCOPE: &str = "the crates that are linked; build dependencies, procedural macros, the standard library and the C \
+     library are not listed";
+
+/// Where cargo's lock file says that a crate of crates.io comes from.
+const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+/// The document, ending in a line break.
+pub(crate) fn document(ctx: &Context) -> Result<String> {
+    let tree = call(ctx)
+        .read(&ctx.root)
+        .with_context(|| format!("cannot tell what `{}` is linked from", ctx.config.app))
+        .or_exit(Exit::Usage)?;
+    let lock = fs_err::read_to_string(ctx.root.join("Cargo.lock")).or_exit(Exit::Usage)?;
+    let bom = bom(&Graph::parse(&tree)?, &Lock::parse(&lock)?, &ctx.git.tag(), &ctx.config.target);
+    Ok(serde_json::to_string_pretty(&bom?)? + "\n")
+}
+
+/// The call that lists what is linked: a line for each crate, its depth in front.
+pub(crate) fn call(ctx: &Context) -> Call {
+    Call::cargo("tree --locked --edges normal,no-proc-macro --prefix depth --format {p}|{l}").args([
+        "--package",
+        &ctx.config.app,
+        "--target",
+        &ctx.config.target,
+    ])
+}
+
+/// What depends on what, by what `cargo tree` calls a package: `name v1.2.3`, and its source unless it is crates.io.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Graph {
+    /// The shipped package.
+    root: String,
+    packages: BTreeMap<String, Package>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Package {
+    license: String,
+    needs: BTreeSet<String>,
+}
+
+impl Graph {
+    /// Reads `0app v0.1.0 (/w/app)|MIT`, `1bytes v1.12.2|MIT`, … A package that was shown before ends in ` (*)` and
+    /// its dependencies are not shown again.
+    fn parse(text: &str) -> Result<Self> {
+        let mut graph = Self::default();
+        let mut above: Vec<String> = Vec::new();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let unknown = || format!("`cargo tree` printed `{line}`, which is not a package");
+            let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+            let (depth, rest) = line.split_at(digits);
+            let depth: usize = depth.parse().with_context(unknown)?;
+            let rest = rest.strip_suffix(" (*)").unwrap_or(rest);
+            let (package, license) = rest.rsplit_once('|').with_context(unknown)?;
+            above.truncate(depth);
+            match above.last() {
+                Some(parent) => {
+                    graph.packages.entry(parent.clone()).or_default().needs.insert(package.to_owned());
+                }
+                None => package.clone_into(&mut graph.root),
+            }
+            license.clone_into(&mut graph.packages.entry(package.to_owned()).or_default().license);
+            above.push(package.to_owned());
+        }
+        Ok(graph)
+    }
+}
+
+/// The parts of `Cargo.lock` that the tree does not show.
+#[derive(Deserialize)]
+struct Lock {
+    package: Vec<Locked>,
+}
+
+#[derive(Deserialize)]
+struct Locked {
+    name: String,
+    version: String,
+    source: Option<String>,
+    checksum: Option<String>,
+}
+
+impl Lock {
+    fn parse(text: &str) -> Result<Self> {
+        toml::from_str(text).context("`Cargo.lock` is not a lock file").or_exit(Exit::Usage)
+    }
+
+    /// The entry of what the tree calls `name v1.2.3` or `name v1.2.3 (source)`.
+    fn find(&self, package: &str) -> Result<&Locked> {
+        let mut words = package.splitn(3, ' ');
+        let name = words.next().unwrap_or_default();
+        let version = words.next().unwrap_or_default().trim_start_matches('v');
+        let elsewhere = words.next().is_some();
+        self.package
+            .iter()
+            .find(|locked| {
+                (locked.name.as_str(), locked.version.as_str()) == (name, version)
+                    && (locked.source.as_deref() == Some(CRATES_IO)) != elsewhere
+            })
+            .with_context(|| format!("`Cargo.lock` does not list `{package}`"))
+            .or_exit(Exit::Usage)
+    }
+}
+
+impl Locked {
+    /// The name in the world (<https://github.com/package-url/purl-spec>, type `cargo`).
+    ///
+    /// A package of the workspace has none: the plain one would be that of a stranger's crate on crates.io.
+    fn purl(&self) -> Option<String> {
+        let place = match self.source.as_deref()? {
+            CRATES_IO => String::new(),
+            source if source.starts_with("git+") => format!("?vcs_url={}", encoded(source)),
+            source => format!("?repository_url={}", encoded(source)),
+        };
+        // A `+` in a version would be read as a space.
+        Some(format!("pkg:cargo/{}@{}{place}", self.name, encoded(&self.version)))
+    }
+
+    /// The name inside the document.
+    fn reference(&self) -> String {
+        self.purl().unwrap_or_else(|| format!("{}@{}", self.name, self.version))
+    }
+
+    fn component(&self, kind: &str, license: &str) -> Value {
+        let mut component = json!({
+            "type": kind,
+            "bom-ref": self.reference(),
+            "name": self.name,
+            "version": self.version,
+        });
+        let mut set = |key: &str, value: Value| {
+            if let Some(fields) = component.as_object_mut() {
+                fields.insert(key.to_owned(), value);
+            }
+        };
+        if let Some(purl) = self.purl() {
+            set("purl", purl.into());
+        }
+        if let Some(checksum) = &self.checksum {
+            set("hashes", json!([{ "alg": "SHA-256", "content": checksum }]));
+        }
+        if !license.is_empty() {
+            // The old way to write it (the Cargo book, "The license and license-file fields").
+            let expression = license.replace('/', " OR ");
+            set("licenses", json!([{ "expression": expression }]));
+        }
+        component
+    }
+}
+
+fn bom(graph: &Graph, lock: &Lock, commit: &str, target: &str) -> Result<Value> {
+    let mut components = BTreeMap::new();
+    let mut dependencies = BTreeMap::new();
+    let mut shipped = Value::Null;
+    for (name, package) in &graph.packages {
+        let locked = lock.find(name)?;
+        let mut needs = BTreeSet::new();
+        for name in &package.needs {
+            needs.insert(lock.find(name)?.reference());
+        }
+        dependencies.insert(locked.reference(), needs);
+        if *name == graph.root {
+            shipped = locked.component("application", &package.license);
+            shipped["properties"] = json!([
+                { "name": "slipway:commit", "value": commit },
+                { "name": "slipway:scope", "value": SCOPE },
+                { "name": "slipway:target", "value": target },
+            ]);
+        } else {
+            components.insert(locked.reference(), locked.component("library", &package.license));
+        }
+    }
+    let dependencies = dependencies.into_iter().map(|(of, on)| json!({ "ref": of, "dependsOn": on }));
+    Ok(json!({
+        "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": { "component": shipped },
+        "components": components.into_values().collect::<Vec<_>>(),
+        "dependencies": dependencies.collect::<Vec<_>>(),
+    }))
+}
+
+/// Percent-encoded but for the characters that RFC 3986 calls unreserved.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            // Writing to a string cannot fail.
+            _ => write!(encoded, "%{byte:02X}").unwrap_or_default(),
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests;
