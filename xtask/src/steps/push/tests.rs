@@ -1,4 +1,6 @@
 mod real;
+mod registries;
+mod suite;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
