@@ -124,7 +124,7 @@ impl Client<'_> {
             };
             Ok(request
                 .header(CONTENT_TYPE, "application/octet-stream")
-                .timeout(time_limit(blob.size))
+                .timeout(self.patience + time_to_send(blob.size))
                 .body(Body::sized(body, blob.size)))
         };
         self.send(&Ask { repository, method: Method::PUT, url, action, dress: &send })?;
@@ -132,10 +132,10 @@ impl Client<'_> {
     }
 }
 
-/// The client's usual limit of a minute is for a whole request, and a layer on a slow line takes longer: a second more
-/// for every 100 kB.
-fn time_limit(size: u64) -> Duration {
-    Duration::from_secs(60 + size / 100_000)
+/// The client's usual limit is for a whole request, and a layer on a slow line takes longer: a second more for every
+/// 100 kB.
+fn time_to_send(size: u64) -> Duration {
+    Duration::from_secs(size / 100_000)
 }
 
 /// How many bytes of how many have been sent, over all blobs.

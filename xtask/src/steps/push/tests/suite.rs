@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, context};
+use super::registries::{DockerRegistry, IDENTITY, Login, PASSWORD, StandIn, context};
 use super::*;
 use crate::registry::resolve;
 
@@ -69,4 +69,39 @@ fn docker_registry_with_tokens() {
     if let Some(registry) = DockerRegistry::start("docker_registry_with_tokens", &Login::Token) {
         suite(&registry.host);
     }
+}
+
+/// A context whose only login is an identity token in Docker's configuration.
+fn with_identity(host: &str, root: &Path, token: &str) -> Context {
+    let config = json!({ "auths": { host: { "auth": "", "identitytoken": token } } });
+    fs_err::write(root.join("config.json"), config.to_string()).unwrap();
+    let (image, folder) = (format!("{host}/acme/app"), root.display().to_string());
+    Context::for_test(root, Environment::of([("PIPELINE_IMAGE", image), ("DOCKER_CONFIG", folder)]))
+}
+
+#[test]
+fn docker_registry_with_an_identity_token() {
+    let test = "docker_registry_with_an_identity_token";
+    let Some(registry) = DockerRegistry::start(test, &Login::Token) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    assert!(push(&with_identity(&registry.host, dir.path(), IDENTITY)).unwrap().bytes_sent > 0);
+    let ctx = with_identity(&registry.host, dir.path(), "an-expired-identity-token");
+    let error = push(&ctx).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    let error = error.to_string();
+    assert!(error.contains("what `docker login` left is wrong or has expired"), "{error}");
+    assert!(!error.contains("an-expired"), "{error}");
+}
+
+#[test]
+fn an_identity_token_is_no_password() {
+    let stand_in = StandIn::basic();
+    let dir = tempfile::tempdir().unwrap();
+    write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let error = push(&with_identity(&stand_in.host, dir.path(), IDENTITY)).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    let error = error.to_string();
+    assert!(error.contains("wants a password, and Docker's configuration has an identity token"), "{error}");
+    assert!(!error.contains(IDENTITY), "{error}");
 }
