@@ -4,6 +4,7 @@
 //! It does not build anything, and it does not sign.
 
 mod aftermath;
+mod explain;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -59,6 +60,8 @@ impl fmt::Display for Action {
         }
     }
 }
+
+pub(crate) use explain::explained;
 
 /// What a push did: `target/xtask/push.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

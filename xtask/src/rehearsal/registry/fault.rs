@@ -40,7 +40,7 @@ pub(crate) enum Fault {
     WrongContentDigest,
     /// A manifest comes without `Docker-Content-Digest`, which is not required.
     NoContentDigest,
-    /// A manifest that is read ends before its `Content-Length`.
+    /// The answer to a manifest that is read breaks off.
     Truncated,
     /// A blob that is looked for is said to be there.
     BlobClaimed,
@@ -125,7 +125,11 @@ impl Fault {
             }
             Self::Truncated => {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from_static("1000"));
-                *response.body_mut() = Body::from("{");
+                // A stream, whose length the server does not know beforehand.
+                if let Ok(nothing) = fs_err::File::open("/dev/null") {
+                    let nothing = tokio::fs::File::from_std(nothing.into_parts().0);
+                    *response.body_mut() = Body::new(reqwest::Body::from(nothing));
+                }
             }
             Self::Location(place) => {
                 let path = headers.remove(LOCATION);

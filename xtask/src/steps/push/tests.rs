@@ -1,6 +1,8 @@
+mod faults;
 mod real;
 mod registries;
 mod suite;
+mod wire;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -74,6 +76,35 @@ fn the_plan_is_what_will_be_done() {
     assert_eq!(lines[2], format!("tag {short} as docker.io/acme/app:{COMMIT} and verify it"));
     assert_eq!(lines[3], format!("move docker.io/acme/app:latest to {short} and verify it"));
     assert_eq!(lines[4], format!("write {}/target/xtask/push.json", dir.path().display()));
+}
+
+#[test]
+fn an_explained_plan_counts_the_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let server = Server::plain();
+    let ctx = server.context(dir.path(), &[]);
+    let lines = || explained(&ctx, &plan(&ctx).unwrap());
+    let before = lines();
+    assert_eq!(before.len(), 5 + 3);
+    assert!(before[2].starts_with("  sha256:") && before[2].ends_with(" B will be uploaded"), "{before:?}");
+    let total = before[4].split(" of ").next().unwrap().trim();
+    assert_eq!(before[4], format!("  {total} of {total} to upload"));
+    assert!(server.seen().iter().all(|request| request.method == "HEAD"), "{:?}", server.lines());
+    push(&ctx).unwrap();
+    let after = lines();
+    assert!(
+        after[2].ends_with(" B is there already") && after[3].ends_with(" B is there already"),
+        "{after:?}"
+    );
+    assert_eq!(after[4], format!("  0 B of {total} to upload"));
+
+    let host = server.host();
+    drop(server);
+    let alone = lines();
+    assert_eq!(alone.len(), 5 + 1);
+    let expected = format!("  at most {total}: the registry cannot be asked now (no answer from {host}: ");
+    assert!(alone[2].starts_with(&expected), "{alone:?}");
 }
 
 #[test]
