@@ -85,7 +85,9 @@ impl Rig {
 fn broken(faults: &[Fault]) -> (StandIn, Rig) {
     let stand_in = StandIn::bearer(Duration::from_mins(1));
     let rig = Rig::new(&stand_in.host);
-    faults.iter().for_each(|fault| stand_in.registry.fault(*fault));
+    for fault in faults {
+        stand_in.registry.fault(*fault);
+    }
     (stand_in, rig)
 }
 
