@@ -41,6 +41,14 @@ impl Plan {
         }
     }
 
+    /// The same for `--explain`, with what can be known beforehand without changing anything.
+    pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
+        match self {
+            Self::Push(actions) => push::explained(ctx, actions),
+            other => other.lines(),
+        }
+    }
+
     /// Executes the actions and adds what came of them to the results.
     pub(crate) fn run(&self, ctx: &Context, results: &mut Results) -> Result<()> {
         match self {

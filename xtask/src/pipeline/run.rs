@@ -110,7 +110,7 @@ fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) {
         for step in &job.steps {
             let plan = Plan::of(*step, ctx, &request.image);
             let lines = match plan {
-                Ok(plan) => plan.lines(),
+                Ok(plan) => plan.explained(ctx),
                 // What an earlier step hands over is not there yet.
                 Err(error) => vec![format!("cannot be planned yet: {error:#}")],
             };

@@ -118,6 +118,30 @@ pub(super) fn answer(challenges: &[Challenge], registry: &Url, wanted: &Scopes) 
     Ok(Answer::Basic)
 }
 
+/// The address and the form that ask for a token with an identity token, made of the address that asks with a password.
+///
+/// <https://distribution.github.io/distribution/spec/auth/oauth/>
+pub(super) fn refresh(url: &Url, identity: &Secret) -> (Url, Vec<(String, String)>) {
+    let of_form = |name: &str| matches!(name, "service" | "scope");
+    let (asked, kept): (Vec<_>, Vec<_>) = url.query_pairs().into_owned().partition(|(name, _)| of_form(name));
+    let mut bare = url.clone();
+    bare.set_query(None);
+    if !kept.is_empty() {
+        bare.query_pairs_mut().extend_pairs(kept);
+    }
+    let (scopes, mut form): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(name, _)| name == "scope");
+    let scopes: Vec<String> = scopes.into_iter().map(|(_, scope)| scope).collect();
+    let own = [
+        ("scope", scopes.join(" ").as_str()),
+        ("grant_type", "refresh_token"),
+        ("client_id", "slipway-xtask"),
+        ("refresh_token", identity.expose()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    form.extend(own);
+    (bare, form)
+}
+
 /// The token in a token server's answer, which old servers call `token` and OAuth ones `access_token`.
 pub(super) fn token(body: &[u8]) -> Option<Secret> {
     #[derive(Deserialize)]

@@ -12,7 +12,7 @@ use reqwest::header::{LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 
 use super::auth::{self, Answer, Scopes};
-use super::credentials::Credentials;
+use super::credentials::{Credentials, way_out};
 use super::reference::Repository;
 use super::refusal;
 use super::retry::{Trouble, is_passing, retry_after, retrying};
@@ -28,8 +28,12 @@ pub(crate) struct Client<'a> {
     access: Access,
     /// By the registry's origin.
     grants: Mutex<BTreeMap<String, Grant>>,
+    /// By the registry's name: a credential helper is asked once.
+    credentials: Mutex<BTreeMap<String, Option<Credentials>>>,
     /// The first wait between two tries.
     pause: Duration,
+    /// How long a request may take, besides the time that its body needs.
+    pub(super) patience: Duration,
 }
 
 /// What a client will do with a repository.
@@ -79,8 +83,20 @@ impl<'a> Client<'a> {
     const HOPS: usize = 3;
 
     pub(crate) fn new(ctx: &'a Context, access: Access) -> Result<Self> {
-        let (grants, pause) = (Mutex::default(), Duration::from_millis(500));
-        Ok(Self { ctx, http: ctx.http()?, access, grants, pause })
+        Ok(Self {
+            ctx,
+            http: ctx.http()?,
+            access,
+            grants: Mutex::default(),
+            credentials: Mutex::default(),
+            pause: Duration::from_millis(500),
+            patience: Duration::from_mins(1),
+        })
+    }
+
+    /// With less patience, for what is not worth a long wait.
+    pub(crate) fn patient_for(self, patience: Duration) -> Self {
+        Self { patience: self.patience.min(patience), ..self }
     }
 
     /// Without the waits between tries.
@@ -132,8 +148,15 @@ impl<'a> Client<'a> {
                 ask.repository.registry()
             ))
         })?;
-        let credentials = Credentials::find(self.ctx, ask.repository)?;
+        let credentials = self.credentials(ask.repository)?;
         let authorization = match (answer, credentials) {
+            (Answer::Basic, Some(credentials)) if credentials.is_identity_token() => {
+                return Err(Trouble::refused(format!(
+                    "the registry at {} wants a password, and Docker's configuration has an identity token for it: {}",
+                    ask.repository.registry(),
+                    way_out(ask.repository)
+                )));
+            }
             (Answer::Basic, Some(credentials)) => {
                 if matches!(known, Some(Authorization::Basic(_))) {
                     return Err(wrong(ask.repository, &credentials, response));
@@ -171,11 +194,18 @@ impl<'a> Client<'a> {
         url: &Url,
         credentials: Option<&Credentials>,
     ) -> Result<Secret, Trouble> {
-        let mut request = self.http.request(Method::GET, url)?;
-        if let Some(Credentials { username, password, .. }) = credentials {
-            request = request.basic_auth(username, Some(password.expose()));
-        }
-        let response = request.send().map_err(|error| broken(&url_host(url), error))?;
+        let request = match credentials {
+            Some(credentials) if credentials.is_identity_token() => {
+                let (url, form) = auth::refresh(url, &credentials.password);
+                self.http.request(Method::POST, &url)?.form(&form)
+            }
+            Some(Credentials { username, password, .. }) => {
+                self.http.request(Method::GET, url)?.basic_auth(username, Some(password.expose()))
+            }
+            None => self.http.request(Method::GET, url)?,
+        };
+        let response =
+            request.timeout(self.patience).send().map_err(|error| broken(&url_host(url), error))?;
         let status = response.status();
         if is_passing(status) {
             return Err(passing(&url_host(url), &response));
@@ -202,7 +232,8 @@ impl<'a> Client<'a> {
         url: &Url,
         authorization: Option<&Authorization>,
     ) -> Result<Response, Trouble> {
-        let request = (ask.dress)(self.http.request(ask.method.clone(), url)?)?;
+        let request = self.http.request(ask.method.clone(), url)?.timeout(self.patience);
+        let request = (ask.dress)(request)?;
         let request = match authorization {
             Some(Authorization::Basic(Credentials { username, password, .. })) => {
                 request.basic_auth(username, Some(password.expose()))
@@ -229,6 +260,17 @@ impl<'a> Client<'a> {
         }
     }
 
+    fn credentials(&self, repository: &Repository) -> Result<Option<Credentials>> {
+        // Held while a helper is asked, so that four uploads at once do not ask four times.
+        let mut known = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(credentials) = known.get(repository.registry()) {
+            return Ok(credentials.clone());
+        }
+        let credentials = Credentials::find(self.ctx, repository)?;
+        known.insert(repository.registry().to_owned(), credentials.clone());
+        Ok(credentials)
+    }
+
     fn remember(&self, repository: &Repository, change: impl FnOnce(&mut Grant)) {
         let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         let registry = repository.registry().to_owned();
@@ -241,7 +283,7 @@ impl<'a> Client<'a> {
             return passing(&url_host(response.url()), &response);
         }
         let said = said(response);
-        match Credentials::find(self.ctx, ask.repository) {
+        match self.credentials(ask.repository) {
             Ok(credentials) => {
                 let failure =
                     refusal::refusal(ask.repository, credentials.as_ref(), status, &ask.action, &said);

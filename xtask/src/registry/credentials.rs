@@ -1,5 +1,7 @@
 //! Who we are to a registry: the variables of the pipeline, or what `docker login` left.
 
+mod helper;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -13,7 +15,7 @@ use crate::exit::{Exit, Failure, OrExit as _};
 use crate::pipeline::variable;
 use crate::secret::Secret;
 
-/// A user name with its password or access token.
+/// A user name with its password or access token, or an identity token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Credentials {
     pub(super) username: String,
@@ -31,12 +33,21 @@ pub(super) enum Source {
 }
 
 impl Credentials {
+    /// The user name that Docker gives to an identity token, which stands for an account by itself.
+    const IDENTITY: &str = "<token>";
+
+    /// Whether the password is a token to get other tokens with (OAuth 2's `refresh_token`).
+    pub(super) fn is_identity_token(&self) -> bool {
+        self.username == Self::IDENTITY
+    }
+
     /// The credentials for a registry, if there are any.
     ///
     /// `DOCKERHUB_USERNAME` and `DOCKERHUB_TOKEN` belong to the registry of the workspace's image and go to no other;
     /// one without the other is an error with [`Exit::Missing`].
-    /// Without them Docker's configuration is read: `auths` in `config.json` in `$DOCKER_CONFIG` or `~/.docker`
-    /// (<https://docs.docker.com/reference/cli/docker/login/#credential-stores>).
+    /// Without them Docker's configuration is read, `config.json` in `$DOCKER_CONFIG` or `~/.docker`
+    /// (<https://docs.docker.com/reference/cli/docker/login/#credential-stores>): the helper that `credHelpers` names
+    /// for the registry, else the one of `credsStore`, is asked, and what neither has is looked for in `auths`.
     pub(super) fn find(ctx: &Context, repository: &Repository) -> Result<Option<Self>> {
         let names = ["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"];
         let ours =
@@ -55,7 +66,7 @@ impl Credentials {
             .ok()
             .with_context(|| format!("{} is not a Docker configuration", path.display()))
             .or_exit(Exit::Usage)?;
-        config.credentials(repository, &path)
+        config.credentials(ctx, repository, &path)
     }
 }
 
@@ -98,34 +109,73 @@ struct Auth {
     /// `user:password` in base64.
     #[serde(default)]
     auth: String,
+    #[serde(default, rename = "identitytoken")]
+    identity_token: String,
 }
 
 impl DockerConfig {
-    fn credentials(&self, repository: &Repository, path: &Path) -> Result<Option<Credentials>> {
-        let bad = |what: &str| {
-            let (path, host) = (path.display(), repository.registry());
-            Failure::new(Exit::Missing, format!("{path} {what} {host}: {}", way_out(repository)))
-        };
-        let entry = self.auths.iter().find(|(key, _)| is_key_of(key, repository)).map(|(_, entry)| entry);
-        if let Some(Auth { auth }) = entry.filter(|entry| !entry.auth.is_empty()) {
+    fn credentials(
+        &self,
+        ctx: &Context,
+        repository: &Repository,
+        path: &Path,
+    ) -> Result<Option<Credentials>> {
+        if let Some((username, password)) = self.ask_helper(ctx, repository, path)? {
+            return Ok(Some(Credentials { username, password, source: Source::DockerConfig }));
+        }
+        let Some(Auth { auth, identity_token }) = self.entry(repository) else { return Ok(None) };
+        let (username, password) = if identity_token.is_empty() {
+            if auth.is_empty() {
+                return Ok(None);
+            }
             let pair = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            let (username, password) = pair
-                .as_deref()
-                .and_then(|pair| pair.trim_end_matches('\0').split_once(':'))
-                .ok_or_else(|| bad("holds no valid `auth` for"))?;
-            return Ok(Some(Credentials {
-                username: username.to_owned(),
-                password: Secret::new(password),
-                source: Source::DockerConfig,
-            }));
-        }
-        if self.cred_helpers.keys().any(|key| is_key_of(key, repository))
-            || (entry.is_some() && self.creds_store.is_some())
-        {
-            return Err(bad("leaves it to a credential helper, which is not asked, to log in to").into());
-        }
-        Ok(None)
+            let pair = pair.as_deref().and_then(|pair| pair.trim_end_matches('\0').split_once(':'));
+            let (username, password) =
+                pair.ok_or_else(|| unusable(repository, path, "holds no valid `auth`"))?;
+            (username.to_owned(), Secret::new(password))
+        } else {
+            (Credentials::IDENTITY.to_owned(), Secret::new(identity_token))
+        };
+        Ok(Some(Credentials { username, password, source: Source::DockerConfig }))
     }
+
+    fn entry(&self, repository: &Repository) -> Option<&Auth> {
+        self.auths.iter().find(|(key, _)| is_key_of(key, repository)).map(|(_, entry)| entry)
+    }
+
+    fn ask_helper(
+        &self,
+        ctx: &Context,
+        repository: &Repository,
+        path: &Path,
+    ) -> Result<Option<(String, Secret)>> {
+        let own = self.cred_helpers.iter().find(|(key, _)| is_key_of(key, repository)).map(|(_, name)| name);
+        let Some(name) = own.or(self.creds_store.as_ref()).filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
+        let asked = format!("leaves the login to `docker-credential-{name}`, which");
+        let Some(program) = helper::find(ctx, name) else {
+            // `docker login` leaves an entry in `auths`: without one there is no login that we could miss.
+            if own.is_none() && self.entry(repository).is_none() {
+                return Ok(None);
+            }
+            return Err(unusable(repository, path, &format!("{asked} is not in PATH,")).into());
+        };
+        // Docker Hub's logins are kept under this address, for the sake of old ones.
+        let server = if repository.is_hub() { "https://index.docker.io/v1/" } else { repository.registry() };
+        helper::get(ctx, &program, server, helper::PATIENCE).map_err(|error| {
+            if Exit::of(&error) == Exit::Interrupted {
+                return error;
+            }
+            unusable(repository, path, &format!("{asked} {error:#},")).into()
+        })
+    }
+}
+
+/// Credentials that are meant to be there; `what` completes the name of Docker's configuration.
+fn unusable(repository: &Repository, path: &Path, what: &str) -> Failure {
+    let (path, host) = (path.display(), repository.registry());
+    Failure::new(Exit::Missing, format!("{path} {what} for {host}: {}", way_out(repository)))
 }
 
 /// Whether a key of Docker's configuration is that registry's: `host:port`, or an address such as Docker Hub's

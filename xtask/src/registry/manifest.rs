@@ -29,36 +29,42 @@ impl Client<'_> {
     /// lacks `Docker-Content-Digest`, which the OCI distribution spec ("Checking if content exists in the registry")
     /// leaves to the registry.
     pub(crate) fn digest(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>> {
-        self.retrying(|| {
-            let url =
-                base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
-            let ask = |method: Method| Ask {
-                repository,
-                method,
-                url: url.clone(),
-                action: format!("read `{reference}`"),
-                dress: &|request| Ok(request.header(ACCEPT, KINDS)),
-            };
-            let response = self.send(&ask(Method::HEAD))?;
-            if response.status() == StatusCode::NOT_FOUND {
-                return Ok(None);
-            }
-            if let Some(header) = response.headers().get("Docker-Content-Digest") {
-                let text = header.to_str().unwrap_or_default();
-                let digest = text.parse().map_err(|error| {
-                    Trouble::refused(format!(
-                        "the registry at {} names no valid digest for `{reference}`: {error}",
-                        repository.registry()
-                    ))
-                })?;
-                return Ok(Some(digest));
-            }
-            let response = self.send(&ask(Method::GET))?;
-            if response.status() == StatusCode::NOT_FOUND {
-                return Ok(None);
-            }
-            Ok(Some(Digest::of(&bytes(response)?)))
-        })
+        self.retrying(|| self.named(repository, reference))
+    }
+
+    /// The same, asked once: for what is good to know but not worth another try.
+    pub(crate) fn glance(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>> {
+        self.named(repository, reference).map_err(Trouble::into_error)
+    }
+
+    fn named(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>, Trouble> {
+        let url = base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
+        let ask = |method: Method| Ask {
+            repository,
+            method,
+            url: url.clone(),
+            action: format!("read `{reference}`"),
+            dress: &|request| Ok(request.header(ACCEPT, KINDS)),
+        };
+        let response = self.send(&ask(Method::HEAD))?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if let Some(header) = response.headers().get("Docker-Content-Digest") {
+            let text = header.to_str().unwrap_or_default();
+            let digest = text.parse().map_err(|error| {
+                Trouble::refused(format!(
+                    "the registry at {} names no valid digest for `{reference}`: {error}",
+                    repository.registry()
+                ))
+            })?;
+            return Ok(Some(digest));
+        }
+        let response = self.send(&ask(Method::GET))?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        Ok(Some(Digest::of(&bytes(response)?)))
     }
 
     /// Makes a tag name this manifest, then asks the registry what the tag names.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::credentials::{Credentials, Source, way_out};
 use super::reference::Repository;
 use crate::exit::{Exit, Failure};
+use crate::secret::Redactor;
 
 /// The error for an answer that is a refusal.
 ///
@@ -18,7 +19,7 @@ pub(super) fn refusal(
     said: &str,
 ) -> Failure {
     let registry = repository.registry();
-    let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
+    let said = told(credentials, said);
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if credentials.is_none() => Failure::new(
             Exit::Missing,
@@ -51,7 +52,7 @@ pub(super) fn refusal(
 /// The error for credentials that the registry, or its token server, does not take.
 pub(super) fn wrong_credentials(repository: &Repository, credentials: &Credentials, said: &str) -> Failure {
     let registry = repository.registry();
-    let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
+    let said = told(Some(credentials), said);
     let from = match credentials.source {
         Source::Variables => "DOCKERHUB_USERNAME or DOCKERHUB_TOKEN is wrong or has expired",
         Source::DockerConfig => "what `docker login` left is wrong or has expired",
@@ -63,6 +64,14 @@ pub(super) fn wrong_credentials(repository: &Repository, credentials: &Credentia
             way_out(repository)
         ),
     )
+}
+
+/// What a registry said, in brackets. One that quotes our password is not quoted: the reporter does not know those of
+/// Docker's configuration.
+fn told(credentials: Option<&Credentials>, said: &str) -> String {
+    let secret = credentials.map(|credentials| credentials.password.clone());
+    let said = Redactor::new(secret).redact(said);
+    if said.is_empty() { said } else { format!(" ({said})") }
 }
 
 /// The body of a refusal in one line: `CODE: message` for each error of the OCI distribution spec ("Error codes"),

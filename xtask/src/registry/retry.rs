@@ -24,6 +24,14 @@ impl Trouble {
     pub(super) fn refused(message: impl Into<String>) -> Self {
         Self::Lasting(Failure::new(Exit::Registry, message).into())
     }
+
+    /// The error for one that is not tried again.
+    pub(super) fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Passing { message, .. } => Failure::new(Exit::Registry, message).into(),
+            Self::Lasting(error) => error,
+        }
+    }
 }
 
 impl From<anyhow::Error> for Trouble {

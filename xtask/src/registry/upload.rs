@@ -83,13 +83,20 @@ impl Client<'_> {
             outcome = Outcome::Uploaded;
             self.put(repository, blob, progress)
         })?;
-        progress.now_at(&blob.digest, blob.size);
         let word = match outcome {
             Outcome::Uploaded => "uploaded",
-            Outcome::Present => "present",
+            Outcome::Present => {
+                progress.present(blob);
+                "present"
+            }
         };
         self.ctx.reporter.note(format!("{word} {} {}", blob.digest.short(), size(blob.size)));
         Ok(outcome)
+    }
+
+    /// Whether the repository has a blob, asked once: for what is good to know but not worth another try.
+    pub(crate) fn is_there(&self, repository: &Repository, blob: &Blob) -> Result<bool> {
+        self.has(repository, blob).map_err(Trouble::into_error)
     }
 
     fn has(&self, repository: &Repository, blob: &Blob) -> Result<bool, Trouble> {
@@ -124,7 +131,7 @@ impl Client<'_> {
             };
             Ok(request
                 .header(CONTENT_TYPE, "application/octet-stream")
-                .timeout(time_limit(blob.size))
+                .timeout(self.patience + time_to_send(blob.size))
                 .body(Body::sized(body, blob.size)))
         };
         self.send(&Ask { repository, method: Method::PUT, url, action, dress: &send })?;
@@ -132,19 +139,28 @@ impl Client<'_> {
     }
 }
 
-/// The client's usual limit of a minute is for a whole request, and a layer on a slow line takes longer: a second more
-/// for every 100 kB.
-fn time_limit(size: u64) -> Duration {
-    Duration::from_secs(60 + size / 100_000)
+/// The client's usual limit is for a whole request, and a layer on a slow line takes longer: a second more for every
+/// 100 kB.
+fn time_to_send(size: u64) -> Duration {
+    Duration::from_secs(size / 100_000)
 }
 
-/// How many bytes of how many have been sent, over all blobs.
+/// How many bytes of how many have been sent, over all blobs, and how fast.
 struct Progress {
     reporter: Reporter,
     /// In bytes.
     total: u64,
+    started: Instant,
+    state: Mutex<Sent>,
+}
+
+struct Sent {
     /// By blob, so that one that is sent again counts once.
-    state: Mutex<(BTreeMap<Digest, u64>, Instant)>,
+    blobs: BTreeMap<Digest, u64>,
+    /// Of the blobs that were there already: it took no time.
+    present: u64,
+    /// When people were last told.
+    told: Instant,
 }
 
 impl Progress {
@@ -153,17 +169,25 @@ impl Progress {
 
     fn of(blobs: &[Blob], reporter: &Reporter) -> Self {
         let total = blobs.iter().map(|blob| blob.size).sum();
-        Self { reporter: reporter.clone(), total, state: Mutex::new((BTreeMap::new(), Instant::now())) }
+        let started = Instant::now();
+        let sent = Sent { blobs: BTreeMap::new(), present: 0, told: started };
+        Self { reporter: reporter.clone(), total, started, state: Mutex::new(sent) }
+    }
+
+    /// That a blob was there already.
+    fn present(&self, blob: &Blob) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).present += blob.size;
     }
 
     fn now_at(&self, digest: &Digest, bytes: u64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sent, told) = &mut *state;
-        sent.insert(digest.clone(), bytes);
-        if told.elapsed() >= Self::TICK {
-            *told = Instant::now();
-            let sent = sent.values().sum();
-            self.reporter.progress(format!("{} of {}", size(sent), size(self.total)));
+        let mut sent = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.blobs.insert(digest.clone(), bytes);
+        if sent.told.elapsed() >= Self::TICK {
+            sent.told = Instant::now();
+            let moved: u64 = sent.blobs.values().sum();
+            let rate = moved * 1000 / u64::try_from(self.started.elapsed().as_millis()).unwrap_or(1).max(1);
+            let (there, total) = (size(moved + sent.present), size(self.total));
+            self.reporter.progress(format!("{there} of {total}, {}/s", size(rate)));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod auth;
 mod blobs;
+mod fault;
 mod manifests;
 mod refusal;
 mod store;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::http::header::HOST;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
@@ -23,32 +25,14 @@ use self::store::Store;
 use super::standin::{Exchange, Incoming, Server, Shared, StandIn};
 
 pub(crate) use self::auth::Auth;
+pub(crate) use self::fault::Fault;
+#[cfg(test)]
+pub(crate) use self::fault::Place;
 
 /// A running registry; dropping it ends it.
 pub(crate) struct RegistryStandIn {
     server: Server,
     registry: Arc<Registry>,
-}
-
-/// Something that goes wrong once. Several can be queued; each is used up by the first request that it fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the tests break the registry, a rehearsal does not"))]
-pub(crate) enum Fault {
-    /// Any request under `/v2/` is answered 401 with a challenge, as when a token expires in mid-push.
-    Unauthorized,
-    /// The `put`th PUT from now (1 is the next) is answered 429.
-    TooManyRequests {
-        /// Which PUT.
-        put: usize,
-        /// The seconds in `Retry-After`.
-        retry_after: u64,
-    },
-    /// The PUT that would end a blob upload is answered 500.
-    BlobPutFails,
-    /// A manifest's `Docker-Content-Digest` names another digest.
-    WrongContentDigest,
-    /// A mount is answered 202 with an upload session, as a registry may always do.
-    MountDeclined,
 }
 
 impl RegistryStandIn {
@@ -126,19 +110,19 @@ impl Registry {
         let fault = self.fault_for(&rest, request);
         match fault {
             Some(Fault::Unauthorized) => return Err(self.gate.challenge(&scopes, "invalid_token")),
-            Some(Fault::TooManyRequests { retry_after, .. }) => {
-                return Err(Refusal::too_many_requests(retry_after));
+            Some(Fault::TokensExpire) => self.gate.expire_all(),
+            Some(fault) => {
+                if let Some(answer) = fault.answer().await {
+                    return answer;
+                }
             }
-            Some(Fault::BlobPutFails) => return Err(Refusal::internal("the upload could not be stored")),
-            Some(Fault::WrongContentDigest | Fault::MountDeclined) | None => {}
+            None => {}
         }
         self.gate.check(request, &scopes)?;
         let mut response = self.serve(rest, request, fault == Some(Fault::MountDeclined)).await?;
-        if fault == Some(Fault::WrongContentDigest) {
-            let wrong = HeaderValue::from_static(
-                "sha256:0000000000000000000000000000000000000000000000000000000000000000",
-            );
-            response.headers_mut().insert("docker-content-digest", wrong);
+        if let Some(fault) = fault {
+            let host = request.header(&HOST).unwrap_or_default();
+            fault.spoil(&mut response, host);
         }
         Ok(response)
     }
@@ -175,21 +159,8 @@ impl Registry {
 
     /// The first queued fault that fits this request, used up.
     fn fault_for(&self, route: &Route, request: &Incoming) -> Option<Fault> {
-        let mount = matches!(route, Route::Uploads { .. }) && request.parameter("mount").is_some();
-        let method = &request.method;
         self.faults.change(|faults| {
-            let fits = |fault: &mut Fault| match fault {
-                Fault::Unauthorized => true,
-                Fault::TooManyRequests { put, .. } if *method == Method::PUT => {
-                    *put = put.saturating_sub(1);
-                    *put == 0
-                }
-                Fault::TooManyRequests { .. } => false,
-                Fault::BlobPutFails => *method == Method::PUT && matches!(route, Route::Upload { .. }),
-                Fault::WrongContentDigest => matches!(route, Route::Manifest { .. }),
-                Fault::MountDeclined => mount,
-            };
-            let position = faults.iter_mut().position(fits)?;
+            let position = faults.iter_mut().position(|fault| fault.fits(route, request))?;
             Some(faults.remove(position))
         })
     }

@@ -4,6 +4,9 @@
 //! A commit tag never moves to another digest, and `latest` moves last, to what the registry has proved to have.
 //! It does not build anything, and it does not sign.
 
+mod aftermath;
+mod explain;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -82,6 +85,8 @@ impl fmt::Display for Action {
         }
     }
 }
+
+pub(crate) use explain::explained;
 
 /// What a push did: `target/xtask/push.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,18 +177,37 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
 }
 
 /// Does what the plan says, in its order. A failure of the registry is an error with [`Exit::Registry`].
+///
+/// Every error says what the registry holds after it.
 pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
-    let started = Instant::now();
-    let client = Client::new(ctx, Access::Push)?;
+    run_with(ctx, Client::new(ctx, Access::Push)?, actions)
+}
+
+fn run_with(ctx: &Context, client: Client<'_>, actions: &[Action]) -> Result<Pushed> {
     let mut pushed = None;
+    match carry_out(ctx, &client, actions, &mut pushed) {
+        Ok(()) => pushed.context("nothing to push"),
+        // Until the look is over, nothing was sent.
+        Err(error) if pushed.is_none() => Err(aftermath::untouched(&error)),
+        Err(error) => Err(aftermath::told(client, actions, &error)),
+    }
+}
+
+fn carry_out(
+    ctx: &Context,
+    client: &Client<'_>,
+    actions: &[Action],
+    pushed: &mut Option<Pushed>,
+) -> Result<()> {
+    let started = Instant::now();
     let mut tagged = false;
     for action in actions {
         ctx.interrupt.check()?;
         match action {
             Action::Guard { parts } => guard::check(ctx, parts)?,
             Action::Look { repository, tag, digest, may_move } => {
-                tagged = look(&client, repository, tag, digest, *may_move)?;
-                pushed = Some(Pushed::nothing_yet(repository, tag, digest));
+                tagged = look(client, repository, tag, digest, *may_move)?;
+                *pushed = Some(Pushed::nothing_yet(repository, tag, digest));
             }
             Action::Upload { repository, blobs } => {
                 let outcomes = if tagged {
@@ -192,7 +216,7 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
                 } else {
                     client.upload(repository, blobs)?
                 };
-                looked(&mut pushed)?.add(blobs, &outcomes);
+                looked(pushed)?.add(blobs, &outcomes);
             }
             Action::Tag { tag, .. } if tagged => ctx.reporter.note(format!("already there under `{tag}`")),
             Action::Tag { repository, tag, manifest } => {
@@ -202,7 +226,7 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
             Action::Attach { repository, subject, artifacts, folder } => {
                 let (blobs, outcomes): (Vec<Blob>, Vec<Outcome>) =
                     client.attach(repository, subject, artifacts, folder)?.into_iter().unzip();
-                let pushed = looked(&mut pushed)?;
+                let pushed = looked(pushed)?;
                 pushed.add(&blobs, &outcomes);
                 // The first blob is the configuration that all of them share.
                 for (Artifact { kind, name, manifest, .. }, outcome) in
@@ -216,25 +240,24 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
             }
             Action::Skip { check, reason } => ctx.reporter.skipped(check, *reason),
             Action::MoveLatest { repository, manifest } => {
-                let before = move_latest(ctx, &client, repository, manifest)?;
-                let pushed = looked(&mut pushed)?;
+                let before = move_latest(ctx, client, repository, manifest)?;
+                let pushed = looked(pushed)?;
                 (pushed.latest, pushed.previous_latest) = (true, before);
             }
             Action::Record { path } => {
-                let pushed = looked(&mut pushed)?;
+                let pushed = looked(pushed)?;
                 pushed.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 write_whole(path, &serde_json::to_vec_pretty(pushed)?)?;
             }
         }
     }
-    let pushed = pushed.context("nothing to push")?;
-    let Pushed { repository, digest, bytes_sent, bytes_skipped, .. } = &pushed;
+    let Some(Pushed { repository, digest, bytes_sent, bytes_skipped, .. }) = pushed else { return Ok(()) };
     ctx.reporter.note(format!(
         "{repository}@{digest}: {} sent, {} already there",
         size(*bytes_sent),
         size(*bytes_skipped)
     ));
-    Ok(pushed)
+    Ok(())
 }
 
 /// The record of the last push.

@@ -112,3 +112,21 @@ fn a_token_has_two_names() {
         assert_eq!(expose(none), None);
     }
 }
+
+#[test]
+fn an_identity_token_is_exchanged_by_a_form() {
+    let url = Url::parse("https://a.io/token?tenant=1&service=r.io&scope=x%3Apull&scope=y%3Apush").unwrap();
+    let (bare, form) = refresh(&url, &Secret::new("identity"));
+    assert_eq!(bare.as_str(), "https://a.io/token?tenant=1");
+    let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let expected = [
+        ("service", "r.io"),
+        ("scope", "x:pull y:push"),
+        ("grant_type", "refresh_token"),
+        ("client_id", "slipway-xtask"),
+        ("refresh_token", "identity"),
+    ];
+    assert_eq!(form, expected);
+    let (bare, _) = refresh(&Url::parse("https://a.io/token?service=s").unwrap(), &Secret::new("i"));
+    assert_eq!(bare.as_str(), "https://a.io/token");
+}

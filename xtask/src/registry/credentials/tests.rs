@@ -66,8 +66,11 @@ fn docker_keeps_a_login_under_several_keys() {
 #[test]
 fn what_cannot_be_used_is_named_with_the_way_out() {
     for (config, expected) in [
-        (r#"{"auths":{"docker.io":{}},"credsStore":"desktop"}"#, "credential helper"),
-        (r#"{"credHelpers":{"docker.io":"ecr-login"}}"#, "credential helper"),
+        (
+            r#"{"auths":{"docker.io":{}},"credsStore":"desktop"}"#,
+            "leaves the login to `docker-credential-desktop`, which is not in PATH, for docker.io: set",
+        ),
+        (r#"{"credHelpers":{"docker.io":"ecr-login"}}"#, "`docker-credential-ecr-login`, which is not in"),
         (r#"{"auths":{"docker.io":{"auth":"not base64"}}}"#, "no valid `auth`"),
         (r#"{"auths":{"docker.io":{"auth":"bm9jb2xvbg=="}}}"#, "no valid `auth`"),
     ] {
@@ -88,4 +91,71 @@ fn without_a_folder_for_it_there_is_no_configuration() {
     assert_eq!(Credentials::find(&ctx, &HUB.parse().unwrap()).unwrap(), None);
     let ctx = Context::for_test(Path::new("/nonexistent"), Environment::of([("HOME", "/nonexistent")]));
     assert_eq!(docker_config(&ctx).unwrap(), Path::new("/nonexistent/.docker/config.json"));
+}
+
+/// What is found with this `config.json` and helpers that keep `name:address` each, but `empty` keeps nothing.
+fn helped(config: &str, repository: &str) -> Option<(String, String)> {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().to_str().unwrap();
+    for name in ["own", "store"] {
+        let script =
+            format!(r#"read -r at; echo "{{\"Username\":\"{name}\",\"Secret\":\"secret of $at\"}}""#);
+        helper::tests::install(dir.path(), name, &script);
+    }
+    helper::tests::install(dir.path(), "empty", "echo credentials not found in native keychain; exit 1");
+    fs_err::write(dir.path().join("config.json"), config).unwrap();
+    let environment = Environment::of([("DOCKER_CONFIG", folder), ("PATH", folder)]);
+    let ctx = Context::for_test(dir.path(), environment);
+    let found = Credentials::find(&ctx, &repository.parse().unwrap()).unwrap()?;
+    assert_eq!(found.source, Source::DockerConfig);
+    Some((found.username, found.password.expose().to_owned()))
+}
+
+#[test]
+fn helpers_are_asked_in_dockers_order() {
+    let auth = STANDARD.encode("file:password");
+    let both = r#"{"credHelpers":{"ghcr.io":"own"},"credsStore":"store"}"#;
+    let empty = format!(r#"{{"auths":{{"ghcr.io":{{"auth":"{auth}"}}}},"credsStore":"empty"}}"#);
+    for (config, repository, expected) in [
+        (both, "ghcr.io/o/app", Some(("own", "secret of ghcr.io"))),
+        (both, "quay.io/o/app", Some(("store", "secret of quay.io"))),
+        (both, HUB, Some(("store", "secret of https://index.docker.io/v1/"))),
+        (
+            r#"{"credHelpers":{"docker.io":"own"}}"#,
+            HUB,
+            Some(("own", "secret of https://index.docker.io/v1/")),
+        ),
+        (empty.as_str(), "ghcr.io/o/app", Some(("file", "password"))),
+        (empty.as_str(), "quay.io/o/app", None),
+    ] {
+        let expected = expected.map(|(name, secret)| (name.to_owned(), secret.to_owned()));
+        assert_eq!(helped(config, repository), expected, "{config}: {repository}");
+    }
+}
+
+#[test]
+fn a_helper_that_fails_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().to_str().unwrap();
+    helper::tests::install(dir.path(), "broken", "echo hunter2 | tee /dev/stderr; exit 1");
+    fs_err::write(dir.path().join("config.json"), r#"{"credsStore":"broken"}"#).unwrap();
+    let environment = Environment::of([("DOCKER_CONFIG", folder), ("PATH", folder)]);
+    let ctx = Context::for_test(dir.path(), environment);
+    let error = Credentials::find(&ctx, &HUB.parse().unwrap()).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Missing);
+    let error = error.to_string();
+    assert!(error.contains("`docker-credential-broken`, which ended with exit status: 1"), "{error}");
+    assert!(error.contains("set DOCKERHUB_USERNAME") && !error.contains("hunter2"), "{error}");
+    ctx.interrupt.set();
+    let error = Credentials::find(&ctx, &HUB.parse().unwrap()).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Interrupted);
+}
+
+#[test]
+fn an_identity_token_is_one_wherever_it_stands() {
+    let config = r#"{"auths":{"ghcr.io":{"auth":"bWU6","identitytoken":"hunter2-hunter2"}}}"#;
+    let found = find(&[], config, "ghcr.io/o/app").unwrap().unwrap();
+    assert!(found.is_identity_token() && found.password.expose() == "hunter2-hunter2");
+    let variables = [("DOCKERHUB_USERNAME", "me"), ("DOCKERHUB_TOKEN", "hunter2-hunter2")];
+    assert!(!find(&variables, config, HUB).unwrap().unwrap().is_identity_token());
 }

@@ -150,6 +150,11 @@ impl Gate {
         Ok(Json(body).into_response())
     }
 
+    /// From now on every token that was given is refused.
+    pub(super) fn expire_all(&self) {
+        self.tokens.change(HashMap::clear);
+    }
+
     fn check_token(&self, request: &Incoming, wanted: &[Scope]) -> Result<(), Refusal> {
         let Some(token) = credentials(request, "Bearer") else { return Err(self.challenge(wanted, "")) };
         let allowed = self.tokens.read(|tokens| {

@@ -38,9 +38,9 @@ impl Refusal {
         Self { header: Some(Box::new((WWW_AUTHENTICATE, challenge))), ..refusal }
     }
 
-    pub(super) fn too_many_requests(retry_after: u64) -> Self {
+    pub(super) fn too_many_requests(retry_after: String) -> Self {
         let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many requests");
-        Self { header: Some(Box::new((RETRY_AFTER, retry_after.to_string()))), ..refusal }
+        Self { header: Some(Box::new((RETRY_AFTER, retry_after))), ..refusal }
     }
 
     pub(super) fn unsupported() -> Self {

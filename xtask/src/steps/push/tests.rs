@@ -1,4 +1,8 @@
+mod faults;
 mod real;
+mod registries;
+mod suite;
+mod wire;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -113,6 +117,35 @@ fn the_documents_about_an_image_are_attached_before_latest_moves() {
     let mut old: serde_json::Value = serde_json::from_str(&text).unwrap();
     old.as_object_mut().unwrap().remove("referrers");
     assert_eq!(serde_json::from_value::<Pushed>(old).unwrap().referrers, []);
+}
+
+#[test]
+fn an_explained_plan_counts_the_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+    let server = Server::plain();
+    let ctx = server.context(dir.path(), &[]);
+    let lines = || explained(&ctx, &plan(&ctx).unwrap());
+    let before = lines();
+    assert_eq!(before.len(), 5 + 3);
+    assert!(before[2].starts_with("  sha256:") && before[2].ends_with(" B will be uploaded"), "{before:?}");
+    let total = before[4].split(" of ").next().unwrap().trim();
+    assert_eq!(before[4], format!("  {total} of {total} to upload"));
+    assert!(server.seen().iter().all(|request| request.method == "HEAD"), "{:?}", server.lines());
+    push(&ctx).unwrap();
+    let after = lines();
+    assert!(
+        after[2].ends_with(" B is there already") && after[3].ends_with(" B is there already"),
+        "{after:?}"
+    );
+    assert_eq!(after[4], format!("  0 B of {total} to upload"));
+
+    let host = server.host();
+    drop(server);
+    let alone = lines();
+    assert_eq!(alone.len(), 5 + 1);
+    let expected = format!("  at most {total}: the registry cannot be asked now (no answer from {host}: ");
+    assert!(alone[2].starts_with(&expected), "{alone:?}");
 }
 
 #[test]

@@ -1,0 +1,200 @@
+//! Pushes that meet trouble: how each ends, what it says, and what `latest` names after it.
+
+use std::time::Duration;
+
+use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, context};
+use super::wire::{Break, Wire};
+use super::*;
+use crate::registry::resolve;
+use crate::rehearsal::registry::{Fault, Place};
+
+/// A registry where `latest` names the image of an earlier commit, and a workspace with the image of the next.
+struct Rig {
+    dir: tempfile::TempDir,
+    /// Where the registry itself is.
+    host: String,
+    old: Digest,
+    new: Digest,
+}
+
+/// Text that gzip cannot make small: a body that takes more than one packet.
+fn noise() -> String {
+    (0..2000).map(|number: u32| Digest::of(&number.to_be_bytes()).hex().to_owned()).collect()
+}
+
+impl Rig {
+    fn new(host: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut before = context(host, dir.path(), PASSWORD);
+        before.git.commit = "1".repeat(40);
+        let old = write_layout(dir.path(), &[&before.git.commit, "latest"], "an older one");
+        push(&before).unwrap();
+        let new = write_layout(dir.path(), &[COMMIT, "latest"], &noise());
+        Self { dir, host: host.to_owned(), old, new }
+    }
+
+    /// What stands in the request that uploads the new image's layer, and in no other.
+    fn layer(&self) -> String {
+        let blobs = fs_err::read_dir(self.dir.path().join("target/xtask/image/blobs/sha256")).unwrap();
+        let blobs = blobs.map(|entry| entry.unwrap());
+        let layer = blobs.max_by_key(|entry| entry.metadata().unwrap().len()).unwrap();
+        format!("digest=sha256%3A{}", layer.file_name().to_str().unwrap())
+    }
+
+    /// Pushes the next image by way of `host`, with little patience.
+    fn push(&self, host: &str) -> (Result<Pushed>, Vec<String>) {
+        let ctx = context(host, self.dir.path(), PASSWORD);
+        let client = Client::new(&ctx, Access::Push).unwrap();
+        let client = client.hurried().patient_for(Duration::from_millis(200));
+        (run_with(&ctx, client, &plan(&ctx).unwrap()), notes(&ctx))
+    }
+
+    /// What a tag names, by asking the registry itself.
+    fn named(&self, tag: &str) -> Option<Digest> {
+        let ctx = context(&self.host, self.dir.path(), PASSWORD);
+        let repository = format!("{}/acme/app", self.host).parse().unwrap();
+        resolve(&ctx, &repository, &Reference::Tag(tag.parse().unwrap())).unwrap()
+    }
+
+    /// The push by way of `host` must get through, and a note must tell of the trouble.
+    fn gets_through(&self, host: &str, note: &str) {
+        let (pushed, notes) = self.push(host);
+        pushed.unwrap_or_else(|error| panic!("{note}: {error:#}"));
+        assert!(notes.iter().any(|told| told.contains(note)), "`{note}` is not in {notes:?}");
+        let new = Some(self.new.clone());
+        assert_eq!((self.named(COMMIT), self.named("latest")), (new.clone(), new), "{note}");
+    }
+
+    /// The push by way of `host` must fail with all of these words, leave `latest`, and be healed by another push.
+    fn fails(&self, host: &str, words: &[&str]) {
+        let error = self.push(host).0.unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Registry, "{error:#}");
+        let error = error.to_string().replace(self.old.as_str(), "OLD");
+        for words in words {
+            assert!(error.contains(words), "`{words}` is not in: {error}");
+        }
+        println!("{error}");
+        assert_eq!(self.named("latest").as_ref(), Some(&self.old), "{error}");
+        let pushed = self.push(&self.host).0.unwrap();
+        assert_eq!(pushed.previous_latest.as_ref(), Some(&self.old));
+        assert_eq!(self.named("latest").as_ref(), Some(&self.new));
+    }
+}
+
+/// The stand-in with these faults, once `latest` is there.
+fn broken(faults: &[Fault]) -> (StandIn, Rig) {
+    let stand_in = StandIn::bearer(Duration::from_mins(1));
+    let rig = Rig::new(&stand_in.host);
+    for fault in faults {
+        stand_in.registry.fault(*fault);
+    }
+    (stand_in, rig)
+}
+
+#[test]
+fn trouble_that_passes_does_not_end_a_push() {
+    // One for the challenge, the look, the tag that is put, and the proof of it.
+    let mut unread = [Fault::NoContentDigest; 5];
+    unread[4] = Fault::Truncated;
+    for (faults, note) in [
+        (&[Fault::Unauthorized][..], "moved `latest`"),
+        (&[Fault::TokensExpire], "moved `latest`"),
+        (
+            &[Fault::TooManyRequests { put: 1, retry_after: 0 }],
+            "429 Too Many Requests; trying again in 0.0 s",
+        ),
+        (&[Fault::TooManyRequestsUntil], "429 Too Many Requests; trying again in 0.0 s"),
+        (&[Fault::BlobPutFails], "500 Internal Server Error; trying again"),
+        (&[Fault::TagFails(COMMIT), Fault::TagFails("latest")], "503 Service Unavailable; trying again"),
+        (&[Fault::BlobStalls], "operation timed out; trying again"),
+        (&[Fault::TagStalls("latest")], "operation timed out; trying again"),
+        (&unread[..4], "moved `latest`"),
+        (&unread, "; trying again in"),
+        (&[Fault::Location(Place::Absolute)], "moved `latest`"),
+    ] {
+        let (stand_in, rig) = broken(faults);
+        rig.gets_through(&stand_in.host, note);
+        let read = stand_in
+            .registry
+            .transcript()
+            .iter()
+            .any(|e| e.method == "GET" && e.path.contains("/manifests/"));
+        assert_eq!(read, faults.contains(&Fault::NoContentDigest), "{faults:?}");
+    }
+}
+
+#[test]
+fn trouble_that_lasts_ends_a_push_before_latest_moves() {
+    let untagged = "; the commit's tag is not in the registry; `latest` still names OLD";
+    let tagged = "; the commit's tag is in the registry; `latest` still names OLD";
+    for (faults, words) in [
+        (&[Fault::Location(Place::Missing)][..], ["did not say where to go on", untagged]),
+        (&[Fault::Location(Place::Inside)], ["sends us to `169.254.169.254`, an address inside", untagged]),
+        // Both blobs, five times each.
+        (&[Fault::BlobPutFails; 10], ["answered 500 Internal Server Error; tried 5 times", untagged]),
+        (&[Fault::BlobClaimed], ["(MANIFEST_BLOB_UNKNOWN: blob unknown to registry)", untagged]),
+        (&[Fault::TagRefused(COMMIT)], ["does not let this account tag", untagged]),
+        (&[Fault::TagRefused("latest")], ["as `latest` (DENIED: requested access is denied)", tagged]),
+        (&[Fault::TagFails("latest"); 5], ["503 Service Unavailable; tried 5 times", tagged]),
+        // For the challenge, the look, the tag that is put, and the proof of it.
+        (&[Fault::WrongContentDigest; 4], ["says that it names sha256:000000", tagged]),
+    ] {
+        let (stand_in, rig) = broken(faults);
+        rig.fails(&stand_in.host, &words);
+    }
+}
+
+#[test]
+fn a_look_that_fails_changes_nothing() {
+    let untouched = "; nothing in the registry has changed";
+    let (stand_in, rig) = broken(&[]);
+    let mut other = context(&stand_in.host, rig.dir.path(), PASSWORD);
+    // The commit's tag is taken by the older image.
+    other.git.commit = "1".repeat(40);
+    write_layout(rig.dir.path(), &[&other.git.commit, "latest"], "another");
+    let taken = push(&other).unwrap_err();
+    let wrong = context(&stand_in.host, rig.dir.path(), "a-wrong-password");
+    write_layout(rig.dir.path(), &[COMMIT, "latest"], "another");
+    let wrong = push(&wrong).unwrap_err();
+    for (error, words) in [(taken, "a commit tag never moves"), (wrong, "refused the user name or token")] {
+        assert_eq!(Exit::of(&error), Exit::Registry);
+        let error = error.to_string();
+        assert!(error.contains(words) && error.ends_with(untouched), "{error}");
+        println!("{error}");
+    }
+    assert_eq!((rig.named(COMMIT), rig.named("latest")), (None, Some(rig.old)));
+}
+
+#[test]
+fn a_wire_that_breaks_is_no_end() {
+    for (place, fault, note) in [
+        ("layer", Break::Cut, "; trying again in"),
+        ("layer", Break::EarlyAnswer, "; trying again in"),
+        ("layer", Break::Stall, "operation timed out; trying again in"),
+        ("layer", Break::AnswerLost, "; trying again in"),
+        ("PUT /v2/acme/app/manifests/latest", Break::AnswerLost, "; trying again in"),
+    ] {
+        let (stand_in, rig) = broken(&[]);
+        let needle = if place == "layer" { rig.layer() } else { place.to_owned() };
+        let wire = Wire::to(&stand_in.host, &needle, fault);
+        rig.gets_through(&wire.host, note);
+    }
+}
+
+/// As after `kill -9`: some blobs have arrived, a part of another too, and nobody cleaned up.
+fn is_taken_up(host: &str) {
+    let rig = Rig::new(host);
+    let wire = Wire::to(host, &rig.layer(), Break::Gone);
+    let words = ["; tried 5 times", "; what the registry holds now is not known, because it does not say"];
+    rig.fails(&wire.host, &words);
+}
+
+#[test]
+fn a_push_that_was_killed_is_taken_up_again() {
+    is_taken_up(&StandIn::basic().host);
+    if let Some(registry) =
+        DockerRegistry::start("a_push_that_was_killed_is_taken_up_again", &Login::Htpasswd)
+    {
+        is_taken_up(&registry.host);
+    }
+}
