@@ -1,16 +1,20 @@
 //! The image: from the recipe in the `Dockerfile` and a compiled binary to an OCI image layout, without Docker.
 //!
 //! `recipe` says what goes in and how it starts, `tree` finds those files in the context, `binary` proves that the
-//! binary can run alone, `layer` and `config` make the bytes, `layout` keeps them on disk and reads them back.
+//! binary can run alone, `layer` and `config` make the bytes, `cache` keeps those that took time, `layout` keeps the image
+//! on disk and reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of.
 
 pub(crate) mod binary;
+pub(crate) mod cache;
 pub(crate) mod config;
 pub(crate) mod digest;
 pub(crate) mod ignore;
 pub(crate) mod layer;
 pub(crate) mod layout;
 pub(crate) mod recipe;
+pub(crate) mod smoke;
 pub(crate) mod tree;
+mod unpack;
 
 use std::path::Path;
 
