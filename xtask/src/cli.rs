@@ -78,6 +78,9 @@ pub(crate) struct DockerBuild {
     /// What follows the recipe; the configuration says when this does not.
     #[arg(long, value_enum, value_name = "ENGINE")]
     pub(crate) engine: Option<Engine>,
+    /// Build the commit twice, in other folders and homes, and compare; a difference exits 1.
+    #[arg(long, conflicts_with = "engine")]
+    pub(crate) verify_reproducible: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,8 @@
 //!
 //! `recipe` says what goes in and how it starts, `tree` finds those files in the context, `binary` proves that the
 //! binary can run alone, `layer` and `config` make the bytes, `cache` keeps those that took time, `layout` keeps the image
-//! on disk and reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of.
+//! on disk and reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of;
+//! `reproducible` builds twice and compares.
 
 pub(crate) mod binary;
 pub(crate) mod cache;
@@ -12,6 +13,7 @@ pub(crate) mod ignore;
 pub(crate) mod layer;
 pub(crate) mod layout;
 pub(crate) mod recipe;
+pub(crate) mod reproducible;
 pub(crate) mod smoke;
 pub(crate) mod tree;
 mod unpack;
@@ -45,5 +47,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;
