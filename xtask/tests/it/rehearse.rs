@@ -130,7 +130,7 @@ fn a_deploy_that_fails_in_a_rehearsal_says_what_it_left() {
     fixture.replace(
         "app/src/lib.rs",
         "let commit = environment(\"APP_COMMIT\");\n            (200",
-        "let commit = environment(if environment(\"SERVER_TYPE\") == \"PROD\" { \"HOSTS\" } else { \"APP_COMMIT\" });\n            (200",
+        "let commit = if environment(\"SERVER_TYPE\") == \"PROD\" { \"c0ffee\".to_owned() } else { environment(\"APP_COMMIT\") };\n            (200",
     );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();
