@@ -14,6 +14,7 @@ pub(crate) const PROJECT: &str = "https://slipway.invalid";
 
 use anyhow::Result;
 
+use crate::config::Engine;
 use crate::context::Context;
 use crate::image::config::{Descriptor, MANIFEST};
 use crate::registry::Artifact;
@@ -24,6 +25,7 @@ pub(crate) fn documents(
     ctx: &Context,
     repository: &Repository,
     image: &Descriptor,
+    engine: Engine,
 ) -> Result<Result<Vec<Artifact>, &'static str>> {
     if !ctx.root.join("Cargo.lock").is_file() {
         return Ok(Err("there is no `Cargo.lock` that says what the image was made from"));
@@ -31,7 +33,7 @@ pub(crate) fn documents(
     if image.media_type != MANIFEST {
         return Ok(Err("the image is not in the form of OCI: build it again"));
     }
-    let provenance = provenance::document(ctx, ctx.config.engine, &repository.to_string(), &image.digest)?;
+    let provenance = provenance::document(ctx, engine, &repository.to_string(), &image.digest)?;
     Ok(Ok(vec![
         Artifact::new(SBOM, "sbom.cdx.json", sbom::document(ctx)?.into_bytes(), image)?,
         Artifact::new(PROVENANCE, "provenance.json", provenance.into_bytes(), image)?,
@@ -56,7 +58,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let said = |root: &Path, media_type: &str| {
             let ctx = Context::for_test(root, Environment::default());
-            documents(&ctx, &repository, &Descriptor::of(media_type, b"{}")).unwrap()
+            documents(&ctx, &repository, &Descriptor::of(media_type, b"{}"), Engine::Builtin).unwrap()
         };
         let names = said(root, MANIFEST).unwrap().iter().map(|one| one.name).collect::<Vec<_>>();
         assert_eq!(names, ["sbom.cdx.json", "provenance.json"]);

@@ -91,6 +91,9 @@ pub(crate) struct DockerBuild {
     /// Build with both engines and compare what they made; a difference without a known reason exits 1.
     #[arg(long, conflicts_with = "engine")]
     pub(crate) compare: bool,
+    /// Build the commit twice, in other folders and homes, and compare; a difference exits 1.
+    #[arg(long, conflicts_with = "engine")]
+    pub(crate) verify_reproducible: bool,
 }
 
 #[derive(Debug, Args)]

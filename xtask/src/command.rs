@@ -228,7 +228,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Lines of at most 64 KiB, so that a child without newlines cannot fill the memory.
-fn read_lines(stream: impl Read + Send + 'static, lines: mpsc::Sender<String>) {
+pub(crate) fn read_lines(stream: impl Read + Send + 'static, lines: mpsc::Sender<String>) {
     const LONGEST: u64 = 64 << 10;
     std::thread::spawn(move || {
         let mut stream = BufReader::new(stream);
@@ -244,15 +244,15 @@ fn read_lines(stream: impl Read + Send + 'static, lines: mpsc::Sender<String>) {
 }
 
 /// A child in a process group of its own, ended as a whole when it is dropped before it ended by itself.
-struct Group {
-    child: Child,
+pub(crate) struct Group {
+    pub(crate) child: Child,
 }
 
 impl Group {
     /// How long a child may take to end after SIGTERM.
     const GRACE: Duration = Duration::from_secs(5);
 
-    fn spawn(mut command: Command) -> std::io::Result<Self> {
+    pub(crate) fn spawn(mut command: Command) -> std::io::Result<Self> {
         let child = command.process_group(0).spawn()?;
         interrupt::group_started(child.id());
         Ok(Self { child })
@@ -272,7 +272,7 @@ impl Group {
         drop(self.child.wait());
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             // An error says that the group has gone.
             kill_process_group(pid, signal).ok();

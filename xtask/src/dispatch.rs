@@ -8,6 +8,7 @@ use crate::attest::sbom;
 use crate::cli::{Cli, Command, Format};
 use crate::context::{Context, find_root};
 use crate::exit::{Exit, Told};
+use crate::image::reproducible;
 use crate::interrupt::Interrupt;
 use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
@@ -68,6 +69,9 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             if let Some(step) = command.step() {
                 run::run(&ctx, &request(Scope::Step(step), None)?)?;
             }
+        }
+        Command::DockerBuild(options) if options.verify_reproducible => {
+            reproducible::run(&ctx, cli.shared.explain)?;
         }
         Command::DockerBuild(options) => {
             let request = request(Scope::Step(crate::pipeline::StepId::DockerBuild), None)?;

@@ -1,12 +1,14 @@
 //! The image: from the recipe in the `Dockerfile` and a compiled binary to an OCI image layout, without Docker.
 //!
 //! `recipe` says what goes in and how it starts, `tree` finds those files in the context, `binary` proves that the
-//! binary can run alone, `layer` and `config` make the bytes, `layout` keeps them on disk and reads them back.
-//! `guard` looks for what must not leave in them. `archive` is the form in which a Docker engine takes and gives images,
-//! `docker` is that engine, `compare` says where the two engines disagree.
+//! binary can run alone, `layer` and `config` make the bytes, `cache` keeps those that took time, `layout` keeps the image
+//! on disk and reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of; `reproducible`
+//! builds twice and compares; `guard` looks for what must not leave. `archive` is the form in which a Docker engine takes
+//! and gives images, `docker` is that engine, `compare` says where the two engines disagree.
 
 pub(crate) mod archive;
 pub(crate) mod binary;
+pub(crate) mod cache;
 pub(crate) mod compare;
 pub(crate) mod config;
 pub(crate) mod digest;
@@ -16,7 +18,10 @@ pub(crate) mod ignore;
 pub(crate) mod layer;
 pub(crate) mod layout;
 pub(crate) mod recipe;
+pub(crate) mod reproducible;
+pub(crate) mod smoke;
 pub(crate) mod tree;
+mod unpack;
 
 use std::path::Path;
 
@@ -47,5 +52,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,14 @@ impl Platform {
         }
     }
 
+    /// The name of the processor in Rust.
+    pub(super) fn processor(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64",
+            Self::Arm64 => "aarch64",
+        }
+    }
+
     /// `e_machine` of the ELF header.
     fn machine(self) -> u16 {
         match self {

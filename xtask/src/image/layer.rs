@@ -50,16 +50,14 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// Packs the entries; their paths are relative to the root of the image, sorted, with `/` between the parts.
+    /// Packs and compresses the entries.
+    #[cfg(test)]
     pub(crate) fn pack<'a>(
         origin: String,
         entries: impl IntoIterator<Item = (&'a str, &'a Entry)>,
     ) -> Result<Self> {
         let tar = archive(entries)?;
-        // The lowest and the default levels of zlib-rs give other bytes when the same input comes in other pieces.
-        let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(7));
-        gzip.write_all(&tar)?;
-        Ok(Self { origin, diff_id: Digest::of(&tar), bytes: gzip.finish()? })
+        Ok(Self { origin, diff_id: Digest::of(&tar), bytes: compress(&tar)? })
     }
 
     pub(crate) fn descriptor(&self) -> Descriptor {
@@ -67,7 +65,16 @@ impl Layer {
     }
 }
 
-fn archive<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Entry)>) -> Result<Vec<u8>> {
+/// The tar, compressed: the same bytes for the same tar.
+pub(super) fn compress(tar: &[u8]) -> Result<Vec<u8>> {
+    // The lowest and the default levels of zlib-rs give other bytes when the same input comes in other pieces.
+    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(7));
+    gzip.write_all(tar)?;
+    Ok(gzip.finish()?)
+}
+
+/// The tar of the entries; their paths are relative to the root of the image, sorted, with `/` between the parts.
+pub(super) fn archive<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Entry)>) -> Result<Vec<u8>> {
     let mut tar = Builder::new(Vec::new());
     for (path, entry) in entries {
         let mut header = Header::new_ustar();

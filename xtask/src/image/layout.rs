@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::binary::Platform;
 use super::config::{self, Descriptor, Manifest};
 use super::digest::Digest;
+use crate::config::Engine;
 use crate::context::write_whole;
 use crate::exit::{Exit, OrExit as _};
 
@@ -27,6 +28,8 @@ pub(crate) struct Layout {
     folder: PathBuf,
     /// The tags, in the order of the index: the commit's first.
     pub(crate) tags: Vec<String>,
+    /// What made the image.
+    pub(crate) engine: Engine,
     /// The manifest: its digest is the image's.
     pub(crate) manifest: Descriptor,
     /// The manifest's exact bytes, which is what a registry must get.
@@ -93,7 +96,9 @@ impl Layout {
         }
         let Manifest { config, layers, .. } =
             serde_json::from_slice(&manifest_bytes).context("the manifest is not valid")?;
-        let layout = Self { folder: folder.to_owned(), tags, manifest, manifest_bytes, config, layers };
+        let engine = index.annotations.engine;
+        let layout =
+            Self { folder: folder.to_owned(), tags, engine, manifest, manifest_bytes, config, layers };
         for wanted in layout.blobs() {
             let (digest, size) = Digest::of_file(&layout.blob(&wanted.digest))?;
             if (&digest, size) != (&wanted.digest, wanted.size) {
@@ -107,6 +112,7 @@ impl Layout {
 /// An image that is about to be written.
 #[derive(Debug)]
 pub(crate) struct Parts<'a> {
+    pub(crate) engine: Engine,
     pub(crate) platform: Platform,
     pub(crate) manifest: Vec<u8>,
     pub(crate) config: Vec<u8>,
@@ -127,7 +133,8 @@ impl Parts<'_> {
             kept.insert(digest.hex().to_owned());
         }
         let manifest = Descriptor::of(config::MANIFEST, &self.manifest);
-        let index = Index::of(&manifest, Some(self.platform), tags);
+        let mut index = Index::of(&manifest, Some(self.platform), tags);
+        index.annotations.engine = self.engine;
         write_whole(&folder.join("oci-layout"), MARKER.as_bytes())?;
         write_whole(&folder.join("index.json"), &serde_json::to_vec(&index)?)?;
         for entry in fs_err::read_dir(folder.join("blobs/sha256"))? {
@@ -151,6 +158,15 @@ struct Index {
     #[serde(default)]
     media_type: String,
     manifests: Vec<IndexEntry>,
+    #[serde(default)]
+    annotations: IndexAnnotations,
+}
+
+/// What stands in the index alone, so that it is no part of the image's digest.
+#[derive(Default, Serialize, Deserialize)]
+struct IndexAnnotations {
+    #[serde(default, rename = "slipway.engine")]
+    engine: Engine,
 }
 
 impl Index {
@@ -165,7 +181,12 @@ impl Index {
             annotations: BTreeMap::from([(REF_NAME.to_owned(), tag.clone())]),
         };
         let manifests = tags.iter().map(entry).collect();
-        Self { schema_version: 2, media_type: INDEX.to_owned(), manifests }
+        Self {
+            schema_version: 2,
+            media_type: INDEX.to_owned(),
+            manifests,
+            annotations: IndexAnnotations::default(),
+        }
     }
 }
 

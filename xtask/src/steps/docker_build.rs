@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
 
 use crate::command::Call;
@@ -15,12 +15,14 @@ use crate::config::Engine;
 use crate::context::Context;
 use crate::exit::{Exit, OrExit as _};
 use crate::image::binary::{self, Platform};
+use crate::image::cache::Cache;
 use crate::image::config::{self, Settings};
 use crate::image::digest::Digest;
 use crate::image::docker::Task;
 use crate::image::layer::{Entry, Kind, Layer};
 use crate::image::layout::{Layout, Parts};
 use crate::image::recipe::{self, Arguments, Recipe, Step};
+use crate::image::smoke::Smoke;
 use crate::image::tree::{self, Tree};
 use crate::image::{archive, compare, size};
 
@@ -51,6 +53,8 @@ pub(crate) enum Action {
     Verify { binary: PathBuf, platform: Platform },
     /// Packs files into a layer.
     Pack { origin: String, entries: Vec<(String, Entry)> },
+    /// Starts the program of the packed layers and asks it; an image that does not start is not written.
+    Smoke(Box<Smoke>),
     /// Writes the packed layers with their configuration and manifest.
     Write(Box<Image>),
     /// Something that the Docker engine does.
@@ -102,6 +106,7 @@ pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
 pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
     let mut layers = Vec::new();
     let mut built = None;
+    let cache = Cache::new(ctx.output().join("layers"));
     for action in actions {
         ctx.interrupt.check()?;
         match action {
@@ -109,15 +114,17 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
             Action::Verify { binary, platform } => binary::verify(binary, *platform)?,
             Action::Pack { origin, entries } => {
                 let entries = entries.iter().map(|(path, entry)| (path.as_str(), entry));
-                layers.push(Layer::pack(origin.clone(), entries)?);
+                layers.push(cache.pack(origin.clone(), entries)?);
             }
+            Action::Smoke(smoke) => smoke.run(ctx, &layers)?,
             Action::Write(image) => built = Some(image.write(ctx, &layers)?),
             Action::Docker(task) => task.run(ctx)?,
             Action::Import { archive, image } => {
                 let saved = archive::read(archive, image.platform);
                 fs_err::remove_file(archive)?;
                 let saved = saved.or_exit(Exit::CheckFailed)?;
-                built = Some(image.keep(ctx, saved.config, &saved.layers, saved.labels)?);
+                ctx.reporter.skipped("smoke run", "only what the builtin engine packed is started");
+                built = Some(image.keep(ctx, Engine::Docker, saved.config, &saved.layers, saved.labels)?);
             }
             Action::Export { folder, repository, file } => {
                 archive::write(&Layout::open(folder)?, repository, file).or_exit(Exit::Usage)?;
@@ -127,6 +134,7 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
             }
         }
     }
+    cache.tidy();
     let built = built.context("the plan does not end with an image")?;
     let tag = built.tags.first().map_or("", String::as_str);
     ctx.reporter.note(format!(
@@ -145,12 +153,13 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
 impl Image {
     fn write(&self, ctx: &Context, layers: &[Layer]) -> Result<Built> {
         let config = config::image_config(self.platform, &self.settings, &self.created, layers)?;
-        self.keep(ctx, config, layers, self.settings.labels.clone())
+        self.keep(ctx, Engine::Builtin, config, layers, self.settings.labels.clone())
     }
 
     fn keep(
         &self,
         ctx: &Context,
+        engine: Engine,
         config: Vec<u8>,
         layers: &[Layer],
         labels: BTreeMap<String, String>,
@@ -158,6 +167,7 @@ impl Image {
         // None on the first build, or when the last one was not finished.
         let before = Layout::open(&self.folder).ok();
         let parts = Parts {
+            engine,
             platform: self.platform,
             manifest: config::manifest(&config, layers, labels)?,
             config,
@@ -200,6 +210,7 @@ impl fmt::Display for Action {
                 let files = entries.iter().filter(|(_, entry)| entry.kind != Kind::Directory).count();
                 write!(f, "pack a layer of {} folders and {files} files: {origin}", entries.len() - files)
             }
+            Self::Smoke(smoke) => smoke.fmt(f),
             Self::Write(image) => {
                 write!(f, "write the image to {}:", image.folder.display())?;
                 image.tags.iter().try_for_each(|tag| write!(f, " {}:{tag}", image.repository))
@@ -232,11 +243,17 @@ struct Toolchain {
 
 impl Toolchain {
     fn ask(ctx: &Context) -> Result<Self> {
-        let sysroot = Call::new("rustc").args(["--print", "sysroot"]).read(&ctx.root)?;
+        let sysroot = Call::new("rustc").args(["--print", "sysroot"]);
+        let id = Call::cargo("pkgid --locked --package").arg(&ctx.config.app);
+        // Side by side: each waits for rustup.
+        let (sysroot, id) = std::thread::scope(|scope| {
+            let sysroot = scope.spawn(|| sysroot.read(&ctx.root));
+            let id = id.read(&ctx.root);
+            (sysroot.join(), id)
+        });
+        let sysroot = sysroot.map_err(|_| anyhow!("`rustc` could not be asked"))??;
         // `path+file:///…/app#0.1.0`, or `…#app@0.1.0` where the folder has another name.
-        let id = Call::cargo("pkgid --locked --package")
-            .arg(&ctx.config.app)
-            .read(&ctx.root)
+        let id = id
             .with_context(|| format!("`app` is `{}`, which is not a package here", ctx.config.app))
             .or_exit(Exit::Usage)?;
         let home = Path::new(ctx.environment.get("HOME").unwrap_or_default()).join(".cargo");
@@ -266,6 +283,7 @@ fn builtin(ctx: &Context, toolchain: &Toolchain) -> Result<Vec<Action>> {
     for (label, value) in [("revision", ctx.git.tag()), ("created", created.clone())] {
         settings.labels.entry(format!("org.opencontainers.image.{label}")).or_insert(value);
     }
+    actions.push(Action::Smoke(Box::new(Smoke::new(ctx, platform, settings.clone()))));
     actions.push(Action::Write(Box::new(image(ctx, ctx.output().join("image"), platform, settings))));
     Ok(actions)
 }

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::attest;
+use crate::config::Engine;
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::image::config::Descriptor;
@@ -153,7 +154,7 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
             format!("no image of commit {} to push: run `cargo xtask docker-build` first", ctx.git.short())
         })
         .or_exit(Exit::Usage)?;
-    let Image { commit_tag: tag, latest, manifest, blobs, parts } = image;
+    let Image { commit_tag: tag, latest, engine, manifest, blobs, parts } = image;
     let digest = manifest.digest.clone();
     // A dirty tree's tag says itself that it is not what the commit holds, so it may name something else each time.
     let may_move = ctx.git.dirty;
@@ -165,7 +166,7 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
     ];
     let image = Descriptor::of(&manifest.media_type, &manifest.bytes);
     let (folder, subject) = (ctx.output().join("attest"), image.digest.clone());
-    actions.push(match attest::documents(ctx, &repository, &image)? {
+    actions.push(match attest::documents(ctx, &repository, &image, engine)? {
         Ok(artifacts) => Action::Attach { repository: repository.clone(), subject, artifacts, folder },
         Err(reason) => Action::Skip { check: "SBOM and provenance", reason },
     });
@@ -344,6 +345,7 @@ fn move_latest(
 struct Image {
     commit_tag: Tag,
     latest: bool,
+    engine: Engine,
     manifest: Manifest,
     /// Layers, then the configuration, each once.
     blobs: Vec<Blob>,
@@ -373,6 +375,7 @@ fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
     Ok(Image {
         commit_tag: tag.parse()?,
         latest: layout.tags.iter().any(|found| found == "latest"),
+        engine: layout.engine,
         manifest: Manifest {
             digest: layout.manifest.digest.clone(),
             media_type: layout.manifest.media_type.clone(),

@@ -8,6 +8,8 @@ mod interrupt;
 mod lint;
 mod registry;
 mod rehearse;
+mod reproducible;
 mod secrets;
+mod smoke;
 mod support;
 mod test_coverage;

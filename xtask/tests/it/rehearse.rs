@@ -106,12 +106,14 @@ fn a_deploy_that_fails_in_a_rehearsal_says_what_it_left() {
     let variables = "not put back: these variables keep what was written";
     let fixture = Fixture::new();
 
-    // An app that ends at once.
+    // An app that ends at once, yet not in the smoke run, which would stop it before the deploy.
     let main = fixture.read("app/src/main.rs");
     fixture.replace(
         "app/src/main.rs",
         LISTENS,
-        &format!("    eprintln!(\"no luck\");\n    std::process::exit(3);\n{LISTENS}"),
+        &format!(
+            "    if std::env::var(\"SERVER_TYPE\").unwrap() == \"PROD\" {{\n        eprintln!(\"no luck\");\n        std::process::exit(3);\n    }}\n{LISTENS}"
+        ),
     );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();
@@ -132,7 +134,7 @@ fn a_deploy_that_fails_in_a_rehearsal_says_what_it_left() {
     fixture.replace(
         "app/src/lib.rs",
         "let commit = environment(\"APP_COMMIT\");\n            (200",
-        "let commit = \"c0ffee\";\n            (200",
+        "let commit = if environment(\"SERVER_TYPE\") == \"PROD\" { \"c0ffee\".to_owned() } else { environment(\"APP_COMMIT\") };\n            (200",
     );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();

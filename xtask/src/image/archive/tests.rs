@@ -10,6 +10,7 @@ fn layout(folder: &Path, layers: &[Layer]) -> Layout {
         Settings { labels: BTreeMap::from([("a".to_owned(), "b".to_owned())]), ..Settings::default() };
     let config = config::image_config(Platform::Amd64, &settings, "2026-01-01T00:00:00Z", layers).unwrap();
     let parts = Parts {
+        engine: crate::config::Engine::Docker,
         platform: Platform::Amd64,
         manifest: config::manifest(&config, layers, settings.labels).unwrap(),
         config,

@@ -49,6 +49,7 @@ fn image(folder: &Path, layers: &[Files<'_>], config: impl FnOnce(&mut Value)) -
     config(&mut value);
     let bytes = serde_json::to_vec(&value).unwrap();
     let parts = Parts {
+        engine: crate::config::Engine::Docker,
         platform: Platform::Amd64,
         manifest: config::manifest(&bytes, &layers, BTreeMap::new()).unwrap(),
         config: bytes,

@@ -12,6 +12,7 @@ fn write(folder: &Path, layers: &[&str], tags: &[&str]) -> Descriptor {
         Settings { labels: BTreeMap::from([("a".to_owned(), "b".to_owned())]), ..Settings::default() };
     let config = config::image_config(Platform::Amd64, &settings, "2026-01-01T00:00:00Z", &layers).unwrap();
     let parts = Parts {
+        engine: crate::config::Engine::Docker,
         platform: Platform::Amd64,
         manifest: config::manifest(&config, &layers, settings.labels.clone()).unwrap(),
         config,
@@ -30,6 +31,7 @@ fn what_was_written_is_read() {
     let manifest = write(dir.path(), &["one", "two"], &["c0ffee", "latest"]);
     let layout = Layout::open(dir.path()).unwrap();
     assert_eq!(layout.tags, ["c0ffee", "latest"]);
+    assert_eq!(layout.engine, crate::config::Engine::Docker);
     assert_eq!(layout.manifest, manifest);
     assert_eq!(fs_err::read(layout.blob(&manifest.digest)).unwrap(), layout.manifest_bytes);
     assert_eq!(fs_err::read(layout.blob(&layout.layers[1].digest)).unwrap(), b"two");

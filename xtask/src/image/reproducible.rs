@@ -1,0 +1,212 @@
+//! Proof that the image is reproducible: the commit is built twice, as two people would, and the bytes are compared.
+//!
+//! The two builds differ in the folder of the sources and how deep it lies, in the home and cargo's home, in the time
+//! zone and the user's name. They share the machine, its toolchain and cargo's downloads.
+
+use std::io::Read as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use flate2::read::GzDecoder;
+
+use super::config::Descriptor;
+use super::layout::Layout;
+use crate::command::Call;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::secret::random_word;
+
+/// Builds the commit twice and compares; a difference is an error with [`Exit::CheckFailed`] that names the first one.
+///
+/// With `explain` it only tells what it would do.
+pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
+    let temporary = Temporary(std::env::temp_dir().join(format!("slipway-reproducible-{}", random_word()?)));
+    let sides = [("work", "home"), ("a/longer/way/to/work", "somebody/elses/home")];
+    let sides = sides.map(|(work, home)| Side { work: temporary.0.join(work), home: temporary.0.join(home) });
+    let program = std::env::current_exe().context("this program has no name")?.display().to_string();
+    let calls = sides.each_ref().map(|side| (side.clone_call(ctx), side.build_call(ctx, &program)));
+    if explain {
+        let lines = calls.iter().flat_map(|(clone, build)| [clone.to_string(), build.to_string()]);
+        let lines: Vec<String> = lines.chain(["compare the two images".to_owned()]).collect();
+        ctx.reporter.text(lines.join("\n"));
+        return Ok(());
+    }
+    if ctx.git.dirty {
+        ctx.reporter.note("the tree is dirty: what is built twice is its last commit");
+    }
+    fs_err::create_dir_all(&temporary.0)?;
+    for (side, (clone, build)) in sides.iter().zip(&calls) {
+        side.prepare(ctx)?;
+        for call in [clone, build] {
+            run_to_end(ctx, call, if side.work.exists() { &side.work } else { &temporary.0 })?;
+        }
+        // What was compiled is large, and only the image is compared.
+        fs_err::remove_dir_all(side.work.join("target/image"))?;
+    }
+    let [one, two] = sides.map(|side| Layout::open(&side.work.join("target/xtask/image")));
+    let (one, two) = (one?, two?);
+    if let Some(difference) = compare(&one, &two)? {
+        let message = format!("the image is not reproducible: {difference}");
+        return Err(Failure::new(Exit::CheckFailed, message).into());
+    }
+    ctx.reporter.text(format!("the image is reproducible: both builds are {}", one.manifest.digest));
+    Ok(())
+}
+
+/// One of the two builds.
+struct Side {
+    work: PathBuf,
+    home: PathBuf,
+}
+
+impl Side {
+    fn clone_call(&self, ctx: &Context) -> Call {
+        let folders = [&ctx.root, &self.work].map(|folder| folder.display().to_string());
+        Call::new("git").args(["clone", "--quiet"]).args(folders)
+    }
+
+    fn build_call(&self, ctx: &Context, program: &str) -> Call {
+        let name = self.home.file_name().unwrap_or_default().to_string_lossy();
+        let deep = self.work.components().count() % 2;
+        let call = Call::new(program)
+            .args(["docker-build", "--engine", "builtin"])
+            .env("HOME", self.home.display().to_string())
+            .env("CARGO_HOME", self.home.join(".cargo").display().to_string())
+            .env("RUSTUP_HOME", home(ctx, "RUSTUP_HOME", ".rustup").display().to_string())
+            .env("TZ", ["UTC+11", "UTC-13"].get(deep).copied().unwrap_or_default())
+            .env("USER", format!("{name}-{deep}"));
+        // It is no step of a workflow: its summary and its outputs are nobody's.
+        ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"]
+            .iter()
+            .fold(call, |call, name| call.env_remove(*name))
+    }
+
+    /// Makes the home: cargo's own is another folder with the same things in it, so that nothing is fetched again.
+    fn prepare(&self, ctx: &Context) -> Result<()> {
+        let own = self.home.join(".cargo");
+        fs_err::create_dir_all(&own)?;
+        let shared = home(ctx, "CARGO_HOME", ".cargo");
+        if shared.is_dir() {
+            for entry in fs_err::read_dir(shared)? {
+                let entry = entry?;
+                symlink(entry.path(), own.join(entry.file_name()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The folder that a variable names, or the one of this name in the home.
+fn home(ctx: &Context, variable: &str, name: &str) -> PathBuf {
+    let default = || Path::new(ctx.environment.get("HOME").unwrap_or_default()).join(name);
+    ctx.environment.get(variable).map_or_else(default, PathBuf::from)
+}
+
+fn run_to_end(ctx: &Context, call: &Call, folder: &Path) -> Result<()> {
+    ctx.reporter.command(&call.to_string());
+    let mut printed = Vec::new();
+    let status = call.run(folder, &ctx.interrupt, |line| {
+        ctx.reporter.output(line);
+        printed.push(line.to_owned());
+    })?;
+    if status.success() {
+        return Ok(());
+    }
+    let tail = printed.split_off(printed.len().saturating_sub(20)).join("\n");
+    Err(Failure::new(Exit::CheckFailed, format!("`{call}` ended with {status}:\n{tail}")).into())
+}
+
+/// The first place where two images differ, in words.
+fn compare(one: &Layout, two: &Layout) -> Result<Option<String>> {
+    if one.manifest == two.manifest {
+        return Ok(None);
+    }
+    if one.layers.len() != two.layers.len() {
+        return Ok(Some(format!("{} layers, then {}", one.layers.len(), two.layers.len())));
+    }
+    for (number, (left, right)) in one.layers.iter().zip(&two.layers).enumerate() {
+        if left == right {
+            continue;
+        }
+        let (left, right) = (files(one, left)?, files(two, right)?);
+        let place = format!("layer {} of {}", number + 1, one.layers.len());
+        for pair in left.iter().zip(&right) {
+            if let Some(difference) = compare_files(pair.0, pair.1) {
+                return Ok(Some(format!("{place}, {difference}")));
+            }
+        }
+        return Ok(Some(match left.len().cmp(&right.len()) {
+            std::cmp::Ordering::Equal => format!("{place} holds the same files, compressed to other bytes"),
+            _ => format!("{place} holds {} entries, then {}", left.len(), right.len()),
+        }));
+    }
+    let config = |layout: &Layout| fs_err::read(layout.blob(&layout.config.digest));
+    let (left, right) = (config(one)?, config(two)?);
+    let name = if left == right { "the manifest" } else { "the configuration" };
+    let (left, right) =
+        if left == right { (one.manifest_bytes.clone(), two.manifest_bytes.clone()) } else { (left, right) };
+    Ok(Some(bytes_differ(name, &left, &right)))
+}
+
+/// An entry of a layer.
+struct File {
+    path: String,
+    header: Vec<u8>,
+    contents: Vec<u8>,
+}
+
+fn files(layout: &Layout, layer: &Descriptor) -> Result<Vec<File>> {
+    let blob = fs_err::File::open(layout.blob(&layer.digest))?;
+    let mut archive = tar::Archive::new(GzDecoder::new(blob));
+    let mut files = Vec::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        // Without the size and the checksum, which follow from the contents.
+        let mut header = entry.header().clone();
+        header.set_size(0);
+        header.set_cksum();
+        let mut contents = Vec::new();
+        entry.read_to_end(&mut contents)?;
+        files.push(File { path, header: header.as_bytes().to_vec(), contents });
+    }
+    Ok(files)
+}
+
+fn compare_files(one: &File, two: &File) -> Option<String> {
+    if one.path != two.path {
+        return Some(format!("`{}`, then `{}`", one.path, two.path));
+    }
+    if one.header != two.header {
+        return Some(format!("`{}` has another mode, owner or link", one.path));
+    }
+    (one.contents != two.contents)
+        .then(|| bytes_differ(&format!("`{}`", one.path), &one.contents, &two.contents))
+}
+
+/// Where two texts part, and what stands there.
+fn bytes_differ(name: &str, one: &[u8], two: &[u8]) -> String {
+    let shorter = one.len().min(two.len());
+    let offset = one.iter().zip(two).position(|(left, right)| left != right).unwrap_or(shorter);
+    format!("{name} differs at byte {offset}: `{}`, then `{}`", excerpt(one, offset), excerpt(two, offset))
+}
+
+/// The bytes around a place as far as they can be shown: a path of the machine is seen at once.
+fn excerpt(bytes: &[u8], offset: usize) -> String {
+    let shown = bytes.iter().skip(offset.saturating_sub(16)).take(64);
+    shown.map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' }).collect()
+}
+
+/// A folder that is removed when this is dropped.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It lies where the system cleans up by itself.
+        drop(fs_err::remove_dir_all(&self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+use super::super::binary::Platform;
+use super::super::config::{self, Settings};
+use super::super::layer::{Entry, Kind, Layer, Owner};
+use super::super::layout::Parts;
+use super::*;
+use crate::environment::Environment;
+use crate::report::Event;
+
+/// An image with one layer, of these files with these modes.
+fn image(dir: &Path, name: &str, files: &[(&str, &str, u32)], user: &str, label: &str) -> Layout {
+    let folder = dir.join(name);
+    fs_err::create_dir_all(&folder).unwrap();
+    let entries: Vec<(&str, Entry)> = files
+        .iter()
+        .map(|(path, contents, mode)| {
+            let file = folder.join(path);
+            fs_err::write(&file, contents).unwrap();
+            (*path, Entry { kind: Kind::File(file), owner: Owner::default(), mode: *mode })
+        })
+        .collect();
+    let layers = [Layer::pack(String::new(), entries.iter().map(|(path, entry)| (*path, entry))).unwrap()];
+    let mut settings = Settings { user: user.to_owned(), ..Settings::default() };
+    let config = config::image_config(Platform::Amd64, &settings, "now", &layers).unwrap();
+    settings.labels.insert("label".to_owned(), label.to_owned());
+    let manifest = config::manifest(&config, &layers, settings.labels.clone()).unwrap();
+    let layers = layers.iter().map(|layer| layer.bytes.as_slice()).collect();
+    Parts { engine: crate::config::Engine::Builtin, platform: Platform::Amd64, manifest, config, layers }
+        .write(&folder.join("image"), &["t".to_owned()])
+        .unwrap();
+    Layout::open(&folder.join("image")).unwrap()
+}
+
+#[test]
+fn the_first_difference_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = [("a", "same", 0o644), ("b", "built in /home/me", 0o644)];
+    let one = image(dir.path(), "one", &first, "1", "x");
+    let difference = |name: &str, files: &[(&str, &str, u32)], user, label| {
+        compare(&one, &image(dir.path(), name, files, user, label)).unwrap().unwrap_or_default()
+    };
+    assert_eq!(difference("same", &first, "1", "x"), "");
+    assert_eq!(
+        difference("contents", &[first[0], ("b", "built in /root", 0o644)], "1", "x"),
+        "layer 1 of 1, `b` differs at byte 10: `built in /home/me`, then `built in /root`"
+    );
+    assert_eq!(
+        difference("longer", &[first[0], ("b", "built in /home/me\n", 0o644)], "1", "x"),
+        "layer 1 of 1, `b` differs at byte 17: `uilt in /home/me`, then `uilt in /home/me.`"
+    );
+    assert_eq!(
+        difference("mode", &[("a", "same", 0o600), first[1]], "1", "x"),
+        "layer 1 of 1, `a` has another mode, owner or link"
+    );
+    assert_eq!(difference("path", &[first[1]], "1", "x"), "layer 1 of 1, `a`, then `b`");
+    assert_eq!(difference("fewer", &[first[0]], "1", "x"), "layer 1 of 1 holds 2 entries, then 1");
+    let user = difference("user", &first, "2", "x");
+    assert!(user.starts_with("the configuration differs at byte "), "{user}");
+    let label = difference("label", &first, "1", "y");
+    assert!(label.starts_with("the manifest differs at byte "), "{label}");
+}
+
+#[test]
+fn the_plan_names_two_homes_and_two_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::of([("HOME", "/home/me")]));
+    run(&ctx, true).unwrap();
+    let told = ctx.reporter.told();
+    let [Event::Text { text }] = &told[..] else { panic!("{told:?}") };
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(lines[0].starts_with("git clone --quiet ") && lines[0].ends_with("/work"), "{text}");
+    assert!(lines[1].contains("/home/.cargo RUSTUP_HOME=/home/me/.rustup TZ="), "{text}");
+    assert!(lines[1].ends_with(" docker-build --engine builtin"), "{text}");
+    assert_ne!(lines[1], lines[3]);
+    assert_eq!(lines[4], "compare the two images");
+}
+
+#[test]
+fn a_build_that_fails_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::of([("HOME", "/home/me")]));
+    let call = Call::new("sh").args(["-c", "echo why >&2; exit 4"]);
+    let error = run_to_end(&ctx, &call, dir.path()).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::CheckFailed);
+    assert!(error.to_string().ends_with("ended with exit status: 4:\nwhy"), "{error}");
+}

@@ -1,0 +1,3 @@
+FROM rust AS build
+FROM scratch
+COPY --from=build /w/release/app /app/app

@@ -1,0 +1,4 @@
+FROM rust AS build
+FROM scratch
+COPY /etc/passwd /x
+COPY --from=build /w/release/app /app/app

@@ -1,0 +1,4 @@
+FROM rust AS build
+FROM scratch
+COPY motd /../../motd
+COPY --from=build /w/release/app /app/app

@@ -1,0 +1,4 @@
+FROM rust AS build
+FROM scratch
+COPY --link rootfs/ /
+COPY --from=build /w/release/app /app/app

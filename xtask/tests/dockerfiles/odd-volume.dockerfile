@@ -1,0 +1,4 @@
+FROM rust AS build
+FROM scratch
+COPY --from=build /w/release/app /app/app
+VOLUME /data
