@@ -57,6 +57,7 @@ impl Layout {
     /// The index of this image alone, with its whole names, which containerd reads.
     pub(super) fn index(&self, repository: &str) -> Result<Vec<u8>> {
         let mut index = Index::of(&self.manifest, None, &self.tags);
+        index.annotations.engine = self.engine;
         for (entry, tag) in index.manifests.iter_mut().zip(&self.tags) {
             entry.annotations.insert(FULL_NAME.to_owned(), format!("{repository}:{tag}"));
         }

@@ -36,9 +36,10 @@ impl Drop for Images {
 }
 
 /// The plan without cargo.
+/// Without cargo, and without the smoke run: the program here is no server.
 fn without_cargo(ctx: &Context, options: &Options) -> Vec<Action> {
     let mut actions = engines::plan(ctx, options, &toolchain()).unwrap();
-    actions.retain(|action| !matches!(action, Action::Compile(_)));
+    actions.retain(|action| !matches!(action, Action::Compile(_) | Action::Smoke(_)));
     actions
 }
 
