@@ -26,7 +26,7 @@ const FAULTS: [Fault; 5] = [
         file: "app/src/main.rs",
         right: "    let listener",
         wrong: "    assert!(port.len() != 0);\n    let listener",
-        told: &["  at app/src/main.rs:7: length comparison to zero"],
+        told: &["  at app/src/main.rs:8: length comparison to zero"],
         check: "cargo clippy --workspace",
     },
     Fault {

@@ -35,7 +35,6 @@ impl Drop for Images {
     }
 }
 
-/// The plan without cargo.
 /// Without cargo, and without the smoke run: the program here is no server.
 fn without_cargo(ctx: &Context, options: &Options) -> Vec<Action> {
     let mut actions = engines::plan(ctx, options, &toolchain()).unwrap();
