@@ -1,4 +1,6 @@
-//! What the pipeline costs beyond plain cargo: `cargo bench -p xtask`, some ten minutes on two cores.
+//! What the pipeline costs beyond plain cargo: `cargo bench -p xtask`, half an hour on two cores.
+//!
+//! `cargo bench -p xtask -- image` takes one part: `cold`, `start`, `checks` or `image`.
 //!
 //! Everything is measured in a fresh clone, each figure beside the bare commands in the same run, because a ratio holds
 //! where the machine's speed does not.
@@ -15,67 +17,109 @@ use std::time::{Duration, Instant};
 const TIMES: usize = 11;
 
 fn main() {
+    // cargo adds `--bench`.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with("--")).collect();
+    let parts: [(&str, fn(&Path, &Path)); 4] =
+        [("cold", cold), ("start", start), ("checks", checks), ("image", image)];
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
     let folder = std::env::temp_dir().join(format!("slipway-bench-{}", std::process::id()));
     let clone = folder.join("clone");
     cargo_free("git").args(["clone", "--quiet"]).args([workspace, &clone]).ok();
     // A branch on which nothing is released.
     cargo_free("git").args(["switch", "--quiet", "--create", "bench"]).in_folder(&clone).ok();
-
-    let (cold, output) = cargo_free("cargo").line("build --locked --package xtask").in_folder(&clone).timed();
-    println!("cold build of xtask            {:>8}  {} crates", seconds(cold), compiled(&output));
-
-    let empty = folder.join("empty");
-    cargo_free("cargo").args(["new", "--quiet", "--vcs", "none"]).args([&empty]).ok();
-    let plain = median(|| cargo_free("cargo").line("run --quiet").in_folder(&empty).timed().0);
-    let xtask = median(|| cargo_free("cargo").line("xtask").in_folder(&clone).timed().0);
-    compare("cargo xtask, warm", xtask, "cargo run of an empty program", plain);
-
-    let tools = clone.join("target/xtask/tools");
-    let install = format!("install --quiet --locked cargo-llvm-cov@0.9.0 --root {}", tools.display());
-    cargo_free("cargo").line(&install).in_folder(&clone).ok();
-    for state in ["cold", "warm", "after one line"] {
-        if state == "after one line" {
-            let source = clone.join("app/src/lib.rs");
-            let text = fs_err::read_to_string(&source).expect("the app has a library");
-            fs_err::write(&source, text + "\n// One line more.\n").expect("the clone can be written");
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|one| one == name) {
+            part(&clone, &folder);
         }
-        let bare = checks(&clone, &folder.join("bare"));
-        let ours: Duration = ["lint", "test-coverage"]
-            .into_iter()
-            .map(|step| cargo_free("cargo").args(["xtask", step]).in_folder(&clone).timed().0)
-            .sum();
-        compare(&format!("lint + test-coverage, {state}"), ours, "fmt, clippy, doc, test", bare);
-    }
-
-    for state in ["first", "again"] {
-        cargo_free("cargo").line("xtask rehearse --job build").in_folder(&clone).ok();
-        let (record, pushed) = (json(&clone, "run.json"), json(&clone, "push.json"));
-        let build = median(|| release_build(&clone).timed().0);
-        let steps = &record["jobs"][1]["steps"];
-        println!(
-            "image and push, {state:<14} docker-build {} ms (of it cargo's no-op build {} ms), push {} ms, {} bytes sent",
-            steps[0]["milliseconds"],
-            build.as_millis(),
-            steps[1]["milliseconds"],
-            pushed["bytes_sent"]
-        );
     }
     fs_err::remove_dir_all(&folder).expect("the folder is ours");
 }
 
+/// What a fresh runner pays before the pipeline does anything.
+fn cold(clone: &Path, _: &Path) {
+    let (time, output) = cargo_free("cargo").line("build --locked --package xtask").in_folder(clone).timed();
+    println!("cold build of xtask: {}, {} crates", seconds(time), compiled(&output));
+}
+
+/// What every command pays.
+fn start(clone: &Path, folder: &Path) {
+    let empty = folder.join("empty");
+    cargo_free("cargo").args(["new", "--quiet", "--vcs", "none"]).args([&empty]).ok();
+    let run = |line: &str, folder: &Path| cargo_free("cargo").line(line).in_folder(folder).timed().0;
+    run("xtask", clone);
+    run("run --quiet", &empty);
+    let xtask = median(|| run("xtask", clone));
+    compare(
+        "cargo xtask, warm",
+        xtask,
+        "cargo run of an empty program",
+        median(|| run("run --quiet", &empty)),
+    );
+}
+
+/// What lint and test-coverage add to the checks themselves.
+fn checks(clone: &Path, folder: &Path) {
+    let tools = clone.join("target/xtask/tools");
+    let install = format!("install --quiet --locked cargo-llvm-cov@0.9.0 --root {}", tools.display());
+    cargo_free("cargo").line(&install).in_folder(clone).ok();
+    cargo_free("cargo").line("xtask").in_folder(clone).ok();
+    for state in ["cold", "warm", "after one line"] {
+        if state == "after one line" {
+            add_a_line(clone);
+        }
+        let bare = bare_checks(clone, &folder.join("bare"));
+        let step = |step| cargo_free("cargo").args(["xtask", step]).in_folder(clone).timed().0;
+        let (lint, coverage) = (step("lint"), step("test-coverage"));
+        compare(&format!("lint, {state}"), lint, "fmt, clippy, doc", bare.0);
+        compare(&format!("test-coverage, {state}"), coverage, "cargo test", bare.1);
+    }
+}
+
+/// What image and push add to the compilation.
+fn image(clone: &Path, _: &Path) {
+    for state in ["first", "again", "after one line"] {
+        if state == "after one line" {
+            add_a_line(clone);
+        }
+        // Compiled before, so that the step's time is that of a build which finds nothing to do, and the image.
+        release_build(clone).ok();
+        cargo_free("cargo").line("xtask rehearse --job build").in_folder(clone).ok();
+        let (record, pushed) = (json(clone, "run.json"), json(clone, "push.json"));
+        let nothing = median(|| release_build(clone).timed().0);
+        let steps = &record["jobs"][1]["steps"];
+        println!(
+            "image and push, {state}: docker-build {} ms, of it cargo {} ms; push {} ms, {} bytes sent",
+            steps[0]["milliseconds"],
+            nothing.as_millis(),
+            steps[1]["milliseconds"],
+            pushed["bytes_sent"]
+        );
+    }
+}
+
+/// A line of code, so that the binary is another one.
+fn add_a_line(clone: &Path) {
+    let source = clone.join("app/src/lib.rs");
+    let text = fs_err::read_to_string(&source).expect("the app has a library");
+    let line = format!("/// Changes with every build.\npub const BENCH: usize = {};\n", text.len());
+    fs_err::write(&source, format!("{text}\n{line}")).expect("the clone can be written");
+    let source = clone.join("app/src/main.rs");
+    let text = fs_err::read_to_string(&source).expect("the app has a program");
+    let used = text.replacen("fn main()", "#[used]\nstatic BENCH: usize = app::BENCH;\n\nfn main()", 1);
+    fs_err::write(&source, used).expect("the clone can be written");
+}
+
 /// The bare commands that lint and test-coverage stand for.
-fn checks(clone: &Path, target: &Path) -> Duration {
-    let lines = [
+fn bare_checks(clone: &Path, target: &Path) -> (Duration, Duration) {
+    let lint = [
         "fmt --all --check",
         "clippy --quiet --workspace --all-targets --locked -- -D warnings",
         "doc --quiet --workspace --no-deps --locked",
-        "test --quiet --workspace --locked",
     ];
     let run = |line: &str| {
         cargo_free("cargo").line(line).env("CARGO_TARGET_DIR", target).in_folder(clone).timed().0
     };
-    lines.into_iter().map(run).sum()
+    (lint.into_iter().map(run).sum(), run("test --quiet --workspace --locked"))
 }
 
 /// The pipeline's own release build, which finds nothing to do after the step.
