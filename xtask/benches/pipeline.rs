@@ -1,6 +1,6 @@
-//! What the pipeline costs beyond plain cargo: `cargo bench -p xtask`, half an hour on two cores.
+//! What the pipeline costs beyond plain cargo: `cargo bench -p xtask --bench pipeline`, half an hour on two cores.
 //!
-//! `cargo bench -p xtask -- image` takes one part: `cold`, `start`, `checks` or `image`.
+//! `cargo bench -p xtask --bench pipeline -- image` takes one part: `cold`, `start`, `checks` or `image`.
 //!
 //! Everything is measured in a fresh clone, each figure beside the bare commands in the same run, because a ratio holds
 //! where the machine's speed does not.
@@ -19,8 +19,7 @@ const TIMES: usize = 11;
 fn main() {
     // cargo adds `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with("--")).collect();
-    let parts: [(&str, fn(&Path, &Path)); 4] =
-        [("cold", cold), ("start", start), ("checks", checks), ("image", image)];
+    let parts: [(&str, Part); 4] = [("cold", cold), ("start", start), ("checks", checks), ("image", image)];
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
     let folder = std::env::temp_dir().join(format!("slipway-bench-{}", std::process::id()));
     let clone = folder.join("clone");
@@ -34,6 +33,9 @@ fn main() {
     }
     fs_err::remove_dir_all(&folder).expect("the folder is ours");
 }
+
+/// Measures in a clone, with a folder for what stands beside it, and prints its figures.
+type Part = fn(&Path, &Path);
 
 /// What a fresh runner pays before the pipeline does anything.
 fn cold(clone: &Path, _: &Path) {
