@@ -1,0 +1,133 @@
+//! What a report must hold beyond its types.
+
+use std::fmt;
+
+use crate::{Commit, Deployment, MAX_COMMITS, Release, Report, SCHEMA};
+
+/// A field that does not hold what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it is: `commit.sha`, `steps[2].name`.
+    pub field: String,
+    /// What it must be.
+    pub must: &'static str,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` must be {}", self.field, self.must)
+    }
+}
+
+impl Report {
+    /// Everything in it that is not as its documentation says; empty for a valid report.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found = Problems(Vec::new());
+        found.unless(self.schema == SCHEMA, "schema", "1");
+        found.unless(is_id(&self.id), "id", ID);
+        found.unless(is_line(&self.actor, 1..=100), "actor", "one line of 1 to 100 characters");
+        let is_page = |url: &String| url.starts_with("https://") && is_line(url, 9..=500);
+        found.unless(
+            self.url.as_ref().is_none_or(is_page),
+            "url",
+            "an https address of at most 500 characters",
+        );
+        found.unless(self.finished >= self.started, "finished", "not before `started`");
+        found.commit("commit", &self.commit);
+        found.unless(self.commits.len() <= MAX_COMMITS, "commits", "at most 100");
+        for (index, commit) in self.commits.iter().take(MAX_COMMITS).enumerate() {
+            found.commit(&format!("commits[{index}]"), commit);
+        }
+        found.unless(self.steps.len() <= 20, "steps", "at most 20");
+        for (index, step) in self.steps.iter().take(20).enumerate() {
+            let named = step.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            let named = named && (1..=40).contains(&step.name.len());
+            found.unless(named, &format!("steps[{index}].name"), "1 to 40 of `[a-z-]`");
+            found.number(&format!("steps[{index}].milliseconds"), step.milliseconds);
+        }
+        if let Some(tests) = &self.tests {
+            found.number("tests.passed", tests.passed);
+            found.number("tests.failed", tests.failed);
+            found.number("tests.skipped", tests.skipped);
+        }
+        if let Some(coverage) = &self.coverage {
+            found.number("coverage.lines", coverage.lines);
+            found.unless(coverage.covered <= coverage.lines, "coverage.covered", "at most `coverage.lines`");
+            found.unless(coverage.floor <= 100, "coverage.floor", "0 to 100");
+        }
+        if let Some(image) = &self.image {
+            found.unless(is_line(&image.repository, 1..=255), "image.repository", "1 to 255 characters");
+            found.unless(is_digest(&image.digest), "image.digest", DIGEST);
+            found.number("image.bytes", image.bytes);
+        }
+        if let Some(deployment) = &self.deployment {
+            found.deployment(deployment);
+        }
+        found.0
+    }
+}
+
+const ID: &str = "1 to 64 of `[A-Za-z0-9._-]`";
+const DIGEST: &str = "`sha256:` and 64 lower-case hexadecimal digits";
+const COMMIT: &str = "40 lower-case hexadecimal digits";
+/// The largest number that every reader of JSON gets back as it was written.
+const LARGEST: u64 = (1 << 53) - 1;
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn unless(&mut self, valid: bool, field: &str, must: &'static str) {
+        if !valid {
+            self.0.push(Problem { field: field.to_owned(), must });
+        }
+    }
+
+    fn number(&mut self, field: &str, number: u64) {
+        self.unless(number <= LARGEST, field, "at most 2^53 - 1");
+    }
+
+    fn commit(&mut self, field: &str, commit: &Commit) {
+        self.unless(is_hex(&commit.sha, 40), &format!("{field}.sha"), COMMIT);
+        let subject = is_line(&commit.subject, 0..=200);
+        self.unless(subject, &format!("{field}.subject"), "one line of at most 200 characters");
+    }
+
+    fn deployment(&mut self, deployment: &Deployment) {
+        self.unless(is_id(&deployment.environment), "deployment.environment", ID);
+        self.unless(deployment.id.as_deref().is_none_or(is_id), "deployment.id", ID);
+        let plan = deployment.plan.as_deref().is_none_or(|plan| is_hex(plan, 64));
+        self.unless(plan, "deployment.plan", "64 lower-case hexadecimal digits");
+        let order = deployment.finished >= deployment.started;
+        self.unless(order, "deployment.finished", "not before `deployment.started`");
+        let reason =
+            deployment.reason.as_ref().is_none_or(|reason| (1..=2000).contains(&reason.chars().count()));
+        self.unless(reason, "deployment.reason", "1 to 2000 characters");
+        for (field, release) in [("release", &deployment.release), ("previous", &deployment.previous)] {
+            if let Some(Release { digest, commit }) = release {
+                self.unless(is_digest(digest), &format!("deployment.{field}.digest"), DIGEST);
+                let commit = commit.as_deref().map(|commit| commit.strip_suffix("-dirty").unwrap_or(commit));
+                let known = commit.is_none_or(|commit| is_hex(commit, 40));
+                self.unless(known, &format!("deployment.{field}.commit"), COMMIT);
+            }
+        }
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|hex| is_hex(hex, 64))
+}
+
+/// Some characters, none of which breaks a line or steers a terminal.
+fn is_line(text: &str, length: std::ops::RangeInclusive<usize>) -> bool {
+    length.contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
