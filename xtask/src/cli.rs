@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Rehearse(Rehearse),
     /// Write .github/workflows/main.yaml from the pipeline table.
     Workflow(Workflow),
+    /// Every attempt to deploy: what became live, what failed and why, what was rolled back.
+    History,
     /// What the shipped binary is linked from, as `CycloneDX` JSON on standard output.
     Sbom,
     /// Tools, secrets, branch, Docker: what is missing and how to get it.
@@ -119,7 +121,12 @@ impl Command {
             Self::DockerBuild(_) => Some(StepId::DockerBuild),
             Self::Push => Some(StepId::Push),
             Self::Deploy => Some(StepId::Deploy),
-            Self::Ci(_) | Self::Rehearse(_) | Self::Workflow(_) | Self::Sbom | Self::Doctor => None,
+            Self::Ci(_)
+            | Self::Rehearse(_)
+            | Self::Workflow(_)
+            | Self::History
+            | Self::Sbom
+            | Self::Doctor => None,
         }
     }
 }

@@ -40,6 +40,9 @@ pub(crate) struct DeployConfig {
     /// The path that raises an error on a signed request; without it a rehearsal cannot prove that errors are reported.
     #[serde(default)]
     pub(crate) canary: Option<String>,
+    /// The path under which the app takes the reports of runs; without it they stay here and in the ledger.
+    #[serde(default)]
+    pub(crate) reports: Option<String>,
     /// How long a deploy may take before it is given up.
     #[serde(deserialize_with = "duration")]
     pub(crate) timeout: Duration,
@@ -106,6 +109,7 @@ impl Config {
             ("health", Some(&self.deploy.health)),
             ("version", Some(&self.deploy.version)),
             ("canary", self.deploy.canary.as_ref()),
+            ("reports", self.deploy.reports.as_ref()),
         ];
         for (key, path) in paths {
             if let Some(path) = path

@@ -18,7 +18,7 @@ use crate::report::terminal::{Look, Terminal};
 use crate::report::{Event, Failed, Reporter, Sink};
 use crate::secret::random_word;
 use crate::steps::docker_build::Options;
-use crate::{doctor, overview, rehearsal, workflow};
+use crate::{doctor, history, overview, rehearsal, workflow};
 
 /// Runs the command and tells how it ended.
 pub(crate) fn run(cli: &Cli) -> Exit {
@@ -94,6 +94,12 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         }
         Command::Workflow(options) if options.check => workflow::check(&ctx)?,
         Command::Workflow(_) => workflow::write(&ctx)?,
+        Command::History if cli.shared.explain => {
+            ctx.reporter.text(
+                "read target/xtask/history and the registry's tag `ledger`, and show what was deployed",
+            );
+        }
+        Command::History => history::show(&ctx, cli.shared.format)?,
         Command::Sbom if cli.shared.explain => ctx.reporter.text(sbom::call(&ctx).to_string()),
         // A text ends its own line.
         Command::Sbom => ctx.reporter.text(sbom::document(&ctx)?.trim_end()),

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::overview::table;
 use crate::pipeline::rule::{Trigger, When};
-use crate::pipeline::{JobId, PIPELINE, variable};
+use crate::pipeline::{Job, JobId, PIPELINE, variable};
 use crate::tools::{Found, TOOLS, Tool, has_llvm_tools};
 
 /// Whether the pipeline can do without what a line is about.
@@ -141,17 +141,26 @@ fn docker(ctx: &Context) -> Line {
 
 /// Which variables are set, never to what.
 fn secrets(ctx: &Context) -> Vec<Line> {
-    let line = |job: JobId, name: &str| {
+    let line = |job: JobId, name: &str, needed: bool| {
         let set = ctx.environment.has(name);
         let source = variable(name).map_or("", |variable| variable.source);
+        let (state, found) = match (set, needed) {
+            (true, _) => (State::Good, "set"),
+            (false, true) => (State::NoRelease, "for a release"),
+            (false, false) => (State::Without, "optional"),
+        };
         Line {
             what: format!("{job}: {name}"),
-            state: if set { State::Good } else { State::NoRelease },
-            found: if set { "set" } else { "for a release" }.to_owned(),
+            state,
+            found: found.to_owned(),
             fix: if set { String::new() } else { source.to_owned() },
         }
     };
-    PIPELINE.iter().flat_map(|job| job.variables.iter().map(move |name| line(job.id, name))).collect()
+    let lines = |job: &'static Job| {
+        let needed = job.variables.iter().map(move |name| line(job.id, name, true));
+        needed.chain(job.optional.iter().map(move |name| line(job.id, name, false)))
+    };
+    PIPELINE.iter().flat_map(lines).collect()
 }
 
 fn state(ctx: &Context) -> Result<Vec<Line>> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use report::{Commit, Time};
 use xshell::{Shell, cmd};
 
 use crate::exit::{Exit, OrExit as _};
@@ -40,6 +41,28 @@ impl Git {
         })
     }
 
+    /// The commits that this one has and `previous` has not, newest first, `most` at most; this one alone where nobody
+    /// knows a previous one.
+    ///
+    /// What git cannot tell, as in a checkout without its history, is left out.
+    pub(crate) fn since(&self, root: &Path, previous: Option<&str>, most: usize) -> Vec<Commit> {
+        let previous = previous.map(|commit| commit.trim_end_matches("-dirty"));
+        let known = previous.filter(|commit| commit.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let (range, most) = match known {
+            Some(commit) if commit != self.commit => (format!("{commit}..{}", self.commit), most),
+            _ => (self.commit.clone(), 1),
+        };
+        let log = |range: &str, most: usize| -> Result<Vec<Commit>> {
+            let shell = Shell::new()?;
+            shell.change_dir(root);
+            let most = most.to_string();
+            let format = "--format=%H %ct %s";
+            let text = cmd!(shell, "git log --max-count={most} {format} {range} --").quiet().ignore_stderr();
+            text.read()?.lines().map(commit).collect()
+        };
+        log(&range, most).or_else(|_| log(&self.commit, 1)).unwrap_or_default()
+    }
+
     /// The tag of the commit's image: the commit, with `-dirty` when the tree is not what it says.
     pub(crate) fn tag(&self) -> String {
         if self.dirty { format!("{}-dirty", self.commit) } else { self.commit.clone() }
@@ -49,6 +72,17 @@ impl Git {
     pub(crate) fn short(&self) -> &str {
         self.commit.get(..12).unwrap_or(&self.commit)
     }
+}
+
+/// Reads `<commit> <seconds since 1970> <subject>`.
+fn commit(line: &str) -> Result<Commit> {
+    const LONGEST: usize = 200;
+    let mut words = line.splitn(3, ' ');
+    let sha = words.next().context("no commit")?.to_owned();
+    let seconds: u64 = words.next().context("no time")?.parse()?;
+    let subject = words.next().unwrap_or_default();
+    let subject = subject.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    Ok(Commit { sha, time: Time::from_milliseconds(seconds.saturating_mul(1000)), subject })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! `ci` executes this table, `workflow` renders it, and the help, `doctor` and the README show it.
 
+pub(crate) mod handover;
 pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod record;
@@ -25,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) steps: &'static [StepId],
     /// The variables that its steps read; on GitHub each comes from the secret of that name.
     pub(crate) variables: &'static [&'static str],
+    /// The variables that its steps can do without, at the price of what each says of itself.
+    pub(crate) optional: &'static [&'static str],
     /// GitHub's bound on the job, in minutes.
     pub(crate) timeout_minutes: u32,
 }
@@ -38,6 +41,7 @@ pub(crate) const PIPELINE: [Job; 3] = [
         when: When::Always,
         steps: &[StepId::Lint, StepId::TestCoverage],
         variables: &[],
+        optional: &[],
         timeout_minutes: 45,
     },
     Job {
@@ -47,6 +51,7 @@ pub(crate) const PIPELINE: [Job; 3] = [
         when: When::Release,
         steps: &[StepId::DockerBuild, StepId::Push],
         variables: &["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"],
+        optional: &[],
         timeout_minutes: 45,
     },
     Job {
@@ -62,6 +67,14 @@ pub(crate) const PIPELINE: [Job; 3] = [
             "HOSTS",
             "SECRET_KEY",
             "SENTRY_DSN",
+        ],
+        // The registry's login reads a private image and writes the ledger.
+        optional: &[
+            "DOCKERHUB_USERNAME",
+            "DOCKERHUB_TOKEN",
+            "SENTRY_AUTH_TOKEN",
+            "SENTRY_ORG",
+            "SENTRY_PROJECT",
         ],
         timeout_minutes: 30,
     },
@@ -138,6 +151,14 @@ impl StepId {
         }
     }
 
+    /// Those of its job's optional variables that the step reads.
+    pub(crate) fn optional(self) -> &'static [&'static str] {
+        match self {
+            Self::Lint | Self::TestCoverage | Self::DockerBuild => &[],
+            Self::Push | Self::Deploy => self.job().job().optional,
+        }
+    }
+
     /// The step of the same job whose result it takes; without it the step cannot run.
     pub(crate) fn needs(self) -> Option<Self> {
         match self {
@@ -165,7 +186,7 @@ pub(crate) struct Variable {
 }
 
 /// Every variable that a job names; on GitHub each is a secret.
-pub(crate) const VARIABLES: [Variable; 8] = [
+pub(crate) const VARIABLES: [Variable; 11] = [
     Variable {
         name: "DOCKERHUB_USERNAME",
         sensitive: false,
@@ -213,6 +234,24 @@ pub(crate) const VARIABLES: [Variable; 8] = [
         sensitive: true,
         meaning: "where the app reports its errors",
         source: "Sentry → your project → Settings → Client keys (DSN)",
+    },
+    Variable {
+        name: "SENTRY_AUTH_TOKEN",
+        sensitive: true,
+        meaning: "tells Sentry of releases and deploys",
+        source: "Sentry → Settings → Auth tokens, an organization token",
+    },
+    Variable {
+        name: "SENTRY_ORG",
+        sensitive: false,
+        meaning: "the Sentry organization's slug",
+        source: "the address of the organization's page in Sentry",
+    },
+    Variable {
+        name: "SENTRY_PROJECT",
+        sensitive: false,
+        meaning: "the Sentry project's slug",
+        source: "the address of the project's page in Sentry",
     },
 ];
 

@@ -8,6 +8,7 @@
 mod auth;
 mod client;
 mod credentials;
+mod document;
 mod manifest;
 pub(crate) mod reference;
 mod referrers;
@@ -20,6 +21,7 @@ mod upload;
 use anyhow::Result;
 
 pub(crate) use client::{Access, Client};
+pub(crate) use document::LARGEST_PART;
 pub(crate) use manifest::Manifest;
 use reference::{Digest, Reference, Repository};
 pub(crate) use referrers::Artifact;

@@ -143,6 +143,9 @@ pub(crate) struct Summary {
     pub(crate) rows: Vec<Row>,
     /// Facts of the run: `image`, `digest`, `coverage`, `url`.
     pub(crate) facts: Vec<(String, String)>,
+    /// What the process that goes on with the run is given; on GitHub a step output.
+    #[serde(skip)]
+    pub(crate) handover: String,
 }
 
 /// One step in the summary.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 
+use super::handover::Handover;
 use super::plan::Plan;
 use super::record::{JobRecord, Record, StepRecord};
 use super::rule::Trigger;
@@ -62,6 +63,7 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
     Run {
         ctx,
         request,
+        so_far: Handover::begin(ctx, &request.scope)?,
         results: Results::default(),
         failure: None,
         failed: Vec::new(),
@@ -122,6 +124,7 @@ fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) {
 struct Run<'a> {
     ctx: &'a Context,
     request: &'a Request,
+    so_far: Handover,
     results: Results,
     failure: Option<(StepId, anyhow::Error)>,
     failed: Vec<Failed>,
@@ -153,7 +156,9 @@ impl Run<'_> {
             .or_exit(Exit::Usage)?;
         let mut facts = self.results.facts();
         facts.push(("record".to_owned(), path.display().to_string()));
-        self.ctx.reporter.emit(Event::Summary(Summary { rehearsal, rows: self.rows, facts }));
+        self.so_far.leave(self.ctx).or_exit(Exit::Usage)?;
+        let handover = self.so_far.to_line()?;
+        self.ctx.reporter.emit(Event::Summary(Summary { rehearsal, rows: self.rows, facts, handover }));
         // Last, where people look first.
         for failed in self.failed {
             self.ctx.reporter.emit(Event::Failed(failed));
@@ -176,7 +181,9 @@ impl Run<'_> {
                     if skipped.is_none() {
                         self.ctx.reporter.emit(Event::StepSkipped { step: *step, reason: reason.clone() });
                     }
-                    StepRecord::skipped(*step, reason)
+                    let record = StepRecord::skipped(*step, reason);
+                    self.so_far.add(&record, &self.results, None);
+                    record
                 }
                 None => self.step(*step),
             };
@@ -241,10 +248,11 @@ impl Run<'_> {
         let mut record = StepRecord::ran(step, started, elapsed, outcome, end.skipped.clone());
         if let Err(error) = result {
             record.reason = Some(self.ctx.reporter.redacted(&format!("{error:#}")));
-            let failed = self.failed(step, &error, end, log);
+            let failed = self.failed(step, &error, end, log.clone());
             self.failed.push(failed);
             self.failure.get_or_insert((step, error));
         }
+        self.so_far.add(&record, &self.results, Some(&log));
         record
     }
 

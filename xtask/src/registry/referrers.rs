@@ -24,7 +24,7 @@ use crate::image::config::{Descriptor, MANIFEST};
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The configuration of an artifact that has none (image spec 1.1, "Guidance for an Empty Descriptor").
-const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
+pub(super) const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 
 /// A document about an image, with the manifest that ties it to the image.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -101,12 +101,13 @@ fn markdown(summary: &Summary) -> String {
     if text.len() > GitHub::LONGEST_SUMMARY { String::new() } else { text }
 }
 
-/// What other jobs may read: the image and its digest.
+/// What other jobs may read: the image, its digest, and what the run has done so far.
 fn outputs(summary: &Summary) -> String {
     let read = |(name, value): &(String, String)| {
         matches!(name.as_str(), "image" | "digest").then(|| format!("{name}={}\n", value.replace('\n', " ")))
     };
-    summary.facts.iter().filter_map(read).collect()
+    let handover = Some(format!("handover={}\n", summary.handover)).filter(|_| !summary.handover.is_empty());
+    summary.facts.iter().filter_map(read).chain(handover).collect()
 }
 
 /// Appends: another step of the job may have written before.
@@ -180,11 +181,15 @@ mod tests {
             rehearsal: false,
             rows: vec![row(Outcome::Passed, ""), row(Outcome::Skipped, "a|b")],
             facts: facts.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            handover: r#"{"id":"run"}"#.to_owned(),
         }));
         let written = fs_err::read_to_string(&summary).unwrap();
         assert!(written.starts_with("before\n| job |"), "{written}");
         assert!(written.contains("| build | push | passed | 2 min 30 s |  |\n"), "{written}");
         assert!(written.contains("| build | push | skipped |  | a\\|b |\n"), "{written}");
-        assert_eq!(fs_err::read_to_string(&output).unwrap(), "image=acme/app:c0ffee\ndigest=sha256:00\n");
+        assert_eq!(
+            fs_err::read_to_string(&output).unwrap(),
+            "image=acme/app:c0ffee\ndigest=sha256:00\nhandover={\"id\":\"run\"}\n"
+        );
     }
 }

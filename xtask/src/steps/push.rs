@@ -387,4 +387,4 @@ fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

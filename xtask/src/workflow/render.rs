@@ -7,7 +7,7 @@ use super::model::{Action, Command, Concurrency, Defaults, Input, Job, Map, On, 
 use super::pins::{self, Pins};
 use crate::config::Config;
 use crate::pipeline::rule::Rule;
-use crate::pipeline::{self, JobId, PIPELINE, StepId};
+use crate::pipeline::{self, JobId, PIPELINE, StepId, handover};
 use crate::tools::TOOLS;
 
 /// How every generated workflow begins.
@@ -51,7 +51,7 @@ fn workflow(config: &Config, pins: &Pins<'_>) -> Workflow {
 }
 
 fn job(row: &pipeline::Job, config: &Config, on_branch: &Rule, pins: &Pins<'_>) -> Job {
-    let mut steps = vec![checkout(pins)];
+    let mut steps = vec![checkout(row.id, pins)];
     if row.id == JobId::Test {
         steps.push(cache(on_branch, pins));
     }
@@ -84,29 +84,43 @@ fn environment(job: JobId) -> Option<&'static str> {
     }
 }
 
-/// What later jobs are told: the digest of the image that was pushed.
+/// What later jobs are told: the digest of the image that was pushed, and what the run has done so far.
 ///
-/// Not its name, which tends to contain the registry account: GitHub drops an output that contains a secret.
+/// Not the image's name, which tends to contain the registry account: GitHub drops an output that contains a secret.
 fn outputs(row: &pipeline::Job) -> Map<&'static str, String> {
-    let pushes = row.steps.contains(&StepId::Push);
-    let digest = expression(format_args!("steps.{}.outputs.digest", StepId::Push));
-    Map(pushes.then_some(("digest", digest)).into_iter().collect())
+    let of = |name, step: StepId| (name, expression(format_args!("steps.{step}.outputs.{name}")));
+    let digest = row.steps.contains(&StepId::Push).then(|| of("digest", StepId::Push));
+    let needed = PIPELINE.iter().any(|job| job.needs == Some(row.id));
+    let handover = row.steps.last().filter(|_| needed).map(|step| of("handover", *step));
+    Map(digest.into_iter().chain(handover).collect())
 }
 
 fn command(step: StepId) -> Step {
     let digest = expression(format_args!("needs.{}.outputs.digest", StepId::Push.job()));
-    let handed_over = (step == StepId::Deploy).then_some(("PIPELINE_DIGEST", digest));
-    let secrets = step.variables().iter().map(|name| (*name, expression(format_args!("secrets.{name}"))));
+    let digest = (step == StepId::Deploy).then_some(("PIPELINE_DIGEST", digest));
+    let job = step.job().job();
+    // The first step of a job goes on with what the job before did; the others find what it left.
+    let before = job.needs.filter(|_| job.steps.first() == Some(&step));
+    let handover =
+        before.map(|needs| (handover::VARIABLE, expression(format_args!("needs.{needs}.outputs.handover"))));
+    let secrets = step.variables().iter().chain(step.optional());
+    let secrets = secrets.map(|name| (*name, expression(format_args!("secrets.{name}"))));
     Step::Command(Command {
         name: step,
         id: step,
         run: format!("cargo xtask {step}"),
-        env: Map(handed_over.into_iter().chain(secrets).collect()),
+        env: Map(digest.into_iter().chain(handover).chain(secrets).collect()),
     })
 }
 
-fn checkout(pins: &Pins<'_>) -> Step {
-    action("check out", pins.uses(pins::CHECKOUT), vec![("persist-credentials", Input::Flag(false))])
+/// How many commits the deploy job knows: as many as a report can name.
+const DEPTH: u32 = 100;
+
+fn checkout(job: JobId, pins: &Pins<'_>) -> Step {
+    // A report names the commits that are new in a release.
+    let depth = (job == JobId::Deploy).then_some(("fetch-depth", Input::Number(DEPTH)));
+    let with = [("persist-credentials", Input::Flag(false))].into_iter().chain(depth).collect();
+    action("check out", pins.uses(pins::CHECKOUT), with)
 }
 
 /// Only for the job that releases nothing: other runs, too, can write to a cache.

@@ -51,6 +51,7 @@ fn after(failed: &[StepId], exit: Exit, keep_going: bool, ask: StepId) -> (Optio
     let run = Run {
         ctx: &ctx,
         request: &request,
+        so_far: Handover::begin(&ctx, &request.scope).unwrap(),
         results: Results::default(),
         failure,
         failed: Vec::new(),

@@ -1,6 +1,6 @@
 mod faults;
 mod real;
-mod registries;
+pub(crate) mod registries;
 mod suite;
 mod wire;
 

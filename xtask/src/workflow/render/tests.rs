@@ -87,17 +87,21 @@ fn a_run_is_exactly_a_step_and_holds_no_expression() {
 }
 
 #[test]
-fn each_secret_is_given_to_the_one_step_that_reads_it() {
+fn each_secret_is_given_to_the_steps_that_read_it_and_to_no_other() {
+    let mut count = 0;
     for variable in &VARIABLES {
         let secret = format!("${{{{ secrets.{} }}}}", variable.name);
-        assert_eq!(text().matches(&secret).count(), 1, "{secret}");
+        let reads = |step: &&StepId| [step.variables(), step.optional()].concat().contains(&variable.name);
+        let readers = PIPELINE.iter().flat_map(|row| row.steps).filter(reads).count();
+        assert_eq!(text().matches(&secret).count(), readers, "{secret}");
+        count += readers;
     }
-    assert_eq!(text().matches("secrets.").count(), VARIABLES.len());
+    assert_eq!(text().matches("secrets.").count(), count);
     for row in &PIPELINE {
         for id in row.steps {
             let job = job(row.id);
             let step = steps(&job).iter().find(|step| step["id"] == id.name()).unwrap();
-            for name in id.variables() {
+            for name in id.variables().iter().chain(id.optional()) {
                 assert_eq!(step["env"][name], format!("${{{{ secrets.{name} }}}}"));
             }
         }
@@ -106,14 +110,26 @@ fn each_secret_is_given_to_the_one_step_that_reads_it() {
 }
 
 #[test]
-fn the_digest_is_handed_from_push_to_deploy() {
+fn what_a_job_did_is_handed_to_the_next() {
+    assert_eq!(
+        job(JobId::Test)["outputs"],
+        serde_json::json!({ "handover": "${{ steps.test-coverage.outputs.handover }}" })
+    );
     assert_eq!(
         job(JobId::Build)["outputs"],
-        serde_json::json!({ "digest": "${{ steps.push.outputs.digest }}" })
+        serde_json::json!({
+            "digest": "${{ steps.push.outputs.digest }}",
+            "handover": "${{ steps.push.outputs.handover }}",
+        })
     );
+    let build = job(JobId::Build);
+    let given: Vec<_> = steps(&build).iter().map(|step| step["env"]["PIPELINE_HANDOVER"].as_str()).collect();
+    assert_eq!(given, [None, Some("${{ needs.test.outputs.handover }}"), None]);
+    assert!(job(JobId::Deploy)["outputs"].is_null());
     let deploy = job(JobId::Deploy);
     let step = steps(&deploy).iter().find(|step| step["id"] == "deploy").unwrap();
     assert_eq!(step["env"]["PIPELINE_DIGEST"], "${{ needs.build.outputs.digest }}");
+    assert_eq!(step["env"]["PIPELINE_HANDOVER"], "${{ needs.build.outputs.handover }}");
 }
 
 #[test]

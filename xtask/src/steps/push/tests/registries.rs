@@ -19,21 +19,21 @@ use crate::environment::Environment;
 use crate::registry::testing::{Reply, Request, Server};
 use crate::rehearsal::registry::{Auth, RegistryStandIn};
 
-pub(super) const USERNAME: &str = "pusher";
-pub(super) const PASSWORD: &str = "a-real-password";
+pub(crate) const USERNAME: &str = "pusher";
+pub(crate) const PASSWORD: &str = "a-real-password";
 /// What `docker login` gets instead of a password where people log in with a browser.
-pub(super) const IDENTITY: &str = "an-identity-token";
+pub(crate) const IDENTITY: &str = "an-identity-token";
 
 const SERVICE: &str = "the registry of a test";
 const ISSUER: &str = "the token server of a test";
 
 /// Says that a test did not run: not with `eprintln!`, which the test runner swallows.
-pub(super) fn skipped(test: &str, reason: &str) {
+pub(crate) fn skipped(test: &str, reason: &str) {
     writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}").unwrap();
 }
 
 /// A context that pushes `acme/app` to a registry with the variables' login.
-pub(super) fn context(host: &str, root: &std::path::Path, password: &str) -> Context {
+pub(crate) fn context(host: &str, root: &std::path::Path, password: &str) -> Context {
     let image = format!("{host}/acme/app");
     let variables = [
         ("PIPELINE_IMAGE", image.as_str()),
@@ -45,20 +45,20 @@ pub(super) fn context(host: &str, root: &std::path::Path, password: &str) -> Con
 }
 
 /// The stand-in with the runtime that it lives in.
-pub(super) struct StandIn {
-    pub(super) registry: RegistryStandIn,
-    pub(super) host: String,
+pub(crate) struct StandIn {
+    pub(crate) registry: RegistryStandIn,
+    pub(crate) host: String,
     // An answer that never comes must not hold up the end of a test.
     runtime: Option<Runtime>,
     _dir: TempDir,
 }
 
 impl StandIn {
-    pub(super) fn basic() -> Self {
+    pub(crate) fn basic() -> Self {
         Self::start(Auth::Basic { username: USERNAME.into(), password: PASSWORD.into() })
     }
 
-    pub(super) fn bearer(lifetime: Duration) -> Self {
+    pub(crate) fn bearer(lifetime: Duration) -> Self {
         Self::start(Auth::Bearer { username: USERNAME.into(), password: PASSWORD.into(), lifetime })
     }
 
@@ -81,22 +81,22 @@ impl Drop for StandIn {
 }
 
 /// How a `docker-registry` lets people in.
-pub(super) enum Login {
+pub(crate) enum Login {
     Htpasswd,
     Token,
 }
 
 /// A `docker-registry` that is killed when it is dropped.
-pub(super) struct DockerRegistry {
+pub(crate) struct DockerRegistry {
     child: Child,
-    pub(super) host: String,
-    pub(super) dir: TempDir,
+    pub(crate) host: String,
+    pub(crate) dir: TempDir,
     _tokens: Option<Server>,
 }
 
 impl DockerRegistry {
     /// Starts one, or says that the test is skipped and why.
-    pub(super) fn start(test: &str, login: &Login) -> Option<Self> {
+    pub(crate) fn start(test: &str, login: &Login) -> Option<Self> {
         let maker = match login {
             Login::Htpasswd => "htpasswd",
             Login::Token => "openssl",

@@ -1,0 +1,127 @@
+//! The history: a report of every run that deployed, or tried to.
+//!
+//! It is kept three times. Here, in `target/xtask/history/`, so that a report is never lost to an outage. In the
+//! registry beside the images, as the [`ledger`]. On the [`board`], which shows it and may lose it with its disk.
+
+mod board;
+mod ledger;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use report::{Commit, Deployment, Report, SCHEMA, Time};
+use reqwest::Url;
+
+use crate::context::{Context, write_whole};
+use crate::environment::Environment;
+use crate::exit::{Exit, OrExit as _};
+use crate::pipeline::handover::Handover;
+use ledger::Ledger;
+pub(crate) use table::show;
+
+/// A report as its bytes: what was signed, sent and kept must stay the same to the byte.
+type Reports = BTreeMap<String, Vec<u8>>;
+
+/// The report of a run that deployed, or tried to.
+pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -> Report {
+    let run = |environment: &Environment| {
+        let get = |name: &str| environment.get(name);
+        let (server, repository) = (get("GITHUB_SERVER_URL")?, get("GITHUB_REPOSITORY")?);
+        Some(format!("{server}/{repository}/actions/runs/{}", get("GITHUB_RUN_ID")?))
+    };
+    let previous = deployment.previous.as_ref().and_then(|release| release.commit.clone());
+    let own = || Commit {
+        sha: ctx.git.commit.clone(),
+        time: Time::from_milliseconds(ctx.git.time.saturating_mul(1000)),
+        subject: String::new(),
+    };
+    let commits = ctx.git.since(&ctx.root, previous.as_deref(), report::MAX_COMMITS);
+    let commit = commits.first().cloned().unwrap_or_else(own);
+    Report {
+        schema: SCHEMA,
+        id: so_far.id.clone(),
+        actor: actor(ctx),
+        url: run(&ctx.environment).filter(|url| url.starts_with("https://")),
+        rehearsal: ctx.is_rehearsal(),
+        started: so_far.started.min(deployment.started),
+        finished: deployment.finished,
+        commit,
+        commits,
+        steps: so_far.steps.clone(),
+        tests: so_far.tests,
+        coverage: so_far.coverage,
+        image: so_far.image.clone().map(|image| image.named(ctx.image())),
+        deployment: Some(deployment),
+    }
+}
+
+/// Keeps a report and brings the ledger and the board of the app at `site` up to date.
+///
+/// Nothing in here fails a run: what could not be done is told with its reason, and the next run does it.
+pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
+    let skipped = |check: &str, error: &anyhow::Error| ctx.reporter.skipped(check, format!("{error:#}"));
+    if let Err(error) = keep(ctx, report) {
+        skipped("report", &error);
+        return;
+    }
+    let mut reports = read(ctx).unwrap_or_else(|error| {
+        skipped("history", &error);
+        Reports::new()
+    });
+    match ledger::append(ctx, &reports) {
+        Ok(Ledger { reports: recorded, .. }) => reports.extend(recorded),
+        Err(error) => skipped("ledger", &error),
+    }
+    let (Some(path), Some(site)) = (&ctx.config.deploy.reports, site) else { return };
+    let delivered = site.join(path).map_err(Into::into).and_then(|at| board::deliver(ctx, &at, &reports));
+    match delivered {
+        Ok(0) => ctx.reporter.note("the board has every report"),
+        Ok(1) => ctx.reporter.note("the board has the report of this run"),
+        Ok(many) => ctx.reporter.note(format!("{many} reports sent to the board")),
+        Err(error) => skipped("board", &error),
+    }
+}
+
+/// Every report that is kept on this machine.
+fn read(ctx: &Context) -> Result<Reports> {
+    let folder = folder(ctx);
+    let mut reports = Reports::new();
+    if !folder.exists() {
+        return Ok(reports);
+    }
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let bytes = fs_err::read(&path)?;
+            let report: Report = serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is not a report: move it away", path.display()))
+                .or_exit(Exit::Usage)?;
+            reports.insert(report.id, bytes);
+        }
+    }
+    Ok(reports)
+}
+
+fn keep(ctx: &Context, report: &Report) -> Result<()> {
+    let problems: Vec<String> = report.problems().iter().map(ToString::to_string).collect();
+    anyhow::ensure!(problems.is_empty(), "the report is not valid: {}", problems.join(", "));
+    write_whole(&folder(ctx).join(format!("{}.json", report.id)), &serde_json::to_vec(report)?)
+}
+
+/// What a rehearsal did is no part of the service's history.
+fn folder(ctx: &Context) -> PathBuf {
+    let output = ctx.output();
+    if ctx.is_rehearsal() { output.join("rehearsal/history") } else { output.join("history") }
+}
+
+/// Who began the run: on GitHub the account, elsewhere the user of this machine.
+fn actor(ctx: &Context) -> String {
+    let named = ["GITHUB_ACTOR", "USER", "LOGNAME"].iter().find_map(|name| ctx.environment.get(name));
+    let named: String = named.unwrap_or_default().chars().filter(|c| !c.is_control()).take(100).collect();
+    if named.is_empty() { "unknown".to_owned() } else { named }
+}
+
+#[cfg(test)]
+mod tests;

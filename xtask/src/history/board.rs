@@ -1,0 +1,139 @@
+//! The board of the running app: which reports it has, and those that it lacks sent to it.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use report::Report;
+use reqwest::blocking::Response;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+
+use super::Reports;
+use crate::context::Context;
+use crate::http::{Http, text};
+use crate::secret::Secret;
+use crate::sign::signed;
+
+/// For all of it: a board that lost its disk is filled again over several runs, the newest reports first.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// For one request.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How many reports are sent at once.
+const AT_ONCE: usize = 4;
+/// How many ids are asked for at once.
+const PAGE: usize = 1000;
+
+/// Sends the board at `at` (`…/api/v1/reports`) every report that it lacks, and says how many those were.
+///
+/// A report that the board refuses is told and left out. An error names what did not work; what was sent is sent.
+pub(super) fn deliver(ctx: &Context, at: &Url, reports: &Reports) -> Result<usize> {
+    let http = ctx.http()?;
+    let key = ctx.required("SECRET_KEY")?;
+    let end = Instant::now() + PATIENCE;
+    let known = known(&http, at)?;
+    let mut missing = Vec::new();
+    for (id, bytes) in reports.iter().filter(|(id, _)| !known.contains(*id)) {
+        let report: Report = serde_json::from_slice(bytes)?;
+        missing.push((report.finished, id.as_str(), bytes.as_slice()));
+    }
+    // The newest last, so that `pop` takes it first.
+    missing.sort_unstable();
+    let (total, sent) = (missing.len(), AtomicUsize::new(0));
+    let queue = Mutex::new(missing);
+    let work = || -> Result<()> {
+        while let Some((_, id, bytes)) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            ctx.interrupt.check()?;
+            if Instant::now() >= end {
+                bail!("not all reports were sent within {} s; the next run goes on", PATIENCE.as_secs());
+            }
+            match send(&http, at, &key, id, bytes)? {
+                None => {
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+                Some(refusal) => ctx.reporter.skipped(&format!("report {id}"), refusal),
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE.min(total)).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| anyhow!("sending a report panicked")).flatten())
+    })?;
+    Ok(sent.into_inner())
+}
+
+/// The ids of the reports that the board has.
+fn known(http: &Http, at: &Url) -> Result<BTreeSet<String>> {
+    #[derive(Deserialize)]
+    struct Page {
+        reports: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        sequence: u64,
+        id: String,
+    }
+    /// No board has more: whoever says so sends us around in a circle.
+    const MOST: usize = 1_000_000;
+    let mut known = BTreeSet::new();
+    let mut after = 0;
+    loop {
+        let mut url = at.clone();
+        url.query_pairs_mut()
+            .append_pair("after", &after.to_string())
+            .append_pair("limit", &PAGE.to_string());
+        let response = http.request(Method::GET, &url)?.timeout(TIMEOUT).send();
+        let response =
+            response.map_err(|error| anyhow!(error.without_url())).context("it does not answer")?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            bail!("it answers {status} when asked for its reports");
+        }
+        let page: Page =
+            serde_json::from_str(&text(response)?).context("its list of reports cannot be read")?;
+        let last = page.reports.iter().map(|item| item.sequence).max();
+        known.extend(page.reports.into_iter().map(|item| item.id));
+        match last {
+            Some(last) if last > after && known.len() < MOST => after = last,
+            _ => return Ok(known),
+        }
+    }
+}
+
+/// Sends one report; the board's refusal of this one is `Some`, and of any an error.
+fn send(http: &Http, at: &Url, key: &Secret, id: &str, bytes: &[u8]) -> Result<Option<String>> {
+    let mut url = at.clone();
+    url.path_segments_mut().map_err(|()| anyhow!("`{at}` cannot have a path"))?.push(id);
+    let request = http.request(Method::PUT, &url)?.timeout(TIMEOUT).header(CONTENT_TYPE, "application/json");
+    let request =
+        signed(request, key, "slipway/report/v1", id, SystemTime::now(), bytes)?.body(bytes.to_vec());
+    let response =
+        request.send().map_err(|error| anyhow!(error.without_url())).context("it does not answer")?;
+    match response.status() {
+        StatusCode::OK | StatusCode::CREATED => Ok(None),
+        StatusCode::UNAUTHORIZED => {
+            bail!("it refuses our signature: its `SECRET_KEY` is not ours, or its clock is off")
+        }
+        status
+        @ (StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE) => {
+            Ok(Some(format!("the board answers {status}{}", said(response))))
+        }
+        status => bail!("it answers a report with {status}"),
+    }
+}
+
+/// The first words of the answer.
+fn said(response: Response) -> String {
+    const LONGEST: usize = 200;
+    let body = text(response).unwrap_or_default();
+    let words = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    if words.is_empty() { words } else { format!(": {words}") }
+}

@@ -1,0 +1,22 @@
+use super::*;
+use crate::history::tests::{deployed, ended};
+
+#[test]
+fn every_attempt_is_a_line_the_newest_first() {
+    let mut failed = ended("run-2", 60);
+    let deployment = failed.deployment.as_mut().unwrap();
+    deployment.outcome = DeploymentOutcome::RolledBack;
+    deployment.reason = Some("the app was never healthy\nits last lines: …".to_owned());
+    let mut early = ended("run-3", 120);
+    let deployment = early.deployment.as_mut().unwrap();
+    (deployment.kind, deployment.outcome, deployment.release) =
+        (DeploymentKind::Rollback, DeploymentOutcome::Unchanged, None);
+    deployment.reason = Some("Render refused".to_owned());
+    insta::assert_snapshot!(table(&[early, failed, deployed("run-1")]), @"
+    when              what      outcome      commit        digest               by   why
+    2026-01-01 00:02  rollback  unchanged    0123456789ab  -                    ada  Render refused
+    2026-01-01 00:01  deploy    rolled back  0123456789ab  sha256:aaaaaaaaaaaa  ada  the app was never healthy
+    2026-01-01 00:00  deploy    live         0123456789ab  sha256:aaaaaaaaaaaa  ada
+    ");
+    assert!(table(&[]).starts_with("nothing was deployed yet"));
+}

@@ -1,0 +1,279 @@
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use report::{DeploymentKind, DeploymentOutcome, Release};
+
+use super::*;
+use crate::http::Reach;
+use crate::report::Event;
+use crate::steps::push::tests::registries::{self, DockerRegistry, Login, PASSWORD, StandIn};
+
+pub(super) fn deployed(id: &str) -> Report {
+    ended(id, 0)
+}
+
+/// A run that ended so many seconds into the year.
+pub(super) fn ended(id: &str, seconds: u64) -> Report {
+    let at = Time::from_milliseconds((1_767_225_600 + seconds) * 1000);
+    let sha = "0123456789abcdef0123456789abcdef01234567".to_owned();
+    let digest = format!("sha256:{}", "a".repeat(64));
+    Report {
+        schema: SCHEMA,
+        id: id.to_owned(),
+        actor: "ada".to_owned(),
+        url: None,
+        rehearsal: false,
+        started: at,
+        finished: at,
+        commit: Commit { sha: sha.clone(), time: at, subject: "Say why".to_owned() },
+        commits: Vec::new(),
+        steps: Vec::new(),
+        tests: None,
+        coverage: None,
+        image: None,
+        deployment: Some(Deployment {
+            kind: DeploymentKind::Deploy,
+            environment: "PROD".to_owned(),
+            id: None,
+            plan: None,
+            started: at,
+            finished: at,
+            outcome: DeploymentOutcome::Live,
+            reason: None,
+            release: Some(Release { digest, commit: Some(sha) }),
+            previous: None,
+        }),
+    }
+}
+
+pub(super) fn bytes(report: &Report) -> Vec<u8> {
+    serde_json::to_vec(report).unwrap()
+}
+
+fn notes(ctx: &Context) -> Vec<String> {
+    let words = |event: Event| match event {
+        Event::Note { text } => Some(text),
+        Event::CheckSkipped { check, reason } => Some(format!("skipped {check}: {reason}")),
+        _ => None,
+    };
+    ctx.reporter.told().into_iter().filter_map(words).collect()
+}
+
+/// A board that keeps what it is sent, or answers every report with a status of its own.
+struct Board {
+    address: SocketAddr,
+    reports: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+}
+
+impl Board {
+    fn start(status: Option<u16>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        std::thread::spawn({
+            let reports = Arc::clone(&reports);
+            move || {
+                for stream in listener.incoming() {
+                    let reports = Arc::clone(&reports);
+                    std::thread::spawn(move || answer(stream.unwrap(), &reports, status));
+                }
+            }
+        });
+        Self { address, reports }
+    }
+
+    fn ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.reports.lock().unwrap().iter().map(|(id, _)| id.clone()).collect();
+        ids.sort();
+        ids
+    }
+
+    fn site(&self) -> Url {
+        Url::parse(&format!("http://{}/", self.address)).unwrap()
+    }
+}
+
+fn answer(stream: TcpStream, reports: &Mutex<Vec<(String, Vec<u8>)>>, status: Option<u16>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = Vec::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            if line == "\r\n" {
+                break;
+            }
+            head.push(line.trim_end().to_owned());
+        }
+        let header = |name: &str| {
+            let found = head.iter().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+            found.unwrap_or_default().to_owned()
+        };
+        let mut body = vec![0; header("content-length").parse().unwrap_or(0)];
+        reader.read_exact(&mut body).unwrap();
+        let mut reports = reports.lock().unwrap();
+        let (status, said) = match (head[0].split(' ').collect::<Vec<_>>().as_slice(), status) {
+            (["GET", path, _], _) => {
+                let after: usize =
+                    path.split("after=").nth(1).unwrap().split('&').next().unwrap().parse().unwrap();
+                let list: Vec<_> = reports
+                    .iter()
+                    .enumerate()
+                    .skip(after)
+                    // Two a page.
+                    .take(2)
+                    .map(|(place, (id, _))| serde_json::json!({ "sequence": place + 1, "id": id }))
+                    .collect();
+                (200, serde_json::json!({ "reports": list }).to_string())
+            }
+            (["PUT", ..], Some(status)) => (status, "no, <thanks>".to_owned()),
+            (["PUT", path, _], None) => {
+                let id = path.rsplit('/').next().unwrap().to_owned();
+                assert_eq!(header("webhook-id"), id);
+                assert_eq!(header("content-type"), "application/json");
+                assert!(header("webhook-signature").starts_with("v1,"));
+                reports.push((id, body));
+                (201, String::new())
+            }
+            _ => (404, String::new()),
+        };
+        let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\n\r\n{said}", said.len());
+        reader.get_mut().write_all(answer.as_bytes()).unwrap();
+    }
+}
+
+fn context(registry: &str, root: &Path) -> Context {
+    let mut ctx = registries::context(registry, root, PASSWORD);
+    ctx.environment = ctx.environment.with(Environment::of([("SECRET_KEY", "k".repeat(50))]));
+    ctx.config.deploy.reports = Some("/api/v1/reports".to_owned());
+    ctx
+}
+
+/// A run, then one on another machine, then one that finds the board without its disk.
+fn history_survives(registry: &str) {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let board = Board::start(None);
+    let ctx = context(registry, first.path());
+    conclude(&ctx, &ended("run-1", 1), Some(&board.site()));
+    assert_eq!(notes(&ctx).last().unwrap(), "the board has the report of this run", "{:?}", notes(&ctx));
+    assert_eq!(board.reports.lock().unwrap()[0].1, bytes(&ended("run-1", 1)));
+
+    let ctx = context(registry, second.path());
+    conclude(&ctx, &ended("run-2", 2), Some(&board.site()));
+    assert_eq!(board.ids(), ["run-1", "run-2"]);
+    let recorded = ledger::read(&ctx).unwrap().reports;
+    assert_eq!(recorded.keys().collect::<Vec<_>>(), ["run-1", "run-2"]);
+
+    let empty = Board::start(None);
+    let ctx = context(registry, first.path());
+    conclude(&ctx, &ended("run-3", 3), Some(&empty.site()));
+    assert_eq!(notes(&ctx).last().unwrap(), "3 reports sent to the board");
+    assert_eq!(empty.ids(), ["run-1", "run-2", "run-3"]);
+    assert_eq!(
+        empty.reports.lock().unwrap().iter().find(|(id, _)| id == "run-2").unwrap().1,
+        recorded["run-2"]
+    );
+    // Nothing is sent twice.
+    conclude(&ctx, &ended("run-3", 3), Some(&empty.site()));
+    assert_eq!(notes(&ctx).last().unwrap(), "the board has every report");
+}
+
+#[test]
+fn the_history_survives_a_lost_disk_with_the_stand_in() {
+    history_survives(&StandIn::basic().host);
+}
+
+#[test]
+fn the_history_survives_a_lost_disk_with_docker_registry() {
+    let test = "the_history_survives_a_lost_disk_with_docker_registry";
+    if let Some(registry) = DockerRegistry::start(test, &Login::Htpasswd) {
+        history_survives(&registry.host);
+    }
+}
+
+#[test]
+fn what_was_not_delivered_is_kept_and_sent_next_time() {
+    let registry = StandIn::basic();
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ctx = context(&nobody.to_string(), dir.path());
+    conclude(&ctx, &ended("run-1", 1), Some(&Url::parse(&format!("http://{nobody}/")).unwrap()));
+    let told = notes(&ctx);
+    assert!(told[told.len() - 2].starts_with("skipped ledger: "), "{told:?}");
+    assert!(told[told.len() - 1].starts_with("skipped board: it does not answer"), "{told:?}");
+
+    let board = Board::start(None);
+    let ctx = context(&registry.host, dir.path());
+    conclude(&ctx, &ended("run-2", 2), Some(&board.site()));
+    assert_eq!(board.ids(), ["run-1", "run-2"]);
+    assert_eq!(ledger::read(&ctx).unwrap().reports.len(), 2);
+}
+
+#[test]
+fn a_board_that_refuses_is_told_and_nothing_fails() {
+    let registry = StandIn::basic();
+    for (status, said) in [
+        (401, "skipped board: it refuses our signature"),
+        (409, "skipped report run-1: the board answers 409 Conflict: no, <thanks>"),
+        (422, "skipped report run-1: the board answers 422 Unprocessable Entity: no, <thanks>"),
+        (503, "skipped board: it answers a report with 503"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let board = Board::start(Some(status));
+        let ctx = context(&registry.host, dir.path());
+        conclude(&ctx, &ended("run-1", 1), Some(&board.site()));
+        assert!(notes(&ctx).iter().any(|note| note.starts_with(said)), "{:?}", notes(&ctx));
+    }
+}
+
+#[test]
+fn a_ledger_that_was_changed_is_neither_believed_nor_written_over() {
+    let registry = StandIn::basic();
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(&registry.host, dir.path());
+    let client = crate::registry::Client::new(&ctx, crate::registry::Access::Push).unwrap();
+    let (repository, tag) = (ctx.image().parse().unwrap(), "ledger".parse().unwrap());
+    let forged = vec![b"0000 {}\n".to_vec()];
+    client.put_document(&repository, &tag, "application/vnd.slipway.ledger.v1", &forged, dir.path()).unwrap();
+    conclude(&ctx, &ended("run-1", 1), None);
+    let told = notes(&ctx).join("\n");
+    assert!(told.contains("skipped ledger") && told.contains("line 1 does not follow"), "{told}");
+    let kind = "application/vnd.slipway.ledger.v1";
+    assert_eq!(client.document(&repository, &tag, kind).unwrap().unwrap(), forged);
+    let error = client.document(&repository, &tag, "another/kind").unwrap_err();
+    assert!(error.to_string().contains("is not a document of ours (another/kind)"), "{error}");
+    assert!(client.document(&repository, &"absent".parse().unwrap(), kind).unwrap().is_none());
+}
+
+#[test]
+fn a_rehearsal_is_no_part_of_the_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ctx = Context::for_test(dir.path(), Environment::default());
+    assert!(folder(&ctx).ends_with("target/xtask/history"));
+    ctx.reach = Reach::Only(Vec::new());
+    assert!(folder(&ctx).ends_with("target/xtask/rehearsal/history"));
+}
+
+#[test]
+fn a_report_says_who_where_and_what_is_new() {
+    let variables = [
+        ("GITHUB_SERVER_URL", "https://github.com"),
+        ("GITHUB_REPOSITORY", "acme/app"),
+        ("GITHUB_RUN_ID", "7"),
+        ("GITHUB_ACTOR", "ada\n"),
+    ];
+    let ctx = Context::for_test(Path::new("/nowhere"), Environment::of(variables));
+    let so_far = Handover::anew(&ctx).unwrap();
+    let found = report(&ctx, &so_far, deployed("x").deployment.unwrap());
+    assert_eq!(found.problems(), []);
+    assert_eq!(found.url.as_deref(), Some("https://github.com/acme/app/actions/runs/7"));
+    assert_eq!((found.actor.as_str(), found.id.as_str()), ("ada", so_far.id.as_str()));
+    // Without git there is the commit of the run and no other.
+    assert_eq!((found.commit.sha.as_str(), found.commits.len()), (ctx.git.commit.as_str(), 0));
+    let ctx = Context::for_test(Path::new("/nowhere"), Environment::default());
+    assert_eq!(actor(&ctx), "unknown");
+}

@@ -1,0 +1,191 @@
+//! What a run has done so far, for the process that goes on with it: on GitHub every step is a process of its own, and
+//! every job a machine of its own.
+//!
+//! It holds no secret and no name of a repository: GitHub drops an output in which a secret's value occurs.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Result;
+use report::{Coverage, Step, StepOutcome, Tests, Time};
+use serde::{Deserialize, Serialize};
+
+use super::StepId;
+use super::record::StepRecord;
+use super::run::{Results, Scope};
+use crate::context::{Context, write_whole};
+use crate::report::Outcome;
+use crate::secret::random_word;
+
+/// The variable in which a job on GitHub is given what the jobs before it did.
+pub(crate) const VARIABLE: &str = "PIPELINE_HANDOVER";
+
+/// What a run has done so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Handover {
+    /// Names the run, and no other.
+    pub(crate) id: String,
+    /// The tag of the commit's image.
+    commit: String,
+    pub(crate) started: Time,
+    pub(crate) steps: Vec<Step>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tests: Option<Tests>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) coverage: Option<Coverage>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<Image>,
+}
+
+/// The image, without its repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Image {
+    digest: String,
+    bytes: u64,
+}
+
+impl Image {
+    pub(crate) fn named(self, repository: &str) -> report::Image {
+        report::Image { repository: repository.to_owned(), digest: self.digest, bytes: self.bytes }
+    }
+}
+
+impl Handover {
+    /// Goes on with the run that an earlier process began, or begins one.
+    ///
+    /// A single step goes on with what is of the same commit (on GitHub: of the same run) and has no such step yet;
+    /// anything else is a run of its own.
+    pub(super) fn begin(ctx: &Context, scope: &Scope) -> Result<Self> {
+        let given = ctx.environment.get(VARIABLE).and_then(|text| serde_json::from_str(text).ok());
+        let earlier = match scope {
+            Scope::Step(step) => {
+                let goes_on = |earlier: &Self| {
+                    earlier.commit == ctx.git.tag()
+                        && run_on_github(ctx).is_none_or(|id| id == earlier.id)
+                        && earlier.steps.iter().all(|done| done.name != step.name())
+                };
+                read(&path(ctx)).filter(goes_on).or(given.filter(goes_on))
+            }
+            Scope::Jobs(_) => None,
+        };
+        if let Some(earlier) = earlier {
+            return Ok(earlier);
+        }
+        match run_on_github(ctx) {
+            Some(id) => Ok(Self::of(ctx, id)),
+            None => Self::anew(ctx),
+        }
+    }
+
+    /// A run that nothing else is part of.
+    pub(crate) fn anew(ctx: &Context) -> Result<Self> {
+        let word = random_word()?;
+        Ok(Self::of(ctx, format!("{}-{}", ctx.git.short(), word.get(..12).unwrap_or_default())))
+    }
+
+    fn of(ctx: &Context, id: String) -> Self {
+        Self {
+            id,
+            commit: ctx.git.tag(),
+            started: SystemTime::now().into(),
+            steps: Vec::new(),
+            tests: None,
+            coverage: None,
+            image: None,
+        }
+    }
+
+    /// Adds a step and what it found out; `log` is what it printed.
+    pub(super) fn add(&mut self, step: &StepRecord, results: &Results, log: Option<&Path>) {
+        let outcome = match step.outcome {
+            Outcome::Passed => StepOutcome::Passed,
+            Outcome::Failed => StepOutcome::Failed,
+            Outcome::Skipped => StepOutcome::Skipped,
+            Outcome::Interrupted => StepOutcome::Interrupted,
+        };
+        let name = step.step.name().to_owned();
+        self.steps.push(Step { name, outcome, milliseconds: step.milliseconds });
+        match step.step {
+            StepId::TestCoverage => {
+                self.tests =
+                    log.and_then(|log| fs_err::read_to_string(log).ok()).as_deref().and_then(counted);
+                self.coverage = results.coverage.as_ref().map(|coverage| Coverage {
+                    covered: coverage.covered,
+                    lines: coverage.lines,
+                    floor: percent(coverage.floor),
+                });
+            }
+            StepId::DockerBuild => {
+                self.image = results.image.as_ref().map(|built| Image {
+                    digest: built.digest.to_string(),
+                    bytes: built.layers.iter().sum(),
+                });
+            }
+            StepId::Lint | StepId::Push | StepId::Deploy => {}
+        }
+    }
+
+    /// Leaves it for the next process; a rehearsal is nobody's run to go on with.
+    pub(super) fn leave(&self, ctx: &Context) -> Result<()> {
+        if ctx.is_rehearsal() { Ok(()) } else { write_whole(&path(ctx), self.to_line()?.as_bytes()) }
+    }
+
+    /// One line of JSON.
+    pub(super) fn to_line(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)?)
+    }
+}
+
+fn path(ctx: &Context) -> PathBuf {
+    ctx.output().join("handover.json")
+}
+
+fn read(path: &Path) -> Option<Handover> {
+    serde_json::from_slice(&fs_err::read(path).ok()?).ok()
+}
+
+/// The id of the run on GitHub; a second attempt is a run of its own.
+fn run_on_github(ctx: &Context) -> Option<String> {
+    let get = |name: &str| ctx.environment.get(name);
+    Some(format!("github-{}-{}", get("GITHUB_RUN_ID")?, get("GITHUB_RUN_ATTEMPT").unwrap_or("1")))
+}
+
+/// What cargo's test programs counted. A test that could not run without a real part passes for libtest, not for us.
+fn counted(log: &str) -> Option<Tests> {
+    let mut found = None;
+    let mut unable = 0;
+    for line in log.lines() {
+        unable += u64::from(line.starts_with("SKIPPED: "));
+        // `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`
+        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|line| line.split_once(". "))
+        else {
+            continue;
+        };
+        let count = |what: &str| {
+            let counted = counts.split("; ").find_map(|part| part.strip_suffix(what));
+            counted.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default()
+        };
+        let tests = found.get_or_insert(Tests { passed: 0, failed: 0, skipped: 0 });
+        tests.passed += count(" passed");
+        tests.failed += count(" failed");
+        tests.skipped += count(" ignored");
+    }
+    found.map(|Tests { passed, failed, skipped }| Tests {
+        passed: passed.saturating_sub(unable),
+        failed,
+        skipped: skipped + unable,
+    })
+}
+
+/// Whole percent, rounded down.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "0 to 100, as the configuration holds"
+)]
+fn percent(floor: f64) -> u8 {
+    floor.clamp(0.0, 100.0) as u8
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use super::*;
+use crate::environment::Environment;
+use crate::image::digest::Digest;
+use crate::steps::docker_build::Built;
+use crate::steps::test_coverage::CoverageRecord;
+
+fn context(root: &Path, variables: &[(&str, &str)]) -> Context {
+    Context::for_test(root, Environment::of(variables.iter().copied()))
+}
+
+fn passed(step: StepId) -> StepRecord {
+    StepRecord::ran(step, SystemTime::UNIX_EPOCH, Duration::from_secs(2), Outcome::Passed, Vec::new())
+}
+
+/// One step in a process of its own.
+fn step(ctx: &Context, step: StepId) -> Handover {
+    let mut so_far = Handover::begin(ctx, &Scope::Step(step)).unwrap();
+    so_far.add(&passed(step), &Results::default(), None);
+    so_far.leave(ctx).unwrap();
+    so_far
+}
+
+fn names(so_far: &Handover) -> Vec<&str> {
+    so_far.steps.iter().map(|step| step.name.as_str()).collect()
+}
+
+#[test]
+fn a_step_goes_on_with_the_run_of_its_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ctx = context(dir.path(), &[]);
+    let lint = step(&ctx, StepId::Lint);
+    let tests = step(&ctx, StepId::TestCoverage);
+    assert_eq!((names(&tests), &tests.id), (vec!["lint", "test-coverage"], &lint.id));
+    // The same step again is another run, and so is another commit's.
+    let again = step(&ctx, StepId::Lint);
+    assert!(again.id != lint.id && names(&again) == ["lint"]);
+    ctx.git.commit = "f".repeat(40);
+    assert_eq!(names(&step(&ctx, StepId::TestCoverage)), ["test-coverage"]);
+    // All the jobs at once are a run of their own.
+    assert!(Handover::begin(&ctx, &Scope::Jobs(None)).unwrap().steps.is_empty());
+}
+
+#[test]
+fn a_job_goes_on_with_what_the_job_before_did_on_another_machine() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = [("GITHUB_RUN_ID", "7"), ("GITHUB_RUN_ATTEMPT", "2")];
+    let before = step(&context(first.path(), &run), StepId::TestCoverage);
+    assert_eq!(before.id, "github-7-2");
+    let given = before.to_line().unwrap();
+    let [id, attempt] = run;
+    let ctx = context(second.path(), &[id, attempt, (VARIABLE, &given)]);
+    assert_eq!(names(&step(&ctx, StepId::DockerBuild)), ["test-coverage", "docker-build"]);
+    assert_eq!(names(&step(&ctx, StepId::Push)), ["test-coverage", "docker-build", "push"]);
+    // What is of another run, or cannot be read, is not gone on with.
+    for given in [given.replace("7-2", "6-1"), "{".to_owned()] {
+        let third = tempfile::tempdir().unwrap();
+        let ctx = context(third.path(), &[id, attempt, (VARIABLE, &given)]);
+        assert_eq!(names(&step(&ctx, StepId::Push)), ["push"]);
+    }
+}
+
+#[test]
+fn a_rehearsal_leaves_nothing_to_go_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ctx = context(dir.path(), &[]);
+    ctx.reach = crate::http::Reach::Only(Vec::new());
+    step(&ctx, StepId::Lint);
+    assert!(!path(&ctx).exists());
+}
+
+#[test]
+fn what_the_steps_found_out_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(dir.path(), &[]);
+    let log = dir.path().join("log");
+    let text = "running 3 tests\nSKIPPED: pushes: no docker-registry\n\
+        test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
+        test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n";
+    fs_err::write(&log, text).unwrap();
+    let digest = Digest::of(b"image");
+    let results = Results {
+        coverage: Some(CoverageRecord { lines: 10, covered: 9, floor: 80.5 }),
+        image: Some(Built {
+            repository: "docker.io/acme/app".to_owned(),
+            tags: Vec::new(),
+            digest: digest.clone(),
+            config: digest.clone(),
+            layers: vec![1, 2],
+            bytes: 9,
+        }),
+        ..Results::default()
+    };
+    let mut so_far = Handover::anew(&ctx).unwrap();
+    so_far.add(&passed(StepId::TestCoverage), &results, Some(&log));
+    so_far.add(&passed(StepId::DockerBuild), &results, None);
+    so_far.add(&StepRecord::skipped(StepId::Push, "why".to_owned()), &results, None);
+    assert_eq!(so_far.tests, Some(Tests { passed: 12, failed: 2, skipped: 2 }));
+    assert_eq!(so_far.coverage, Some(Coverage { covered: 9, lines: 10, floor: 80 }));
+    assert_eq!(so_far.steps[2].outcome, StepOutcome::Skipped);
+    // GitHub drops an output that holds a secret, and the account is one.
+    assert!(!so_far.to_line().unwrap().contains("acme"));
+    let image = so_far.image.unwrap().named("docker.io/acme/app");
+    assert_eq!((image.digest, image.bytes), (digest.to_string(), 3));
+    assert_eq!(counted("nothing was tested"), None);
+}
