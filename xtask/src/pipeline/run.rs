@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
+use reqwest::Url;
 
 use super::handover::Handover;
 use super::plan::Plan;
@@ -12,6 +13,7 @@ use super::rule::Trigger;
 use super::{JobId, PIPELINE, StepId, preflight};
 use crate::context::{Context, write_whole};
 use crate::exit::{Exit, OrExit as _, Told};
+use crate::history;
 use crate::report::{Event, Failed, Outcome, Row, StepEnd, Summary};
 use crate::steps::deploy::Deployment;
 use crate::steps::docker_build::{Built, Options};
@@ -46,6 +48,16 @@ pub(crate) struct Results {
     pub(crate) image: Option<Built>,
     pub(crate) pushed: Option<Pushed>,
     pub(crate) deployment: Option<Deployment>,
+    /// The attempt to deploy that no report tells of yet.
+    pub(crate) attempt: Option<Attempt>,
+}
+
+/// An attempt to deploy, however it ended.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) record: report::Deployment,
+    /// Where the app answers, if Render told.
+    pub(crate) site: Option<Url>,
 }
 
 /// Runs the request, writes the run record and returns what the steps brought about.
@@ -232,6 +244,7 @@ impl Run<'_> {
         let ran = self.ctx.reporter.step_started(step, &self.ctx.output().join("logs")).map(|log| {
             let plan = Plan::of(step, self.ctx, &self.request.image);
             let result = plan.and_then(|plan| plan.run(self.ctx, &mut self.results));
+            self.conclude(StepRecord::ran(step, started, clock.elapsed(), outcome(&result), Vec::new()));
             (log, result)
         });
         let (log, result) = match ran {
@@ -239,11 +252,7 @@ impl Run<'_> {
             Err(error) => (PathBuf::new(), Err(error)),
         };
         let elapsed = clock.elapsed();
-        let outcome = match &result {
-            Ok(()) => Outcome::Passed,
-            Err(error) if Exit::of(error) == Exit::Interrupted => Outcome::Interrupted,
-            Err(_) => Outcome::Failed,
-        };
+        let outcome = outcome(&result);
         let end = self.ctx.reporter.step_finished(step, outcome, milliseconds(elapsed));
         let mut record = StepRecord::ran(step, started, elapsed, outcome, end.skipped.clone());
         if let Err(error) = result {
@@ -254,6 +263,14 @@ impl Run<'_> {
         }
         self.so_far.add(&record, &self.results, Some(&log));
         record
+    }
+
+    /// Where the step was an attempt to deploy: makes the report of the run with it and sends it on.
+    fn conclude(&mut self, step: StepRecord) {
+        let Some(Attempt { record, site }) = self.results.attempt.take() else { return };
+        let mut so_far = self.so_far.clone();
+        so_far.add(&step, &self.results, None);
+        history::conclude(self.ctx, &history::report(self.ctx, &so_far, record), site.as_ref());
     }
 
     fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: PathBuf) -> Failed {
@@ -272,6 +289,14 @@ impl Run<'_> {
             log: Some(log),
             again: Some(again),
         }
+    }
+}
+
+fn outcome(result: &Result<()>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Passed,
+        Err(error) if Exit::of(error) == Exit::Interrupted => Outcome::Interrupted,
+        Err(_) => Outcome::Failed,
     }
 }
 
