@@ -5,10 +5,12 @@
 //!
 //! [`Exit::Registry`]: crate::exit::Exit::Registry
 
+mod address;
 mod auth;
 mod client;
 mod credentials;
 mod manifest;
+mod pull;
 pub(crate) mod reference;
 mod referrers;
 mod refusal;
@@ -22,7 +24,7 @@ use anyhow::Result;
 pub(crate) use client::{Access, Client};
 pub(crate) use manifest::Manifest;
 use reference::{Digest, Reference, Repository};
-pub(crate) use referrers::Artifact;
+pub(crate) use referrers::{Artifact, Attached};
 pub(crate) use upload::{Blob, Outcome};
 
 use crate::context::Context;

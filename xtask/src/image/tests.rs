@@ -1,5 +1,7 @@
+use super::recipe::Arguments;
 use super::*;
 use crate::exit::Exit;
+use crate::image::config::Settings;
 
 #[test]
 fn sizes_are_for_people() {
@@ -42,7 +44,7 @@ fn this_workspace_has_a_recipe_for_both_engines() {
     let text = recipe::read(root).unwrap();
     recipe::portable::check(&text).unwrap();
     let arguments = Arguments::from([("COMMIT", "c0ffee".to_owned())]);
-    let recipe = Recipe::parse(&text, &arguments, "app").unwrap();
+    let recipe = Recipe::parse(&text, &arguments, "app", &Settings::default()).unwrap();
     assert_eq!(recipe.settings.env[1..], ["APP_COMMIT=c0ffee"]);
     assert_eq!(recipe.settings.labels["org.opencontainers.image.revision"], "c0ffee");
     assert_eq!(recipe.settings.labels["org.opencontainers.image.version"], "unknown");

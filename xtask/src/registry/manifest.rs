@@ -5,7 +5,8 @@ use reqwest::blocking::RequestBuilder;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 
-use super::client::{Ask, Client, base, bytes};
+use super::address::base;
+use super::client::{Ask, Client, bytes};
 use super::reference::{Digest, Reference, Repository, Tag};
 use super::retry::Trouble;
 use crate::exit::{Exit, Failure};
@@ -19,7 +20,7 @@ pub(crate) struct Manifest {
 }
 
 /// Every kind of manifest, so that a registry converts none for us.
-const KINDS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+pub(super) const KINDS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 impl Client<'_> {
@@ -41,6 +42,7 @@ impl Client<'_> {
         let url = base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
         let ask = |method: Method| Ask {
             repository,
+            source: None,
             method,
             url: url.clone(),
             action: format!("read `{reference}`"),
@@ -78,7 +80,7 @@ impl Client<'_> {
             };
             let url = base(repository)?.join(&format!("manifests/{tag}")).map_err(anyhow::Error::from)?;
             let action = format!("tag {} as `{tag}`", manifest.digest.short());
-            self.send(&Ask { repository, method: Method::PUT, url, action, dress: &dress })
+            self.send(&Ask { repository, source: None, method: Method::PUT, url, action, dress: &dress })
         })?;
         let named = self.digest(repository, &Reference::Tag(tag.clone()))?;
         if named.as_ref() != Some(&manifest.digest) {

@@ -4,7 +4,7 @@
 //! that of the image spec 1.1, "Guidelines for Artifact Usage". A registry that does not know of referrers keeps the
 //! same manifests, and the list of them is an index that we keep there under a tag.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -13,9 +13,11 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Ask, Client, base, bytes};
+use super::address::base;
+use super::client::{Ask, Client, bytes};
 use super::manifest::Manifest;
 use super::reference::{Digest, Reference, Repository, Tag};
+use super::retry::Trouble;
 use super::upload::{Blob, Outcome};
 use crate::context::write_whole;
 use crate::exit::{Exit, Failure, OrExit as _};
@@ -68,41 +70,66 @@ impl Artifact {
     }
 }
 
+/// What became of the documents about an image.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    /// What became of each blob.
+    pub(crate) blobs: Vec<(Blob, Outcome)>,
+    /// By place among the documents: whether this run attached it, which it did not where it was attached already.
+    pub(crate) new: BTreeSet<usize>,
+    /// By place among the documents: why the registry refuses to keep it.
+    pub(crate) refused: BTreeMap<usize, String>,
+}
+
 impl Client<'_> {
-    /// Attaches documents to an image that is there, and says of each blob of theirs what became of it.
+    /// Attaches documents to an image that is there.
     ///
-    /// What is attached already is not sent again. The documents are also left as files in `folder`.
+    /// What is attached already is not sent again. The documents are also left as files in `folder`. A registry that
+    /// does not take such manifests at all, as old ones do, is no error; any other refusal is.
     pub(crate) fn attach(
         &self,
         repository: &Repository,
         subject: &Digest,
         artifacts: &[Artifact],
         folder: &Path,
-    ) -> Result<Vec<(Blob, Outcome)>> {
+    ) -> Result<Attached> {
         let mut blobs = vec![keep(folder, "empty.json", EMPTY.1)?];
         for artifact in artifacts {
             blobs.push(keep(folder, artifact.name, &artifact.document)?);
         }
         let listed = self.referrers(repository, subject)?;
-        let missing: Vec<&Artifact> =
-            artifacts.iter().filter(|artifact| !listed.contains(&artifact.manifest.digest)).collect();
+        let mut attached = Attached::default();
+        let missing: Vec<(usize, &Artifact)> = artifacts
+            .iter()
+            .enumerate()
+            .filter(|(_, artifact)| !listed.contains(&artifact.manifest.digest))
+            .collect();
         if missing.is_empty() {
-            return Ok(blobs.into_iter().map(|blob| (blob, Outcome::Present)).collect());
+            attached.blobs = blobs.into_iter().map(|blob| (blob, Outcome::Present)).collect();
+            return Ok(attached);
         }
         let outcomes = self.upload(repository, &blobs)?;
+        attached.blobs = blobs.into_iter().zip(outcomes).collect();
         let mut unlisted = Vec::new();
-        for artifact in missing {
-            if !self.put_artifact(repository, artifact)? {
-                unlisted.push(artifact);
+        for (place, artifact) in missing {
+            match self.put_artifact(repository, artifact)? {
+                Put::Listed => {}
+                Put::Unlisted => unlisted.push(artifact),
+                Put::Refused(reason) => {
+                    attached.refused.insert(place, reason);
+                    continue;
+                }
             }
+            attached.new.insert(place);
         }
         if !unlisted.is_empty() {
             self.list_under_tag(repository, subject, &unlisted)?;
         }
-        Ok(blobs.into_iter().zip(outcomes).collect())
+        Ok(attached)
     }
 
-    /// What the registry lists as referring to a manifest: by its referrers API, or where it has none (404) by the tag.
+    /// What the registry lists as referring to a manifest: by its referrers API, or where it has none (404, or it does
+    /// not know the request) by the tag.
     ///
     /// Only the first page: whoever has more referrers than fit in it sends ours again, which changes nothing.
     fn referrers(&self, repository: &Repository, subject: &Digest) -> Result<BTreeSet<Digest>> {
@@ -114,17 +141,24 @@ impl Client<'_> {
         Ok(entries(&index).into_iter().flatten().filter_map(digest).collect())
     }
 
-    /// Pushes the manifest by its digest and says whether the registry lists it by itself: then it answers with
-    /// `OCI-Subject`.
-    fn put_artifact(&self, repository: &Repository, artifact: &Artifact) -> Result<bool> {
+    /// Pushes the manifest by its digest. A registry that lists it by itself answers with `OCI-Subject`.
+    fn put_artifact(&self, repository: &Repository, artifact: &Artifact) -> Result<Put> {
         let Manifest { digest, media_type, bytes } = &artifact.manifest;
-        let response: Response = self.retrying(|| {
+        let response: Result<Response, Failure> = self.retrying(|| {
             let dress =
                 |request: RequestBuilder| Ok(request.header(CONTENT_TYPE, media_type).body(bytes.clone()));
             let url = base(repository)?.join(&format!("manifests/{digest}")).map_err(anyhow::Error::from)?;
             let action = format!("attach {}", artifact.name);
-            self.send(&Ask { repository, method: Method::PUT, url, action, dress: &dress })
+            let ask = Ask { repository, source: None, method: Method::PUT, url, action, dress: &dress };
+            match self.send(&ask) {
+                Err(Trouble::Unsupported(failure)) => Ok(Err(failure)),
+                sent => sent.map(Ok),
+            }
         })?;
+        let response = match response {
+            Ok(response) => response,
+            Err(failure) => return Ok(Put::Refused(failure.to_string())),
+        };
         let lists = response.headers().contains_key("OCI-Subject");
         let named = self.digest(repository, &Reference::Digest(digest.clone()))?;
         if named.as_ref() != Some(digest) {
@@ -135,7 +169,7 @@ impl Client<'_> {
             );
             return Err(Failure::new(Exit::Registry, message).into());
         }
-        Ok(lists)
+        Ok(if lists { Put::Listed } else { Put::Unlisted })
     }
 
     /// Adds artifacts to the index that stands for the referrers API, and reads back that the tag names it.
@@ -170,24 +204,33 @@ impl Client<'_> {
         Ok(found.unwrap_or_else(|| json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] })))
     }
 
-    /// Reads an index; `None` for a 404.
+    /// Reads an index; `None` for a 404, or where the registry does not know the request.
     fn read(&self, repository: &Repository, path: &str) -> Result<Option<Value>> {
         let body = self.retrying(|| {
             let url = base(repository)?.join(path).map_err(anyhow::Error::from)?;
             let action = "list what refers to the image".to_owned();
             let accept = |request: RequestBuilder| Ok(request.header(ACCEPT, INDEX));
-            let response =
-                self.send(&Ask { repository, method: Method::GET, url, action, dress: &accept })?;
-            if response.status() == StatusCode::NOT_FOUND {
-                return Ok(None);
+            let ask = Ask { repository, source: None, method: Method::GET, url, action, dress: &accept };
+            match self.send(&ask) {
+                Ok(response) if response.status() == StatusCode::NOT_FOUND => Ok(None),
+                Err(Trouble::Unsupported(_)) => Ok(None),
+                sent => bytes(sent?).map(Some),
             }
-            bytes(response).map(Some)
         })?;
         let Some(body) = body else { return Ok(None) };
         let index = serde_json::from_slice(&body)
             .with_context(|| format!("the registry at {} sent no index", repository.registry()));
         index.map(Some).or_exit(Exit::Registry)
     }
+}
+
+/// What became of an artifact's manifest.
+enum Put {
+    Listed,
+    /// It is there, and the registry has no list of what refers to an image.
+    Unlisted,
+    /// The registry does not take such manifests, in its own words.
+    Refused(String),
 }
 
 /// The tag of the index of what refers to a manifest (distribution spec 1.1, "Referrers Tag Schema").
@@ -203,7 +246,7 @@ fn entries(index: &Value) -> Option<&Vec<Value>> {
 fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<Blob> {
     let path = folder.join(name);
     write_whole(&path, bytes)?;
-    Ok(Blob { digest: Digest::of(bytes), size: bytes.len() as u64, path })
+    Ok(Blob { digest: Digest::of(bytes), size: bytes.len() as u64, path, source: None })
 }
 
 #[cfg(test)]

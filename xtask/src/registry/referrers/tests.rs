@@ -23,7 +23,7 @@ fn attach(ctx: &crate::context::Context, artifacts: &[Artifact]) -> Result<Vec<O
     let client = Client::new(ctx, Access::Push)?.hurried();
     let folder = ctx.output().join("attest");
     let done = client.attach(&repository, &image().digest, artifacts, &folder)?;
-    Ok(done.into_iter().map(|(_, outcome)| outcome).collect())
+    Ok(done.blobs.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
 /// The index under the fallback tag.
@@ -121,6 +121,14 @@ fn another_registry_gets_a_tag_that_lists_them() {
     assert_eq!(server.count("PUT", ""), puts, "nothing is sent again");
     // The documents lie there for people.
     assert_eq!(fs_err::read(dir.path().join("target/xtask/attest/a.json")).unwrap(), b"a.json");
+}
+
+#[test]
+fn a_registry_that_does_not_know_the_request_for_a_list_gets_a_tag() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::twisted(|request, _| request.is("GET", "referrers/").then(|| Reply::new(405)));
+    attach(&server.context(dir.path(), &[]), &artifacts()).unwrap();
+    assert_eq!(index(&server)["manifests"].as_array().unwrap().len(), 2);
 }
 
 #[test]
