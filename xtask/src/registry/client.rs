@@ -230,7 +230,9 @@ impl<'a> Client<'a> {
             return Err(wrong(repository, credentials, response));
         }
         let said = said(response);
-        Err(Trouble::Lasting(refusal::refusal(repository, credentials, status, "get a token", &said).into()))
+        Err(Trouble::Lasting(
+            refusal::refusal(self.access, repository, credentials, status, "get a token", &said).into(),
+        ))
     }
 
     /// Sends once, with this authorization.
@@ -293,8 +295,14 @@ impl<'a> Client<'a> {
         let said = said(response);
         match self.credentials(ask.repository) {
             Ok(credentials) => {
-                let failure =
-                    refusal::refusal(ask.repository, credentials.as_ref(), status, &ask.action, &said);
+                let failure = refusal::refusal(
+                    self.access,
+                    ask.repository,
+                    credentials.as_ref(),
+                    status,
+                    &ask.action,
+                    &said,
+                );
                 if refusal::is_of_a_kind(status, &said) {
                     return Trouble::Unsupported(failure);
                 }

@@ -3,6 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use super::client::Access;
 use super::credentials::{Credentials, Source, way_out};
 use super::reference::Repository;
 use crate::exit::{Exit, Failure};
@@ -12,6 +13,7 @@ use crate::secret::Redactor;
 ///
 /// `action` is what was asked, as in "upload sha256:…"; `said` is what [`said`] made of the body.
 pub(super) fn refusal(
+    access: Access,
     repository: &Repository,
     credentials: Option<&Credentials>,
     status: StatusCode,
@@ -25,14 +27,19 @@ pub(super) fn refusal(
             Exit::Missing,
             format!("the registry at {registry} wants a login to {action}{said}: {}", way_out(repository)),
         ),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
-            Exit::Registry,
-            format!(
-                "the registry at {registry} does not let this account {action}{said}: the account must own `{}` and \
-                 its token must have read and write permission",
-                repository.name()
-            ),
-        ),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            let must = match access {
+                Access::Pull => {
+                    format!("it must be allowed to read `{}`, which may not exist", repository.name())
+                }
+                Access::Push => format!(
+                    "the account must own `{}` and its token must have read and write permission",
+                    repository.name()
+                ),
+            };
+            let refused = format!("the registry at {registry} does not let this account {action}{said}");
+            Failure::new(Exit::Registry, format!("{refused}: {must}"))
+        }
         // Another 404 says that an upload was forgotten.
         StatusCode::NOT_FOUND if !said.contains("UPLOAD_UNKNOWN") => Failure::new(
             Exit::Registry,
@@ -158,10 +165,12 @@ mod tests {
             (&hub, Some(&mine), 400, Exit::Registry, "answered 400 Bad Request when asked to push (X: y)"),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            let failure = refusal(repository, credentials, status, "push", "X: y");
+            let failure = refusal(Access::Push, repository, credentials, status, "push", "X: y");
             assert_eq!(failure.exit, exit, "{failure}");
             assert!(failure.to_string().contains(expected), "{failure}");
         }
+        let read = refusal(Access::Pull, &hub, Some(&mine), StatusCode::FORBIDDEN, "read it", "").to_string();
+        assert!(read.ends_with("must be allowed to read `acme/app`, which may not exist"), "{read}");
     }
 
     #[test]

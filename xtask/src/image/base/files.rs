@@ -137,9 +137,10 @@ impl Files {
 fn node<R: Read>(entry: &tar::Entry<'_, R>) -> Result<Option<Node>> {
     let header = entry.header();
     Ok(match header.entry_type() {
+        // Some tools leave out who owns it, which engines read as root.
         EntryType::Directory => Some(Node::Folder {
-            uid: u32::try_from(header.uid()?)?,
-            gid: u32::try_from(header.gid()?)?,
+            uid: u32::try_from(header.uid().unwrap_or_default())?,
+            gid: u32::try_from(header.gid().unwrap_or_default())?,
             mode: header.mode()? & 0o7777,
         }),
         EntryType::Symlink => {

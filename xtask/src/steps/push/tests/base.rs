@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, context};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::real::Pulled;
+use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, USERNAME, context, skipped};
 use super::*;
+use crate::command::Call;
 use crate::rehearsal::registry::Fault;
 use crate::steps::docker_build;
 
@@ -30,7 +35,7 @@ fn own_workspace() -> tempfile::TempDir {
     let parts = ["Cargo.toml", "Cargo.lock", "Dockerfile", ".dockerignore", "app", "xtask"];
     let parts = parts.map(|part| root.join(part).display().to_string());
     let to = dir.path().display().to_string();
-    crate::command::Call::new("cp").arg("-r").args(parts).arg(to).read(root).unwrap();
+    Call::new("cp").arg("-r").args(parts).arg(to).read(root).unwrap();
     add_program(dir.path());
     dir
 }
@@ -147,6 +152,92 @@ fn another_registry_is_not_asked_to_mount() {
     let pushed = push(&here.context(dir.path(), &[])).unwrap();
     assert_eq!((pushed.blobs[0].outcome, pushed.bytes_mounted), (Outcome::Uploaded, 0));
     assert!(here.seen().iter().all(|request| !request.target.contains("mount=")), "{:?}", here.lines());
+}
+
+/// A tar of a small system: folders with modes of their own, and a link that every distribution has.
+fn system() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |path: &str, kind: tar::EntryType, mode: u32, text: &str| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(if kind.is_symlink() { 0 } else { text.len() as u64 });
+        if kind.is_symlink() {
+            header.set_link_name(text).unwrap();
+            tar.append_data(&mut header, path, &b""[..]).unwrap();
+        } else {
+            tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+        }
+    };
+    add("tmp/", tar::EntryType::Directory, 0o1777, "");
+    add("usr/bin/", tar::EntryType::Directory, 0o755, "");
+    add("etc/motd", tar::EntryType::Regular, 0o644, "of the base");
+    add("bin", tar::EntryType::Symlink, 0o777, "usr/bin");
+    tar.into_inner().unwrap()
+}
+
+/// The image of another tool, in its own form, pushed by that tool; and what is built on it runs.
+#[test]
+fn a_base_that_docker_made_and_pushed() {
+    let test = "a_base_that_docker_made_and_pushed";
+    let docker = |config: &Path, line: &str| {
+        Call::new("docker").args(["--config", config.to_str().unwrap()]).args(line.split(' ')).read(config)
+    };
+    if docker(Path::new("/"), "version").is_err() {
+        return skipped(test, "no Docker Engine answers");
+    }
+    let Some(registry) = DockerRegistry::start(test, &Login::Htpasswd) else { return };
+    let (host, dir) = (&registry.host, workspace());
+    let auth = STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
+    let config = registry.dir.path().join("docker");
+    fs_err::create_dir(&config).unwrap();
+    fs_err::write(config.join("config.json"), json!({ "auths": { host: { "auth": auth } } }).to_string())
+        .unwrap();
+    fs_err::write(config.join("system.tar"), system()).unwrap();
+    let base = Pulled(format!("{host}/acme/base:1"));
+    let import = Call::new("docker").args(["import", "--change", "ENV A=base", "--change", "CMD [\"base\"]"]);
+    import.args(["system.tar", &base.0]).read(&config).unwrap();
+    docker(&config, &format!("push --quiet {}", base.0)).unwrap();
+
+    begin_with(dir.path(), &base.0);
+    let recipe = fs_err::read_to_string(dir.path().join("Dockerfile")).unwrap();
+    let recipe = recipe.replace("/app/app\n", "/bin/\n").replace("[\"/app/app\"]", "[\"/bin/app\"]");
+    fs_err::write(dir.path().join("Dockerfile"), recipe.replace("CMD [\"serve\"]\n", "ENV B=$A\n")).unwrap();
+    let source = dir.path().join("program.rs");
+    fs_err::write(
+        &source,
+        r#"use std::os::unix::fs::PermissionsExt;
+        fn main() {
+            let mode = std::fs::metadata("/tmp").unwrap().permissions().mode();
+            let link = std::fs::read_link("/bin").unwrap();
+            let motd = std::fs::read_to_string("/etc/motd").unwrap();
+            let words: Vec<String> = std::env::args().skip(1).collect();
+            print!("{:o} {} {} {:?} {}", mode, link.display(), motd.trim(), words, std::env::var("B").unwrap());
+        }"#,
+    )
+    .unwrap();
+    let binary = dir.path().join("target/image/x86_64-unknown-linux-gnu/release/app");
+    Call::new("rustc")
+        .args([
+            "--edition=2024",
+            "-Ctarget-feature=+crt-static",
+            "--target",
+            "x86_64-unknown-linux-gnu",
+            "-o",
+        ])
+        .args([binary.display().to_string(), source.display().to_string()])
+        .read(dir.path())
+        .unwrap();
+    let ctx = context(host, dir.path(), PASSWORD);
+    build(&ctx);
+    let pushed = push(&ctx).unwrap();
+    assert_eq!(pushed.blobs[0].outcome, Outcome::Mounted);
+    let image = Pulled(format!("{}@{}", pushed.repository, pushed.digest));
+    docker(&config, &format!("pull --quiet {}", image.0)).unwrap();
+    let said = docker(&config, &format!("run --rm --network none {}", image.0)).unwrap();
+    let motd = fs_err::read_to_string(dir.path().join("motd")).unwrap();
+    // The base's `CMD` belonged to its own `ENTRYPOINT`, and the sticky bit is still there.
+    assert_eq!(said, format!("41777 usr/bin {} [] base", motd.trim()));
 }
 
 /// What a commit that changes nothing of the image uploads, in bytes of request bodies.
