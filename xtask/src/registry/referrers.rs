@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::blocking::RequestBuilder;
+use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -114,7 +114,7 @@ impl Client<'_> {
         for (place, artifact) in missing {
             match self.put_artifact(repository, artifact)? {
                 Put::Listed => {}
-                Put::Unlisted => unlisted.push(artifact),
+                Put::Unlisted => unlisted.push((place, artifact)),
                 Put::Refused(reason) => {
                     attached.refused.insert(place, reason);
                     continue;
@@ -122,8 +122,14 @@ impl Client<'_> {
             }
             attached.new.insert(place);
         }
-        if !unlisted.is_empty() {
-            self.list_under_tag(repository, subject, &unlisted)?;
+        if !unlisted.is_empty()
+            && let Err(failure) = self.list_under_tag(repository, subject, &unlisted)?
+        {
+            // Nobody would find them.
+            for (place, _) in unlisted {
+                attached.new.remove(&place);
+                attached.refused.insert(place, failure.to_string());
+            }
         }
         Ok(attached)
     }
@@ -143,24 +149,14 @@ impl Client<'_> {
 
     /// Pushes the manifest by its digest. A registry that lists it by itself answers with `OCI-Subject`.
     fn put_artifact(&self, repository: &Repository, artifact: &Artifact) -> Result<Put> {
-        let Manifest { digest, media_type, bytes } = &artifact.manifest;
-        let response: Result<Response, Failure> = self.retrying(|| {
-            let dress =
-                |request: RequestBuilder| Ok(request.header(CONTENT_TYPE, media_type).body(bytes.clone()));
-            let url = base(repository)?.join(&format!("manifests/{digest}")).map_err(anyhow::Error::from)?;
-            let action = format!("attach {}", artifact.name);
-            let ask = Ask { repository, source: None, method: Method::PUT, url, action, dress: &dress };
-            match self.send(&ask) {
-                Err(Trouble::Unsupported(failure)) => Ok(Err(failure)),
-                sent => sent.map(Ok),
-            }
-        })?;
-        let response = match response {
+        let (digest, action) = (&artifact.manifest.digest, format!("attach {}", artifact.name));
+        let reference = Reference::Digest(digest.clone());
+        let response = match self.put_manifest(repository, &reference, &artifact.manifest, &action)? {
             Ok(response) => response,
             Err(failure) => return Ok(Put::Refused(failure.to_string())),
         };
         let lists = response.headers().contains_key("OCI-Subject");
-        let named = self.digest(repository, &Reference::Digest(digest.clone()))?;
+        let named = self.digest(repository, &reference)?;
         if named.as_ref() != Some(digest) {
             let message = format!(
                 "the registry at {} took {} and does not have it: push again",
@@ -174,20 +170,21 @@ impl Client<'_> {
 
     /// Adds artifacts to the index that stands for the referrers API, and reads back that the tag names it.
     ///
-    /// There is no way to do so in one step, so of two pushes of the same image at once one may fail here.
+    /// There is no way to do so in one step, so of two pushes of the same image at once one may fail here. The inner error
+    /// is that the registry takes no index.
     fn list_under_tag(
         &self,
         repository: &Repository,
         subject: &Digest,
-        artifacts: &[&Artifact],
-    ) -> Result<()> {
+        artifacts: &[(usize, &Artifact)],
+    ) -> Result<Result<(), Failure>> {
         let mut index = self.index_under_tag(repository, subject)?;
         let tag = tag(subject)?;
         let manifests = index.get_mut("manifests").and_then(Value::as_array_mut).with_context(|| {
             format!("`{repository}:{tag}` should list what refers to the image and is not an index")
         });
         let manifests = manifests.or_exit(Exit::Registry)?;
-        for artifact in artifacts {
+        for (_, artifact) in artifacts {
             let descriptor = artifact.descriptor()?;
             if !manifests.iter().any(|known| known.get("digest") == descriptor.get("digest")) {
                 manifests.push(descriptor);
@@ -195,7 +192,7 @@ impl Client<'_> {
         }
         let bytes = serde_json::to_vec(&index)?;
         let index = Manifest { digest: Digest::of(&bytes), media_type: INDEX.to_owned(), bytes };
-        self.tag(repository, &tag, &index)
+        self.try_tag(repository, &tag, &index)
     }
 
     /// The index under the fallback tag, empty where there is none yet.

@@ -132,6 +132,20 @@ fn a_registry_that_does_not_know_the_request_for_a_list_gets_a_tag() {
 }
 
 #[test]
+fn a_registry_that_takes_no_index_is_no_error() {
+    let dir = TempDir::new().unwrap();
+    let server =
+        Server::twisted(|request, _| request.is("PUT", "manifests/sha256-").then(|| Reply::new(415)));
+    let ctx = server.context(dir.path(), &[]);
+    let repository: Repository = ctx.image().parse().unwrap();
+    let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+    let done = client.attach(&repository, &image().digest, &artifacts(), dir.path()).unwrap();
+    assert!(done.new.is_empty());
+    assert_eq!(done.refused.keys().collect::<Vec<_>>(), [&0, &1], "{done:?}");
+    assert!(done.refused[&0].contains("answered 415 Unsupported Media Type when asked to tag"), "{done:?}");
+}
+
+#[test]
 fn a_broken_off_attachment_is_completed() {
     let dir = TempDir::new().unwrap();
     // The tag cannot be written the first time, although the manifests are there by then.
