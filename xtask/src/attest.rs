@@ -17,6 +17,7 @@ use anyhow::Result;
 use crate::config::Engine;
 use crate::context::Context;
 use crate::image::config::{Descriptor, MANIFEST};
+use crate::image::layout::Onto;
 use crate::registry::Artifact;
 use crate::registry::reference::Repository;
 
@@ -26,6 +27,7 @@ pub(crate) fn documents(
     repository: &Repository,
     image: &Descriptor,
     engine: Engine,
+    base: Option<&Onto>,
 ) -> Result<Result<Vec<Artifact>, &'static str>> {
     if !ctx.root.join("Cargo.lock").is_file() {
         return Ok(Err("there is no `Cargo.lock` that says what the image was made from"));
@@ -33,7 +35,7 @@ pub(crate) fn documents(
     if image.media_type != MANIFEST {
         return Ok(Err("the image is not in the form of OCI: build it again"));
     }
-    let provenance = provenance::document(ctx, engine, &repository.to_string(), &image.digest)?;
+    let provenance = provenance::document(ctx, engine, base, &repository.to_string(), &image.digest)?;
     Ok(Ok(vec![
         Artifact::new(SBOM, "sbom.cdx.json", sbom::document(ctx)?.into_bytes(), image)?,
         Artifact::new(PROVENANCE, "provenance.json", provenance.into_bytes(), image)?,
@@ -58,7 +60,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let said = |root: &Path, media_type: &str| {
             let ctx = Context::for_test(root, Environment::default());
-            documents(&ctx, &repository, &Descriptor::of(media_type, b"{}"), Engine::Builtin).unwrap()
+            documents(&ctx, &repository, &Descriptor::of(media_type, b"{}"), Engine::Builtin, None).unwrap()
         };
         let names = said(root, MANIFEST).unwrap().iter().map(|one| one.name).collect::<Vec<_>>();
         assert_eq!(names, ["sbom.cdx.json", "provenance.json"]);

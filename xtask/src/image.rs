@@ -1,12 +1,13 @@
 //! The image: from the recipe in the `Dockerfile` and a compiled binary to an OCI image layout, without Docker.
 //!
-//! `recipe` says what goes in and how it starts, `tree` finds those files in the context, `binary` proves that the
+//! `recipe` says what goes in and how it starts, `base` what it begins with, `tree` finds those files in the context, `binary` proves that the
 //! binary can run alone, `layer` and `config` make the bytes, `cache` keeps those that took time, `layout` keeps the image
 //! on disk and reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of; `reproducible`
 //! builds twice and compares; `guard` looks for what must not leave. `archive` is the form in which a Docker engine takes
 //! and gives images, `docker` is that engine, `compare` says where the two engines disagree.
 
 pub(crate) mod archive;
+pub(crate) mod base;
 pub(crate) mod binary;
 pub(crate) mod cache;
 pub(crate) mod compare;
@@ -28,17 +29,23 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::config::Config;
-use recipe::{Arguments, Recipe};
+use base::files::Files;
+use recipe::Recipe;
 
 /// Checks that both engines can follow the recipe in `root`'s `Dockerfile`, and that all that it copies is there.
+///
+/// No registry is asked: what only the base image decides is left to the build.
 ///
 /// An error has [`Exit::Usage`](crate::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
 pub(crate) fn check(root: &Path, config: &Config) -> Result<()> {
     let text = recipe::read(root)?;
     recipe::portable::check(&text)?;
-    let recipe = Recipe::parse(&text, &Arguments::default(), &config.app)?;
     binary::Platform::of_target(&config.target)?;
-    tree::resolve(root, &recipe).map(drop)
+    match Recipe::parse_blind(&text, &config.app)? {
+        Some(recipe) if recipe.base.is_none() => tree::resolve(root, &recipe, Files::default()).map(drop),
+        Some(recipe) => tree::check_sources(root, &recipe),
+        None => Ok(()),
+    }
 }
 
 /// A size for people, in units of 1000: `812 B`, `1.4 kB`, `3.1 MB`.

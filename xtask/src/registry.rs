@@ -5,11 +5,13 @@
 //!
 //! [`Exit::Registry`]: crate::exit::Exit::Registry
 
+mod address;
 mod auth;
 mod client;
 mod credentials;
 mod document;
 mod manifest;
+mod pull;
 pub(crate) mod reference;
 mod referrers;
 mod refusal;
@@ -24,7 +26,7 @@ pub(crate) use client::{Access, Client};
 pub(crate) use document::LARGEST_PART;
 pub(crate) use manifest::Manifest;
 use reference::{Digest, Reference, Repository};
-pub(crate) use referrers::Artifact;
+pub(crate) use referrers::{Artifact, Attached};
 pub(crate) use upload::{Blob, Outcome};
 
 use crate::context::Context;

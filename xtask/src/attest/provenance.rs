@@ -1,4 +1,4 @@
-//! The provenance: which commit, lock file, recipe and compiler an image was made from, as an in-toto statement.
+//! The provenance: which commit, lock file, recipe, base and compiler an image was made from, as an in-toto statement.
 //!
 //! <https://slsa.dev/spec/v1.0/provenance>, <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>.
 //! It is not signed, so it is level 1 at most: it tells what was done, and does not prove who did it.
@@ -12,6 +12,7 @@ use crate::config::Engine;
 use crate::context::Context;
 use crate::exit::{Exit, OrExit as _};
 use crate::image::digest::Digest;
+use crate::image::layout::Onto;
 
 /// The kind of the predicate, for those who look for one.
 pub(crate) const PREDICATE: &str = "https://slsa.dev/provenance/v1";
@@ -19,7 +20,13 @@ pub(crate) const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 /// The statement of an image with this digest, ending in a line break.
 ///
 /// Its `metadata` is left out: it holds times and the number of the run, and two builds of a commit must say the same.
-pub(crate) fn document(ctx: &Context, engine: Engine, image: &str, digest: &Digest) -> Result<String> {
+pub(crate) fn document(
+    ctx: &Context,
+    engine: Engine,
+    base: Option<&Onto>,
+    image: &str,
+    digest: &Digest,
+) -> Result<String> {
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{ "name": image, "digest": { "sha256": digest.hex() } }],
@@ -33,15 +40,16 @@ pub(crate) fn document(ctx: &Context, engine: Engine, image: &str, digest: &Dige
                     "recipe": "Dockerfile",
                     "target": ctx.config.target,
                 },
-                "resolvedDependencies": dependencies(ctx, engine)?,
+                "resolvedDependencies": dependencies(ctx, engine, base)?,
             },
             "runDetails": { "builder": { "id": builder(ctx) } },
         },
     });
-    Ok(serde_json::to_string_pretty(&statement)? + "\n")
+    // On one line: each commit sends its own.
+    Ok(serde_json::to_string(&statement)? + "\n")
 }
 
-fn dependencies(ctx: &Context, engine: Engine) -> Result<Vec<Value>> {
+fn dependencies(ctx: &Context, engine: Engine, base: Option<&Onto>) -> Result<Vec<Value>> {
     let file = |name: &str| -> Result<Value> {
         let (digest, _) = Digest::of_file(&ctx.root.join(name)).or_exit(Exit::Usage)?;
         Ok(json!({ "name": name, "digest": { "sha256": digest.hex() } }))
@@ -57,16 +65,15 @@ fn dependencies(ctx: &Context, engine: Engine) -> Result<Vec<Value>> {
     }
     all.push(file("Cargo.lock")?);
     all.push(file("Dockerfile")?);
+    if let Some(Onto { name, digest, .. }) = base {
+        all.push(json!({ "name": name, "digest": { "sha256": digest.hex() } }));
+    }
     // The other engine compiles with what the recipe's first stage names.
     if engine == Engine::Builtin {
         let version = Call::new("rustc").arg("--version").read(&ctx.root)?;
         // `rustc 1.95.0 (59807616e 2026-04-14)`.
         let number = version.split(' ').nth(1).context("`rustc --version` names no version")?;
-        all.push(json!({
-            "name": "rustc",
-            "uri": format!("pkg:generic/rustc@{number}"),
-            "annotations": { "version": version },
-        }));
+        all.push(json!({ "name": "rustc", "uri": format!("pkg:generic/rustc@{number}") }));
     }
     Ok(all)
 }
@@ -94,8 +101,8 @@ mod tests {
 
     fn statement(ctx: &Context, engine: Engine) -> Value {
         let digest = Digest::of(b"an image");
-        let text = document(ctx, engine, IMAGE, &digest).unwrap();
-        assert_eq!(text, document(ctx, engine, IMAGE, &digest).unwrap(), "the same bytes each time");
+        let text = document(ctx, engine, None, IMAGE, &digest).unwrap();
+        assert_eq!(text, document(ctx, engine, None, IMAGE, &digest).unwrap(), "the same bytes each time");
         serde_json::from_str(&text).unwrap()
     }
 
@@ -153,7 +160,7 @@ mod tests {
         assert_eq!(build["resolvedDependencies"].as_array().unwrap().len(), 2, "{build}");
         let dir = tempfile::tempdir().unwrap();
         let ctx = Context::for_test(dir.path(), Environment::default());
-        let error = document(&ctx, Engine::Builtin, IMAGE, &Digest::of(b"")).unwrap_err();
+        let error = document(&ctx, Engine::Builtin, None, IMAGE, &Digest::of(b"")).unwrap_err();
         assert!(format!("{error:#}").contains("Cargo.lock"), "{error:#}");
     }
 }

@@ -25,13 +25,16 @@ const SCOPE: &str = "the crates that are linked; build dependencies, procedural 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// The document, ending in a line break.
+///
+/// It does not name the commit, so that one that changes nothing of this leaves the blob that the registry has: the
+/// link to the commit is the image that it is attached to.
 pub(crate) fn document(ctx: &Context) -> Result<String> {
     let tree = call(ctx)
         .read(&ctx.root)
         .with_context(|| format!("cannot tell what `{}` is linked from", ctx.config.app))
         .or_exit(Exit::Usage)?;
     let lock = fs_err::read_to_string(ctx.root.join("Cargo.lock")).or_exit(Exit::Usage)?;
-    let bom = bom(&Graph::parse(&tree)?, &Lock::parse(&lock)?, &ctx.git.tag(), &ctx.config.target);
+    let bom = bom(&Graph::parse(&tree)?, &Lock::parse(&lock)?, &ctx.config.target);
     Ok(serde_json::to_string_pretty(&bom?)? + "\n")
 }
 
@@ -168,7 +171,7 @@ impl Locked {
     }
 }
 
-fn bom(graph: &Graph, lock: &Lock, commit: &str, target: &str) -> Result<Value> {
+fn bom(graph: &Graph, lock: &Lock, target: &str) -> Result<Value> {
     let mut components = BTreeMap::new();
     let mut dependencies = BTreeMap::new();
     let mut shipped = Value::Null;
@@ -182,7 +185,6 @@ fn bom(graph: &Graph, lock: &Lock, commit: &str, target: &str) -> Result<Value> 
         if *name == graph.root {
             shipped = locked.component("application", &package.license);
             shipped["properties"] = json!([
-                { "name": "slipway:commit", "value": commit },
                 { "name": "slipway:scope", "value": SCOPE },
                 { "name": "slipway:target", "value": target },
             ]);

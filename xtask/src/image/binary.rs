@@ -67,11 +67,19 @@ impl fmt::Display for Platform {
 ///
 /// Anything else is an error with [`Exit::CheckFailed`] that names the file and the way out.
 pub(crate) fn verify(path: &Path, platform: Platform) -> Result<()> {
-    fs_err::read(path)
-        .map_err(Into::into)
+    read(path)
         .and_then(|bytes| inspect(&bytes, platform))
         .with_context(|| format!("{} cannot go into an image", path.display()))
         .or_exit(Exit::CheckFailed)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    if !path.exists() {
+        bail!(
+            "cargo made no such file: `app` in the pipeline's configuration must be the name of a package and of its binary"
+        );
+    }
+    Ok(fs_err::read(path)?)
 }
 
 /// The rules of [`verify`] on the bytes of a file: ELF-64 specification, program header and dynamic section.

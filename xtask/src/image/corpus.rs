@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use super::base::files::Files;
 use super::binary::{self, Platform};
+use super::config::Settings;
 use super::recipe::{self, Arguments, Recipe};
 use super::tree;
 use crate::exit::Exit;
@@ -69,10 +71,11 @@ fn outcome(root: &Path, name: &str) -> anyhow::Result<String> {
     fs_err::copy(folder().join(format!("{name}.dockerfile")), root.join("Dockerfile"))?;
     let text = recipe::read(root)?;
     recipe::portable::check(&text)?;
-    let recipe = Recipe::parse(&text, &Arguments::default(), "app")?;
-    let tree = tree::resolve(root, &recipe)?;
+    let recipe = Recipe::parse(&text, &Arguments::default(), "app", &Settings::default())?;
+    // What is not asked for here: the base is as good as empty.
+    let tree = tree::resolve(root, &recipe, Files::default())?;
     binary::verify(&program(root, name), Platform::Amd64)?;
-    let mut said = String::new();
+    let mut said = recipe.base.map_or_else(String::new, |base| format!("from {}: ", base.image));
     for (path, entry) in &tree.entries {
         // Whatever is in the image is the context's.
         if let super::layer::Kind::File(file) = &entry.kind {

@@ -14,6 +14,7 @@ use super::digest::Digest;
 use crate::config::Engine;
 use crate::context::write_whole;
 use crate::exit::{Exit, OrExit as _};
+use crate::registry::reference::Repository;
 
 /// The annotation that names an image in an index.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -37,6 +38,21 @@ pub(crate) struct Layout {
     pub(crate) config: Descriptor,
     /// The layers, the lowest first.
     pub(crate) layers: Vec<Descriptor>,
+    /// Where the lowest of them come from.
+    pub(crate) base: Option<Onto>,
+}
+
+/// The base of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Onto {
+    /// As the recipe named it, in full.
+    pub(crate) name: String,
+    /// Of its manifest.
+    pub(crate) digest: Digest,
+    /// Where its layers were read from.
+    pub(crate) repository: Repository,
+    /// How many of the lowest layers are its own.
+    pub(crate) layers: usize,
 }
 
 impl Layout {
@@ -95,11 +111,15 @@ impl Layout {
         if Descriptor::of(&manifest.media_type, &manifest_bytes) != manifest {
             bail!("the manifest is not what `index.json` says: {}", manifest.digest);
         }
-        let Manifest { config, layers, .. } =
+        let Manifest { config, layers, mut annotations, .. } =
             serde_json::from_slice(&manifest_bytes).context("the manifest is not valid")?;
-        let engine = index.annotations.engine;
-        let layout =
-            Self { folder: folder.to_owned(), tags, engine, manifest, manifest_bytes, config, layers };
+        let IndexAnnotations { engine, base_repository, base_layers } = index.annotations;
+        let mut said = |key: &str| annotations.remove(key).unwrap_or_default();
+        let (name, digest) = (said(config::BASE_NAME), said(config::BASE_DIGEST).parse());
+        let base = base_repository.zip(base_layers.and_then(|number| number.parse().ok())).zip(digest.ok());
+        let base = base.map(|((repository, layers), digest)| Onto { name, digest, repository, layers });
+        let folder = folder.to_owned();
+        let layout = Self { folder, tags, engine, manifest, manifest_bytes, config, layers, base };
         for wanted in layout.blobs() {
             let (digest, size) = Digest::of_file(&layout.blob(&wanted.digest))?;
             if (&digest, size) != (&wanted.digest, wanted.size) {
@@ -117,17 +137,40 @@ pub(crate) struct Parts<'a> {
     pub(crate) platform: Platform,
     pub(crate) manifest: Vec<u8>,
     pub(crate) config: Vec<u8>,
-    /// The layers' compressed bytes.
+    /// The layers' compressed bytes; those of a base are not among them.
     pub(crate) layers: Vec<&'a [u8]>,
 }
 
+/// The blobs of a base, as files.
+#[derive(Debug)]
+pub(crate) struct Files<'a> {
+    pub(crate) repository: &'a Repository,
+    /// The layers, the lowest first.
+    pub(crate) layers: Vec<(&'a Digest, PathBuf)>,
+}
+
 impl Parts<'_> {
+    /// Writes an image without a base.
+    #[cfg(test)]
+    pub(crate) fn write(&self, folder: &Path, tags: &[String]) -> Result<Descriptor> {
+        self.write_onto(None, folder, tags)
+    }
+
     /// Writes the image into a folder, in place of the one that is there, and returns the manifest's descriptor.
     ///
     /// The index is replaced last and in one go, so that whenever this ends the folder holds the old image or the
     /// new one. Blobs of neither are removed.
-    pub(crate) fn write(&self, folder: &Path, tags: &[String]) -> Result<Descriptor> {
+    pub(crate) fn write_onto(
+        &self,
+        base: Option<&Files<'_>>,
+        folder: &Path,
+        tags: &[String],
+    ) -> Result<Descriptor> {
         let mut kept = BTreeSet::new();
+        for (digest, file) in base.into_iter().flat_map(|base| &base.layers) {
+            take_in(file, &blob(folder, digest))?;
+            kept.insert(digest.hex().to_owned());
+        }
         for bytes in self.layers.iter().copied().chain([self.config.as_slice(), self.manifest.as_slice()]) {
             let digest = Digest::of(bytes);
             write_whole(&blob(folder, &digest), bytes)?;
@@ -135,7 +178,11 @@ impl Parts<'_> {
         }
         let manifest = Descriptor::of(config::MANIFEST, &self.manifest);
         let mut index = Index::of(&manifest, Some(self.platform), tags);
-        index.annotations.engine = self.engine;
+        index.annotations = IndexAnnotations {
+            engine: self.engine,
+            base_repository: base.map(|base| base.repository.clone()),
+            base_layers: base.map(|base| base.layers.len().to_string()),
+        };
         write_whole(&folder.join("oci-layout"), MARKER.as_bytes())?;
         write_whole(&folder.join("index.json"), &serde_json::to_vec(&index)?)?;
         for entry in fs_err::read_dir(folder.join("blobs/sha256"))? {
@@ -146,6 +193,20 @@ impl Parts<'_> {
         }
         Ok(manifest)
     }
+}
+
+/// Makes a file that is there already one of the layout too: the same bytes on disk where that can be, a copy elsewhere.
+fn take_in(file: &Path, place: &Path) -> Result<()> {
+    if let Some(folder) = place.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    let beside = place.with_added_extension(format!("{}.part", std::process::id()));
+    // Left by a run that was killed and had the same number.
+    drop(fs_err::remove_file(&beside));
+    if fs_err::hard_link(file, &beside).is_err() {
+        fs_err::copy(file, &beside)?;
+    }
+    Ok(fs_err::rename(&beside, place)?)
 }
 
 fn blob(folder: &Path, digest: &Digest) -> PathBuf {
@@ -168,6 +229,11 @@ struct Index {
 struct IndexAnnotations {
     #[serde(default, rename = "slipway.engine")]
     engine: Engine,
+    #[serde(default, rename = "slipway.base.repository", skip_serializing_if = "Option::is_none")]
+    base_repository: Option<Repository>,
+    /// A number; annotations are texts.
+    #[serde(default, rename = "slipway.base.layers", skip_serializing_if = "Option::is_none")]
+    base_layers: Option<String>,
 }
 
 impl Index {

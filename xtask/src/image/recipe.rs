@@ -2,10 +2,12 @@
 //!
 //! Rules are those of the Dockerfile reference; what cannot be followed is refused with its line, never skipped.
 
+mod from;
 pub(super) mod portable;
 mod settings;
 mod words;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,11 +17,14 @@ use parse_dockerfile::{CopyInstruction, Dockerfile, Flag, FromInstruction, Instr
 use super::config::Settings;
 use super::ignore::clean;
 use crate::exit::{Exit, Failure, OrExit as _};
+pub(crate) use from::BaseName;
 use words::Words;
 
 /// What goes in the image and how it starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recipe {
+    /// What it is made from; nothing for `scratch`.
+    pub(crate) base: Option<BaseName>,
     /// What makes the files, in the order of the recipe; the binary is not among them.
     pub(crate) steps: Vec<Step>,
     /// Where the binary goes: a `COPY` whose only source is the binary in an earlier stage.
@@ -72,10 +77,39 @@ pub(crate) fn read(root: &Path) -> Result<String> {
 }
 
 impl Recipe {
-    /// Reads the final stage of a Dockerfile; `app` is the binary's name.
+    /// Reads the final stage of a Dockerfile; `app` is the binary's name, and `base` what the base sets, which is nothing
+    /// for `scratch`.
     ///
     /// What cannot be followed is an error with [`Exit::Usage`] that begins with `Dockerfile:LINE:`.
-    pub(crate) fn parse(text: &str, arguments: &Arguments, app: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str, arguments: &Arguments, app: &str, base: &Settings) -> Result<Self> {
+        Self::read(text, arguments, app, base).0
+    }
+
+    /// Reads it without knowing what the base sets: `None` where a variable decides that only the base may set.
+    pub(crate) fn parse_blind(text: &str, app: &str) -> Result<Option<Self>> {
+        match Self::read(text, &Arguments::default(), app, &Settings::default()) {
+            (recipe, false) => recipe.map(Some),
+            (Ok(recipe), true) => Ok(recipe.base.is_none().then_some(recipe)),
+            (Err(error), true) => match BaseName::find(text, &Arguments::default())? {
+                Some(_) => Ok(None),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// The recipe, and whether it has a variable that nothing sets.
+    fn read(text: &str, arguments: &Arguments, app: &str, base: &Settings) -> (Result<Self>, bool) {
+        let unset = Cell::new(false);
+        (Self::read_file(text, arguments, app, base, &unset), unset.get())
+    }
+
+    fn read_file(
+        text: &str,
+        arguments: &Arguments,
+        app: &str,
+        base: &Settings,
+        unset: &Cell<bool>,
+    ) -> Result<Self> {
         let file = parse(text)?;
         let stages: Vec<&FromInstruction<'_>> = file.stages().map(|stage| stage.from).collect();
         let Some(stage) = file.stages().last() else { return Err(at(1, "there is no stage")) };
@@ -87,17 +121,17 @@ impl Recipe {
             escape: file.parser_directives.escape.as_ref().map_or('\\', |escape| escape.value.value),
             variables: BTreeMap::new(),
             globals: BTreeMap::new(),
-            recipe: Self::default(),
+            unset,
+            has_cmd: false,
+            recipe: Self { settings: base.clone(), ..Self::default() },
         };
         for global in file.global_args() {
             reader.argument(reader.line(global.arg.span.start), &global.arguments.value, true)?;
         }
         // A global argument is known to `FROM` only, until the stage declares it again.
-        reader.base(stage.from)?;
+        reader.recipe.base = reader.base(stage.from)?;
         reader.globals = std::mem::take(&mut reader.variables);
-        // Docker gives it to every stage that has none, so that `ENV PATH=/app:$PATH` means the same here.
-        reader.recipe.settings.env.push(format!("PATH={DEFAULT_PATH}"));
-        reader.variables.insert("PATH".to_owned(), DEFAULT_PATH.to_owned());
+        reader.inherit();
         for instruction in stage.instructions {
             reader.instruction(instruction)?;
         }
@@ -137,6 +171,10 @@ struct Reader<'a, 'b> {
     /// What `$NAME` means at this place: arguments, and `ENV` over them.
     variables: BTreeMap<String, String>,
     globals: BTreeMap<String, String>,
+    /// Whether a variable was asked for that nothing sets.
+    unset: &'b Cell<bool>,
+    /// Whether this stage has a `CMD` of its own.
+    has_cmd: bool,
     recipe: Recipe,
 }
 
@@ -153,7 +191,7 @@ impl Reader<'_, '_> {
             ),
             Instruction::Run(run) => self.refuse(
                 run.run.span.start,
-                "`RUN` needs a shell, and the final stage has none: run it in an earlier stage",
+                "`RUN` in the final stage is not followed by the builtin engine: run it in an earlier stage",
             ),
             Instruction::Onbuild(onbuild) => {
                 self.refuse(onbuild.onbuild.span.start, "`ONBUILD` has no place in an OCI image: remove it")
@@ -173,27 +211,6 @@ impl Reader<'_, '_> {
             Instruction::From(_) => Ok(()),
             other => self.setting(other),
         }
-    }
-
-    fn base(&self, from: &FromInstruction<'_>) -> Result<()> {
-        let place = from.from.span.start;
-        let image = self.expand(place, &from.image.value)?;
-        if image != "scratch" {
-            return self.refuse(
-                place,
-                format!("the final stage is made from `{image}`, and the builtin engine has no base image but `scratch`"),
-            );
-        }
-        if let Some(flag) = from.options.first() {
-            return self.refuse(
-                place,
-                format!(
-                    "`--{}` has no effect: the platform is that of `target` in the configuration",
-                    flag.name.value
-                ),
-            );
-        }
-        Ok(())
     }
 
     /// `ARG NAME[=default] …`; what the engine sets wins over the default.
@@ -263,11 +280,8 @@ impl Reader<'_, '_> {
 
     /// `COPY --from`: the one file of an earlier stage that exists without Docker is the binary.
     fn binary(&mut self, place: usize, stage: &str, step: CopyStep) -> Result<()> {
-        let named = |from: &&FromInstruction<'_>| {
-            from.as_.as_ref().is_some_and(|(_, name)| name.value.eq_ignore_ascii_case(stage))
-        };
         let numbered = stage.parse::<usize>().is_ok_and(|index| index < self.earlier.len());
-        if !numbered && !self.earlier.iter().any(named) {
+        if !numbered && !self.is_earlier(stage) {
             return self.refuse(
                 place,
                 format!("`{stage}` is not an earlier stage, and the builtin engine pulls no image"),
@@ -306,7 +320,7 @@ impl Reader<'_, '_> {
     }
 
     fn words(&self) -> Words<'_> {
-        Words { escape: self.escape, variables: &self.variables }
+        Words { escape: self.escape, variables: &self.variables, unset: self.unset }
     }
 
     fn expand(&self, place: usize, word: &str) -> Result<String> {

@@ -1,5 +1,7 @@
+use super::recipe::Arguments;
 use super::*;
 use crate::exit::Exit;
+use crate::image::config::Settings;
 
 #[test]
 fn sizes_are_for_people() {
@@ -37,12 +39,31 @@ fn the_check_finds_what_either_engine_cannot_follow() {
 }
 
 #[test]
+fn the_check_asks_no_registry_for_a_base() {
+    let config = Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let checked = |stage: &str| {
+        let text = format!(
+            "FROM rust AS build\nFROM registry.invalid/base\n{stage}\nCOPY --from=build /x/release/app /app/app\n"
+        );
+        fs_err::write(dir.path().join("Dockerfile"), text).unwrap();
+        check(dir.path(), &config).map_err(|error| format!("{error:#}"))
+    };
+    // Whether there is such a folder, such an account and such a variable only the base knows.
+    checked("COPY Dockerfile /etc\nCOPY --chown=nobody Dockerfile /etc/x").unwrap();
+    checked("USER $APP_UID").unwrap();
+    let error = checked("COPY missing /").unwrap_err();
+    assert!(error.starts_with("Dockerfile:3: `COPY missing /`: `missing` matches nothing"), "{error}");
+    assert!(checked("RUN true").unwrap_err().starts_with("Dockerfile:3: `RUN`"));
+}
+
+#[test]
 fn this_workspace_has_a_recipe_for_both_engines() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let text = recipe::read(root).unwrap();
     recipe::portable::check(&text).unwrap();
     let arguments = Arguments::from([("COMMIT", "c0ffee".to_owned())]);
-    let recipe = Recipe::parse(&text, &arguments, "app").unwrap();
+    let recipe = Recipe::parse(&text, &arguments, "app", &Settings::default()).unwrap();
     assert_eq!(recipe.settings.env[1..], ["APP_COMMIT=c0ffee"]);
     assert_eq!(recipe.settings.labels["org.opencontainers.image.revision"], "c0ffee");
     assert_eq!(recipe.settings.labels["org.opencontainers.image.version"], "unknown");

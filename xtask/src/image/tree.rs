@@ -3,20 +3,23 @@
 //! Dockerfile reference, "COPY". Modes are stated instead of copied, since a checkout's depend on the umask:
 //! 0755 for folders and programs, 0644 for other files.
 
+mod finder;
+
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::ignore::{Ignore, clean, is_valid, matches};
+use super::base::files::{Files, Node};
 use super::layer::{Entry, Kind, Owner};
 use super::recipe::{CopyStep, Recipe, Step, at};
-use crate::exit::{Exit, OrExit as _};
+use finder::Finder;
 
 /// The files of an image, without the binary, and where the binary goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tree {
+    /// What the base has.
+    base: Files,
     /// By path: relative to the image's root, `/` between the parts. Every folder above an entry is there too.
     pub(crate) entries: BTreeMap<String, Entry>,
     /// The binary's path in the image.
@@ -25,18 +28,13 @@ pub(crate) struct Tree {
     pub(crate) binary_mode: u32,
 }
 
-/// Finds the files that the recipe names in the context at `root`, as `.dockerignore` leaves it.
+/// Finds the files that the recipe names in the context at `root`, as `.dockerignore` leaves it, and where they go above
+/// the files of its base.
 ///
-/// What is missing, ignored or outside is an error with [`Exit::Usage`] that begins with `Dockerfile:LINE:`.
-pub(crate) fn resolve(root: &Path, recipe: &Recipe) -> Result<Tree> {
-    let rules = root.join(".dockerignore");
-    let ignore = if rules.is_file() {
-        Ignore::parse(&fs_err::read_to_string(rules)?).or_exit(Exit::Usage)?
-    } else {
-        Ignore::default()
-    };
-    let mut tree = Tree::default();
-    let finder = Finder { root: fs_err::canonicalize(root)?, ignore };
+/// What is missing, ignored or outside is an error with [`Exit::Usage`](crate::exit::Exit::Usage) that begins with `Dockerfile:LINE:`.
+pub(crate) fn resolve(root: &Path, recipe: &Recipe, base: Files) -> Result<Tree> {
+    let mut tree = Tree { base, ..Tree::default() };
+    let finder = Finder::new(root)?;
     for step in &recipe.steps {
         match step {
             Step::Folder { line, path } => {
@@ -51,59 +49,127 @@ pub(crate) fn resolve(root: &Path, recipe: &Recipe) -> Result<Tree> {
     Ok(tree)
 }
 
+/// Checks that all that the recipe copies is there; where it goes is not known without the base.
+pub(super) fn check_sources(root: &Path, recipe: &Recipe) -> Result<()> {
+    let finder = Finder::new(root)?;
+    let copies = recipe.steps.iter().filter_map(|step| match step {
+        Step::Copy(copy) => Some(copy),
+        Step::Folder { .. } => None,
+    });
+    for copy in copies {
+        for source in &copy.sources {
+            let found = finder.find(source);
+            found.map_err(|reason| at(copy.line, format!("`{}`: {reason:#}", copy.text)))?;
+        }
+    }
+    Ok(())
+}
+
 impl Tree {
-    /// A folder and those above it, where there are none.
+    /// A folder and those above it, where there are none. One of the base stays what it is there, and is listed all the
+    /// same: engines make what is missing in a layer as they like.
     fn folder(&mut self, path: &str, owner: Owner) -> Result<(), String> {
+        let path = self.real(path)?;
         let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
         for folder in ends.filter_map(|end| path.get(..end)).filter(|folder| !folder.is_empty()) {
-            let entry = self.entries.entry(folder.to_owned()).or_insert(Entry {
-                kind: Kind::Directory,
-                owner,
-                mode: 0o755,
-            });
-            if entry.kind != Kind::Directory {
+            let (owner, mode) = match self.base.get(folder) {
+                Some(node) if !self.entries.contains_key(folder) => {
+                    node.folder().ok_or_else(|| format!("`/{folder}` is not a folder in the base image"))?
+                }
+                _ => (owner, 0o755),
+            };
+            let entry = self.entries.entry(folder.to_owned());
+            if entry.or_insert(Entry { kind: Kind::Directory, owner, mode }).kind != Kind::Directory {
                 return Err(format!("`/{folder}` is not a folder"));
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, path: &str, entry: Entry) -> Result<(), String> {
-        if let Some((above, _)) = path.rsplit_once('/') {
-            self.folder(above, entry.owner)?;
-        }
+    /// Puts something at a path, whose folders are made. A folder of the base keeps its owner and mode unless the step
+    /// states others.
+    fn put(&mut self, path: &str, mut entry: Entry, step: &CopyStep) -> Result<(), String> {
         let is_folder = |entry: &Entry| entry.kind == Kind::Directory;
-        match self.entries.get(path) {
-            Some(old) if is_folder(old) && is_folder(&entry) => {}
-            Some(old) if is_folder(old) || is_folder(&entry) => {
-                return Err(format!("`/{path}` would be a folder and a file"));
-            }
-            _ => {
-                self.entries.insert(path.to_owned(), entry);
-            }
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let above = self.real(above)?;
+        self.folder(&above, entry.owner)?;
+        let mut path = join(&above, name);
+        if is_folder(&entry) {
+            // A link of the base to a folder stays one.
+            path = self.real(&path)?;
         }
+        let both = || format!("`/{path}` would be a folder and a file");
+        match (self.entries.get(&path), self.base.get(&path)) {
+            (Some(old), _) if is_folder(old) && is_folder(&entry) => return Ok(()),
+            (Some(old), _) if is_folder(old) || is_folder(&entry) => return Err(both()),
+            (None, Some(node)) => match node.folder() {
+                Some((owner, mode)) if is_folder(&entry) => {
+                    entry.owner = if step.owner.is_some() { entry.owner } else { owner };
+                    entry.mode = step.mode.unwrap_or(mode);
+                }
+                None if !is_folder(&entry) => {}
+                _ => return Err(both()),
+            },
+            _ => {}
+        }
+        self.entries.insert(path, entry);
         Ok(())
     }
 
+    /// A path with the links of the base followed, as far as nothing of ours lies over them.
+    fn real(&self, path: &str) -> Result<String, String> {
+        /// As many as Linux follows.
+        const LINKS: usize = 40;
+        let mut found: Vec<String> = Vec::new();
+        let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let mut links = 0;
+        while let Some(part) = left.pop() {
+            match part.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    found.pop();
+                    continue;
+                }
+                _ => found.push(part),
+            }
+            let here = found.join("/");
+            if let (None, Some(Node::Link(target))) = (self.entries.get(&here), self.base.get(&here)) {
+                links += 1;
+                if links > LINKS {
+                    return Err(format!("`/{path}` leads through too many links of the base image"));
+                }
+                found.pop();
+                if target.starts_with('/') {
+                    found.clear();
+                }
+                left.extend(target.split('/').rev().map(str::to_owned));
+            }
+        }
+        Ok(found.join("/"))
+    }
+
     fn is_folder(&self, path: &str) -> bool {
-        path.is_empty() || self.entries.get(path).is_some_and(|entry| entry.kind == Kind::Directory)
+        path.is_empty()
+            || match self.entries.get(path) {
+                Some(entry) => entry.kind == Kind::Directory,
+                None => self.base.get(path).is_some_and(|node| node.folder().is_some()),
+            }
     }
 
     /// Where one file of a `COPY` goes.
-    fn target(&self, step: &CopyStep, name: &str) -> String {
-        if step.into_folder || self.is_folder(&step.target) {
-            join(&step.target, name)
-        } else {
-            step.target.clone()
-        }
+    fn target(&self, step: &CopyStep, name: &str) -> Result<String, String> {
+        let target = self.real(&step.target)?;
+        Ok(if step.into_folder || self.is_folder(&target) { join(&target, name) } else { target })
     }
 
     fn place_binary(&mut self, step: &CopyStep) -> Result<(), String> {
         let name = step.sources.first().and_then(|source| source.rsplit('/').next()).unwrap_or_default();
-        self.binary = self.target(step, name);
-        if self.entries.contains_key(&self.binary) {
+        self.binary = self.target(step, name)?;
+        let is_folder = self.base.get(&self.binary).is_some_and(|node| node.folder().is_some());
+        if self.entries.contains_key(&self.binary) || is_folder {
             return Err(format!(
-                "another `COPY` puts something at `/{}`, where the binary goes",
+                "{} something at `/{}`, where the binary goes",
+                if is_folder { "the base image has" } else { "another `COPY` puts" },
                 self.binary
             ));
         }
@@ -114,6 +180,11 @@ impl Tree {
             self.folder(above, self.binary_owner)?;
         }
         Ok(())
+    }
+
+    /// Whether a path of the image means the binary.
+    pub(crate) fn is_binary(&self, path: &str) -> bool {
+        self.real(path).is_ok_and(|path| path == self.binary)
     }
 
     /// `--chown`: numbers, or names that the image's own `/etc/passwd` and `/etc/group` know.
@@ -141,17 +212,18 @@ impl Tree {
         Ok(Owner { uid, gid })
     }
 
-    /// The fields of a name's line in one of the image's account files.
+    /// The fields of a name's line in one of the image's account files: ours, or else the base's.
     fn account(&self, file: &str, name: &str) -> Result<Vec<String>, String> {
-        let unknown = || format!("`{name}` is not in `/{file}` of the image up to here: use a number");
-        let Some(Kind::File(path)) = self.entries.get(file).map(|entry| &entry.kind) else {
-            return Err(unknown());
+        let own = match self.entries.get(file).map(|entry| &entry.kind) {
+            Some(Kind::File(path)) => Some(fs_err::read_to_string(path).map_err(|error| error.to_string())?),
+            Some(_) => None,
+            None => self.base.accounts(file).map(str::to_owned),
         };
-        let text = fs_err::read_to_string(path).map_err(|error| error.to_string())?;
-        text.lines()
+        own.unwrap_or_default()
+            .lines()
             .map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>())
             .find(|fields| fields.first().is_some_and(|field| field == name))
-            .ok_or_else(unknown)
+            .ok_or_else(|| format!("`{name}` is not in `/{file}` of the image up to here: use a number"))
     }
 }
 
@@ -160,166 +232,6 @@ fn field(fields: &[String], place: usize, file: &str, name: &str) -> Result<u32,
         .get(place)
         .and_then(|field| field.parse().ok())
         .ok_or_else(|| format!("the line of `{name}` in `/{file}` is not valid"))
-}
-
-/// Looks for files in the context.
-struct Finder {
-    /// Without symbolic links.
-    root: PathBuf,
-    ignore: Ignore,
-}
-
-impl Finder {
-    fn copy(&self, tree: &mut Tree, step: &CopyStep) -> Result<()> {
-        let mut found = Vec::new();
-        for source in &step.sources {
-            found.extend(self.find(source)?);
-        }
-        if found.len() > 1 && !step.into_folder {
-            anyhow::bail!("it copies {} things, so its target must end with `/`", found.len());
-        }
-        let owner = tree.owner(step.owner.as_deref()).map_err(anyhow::Error::msg)?;
-        for path in found {
-            let real = self.real(&path)?;
-            let inside = self.inside(&real)?;
-            if real.is_dir() {
-                tree.folder(&step.target, owner).map_err(anyhow::Error::msg)?;
-                self.folder(tree, step, owner, &inside, &step.target)?;
-            } else {
-                let name = path.rsplit('/').next().unwrap_or_default();
-                let target = tree.target(step, name);
-                put(tree, step, owner, &real, &target)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The paths in the context that a source names; nothing is an error.
-    fn find(&self, source: &str) -> Result<Vec<String>> {
-        let mut depth = 0_usize;
-        for part in source.split('/') {
-            depth = match part {
-                "" | "." => depth,
-                ".." => depth.checked_sub(1).with_context(|| format!("`{source}` leaves the context"))?,
-                _ => depth + 1,
-            };
-        }
-        let source = clean(source);
-        if !is_valid(&source) {
-            anyhow::bail!("`{source}` is not a valid pattern");
-        }
-        let mut found = vec![String::new()];
-        let mut walking = false;
-        for part in source.split('/').filter(|part| !part.is_empty()) {
-            if walking {
-                // A pattern finds nothing behind a link.
-                found.retain(|path| self.root.join(path).symlink_metadata().is_ok_and(|it| it.is_dir()));
-            }
-            if part.contains(['*', '?', '[', '\\']) {
-                walking = true;
-                // Here `**` is no more than `*`.
-                let pattern = part.replace("**", "*");
-                let mut next = Vec::new();
-                for folder in found.iter().filter(|folder| self.root.join(folder).is_dir()) {
-                    let names = self.list(folder)?.into_iter().filter(|name| matches(&pattern, name));
-                    next.extend(names.map(|name| join(folder, &name)));
-                }
-                found = next;
-            } else {
-                found = found.iter().map(|folder| join(folder, part)).collect();
-            }
-        }
-        found.retain(|path| self.root.join(path).symlink_metadata().is_ok() && self.is_in_context(path));
-        if found.is_empty() {
-            anyhow::bail!("`{source}` matches nothing in the context, as `.dockerignore` leaves it");
-        }
-        Ok(found)
-    }
-
-    /// Copies what is in a folder of the context, without following links, into a folder of the image.
-    fn folder(
-        &self,
-        tree: &mut Tree,
-        step: &CopyStep,
-        owner: Owner,
-        folder: &str,
-        target: &str,
-    ) -> Result<()> {
-        for name in self.list(folder)? {
-            let (path, target) = (join(folder, &name), join(target, &name));
-            let file = self.root.join(&path);
-            if !self.is_in_context(&path) {
-                continue;
-            }
-            if file.symlink_metadata()?.is_dir() {
-                if !self.ignore.excludes(&path) {
-                    let mode = step.mode.unwrap_or(0o755);
-                    let entry = Entry { kind: Kind::Directory, owner, mode };
-                    tree.put(&target, entry).map_err(anyhow::Error::msg)?;
-                }
-                self.folder(tree, step, owner, &path, &target)?;
-            } else {
-                put(tree, step, owner, &file, &target)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a path belongs to the context, or may hold something that does.
-    fn is_in_context(&self, path: &str) -> bool {
-        path.is_empty()
-            || !self.ignore.excludes(path)
-            || (self.root.join(path).is_dir() && self.ignore.may_bring_back_below(path))
-    }
-
-    /// The names in a folder, sorted.
-    fn list(&self, folder: &str) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs_err::read_dir(self.root.join(folder))? {
-            let entry = entry?;
-            let name = entry.file_name().into_string().ok();
-            names.push(name.with_context(|| format!("the name {} is not UTF-8", entry.path().display()))?);
-        }
-        names.sort();
-        Ok(names)
-    }
-
-    /// What a source is once its links are followed, which must not lead out of the context.
-    fn real(&self, path: &str) -> Result<PathBuf> {
-        let real = fs_err::canonicalize(self.root.join(path))?;
-        if !real.starts_with(&self.root) {
-            anyhow::bail!("`{path}` is a link that leaves the context");
-        }
-        Ok(real)
-    }
-
-    /// A real path as one in the context, which must not be ignored: a link may lead there.
-    fn inside(&self, real: &Path) -> Result<String> {
-        let path = real.strip_prefix(&self.root)?.to_str().context("its name is not UTF-8")?.to_owned();
-        if !self.is_in_context(&path) {
-            anyhow::bail!("`{path}` is kept out of the context by `.dockerignore`");
-        }
-        Ok(path)
-    }
-}
-
-/// Adds a file or a link of the context.
-fn put(tree: &mut Tree, step: &CopyStep, owner: Owner, file: &Path, target: &str) -> Result<()> {
-    let metadata = file.symlink_metadata()?;
-    let entry = if metadata.is_symlink() {
-        let link = fs_err::read_link(file)?;
-        let link = link
-            .to_str()
-            .with_context(|| format!("{} is a link to a name that is not UTF-8", file.display()))?;
-        Entry { kind: Kind::Link(link.to_owned()), owner, mode: 0o777 }
-    } else if metadata.is_file() {
-        let is_program = metadata.permissions().mode() & 0o100 != 0;
-        let mode = step.mode.unwrap_or(if is_program { 0o755 } else { 0o644 });
-        Entry { kind: Kind::File(file.to_owned()), owner, mode }
-    } else {
-        anyhow::bail!("{} is neither a file nor a folder nor a link", file.display());
-    };
-    tree.put(target, entry).map_err(anyhow::Error::msg)
 }
 
 fn join(folder: &str, name: &str) -> String {

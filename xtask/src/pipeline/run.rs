@@ -68,8 +68,7 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
     let steps: Vec<StepId> =
         jobs.iter().filter(|job| job.skipped.is_none()).flat_map(|job| job.steps.clone()).collect();
     if request.explain {
-        explain(ctx, request, &jobs);
-        return Ok(Results::default());
+        return explain(ctx, request, &jobs).map(|()| Results::default());
     }
     preflight::check(ctx, &request.trigger, &steps)?;
     Run {
@@ -115,7 +114,9 @@ fn select(ctx: &Context, request: &Request) -> Vec<Selected> {
         .collect()
 }
 
-fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) {
+/// Tells the plan. One that a registry keeps from being made is an error, once the rest is told.
+fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
+    let mut refused = None;
     for job in jobs {
         if let Some(reason) = &job.skipped {
             ctx.reporter.emit(Event::JobSkipped { job: job.id, reason: reason.clone() });
@@ -126,11 +127,18 @@ fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) {
             let lines = match plan {
                 Ok(plan) => plan.explained(ctx),
                 // What an earlier step hands over is not there yet.
-                Err(error) => vec![format!("cannot be planned yet: {error:#}")],
+                Err(error) => {
+                    let line = format!("cannot be planned yet: {error:#}");
+                    if *step == StepId::DockerBuild && Exit::of(&error) != Exit::Usage {
+                        refused = refused.or(Some(Exit::of(&error)));
+                    }
+                    vec![line]
+                }
             };
             ctx.reporter.emit(Event::Planned { step: *step, lines });
         }
     }
+    refused.map_or(Ok(()), |exit| Err(Told(exit).into()))
 }
 
 struct Run<'a> {

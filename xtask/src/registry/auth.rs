@@ -55,7 +55,7 @@ impl Scopes {
     }
 
     /// Everything that either is good for.
-    fn and(mut self, other: &Self) -> Self {
+    pub(super) fn and(mut self, other: &Self) -> Self {
         for (resource, actions) in &other.0 {
             self.0.entry(resource.clone()).or_default().extend(actions.iter().cloned());
         }

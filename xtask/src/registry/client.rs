@@ -2,23 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::{LOCATION, WWW_AUTHENTICATE};
+use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode, Url};
 
+use super::address::{base, is_registry, location, url_host};
 use super::auth::{self, Answer, Scopes};
 use super::credentials::{Credentials, way_out};
 use super::reference::Repository;
 use super::refusal;
 use super::retry::{Trouble, is_passing, retry_after, retrying};
 use crate::context::Context;
-use crate::exit::{Exit, OrExit as _};
-use crate::http::{Http, is_loopback_host, text};
+use crate::http::{Http, text};
 use crate::secret::Secret;
 
 /// A client for the registries of one run. It keeps what they granted, and asks for no more than they ask of it.
@@ -62,10 +61,19 @@ pub(super) struct Ask<'r> {
     pub(super) repository: &'r Repository,
     pub(super) method: Method,
     pub(super) url: Url,
+    /// Another repository that is read from meanwhile.
+    pub(super) source: Option<&'r Repository>,
     /// What is asked for, as in "upload sha256:…", for messages.
     pub(super) action: String,
     /// Headers, a body, a time limit.
     pub(super) dress: &'r dyn Fn(RequestBuilder) -> Result<RequestBuilder>,
+}
+
+impl Ask<'_> {
+    fn scopes(&self, access: Access) -> Scopes {
+        let own = access.scopes(self.repository);
+        self.source.map_or(own.clone(), |source| own.and(&Access::Pull.scopes(source)))
+    }
 }
 
 impl Access {
@@ -141,13 +149,13 @@ impl<'a> Client<'a> {
         let headers = response.headers().get_all(WWW_AUTHENTICATE).iter();
         let challenges: Vec<_> =
             headers.filter_map(|header| header.to_str().ok()).flat_map(auth::challenges).collect();
-        let answer = auth::answer(&challenges, &base(ask.repository)?, &self.access.scopes(ask.repository))
-            .map_err(|error| {
-            Trouble::refused(format!(
-                "cannot log in to the registry at {}: {error}",
-                ask.repository.registry()
-            ))
-        })?;
+        let answer =
+            auth::answer(&challenges, &base(ask.repository)?, &ask.scopes(self.access)).map_err(|error| {
+                Trouble::refused(format!(
+                    "cannot log in to the registry at {}: {error}",
+                    ask.repository.registry()
+                ))
+            })?;
         let credentials = self.credentials(ask.repository)?;
         let authorization = match (answer, credentials) {
             (Answer::Basic, Some(credentials)) if credentials.is_identity_token() => {
@@ -166,7 +174,7 @@ impl<'a> Client<'a> {
             (Answer::Basic, None) => return Ok(response),
             (Answer::Bearer { url, scopes }, credentials) => {
                 let token = self.token(ask.repository, &url, credentials.as_ref())?;
-                let wanted = self.access.scopes(ask.repository);
+                let wanted = ask.scopes(self.access);
                 self.remember(ask.repository, |grant| {
                     if let Grant::Bearer(tokens) = grant {
                         // Any other that would do for this request has just been refused.
@@ -222,7 +230,9 @@ impl<'a> Client<'a> {
             return Err(wrong(repository, credentials, response));
         }
         let said = said(response);
-        Err(Trouble::Lasting(refusal::refusal(repository, credentials, status, "get a token", &said).into()))
+        Err(Trouble::Lasting(
+            refusal::refusal(self.access, repository, credentials, status, "get a token", &said).into(),
+        ))
     }
 
     /// Sends once, with this authorization.
@@ -253,7 +263,7 @@ impl<'a> Client<'a> {
         match grants.get(ask.repository.registry())? {
             Grant::Basic(credentials) => Some(Authorization::Basic(credentials.clone())),
             Grant::Bearer(tokens) => {
-                let wanted = self.access.scopes(ask.repository);
+                let wanted = ask.scopes(self.access);
                 let token = tokens.iter().find(|(scopes, _)| scopes.cover(&wanted))?.1;
                 Some(Authorization::Bearer(token.clone()))
             }
@@ -285,77 +295,22 @@ impl<'a> Client<'a> {
         let said = said(response);
         match self.credentials(ask.repository) {
             Ok(credentials) => {
-                let failure =
-                    refusal::refusal(ask.repository, credentials.as_ref(), status, &ask.action, &said);
+                let failure = refusal::refusal(
+                    self.access,
+                    ask.repository,
+                    credentials.as_ref(),
+                    status,
+                    &ask.action,
+                    &said,
+                );
+                if refusal::is_of_a_kind(status, &said) {
+                    return Trouble::Unsupported(failure);
+                }
                 Trouble::Lasting(failure.into())
             }
             Err(error) => Trouble::Lasting(error),
         }
     }
-}
-
-/// The address of a repository's API.
-pub(super) fn base(repository: &Repository) -> Result<Url> {
-    let scheme = if repository.is_loopback() { "http" } else { "https" };
-    Url::parse(&format!("{scheme}://{}/v2/{}/", repository.api_host(), repository.name()))
-        .with_context(|| format!("`{repository}` has no valid address"))
-        .or_exit(Exit::Usage)
-}
-
-/// Where an answer's `Location` sends us, relative or absolute.
-///
-/// Another origin is fine, for a storage service; but a registry must not make us talk to an address inside the
-/// network that we happen to be in (server-side request forgery; go-containerregistry refuses the same), nor in the
-/// clear.
-pub(super) fn location(repository: &Repository, asked: &Url, response: &Response) -> Result<Url, Trouble> {
-    let registry = repository.registry();
-    let header = response.headers().get(LOCATION).and_then(|header| header.to_str().ok());
-    target(asked, header.unwrap_or_default())
-        .map_err(|error| Trouble::refused(format!("the registry at {registry} {error}")))
-}
-
-fn target(asked: &Url, location: &str) -> Result<Url> {
-    ensure!(!location.is_empty(), "did not say where to go on");
-    let target = asked.join(location).ok().filter(Url::has_host);
-    let target = target.context("sends us to what is not an address")?;
-    if target.origin() != asked.origin() {
-        let host = target.host_str().unwrap_or_default();
-        ensure!(target.scheme() == "https", "sends us to `{host}` without https");
-        ensure!(
-            !is_inside(host),
-            "sends us to `{host}`, an address inside this network, which a registry has no business to"
-        );
-    }
-    Ok(target)
-}
-
-/// Whether a host is an address, or the name, of something that the internet does not reach.
-fn is_inside(host: &str) -> bool {
-    let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {
-        return is_loopback_host(host);
-    };
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            v4.is_loopback()
-                || v4.is_private()
-                || v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_broadcast()
-        }
-        IpAddr::V6(v6) => {
-            v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local()
-        }
-    }
-}
-
-/// Whether an address is the registry's own: only there our credentials go.
-fn is_registry(repository: &Repository, url: &Url) -> Result<bool> {
-    Ok(base(repository)?.origin() == url.origin())
-}
-
-fn url_host(url: &Url) -> String {
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
 /// A connection that broke. The message leaves out the address, whose query may hold an upload's state.

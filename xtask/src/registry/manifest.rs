@@ -1,11 +1,12 @@
 //! Manifests and tags.
 
 use anyhow::Result;
-use reqwest::blocking::RequestBuilder;
+use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 
-use super::client::{Ask, Client, base, bytes};
+use super::address::base;
+use super::client::{Ask, Client, bytes};
 use super::reference::{Digest, Reference, Repository, Tag};
 use super::retry::Trouble;
 use crate::exit::{Exit, Failure};
@@ -19,7 +20,7 @@ pub(crate) struct Manifest {
 }
 
 /// Every kind of manifest, so that a registry converts none for us.
-const KINDS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+pub(super) const KINDS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 impl Client<'_> {
@@ -41,6 +42,7 @@ impl Client<'_> {
         let url = base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
         let ask = |method: Method| Ask {
             repository,
+            source: None,
             method,
             url: url.clone(),
             action: format!("read `{reference}`"),
@@ -71,15 +73,22 @@ impl Client<'_> {
     ///
     /// The blobs must be there: a registry refuses a manifest that names unknown ones.
     pub(crate) fn tag(&self, repository: &Repository, tag: &Tag, manifest: &Manifest) -> Result<()> {
-        self.retrying(|| {
-            // `Content-Type` must be the manifest's own `mediaType` (OCI distribution spec, "Pushing Manifests").
-            let dress = |request: RequestBuilder| {
-                Ok(request.header(CONTENT_TYPE, &manifest.media_type).body(manifest.bytes.clone()))
-            };
-            let url = base(repository)?.join(&format!("manifests/{tag}")).map_err(anyhow::Error::from)?;
-            let action = format!("tag {} as `{tag}`", manifest.digest.short());
-            self.send(&Ask { repository, method: Method::PUT, url, action, dress: &dress })
-        })?;
+        Ok(self.try_tag(repository, tag, manifest)??)
+    }
+
+    /// The same; the inner error is that the registry takes no manifest of this kind.
+    pub(super) fn try_tag(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &Manifest,
+    ) -> Result<Result<(), Failure>> {
+        let action = format!("tag {} as `{tag}`", manifest.digest.short());
+        if let Err(failure) =
+            self.put_manifest(repository, &Reference::Tag(tag.clone()), manifest, &action)?
+        {
+            return Ok(Err(failure));
+        }
         let named = self.digest(repository, &Reference::Tag(tag.clone()))?;
         if named.as_ref() != Some(&manifest.digest) {
             let named = named.map_or("nothing".to_owned(), |digest| digest.to_string());
@@ -93,6 +102,29 @@ impl Client<'_> {
             )
             .into());
         }
-        Ok(())
+        Ok(Ok(()))
+    }
+
+    /// Sends a manifest; the inner error is that the registry takes none of this kind.
+    pub(super) fn put_manifest(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        manifest: &Manifest,
+        action: &str,
+    ) -> Result<Result<Response, Failure>> {
+        self.retrying(|| {
+            // `Content-Type` must be the manifest's own `mediaType` (OCI distribution spec, "Pushing Manifests").
+            let dress = |request: RequestBuilder| {
+                Ok(request.header(CONTENT_TYPE, &manifest.media_type).body(manifest.bytes.clone()))
+            };
+            let url =
+                base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
+            let (method, action) = (Method::PUT, action.to_owned());
+            match self.send(&Ask { repository, source: None, method, url, action, dress: &dress }) {
+                Err(Trouble::Unsupported(failure)) => Ok(Err(failure)),
+                sent => sent.map(Ok),
+            }
+        })
     }
 }

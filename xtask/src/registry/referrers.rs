@@ -4,18 +4,20 @@
 //! that of the image spec 1.1, "Guidelines for Artifact Usage". A registry that does not know of referrers keeps the
 //! same manifests, and the list of them is an index that we keep there under a tag.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::blocking::RequestBuilder;
+use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Ask, Client, base, bytes};
+use super::address::base;
+use super::client::{Ask, Client, bytes};
 use super::manifest::Manifest;
 use super::reference::{Digest, Reference, Repository, Tag};
+use super::retry::Trouble;
 use super::upload::{Blob, Outcome};
 use crate::context::write_whole;
 use crate::exit::{Exit, Failure, OrExit as _};
@@ -68,41 +70,72 @@ impl Artifact {
     }
 }
 
+/// What became of the documents about an image.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    /// What became of each blob.
+    pub(crate) blobs: Vec<(Blob, Outcome)>,
+    /// By place among the documents: whether this run attached it, which it did not where it was attached already.
+    pub(crate) new: BTreeSet<usize>,
+    /// By place among the documents: why the registry refuses to keep it.
+    pub(crate) refused: BTreeMap<usize, String>,
+}
+
 impl Client<'_> {
-    /// Attaches documents to an image that is there, and says of each blob of theirs what became of it.
+    /// Attaches documents to an image that is there.
     ///
-    /// What is attached already is not sent again. The documents are also left as files in `folder`.
+    /// What is attached already is not sent again. The documents are also left as files in `folder`. A registry that
+    /// does not take such manifests at all, as old ones do, is no error; any other refusal is.
     pub(crate) fn attach(
         &self,
         repository: &Repository,
         subject: &Digest,
         artifacts: &[Artifact],
         folder: &Path,
-    ) -> Result<Vec<(Blob, Outcome)>> {
+    ) -> Result<Attached> {
         let mut blobs = vec![keep(folder, "empty.json", EMPTY.1)?];
         for artifact in artifacts {
             blobs.push(keep(folder, artifact.name, &artifact.document)?);
         }
         let listed = self.referrers(repository, subject)?;
-        let missing: Vec<&Artifact> =
-            artifacts.iter().filter(|artifact| !listed.contains(&artifact.manifest.digest)).collect();
+        let mut attached = Attached::default();
+        let missing: Vec<(usize, &Artifact)> = artifacts
+            .iter()
+            .enumerate()
+            .filter(|(_, artifact)| !listed.contains(&artifact.manifest.digest))
+            .collect();
         if missing.is_empty() {
-            return Ok(blobs.into_iter().map(|blob| (blob, Outcome::Present)).collect());
+            attached.blobs = blobs.into_iter().map(|blob| (blob, Outcome::Present)).collect();
+            return Ok(attached);
         }
         let outcomes = self.upload(repository, &blobs)?;
+        attached.blobs = blobs.into_iter().zip(outcomes).collect();
         let mut unlisted = Vec::new();
-        for artifact in missing {
-            if !self.put_artifact(repository, artifact)? {
-                unlisted.push(artifact);
+        for (place, artifact) in missing {
+            match self.put_artifact(repository, artifact)? {
+                Put::Listed => {}
+                Put::Unlisted => unlisted.push((place, artifact)),
+                Put::Refused(reason) => {
+                    attached.refused.insert(place, reason);
+                    continue;
+                }
+            }
+            attached.new.insert(place);
+        }
+        if !unlisted.is_empty()
+            && let Err(failure) = self.list_under_tag(repository, subject, &unlisted)?
+        {
+            // Nobody would find them.
+            for (place, _) in unlisted {
+                attached.new.remove(&place);
+                attached.refused.insert(place, failure.to_string());
             }
         }
-        if !unlisted.is_empty() {
-            self.list_under_tag(repository, subject, &unlisted)?;
-        }
-        Ok(blobs.into_iter().zip(outcomes).collect())
+        Ok(attached)
     }
 
-    /// What the registry lists as referring to a manifest: by its referrers API, or where it has none (404) by the tag.
+    /// What the registry lists as referring to a manifest: by its referrers API, or where it has none (404, or it does
+    /// not know the request) by the tag.
     ///
     /// Only the first page: whoever has more referrers than fit in it sends ours again, which changes nothing.
     fn referrers(&self, repository: &Repository, subject: &Digest) -> Result<BTreeSet<Digest>> {
@@ -114,19 +147,16 @@ impl Client<'_> {
         Ok(entries(&index).into_iter().flatten().filter_map(digest).collect())
     }
 
-    /// Pushes the manifest by its digest and says whether the registry lists it by itself: then it answers with
-    /// `OCI-Subject`.
-    fn put_artifact(&self, repository: &Repository, artifact: &Artifact) -> Result<bool> {
-        let Manifest { digest, media_type, bytes } = &artifact.manifest;
-        let response: Response = self.retrying(|| {
-            let dress =
-                |request: RequestBuilder| Ok(request.header(CONTENT_TYPE, media_type).body(bytes.clone()));
-            let url = base(repository)?.join(&format!("manifests/{digest}")).map_err(anyhow::Error::from)?;
-            let action = format!("attach {}", artifact.name);
-            self.send(&Ask { repository, method: Method::PUT, url, action, dress: &dress })
-        })?;
+    /// Pushes the manifest by its digest. A registry that lists it by itself answers with `OCI-Subject`.
+    fn put_artifact(&self, repository: &Repository, artifact: &Artifact) -> Result<Put> {
+        let (digest, action) = (&artifact.manifest.digest, format!("attach {}", artifact.name));
+        let reference = Reference::Digest(digest.clone());
+        let response = match self.put_manifest(repository, &reference, &artifact.manifest, &action)? {
+            Ok(response) => response,
+            Err(failure) => return Ok(Put::Refused(failure.to_string())),
+        };
         let lists = response.headers().contains_key("OCI-Subject");
-        let named = self.digest(repository, &Reference::Digest(digest.clone()))?;
+        let named = self.digest(repository, &reference)?;
         if named.as_ref() != Some(digest) {
             let message = format!(
                 "the registry at {} took {} and does not have it: push again",
@@ -135,25 +165,26 @@ impl Client<'_> {
             );
             return Err(Failure::new(Exit::Registry, message).into());
         }
-        Ok(lists)
+        Ok(if lists { Put::Listed } else { Put::Unlisted })
     }
 
     /// Adds artifacts to the index that stands for the referrers API, and reads back that the tag names it.
     ///
-    /// There is no way to do so in one step, so of two pushes of the same image at once one may fail here.
+    /// There is no way to do so in one step, so of two pushes of the same image at once one may fail here. The inner error
+    /// is that the registry takes no index.
     fn list_under_tag(
         &self,
         repository: &Repository,
         subject: &Digest,
-        artifacts: &[&Artifact],
-    ) -> Result<()> {
+        artifacts: &[(usize, &Artifact)],
+    ) -> Result<Result<(), Failure>> {
         let mut index = self.index_under_tag(repository, subject)?;
         let tag = tag(subject)?;
         let manifests = index.get_mut("manifests").and_then(Value::as_array_mut).with_context(|| {
             format!("`{repository}:{tag}` should list what refers to the image and is not an index")
         });
         let manifests = manifests.or_exit(Exit::Registry)?;
-        for artifact in artifacts {
+        for (_, artifact) in artifacts {
             let descriptor = artifact.descriptor()?;
             if !manifests.iter().any(|known| known.get("digest") == descriptor.get("digest")) {
                 manifests.push(descriptor);
@@ -161,7 +192,7 @@ impl Client<'_> {
         }
         let bytes = serde_json::to_vec(&index)?;
         let index = Manifest { digest: Digest::of(&bytes), media_type: INDEX.to_owned(), bytes };
-        self.tag(repository, &tag, &index)
+        self.try_tag(repository, &tag, &index)
     }
 
     /// The index under the fallback tag, empty where there is none yet.
@@ -170,24 +201,33 @@ impl Client<'_> {
         Ok(found.unwrap_or_else(|| json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] })))
     }
 
-    /// Reads an index; `None` for a 404.
+    /// Reads an index; `None` for a 404, or where the registry does not know the request.
     fn read(&self, repository: &Repository, path: &str) -> Result<Option<Value>> {
         let body = self.retrying(|| {
             let url = base(repository)?.join(path).map_err(anyhow::Error::from)?;
             let action = "list what refers to the image".to_owned();
             let accept = |request: RequestBuilder| Ok(request.header(ACCEPT, INDEX));
-            let response =
-                self.send(&Ask { repository, method: Method::GET, url, action, dress: &accept })?;
-            if response.status() == StatusCode::NOT_FOUND {
-                return Ok(None);
+            let ask = Ask { repository, source: None, method: Method::GET, url, action, dress: &accept };
+            match self.send(&ask) {
+                Ok(response) if response.status() == StatusCode::NOT_FOUND => Ok(None),
+                Err(Trouble::Unsupported(_)) => Ok(None),
+                sent => bytes(sent?).map(Some),
             }
-            bytes(response).map(Some)
         })?;
         let Some(body) = body else { return Ok(None) };
         let index = serde_json::from_slice(&body)
             .with_context(|| format!("the registry at {} sent no index", repository.registry()));
         index.map(Some).or_exit(Exit::Registry)
     }
+}
+
+/// What became of an artifact's manifest.
+enum Put {
+    Listed,
+    /// It is there, and the registry has no list of what refers to an image.
+    Unlisted,
+    /// The registry does not take such manifests, in its own words.
+    Refused(String),
 }
 
 /// The tag of the index of what refers to a manifest (distribution spec 1.1, "Referrers Tag Schema").
@@ -203,7 +243,7 @@ fn entries(index: &Value) -> Option<&Vec<Value>> {
 fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<Blob> {
     let path = folder.join(name);
     write_whole(&path, bytes)?;
-    Ok(Blob { digest: Digest::of(bytes), size: bytes.len() as u64, path })
+    Ok(Blob { digest: Digest::of(bytes), size: bytes.len() as u64, path, source: None })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use super::client::Access;
 use super::credentials::{Credentials, Source, way_out};
 use super::reference::Repository;
 use crate::exit::{Exit, Failure};
@@ -12,6 +13,7 @@ use crate::secret::Redactor;
 ///
 /// `action` is what was asked, as in "upload sha256:…"; `said` is what [`said`] made of the body.
 pub(super) fn refusal(
+    access: Access,
     repository: &Repository,
     credentials: Option<&Credentials>,
     status: StatusCode,
@@ -25,14 +27,19 @@ pub(super) fn refusal(
             Exit::Missing,
             format!("the registry at {registry} wants a login to {action}{said}: {}", way_out(repository)),
         ),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
-            Exit::Registry,
-            format!(
-                "the registry at {registry} does not let this account {action}{said}: the account must own `{}` and \
-                 its token must have read and write permission",
-                repository.name()
-            ),
-        ),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            let must = match access {
+                Access::Pull => {
+                    format!("it must be allowed to read `{}`, which may not exist", repository.name())
+                }
+                Access::Push => format!(
+                    "the account must own `{}` and its token must have read and write permission",
+                    repository.name()
+                ),
+            };
+            let refused = format!("the registry at {registry} does not let this account {action}{said}");
+            Failure::new(Exit::Registry, format!("{refused}: {must}"))
+        }
         // Another 404 says that an upload was forgotten.
         StatusCode::NOT_FOUND if !said.contains("UPLOAD_UNKNOWN") => Failure::new(
             Exit::Registry,
@@ -46,6 +53,18 @@ pub(super) fn refusal(
             Exit::Registry,
             format!("the registry at {registry} answered {status} when asked to {action}{said}"),
         ),
+    }
+}
+
+/// Whether a refusal means that the registry does not take this kind of manifest or request at all: the codes
+/// `MANIFEST_INVALID` and `UNSUPPORTED` of the OCI distribution spec, and the statuses that mean the same of themselves.
+///
+/// `said` is what [`said`] made of the body.
+pub(super) fn is_of_a_kind(status: StatusCode, said: &str) -> bool {
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => true,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => false,
+        _ => ["MANIFEST_INVALID", "UNSUPPORTED"].iter().any(|code| said.starts_with(code)),
     }
 }
 
@@ -146,9 +165,28 @@ mod tests {
             (&hub, Some(&mine), 400, Exit::Registry, "answered 400 Bad Request when asked to push (X: y)"),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            let failure = refusal(repository, credentials, status, "push", "X: y");
+            let failure = refusal(Access::Push, repository, credentials, status, "push", "X: y");
             assert_eq!(failure.exit, exit, "{failure}");
             assert!(failure.to_string().contains(expected), "{failure}");
+        }
+        let read = refusal(Access::Pull, &hub, Some(&mine), StatusCode::FORBIDDEN, "read it", "").to_string();
+        assert!(read.ends_with("must be allowed to read `acme/app`, which may not exist"), "{read}");
+    }
+
+    #[test]
+    fn what_a_registry_does_not_take_at_all_is_told_from_what_is_wrong() {
+        for (status, said, expected) in [
+            (400, "MANIFEST_INVALID: manifest invalid", true),
+            (404, "UNSUPPORTED", true),
+            (405, "", true),
+            (415, "", true),
+            (403, "UNSUPPORTED: not for you", false),
+            (400, "MANIFEST_BLOB_UNKNOWN: blob unknown to registry", false),
+            (400, "DIGEST_INVALID: no", false),
+            (404, "", false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(is_of_a_kind(status, said), expected, "{status} {said}");
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) enum Trouble {
     Passing { message: String, after: Option<Duration> },
     /// Another attempt would end the same.
     Lasting(anyhow::Error),
+    /// The registry does not take this kind of thing, whoever sends it and however often.
+    Unsupported(Failure),
 }
 
 impl Trouble {
@@ -30,6 +32,7 @@ impl Trouble {
         match self {
             Self::Passing { message, .. } => Failure::new(Exit::Registry, message).into(),
             Self::Lasting(error) => error,
+            Self::Unsupported(failure) => failure.into(),
         }
     }
 }
@@ -58,8 +61,8 @@ pub(super) fn retrying<T>(
         ctx.interrupt.check()?;
         let (message, after) = match attempt() {
             Ok(value) => return Ok(value),
-            Err(Trouble::Lasting(error)) => return Err(error),
             Err(Trouble::Passing { message, after }) => (message, after),
+            Err(lasting) => return Err(lasting.into_error()),
         };
         // What an interrupt broke off looks like a broken connection.
         ctx.interrupt.check()?;

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use reqwest::blocking::{Body, RequestBuilder};
+use reqwest::blocking::{Body, RequestBuilder, Response};
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
-use super::client::{Ask, Client, base, location};
+use super::address::{base, location};
+use super::client::{Ask, Client};
 use super::reference::{Digest, Repository};
 use super::retry::Trouble;
 use crate::image::size;
@@ -27,6 +28,15 @@ pub(crate) struct Blob {
     /// In bytes.
     pub(crate) size: u64,
     pub(crate) path: PathBuf,
+    /// A repository that has it, from which a registry may take it over.
+    pub(crate) source: Option<Repository>,
+}
+
+impl Blob {
+    /// The repository from which the registry of `repository` may take it over.
+    pub(crate) fn source_on(&self, repository: &Repository) -> Option<&Repository> {
+        self.source.as_ref().filter(|source| source.registry() == repository.registry())
+    }
 }
 
 /// What became of a blob.
@@ -34,6 +44,8 @@ pub(crate) struct Blob {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
     Uploaded,
+    /// The registry took it over from another of its repositories.
+    Mounted,
     /// The registry had it already.
     Present,
 }
@@ -70,7 +82,8 @@ impl Client<'_> {
         done.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    /// HEAD, then POST for a place and PUT of the whole (OCI distribution spec, "POST then PUT").
+    /// HEAD, then POST for a place and PUT of the whole (OCI distribution spec, "POST then PUT"). Where another
+    /// repository of the registry has it, the POST asks for a mount, and without one is that for a place.
     ///
     /// After a failure all of it is done again: an upload that broke off cannot be taken up where it was, and the
     /// registry may have got it after all.
@@ -80,16 +93,21 @@ impl Client<'_> {
             if self.has(repository, blob)? {
                 return Ok(());
             }
+            let Some(place) = self.start_or_mount(repository, blob)? else {
+                outcome = Outcome::Mounted;
+                return Ok(());
+            };
             outcome = Outcome::Uploaded;
-            self.put(repository, blob, progress)
+            self.put(repository, place, blob, progress)
         })?;
         let word = match outcome {
             Outcome::Uploaded => "uploaded",
-            Outcome::Present => {
-                progress.present(blob);
-                "present"
-            }
+            Outcome::Mounted => "mounted",
+            Outcome::Present => "present",
         };
+        if outcome != Outcome::Uploaded {
+            progress.present(blob);
+        }
         self.ctx.reporter.note(format!("{word} {} {}", blob.digest.short(), size(blob.size)));
         Ok(outcome)
     }
@@ -102,23 +120,63 @@ impl Client<'_> {
     fn has(&self, repository: &Repository, blob: &Blob) -> Result<bool, Trouble> {
         let url = base(repository)?.join(&format!("blobs/{}", blob.digest)).map_err(anyhow::Error::from)?;
         let action = format!("look for {}", blob.digest.short());
-        let ask = Ask { repository, method: Method::HEAD, url, action, dress: &|request| Ok(request) };
+        let (method, dress) = (Method::HEAD, &|request| Ok(request));
+        let ask = Ask { repository, source: None, method, url, action, dress };
         Ok(self.send(&ask)?.status() != StatusCode::NOT_FOUND)
     }
 
-    fn put(&self, repository: &Repository, blob: &Blob, progress: &Arc<Progress>) -> Result<(), Trouble> {
+    /// Where to upload a blob; `None` where the registry took it over from the repository that has it (OCI
+    /// distribution spec, "Mounting a blob from another repository").
+    ///
+    /// A registry may answer the wish with a place, as if there had been none. Why it refuses, if it does, is no matter:
+    /// the blob can be uploaded.
+    fn start_or_mount(&self, repository: &Repository, blob: &Blob) -> Result<Option<Url>, Trouble> {
+        if let Some(source) = blob.source_on(repository) {
+            match self.start(repository, Some(source), blob) {
+                Err(Trouble::Lasting(_) | Trouble::Unsupported(_)) => {}
+                answered => return answered,
+            }
+        }
+        self.start(repository, None, blob)
+    }
+
+    /// Opens an upload, or mounts the blob from `source`.
+    fn start(
+        &self,
+        repository: &Repository,
+        source: Option<&Repository>,
+        blob: &Blob,
+    ) -> Result<Option<Url>, Trouble> {
+        let mut url = base(repository)?.join("blobs/uploads/").map_err(anyhow::Error::from)?;
+        if let Some(source) = source {
+            let query = [("mount", blob.digest.as_str()), ("from", source.name())];
+            url.query_pairs_mut().extend_pairs(query);
+        }
         let action = format!("upload {}", blob.digest.short());
-        let url = base(repository)?.join("blobs/uploads/").map_err(anyhow::Error::from)?;
         let start = |request: RequestBuilder| Ok(request.body(Vec::new()));
-        let response = self.send(&Ask {
+        let response: Response = self.send(&Ask {
             repository,
+            source,
             method: Method::POST,
             url: url.clone(),
-            action: action.clone(),
+            action,
             dress: &start,
         })?;
+        if source.is_some() && response.status() == StatusCode::CREATED {
+            return Ok(None);
+        }
+        location(repository, &url, &response).map(Some)
+    }
+
+    fn put(
+        &self,
+        repository: &Repository,
+        mut url: Url,
+        blob: &Blob,
+        progress: &Arc<Progress>,
+    ) -> Result<(), Trouble> {
+        let action = format!("upload {}", blob.digest.short());
         // It may have a query already, with the upload's state.
-        let mut url = location(repository, &url, &response)?;
         url.query_pairs_mut().append_pair("digest", blob.digest.as_str());
         let send = |request: RequestBuilder| {
             let file = fs_err::File::open(&blob.path)?;
@@ -134,14 +192,14 @@ impl Client<'_> {
                 .timeout(self.patience + time_to_send(blob.size))
                 .body(Body::sized(body, blob.size)))
         };
-        self.send(&Ask { repository, method: Method::PUT, url, action, dress: &send })?;
+        self.send(&Ask { repository, source: None, method: Method::PUT, url, action, dress: &send })?;
         Ok(())
     }
 }
 
 /// The client's usual limit is for a whole request, and a layer on a slow line takes longer: a second more for every
 /// 100 kB.
-fn time_to_send(size: u64) -> Duration {
+pub(super) fn time_to_send(size: u64) -> Duration {
     Duration::from_secs(size / 100_000)
 }
 

@@ -1,5 +1,6 @@
 //! Step: docker-build. The binary, compiled to run alone, and the image that the recipe makes of it.
 
+mod based;
 mod engines;
 
 use std::collections::BTreeMap;
@@ -14,13 +15,14 @@ use crate::command::Call;
 use crate::config::Engine;
 use crate::context::Context;
 use crate::exit::{Exit, OrExit as _};
+use crate::image::base::Base;
 use crate::image::binary::{self, Platform};
 use crate::image::cache::Cache;
-use crate::image::config::{self, Settings};
+use crate::image::config::{Below, Settings};
 use crate::image::digest::Digest;
 use crate::image::docker::Task;
 use crate::image::layer::{Entry, Kind, Layer};
-use crate::image::layout::{Layout, Parts};
+use crate::image::layout::{Files, Layout, Parts};
 use crate::image::recipe::{self, Arguments, Recipe, Step};
 use crate::image::smoke::Smoke;
 use crate::image::tree::{self, Tree};
@@ -49,12 +51,16 @@ impl From<Engine> for Options {
 pub(crate) enum Action {
     /// Compiles the binary, in a target folder of its own.
     Compile(Call),
+    /// Begins with the layers of another image, which the plan has read.
+    Begin(Box<Base>),
     /// Proves that the binary runs on the platform with nothing beside it.
     Verify { binary: PathBuf, platform: Platform },
     /// Packs files into a layer.
     Pack { origin: String, entries: Vec<(String, Entry)> },
     /// Starts the program of the packed layers and asks it; an image that does not start is not written.
     Smoke(Box<Smoke>),
+    /// Something that is not done, and why.
+    Skip { check: &'static str, reason: String },
     /// Writes the packed layers with their configuration and manifest.
     Write(Box<Image>),
     /// Something that the Docker engine does.
@@ -105,26 +111,30 @@ pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
 /// Does what the plan says, and nothing else.
 pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
     let mut layers = Vec::new();
+    let mut base = None;
     let mut built = None;
     let cache = Cache::new(ctx.output().join("layers"));
     for action in actions {
         ctx.interrupt.check()?;
         match action {
             Action::Compile(call) => ctx.check(call)?,
+            Action::Begin(image) => base = Some(image.as_ref()),
             Action::Verify { binary, platform } => binary::verify(binary, *platform)?,
             Action::Pack { origin, entries } => {
                 let entries = entries.iter().map(|(path, entry)| (path.as_str(), entry));
                 layers.push(cache.pack(origin.clone(), entries)?);
             }
             Action::Smoke(smoke) => smoke.run(ctx, &layers)?,
-            Action::Write(image) => built = Some(image.write(ctx, &layers)?),
+            Action::Skip { check, reason } => ctx.reporter.skipped(check, reason),
+            Action::Write(image) => built = Some(image.write(ctx, base, &layers)?),
             Action::Docker(task) => task.run(ctx)?,
             Action::Import { archive, image } => {
                 let saved = archive::read(archive, image.platform);
                 fs_err::remove_file(archive)?;
                 let saved = saved.or_exit(Exit::CheckFailed)?;
                 ctx.reporter.skipped("smoke run", "only what the builtin engine packed is started");
-                built = Some(image.keep(ctx, Engine::Docker, saved.config, &saved.layers, saved.labels)?);
+                let (config, layers, labels) = (saved.config, saved.layers, saved.labels);
+                built = Some(image.keep(ctx, Engine::Docker, None, config, &layers, labels)?);
             }
             Action::Export { folder, repository, file } => {
                 archive::write(&Layout::open(folder)?, repository, file).or_exit(Exit::Usage)?;
@@ -151,29 +161,33 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
 }
 
 impl Image {
-    fn write(&self, ctx: &Context, layers: &[Layer]) -> Result<Built> {
-        let config = config::image_config(self.platform, &self.settings, &self.created, layers)?;
-        self.keep(ctx, Engine::Builtin, config, layers, self.settings.labels.clone())
+    fn write(&self, ctx: &Context, base: Option<&Base>, layers: &[Layer]) -> Result<Built> {
+        let below = base.map_or_else(Below::default, |base| base.below.clone());
+        let config = below.image_config(self.platform, &self.settings, &self.created, layers)?;
+        self.keep(ctx, Engine::Builtin, base, config, layers, self.settings.labels.clone())
     }
 
     fn keep(
         &self,
         ctx: &Context,
         engine: Engine,
+        base: Option<&Base>,
         config: Vec<u8>,
         layers: &[Layer],
         labels: BTreeMap<String, String>,
     ) -> Result<Built> {
         // None on the first build, or when the last one was not finished.
         let before = Layout::open(&self.folder).ok();
+        let below = base.map_or_else(Below::default, |base| base.below.clone());
         let parts = Parts {
             engine,
             platform: self.platform,
-            manifest: config::manifest(&config, layers, labels)?,
+            manifest: below.manifest(&config, layers, labels)?,
             config,
             layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
         };
-        parts.write(&self.folder, &self.tags)?;
+        let files = base.map(|base| Files { repository: &base.name.repository, layers: base.layers() });
+        parts.write_onto(files.as_ref(), &self.folder, &self.tags)?;
         // Read back: what is reported is what the next step will find.
         let layout = Layout::open(&self.folder)?;
         if let Some(before) = before {
@@ -200,6 +214,8 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Compile(call) => call.fmt(f),
+            Self::Begin(base) => write!(f, "begin with {base}"),
+            Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
             Self::Verify { binary, platform } => {
                 write!(f, "check that {} is a static program for {platform}", binary.display())
             }
@@ -208,7 +224,8 @@ impl fmt::Display for Action {
             }
             Self::Pack { origin, entries } => {
                 let files = entries.iter().filter(|(_, entry)| entry.kind != Kind::Directory).count();
-                write!(f, "pack a layer of {} folders and {files} files: {origin}", entries.len() - files)
+                let folders = counted(entries.len() - files, "folder");
+                write!(f, "pack a layer of {folders} and {}: {origin}", counted(files, "file"))
             }
             Self::Smoke(smoke) => smoke.fmt(f),
             Self::Write(image) => {
@@ -230,6 +247,11 @@ impl fmt::Display for Action {
             }
         }
     }
+}
+
+/// `1 file`, `2 files`.
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What the plan needs to know of the machine.
@@ -267,24 +289,22 @@ impl Toolchain {
 
 fn builtin(ctx: &Context, toolchain: &Toolchain) -> Result<Vec<Action>> {
     let platform = Platform::of_target(&ctx.config.target)?;
-    let created = created(ctx);
     let arguments = arguments(ctx, toolchain);
-    let recipe = Recipe::parse(&recipe::read(&ctx.root)?, &arguments, &ctx.config.app)?;
-    let tree = tree::resolve(&ctx.root, &recipe)?;
+    let text = recipe::read(&ctx.root)?;
+    let (base, inherited, below) = based::start(ctx, &text, &arguments, platform)?;
+    let recipe = Recipe::parse(&text, &arguments, &ctx.config.app, &inherited)?;
+    let tree = tree::resolve(&ctx.root, &recipe, below)?;
     let target = ctx.root.join("target/image");
     let binary = target.join(&ctx.config.target).join("release").join(&ctx.config.app);
 
-    let mut actions = vec![
-        Action::Compile(compile(ctx, toolchain, &target)),
-        Action::Verify { binary: binary.clone(), platform },
-    ];
+    let smoke = based::smoke(ctx, platform, &recipe.settings, &tree, base.is_some());
+    let mut actions: Vec<Action> = base.map(|base| Action::Begin(Box::new(base))).into_iter().collect();
+    actions.push(Action::Compile(compile(ctx, toolchain, &target)));
+    actions.push(Action::Verify { binary: binary.clone(), platform });
     actions.extend(layers(&recipe, tree, binary));
-    let mut settings = recipe.settings;
-    for (label, value) in [("revision", ctx.git.tag()), ("created", created.clone())] {
-        settings.labels.entry(format!("org.opencontainers.image.{label}")).or_insert(value);
-    }
-    actions.push(Action::Smoke(Box::new(Smoke::new(ctx, platform, settings.clone()))));
-    actions.push(Action::Write(Box::new(image(ctx, ctx.output().join("image"), platform, settings))));
+    actions.push(smoke);
+    let image = image(ctx, ctx.output().join("image"), platform, recipe.settings);
+    actions.push(Action::Write(Box::new(image)));
     Ok(actions)
 }
 

@@ -6,6 +6,7 @@
 
 mod aftermath;
 mod explain;
+mod pushed;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use serde::{Deserialize, Serialize};
 
 use crate::attest;
 use crate::config::Engine;
@@ -21,7 +21,7 @@ use crate::context::{Context, write_whole};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::image::config::Descriptor;
 use crate::image::guard::{self, Part};
-use crate::image::layout::Layout;
+use crate::image::layout::{Layout, Onto};
 use crate::image::size;
 use crate::registry::reference::{Digest, Reference, Repository, Tag};
 use crate::registry::{Access, Artifact, Blob, Client, Manifest, Outcome};
@@ -88,48 +88,7 @@ impl fmt::Display for Action {
 }
 
 pub(crate) use explain::explained;
-
-/// What a push did: `target/xtask/push.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Pushed {
-    /// 1; another number is another meaning.
-    pub(crate) schema: u32,
-    pub(crate) repository: Repository,
-    /// Of the manifest: what to deploy.
-    pub(crate) digest: Digest,
-    pub(crate) commit_tag: Tag,
-    /// Whether `latest` names it now.
-    pub(crate) latest: bool,
-    /// What `latest` named before, which is what to go back to.
-    pub(crate) previous_latest: Option<Digest>,
-    /// Of the blobs that were uploaded, each counted once.
-    pub(crate) bytes_sent: u64,
-    /// Of the blobs that were there already.
-    pub(crate) bytes_skipped: u64,
-    pub(crate) blobs: Vec<PushedBlob>,
-    /// What is attached to the image.
-    #[serde(default)]
-    pub(crate) referrers: Vec<Referrer>,
-    pub(crate) milliseconds: u64,
-}
-
-/// What became of one blob.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PushedBlob {
-    pub(crate) digest: Digest,
-    /// In bytes.
-    pub(crate) size: u64,
-    pub(crate) outcome: Outcome,
-}
-
-/// A document that is attached to the image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Referrer {
-    /// Its media type, which says what it is.
-    pub(crate) artifact_type: String,
-    /// Of its manifest.
-    pub(crate) digest: Digest,
-}
+pub(crate) use pushed::{Pushed, Referrer};
 
 /// What pushing the image of this commit takes; the registry is not asked yet.
 ///
@@ -154,7 +113,7 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
             format!("no image of commit {} to push: run `cargo xtask docker-build` first", ctx.git.short())
         })
         .or_exit(Exit::Usage)?;
-    let Image { commit_tag: tag, latest, engine, manifest, blobs, parts } = image;
+    let Image { commit_tag: tag, latest, engine, base, manifest, blobs, parts } = image;
     let digest = manifest.digest.clone();
     // A dirty tree's tag says itself that it is not what the commit holds, so it may name something else each time.
     let may_move = ctx.git.dirty;
@@ -166,7 +125,7 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
     ];
     let image = Descriptor::of(&manifest.media_type, &manifest.bytes);
     let (folder, subject) = (ctx.output().join("attest"), image.digest.clone());
-    actions.push(match attest::documents(ctx, &repository, &image, engine)? {
+    actions.push(match attest::documents(ctx, &repository, &image, engine, base.as_ref())? {
         Ok(artifacts) => Action::Attach { repository: repository.clone(), subject, artifacts, folder },
         Err(reason) => Action::Skip { check: "SBOM and provenance", reason },
     });
@@ -225,19 +184,8 @@ fn carry_out(
                 ctx.reporter.note(format!("tagged `{tag}`"));
             }
             Action::Attach { repository, subject, artifacts, folder } => {
-                let (blobs, outcomes): (Vec<Blob>, Vec<Outcome>) =
-                    client.attach(repository, subject, artifacts, folder)?.into_iter().unzip();
-                let pushed = looked(pushed)?;
-                pushed.add(&blobs, &outcomes);
-                // The first blob is the configuration that all of them share.
-                for (Artifact { kind, name, manifest, .. }, outcome) in
-                    artifacts.iter().zip(outcomes.iter().skip(1))
-                {
-                    let digest = manifest.digest.clone();
-                    let word = if *outcome == Outcome::Present { "attached already" } else { "attached" };
-                    ctx.reporter.note(format!("{word}: {name} {}", digest.short()));
-                    pushed.referrers.push(Referrer { artifact_type: (*kind).to_owned(), digest });
-                }
+                let attached = client.attach(repository, subject, artifacts, folder)?;
+                looked(pushed)?.attach(ctx, artifacts, attached);
             }
             Action::Skip { check, reason } => ctx.reporter.skipped(check, *reason),
             Action::MoveLatest { repository, manifest } => {
@@ -252,46 +200,15 @@ fn carry_out(
             }
         }
     }
-    let Some(Pushed { repository, digest, bytes_sent, bytes_skipped, .. }) = pushed else { return Ok(()) };
-    ctx.reporter.note(format!(
-        "{repository}@{digest}: {} sent, {} already there",
-        size(*bytes_sent),
-        size(*bytes_skipped)
-    ));
+    if let Some(pushed) = pushed {
+        ctx.reporter.note(pushed.to_string());
+    }
     Ok(())
 }
 
 /// The record of the last push.
 pub(crate) fn record(ctx: &Context) -> PathBuf {
     ctx.output().join("push.json")
-}
-
-impl Pushed {
-    fn nothing_yet(repository: &Repository, tag: &Tag, digest: &Digest) -> Self {
-        Self {
-            schema: 1,
-            repository: repository.clone(),
-            digest: digest.clone(),
-            commit_tag: tag.clone(),
-            latest: false,
-            previous_latest: None,
-            bytes_sent: 0,
-            bytes_skipped: 0,
-            blobs: Vec::new(),
-            referrers: Vec::new(),
-            milliseconds: 0,
-        }
-    }
-
-    fn add(&mut self, blobs: &[Blob], outcomes: &[Outcome]) {
-        for (Blob { digest, size, .. }, &outcome) in blobs.iter().zip(outcomes) {
-            match outcome {
-                Outcome::Uploaded => self.bytes_sent += size,
-                Outcome::Present => self.bytes_skipped += size,
-            }
-            self.blobs.push(PushedBlob { digest: digest.clone(), size: *size, outcome });
-        }
-    }
 }
 
 fn looked(pushed: &mut Option<Pushed>) -> Result<&mut Pushed> {
@@ -346,6 +263,7 @@ struct Image {
     commit_tag: Tag,
     latest: bool,
     engine: Engine,
+    base: Option<Onto>,
     manifest: Manifest,
     /// Layers, then the configuration, each once.
     blobs: Vec<Blob>,
@@ -357,6 +275,11 @@ struct Image {
 fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
     let layout = Layout::open(folder)?;
     ensure!(layout.tags.iter().any(|found| found == tag), "{} has no tag `{tag}`", folder.display());
+    let (from, count) = match layout.base.clone() {
+        Some(Onto { repository, layers, .. }) => (Some(repository), layers),
+        None => (None, 0),
+    };
+    let below: BTreeSet<&Digest> = layout.layers.iter().take(count).map(|layer| &layer.digest).collect();
     let mut seen = BTreeSet::new();
     let mut blobs = Vec::new();
     for blob in layout.blobs() {
@@ -365,10 +288,12 @@ fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
                 digest: blob.digest.clone(),
                 size: blob.size,
                 path: layout.blob(&blob.digest),
+                source: from.as_ref().filter(|_| below.contains(&blob.digest)).cloned(),
             });
         }
     }
-    let layers = layout.layers.iter().enumerate();
+    // The layers of the base are in a registry already, and nobody here can change them.
+    let layers = layout.layers.iter().enumerate().skip(count);
     let mut parts: Vec<Part> =
         layers.map(|(place, layer)| Part::Layer(place + 1, layout.blob(&layer.digest))).collect();
     parts.push(Part::Config(layout.blob(&layout.config.digest)));
@@ -376,6 +301,7 @@ fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
         commit_tag: tag.parse()?,
         latest: layout.tags.iter().any(|found| found == "latest"),
         engine: layout.engine,
+        base: layout.base.clone(),
         manifest: Manifest {
             digest: layout.manifest.digest.clone(),
             media_type: layout.manifest.media_type.clone(),

@@ -52,6 +52,41 @@ fn an_image_is_pushed_once_and_runs_where_it_is_pulled() {
     assert!(!text.is_empty() && !contains(&text, PASSWORD), "the registry keeps nothing but the image");
 }
 
+/// The base is made by the pipeline itself: there is no other registry to take one from.
+#[test]
+fn an_image_on_a_base_is_mounted_and_runs_where_it_is_pulled() {
+    const TEST: &str = "an_image_on_a_base_is_mounted_and_runs_where_it_is_pulled";
+    let Some(registry) = Registry::start(TEST) else { return };
+    let fixture = Fixture::new();
+    let (base, image) = (format!("{}/acme/base", registry.host()), registry.image());
+    let run = |image: &str, password: &str, arguments: &[&str]| {
+        let login = [("DOCKERHUB_USERNAME", USERNAME), ("DOCKERHUB_TOKEN", password)];
+        fixture.xtask(arguments).env("PIPELINE_IMAGE", image).envs(&login).finish()
+    };
+    run(&base, PASSWORD, &["docker-build"]).exits(0);
+    run(&base, PASSWORD, &["push"]).exits(0);
+    let named = format!("{base}@{}", fixture.record()["pushed"]["digest"].as_str().unwrap());
+
+    // The base has the binary's folder and the motd; of the latter there is a new one.
+    fixture.replace("Dockerfile", "FROM scratch", &format!("FROM {named}"));
+    fixture.append("motd", "And more.\n");
+    fixture.commit();
+    run(&image, "a-wrong-password", &["docker-build", "--explain"])
+        .exits(4)
+        .says(&[&format!("Dockerfile:7: the base image `{named}`: "), "refused the user name or token"]);
+    let begin = format!("begin with {named}, which is {named} for linux/amd64: 2 layers, ");
+    run(&image, PASSWORD, &["docker-build", "--explain"]).exits(0).says(&[&begin]);
+    // All of the base is here by now, so nobody is asked for it.
+    run(&image, "a-wrong-password", &["docker-build"]).exits(0).says(&["smoke run: up in"]);
+    let built = fixture.record()["image"].clone();
+    assert_eq!(built["layers"].as_array().unwrap().len(), 4);
+    run(&image, PASSWORD, &["push", "--explain"]).exits(0).says(&[&format!(" will be mounted from {base}")]);
+    run(&image, PASSWORD, &["push"]).exits(0).says(&["mounted sha256:", " mounted from the base image"]);
+    let digest = built["digest"].as_str().unwrap();
+    assert_eq!(registry.digest("latest").as_deref(), Some(digest));
+    runs_where_it_is_pulled(TEST, &registry, digest, &fixture.head());
+}
+
 /// Pulls by digest with a login of the test's own, runs it on loopback and asks it who it is.
 fn runs_where_it_is_pulled(test: &str, registry: &Registry, digest: &str, commit: &str) {
     let folder = tempfile::tempdir().unwrap();

@@ -58,9 +58,14 @@ impl Reader<'_, '_> {
                 let exec =
                     self.exec(entrypoint.entrypoint.span.start, "ENTRYPOINT", &entrypoint.arguments)?;
                 self.recipe.settings.entrypoint = Some(exec);
+                // "If CMD is defined from the base image, setting ENTRYPOINT will reset CMD to an empty value."
+                if !self.has_cmd {
+                    self.recipe.settings.cmd = None;
+                }
             }
             Instruction::Cmd(cmd) => {
                 self.recipe.settings.cmd = Some(self.exec(cmd.cmd.span.start, "CMD", &cmd.arguments)?);
+                self.has_cmd = true;
             }
             Instruction::Healthcheck(check) => {
                 self.recipe.settings.healthcheck = Some(self.healthcheck(check)?);
@@ -93,17 +98,28 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The words of a command in exec form. In shell form Docker would run `/bin/sh`, which `scratch` does not have.
+    /// The words of a command in exec form. In shell form Docker would run `/bin/sh`, which `scratch` does not have, and
+    /// which stands between the app and the signal that asks it to end.
     fn exec(&self, place: usize, instruction: &str, command: &Command<'_>) -> Result<Vec<String>> {
-        let Command::Exec(words) = command else {
-            return Err(at(
+        match command {
+            Command::Exec(words) => {
+                Ok(words.value.iter().map(|word| word.value.clone().into_owned()).collect())
+            }
+            // Docker takes it for the name of a program.
+            Command::Shell(text) if text.value.trim_start().starts_with('[') => Err(at(
                 self.line(place),
                 format!(
-                    "`{instruction}` in shell form runs `/bin/sh`, which is not in the image: write it as `[\"program\", \"argument\"]`"
+                    "`{instruction}` looks like a list and is not valid JSON: it needs double quotes around each word, a comma \
+                     between them and a `]` at the end, as in `[\"program\", \"argument\"]`"
                 ),
-            ));
-        };
-        Ok(words.value.iter().map(|word| word.value.clone().into_owned()).collect())
+            )),
+            _ => Err(at(
+                self.line(place),
+                format!(
+                    "`{instruction}` in shell form needs `/bin/sh`, and the builtin engine takes a list only: write it as `[\"program\", \"argument\"]`"
+                ),
+            )),
+        }
     }
 
     fn healthcheck(&self, check: &HealthcheckInstruction<'_>) -> Result<Healthcheck> {

@@ -9,11 +9,11 @@ fn with(stage: &str) -> String {
 
 fn read(text: &str) -> Recipe {
     let arguments = Arguments::from([("COMMIT", "c0ffee".to_owned()), ("VERSION", "1.2.3".to_owned())]);
-    Recipe::parse(text, &arguments, "app").unwrap()
+    Recipe::parse(text, &arguments, "app", &Settings::default()).unwrap()
 }
 
 fn refusal(text: &str) -> String {
-    let error = Recipe::parse(text, &Arguments::default(), "app").unwrap_err();
+    let error = Recipe::parse(text, &Arguments::default(), "app", &Settings::default()).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);
     error.to_string()
 }
@@ -106,6 +106,64 @@ CMD ["serve", "$A"]
     );
 }
 
+/// A base as registries have them.
+fn base() -> Settings {
+    serde_json::from_value(serde_json::json!({
+        "User": "nobody", "ExposedPorts": {"80/tcp": {}}, "Env": ["PATH=/base/bin", "A=base", "KEPT=1"],
+        "Entrypoint": ["/base"], "Cmd": ["base"], "WorkingDir": "/srv", "Labels": {"a": "base", "b": "base"},
+        "Volumes": {"/data": {}}, "StopSignal": "SIGQUIT", "OnBuild": null,
+        "Healthcheck": {"Test": ["CMD", "/base"], "StartInterval": 7},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_recipe_adds_to_what_its_base_sets() {
+    let read = |stage: &str| {
+        let text = with(stage).replace("FROM scratch", "FROM debian:12");
+        Recipe::parse(&text, &Arguments::from([("VERSION", "1".to_owned())]), "app", &base()).unwrap()
+    };
+    let recipe = read("");
+    assert_eq!(recipe.settings, base());
+    let name = recipe.base.unwrap();
+    assert_eq!((name.line, name.image.to_string().as_str()), (3, "docker.io/library/debian:12"));
+
+    let recipe = read(
+        "ARG A=mine\nENV PATH=/own:$PATH B=$A A=own\nLABEL a=own\nWORKDIR sub\nCOPY x y\nEXPOSE 81\nENTRYPOINT [\"/own\"]",
+    );
+    let settings = recipe.settings;
+    assert_eq!(settings.env, ["PATH=/own:/base/bin", "A=own", "KEPT=1", "B=base"]);
+    assert_eq!(settings.labels.into_values().collect::<Vec<_>>(), ["own", "base"]);
+    assert_eq!(settings.working_dir, "/srv/sub");
+    assert_eq!(settings.exposed_ports.len(), 2);
+    // An `ENTRYPOINT` takes the base's `CMD` away, and not the recipe's own.
+    assert_eq!((settings.entrypoint.unwrap(), settings.cmd), (vec!["/own".to_owned()], None));
+    assert_eq!((settings.user.as_str(), settings.stop_signal.as_str()), ("nobody", "SIGQUIT"));
+    let Step::Copy(copy) = &recipe.steps[1] else { panic!("{:?}", recipe.steps) };
+    assert_eq!(copy.target, "srv/sub/y");
+    for stage in ["CMD [\"x\"]\nENTRYPOINT [\"/own\"]", "ENTRYPOINT [\"/own\"]\nCMD [\"x\"]"] {
+        assert_eq!(read(stage).settings.cmd.unwrap(), ["x"], "{stage}");
+    }
+    assert_eq!(read("CMD [\"x\"]").settings.entrypoint.unwrap(), ["/base"]);
+    // Docker writes `null` for what is empty.
+    let empty =
+        r#"{"Env":null,"Cmd":null,"Labels":null,"ExposedPorts":null,"Volumes":null,"User":"","Shell":null}"#;
+    assert_eq!(serde_json::from_str::<Settings>(empty).unwrap(), Settings::default());
+}
+
+#[test]
+fn without_the_base_its_variables_decide_nothing() {
+    let blind =
+        |stage: &str| Recipe::parse_blind(&with(stage).replace("FROM scratch", "FROM debian:12"), "app");
+    assert!(blind("EXPOSE 80").unwrap().is_some());
+    assert!(blind("USER $APP_UID\nCOPY a b").unwrap().is_none());
+    assert!(blind("ENV A=$B").unwrap().is_none());
+    blind("RUN true").unwrap_err();
+    // Nothing can set it in `scratch`.
+    Recipe::parse_blind(&with("USER $APP_UID"), "app").unwrap_err();
+    assert!(Recipe::parse_blind(&with("ENV A=$B"), "app").unwrap().is_some());
+}
+
 #[test]
 fn odd_but_good_recipes() {
     // A stage by its number, and the escape character of Windows.
@@ -130,7 +188,7 @@ fn odd_but_good_recipes() {
 fn what_cannot_be_followed_is_refused_with_its_line() {
     let docker = ", or build with `--engine docker`";
     for (stage, expected) in [
-        ("RUN true", format!("4: `RUN` needs a shell, and the final stage has none: run it in an earlier stage{docker}")),
+        ("RUN true", format!("4: `RUN` in the final stage is not followed by the builtin engine: run it in an earlier stage{docker}")),
         ("\nADD a b", format!("5: `ADD` unpacks and downloads, which the builtin engine does not: use `COPY`{docker}")),
         ("ONBUILD RUN true", format!("4: `ONBUILD` has no place in an OCI image: remove it{docker}")),
         ("VOLUME /data", format!("4: `VOLUME` is not followed by the builtin engine: mount at run time{docker}")),
@@ -145,9 +203,9 @@ fn what_cannot_be_followed_is_refused_with_its_line() {
         ("COPY --from=build /etc/ssl /etc/ssl", format!("4: from an earlier stage the builtin engine copies the binary only, `…/release/app`{docker}")),
         ("COPY --from=build /t/release/app /a", format!("5: the binary is copied in line 4 already{docker}")),
         ("COPY a", "4: COPY instruction requires at least two arguments".to_owned()),
-        ("ENTRYPOINT /app/app serve", "4: `ENTRYPOINT` in shell form runs `/bin/sh`, which is not in the image: write it as `[\"program\", \"argument\"]`".to_owned()),
-        ("CMD ['serve']", "4: `CMD` in shell form runs `/bin/sh`, which is not in the image: write it as `[\"program\", \"argument\"]`".to_owned()),
-        ("HEALTHCHECK CMD curl localhost", "4: `HEALTHCHECK CMD` in shell form runs `/bin/sh`, which is not in the image: write it as `[\"program\", \"argument\"]`".to_owned()),
+        ("ENTRYPOINT /app/app serve", "4: `ENTRYPOINT` in shell form needs `/bin/sh`, and the builtin engine takes a list only: write it as `[\"program\", \"argument\"]`".to_owned()),
+        ("CMD ['serve']", "4: `CMD` looks like a list and is not valid JSON: it needs double quotes around each word, a comma between them and a `]` at the end, as in `[\"program\", \"argument\"]`".to_owned()),
+        ("HEALTHCHECK CMD curl localhost", "4: `HEALTHCHECK CMD` in shell form needs `/bin/sh`, and the builtin engine takes a list only: write it as `[\"program\", \"argument\"]`".to_owned()),
         ("HEALTHCHECK --interval=soon CMD [\"x\"]", format!("4: `soon` is not a duration such as `30s`{docker}")),
         ("HEALTHCHECK --retries=-1 CMD [\"x\"]", format!("4: `--retries=-1` is not a number{docker}")),
         ("HEALTHCHECK --start-interval=1s CMD [\"x\"]", format!("4: `HEALTHCHECK --start-interval` is not followed by the builtin engine{docker}")),
@@ -179,8 +237,12 @@ fn a_file_that_is_no_recipe_is_refused() {
             "1: the final stage does not copy the binary: it needs a `COPY --from=<stage> …/release/app <path>`".to_owned(),
         ),
         (
-            "ARG BASE=debian\nFROM ${BASE}:12\n",
-            format!("2: the final stage is made from `debian:12`, and the builtin engine has no base image but `scratch`{docker}"),
+            "FROM rust AS Build\nFROM build\n",
+            format!("2: the final stage is made from the stage `build`, and only Docker can make that{docker}"),
+        ),
+        (
+            "ARG BASE=Debian\nFROM ${BASE}:12\n",
+            "2: the base image: `Debian` in `Debian` is not part of a repository's name: lower-case letters and digits, separated by `.`, `_`, `__` or `-`".to_owned(),
         ),
         (
             "FROM --platform=linux/arm64 scratch\n",

@@ -2,6 +2,7 @@
 //!
 //! Dockerfile reference, "Environment replacement", and the lexer of `BuildKit`'s `shell` package.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// How words are read at one place of a Dockerfile.
@@ -10,6 +11,8 @@ pub(super) struct Words<'a> {
     /// The escape character of the file: a backslash, unless a directive says otherwise.
     pub(super) escape: char,
     pub(super) variables: &'a BTreeMap<String, String>,
+    /// Becomes true when a variable is asked for that is not there.
+    pub(super) unset: &'a Cell<bool>,
 }
 
 impl Words<'_> {
@@ -116,7 +119,15 @@ impl Words<'_> {
 
     /// What follows a `$`: `NAME`, `{NAME}`, `{NAME:-otherwise}` or `{NAME:+instead}`; returns what follows it.
     fn variable<'t>(&self, rest: &'t str, word: &str, text: &mut String) -> Result<&'t str, String> {
-        let get = |name: &str| self.variables.get(name).map_or("", String::as_str);
+        let get = |name: &str| {
+            self.variables.get(name).map_or_else(
+                || {
+                    self.unset.set(true);
+                    ""
+                },
+                String::as_str,
+            )
+        };
         let Some(inside) = rest.strip_prefix('{') else {
             let (name, after) = rest.split_at(name_length(rest));
             if name.is_empty() {
@@ -200,7 +211,7 @@ mod tests {
             ("EMPTY".to_owned(), String::new()),
             ("SPACED".to_owned(), "x y".to_owned()),
         ]);
-        let words = Words { escape: '\\', variables: &variables };
+        let words = Words { escape: '\\', variables: &variables, unset: &Cell::new(false) };
         for (word, expected) in [
             ("plain", "plain"),
             ("$A${A}b$Ab", "11b"),
@@ -225,7 +236,7 @@ mod tests {
     #[test]
     fn pairs_are_words_or_the_rest_of_the_line() {
         let variables = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
-        let words = Words { escape: '\\', variables: &variables };
+        let words = Words { escape: '\\', variables: &variables, unset: &Cell::new(false) };
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             words.pairs(r#"a=$A  "b c"="d e" f=g\ h i='#'"#).unwrap(),

@@ -1,7 +1,9 @@
 use std::fmt::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
+use crate::exit::Exit;
+use crate::image::config::Settings;
 use crate::image::recipe::Arguments;
 
 /// Writes files into a folder; a name that ends with `/` is a folder.
@@ -20,7 +22,11 @@ fn fill(root: &Path, files: &[(&str, &str)]) {
 fn read(root: &Path, stage: &str) -> Result<Tree> {
     let text =
         format!("FROM rust AS build\nFROM scratch\n{stage}\nCOPY --from=build /t/release/app /app/app\n");
-    resolve(root, &Recipe::parse(&text, &Arguments::default(), "app")?)
+    resolve(
+        root,
+        &Recipe::parse(&text, &Arguments::default(), "app", &Settings::default())?,
+        Files::default(),
+    )
 }
 
 fn listing(root: &Path, stage: &str) -> String {
@@ -115,7 +121,10 @@ fn sources_and_targets_are_read_as_docker_reads_them() {
     // `COPY` of the binary to a folder that is there.
     let text =
         "FROM rust AS build\nFROM scratch\nWORKDIR /srv\nCOPY --from=build --chown=5:6 /t/release/app /srv\n";
-    let tree = resolve(dir.path(), &Recipe::parse(text, &Arguments::default(), "app").unwrap()).unwrap();
+    let tree = {
+        let recipe = Recipe::parse(text, &Arguments::default(), "app", &Settings::default()).unwrap();
+        resolve(dir.path(), &recipe, Files::default()).unwrap()
+    };
     assert_eq!(
         (tree.binary.as_str(), tree.binary_owner, tree.binary_mode),
         ("srv/app", Owner { uid: 5, gid: 6 }, 0o755)
@@ -225,4 +234,86 @@ fn what_cannot_be_copied_is_refused() {
     let socket = std::os::unix::net::UnixListener::bind(root.join("d/socket")).unwrap();
     assert!(refusal(&root, "COPY d /x").ends_with("d/socket is neither a file nor a folder nor a link"));
     drop(socket);
+}
+
+/// A base with the links that distributions have.
+fn debian() -> Files {
+    let folder = |mode| Node::Folder { uid: 0, gid: 0, mode };
+    let link = |target: &str| Node::Link(target.to_owned());
+    let nodes = [
+        ("bin", link("usr/bin")),
+        ("etc", folder(0o755)),
+        ("etc/motd", Node::File),
+        ("etc/passwd", Node::File),
+        ("home", folder(0o755)),
+        ("home/me", Node::Folder { uid: 7, gid: 9, mode: 0o700 }),
+        ("loop", link("loop")),
+        ("run", folder(0o755)),
+        ("tmp", folder(0o1777)),
+        ("usr", folder(0o755)),
+        ("usr/bin", folder(0o755)),
+        ("usr/bin/tool", Node::File),
+        ("var", folder(0o755)),
+        ("var/run", link("/run")),
+        ("var/up", link("../../etc")),
+    ];
+    let nodes: BTreeMap<&str, Node> = nodes.into();
+    serde_json::from_value(
+        serde_json::json!({ "nodes": nodes, "accounts": {"etc/passwd": "me:x:7:9::/:\n"} }),
+    )
+    .unwrap()
+}
+
+/// What an image on that base adds, or why there is none.
+fn added(root: &Path, stage: &str, binary: &str) -> Result<String, String> {
+    let text =
+        format!("FROM rust AS build\nFROM debian\n{stage}\nCOPY --from=build /t/release/app {binary}\n");
+    let recipe = Recipe::parse(&text, &Arguments::default(), "app", &Settings::default()).unwrap();
+    let tree = resolve(root, &recipe, debian()).map_err(|error| error.to_string())?;
+    let entries = tree.entries.iter().map(|(path, Entry { kind, owner, mode })| {
+        let end = if *kind == Kind::Directory { "/" } else { "" };
+        format!("{path}{end} {mode:o} {}:{}", owner.uid, owner.gid)
+    });
+    Ok(entries.chain([tree.binary.clone()]).collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn what_a_base_has_stays_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), &[("a", ""), ("root/bin/x", ""), ("root/tmp/y", ""), ("root/home/me/z", "")]);
+    for (stage, binary, expected) in [
+        // Into a folder of the base, with or without a `/`, and through its links.
+        ("", "/usr/bin", "usr/ 755 0:0, usr/bin/ 755 0:0, usr/bin/app"),
+        ("", "/bin/", "usr/ 755 0:0, usr/bin/ 755 0:0, usr/bin/app"),
+        ("", "/bin/tool", "usr/ 755 0:0, usr/bin/ 755 0:0, usr/bin/tool"),
+        ("COPY a /var/run/", "/app", "run/ 755 0:0, run/a 644 0:0, app"),
+        ("COPY a /var/up", "/app", "etc/ 755 0:0, etc/a 644 0:0, app"),
+        ("COPY a /tmp/a", "/app", "tmp/ 1777 0:0, tmp/a 644 0:0, app"),
+        ("COPY a /etc/motd", "/app", "etc/ 755 0:0, etc/motd 644 0:0, app"),
+        ("WORKDIR /home/me", "app", "home/ 755 0:0, home/me/ 700 7:9, home/me/app"),
+        (
+            "COPY root /",
+            "/app",
+            "home/ 755 0:0, home/me/ 700 7:9, home/me/z 644 0:0, tmp/ 1777 0:0, tmp/y 644 0:0, usr/ 755 0:0, \
+             usr/bin/ 755 0:0, usr/bin/x 644 0:0, app",
+        ),
+        // Names that the base knows; what is stated wins over the base.
+        (
+            "COPY --chown=me root/home /home",
+            "/app",
+            "home/ 755 0:0, home/me/ 700 7:9, home/me/z 644 7:9, app",
+        ),
+        ("COPY --chown=5 root/tmp /new", "/app", "new/ 755 5:5, new/y 644 5:5, app"),
+    ] {
+        assert_eq!(added(dir.path(), stage, binary).as_deref(), Ok(expected), "{stage} {binary}");
+    }
+    for (stage, binary, expected) in [
+        ("COPY a /etc/motd/", "/app", "is not a folder in the base image"),
+        ("COPY a /loop/", "/app", "leads through too many links of the base image"),
+        ("COPY --chown=nobody a /", "/app", "`nobody` is not in `/etc/passwd`"),
+        ("COPY root/tmp /etc/motd", "/app", "is not a folder in the base image"),
+    ] {
+        let refused = added(dir.path(), stage, binary);
+        assert!(refused.as_ref().is_err_and(|error| error.contains(expected)), "{stage}: {refused:?}");
+    }
 }

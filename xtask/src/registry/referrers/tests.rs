@@ -23,7 +23,7 @@ fn attach(ctx: &crate::context::Context, artifacts: &[Artifact]) -> Result<Vec<O
     let client = Client::new(ctx, Access::Push)?.hurried();
     let folder = ctx.output().join("attest");
     let done = client.attach(&repository, &image().digest, artifacts, &folder)?;
-    Ok(done.into_iter().map(|(_, outcome)| outcome).collect())
+    Ok(done.blobs.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
 /// The index under the fallback tag.
@@ -121,6 +121,28 @@ fn another_registry_gets_a_tag_that_lists_them() {
     assert_eq!(server.count("PUT", ""), puts, "nothing is sent again");
     // The documents lie there for people.
     assert_eq!(fs_err::read(dir.path().join("target/xtask/attest/a.json")).unwrap(), b"a.json");
+}
+
+#[test]
+fn a_registry_that_does_not_know_the_request_for_a_list_gets_a_tag() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::twisted(|request, _| request.is("GET", "referrers/").then(|| Reply::new(405)));
+    attach(&server.context(dir.path(), &[]), &artifacts()).unwrap();
+    assert_eq!(index(&server)["manifests"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_registry_that_takes_no_index_is_no_error() {
+    let dir = TempDir::new().unwrap();
+    let server =
+        Server::twisted(|request, _| request.is("PUT", "manifests/sha256-").then(|| Reply::new(415)));
+    let ctx = server.context(dir.path(), &[]);
+    let repository: Repository = ctx.image().parse().unwrap();
+    let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+    let done = client.attach(&repository, &image().digest, &artifacts(), dir.path()).unwrap();
+    assert!(done.new.is_empty());
+    assert_eq!(done.refused.keys().collect::<Vec<_>>(), [&0, &1], "{done:?}");
+    assert!(done.refused[&0].contains("answered 415 Unsupported Media Type when asked to tag"), "{done:?}");
 }
 
 #[test]

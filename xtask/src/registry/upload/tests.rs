@@ -11,7 +11,7 @@ fn blobs(folder: &Path, contents: &[&[u8]]) -> Vec<Blob> {
         let digest = Digest::of(bytes);
         let path = folder.join(digest.hex());
         fs_err::write(&path, bytes).unwrap();
-        Blob { digest, size: bytes.len() as u64, path }
+        Blob { digest, size: bytes.len() as u64, path, source: None }
     };
     contents.iter().map(file).collect()
 }

@@ -46,6 +46,8 @@ pub(crate) enum Fault {
     BlobClaimed,
     /// Where an upload goes on is said like this.
     Location(Place),
+    /// A manifest that comes by its digest is not taken, as by a registry that knows images only.
+    ArtifactRefused,
     /// A mount is answered 202 with an upload session, as a registry may always do.
     MountDeclined,
 }
@@ -83,6 +85,9 @@ impl Fault {
             Self::Truncated => request.method == Method::GET && matches!(route, Route::Manifest { .. }),
             Self::BlobClaimed => request.method == Method::HEAD && matches!(route, Route::Blob { .. }),
             Self::Location(_) => request.method == Method::POST && matches!(route, Route::Uploads { .. }),
+            Self::ArtifactRefused => {
+                put && matches!(route, Route::Manifest { reference, .. } if reference.contains(':'))
+            }
             Self::MountDeclined => {
                 matches!(route, Route::Uploads { .. }) && request.parameter("mount").is_some()
             }
@@ -107,6 +112,7 @@ impl Fault {
             }
             Self::BlobStalls | Self::TagStalls(_) => std::future::pending().await,
             Self::BlobClaimed => Ok(Response::new(Body::empty())),
+            Self::ArtifactRefused => Err(Refusal::bad("MANIFEST_INVALID", "manifest invalid")),
             _ => return None,
         })
     }

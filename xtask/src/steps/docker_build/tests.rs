@@ -81,6 +81,22 @@ write the image to /w/target/xtask/image: docker.io/slipway/app:0123456789abcdef
 }
 
 #[test]
+fn one_file_is_no_files() {
+    let file = |path: &str| {
+        (
+            path.to_owned(),
+            Entry { kind: Kind::File("x".into()), owner: crate::image::layer::Owner::default(), mode: 0o644 },
+        )
+    };
+    let folder = ("d".to_owned(), Entry { kind: Kind::Directory, ..file("d").1 });
+    let line = |entries: &[(String, Entry)]| {
+        Action::Pack { origin: "COPY".to_owned(), entries: entries.to_vec() }.to_string()
+    };
+    assert_eq!(line(&[folder.clone(), file("d/a")]), "pack a layer of 1 folder and 1 file: COPY");
+    assert_eq!(line(&[folder, file("d/a"), file("d/b")]), "pack a layer of 1 folder and 2 files: COPY");
+}
+
+#[test]
 fn a_bad_recipe_fails_before_anything_is_compiled() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = workspace(dir.path());

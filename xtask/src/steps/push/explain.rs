@@ -32,17 +32,40 @@ fn bytes(ctx: &Context, repository: &Repository, blobs: &[Blob]) -> Vec<String> 
     };
     let mut lines = Vec::new();
     let mut missing = 0;
-    for (blob, there) in blobs.iter().zip(there) {
-        let fate = if there { "is there already" } else { "will be uploaded" };
+    for (blob, place) in blobs.iter().zip(there) {
+        let fate = match place {
+            Place::There => "is there already".to_owned(),
+            Place::At(source) => format!("will be mounted from {source}"),
+            Place::Here => {
+                missing += blob.size;
+                "will be uploaded".to_owned()
+            }
+        };
         lines.push(format!("  {} {} {fate}", blob.digest.short(), size(blob.size)));
-        missing += if there { 0 } else { blob.size };
     }
     lines.push(format!("  {} of {} to upload", size(missing), size(total)));
     lines
 }
 
-/// Whether each blob is there.
-fn look(ctx: &Context, repository: &Repository, blobs: &[Blob]) -> Result<Vec<bool>> {
+/// Where a blob is.
+enum Place<'a> {
+    There,
+    /// In another repository of the registry.
+    At(&'a Repository),
+    /// On this machine only.
+    Here,
+}
+
+fn look<'a>(ctx: &Context, repository: &Repository, blobs: &'a [Blob]) -> Result<Vec<Place<'a>>> {
     let client = Client::new(ctx, Access::Pull)?.patient_for(PATIENCE);
-    blobs.iter().map(|blob| client.is_there(repository, blob)).collect()
+    let place = |blob: &'a Blob| {
+        if client.is_there(repository, blob)? {
+            return Ok(Place::There);
+        }
+        // A repository that cannot be asked for it is none to mount it from.
+        let source = blob.source_on(repository);
+        let source = source.filter(|source| client.is_there(source, blob).is_ok_and(|there| there));
+        Ok(source.map_or(Place::Here, Place::At))
+    };
+    blobs.iter().map(place).collect()
 }

@@ -1,3 +1,4 @@
+mod base;
 mod faults;
 mod real;
 pub(crate) mod registries;

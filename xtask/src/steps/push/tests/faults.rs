@@ -145,6 +145,55 @@ fn trouble_that_lasts_ends_a_push_before_latest_moves() {
 }
 
 #[test]
+fn a_registry_that_takes_no_artifacts_gets_the_image_and_it_is_said() {
+    let (stand_in, rig) = broken(&[Fault::ArtifactRefused]);
+    add_sources(rig.dir.path());
+    let ctx = context(&stand_in.host, rig.dir.path(), PASSWORD);
+    let pushed = push(&ctx).unwrap();
+    let skipped = |ctx: &Context| {
+        let told = ctx.reporter.told().into_iter();
+        told.filter_map(|event| match event {
+            Event::CheckSkipped { check, reason } => Some(format!("{check}: {reason}")),
+            _ => None,
+        })
+        .collect::<Vec<_>>()
+    };
+    let expected = format!(
+        "sbom.cdx.json: not attached to the image: the registry at {} answered 400 Bad Request when asked to attach \
+         sbom.cdx.json (MANIFEST_INVALID: manifest invalid)",
+        stand_in.host
+    );
+    assert_eq!(skipped(&ctx), [expected]);
+    let types: Vec<&str> = pushed.referrers.iter().map(|referrer| referrer.artifact_type.as_str()).collect();
+    assert_eq!(types, [attest::PROVENANCE], "what is not there is not listed");
+    assert_eq!(rig.named("latest").as_ref(), Some(&rig.new));
+    // Asked again, it may have learned.
+    let ctx = context(&stand_in.host, rig.dir.path(), PASSWORD);
+    assert_eq!((push(&ctx).unwrap().referrers.len(), skipped(&ctx).len()), (2, 0));
+}
+
+#[test]
+fn any_other_refusal_of_an_artifact_ends_the_push_before_latest_moves() {
+    for (status, body) in [
+        (403, r#"{"errors":[{"code":"DENIED","message":"no"}]}"#),
+        (400, r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"no"}]}"#),
+        (500, ""),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        add_sources(dir.path());
+        write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+        let server = Server::twisted(move |request, _| {
+            request.is("PUT", "manifests/sha256:").then(|| Reply::new(status).body(body))
+        });
+        let ctx = server.context(dir.path(), &[]);
+        let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+        let error = run_with(&ctx, client, &plan(&ctx).unwrap()).unwrap_err();
+        assert!(matches!(Exit::of(&error), Exit::Registry | Exit::Missing), "{error:#}");
+        assert_eq!(server.tag("latest"), None, "{status}");
+    }
+}
+
+#[test]
 fn a_look_that_fails_changes_nothing() {
     let untouched = "; nothing in the registry has changed";
     let (stand_in, rig) = broken(&[]);

@@ -35,7 +35,7 @@ fn a_real_registry_lists_what_is_attached_under_a_tag() {
 }
 
 /// Removes a pulled image.
-struct Pulled(String);
+pub(super) struct Pulled(pub(super) String);
 
 impl Drop for Pulled {
     fn drop(&mut self) {

@@ -1,0 +1,133 @@
+//! Addresses: where a registry's API is, and where its answers may send us.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::Url;
+use reqwest::blocking::Response;
+use reqwest::header::LOCATION;
+
+use super::reference::Repository;
+use super::retry::Trouble;
+use crate::exit::{Exit, OrExit as _};
+use crate::http::is_loopback_host;
+
+/// The address of a repository's API.
+pub(super) fn base(repository: &Repository) -> Result<Url> {
+    let scheme = if repository.is_loopback() { "http" } else { "https" };
+    Url::parse(&format!("{scheme}://{}/v2/{}/", repository.api_host(), repository.name()))
+        .with_context(|| format!("`{repository}` has no valid address"))
+        .or_exit(Exit::Usage)
+}
+
+/// Where an answer's `Location` sends us, relative or absolute.
+///
+/// Another origin is fine, for a storage service; but a registry must not make us talk to an address inside the
+/// network that we happen to be in (server-side request forgery; go-containerregistry refuses the same), nor in the
+/// clear.
+pub(super) fn location(repository: &Repository, asked: &Url, response: &Response) -> Result<Url, Trouble> {
+    let registry = repository.registry();
+    let header = response.headers().get(LOCATION).and_then(|header| header.to_str().ok());
+    target(asked, header.unwrap_or_default())
+        .map_err(|error| Trouble::refused(format!("the registry at {registry} {error}")))
+}
+
+pub(super) fn target(asked: &Url, location: &str) -> Result<Url> {
+    ensure!(!location.is_empty(), "did not say where to go on");
+    let target = asked.join(location).ok().filter(Url::has_host);
+    let target = target.context("sends us to what is not an address")?;
+    if target.origin() != asked.origin() {
+        let host = target.host_str().unwrap_or_default();
+        ensure!(target.scheme() == "https", "sends us to `{host}` without https");
+        ensure!(
+            !is_inside(host),
+            "sends us to `{host}`, an address inside this network, which a registry has no business to"
+        );
+    }
+    Ok(target)
+}
+
+/// Whether a host is an address, or the name, of something that the internet does not reach.
+fn is_inside(host: &str) -> bool {
+    let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {
+        return is_loopback_host(host);
+    };
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local()
+        }
+    }
+}
+
+/// Whether an address is the registry's own: only there our credentials go.
+pub(super) fn is_registry(repository: &Repository, url: &Url) -> Result<bool> {
+    Ok(base(repository)?.origin() == url.origin())
+}
+
+/// `host:port` of an address: all of it that may stand in a message.
+pub(super) fn url_host(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_may_be_anywhere_but_inside() {
+        let asked = Url::parse("https://r.io/v2/acme/app/blobs/uploads/").unwrap();
+        for (location, expected) in [
+            ("/v2/x?state=1", "https://r.io/v2/x?state=1"),
+            ("1", "https://r.io/v2/acme/app/blobs/uploads/1"),
+            ("https://r.io/y", "https://r.io/y"),
+            ("//storage.example.com/z", "https://storage.example.com/z"),
+            ("https://storage.example.com/z?sig=a", "https://storage.example.com/z?sig=a"),
+            ("https://9.9.9.9/z", "https://9.9.9.9/z"),
+        ] {
+            assert_eq!(target(&asked, location).unwrap().as_str(), expected);
+        }
+        for (location, expected) in [
+            ("", "did not say"),
+            ("http://r.io/y", "without https"),
+            ("http://storage.example.com/y", "without https"),
+            ("https://127.0.0.1/y", "inside this network"),
+            ("https://localhost/y", "inside this network"),
+            ("https://10.1.2.3/y", "inside this network"),
+            ("https://192.168.0.1/y", "inside this network"),
+            ("https://169.254.169.254/latest/meta-data", "inside this network"),
+            ("https://[::1]/y", "inside this network"),
+            ("https://[fd00::1]/y", "inside this network"),
+            ("https://[::ffff:127.0.0.1]/y", "inside this network"),
+            ("https://0/y", "inside this network"),
+            ("mailto:me", "not an address"),
+        ] {
+            let error = target(&asked, location).unwrap_err().to_string();
+            assert!(error.contains(expected), "{location}: {error}");
+        }
+        // A registry on this machine may name itself.
+        let asked = Url::parse("http://127.0.0.1:5000/v2/").unwrap();
+        target(&asked, "http://127.0.0.1:5000/x").unwrap();
+        target(&asked, "http://127.0.0.1:5001/x").unwrap_err();
+        target(&asked, "https://127.0.0.1:5000/x").unwrap_err();
+    }
+
+    #[test]
+    fn credentials_stay_at_the_registry() {
+        let repository: Repository = "acme/app".parse().unwrap();
+        let is = |url: &str| is_registry(&repository, &Url::parse(url).unwrap()).unwrap();
+        assert!(is("https://registry-1.docker.io/v2/acme/app/blobs/x"));
+        for other in
+            ["https://docker.io/", "https://registry-1.docker.io:444/", "http://registry-1.docker.io/"]
+        {
+            assert!(!is(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What is read of a registry: manifests into memory, blobs into files. All of it is checked against its digest.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use anyhow::Result;
+use reqwest::blocking::{RequestBuilder, Response};
+use reqwest::header::ACCEPT;
+use reqwest::{Method, StatusCode};
+use ring::digest::{Context, SHA256};
+
+use super::address::base;
+use super::client::{Ask, Client, bytes};
+use super::manifest::KINDS;
+use super::reference::{Digest, Repository};
+use super::retry::Trouble;
+use super::upload::time_to_send;
+use crate::image::config::Descriptor;
+
+impl Client<'_> {
+    /// The bytes of the manifest or index with this digest, or `None` where the repository has none.
+    pub(crate) fn manifest(&self, repository: &Repository, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        self.retrying(|| {
+            let Some(response) = self.get(repository, &format!("manifests/{digest}"), digest, 0)? else {
+                return Ok(None);
+            };
+            let bytes = bytes(response)?;
+            match Digest::of(&bytes) {
+                found if found == *digest => Ok(Some(bytes)),
+                found => Err(other_than_named(repository, digest, &found)),
+            }
+        })
+    }
+
+    /// Writes a blob into a file, piece by piece. What is longer or shorter than it should be, or of another digest,
+    /// is an error, and the file is then of no use.
+    pub(crate) fn download(&self, repository: &Repository, blob: &Descriptor, path: &Path) -> Result<()> {
+        self.retrying(|| {
+            let path_there = format!("blobs/{}", blob.digest);
+            let response = self.get(repository, &path_there, &blob.digest, blob.size)?.ok_or_else(|| {
+                Trouble::refused(format!("`{repository}` lists {} and does not have it", blob.digest))
+            })?;
+            self.keep(repository, blob, response, path)
+        })
+    }
+
+    fn keep(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+        mut response: Response,
+        path: &Path,
+    ) -> Result<(), Trouble> {
+        let mut file = fs_err::File::create(path).map_err(anyhow::Error::from)?;
+        let (mut hash, mut size, mut piece) = (Context::new(&SHA256), 0, vec![0; 64 << 10]);
+        loop {
+            self.ctx.interrupt.check()?;
+            let broken = |error| Trouble::Passing {
+                message: format!("{} broke off {}: {error}", repository.registry(), blob.digest.short()),
+                after: None,
+            };
+            let read = response.read(&mut piece).map_err(broken)?;
+            let piece = piece.get(..read).unwrap_or_default();
+            size += read as u64;
+            if size > blob.size {
+                let message = format!("is longer than the {} bytes that its manifest says", blob.size);
+                return Err(Trouble::refused(format!("{} of `{repository}` {message}", blob.digest)));
+            }
+            if piece.is_empty() {
+                break;
+            }
+            hash.update(piece);
+            file.write_all(piece).map_err(anyhow::Error::from)?;
+        }
+        if size < blob.size {
+            let message = format!("{} sent {size} of {} bytes", repository.registry(), blob.size);
+            return Err(Trouble::Passing { message, after: None });
+        }
+        match Digest::finish(hash) {
+            found if found == blob.digest => Ok(()),
+            found => Err(other_than_named(repository, &blob.digest, &found)),
+        }
+    }
+
+    /// `None` is a 404.
+    fn get(
+        &self,
+        repository: &Repository,
+        path: &str,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Option<Response>, Trouble> {
+        let url = base(repository)?.join(path).map_err(anyhow::Error::from)?;
+        let action = format!("read {}", digest.short());
+        let patience = self.patience + time_to_send(size);
+        let dress = |request: RequestBuilder| Ok(request.header(ACCEPT, KINDS).timeout(patience));
+        let ask = Ask { repository, source: None, method: Method::GET, url, action, dress: &dress };
+        let response = self.send(&ask)?;
+        Ok((response.status() != StatusCode::NOT_FOUND).then_some(response))
+    }
+}
+
+fn other_than_named(repository: &Repository, named: &Digest, found: &Digest) -> Trouble {
+    Trouble::refused(format!("`{repository}` sent {found} instead of {named}"))
+}

@@ -1,0 +1,61 @@
+//! What a base image changes in the plan of the builtin engine.
+
+use anyhow::Result;
+
+use super::{Action, created};
+use crate::context::Context;
+use crate::image::base::files::Files;
+use crate::image::base::{self, Base};
+use crate::image::binary::Platform;
+use crate::image::config::Settings;
+use crate::image::recipe::{Arguments, BaseName};
+use crate::image::smoke::Smoke;
+use crate::image::tree::Tree;
+
+/// The base of the recipe, what the image is set to before its recipe is followed, and the files below it.
+pub(super) fn start(
+    ctx: &Context,
+    text: &str,
+    arguments: &Arguments,
+    platform: Platform,
+) -> Result<(Option<Base>, Settings, Files)> {
+    let found = BaseName::find(text, arguments)?.map(|name| base::find(ctx, &name, platform)).transpose()?;
+    let (base, mut settings, files) = match found {
+        Some(found) => (Some(found.base), found.settings, found.files),
+        None => (None, Settings::default(), Files::default()),
+    };
+    let own = [
+        ("org.opencontainers.image.revision", ctx.git.tag()),
+        ("org.opencontainers.image.created", created(ctx)),
+    ];
+    let labels = own.into_iter().chain(base.iter().flat_map(Base::labels));
+    // Over those of the base, whose revision is not this image's; a `LABEL` of the recipe wins over these.
+    settings.labels.extend(labels.map(|(label, value)| (label.to_owned(), value)));
+    Ok((base, settings, files))
+}
+
+/// The smoke run. Of an image with a base only what the recipe adds is unpacked, so it takes a binary that is started as
+/// it is, in a folder that the recipe names.
+pub(super) fn smoke(
+    ctx: &Context,
+    platform: Platform,
+    settings: &Settings,
+    tree: &Tree,
+    has_base: bool,
+) -> Action {
+    let mut settings = settings.clone();
+    if has_base {
+        let program =
+            settings.entrypoint.as_mut().or(settings.cmd.as_mut()).and_then(|words| words.first_mut());
+        let Some(program) = program.filter(|program| tree.is_binary(program)) else {
+            let reason = "the image starts something of its base, which is not unpacked here";
+            return Action::Skip { check: "smoke run", reason: reason.to_owned() };
+        };
+        *program = format!("/{}", tree.binary);
+        // A static binary finds nothing there that it needs.
+        if !tree.entries.contains_key(settings.working_dir.trim_matches('/')) {
+            "/".clone_into(&mut settings.working_dir);
+        }
+    }
+    Action::Smoke(Box::new(Smoke::new(ctx, platform, settings)))
+}

@@ -1,0 +1,117 @@
+//! The record of a push.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::image::size;
+use crate::registry::reference::{Digest, Repository, Tag};
+use crate::registry::{Artifact, Attached, Blob, Outcome};
+
+/// What a push did: `target/xtask/push.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pushed {
+    /// 1; another number is another meaning.
+    pub(crate) schema: u32,
+    pub(crate) repository: Repository,
+    /// Of the manifest: what to deploy.
+    pub(crate) digest: Digest,
+    pub(crate) commit_tag: Tag,
+    /// Whether `latest` names it now.
+    pub(crate) latest: bool,
+    /// What `latest` named before, which is what to go back to.
+    pub(crate) previous_latest: Option<Digest>,
+    /// Of the blobs that were uploaded, each counted once.
+    pub(crate) bytes_sent: u64,
+    /// Of the blobs that were there already.
+    pub(crate) bytes_skipped: u64,
+    /// Of the blobs that the registry took over from another of its repositories.
+    #[serde(default)]
+    pub(crate) bytes_mounted: u64,
+    pub(crate) blobs: Vec<PushedBlob>,
+    /// What is attached to the image.
+    #[serde(default)]
+    pub(crate) referrers: Vec<Referrer>,
+    pub(crate) milliseconds: u64,
+}
+
+/// What became of one blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PushedBlob {
+    pub(crate) digest: Digest,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) outcome: Outcome,
+}
+
+/// A document that is attached to the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Referrer {
+    /// Its media type, which says what it is.
+    pub(crate) artifact_type: String,
+    /// Of its manifest.
+    pub(crate) digest: Digest,
+}
+
+impl fmt::Display for Pushed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { repository, digest, bytes_sent, bytes_skipped, bytes_mounted, .. } = self;
+        write!(
+            f,
+            "{repository}@{digest}: {} sent, {} already there",
+            size(*bytes_sent),
+            size(*bytes_skipped)
+        )?;
+        if *bytes_mounted > 0 {
+            write!(f, ", {} mounted from the base image", size(*bytes_mounted))?;
+        }
+        Ok(())
+    }
+}
+
+impl Pushed {
+    pub(super) fn nothing_yet(repository: &Repository, tag: &Tag, digest: &Digest) -> Self {
+        Self {
+            schema: 1,
+            repository: repository.clone(),
+            digest: digest.clone(),
+            commit_tag: tag.clone(),
+            latest: false,
+            previous_latest: None,
+            bytes_sent: 0,
+            bytes_skipped: 0,
+            bytes_mounted: 0,
+            blobs: Vec::new(),
+            referrers: Vec::new(),
+            milliseconds: 0,
+        }
+    }
+
+    /// A document that the registry refuses is missed by those who look for it, and the image runs without it.
+    pub(super) fn attach(&mut self, ctx: &Context, artifacts: &[Artifact], attached: Attached) {
+        let (blobs, outcomes): (Vec<Blob>, Vec<Outcome>) = attached.blobs.into_iter().unzip();
+        self.add(&blobs, &outcomes);
+        for (place, Artifact { kind, name, manifest, .. }) in artifacts.iter().enumerate() {
+            if let Some(reason) = attached.refused.get(&place) {
+                ctx.reporter.skipped(name, format!("not attached to the image: {reason}"));
+                continue;
+            }
+            let digest = manifest.digest.clone();
+            let word = if attached.new.contains(&place) { "attached" } else { "attached already" };
+            ctx.reporter.note(format!("{word}: {name} {}", digest.short()));
+            self.referrers.push(Referrer { artifact_type: (*kind).to_owned(), digest });
+        }
+    }
+
+    pub(super) fn add(&mut self, blobs: &[Blob], outcomes: &[Outcome]) {
+        for (Blob { digest, size, .. }, &outcome) in blobs.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Uploaded => self.bytes_sent += size,
+                Outcome::Present => self.bytes_skipped += size,
+                Outcome::Mounted => self.bytes_mounted += size,
+            }
+            self.blobs.push(PushedBlob { digest: digest.clone(), size: *size, outcome });
+        }
+    }
+}
