@@ -37,7 +37,6 @@ pub(crate) fn document(
                 "externalParameters": {
                     "commit": ctx.git.tag(),
                     "engine": engine.name(),
-                    "recipe": "Dockerfile",
                     "target": ctx.config.target,
                 },
                 "resolvedDependencies": dependencies(ctx, engine, base)?,
@@ -121,7 +120,7 @@ mod tests {
         let build = &said["predicate"]["buildDefinition"];
         assert_eq!(
             build["externalParameters"],
-            json!({ "commit": ctx.git.commit, "engine": "builtin", "recipe": "Dockerfile", "target": ctx.config.target })
+            json!({ "commit": ctx.git.commit, "engine": "builtin", "target": ctx.config.target })
         );
         let all = build["resolvedDependencies"].as_array().unwrap();
         let names: Vec<&str> = all.iter().map(|one| one["name"].as_str().unwrap()).collect();

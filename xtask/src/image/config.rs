@@ -17,10 +17,7 @@ pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// A layer that is not compressed.
 pub(crate) const PLAIN_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// The labels that link an image to a commit, to its sources and to the image it was built on (OCI image specification,
-/// "Pre-Defined Annotation Keys").
-const LINKS: [&str; 4] =
-    ["org.opencontainers.image.revision", "org.opencontainers.image.source", BASE_NAME, BASE_DIGEST];
+/// The labels that link an image to the one it was built on (OCI image specification, "Pre-Defined Annotation Keys").
 pub(crate) const BASE_NAME: &str = "org.opencontainers.image.base.name";
 pub(crate) const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 
@@ -157,15 +154,15 @@ impl Below {
 
     /// The manifest of the configuration and its layers, as bytes.
     ///
-    /// What links the image to others stands in the annotations too, where a registry and its clients can read it without
-    /// the configuration. The other labels do not: each commit sends the manifest twice, once for each tag.
+    /// What links the image to its base stands in the annotations too, where a registry and its clients can read it
+    /// without the configuration. The other labels do not: each commit sends the manifest twice, once for each tag.
     pub(crate) fn manifest(
         &self,
         config: &[u8],
         layers: &[Layer],
         mut labels: BTreeMap<String, String>,
     ) -> serde_json::Result<Vec<u8>> {
-        labels.retain(|label, _| LINKS.contains(&label.as_str()));
+        labels.retain(|label, _| [BASE_NAME, BASE_DIGEST].contains(&label.as_str()));
         serde_json::to_vec(&Manifest {
             schema_version: 2,
             media_type: MANIFEST.to_owned(),

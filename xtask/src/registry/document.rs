@@ -8,7 +8,8 @@ use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Ask, Client, base, bytes};
+use super::address::base;
+use super::client::{Ask, Client, bytes};
 use super::manifest::Manifest;
 use super::reference::{Digest, Repository, Tag};
 use super::referrers::EMPTY;
@@ -31,7 +32,7 @@ impl Client<'_> {
         tag: &Tag,
         kind: &str,
     ) -> Result<Option<Vec<Vec<u8>>>> {
-        let Some(manifest) = self.get(repository, &format!("manifests/{tag}"), MANIFEST)? else {
+        let Some(manifest) = self.whole(repository, &format!("manifests/{tag}"), MANIFEST)? else {
             return Ok(None);
         };
         let descriptors = parts(&manifest, kind)
@@ -42,7 +43,7 @@ impl Client<'_> {
                 Failure::new(Exit::Registry, format!("`{repository}:{tag}` names {digest}, which {what}"))
             };
             let part = self
-                .get(repository, &format!("blobs/{digest}"), "*/*")?
+                .whole(repository, &format!("blobs/{digest}"), "*/*")?
                 .ok_or_else(|| lost("the registry does not have"))?;
             if Digest::of(&part) != *digest {
                 return Err(lost("is not what the registry sent").into());
@@ -65,7 +66,7 @@ impl Client<'_> {
         let keep = |name: &str, bytes: &[u8]| -> Result<Blob> {
             let path = folder.join(name);
             write_whole(&path, bytes)?;
-            Ok(Blob { digest: Digest::of(bytes), size: bytes.len() as u64, path })
+            Ok(Blob { digest: Digest::of(bytes), size: bytes.len() as u64, path, source: None })
         };
         let mut blobs = vec![keep("empty.json", EMPTY.1)?];
         for (number, part) in parts.iter().enumerate() {
@@ -85,12 +86,19 @@ impl Client<'_> {
     }
 
     /// What stands at a path of the repository; `None` for a 404.
-    fn get(&self, repository: &Repository, path: &str, accept: &str) -> Result<Option<Vec<u8>>> {
+    fn whole(&self, repository: &Repository, path: &str, accept: &str) -> Result<Option<Vec<u8>>> {
         self.retrying(|| {
             let url = base(repository)?.join(path).map_err(anyhow::Error::from)?;
             let dress = |request: RequestBuilder| Ok(request.header(ACCEPT, accept));
             let action = format!("read {path}");
-            let response = self.send(&Ask { repository, method: Method::GET, url, action, dress: &dress })?;
+            let response = self.send(&Ask {
+                repository,
+                source: None,
+                method: Method::GET,
+                url,
+                action,
+                dress: &dress,
+            })?;
             if response.status() == StatusCode::NOT_FOUND { Ok(None) } else { bytes(response).map(Some) }
         })
     }

@@ -21,7 +21,7 @@ fn image(dir: &Path, name: &str, files: &[(&str, &str, u32)], user: &str, label:
     let layers = [Layer::pack(String::new(), entries.iter().map(|(path, entry)| (*path, entry))).unwrap()];
     let mut settings = Settings { user: user.to_owned(), ..Settings::default() };
     let config = config::image_config(Platform::Amd64, &settings, "now", &layers).unwrap();
-    settings.labels.insert("org.opencontainers.image.revision".to_owned(), label.to_owned());
+    settings.labels.insert(config::BASE_NAME.to_owned(), label.to_owned());
     let manifest = config::manifest(&config, &layers, settings.labels.clone()).unwrap();
     let layers = layers.iter().map(|layer| layer.bytes.as_slice()).collect();
     Parts { engine: crate::config::Engine::Builtin, platform: Platform::Amd64, manifest, config, layers }
