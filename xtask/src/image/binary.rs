@@ -4,6 +4,7 @@
 //! The parser is our own: four facts of one header do not pay for a crate that every fresh runner compiles.
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -72,6 +73,13 @@ pub(crate) fn verify(path: &Path, platform: Platform) -> Result<()> {
         .and_then(|bytes| inspect(&bytes, platform))
         .with_context(|| format!("{} cannot go into an image", path.display()))
         .or_exit(Exit::CheckFailed)
+}
+
+/// Whether a file is a program in the machine's language, and not a script.
+pub(super) fn is_elf(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    fs_err::File::open(path)?.take(4).read_to_end(&mut start)?;
+    Ok(start == b"\x7fELF")
 }
 
 /// The rules of [`verify`] on the bytes of a file: ELF-64 specification, program header and dynamic section.
