@@ -193,7 +193,9 @@ impl Image {
             config,
             layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
         };
-        parts.write(&self.folder, &self.tags)?;
+        parts
+            .write(&self.folder, &self.tags)
+            .with_context(|| format!("the image in {} is the one that was there", self.folder.display()))?;
         // Read back: what is reported is what the next step will find.
         let layout = Layout::open(&self.folder)?;
         if let Some(before) = before {

@@ -3,6 +3,7 @@
 
 mod ci;
 mod commands;
+mod faults;
 mod github;
 mod interrupt;
 mod lint;
