@@ -4,6 +4,7 @@ mod children;
 pub(crate) mod gate;
 pub(crate) mod registry;
 mod run;
+pub(crate) mod toolchain;
 
 use std::path::{Path, PathBuf};
 
