@@ -8,6 +8,30 @@ use super::{program, try_program};
 /// The files of the image by their place in it, without a leading `/`.
 type Files = BTreeMap<String, PathBuf>;
 
+/// What the linker needs of the C compiler and of the C library to make a static program.
+const PARTS: [&str; 20] = [
+    "liblto_plugin.so",
+    "libgcc.a",
+    "libgcc_eh.a",
+    "crtbegin.o",
+    "crtbeginS.o",
+    "crtbeginT.o",
+    "crtend.o",
+    "crtendS.o",
+    "crt1.o",
+    "rcrt1.o",
+    "Scrt1.o",
+    "crti.o",
+    "crtn.o",
+    "libc.a",
+    "libm.a",
+    "libmvec.a",
+    "libpthread.a",
+    "libdl.a",
+    "librt.a",
+    "libutil.a",
+];
+
 /// Makes the image; an error says what this machine lacks. Rust goes to `/usr/local`.
 pub(crate) fn import(name: &str, label: &str, folder: &Path) -> Result<(), String> {
     let files = files(folder)?;
@@ -58,29 +82,14 @@ fn files(folder: &Path) -> Result<Files, String> {
         programs.push(if found.starts_with('/') { found } else { format!("/usr/bin/{found}") });
     }
     programs.push("/usr/bin/cc".to_owned());
-    let parts = [
-        "liblto_plugin.so",
-        "libgcc.a",
-        "libgcc_eh.a",
-        "crtbegin.o",
-        "crtbeginS.o",
-        "crtbeginT.o",
-        "crtend.o",
-        "crtendS.o",
-        "crt1.o",
-        "rcrt1.o",
-        "Scrt1.o",
-        "crti.o",
-        "crtn.o",
-        "libc.a",
-        "libm.a",
-        "libpthread.a",
-        "libdl.a",
-        "librt.a",
-        "libutil.a",
-        "libmvec.a",
-        "libm-2.36.a",
-    ];
+    let mut parts: Vec<String> = PARTS.map(str::to_owned).to_vec();
+    let libc = try_program("cc", &["-print-file-name=libc.a"], folder)?;
+    let beside =
+        Path::new(&libc).parent().filter(|above| above.is_absolute()).ok_or("no static C library")?;
+    // `libm.a` is a list of two others, one of them with the version in its name.
+    let names =
+        fs_err::read_dir(beside).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    parts.extend(names.filter(|name| name.starts_with("libm-")));
     for part in parts {
         let path = PathBuf::from(try_program("cc", &[&format!("-print-file-name={part}")], folder)?);
         // What is not found is printed as it is.
