@@ -34,7 +34,6 @@ use program::Program;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Smoke {
     subject: Subject,
-    platform: Platform,
     /// The paths that the app answers at.
     health: String,
     version: String,
@@ -53,18 +52,17 @@ impl Smoke {
     /// Of the program of the packed layers.
     pub(crate) fn of_layers(ctx: &Context, platform: Platform, settings: Settings) -> Self {
         let folder = ctx.output().join("smoke");
-        Self::new(ctx, platform, Subject::Program(Box::new(Program { folder, platform, settings })))
+        Self::new(ctx, Subject::Program(Box::new(Program { folder, platform, settings })))
     }
 
     /// Of an image that the Docker engine has under a name.
     pub(crate) fn of_image(ctx: &Context, platform: Platform, image: String) -> Self {
-        Self::new(ctx, platform, Subject::Container(Container::of(ctx, image)))
+        Self::new(ctx, Subject::Container(Container::of(ctx, platform, image)))
     }
 
-    fn new(ctx: &Context, platform: Platform, subject: Subject) -> Self {
+    fn new(ctx: &Context, subject: Subject) -> Self {
         Self {
             subject,
-            platform,
             health: ctx.config.deploy.health.clone(),
             version: ctx.config.deploy.version.clone(),
             patience: Duration::from_secs(15),
@@ -76,13 +74,6 @@ impl Smoke {
     /// Whatever does not go well is an error with [`Exit::CheckFailed`]; what the program printed is in the step's log.
     /// What cannot be started here is skipped by name.
     pub(crate) fn run(&self, ctx: &Context, tars: &[Arc<Tar>]) -> Result<()> {
-        let here = (std::env::consts::OS, std::env::consts::ARCH);
-        if here != ("linux", self.platform.processor()) {
-            let reason =
-                format!("the image is for {}, and this machine is {}/{}", self.platform, here.0, here.1);
-            ctx.reporter.skipped("smoke run", reason);
-            return Ok(());
-        }
         let result = match &self.subject {
             Subject::Program(program) => program.run(ctx, tars, |running| self.prove(running)),
             Subject::Container(container) => container.run(ctx, |running| self.prove(running)),

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use super::{Running, free_address};
 use crate::command::Call;
 use crate::context::Context;
+use crate::image::binary::Platform;
 use crate::image::digest::Digest;
 
 /// What `docker run` ends with when the container was killed: 128 and the signal's number.
@@ -17,15 +18,16 @@ pub(super) const KILLED: i32 = 128 + 9;
 /// A container to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Container {
+    platform: Platform,
     image: String,
     /// One a workspace, so that the next run finds what a killed one left.
     name: String,
 }
 
 impl Container {
-    pub(super) fn of(ctx: &Context, image: String) -> Self {
+    pub(super) fn of(ctx: &Context, platform: Platform, image: String) -> Self {
         let root = Digest::of(ctx.root.as_os_str().as_encoded_bytes());
-        Self { image, name: format!("slipway-smoke-{}", root.hex().get(..12).unwrap_or_default()) }
+        Self { platform, image, name: format!("slipway-smoke-{}", root.hex().get(..12).unwrap_or_default()) }
     }
 
     #[cfg(test)]
@@ -44,6 +46,14 @@ impl Container {
         if !host.starts_with("unix://") {
             return Ok(Some(format!(
                 "the Docker engine at {host} may be another machine, whose loopback is not ours"
+            )));
+        }
+        let engine = Call::new("docker").args(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]);
+        let engine = engine.read(&ctx.root)?;
+        if engine != self.platform.to_string() {
+            return Ok(Some(format!(
+                "the image is for {}, and the Docker engine's machine is {engine}",
+                self.platform
             )));
         }
         // Left by a run that was killed.

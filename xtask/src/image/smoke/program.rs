@@ -33,6 +33,13 @@ impl Program {
         tars: &[Arc<Tar>],
         prove: impl FnOnce(Running<'_>) -> Result<()>,
     ) -> Result<Option<String>> {
+        let here = (std::env::consts::OS, std::env::consts::ARCH);
+        if here != ("linux", self.platform.processor()) {
+            return Ok(Some(format!(
+                "the image is for {}, and this machine is {}/{}",
+                self.platform, here.0, here.1
+            )));
+        }
         let folder = Unpacked::new(&self.folder)?;
         unpack(&folder.0, tars.iter().map(|tar| tar.bytes.as_slice()), Bounds::default())?;
         let mut words = self.words();

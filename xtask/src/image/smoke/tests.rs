@@ -88,8 +88,12 @@ impl Test {
     }
 
     fn settings(&mut self) -> &mut Settings {
+        &mut self.program().settings
+    }
+
+    fn program(&mut self) -> &mut Program {
         match &mut self.smoke.subject {
-            Subject::Program(program) => &mut program.settings,
+            Subject::Program(program) => program,
             Subject::Container(_) => unreachable!("a smoke run of layers"),
         }
     }
@@ -226,7 +230,7 @@ fn a_program_that_the_signal_ends_is_warned_of() {
 fn an_image_for_another_machine_is_skipped_by_name() {
     let mut test = Test::new();
     let other = if std::env::consts::ARCH == "x86_64" { Platform::Arm64 } else { Platform::Amd64 };
-    test.smoke.platform = other;
+    test.program().platform = other;
     test.smoke.run(&test.ctx, &[]).unwrap();
     let told = test.ctx.reporter.told();
     let reason = format!("the image is for {other}, and this machine is ");

@@ -125,8 +125,17 @@ fn an_image_of_the_engine_starts_in_a_container_that_is_always_removed() {
     assert!(code.ends_with("it ended with exit status: 7 after SIGTERM instead of 0"), "{code}");
     let old = built("old", &["VERSION={\"commit\":\"old\"}"]).fails(patience);
     assert!(old.contains("/version answers commit `old` instead of"), "{old}");
-    let deaf = built("deaf", &["DEAF=1"]).fails(Duration::from_secs(1));
-    assert!(deaf.contains("it does not end within 1s of `docker stop`, and was killed"), "{deaf}");
+    let deaf = built("deaf", &["DEAF=1"]);
+    let killed = deaf.fails(Duration::from_secs(1));
+    assert!(killed.contains("it does not end within 1s of `docker stop`, and was killed"), "{killed}");
+
+    let other = Smoke::of_image(&deaf.test.ctx, Platform::Arm64, deaf.image.clone());
+    other.run(&deaf.test.ctx, &[]).unwrap();
+    let told = format!("{:?}", deaf.test.ctx.reporter.told());
+    assert!(
+        told.contains("the image is for linux/arm64, and the Docker engine's machine is linux/amd64"),
+        "{told}"
+    );
 
     // An interrupt while it does not answer.
     let ill = built("ill", &["HEALTH=503"]);
