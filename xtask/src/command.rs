@@ -127,11 +127,12 @@ impl Call {
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
+    /// The child, for who needs more of it than its lines and its end.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is where children are made, with a clean environment"
     )]
-    fn command(&self, folder: &Path) -> Result<Command> {
+    pub(crate) fn command(&self, folder: &Path) -> Result<Command> {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)

@@ -2,9 +2,9 @@
 //!
 //! `recipe` says what goes in and how it starts, `base` what it begins with, `tree` finds those files in the context, `binary` proves that the
 //! binary can run alone, `layer` and `config` make the bytes, `cache` keeps those that took time, `layout` keeps the image
-//! on disk and reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of; `reproducible`
-//! builds twice and compares; `guard` looks for what must not leave. `archive` is the form in which a Docker engine takes
-//! and gives images, `docker` is that engine, `compare` says where the two engines disagree.
+//! on disk and reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of, or a
+//! container; `reproducible` builds twice and compares; `guard` looks for what must not leave. `archive` is the form in
+//! which a Docker engine takes and gives images, `docker` is that engine, `compare` says where the two engines disagree.
 
 pub(crate) mod archive;
 pub(crate) mod base;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use flate2::bufread::GzDecoder;
-use flate2::{Compression, GzBuilder};
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, EntryType, Header};
@@ -167,8 +166,8 @@ pub(super) fn compress(stream: impl Read) -> Result<Layer> {
     let mut stream = BufReader::with_capacity(64 << 10, stream);
     let compressed = std::io::BufRead::fill_buf(&mut stream)?.starts_with(&[0x1f, 0x8b]);
     let mut tar: Box<dyn Read> = if compressed { Box::new(GzDecoder::new(stream)) } else { Box::new(stream) };
-    // The level of `layer`: the bytes do not depend on the pieces in which the tar comes.
-    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(7));
+    // The bytes do not depend on the pieces in which the tar comes.
+    let mut gzip = Layer::gzip();
     let mut hash = Context::new(&SHA256);
     let mut piece = vec![0; 64 << 10];
     loop {

@@ -4,6 +4,7 @@
 //! The parser is our own: four facts of one header do not pay for a crate that every fresh runner compiles.
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -80,6 +81,13 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         );
     }
     Ok(fs_err::read(path)?)
+}
+
+/// Whether a file is a program in the machine's language, and not a script.
+pub(super) fn is_elf(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    fs_err::File::open(path)?.take(4).read_to_end(&mut start)?;
+    Ok(start == b"\x7fELF")
 }
 
 /// The rules of [`verify`] on the bytes of a file: ELF-64 specification, program header and dynamic section.

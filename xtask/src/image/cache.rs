@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 
 use super::digest::Digest;
-use super::layer::{Entry, Layer, archive, compress};
+use super::layer::{Layer, Tar};
 use crate::context::write_whole;
 
 /// The folder of the compressed layers.
@@ -27,23 +27,17 @@ impl Cache {
         Self { folder }
     }
 
-    /// Packs the entries, as a [`Layer`] has them, and compresses them unless an earlier build did.
-    pub(crate) fn pack<'a>(
-        &self,
-        origin: String,
-        entries: impl IntoIterator<Item = (&'a str, &'a Entry)>,
-    ) -> Result<Layer> {
-        let tar = archive(entries)?;
-        let diff_id = Digest::of(&tar);
-        let path = self.path(&diff_id);
-        if let Some(bytes) = read(&path, &diff_id) {
-            return Ok(Layer { origin, diff_id, bytes });
+    /// Compresses a tar unless an earlier build did.
+    pub(crate) fn compress(&self, tar: &Tar) -> Result<Layer> {
+        let path = self.path(&tar.diff_id);
+        if let Some(bytes) = read(&path, &tar.diff_id) {
+            return Ok(Layer { origin: tar.origin.clone(), diff_id: tar.diff_id.clone(), bytes });
         }
-        let bytes = compress(&tar)?;
-        let entry = [first_line(&diff_id, &bytes).as_bytes(), &bytes].concat();
+        let layer = Layer::compress(tar)?;
+        let entry = [first_line(&layer.diff_id, &layer.bytes).as_bytes(), &layer.bytes].concat();
         // Without its entry the next build is slower, and no worse: a full disk is told by what must be written.
         drop(write_whole(&path, &entry));
-        Ok(Layer { origin, diff_id, bytes })
+        Ok(layer)
     }
 
     /// Removes all but the layers that were used last.
@@ -65,7 +59,7 @@ impl Cache {
     /// Where a layer is: the lock file names the compressor, another version of which may write other bytes.
     fn path(&self, diff_id: &Digest) -> PathBuf {
         const LOCK: &[u8] = include_bytes!("../../../Cargo.lock");
-        let key = [LOCK, diff_id.as_str().as_bytes()].concat();
+        let key = [LOCK, &Layer::COMPRESSION.to_be_bytes(), diff_id.as_str().as_bytes()].concat();
         self.folder.join(Digest::of(&key).hex())
     }
 }

@@ -1,4 +1,4 @@
-//! A layer: a tar of the same bytes for the same files, compressed.
+//! A layer: a tar of the same bytes for the same files, then compressed.
 //!
 //! Nothing of the machine gets in: entries are sorted, times are 0, owners and modes are stated, names are empty.
 
@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
@@ -38,6 +39,16 @@ pub(crate) struct Owner {
     pub(crate) gid: u32,
 }
 
+/// A layer before compression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tar {
+    /// The instructions of the recipe that it comes from.
+    pub(crate) origin: String,
+    /// The digest of the bytes (OCI image configuration, "`DiffID`").
+    pub(crate) diff_id: Digest,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// A layer, compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
@@ -49,15 +60,43 @@ pub(crate) struct Layer {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl Tar {
+    /// Packs the entries; their paths are relative to the root of the image, sorted, with `/` between the parts.
+    pub(crate) fn pack<'a>(
+        origin: String,
+        entries: impl IntoIterator<Item = (&'a str, &'a Entry)>,
+    ) -> Result<Self> {
+        let bytes = archive(entries)?;
+        Ok(Self { origin, diff_id: Digest::of(&bytes), bytes })
+    }
+}
+
 impl Layer {
+    /// How much effort goes into compression.
+    ///
+    /// Half the time of level 7 for 2 % more bytes. The lowest and the default levels of zlib-rs would give other bytes
+    /// when the same input comes in other pieces.
+    pub(super) const COMPRESSION: u32 = 4;
+
+    /// Compresses a tar: the same bytes for the same tar.
+    pub(super) fn compress(tar: &Tar) -> Result<Self> {
+        let mut gzip = Self::gzip();
+        gzip.write_all(&tar.bytes)?;
+        Ok(Self { origin: tar.origin.clone(), diff_id: tar.diff_id.clone(), bytes: gzip.finish()? })
+    }
+
     /// Packs and compresses the entries.
     #[cfg(test)]
     pub(crate) fn pack<'a>(
         origin: String,
         entries: impl IntoIterator<Item = (&'a str, &'a Entry)>,
     ) -> Result<Self> {
-        let tar = archive(entries)?;
-        Ok(Self { origin, diff_id: Digest::of(&tar), bytes: compress(&tar)? })
+        Self::compress(&Tar::pack(origin, entries)?)
+    }
+
+    /// What a tar is written to.
+    pub(super) fn gzip() -> GzEncoder<Vec<u8>> {
+        GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(Self::COMPRESSION))
     }
 
     pub(crate) fn descriptor(&self) -> Descriptor {
@@ -65,16 +104,7 @@ impl Layer {
     }
 }
 
-/// The tar, compressed: the same bytes for the same tar.
-pub(super) fn compress(tar: &[u8]) -> Result<Vec<u8>> {
-    // The lowest and the default levels of zlib-rs give other bytes when the same input comes in other pieces.
-    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(7));
-    gzip.write_all(tar)?;
-    Ok(gzip.finish()?)
-}
-
-/// The tar of the entries; their paths are relative to the root of the image, sorted, with `/` between the parts.
-pub(super) fn archive<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Entry)>) -> Result<Vec<u8>> {
+fn archive<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Entry)>) -> Result<Vec<u8>> {
     let mut tar = Builder::new(Vec::new());
     for (path, entry) in entries {
         let mut header = Header::new_ustar();

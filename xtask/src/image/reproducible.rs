@@ -25,9 +25,11 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
     let sides = [("work", "home"), ("a/longer/way/to/work", "somebody/elses/home")];
     let sides = sides.map(|(work, home)| Side { work: temporary.0.join(work), home: temporary.0.join(home) });
     let program = std::env::current_exe().context("this program has no name")?.display().to_string();
-    let calls = sides.each_ref().map(|side| (side.clone_call(ctx), side.build_call(ctx, &program)));
+    let calls = sides
+        .each_ref()
+        .map(|side| [side.clone_call(ctx), side.checkout_call(ctx), side.build_call(ctx, &program)]);
     if explain {
-        let lines = calls.iter().flat_map(|(clone, build)| [clone.to_string(), build.to_string()]);
+        let lines = calls.iter().flatten().map(Call::to_string);
         let lines: Vec<String> = lines.chain(["compare the two images".to_owned()]).collect();
         ctx.reporter.text(lines.join("\n"));
         return Ok(());
@@ -36,9 +38,9 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
         ctx.reporter.note("the tree is dirty: what is built twice is its last commit");
     }
     fs_err::create_dir_all(&temporary.0)?;
-    for (side, (clone, build)) in sides.iter().zip(&calls) {
+    for (side, calls) in sides.iter().zip(&calls) {
         side.prepare(ctx)?;
-        for call in [clone, build] {
+        for call in calls {
             run_to_end(ctx, call, if side.work.exists() { &side.work } else { &temporary.0 })?;
         }
         // What was compiled is large, and only the image is compared.
@@ -63,7 +65,13 @@ struct Side {
 impl Side {
     fn clone_call(&self, ctx: &Context) -> Call {
         let folders = [&ctx.root, &self.work].map(|folder| folder.display().to_string());
-        Call::new("git").args(["clone", "--quiet"]).args(folders)
+        Call::new("git").args(["clone", "--quiet", "--no-checkout"]).args(folders)
+    }
+
+    /// The commit by its number: the second build begins minutes later, and somebody may have made another one.
+    fn checkout_call(&self, ctx: &Context) -> Call {
+        let work = self.work.display().to_string();
+        Call::new("git").args(["-C", &work, "checkout", "--quiet", "--detach", &ctx.git.commit])
     }
 
     fn build_call(&self, ctx: &Context, program: &str) -> Call {

@@ -1,13 +1,16 @@
-//! The smoke run: what the layers hold starts, answers and ends, on this machine and without Docker.
+//! The smoke run: what the image starts comes up, answers and ends, on this machine.
 //!
-//! It runs before the image is written, so that one that does not start is never pushed. What it is not: a container.
-//! The program sees this machine's files and is not the process 1, so a file that the image lacks may go unnoticed.
+//! It runs before the image is written, so that one that does not start is never pushed. What the builtin engine packed
+//! is started as it is (`program`), what the Docker engine built in a container of that engine (`container`).
+
+mod container;
+mod program;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -18,20 +21,19 @@ use serde::Deserialize;
 
 use super::binary::Platform;
 use super::config::Settings;
-use super::layer::Layer;
-use super::unpack::{Bounds, find, unpack};
+use super::layer::Tar;
 use crate::command::{Group, read_lines};
 use crate::context::Context;
 use crate::exit::{Exit, OrExit as _};
 use crate::http::{self, Http, Reach};
 use crate::interrupt::Interrupt;
+use container::Container;
+use program::Program;
 
 /// A smoke run to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Smoke {
-    folder: PathBuf,
-    platform: Platform,
-    settings: Settings,
+    subject: Subject,
     /// The paths that the app answers at.
     health: String,
     version: String,
@@ -39,99 +41,70 @@ pub(crate) struct Smoke {
     patience: Duration,
 }
 
+/// What is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Subject {
+    Program(Box<Program>),
+    Container(Container),
+}
+
 impl Smoke {
-    pub(crate) fn new(ctx: &Context, platform: Platform, settings: Settings) -> Self {
+    /// Of the program of the packed layers.
+    pub(crate) fn of_layers(ctx: &Context, platform: Platform, settings: Settings) -> Self {
+        let folder = ctx.output().join("smoke");
+        Self::new(ctx, Subject::Program(Box::new(Program { folder, platform, settings })))
+    }
+
+    /// Of an image that the Docker engine has under a name.
+    pub(crate) fn of_image(ctx: &Context, platform: Platform, image: String) -> Self {
+        Self::new(ctx, Subject::Container(Container::of(ctx, platform, image)))
+    }
+
+    fn new(ctx: &Context, subject: Subject) -> Self {
         Self {
-            folder: ctx.output().join("smoke"),
-            platform,
-            settings,
+            subject,
             health: ctx.config.deploy.health.clone(),
             version: ctx.config.deploy.version.clone(),
             patience: Duration::from_secs(15),
         }
     }
 
-    /// Starts the program of the layers, asks it, and ends it.
+    /// Starts it, asks it, and ends it; `tars` are the packed layers, the lowest first.
     ///
     /// Whatever does not go well is an error with [`Exit::CheckFailed`]; what the program printed is in the step's log.
-    /// An image for another machine is skipped by name.
-    pub(crate) fn run(&self, ctx: &Context, layers: &[Layer]) -> Result<()> {
-        let here = (std::env::consts::OS, std::env::consts::ARCH);
-        if here != ("linux", self.platform.processor()) {
-            ctx.reporter.skipped(
-                "smoke run",
-                format!("the image is for {}, and this machine is {}/{}", self.platform, here.0, here.1),
-            );
-            return Ok(());
-        }
-        let folder = Unpacked::new(&self.folder)?;
-        let started = || -> Result<Running<'_>> {
-            unpack(&folder.0, layers.iter().map(|layer| layer.bytes.as_slice()), Bounds::default())?;
-            self.start(ctx, &folder.0)
+    /// What cannot be started here is skipped by name.
+    pub(crate) fn run(&self, ctx: &Context, tars: &[Arc<Tar>]) -> Result<()> {
+        let result = match &self.subject {
+            Subject::Program(program) => program.run(ctx, tars, |running| self.prove(running)),
+            Subject::Container(container) => container.run(ctx, |running| self.prove(running)),
         };
-        let result = started().and_then(|mut running| {
-            let asked = running.ask(self, ctx).and_then(|up| running.stop(self.patience, up));
-            running.show_rest();
-            asked
-        });
         // Else the error would say that the image is bad.
         ctx.interrupt.check()?;
-        result.context("the image does not pass its smoke run and was not written").or_exit(Exit::CheckFailed)
+        let skipped = result
+            .context("the image does not pass its smoke run and was not written")
+            .or_exit(Exit::CheckFailed)?;
+        if let Some(reason) = skipped {
+            ctx.reporter.skipped("smoke run", reason);
+        }
+        Ok(())
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the child gets the image's environment and nothing of ours"
-    )]
-    fn start<'a>(&self, ctx: &'a Context, folder: &Path) -> Result<Running<'a>> {
-        let mut words = [&self.settings.entrypoint, &self.settings.cmd].into_iter().flatten().flatten();
-        let name = words.next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
-        let address = free_address()?;
-        let mut command = Command::new(self.program(folder, name)?);
-        command.args(words).current_dir(find(folder, &self.settings.working_dir)?).env_clear();
-        command.envs(self.settings.env.iter().filter_map(|pair| pair.split_once('=')));
-        // Over those of the image: nothing here is a secret, and nobody else can reach it.
-        command.env("SERVER_TYPE", "TEST").env("LISTEN", address.ip().to_string());
-        command.env("PORT", address.port().to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut group = Group::spawn(command).with_context(|| format!("cannot start `{name}`"))?;
-        let (sender, lines) = mpsc::channel();
-        if let Some(stdout) = group.child.stdout.take() {
-            read_lines(stdout, sender.clone());
-        }
-        if let Some(stderr) = group.child.stderr.take() {
-            read_lines(stderr, sender);
-        }
-        Ok(Running { ctx, group, lines, http: Http::new(Reach::Only(vec![address]))?, address })
-    }
-
-    /// The file of the program: a path is one of the image, a bare name is looked for in its `PATH`.
-    fn program(&self, folder: &Path, name: &str) -> Result<PathBuf> {
-        if name.starts_with('/') {
-            return find(folder, name);
-        }
-        if name.contains('/') {
-            return find(folder, &format!("{}/{name}", self.settings.working_dir));
-        }
-        // Docker's own when the image has none.
-        let set = self.settings.env.iter().find_map(|pair| pair.strip_prefix("PATH="));
-        let path = set.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        path.split(':')
-            .find_map(|place| find(folder, &format!("{place}/{name}")).ok())
-            .with_context(|| format!("`{name}` is not in the image's `PATH`, {path}"))
+    fn prove(&self, mut running: Running<'_>) -> Result<()> {
+        let proved = running.ask(self).and_then(|up| running.stop(self.patience, up));
+        running.show_rest();
+        proved
     }
 }
 
 impl fmt::Display for Smoke {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut words = [&self.settings.entrypoint, &self.settings.cmd].into_iter().flatten().flatten();
-        write!(
-            f,
-            "start {} of the packed layers on loopback, ask it for {} and {}, end it with SIGTERM",
-            words.next().map_or("the program", String::as_str),
-            self.health,
-            self.version
-        )
+        let (start, end) = match &self.subject {
+            Subject::Program(program) => {
+                (format!("start {} of the packed layers on loopback", program.name()), "SIGTERM")
+            }
+            Subject::Container(container) => (container.to_string(), "`docker stop`"),
+        };
+        write!(f, "{start}, ask it for {} and {}, end it with {end}", self.health, self.version)
     }
 }
 
@@ -142,11 +115,31 @@ struct Running<'a> {
     lines: Receiver<String>,
     http: Http,
     address: SocketAddr,
+    /// The name of the container, where it is in one: the child is then what shows its output.
+    container: Option<&'a str>,
 }
 
-impl Running<'_> {
+impl<'a> Running<'a> {
+    fn start(
+        ctx: &'a Context,
+        mut command: Command,
+        address: SocketAddr,
+        container: Option<&'a str>,
+    ) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut group = Group::spawn(command)?;
+        let (sender, lines) = mpsc::channel();
+        if let Some(stdout) = group.child.stdout.take() {
+            read_lines(stdout, sender.clone());
+        }
+        if let Some(stderr) = group.child.stderr.take() {
+            read_lines(stderr, sender);
+        }
+        Ok(Self { ctx, group, lines, http: Http::new(Reach::Only(vec![address]))?, address, container })
+    }
+
     /// Waits for the health path, then asks for the version; returns how long it took to be up.
-    fn ask(&mut self, smoke: &Smoke, ctx: &Context) -> Result<Duration> {
+    fn ask(&mut self, smoke: &Smoke) -> Result<Duration> {
         let start = Instant::now();
         let mut last = loop {
             let Err(error) = self.get(&smoke.health) else { break None };
@@ -169,7 +162,7 @@ impl Running<'_> {
             self.get(&smoke.version).with_context(|| format!("{} does not answer 2xx", smoke.version))?;
         let Version { commit } = serde_json::from_str(&text)
             .map_err(|_| anyhow!("{} does not answer `{{\"commit\": \"…\"}}`", smoke.version))?;
-        let expected = ctx.git.tag();
+        let expected = self.ctx.git.tag();
         if commit != expected {
             let commit: String = commit.chars().take(64).collect();
             bail!(
@@ -180,18 +173,28 @@ impl Running<'_> {
         Ok(up)
     }
 
-    /// Asks the program to end, as `docker stop` would.
+    /// Asks the program to end: by `docker stop`, or as that would.
     fn stop(&mut self, patience: Duration, up: Duration) -> Result<()> {
         let start = Instant::now();
-        self.group.signal(Signal::TERM);
+        match self.container {
+            Some(name) => container::stop(self.ctx, name, patience)?,
+            None => self.group.signal(Signal::TERM),
+        }
+        let end = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.pause()? {
                 break status;
             }
-            if start.elapsed() > patience {
+            if Instant::now() > end {
                 bail!("it does not end within {} of SIGTERM", humantime::format_duration(patience));
             }
         };
+        if self.container.is_some() && status.code() == Some(container::KILLED) {
+            bail!(
+                "it does not end within {} of `docker stop`, and was killed: the first process of a container needs a handler for SIGTERM",
+                humantime::format_duration(patience)
+            );
+        }
         if status.signal() == Some(Signal::TERM.as_raw()) {
             // Nobody ignores a signal like process 1 of a container: every `docker stop` would wait and kill.
             self.ctx.reporter.note(
@@ -248,27 +251,6 @@ impl Running<'_> {
 #[derive(Deserialize)]
 struct Version {
     commit: String,
-}
-
-/// The folder of the unpacked layers, removed when this is dropped.
-struct Unpacked(PathBuf);
-
-impl Unpacked {
-    fn new(folder: &Path) -> Result<Self> {
-        if folder.exists() {
-            // Left by a run that was killed.
-            fs_err::remove_dir_all(folder)?;
-        }
-        fs_err::create_dir_all(folder)?;
-        Ok(Self(folder.to_owned()))
-    }
-}
-
-impl Drop for Unpacked {
-    fn drop(&mut self) {
-        // The next run removes what is left.
-        drop(fs_err::remove_dir_all(&self.0));
-    }
 }
 
 /// An address on loopback that nobody has at this moment.

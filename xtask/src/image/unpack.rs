@@ -1,16 +1,15 @@
 //! Layers as files again, in a folder that nothing of them can leave.
 //!
-//! What is read here was packed by this program, yet it is treated as anyone's: a path or a link that leads out of the
-//! folder is an error, links are never followed while writing, and the sizes have a bound. Owners and the bits beyond
-//! rwx are left out: the folder belongs to whoever runs this. Files that hide those of a layer below (whiteouts) are
-//! refused, since nothing that we pack has them.
+//! What is read here may be anyone's: a path that leads out of the folder is an error, links are followed as the image's
+//! own root would have it, and the sizes have a bound. Owners and the bits beyond rwx are left out: the folder belongs
+//! to whoever runs this.
 
-use std::io::{Read, Write as _};
+use std::collections::BTreeSet;
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use flate2::read::GzDecoder;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use tar::{Archive, EntryType};
 
@@ -28,17 +27,18 @@ impl Default for Bounds {
     }
 }
 
-/// Unpacks layers, the lowest first, into a folder that is there.
-pub(super) fn unpack<'a>(
+/// Unpacks the tars of layers, the lowest first, into a folder that is there.
+pub(super) fn unpack<R: Read>(
     folder: &Path,
-    layers: impl IntoIterator<Item = &'a [u8]>,
+    tars: impl IntoIterator<Item = R>,
     bounds: Bounds,
 ) -> Result<()> {
     let mut left = bounds;
-    for layer in layers {
+    for tar in tars {
         // What is not a file may be large too: long names, padding and the end of a tar have this much room.
         let longest = left.bytes.saturating_add(left.entries.saturating_mul(1024)).saturating_add(64 << 10);
-        let mut archive = Archive::new(GzDecoder::new(layer).take(longest));
+        let mut archive = Archive::new(tar.take(longest));
+        let mut layer = Unpacking { folder, own: BTreeSet::new() };
         for entry in archive.entries()? {
             let mut entry = entry?;
             let path = String::from_utf8(entry.path_bytes().into_owned())
@@ -46,7 +46,7 @@ pub(super) fn unpack<'a>(
             left = left
                 .after(entry.size())
                 .with_context(|| format!("the image is larger than {} bytes", bounds.bytes))?;
-            place(folder, &path, &mut entry).with_context(|| format!("cannot unpack `{path}`"))?;
+            layer.place(&path, &mut entry).with_context(|| format!("cannot unpack `{path}`"))?;
         }
     }
     Ok(())
@@ -54,6 +54,11 @@ pub(super) fn unpack<'a>(
 
 /// The file that a path of the image means, with its links followed as the image's own root would have it.
 pub(super) fn find(folder: &Path, path: &str) -> Result<PathBuf> {
+    resolve(folder, path, false)
+}
+
+/// The same; what is missing becomes a folder, where it may.
+fn resolve(folder: &Path, path: &str, create: bool) -> Result<PathBuf> {
     /// As many as Linux follows.
     const LINKS: usize = 40;
     let mut found = Vec::new();
@@ -70,7 +75,13 @@ pub(super) fn find(folder: &Path, path: &str) -> Result<PathBuf> {
             _ => found.push(part),
         }
         let here = folder.join(found.join("/"));
-        let Ok(metadata) = here.symlink_metadata() else { bail!("`{path}` is not in the image") };
+        let Ok(metadata) = here.symlink_metadata() else {
+            if create {
+                fs_err::create_dir(&here)?;
+                continue;
+            }
+            bail!("`{path}` is not in the image");
+        };
         if metadata.is_symlink() {
             links += 1;
             if links > LINKS {
@@ -95,67 +106,112 @@ impl Bounds {
     }
 }
 
-/// Puts one entry where it belongs.
-fn place(folder: &Path, path: &str, entry: &mut tar::Entry<'_, impl Read>) -> Result<()> {
-    let kind = entry.header().entry_type();
-    let Some(place) = inside(folder, path)? else {
-        // The root itself.
-        return Ok(());
-    };
-    let there = place.symlink_metadata().ok();
-    if kind == EntryType::Directory {
-        return match there {
-            Some(metadata) if metadata.is_dir() => Ok(()),
-            Some(_) => bail!("it is a folder, and a layer below has a file there"),
-            None => Ok(fs_err::create_dir(place)?),
+/// A layer that is being unpacked over those below it.
+///
+/// OCI image specification, "Image Layer Filesystem Changeset".
+struct Unpacking<'a> {
+    folder: &'a Path,
+    /// What this layer brought, with the folders above it: its own whiteouts do not hide that.
+    own: BTreeSet<PathBuf>,
+}
+
+impl Unpacking<'_> {
+    /// Puts one entry where it belongs.
+    fn place(&mut self, path: &str, entry: &mut tar::Entry<'_, impl Read>) -> Result<()> {
+        let Some((above, name)) = split(path)? else {
+            // The root itself.
+            return Ok(());
         };
+        let above = resolve(self.folder, &above, true)?;
+        if !above.is_dir() {
+            bail!("a part of its path is not a folder");
+        }
+        if name == ".wh..wh..opq" {
+            return self.hide_all_in(&above);
+        }
+        if let Some(hidden) = name.strip_prefix(".wh.") {
+            // It may name a part of a path, and never one above.
+            let Some((_, hidden)) = split(hidden)? else { bail!("it hides nothing") };
+            return remove(&above.join(hidden));
+        }
+        let place = above.join(name);
+        let folders = place.ancestors().take_while(|above| *above != self.folder);
+        self.own.extend(folders.map(Path::to_owned));
+        let is_folder = entry.header().entry_type() == EntryType::Directory;
+        if is_folder && place.symlink_metadata().is_ok_and(|there| there.is_dir()) {
+            return Ok(());
+        }
+        // A path is what the last layer says.
+        remove(&place)?;
+        self.create(&place, entry)
     }
-    if let Some(there) = there {
-        if there.is_dir() {
-            bail!("it is a file, and a layer below has a folder there");
+
+    fn create(&self, place: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<()> {
+        match entry.header().entry_type() {
+            EntryType::Directory => Ok(fs_err::create_dir(place)?),
+            EntryType::Regular => {
+                let mode = entry.header().mode()? & 0o777 | 0o600;
+                // `create_new` follows no link.
+                let mut options = fs_err::OpenOptions::new();
+                options.write(true).create_new(true).mode(mode);
+                std::io::copy(entry, &mut options.open(place)?)?;
+                Ok(())
+            }
+            EntryType::Symlink => Ok(symlink(target(entry)?, place)?),
+            EntryType::Link => {
+                let target = target(entry)?;
+                let Some((above, name)) = split(&target)? else { bail!("it is a link to the root") };
+                let file = find(self.folder, &above)?.join(name);
+                if file.symlink_metadata().map_or(true, |file| file.is_dir()) {
+                    bail!("it is a link to `{target}`, which is no file of the image");
+                }
+                Ok(fs_err::hard_link(file, place)?)
+            }
+            _ => bail!("it is neither a file nor a folder nor a link"),
         }
-        fs_err::remove_file(&place)?;
     }
-    match kind {
-        EntryType::Regular => {
-            let mode = entry.header().mode()? & 0o777 | 0o600;
-            // `create_new` follows no link.
-            let mut options = fs_err::OpenOptions::new();
-            options.write(true).create_new(true).mode(mode);
-            let mut file = options.open(place)?;
-            std::io::copy(entry, &mut file)?;
-            Ok(file.flush()?)
+
+    /// Hides what the layers below have in a folder.
+    fn hide_all_in(&self, folder: &Path) -> Result<()> {
+        for entry in fs_err::read_dir(folder)? {
+            let path = entry?.path();
+            if !self.own.contains(&path) {
+                remove(&path)?;
+            } else if path.symlink_metadata()?.is_dir() {
+                self.hide_all_in(&path)?;
+            }
         }
-        EntryType::Symlink => {
-            let target = entry.link_name_bytes().context("it is a link to nothing")?;
-            let target = String::from_utf8(target.into_owned()).context("its target is not UTF-8")?;
-            Ok(symlink(target, place)?)
-        }
-        _ => bail!("it is neither a file nor a folder nor a symbolic link"),
+        Ok(())
     }
 }
 
-/// The place of an entry; every folder above it must be one, and not a link. `None` is the root.
-fn inside(folder: &Path, path: &str) -> Result<Option<PathBuf>> {
-    let mut place = folder.to_owned();
-    let mut parts = Path::new(path).components().peekable();
-    let mut any = false;
-    while let Some(part) = parts.next() {
-        let name = match part {
-            Component::Normal(name) => name,
-            Component::CurDir => continue,
+/// The folder above and the name of a path in the image; `None` is the root.
+fn split(path: &str) -> Result<Option<(String, String)>> {
+    let mut parts = Vec::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => parts.push(name.to_str().unwrap_or_default().to_owned()),
+            Component::CurDir => {}
             _ => bail!("it leaves the image"),
-        };
-        if name.as_encoded_bytes().starts_with(b".wh.") {
-            bail!("it hides a file of a layer below, which is not supported");
-        }
-        any = true;
-        place.push(name);
-        if parts.peek().is_some() && !place.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            bail!("a part of its path is not a folder");
         }
     }
-    Ok(any.then_some(place))
+    let name = parts.pop();
+    Ok(name.map(|name| (parts.join("/"), name)))
+}
+
+/// The target of a link.
+fn target(entry: &tar::Entry<'_, impl Read>) -> Result<String> {
+    let target = entry.link_name_bytes().context("it is a link to nothing")?;
+    String::from_utf8(target.into_owned()).context("its target is not UTF-8")
+}
+
+/// Removes whatever is there; a link is removed itself.
+fn remove(place: &Path) -> Result<()> {
+    match place.symlink_metadata() {
+        Ok(there) if there.is_dir() => Ok(fs_err::remove_dir_all(place)?),
+        Ok(_) => Ok(fs_err::remove_file(place)?),
+        Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]

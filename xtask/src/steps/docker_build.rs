@@ -6,6 +6,8 @@ mod engines;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -21,7 +23,7 @@ use crate::image::cache::Cache;
 use crate::image::config::{Below, Settings};
 use crate::image::digest::Digest;
 use crate::image::docker::Task;
-use crate::image::layer::{Entry, Kind, Layer};
+use crate::image::layer::{Entry, Kind, Layer, Tar};
 use crate::image::layout::{Files, Layout, Parts};
 use crate::image::recipe::{self, Arguments, Recipe, Step};
 use crate::image::smoke::Smoke;
@@ -57,7 +59,7 @@ pub(crate) enum Action {
     Verify { binary: PathBuf, platform: Platform },
     /// Packs files into a layer.
     Pack { origin: String, entries: Vec<(String, Entry)> },
-    /// Starts the program of the packed layers and asks it; an image that does not start is not written.
+    /// Starts what the image starts and asks it; an image that does not start is not written.
     Smoke(Box<Smoke>),
     /// Something that is not done, and why.
     Skip { check: &'static str, reason: String },
@@ -110,42 +112,10 @@ pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
 
 /// Does what the plan says, and nothing else.
 pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
-    let mut layers = Vec::new();
-    let mut base = None;
-    let mut built = None;
     let cache = Cache::new(ctx.output().join("layers"));
-    for action in actions {
-        ctx.interrupt.check()?;
-        match action {
-            Action::Compile(call) => ctx.check(call)?,
-            Action::Begin(image) => base = Some(image.as_ref()),
-            Action::Verify { binary, platform } => binary::verify(binary, *platform)?,
-            Action::Pack { origin, entries } => {
-                let entries = entries.iter().map(|(path, entry)| (path.as_str(), entry));
-                layers.push(cache.pack(origin.clone(), entries)?);
-            }
-            Action::Smoke(smoke) => smoke.run(ctx, &layers)?,
-            Action::Skip { check, reason } => ctx.reporter.skipped(check, reason),
-            Action::Write(image) => built = Some(image.write(ctx, base, &layers)?),
-            Action::Docker(task) => task.run(ctx)?,
-            Action::Import { archive, image } => {
-                let saved = archive::read(archive, image.platform);
-                fs_err::remove_file(archive)?;
-                let saved = saved.or_exit(Exit::CheckFailed)?;
-                ctx.reporter.skipped("smoke run", "only what the builtin engine packed is started");
-                let (config, layers, labels) = (saved.config, saved.layers, saved.labels);
-                built = Some(image.keep(ctx, Engine::Docker, None, config, &layers, labels)?);
-            }
-            Action::Export { folder, repository, file } => {
-                archive::write(&Layout::open(folder)?, repository, file).or_exit(Exit::Usage)?;
-            }
-            Action::Compare { builtin, docker, binary } => {
-                compare::check(ctx, &Layout::open(builtin)?, &Layout::open(docker)?, binary)?;
-            }
-        }
-    }
+    // The scope waits for what is being compressed, also after an error: nothing is left half written.
+    let built = std::thread::scope(|scope| carry_out(ctx, actions, &cache, scope))?;
     cache.tidy();
-    let built = built.context("the plan does not end with an image")?;
     let tag = built.tags.first().map_or("", String::as_str);
     ctx.reporter.note(format!(
         "image {}:{tag} · {} · {} layers, {}",
@@ -158,6 +128,56 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
         ctx.reporter.note("the tree is dirty: the image has a tag of its own and is not `latest`");
     }
     Ok(built)
+}
+
+fn carry_out<'scope>(
+    ctx: &Context,
+    actions: &[Action],
+    cache: &'scope Cache,
+    scope: &'scope Scope<'scope, '_>,
+) -> Result<Built> {
+    let mut tars = Vec::new();
+    // While the program of the tars is started, they are compressed.
+    let mut compressing: Vec<ScopedJoinHandle<'_, Result<Layer>>> = Vec::new();
+    let mut base = None;
+    let mut built = None;
+    for action in actions {
+        ctx.interrupt.check()?;
+        match action {
+            Action::Compile(call) => ctx.check(call)?,
+            Action::Begin(image) => base = Some(image.as_ref()),
+            Action::Verify { binary, platform } => binary::verify(binary, *platform)?,
+            Action::Pack { origin, entries } => {
+                let entries = entries.iter().map(|(path, entry)| (path.as_str(), entry));
+                let tar = Arc::new(Tar::pack(origin.clone(), entries)?);
+                tars.push(Arc::clone(&tar));
+                compressing.push(scope.spawn(move || cache.compress(&tar)));
+            }
+            Action::Smoke(smoke) => smoke.run(ctx, &tars)?,
+            Action::Skip { check, reason } => ctx.reporter.skipped(check, reason),
+            Action::Write(image) => {
+                let layers = compressing
+                    .drain(..)
+                    .map(|layer| layer.join().map_err(|_| anyhow!("a layer could not be compressed"))?);
+                built = Some(image.write(ctx, base, &layers.collect::<Result<Vec<_>>>()?)?);
+            }
+            Action::Docker(task) => task.run(ctx)?,
+            Action::Import { archive, image } => {
+                let saved = archive::read(archive, image.platform);
+                fs_err::remove_file(archive)?;
+                let saved = saved.or_exit(Exit::CheckFailed)?;
+                built =
+                    Some(image.keep(ctx, Engine::Docker, None, saved.config, &saved.layers, saved.labels)?);
+            }
+            Action::Export { folder, repository, file } => {
+                archive::write(&Layout::open(folder)?, repository, file).or_exit(Exit::Usage)?;
+            }
+            Action::Compare { builtin, docker, binary } => {
+                compare::check(ctx, &Layout::open(builtin)?, &Layout::open(docker)?, binary)?;
+            }
+        }
+    }
+    built.context("the plan does not end with an image")
 }
 
 impl Image {
@@ -187,7 +207,9 @@ impl Image {
             layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
         };
         let files = base.map(|base| Files { repository: &base.name.repository, layers: base.layers() });
-        parts.write_onto(files.as_ref(), &self.folder, &self.tags)?;
+        parts
+            .write_onto(files.as_ref(), &self.folder, &self.tags)
+            .with_context(|| format!("the image in {} is the one that was there", self.folder.display()))?;
         // Read back: what is reported is what the next step will find.
         let layout = Layout::open(&self.folder)?;
         if let Some(before) = before {

@@ -3,9 +3,11 @@
 
 mod ci;
 mod commands;
+mod faults;
 mod github;
 mod interrupt;
 mod lint;
+mod parity;
 mod registry;
 mod rehearse;
 mod reproducible;

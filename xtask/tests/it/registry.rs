@@ -1,4 +1,5 @@
-//! The release against the real thing: Debian's `docker-registry` with a password, and a Docker Engine that runs it.
+//! The release against the real thing: Debian's `docker-registry` with a password, skopeo that copies what is in it,
+//! and a Docker Engine that runs it.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -47,6 +48,7 @@ fn an_image_is_pushed_once_and_runs_where_it_is_pulled() {
     for tag in [head.as_str(), "latest"] {
         assert_eq!(registry.digest(tag).as_deref(), Some(digest), "{tag}");
     }
+    is_copied_by_skopeo(TEST, &registry, digest, &head);
     runs_where_it_is_pulled(TEST, &registry, digest, &head);
     let text = registry.everything();
     assert!(!text.is_empty() && !contains(&text, PASSWORD), "the registry keeps nothing but the image");
@@ -87,6 +89,47 @@ fn an_image_on_a_base_is_mounted_and_runs_where_it_is_pulled() {
     runs_where_it_is_pulled(TEST, &registry, digest, &fixture.head());
 }
 
+/// Another tool finds the commit's image there, and takes all of it, to a folder and to another repository.
+fn is_copied_by_skopeo(test: &str, registry: &Registry, digest: &str, commit: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    if try_program("skopeo", &["--version"], folder.path()).is_err() {
+        return skipped(test, "no skopeo");
+    }
+    fs_err::write(folder.path().join("auth.json"), login(registry)).unwrap();
+    let skopeo = |arguments: &[&str]| {
+        let all: Vec<&str> = arguments.iter().copied().chain(["--authfile", "auth.json"]).collect();
+        program("skopeo", &all, folder.path())
+    };
+    let inspect = |reference: &str| -> Value {
+        serde_json::from_str(&skopeo(&["inspect", "--tls-verify=false", reference])).unwrap()
+    };
+    let found = inspect(&format!("docker://{}:{commit}", registry.image()));
+    assert_eq!((&found["Digest"], &found["Architecture"]), (&json!(digest), &json!("amd64")));
+    assert_eq!(found["Labels"]["org.opencontainers.image.revision"], commit);
+
+    let pushed = format!("docker://{}@{digest}", registry.image());
+    skopeo(&["copy", "--preserve-digests", "--src-tls-verify=false", &pushed, "dir:copy"]);
+    let manifest = fs_err::read(folder.path().join("copy/manifest.json")).unwrap();
+    let sum = program("sha256sum", &["copy/manifest.json"], folder.path());
+    assert_eq!(sum.split(' ').next(), digest.strip_prefix("sha256:"));
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    for layer in manifest["layers"].as_array().unwrap() {
+        let hex = layer["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+        assert_eq!(fs_err::metadata(folder.path().join("copy").join(hex)).unwrap().len(), layer["size"]);
+    }
+
+    let copy = format!("docker://{}/acme/copy:{commit}", registry.host());
+    let plain = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+    skopeo(&["copy", "--preserve-digests", plain[0], plain[1], &pushed, &copy]);
+    assert_eq!(inspect(&copy)["Digest"], digest);
+}
+
+/// The registry's login as a file that Docker and skopeo read.
+fn login(registry: &Registry) -> String {
+    let login = STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
+    json!({ "auths": { registry.host(): { "auth": login } } }).to_string()
+}
+
 /// Pulls by digest with a login of the test's own, runs it on loopback and asks it who it is.
 fn runs_where_it_is_pulled(test: &str, registry: &Registry, digest: &str, commit: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -98,20 +141,28 @@ fn runs_where_it_is_pulled(test: &str, registry: &Registry, digest: &str, commit
     if let Err(why) = docker(&["version"]) {
         return skipped(test, &format!("no docker: {why}"));
     }
-    let login = STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
-    let auths = json!({ "auths": { registry.host(): { "auth": login } } });
-    fs_err::write(folder.path().join("config.json"), auths.to_string()).unwrap();
+    fs_err::write(folder.path().join("config.json"), login(registry)).unwrap();
     let reference = format!("{}@{digest}", registry.image());
     let mut left = Left { folder: &folder, commands: Vec::new() };
     docker(&["pull", "--quiet", &reference]).unwrap();
     left.commands.push(["rmi", "--force", &reference].map(str::to_owned));
-    let container = docker(&["run", "--detach", "--publish", "127.0.0.1::8000", &reference]).unwrap();
+    let strict = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+    let run = ["run", "--detach", "--publish", "127.0.0.1::8000"];
+    let container = docker(&[&run[..], &strict, &[&reference]].concat()).unwrap();
     left.commands.push(["rm", "--force", &container].map(str::to_owned));
     let address = docker(&["port", &container, "8000"]).unwrap();
     let answer = ask(&address, "/version");
     assert!(answer.contains(&format!("\"commit\":\"{commit}\"")), "{answer}");
     let user = docker(&["inspect", "--format", "{{.Config.User}}", &container]).unwrap();
     assert_eq!(user, "65532:65532");
+    // The engine is on this machine, and so is the process.
+    let process = docker(&["inspect", "--format", "{{.State.Pid}}", &container]).unwrap();
+    let status = fs_err::read_to_string(format!("/proc/{process}/status")).unwrap();
+    for line in
+        ["Uid:\t65532\t65532\t65532\t65532", "Gid:\t65532\t65532\t65532\t65532", "CapEff:\t0000000000000000"]
+    {
+        assert!(status.contains(line), "no `{line}` in {status}");
+    }
 }
 
 /// What a test left in the engine: removed also when it fails, the last first.

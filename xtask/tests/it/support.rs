@@ -1,8 +1,10 @@
 //! A copy of the small workspace in a folder of its own, and the pipeline's program on it.
 
 mod children;
+pub(crate) mod gate;
 pub(crate) mod registry;
 mod run;
+pub(crate) mod toolchain;
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 use std::io::Cursor;
 
+use flate2::{Compression, GzBuilder};
+
 use super::*;
 use crate::image::config::{self, Settings};
 use crate::image::layout::Parts;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::layer::{Kind, Owner};
+use super::super::layer::{Entry, Kind, Owner};
 use super::*;
 
 /// A cache in a folder, and the layer of one file with these contents.
@@ -8,7 +8,8 @@ fn pack(folder: &Path, contents: &str) -> Layer {
     let file = folder.join("file");
     fs_err::write(&file, contents).unwrap();
     let entry = Entry { kind: Kind::File(file), owner: Owner::default(), mode: 0o644 };
-    Cache::new(folder.join("layers")).pack("COPY".to_owned(), [("file", &entry)]).unwrap()
+    let tar = Tar::pack("COPY".to_owned(), [("file", &entry)]).unwrap();
+    Cache::new(folder.join("layers")).compress(&tar).unwrap()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

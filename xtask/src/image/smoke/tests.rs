@@ -1,3 +1,6 @@
+mod container;
+
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
@@ -38,7 +41,7 @@ fn server() -> &'static Path {
 }
 
 /// A layer with the server at `/bin/server` and this script at `/bin/run`.
-fn layers(dir: &Path, script: &str) -> Vec<Layer> {
+fn layers(dir: &Path, script: &str) -> Vec<Arc<Tar>> {
     let file = dir.join("run");
     fs_err::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
     let entry = |kind| Entry { kind, owner: Owner::default(), mode: 0o755 };
@@ -48,7 +51,7 @@ fn layers(dir: &Path, script: &str) -> Vec<Layer> {
         ("bin/server", entry(Kind::File(server().join("server")))),
         ("start", entry(Kind::Link("/bin/run".to_owned()))),
     ];
-    vec![Layer::pack(String::new(), entries.iter().map(|(path, entry)| (*path, entry))).unwrap()]
+    vec![Arc::new(Tar::pack(String::new(), entries.iter().map(|(path, entry)| (*path, entry))).unwrap())]
 }
 
 /// Starts the server in the background and ends with 0 on SIGTERM.
@@ -70,14 +73,29 @@ impl Test {
             env: vec!["HEALTH=200".to_owned(), version, "PORT=1".to_owned()],
             ..Settings::default()
         };
-        let smoke = Smoke::new(&ctx, Platform::of_target(&ctx.config.target).unwrap(), settings);
+        let smoke = Smoke::of_layers(&ctx, Platform::of_target(&ctx.config.target).unwrap(), settings);
         Self { dir, ctx, smoke }
     }
 
     fn run(&self, script: &str) -> Result<()> {
         let result = self.smoke.run(&self.ctx, &layers(self.dir.path(), script));
-        assert!(!self.smoke.folder.exists(), "the unpacked layers are left");
+        assert!(!self.folder().exists(), "the unpacked layers are left");
         result
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.ctx.output().join("smoke")
+    }
+
+    fn settings(&mut self) -> &mut Settings {
+        &mut self.program().settings
+    }
+
+    fn program(&mut self) -> &mut Program {
+        match &mut self.smoke.subject {
+            Subject::Program(program) => program,
+            Subject::Container(_) => unreachable!("a smoke run of layers"),
+        }
     }
 
     /// The message of a run that fails as a check.
@@ -120,7 +138,7 @@ fn a_good_image_starts_answers_and_ends() {
     }
     let mut test = Test::new();
     // Left by a run that was killed.
-    fs_err::create_dir_all(test.smoke.folder.join("bin/run")).unwrap();
+    fs_err::create_dir_all(test.folder().join("bin/run")).unwrap();
     test.run(GOOD).unwrap();
     let printed = test.printed();
     assert!(
@@ -131,9 +149,9 @@ fn a_good_image_starts_answers_and_ends() {
     assert!(test.notes()[0].starts_with("smoke run: up in "), "{:?}", test.notes());
     // The other ways to name a program.
     for (name, folder) in [("run", "/"), ("./run", "/bin"), ("/start", "/bin")] {
-        test.smoke.settings.entrypoint = None;
-        test.smoke.settings.cmd = Some(vec![name.to_owned()]);
-        test.smoke.settings.working_dir = folder.to_owned();
+        test.settings().entrypoint = None;
+        test.settings().cmd = Some(vec![name.to_owned()]);
+        test.settings().working_dir = folder.to_owned();
         test.run(&GOOD.replace("${0%/*}", if folder == "/" { "./bin" } else { "." })).unwrap();
     }
 }
@@ -163,19 +181,19 @@ fn whatever_does_not_go_well_fails_the_check() {
     assert_eq!(late, "it ended with exit status: 7 after SIGTERM instead of 0");
 
     let mut test = Test::new();
-    test.smoke.settings.env[1] = "VERSION={\"commit\":\"old\"}".to_owned();
+    test.settings().env[1] = "VERSION={\"commit\":\"old\"}".to_owned();
     let old = test.fails(GOOD);
     assert!(old.starts_with("/version answers commit `old` instead of `0123456789abcdef"), "{old}");
-    test.smoke.settings.env[1] = "VERSION=hello".to_owned();
+    test.settings().env[1] = "VERSION=hello".to_owned();
     assert_eq!(test.fails(GOOD), "/version does not answer `{\"commit\": \"…\"}`");
     test.smoke.patience = Duration::from_secs(2);
-    test.smoke.settings.env[0] = "HEALTH=503".to_owned();
+    test.settings().env[0] = "HEALTH=503".to_owned();
     assert_eq!(test.fails(GOOD), "/healthz does not answer 2xx after 2s: it answers 503 Service Unavailable");
-    test.smoke.settings.entrypoint = Some(vec!["/bin/none".to_owned()]);
+    test.settings().entrypoint = Some(vec!["/bin/none".to_owned()]);
     assert_eq!(test.fails(GOOD), "`/bin/none` is not in the image");
-    test.smoke.settings.entrypoint = Some(vec!["none".to_owned()]);
+    test.settings().entrypoint = Some(vec!["none".to_owned()]);
     assert!(test.fails(GOOD).starts_with("`none` is not in the image's `PATH`, /usr/local/sbin:"));
-    test.smoke.settings.entrypoint = None;
+    test.settings().entrypoint = None;
     assert_eq!(test.fails(GOOD), "the image has neither an `ENTRYPOINT` nor a `CMD`");
 }
 
@@ -212,7 +230,7 @@ fn a_program_that_the_signal_ends_is_warned_of() {
 fn an_image_for_another_machine_is_skipped_by_name() {
     let mut test = Test::new();
     let other = if std::env::consts::ARCH == "x86_64" { Platform::Arm64 } else { Platform::Amd64 };
-    test.smoke.platform = other;
+    test.program().platform = other;
     test.smoke.run(&test.ctx, &[]).unwrap();
     let told = test.ctx.reporter.told();
     let reason = format!("the image is for {other}, and this machine is ");
@@ -223,9 +241,24 @@ fn an_image_for_another_machine_is_skipped_by_name() {
 }
 
 #[test]
+fn a_program_that_needs_the_images_own_files_is_skipped_by_name() {
+    if is_skipped("a_program_that_needs_the_images_own_files_is_skipped_by_name") {
+        return;
+    }
+    let mut test = Test::new();
+    test.settings().entrypoint = Some(vec!["/bin/server".to_owned()]);
+    test.run(GOOD).unwrap();
+    let told = format!("{:?}", test.ctx.reporter.told());
+    assert!(
+        told.contains("smoke run") && told.contains("`/bin/server` is no static program for linux/amd64"),
+        "{told}"
+    );
+}
+
+#[test]
 fn an_interrupt_is_no_fault_of_the_image() {
     let test = Test::new();
     test.ctx.interrupt.set();
     assert_eq!(Exit::of(&test.run(GOOD).unwrap_err()), Exit::Interrupted);
-    assert!(!test.smoke.folder.exists());
+    assert!(!test.folder().exists());
 }

@@ -1,7 +1,5 @@
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use flate2::{Compression, GzBuilder};
 use tar::Header;
 
 use super::*;
@@ -26,14 +24,13 @@ fn layer(entries: Entries<'_>) -> Vec<u8> {
         header.set_cksum();
         tar.append(&header, data).unwrap();
     }
-    let mut gzip = GzBuilder::new().write(Vec::new(), Compression::new(1));
-    gzip.write_all(&tar.into_inner().unwrap()).unwrap();
-    gzip.finish().unwrap()
+    tar.into_inner().unwrap()
 }
 
 const FOLDER: EntryType = EntryType::Directory;
 const FILE: EntryType = EntryType::Regular;
 const LINK: EntryType = EntryType::Symlink;
+const HARD: EntryType = EntryType::Link;
 
 #[test]
 fn the_layers_lie_on_top_of_each_other() {
@@ -55,28 +52,106 @@ fn the_layers_lie_on_top_of_each_other() {
     }
 }
 
+/// Every path below a folder, sorted.
+fn paths(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(here) = left.pop() {
+        for entry in fs_err::read_dir(here).unwrap() {
+            let path = entry.unwrap().path();
+            found.push(path.strip_prefix(folder).unwrap().display().to_string());
+            if path.symlink_metadata().unwrap().is_dir() {
+                left.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn an_upper_layer_hides_what_it_says() {
+    let lower = layer(&[
+        ("a/f", FILE, "1"),
+        ("a/g/h", FILE, "2"),
+        ("b/f", FILE, "3"),
+        ("c", FILE, "4"),
+        ("d/f", FILE, "5"),
+    ]);
+    let upper = layer(&[
+        ("a/.wh.f", FILE, ""),
+        ("a/.wh.none", FILE, ""),
+        // Its own are not hidden, wherever they stand.
+        ("b/new/f", FILE, "6"),
+        ("b/.wh..wh..opq", FILE, ""),
+        ("b/g", FILE, "7"),
+        (".wh.c", FILE, ""),
+        // A file for a folder, and the other way round.
+        ("d", FILE, "8"),
+        ("a/g/h", FOLDER, ""),
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    unpack(dir.path(), [&*lower, &*upper], Bounds::default()).unwrap();
+    assert_eq!(paths(dir.path()), ["a", "a/g", "a/g/h", "b", "b/g", "b/new", "b/new/f", "d"]);
+    assert_eq!(fs_err::read_to_string(dir.path().join("d")).unwrap(), "8");
+    assert!(dir.path().join("a/g/h").is_dir());
+}
+
+#[test]
+fn an_opaque_folder_hides_what_lies_deeper_below_it() {
+    let lower = layer(&[("a/b/old", FILE, "1")]);
+    let upper = layer(&[("a/b/", FOLDER, ""), ("a/b/new", FILE, "2"), ("a/.wh..wh..opq", FILE, "")]);
+    let dir = tempfile::tempdir().unwrap();
+    unpack(dir.path(), [&*lower, &*upper], Bounds::default()).unwrap();
+    assert_eq!(paths(dir.path()), ["a", "a/b", "a/b/new"]);
+}
+
+#[test]
+fn links_stay_in_the_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let lower = layer(&[("usr/bin/x", FILE, "1"), ("bin", LINK, "/usr/bin")]);
+    // As in images whose `/bin` is a link: what goes there goes where it leads.
+    let upper = layer(&[("bin/y", FILE, "2"), ("bin/z", HARD, "usr/bin/x")]);
+    unpack(dir.path(), [&*lower, &*upper], Bounds::default()).unwrap();
+    let inode = |path: &str| fs_err::metadata(dir.path().join(path)).unwrap().ino();
+    assert_eq!(fs_err::read_to_string(dir.path().join("usr/bin/y")).unwrap(), "2");
+    assert_eq!(inode("usr/bin/z"), inode("usr/bin/x"));
+}
+
 #[test]
 fn nothing_leaves_the_folder() {
     let outside = tempfile::tempdir().unwrap();
     let target = outside.path().to_str().unwrap().to_owned();
-    let cases: [(Entries<'_>, &str); 10] = [
-        (&[("../f", FILE, "x")], "cannot unpack `../f`: it leaves the image"),
-        (&[("/f", FILE, "x")], "cannot unpack `/f`: it leaves the image"),
-        (&[("a/../../f", FILE, "x")], "a part of its path is not a folder"),
-        (&[("up", LINK, &target), ("up/f", FILE, "x")], "a part of its path is not a folder"),
-        (&[("up", LINK, &target), ("up/", FOLDER, "")], "a layer below has a file there"),
-        (&[("none/f", FILE, "x")], "a part of its path is not a folder"),
-        (&[("a", FOLDER, ""), ("a", FILE, "x")], "a layer below has a folder there"),
-        (&[("f", FILE, "x"), ("g", EntryType::Link, "f")], "neither a file nor a folder"),
-        (&[("d", EntryType::Block, "")], "neither a file nor a folder"),
-        (&[(".wh.f", FILE, "")], "hides a file of a layer below"),
+    fs_err::write(outside.path().join("mine"), "mine").unwrap();
+    let mine = format!("{target}/mine");
+    let up = "../".repeat(20) + &mine;
+    let cases: [(Entries<'_>, Option<&str>); 12] = [
+        (&[("../f", FILE, "x")], Some("cannot unpack `../f`: it leaves the image")),
+        (&[("/f", FILE, "x")], Some("cannot unpack `/f`: it leaves the image")),
+        (&[("a/../../f", FILE, "x")], Some("it leaves the image")),
+        (&[("a/.wh...", FILE, "")], Some("it leaves the image")),
+        (&[("f", HARD, "../mine")], Some("it leaves the image")),
+        (&[("f", HARD, &mine)], Some("it leaves the image")),
+        (&[("up", LINK, &target), ("f", HARD, "up/mine")], Some("is not in the image")),
+        (&[("d", EntryType::Block, "")], Some("neither a file nor a folder nor a link")),
+        (&[("f", FILE, ""), ("f/g", FILE, "")], Some("a part of its path is not a folder")),
+        // These stay inside: the image's root is the folder.
+        (&[("up", LINK, &target), ("up/f", FILE, "x")], None),
+        (&[("up", LINK, &target), ("up/.wh.mine", FILE, ""), ("up/.wh..wh..opq", FILE, "")], None),
+        (&[("up", LINK, &up), ("up", FILE, "x")], None),
     ];
     for (entries, expected) in cases {
         let dir = tempfile::tempdir_in(outside.path()).unwrap();
-        let error = unpack(dir.path(), [&*layer(entries)], Bounds::default()).unwrap_err();
-        let error = format!("{error:#}");
-        assert!(error.contains(expected), "{entries:?}: {error}");
+        let unpacked = unpack(dir.path(), [&*layer(entries)], Bounds::default());
+        match expected {
+            Some(expected) => {
+                let error = format!("{:#}", unpacked.unwrap_err());
+                assert!(error.contains(expected), "{entries:?}: {error}");
+            }
+            None => unpacked.unwrap(),
+        }
         assert!(!outside.path().join("f").exists(), "{entries:?}");
+        assert_eq!(fs_err::read_to_string(outside.path().join("mine")).unwrap(), "mine", "{entries:?}");
     }
 }
 
@@ -102,7 +177,7 @@ fn the_size_is_bounded() {
     let error = unpack(&[&one, &one], 19, 4).unwrap_err();
     assert_eq!(error.to_string(), "the image is larger than 19 bytes");
     unpack(&[&one, &one], 20, 3).unwrap_err();
-    unpack(&[b"not gzip"], 20, 3).unwrap_err();
+    unpack(&[&[b'x'; 512]], 20, 3).unwrap_err();
 }
 
 #[test]

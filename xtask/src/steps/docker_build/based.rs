@@ -57,5 +57,5 @@ pub(super) fn smoke(
             "/".clone_into(&mut settings.working_dir);
         }
     }
-    Action::Smoke(Box::new(Smoke::new(ctx, platform, settings)))
+    Action::Smoke(Box::new(Smoke::of_layers(ctx, platform, settings)))
 }

@@ -11,6 +11,7 @@ use crate::image::binary::Platform;
 use crate::image::config::Settings;
 use crate::image::docker::{self, Task};
 use crate::image::recipe;
+use crate::image::smoke::Smoke;
 
 pub(super) fn plan(ctx: &Context, options: &Options, toolchain: &Toolchain) -> Result<Vec<Action>> {
     let folder = ctx.output().join("image");
@@ -58,15 +59,17 @@ fn by_docker(ctx: &Context, toolchain: &Toolchain, folder: PathBuf) -> Result<Ve
     let text = recipe::read(&ctx.root)?;
     // On the command line a label would win over the recipe's own.
     let labels = labels.into_iter().filter(|(label, _)| !text.contains(label)).collect();
+    let name = format!("{}:{}", ctx.image(), ctx.git.tag());
     Ok(vec![
         Action::Docker(Task::Build(docker::Build {
             buildx: docker::has_buildx(ctx),
             platform,
-            name: format!("{}:{}", ctx.image(), ctx.git.tag()),
+            name: name.clone(),
             arguments,
             labels,
             id: id.clone(),
         })),
+        Action::Smoke(Box::new(Smoke::of_image(ctx, platform, name))),
         Action::Docker(Task::Save { id, archive: archive.clone() }),
         Action::Import { archive, image: Box::new(image(ctx, folder, platform, Settings::default())) },
     ])

@@ -119,6 +119,11 @@ fn lines(ctx: &Context, options: &Options) -> String {
             action => action,
         })
         .map(|action| action.to_string().replace(&root, "/w"))
+        .map(|line| {
+            // Its name is made of the root.
+            let place = line.find("slipway-smoke-").map(|start| start + "slipway-smoke-".len());
+            place.map_or(line.clone(), |place| format!("{}NAME{}", &line[..place], &line[place + 12..]))
+        })
         .collect();
     lines.join("\n")
 }
@@ -130,6 +135,7 @@ fn the_docker_engine_gets_what_the_builtin_engine_gets() {
     insta::assert_snapshot!(lines(&ctx, &Engine::Docker.into()), @"
 check that a Docker engine answers
 DOCKER_BUILDKIT=0 docker build --platform linux/amd64 --iidfile /w/target/xtask/docker.iid --tag docker.io/slipway/app:0123456789abcdef0123456789abcdef01234567 --build-arg COMMIT=0123456789abcdef0123456789abcdef01234567 --build-arg CREATED=2026-01-01T00:00:00Z --build-arg VERSION=1.2.3 --label org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567 --label org.opencontainers.image.created=2026-01-01T00:00:00Z .
+docker run --rm --name slipway-smoke-NAME --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::8000 --env SERVER_TYPE=TEST --env LISTEN=0.0.0.0 --env PORT=8000 docker.io/slipway/app:0123456789abcdef0123456789abcdef01234567, ask it for /healthz and /version, end it with `docker stop`
 docker save --output /w/target/xtask/docker.tar ID, with the ID from /w/target/xtask/docker.iid
 make an OCI layout of /w/target/xtask/docker.tar in /w/target/xtask/image, its layers compressed anew
 ");

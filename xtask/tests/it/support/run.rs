@@ -118,6 +118,12 @@ impl Running {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
     }
 
+    /// Ends the program as nothing can prepare for.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub(crate) fn finish(mut self) -> Ran {
         let end = Instant::now() + PATIENCE;
         let status = loop {

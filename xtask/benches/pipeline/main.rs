@@ -1,12 +1,15 @@
 //! What the pipeline costs beyond plain cargo: `cargo bench -p xtask --bench pipeline`, half an hour on two cores.
 //!
-//! `cargo bench -p xtask --bench pipeline -- image` takes one part: `cold`, `start`, `checks` or `image`.
+//! `cargo bench -p xtask --bench pipeline -- image` takes one part: `cold`, `start`, `checks`, `image`, or beside other
+//! tools `docker`, `registry` and `memory`, which need a Docker Engine, `docker-registry` and skopeo.
 //!
 //! Everything is measured in a fresh clone, each figure beside the bare commands in the same run, because a ratio holds
 //! where the machine's speed does not.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 #![expect(clippy::expect_used, reason = "a figure that could not be taken is no figure")]
+
+mod others;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -19,7 +22,15 @@ const TIMES: usize = 11;
 fn main() {
     // cargo adds `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with("--")).collect();
-    let parts: [(&str, Part); 4] = [("cold", cold), ("start", start), ("checks", checks), ("image", image)];
+    let parts: [(&str, Part); 7] = [
+        ("cold", cold),
+        ("start", start),
+        ("checks", checks),
+        ("image", image),
+        ("docker", others::docker),
+        ("registry", others::registry),
+        ("memory", others::memory),
+    ];
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
     let folder = std::env::temp_dir().join(format!("slipway-bench-{}", std::process::id()));
     let clone = folder.join("clone");

@@ -1,0 +1,126 @@
+//! The program of the packed layers, unpacked and started without Docker.
+//!
+//! What this is not: a container. The program sees this machine's files and is not the process 1, so a file that the
+//! image lacks may go unnoticed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use super::{Running, free_address};
+use crate::context::Context;
+use crate::image::binary::{self, Platform};
+use crate::image::config::Settings;
+use crate::image::layer::Tar;
+use crate::image::unpack::{Bounds, find, unpack};
+
+/// What an image starts, and where its files are unpacked for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Program {
+    pub(super) folder: PathBuf,
+    pub(super) platform: Platform,
+    pub(super) settings: Settings,
+}
+
+impl Program {
+    /// Hands over the running program, or says why it cannot run here.
+    pub(super) fn run(
+        &self,
+        ctx: &Context,
+        tars: &[Arc<Tar>],
+        prove: impl FnOnce(Running<'_>) -> Result<()>,
+    ) -> Result<Option<String>> {
+        let here = (std::env::consts::OS, std::env::consts::ARCH);
+        if here != ("linux", self.platform.processor()) {
+            return Ok(Some(format!(
+                "the image is for {}, and this machine is {}/{}",
+                self.platform, here.0, here.1
+            )));
+        }
+        let folder = Unpacked::new(&self.folder)?;
+        unpack(&folder.0, tars.iter().map(|tar| tar.bytes.as_slice()), Bounds::default())?;
+        let mut words = self.words();
+        let name = words.next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
+        let file = self.find(&folder.0, name)?;
+        if binary::is_elf(&file)? && binary::verify(&file, self.platform).is_err() {
+            // This machine's own linker and libraries would be in the place of the image's.
+            return Ok(Some(format!(
+                "`{name}` is no static program for {}: it starts in a container of the image only",
+                self.platform
+            )));
+        }
+        let (command, address) = self.command(&folder.0, &file, words)?;
+        let running = Running::start(ctx, command, address, None);
+        prove(running.with_context(|| format!("cannot start `{name}`"))?)?;
+        Ok(None)
+    }
+
+    /// The program's name, for people.
+    pub(super) fn name(&self) -> &str {
+        self.words().next().map_or("the program", String::as_str)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &String> {
+        [&self.settings.entrypoint, &self.settings.cmd].into_iter().flatten().flatten()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the child gets the image's environment and nothing of ours"
+    )]
+    fn command<'a>(
+        &self,
+        folder: &Path,
+        file: &Path,
+        arguments: impl Iterator<Item = &'a String>,
+    ) -> Result<(Command, SocketAddr)> {
+        let address = free_address()?;
+        let mut command = Command::new(file);
+        command.args(arguments).current_dir(find(folder, &self.settings.working_dir)?).env_clear();
+        command.envs(self.settings.env.iter().filter_map(|pair| pair.split_once('=')));
+        // Over those of the image: nothing here is a secret, and nobody else can reach it.
+        command.env("SERVER_TYPE", "TEST").env("LISTEN", address.ip().to_string());
+        command.env("PORT", address.port().to_string());
+        Ok((command, address))
+    }
+
+    /// The file of the program: a path is one of the image, a bare name is looked for in its `PATH`.
+    fn find(&self, folder: &Path, name: &str) -> Result<PathBuf> {
+        if name.starts_with('/') {
+            return find(folder, name);
+        }
+        if name.contains('/') {
+            return find(folder, &format!("{}/{name}", self.settings.working_dir));
+        }
+        // Docker's own when the image has none.
+        let set = self.settings.env.iter().find_map(|pair| pair.strip_prefix("PATH="));
+        let path = set.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        path.split(':')
+            .find_map(|place| find(folder, &format!("{place}/{name}")).ok())
+            .with_context(|| format!("`{name}` is not in the image's `PATH`, {path}"))
+    }
+}
+
+/// The folder of the unpacked layers, removed when this is dropped.
+struct Unpacked(PathBuf);
+
+impl Unpacked {
+    fn new(folder: &Path) -> Result<Self> {
+        if folder.exists() {
+            // Left by a run that was killed.
+            fs_err::remove_dir_all(folder)?;
+        }
+        fs_err::create_dir_all(folder)?;
+        Ok(Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        // The next run removes what is left.
+        drop(fs_err::remove_dir_all(&self.0));
+    }
+}

@@ -1,0 +1,57 @@
+//! The whole `Dockerfile`, builder stage and all, followed by the Docker engine and compared with our own image.
+
+use crate::support::{Fixture, skipped, toolchain, try_program};
+
+/// Removes images when it is dropped: by name, and by label those that were left without one.
+struct Images {
+    names: [String; 2],
+    label: String,
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        let here = std::env::temp_dir();
+        for name in &self.names {
+            drop(try_program("docker", &["image", "rm", "--force", name], &here));
+        }
+        // The builder leaves the container of a step that failed.
+        let filter = format!("label={}", self.label);
+        for kind in ["container", "image"] {
+            drop(try_program("docker", &[kind, "prune", "--force", "--filter", &filter], &here));
+        }
+    }
+}
+
+/// Without a handler the first process of a container does not end by the signal, and the smoke run says so.
+const HANDLER: &str = "unsafe extern \"C\" {\n    fn signal(number: i32, handler: extern \"C\" fn(i32)) -> usize;\n    fn _exit(code: i32) -> !;\n}\n\nextern \"C\" fn end(_: i32) {\n    unsafe { _exit(0) }\n}\n\nfn main() {\n    unsafe { signal(15, end) };\n";
+
+#[test]
+fn both_engines_compile_and_pack_the_same() {
+    const TEST: &str = "both_engines_compile_and_pack_the_same";
+    let fixture = Fixture::new();
+    if let Err(why) = try_program("docker", &["version"], &fixture.root()) {
+        return skipped(TEST, &format!("no Docker engine: {why}"));
+    }
+    fixture.replace("app/src/main.rs", "fn main() {\n", HANDLER);
+    fixture.commit();
+    let number = std::process::id();
+    let (base, image) =
+        (format!("localhost/slipway-toolchain-{number}"), format!("localhost/slipway-compiled-{number}"));
+    let label = format!("slipway.parity={number}");
+    let _images =
+        Images { names: [base.clone(), format!("{image}:{}", fixture.head())], label: label.clone() };
+    let folder = tempfile::tempdir().unwrap();
+    if let Err(why) = toolchain::import(&base, &label, folder.path()) {
+        return skipped(TEST, &why);
+    }
+    let run = fixture.xtask(&["docker-build", "--compare"]);
+    let ran = run.envs(&[("PIPELINE_RUST_IMAGE", &base), ("PIPELINE_IMAGE", &image)]).finish().exits(0);
+    let ran = ran.says(&["the engines agree but for "]);
+    assert_eq!(ran.out.matches("smoke run: up in ").count(), 2, "{}", ran.out);
+    let log = fixture.read("target/xtask/logs/docker-build.log");
+    // In the container, and here.
+    for place in ["/src/app".to_owned(), fixture.path("app").display().to_string()] {
+        assert!(log.contains(&format!("Compiling app v0.1.0 ({place})")), "{log}");
+    }
+    fixture.is_left_alone();
+}
