@@ -126,9 +126,9 @@ impl<'a> Row<'a> {
     /// With the result of the run.
     fn run(report: &'a Report) -> Self {
         let result = match (stumble(report), &report.deployment) {
-            (Some(step), _) if step.outcome == StepOutcome::Interrupted => ("quiet", "interrupted".to_owned()),
-            (Some(step), _) => ("bad", format!("{} failed", step.name)),
-            (None, Some(deployment)) => outcome(deployment),
+            (_, Some(deployment)) => outcome(deployment),
+            (Some(step), None) if step.outcome == StepOutcome::Interrupted => ("quiet", "interrupted".to_owned()),
+            (Some(step), None) => ("bad", format!("{} failed", step.name)),
             (None, None) => ("good", "passed".to_owned()),
         };
         Self {
@@ -183,11 +183,8 @@ fn tiles(figures: &Figures) -> [Tile; 4] {
         let samples = figure.samples;
         let of = if samples == 1 { one } else { many };
         let (shown, basis) = match figure.value {
-            Some(value) => (shown(value), format!("n = {samples} {of}, last {WINDOW_DAYS} days")),
-            None => (
-                "not shown".to_owned(),
-                format!("{samples} {of} in {WINDOW_DAYS} days; a figure needs {LEAST}"),
-            ),
+            Some(value) => (shown(value), format!("n = {samples} {of}, {WINDOW_DAYS} days")),
+            None => ("not shown".to_owned(), format!("n = {samples} {of}; it needs {LEAST}")),
         };
         Tile { name, exact: figure.value, shown, basis, meaning }
     };
