@@ -12,6 +12,8 @@ pub mod figures;
 mod history;
 mod json;
 mod page;
+#[cfg(test)]
+mod samples;
 pub mod store;
 mod svg;
 mod views;
