@@ -41,7 +41,6 @@ pub(super) fn coverage(history: &History) -> askama::Result<Page> {
 fn badge(label: &str, value: &str, colour: &'static str) -> askama::Result<Page> {
     // An image has no font of its own: `textLength` makes any font as wide as this.
     let width = |text: &str| count(text.chars().count()) * 6.5 + 12.0;
-    let badge =
-        Badge { label, value, colour, label_width: width(label), value_width: width(value) };
+    let badge = Badge { label, value, colour, label_width: width(label), value_width: width(value) };
     Ok(Page::new("image/svg+xml", badge.render()?))
 }

@@ -46,8 +46,9 @@ pub fn reports(now: Time, count: u32) -> Vec<Report> {
     (1..=count)
         .map(|number| {
             let ago = YEAR / u64::from(count) * u64::from(count - number) + 600_000;
-            // Some minutes earlier or later, as people are.
-            let finished = now.milliseconds().saturating_sub(ago + chance.below(YEAR / u64::from(count) / 2 + 1));
+            // Some hours earlier or later, as people are.
+            let early = chance.below((YEAR / u64::from(count) / 2).min(3 * 3_600_000) + 1);
+            let finished = now.milliseconds().saturating_sub(ago + early);
             let made = Made { number, count, finished: Time::from_milliseconds(finished) };
             made.run(&mut chance, &mut waiting, &mut previous)
         })
@@ -86,7 +87,8 @@ impl Made {
         if reached == 4 {
             waiting.insert(0, commit.clone());
             waiting.truncate(12);
-            let release = Release { digest: format!("sha256:{}", chance.hex(64)), commit: Some(commit.sha.clone()) };
+            let release =
+                Release { digest: format!("sha256:{}", chance.hex(64)), commit: Some(commit.sha.clone()) };
             let outcome = if last { DeploymentOutcome::Live } else { outcome(chance) };
             commits.clone_from(waiting);
             let rollback = chance.below(30) == 0 && !last && live.is_some();
@@ -100,11 +102,12 @@ impl Made {
             deployment = Some(attempt);
         }
         let took: u64 = steps.iter().map(|step| step.milliseconds).sum();
-        let image = deployment.as_ref().and_then(|deployment| deployment.release.as_ref()).map(|release| Image {
-            repository: REPOSITORY.to_owned(),
-            digest: release.digest.clone(),
-            bytes: 3_100_000 + chance.below(200_000),
-        });
+        let image =
+            deployment.as_ref().and_then(|deployment| deployment.release.as_ref()).map(|release| Image {
+                repository: REPOSITORY.to_owned(),
+                digest: release.digest.clone(),
+                bytes: 3_100_000 + chance.below(200_000),
+            });
         let total = 180 + u64::from(self.number) / 4;
         let failed = if reached == 1 { 1 + chance.below(3) } else { 0 };
         Report {
@@ -189,7 +192,9 @@ impl Made {
             DeploymentOutcome::Live => None,
             DeploymentOutcome::Unchanged => Some(chance.one_of(&UNCHANGED)),
             DeploymentOutcome::Superseded => Some("a newer deployment was begun by hand"),
-            DeploymentOutcome::RolledBack | DeploymentOutcome::NotRolledBack => Some(chance.one_of(&ROLLED_BACK)),
+            DeploymentOutcome::RolledBack | DeploymentOutcome::NotRolledBack => {
+                Some(chance.one_of(&ROLLED_BACK))
+            }
         };
         let took = 30_000 + chance.below(30_000);
         Deployment {

@@ -28,11 +28,7 @@ pub(super) fn drift(history: &History, identity: &Identity) -> Option<Drift> {
         DeploymentOutcome::NotRolledBack | DeploymentOutcome::Superseded => None,
     }?;
     let drifted = runs(identity, reported) == Some(false);
-    drifted.then(|| Drift {
-        reported: reported.clone(),
-        at: deployment.finished,
-        run: run.report.id.clone(),
-    })
+    drifted.then(|| Drift { reported: reported.clone(), at: deployment.finished, run: run.report.id.clone() })
 }
 
 /// The newest deployment that put live what runs here.

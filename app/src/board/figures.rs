@@ -67,8 +67,7 @@ impl Figures {
             .enumerate()
             .filter(|(_, attempt)| attempt.failed)
             .filter_map(|(index, attempt)| {
-                let next =
-                    window[index + 1..].iter().find(|next| next.outcome == DeploymentOutcome::Live)?;
+                let next = window[index + 1..].iter().find(|next| next.outcome == DeploymentOutcome::Live)?;
                 Some(next.finished.since(attempt.finished).as_secs())
             })
             .collect();

@@ -1,8 +1,8 @@
 //! Reports for the tests of this module.
 
 use report::{
-    Commit, Coverage, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, SCHEMA, Step, StepOutcome,
-    Time,
+    Commit, Coverage, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, SCHEMA, Step,
+    StepOutcome, Time,
 };
 
 use super::history::History;

@@ -97,8 +97,12 @@ impl Store {
     }
 
     fn with_patience(path: &Path, patience: Duration) -> Self {
-        let store =
-            Self { path: path.to_owned(), patience, connection: Mutex::default(), history: RwLock::default() };
+        let store = Self {
+            path: path.to_owned(),
+            patience,
+            connection: Mutex::default(),
+            history: RwLock::default(),
+        };
         if let Err(unavailable) = store.ping() {
             error!("{unavailable}; reports are refused until it can");
         }
@@ -117,7 +121,11 @@ impl Store {
                 self.history.write().unwrap_or_else(PoisonError::into_inner).add(report);
                 return Ok(Kept::New);
             }
-            Ok(if body_of(connection, &report.id)?.as_deref() == Some(body) { Kept::Same } else { Kept::Different })
+            Ok(if body_of(connection, &report.id)?.as_deref() == Some(body) {
+                Kept::Same
+            } else {
+                Kept::Different
+            })
         })
     }
 
@@ -135,7 +143,8 @@ impl Store {
             )?;
             let entries = query.query_map(params![sequence, limit], |row| {
                 let body: Vec<u8> = row.get(2)?;
-                let sha256 = digest(&SHA256, &body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+                let sha256 =
+                    digest(&SHA256, &body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
                 Ok(Entry { sequence: row.get::<_, i64>(0)?.unsigned_abs(), id: row.get(1)?, sha256 })
             })?;
             entries.collect()
@@ -195,7 +204,8 @@ impl Store {
                 for suffix in ["", "-wal", "-shm"] {
                     let (from, to) = (beside(&self.path, suffix), beside(&aside, suffix));
                     if from.exists() {
-                        fs_err::rename(from, to).map_err(|error| Fault::Spoilt(format!("{cause}; {error}")))?;
+                        fs_err::rename(from, to)
+                            .map_err(|error| Fault::Spoilt(format!("{cause}; {error}")))?;
                     }
                 }
                 open(&self.path, self.patience)

@@ -147,7 +147,8 @@ mod tests {
     fn columns_are_stacked_from_the_bottom() {
         let column = |parts| Column { label: "a & b".to_owned(), parts };
         let bars = columns(&[column(vec![("p0", 1.0), ("p1", 0.0), ("p2", 3.0)]), column(vec![])], 4.0);
-        let places: Vec<_> = bars.iter().map(|bar| (bar.class, bar.x, bar.y, bar.width, bar.height)).collect();
+        let places: Vec<_> =
+            bars.iter().map(|bar| (bar.class, bar.x, bar.y, bar.width, bar.height)).collect();
         assert_eq!(places, [("p0", 230.2, 75.0, 39.6, 25.0), ("p2", 230.2, 0.0, 39.6, 75.0)]);
         assert!(columns(&[], 1.0).is_empty());
     }

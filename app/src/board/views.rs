@@ -127,7 +127,9 @@ impl<'a> Row<'a> {
     fn run(report: &'a Report) -> Self {
         let result = match (stumble(report), &report.deployment) {
             (_, Some(deployment)) => outcome(deployment),
-            (Some(step), None) if step.outcome == StepOutcome::Interrupted => ("quiet", "interrupted".to_owned()),
+            (Some(step), None) if step.outcome == StepOutcome::Interrupted => {
+                ("quiet", "interrupted".to_owned())
+            }
             (Some(step), None) => ("bad", format!("{} failed", step.name)),
             (None, None) => ("good", "passed".to_owned()),
         };
@@ -157,7 +159,11 @@ impl<'a> Row<'a> {
     }
 
     fn reason(&self) -> &str {
-        self.report.deployment.as_ref().and_then(|deployment| deployment.reason.as_deref()).unwrap_or_default()
+        self.report
+            .deployment
+            .as_ref()
+            .and_then(|deployment| deployment.reason.as_deref())
+            .unwrap_or_default()
     }
 }
 
@@ -173,7 +179,9 @@ pub(super) fn outcome(deployment: &Deployment) -> (&'static str, String) {
     match deployment.kind {
         DeploymentKind::Deploy => (class, words.to_owned()),
         // An undone release is nothing to celebrate.
-        DeploymentKind::Rollback => (if class == "good" { "warn" } else { class }, format!("rollback {words}")),
+        DeploymentKind::Rollback => {
+            (if class == "good" { "warn" } else { class }, format!("rollback {words}"))
+        }
     }
 }
 

@@ -102,7 +102,10 @@ mod tests {
     #[test]
     fn numbers_are_words() {
         assert_eq!([bytes(999), bytes(3_140_000), bytes(2_000_000_000)], ["1.0 kB", "3.1 MB", "2.0 GB"]);
-        assert_eq!([number(7), number(1000), number(1_234_567)], ["7", "1\u{202f}000", "1\u{202f}234\u{202f}567"]);
+        assert_eq!(
+            [number(7), number(1000), number(1_234_567)],
+            ["7", "1\u{202f}000", "1\u{202f}234\u{202f}567"]
+        );
         assert_eq!(shown_percent(79.99), "79.9 %");
         let nothing = Coverage { covered: 0, lines: 0, floor: 80 };
         assert!((percent(&nothing) - 100.0).abs() < f64::EPSILON);

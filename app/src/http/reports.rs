@@ -137,9 +137,8 @@ struct Wrong {
 /// A valid report of that id.
 fn read(body: &[u8], id: &str) -> Result<Report, Problems> {
     let wrong = |field: &str, must: String| Wrong { field: field.to_owned(), must };
-    let report: Report = serde_json::from_slice(body).map_err(|error| Problems {
-        problems: vec![wrong("", format!("be a report: {error}"))],
-    })?;
+    let report: Report = serde_json::from_slice(body)
+        .map_err(|error| Problems { problems: vec![wrong("", format!("be a report: {error}"))] })?;
     let mut problems: Vec<_> =
         report.problems().iter().map(|Problem { field, must }| wrong(field, format!("be {must}"))).collect();
     if report.id != id {

@@ -65,10 +65,7 @@ pub fn router(site: Site) -> Router {
         .route("/badge/{name}", get(board::badge))
         .route("/api/board.json", get(board::json))
         .route("/api/v1/reports", get(reports::list))
-        .route(
-            "/api/v1/reports/{id}",
-            put(reports::put).layer(DefaultBodyLimit::max(report::MAX_BYTES)),
-        )
+        .route("/api/v1/reports/{id}", put(reports::put).layer(DefaultBodyLimit::max(report::MAX_BYTES)))
         .route(assets::style_path(), get(assets::style))
         .route(assets::icon_path(), get(assets::icon))
         .route("/version", get(version))

@@ -80,7 +80,8 @@ fn the_cursor_goes_through_all_in_the_order_in_which_they_came() {
 #[test]
 fn what_is_no_database_is_moved_aside() {
     let folder = Folder::new();
-    fs_err::write(folder.file(), "not a database, and longer than the head of one would be".repeat(20)).unwrap();
+    fs_err::write(folder.file(), "not a database, and longer than the head of one would be".repeat(20))
+        .unwrap();
     let store = open_at(&folder.file());
     assert_eq!(put(&store, "a").unwrap(), Kept::New);
     assert!(fs_err::read_to_string(folder.0.join("board.db.broken")).unwrap().starts_with("not a database"));
@@ -142,7 +143,10 @@ fn a_full_disk_refuses_reports_and_nothing_else() {
     put(&store, "a").unwrap();
     let limit = |pages: u32| {
         let slot = store.connection.lock().unwrap();
-        slot.as_ref().unwrap().query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+        slot.as_ref()
+            .unwrap()
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .unwrap();
     };
     limit(1);
     let full = (0..100).find_map(|n| put(&store, &format!("more-{n}")).err()).unwrap();

@@ -67,9 +67,7 @@ pub(super) fn deployments(history: &History, now: Time) -> Option<Chart> {
 
 /// Lines covered in the window, with the floor drawn; of all time where the window has none.
 pub(super) fn coverage(history: &History, now: Time) -> Option<Chart> {
-    let measured = || {
-        history.runs.iter().filter_map(|run| Some((run.report.finished, run.report.coverage?)))
-    };
+    let measured = || history.runs.iter().filter_map(|run| Some((run.report.finished, run.report.coverage?)));
     let start = Time::from_milliseconds(now.milliseconds().saturating_sub(WINDOW_DAYS * DAY));
     let mut points: Vec<_> = measured().filter(|(time, _)| *time >= start).collect();
     if points.is_empty() {
@@ -129,8 +127,14 @@ pub(super) fn coverage(history: &History, now: Time) -> Option<Chart> {
                 .iter()
                 .rev()
                 .map(|(time, coverage)| {
-                    let lines = format!("{} of {}", words::number(coverage.covered), words::number(coverage.lines));
-                    vec![minute(*time), shown_percent(percent(coverage)), lines, format!("{} %", coverage.floor)]
+                    let lines =
+                        format!("{} of {}", words::number(coverage.covered), words::number(coverage.lines));
+                    vec![
+                        minute(*time),
+                        shown_percent(percent(coverage)),
+                        lines,
+                        format!("{} %", coverage.floor),
+                    ]
                 })
                 .collect(),
         },
@@ -150,7 +154,8 @@ pub(super) fn steps(newest: &[&Report]) -> Option<Chart> {
         let of = report.steps.iter().filter(|step| step.name == name);
         of.fold(0, |sum, step| sum.saturating_add(step.milliseconds))
     };
-    let whole = |report: &Report| report.steps.iter().fold(0_u64, |sum, step| sum.saturating_add(step.milliseconds));
+    let whole =
+        |report: &Report| report.steps.iter().fold(0_u64, |sum, step| sum.saturating_add(step.milliseconds));
     let longest = newest.iter().map(|report| whole(report)).max().filter(|longest| *longest > 0)?;
     let top = round_up(longest);
     let shown = |milliseconds| words::duration(std::time::Duration::from_millis(milliseconds));
@@ -170,9 +175,11 @@ pub(super) fn steps(newest: &[&Report]) -> Option<Chart> {
     head.extend(names.iter().map(|name| (*name).to_owned()));
     head.push("Together".to_owned());
     let row = |report: &&Report| {
-        let each = names.iter().map(|name| took(report, name)).chain([whole(report)]).map(|milliseconds| match milliseconds {
-            0 => "did not run".to_owned(),
-            milliseconds => shown(milliseconds),
+        let each = names.iter().map(|name| took(report, name)).chain([whole(report)]).map(|milliseconds| {
+            match milliseconds {
+                0 => "did not run".to_owned(),
+                milliseconds => shown(milliseconds),
+            }
         });
         [minute(report.started)].into_iter().chain(each).collect()
     };
