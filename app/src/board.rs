@@ -1,6 +1,6 @@
 //! The release board: what the pipeline reported, kept and made readable.
 //!
-//! Reports come in through [`Board::put`] and are kept in a SQLite file ([`store`]), which is a cache: the pipeline
+//! Reports come in through [`Board::put`] and are kept in an `SQLite` file ([`store`]), which is a cache: the pipeline
 //! has them all and sends again what is missing. What a page needs of them stays in memory (`history`). The pages
 //! are made when somebody asks after a report came or a day began, and until then are the same bytes.
 

@@ -94,7 +94,7 @@ impl Made {
             let rollback = chance.below(30) == 0 && !last && live.is_some();
             let attempt = self.deployment(chance, outcome, rollback, release.clone(), live.clone());
             if attempt.outcome == DeploymentOutcome::Live {
-                *live = attempt.release.clone();
+                live.clone_from(&attempt.release);
                 waiting.clear();
             } else if let Some(step) = steps.last_mut() {
                 step.outcome = StepOutcome::Failed;
@@ -244,10 +244,8 @@ impl Chance {
     }
 
     fn hex(&mut self, digits: usize) -> String {
-        let mut text = String::new();
-        while text.len() < digits {
-            text.push_str(&format!("{:016x}", self.next()));
-        }
+        let parts: Vec<_> = (0..digits.div_ceil(16)).map(|_| format!("{:016x}", self.next())).collect();
+        let mut text = parts.concat();
         text.truncate(digits);
         text
     }

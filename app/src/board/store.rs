@@ -1,4 +1,4 @@
-//! The file that keeps the reports: SQLite, one writer, and a cache.
+//! The file that keeps the reports: `SQLite`, one writer, and a cache.
 //!
 //! The pipeline has every report and sends again what is missing. So a file that cannot be read or written is not
 //! worth a human's night: it is moved aside, to `<path>.broken`, and an empty one takes its place. Where that is not
@@ -143,9 +143,11 @@ impl Store {
             )?;
             let entries = query.query_map(params![sequence, limit], |row| {
                 let body: Vec<u8> = row.get(2)?;
-                let sha256 =
-                    digest(&SHA256, &body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-                Ok(Entry { sequence: row.get::<_, i64>(0)?.unsigned_abs(), id: row.get(1)?, sha256 })
+                Ok(Entry {
+                    sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+                    id: row.get(1)?,
+                    sha256: hex(digest(&SHA256, &body).as_ref()),
+                })
             })?;
             entries.collect()
         })
@@ -298,6 +300,10 @@ fn load(connection: &Connection) -> rusqlite::Result<(u64, Vec<Report>)> {
 
 fn body_of(connection: &Connection, id: &str) -> rusqlite::Result<Option<Vec<u8>>> {
     connection.query_row("SELECT body FROM reports WHERE id = ?1", [id], |row| row.get(0)).optional()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// The path with more at its end.

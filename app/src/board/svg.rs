@@ -124,14 +124,14 @@ pub(super) fn area(points: &[(f64, f64)]) -> String {
 
 /// A dot at each point: a stroke of no length with round ends stays round when the picture is stretched.
 pub(super) fn dots(points: &[(f64, f64)]) -> String {
-    points.iter().map(|(x, y)| format!("M{} {}h0", round(*x), round(*y))).collect()
+    points.iter().map(|(x, y)| format!("M{} {}h0", round(*x), round(*y))).collect::<Vec<_>>().concat()
 }
 
 /// A horizontal line that may change its height: each value holds until the next.
 pub(super) fn steps(points: &[(f64, f64)]) -> String {
     let Some(&(_, first)) = points.first() else { return String::new() };
-    let turns: String = points.iter().skip(1).map(|(x, y)| format!("H{}V{}", round(*x), round(*y))).collect();
-    format!("M0 {}{turns}H{WIDTH}", round(first))
+    let turns = points.iter().skip(1).map(|(x, y)| format!("H{}V{}", round(*x), round(*y)));
+    format!("M0 {}{}H{WIDTH}", round(first), turns.collect::<Vec<_>>().concat())
 }
 
 /// To hundredths: finer is not seen, and costs bytes.

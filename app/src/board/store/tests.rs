@@ -72,8 +72,8 @@ fn the_cursor_goes_through_all_in_the_order_in_which_they_came() {
     assert_eq!(ids(u64::MAX, 2), []);
     let body = store.body("c").unwrap().unwrap();
     assert_eq!(body, serde_json::to_vec(&run("c", 1)).unwrap());
-    let sha256: String = digest(&SHA256, &body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(store.after(0, 1).unwrap()[0].sha256, sha256);
+    assert_eq!(store.after(0, 1).unwrap()[0].sha256, hex(digest(&SHA256, &body).as_ref()));
+    assert_eq!(hex(&[0, 0xaf]), "00af");
     assert_eq!(store.size(), Size { reports: 3, bytes: 0 });
 }
 

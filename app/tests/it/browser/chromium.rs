@@ -1,4 +1,4 @@
-//! A headless Chromium, spoken to in the DevTools protocol over pipes.
+//! A headless Chromium, spoken to in its debugging protocol over pipes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
