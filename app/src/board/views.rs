@@ -5,7 +5,6 @@ mod charts;
 use askama::Template;
 use report::{Commit, Deployment, DeploymentKind, DeploymentOutcome, Report, StepOutcome, Time};
 
-use self::charts::{coverage, deployments, steps};
 use super::drift::{self, Drift};
 use super::figures::{Figure, Figures, LEAST, WINDOW_DAYS};
 use super::history::{History, stumble};
@@ -65,21 +64,28 @@ pub(super) fn home(
     now: Time,
 ) -> askama::Result<Page> {
     let deployed: Vec<_> = history.deployments().into_iter().rev().take(DEPLOYMENTS).collect();
+    let origin = drift::origin(history, identity).map(|run| Row::deployment(&run.report));
+    let mut deployments: Vec<_> = deployed.iter().map(|(run, _)| Row::deployment(&run.report)).collect();
+    for row in &mut deployments {
+        if origin.as_ref().is_some_and(|origin| origin.report.id == row.report.id) {
+            "live now".clone_into(&mut row.result.1);
+        }
+    }
     let newest: Vec<_> = history.runs.iter().rev().take(RUNS).map(|run| &run.report).collect();
     Page::html(&Home {
         style: assets::style_path(),
         icon: assets::icon_path(),
         identity,
         since: identity.started_at.replace('T', " ").replace('Z', " UTC"),
-        origin: drift::origin(history, identity).map(|run| Row::deployment(&run.report)),
+        origin,
         drift: drift.map(|drift| (drift, minute(drift.at))),
         total: history.total,
         figures: tiles(figures),
-        charts: [deployments(history, now), coverage(history, now), steps(&newest)]
+        charts: [charts::deployments(history, now), charts::coverage(history, now), charts::steps(&newest)]
             .into_iter()
             .flatten()
             .collect(),
-        deployments: deployed.iter().map(|(run, _)| Row::deployment(&run.report)).collect(),
+        deployments,
         runs: newest.into_iter().map(Row::run).collect(),
     })
 }
