@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use report::Report;
 use ring::digest::{SHA256, digest};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OptionalExtension, params};
 use serde::Serialize;
 use tracing::{error, warn};
 
@@ -198,11 +198,6 @@ impl Store {
         let connection = match open(&self.path, self.patience) {
             Err(Fault::Spoilt(cause)) if self.path.is_file() => {
                 let aside = beside(&self.path, ".broken");
-                error!(
-                    "{} cannot be used: {cause}; moved to {}, starting empty",
-                    self.path.display(),
-                    aside.display()
-                );
                 for suffix in ["", "-wal", "-shm"] {
                     let (from, to) = (beside(&self.path, suffix), beside(&aside, suffix));
                     if from.exists() {
@@ -210,6 +205,11 @@ impl Store {
                             .map_err(|error| Fault::Spoilt(format!("{cause}; {error}")))?;
                     }
                 }
+                error!(
+                    "{} cannot be used: {cause}; moved it to {}, starting empty",
+                    self.path.display(),
+                    aside.display()
+                );
                 open(&self.path, self.patience)
             }
             opened => opened,
@@ -262,6 +262,9 @@ fn open(path: &Path, patience: Duration) -> Result<Connection, Fault> {
     let mut connection =
         if path.as_os_str().is_empty() { Connection::open_in_memory() } else { Connection::open(path) }?;
     connection.busy_timeout(patience)?;
+    if connection.is_readonly(MAIN_DB)? {
+        return Err(Fault::Spoilt("it cannot be written".to_owned()));
+    }
     connection.pragma_update(None, "journal_mode", "wal")?;
     // What is acknowledged survives a loss of power.
     connection.pragma_update(None, "synchronous", "full")?;

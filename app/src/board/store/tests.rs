@@ -176,7 +176,16 @@ fn a_path_that_cannot_be_a_file_refuses_reports() {
 }
 
 #[test]
-fn a_file_that_turns_read_only_is_replaced() {
+fn a_file_that_cannot_be_written_is_no_use() {
+    let folder = Folder::new();
+    drop(open_at(&folder.file()));
+    // As root every file can be written, so this asks SQLite not to.
+    let reading = PathBuf::from(format!("file:{}?mode=ro", folder.file().display()));
+    assert_eq!(open(&reading, PATIENCE).unwrap_err().to_string(), "it cannot be written");
+}
+
+#[test]
+fn a_connection_that_turns_read_only_is_replaced() {
     let folder = Folder::new();
     let store = open_at(&folder.file());
     put(&store, "a").unwrap();
