@@ -54,7 +54,7 @@ impl Board {
     /// Keeps reports that this process made up itself. Blocks.
     pub fn fill(&self, reports: Vec<Report>) -> Result<(), Unavailable> {
         for report in reports {
-            let body = serde_json::to_vec(&report).unwrap_or_default();
+            let body = serde_json::to_vec(&report).map_err(|error| Unavailable::because(&error))?;
             self.put(report, &body)?;
         }
         Ok(())

@@ -13,6 +13,8 @@ pub(super) const MAX_RUNS: u32 = 20_000;
 pub(super) struct History {
     /// Changes with the content.
     pub(super) version: u64,
+    /// Whether a file was ever read: without one, nothing is known, not even that there is nothing.
+    pub(super) loaded: bool,
     /// How many reports the file holds.
     pub(super) total: u64,
     /// Oldest first. They do not depend on the order in which the reports came.
@@ -25,6 +27,7 @@ impl History {
         self.runs = reports.into_iter().map(|report| Arc::new(Run::new(report))).collect();
         self.runs.sort_by(|a, b| a.key().cmp(&b.key()));
         self.total = total;
+        self.loaded = true;
         self.version += 1;
     }
 

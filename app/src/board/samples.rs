@@ -69,6 +69,7 @@ pub(super) fn rollback(id: &str, hours: u64) -> Report {
 
 pub(super) fn history(reports: Vec<Report>) -> History {
     let mut history = History::default();
+    history.replace(0, Vec::new());
     for report in reports {
         history.add(report);
     }

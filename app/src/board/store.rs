@@ -79,6 +79,12 @@ pub struct Size {
 #[derive(Debug)]
 pub struct Unavailable(String);
 
+impl Unavailable {
+    pub(super) fn because(cause: &impl fmt::Display) -> Self {
+        Self(cause.to_string())
+    }
+}
+
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the board's file cannot be used: {}", self.0)
@@ -180,7 +186,7 @@ impl Store {
         let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = match slot.take() {
             Some(connection) => connection,
-            None => self.connect().map_err(|fault| Unavailable(fault.to_string()))?,
+            None => self.connect().map_err(|fault| Unavailable::because(&fault))?,
         };
         let outcome = work(&connection);
         // Whatever is wrong with the file itself shows when it is opened again.
@@ -190,7 +196,7 @@ impl Store {
         }
         outcome.map_err(|error| {
             warn!("the board's file: {error}");
-            Unavailable(error.to_string())
+            Unavailable::because(&error)
         })
     }
 

@@ -27,6 +27,7 @@ struct Home<'a> {
     since: String,
     origin: Option<Row<'a>>,
     drift: Option<(&'a Drift, String)>,
+    loaded: bool,
     total: u64,
     figures: [Tile; 4],
     charts: Vec<Chart>,
@@ -79,6 +80,7 @@ pub(super) fn home(
         since: identity.started_at.replace('T', " ").replace('Z', " UTC"),
         origin,
         drift: drift.map(|drift| (drift, minute(drift.at))),
+        loaded: history.loaded,
         total: history.total,
         figures: tiles(figures),
         charts: [charts::deployments(history, now), charts::coverage(history, now), charts::steps(&newest)]

@@ -107,7 +107,9 @@ fn every_acknowledged_report_survives_a_kill() {
 #[test]
 fn without_its_file_the_board_answers_and_refuses_reports() {
     let server = start("/proc/no/such/board.db");
-    assert_eq!((server.get("/").status, server.get("/api/board.json").status), (200, 200));
+    let page = server.get("/");
+    assert_eq!((page.status, server.get("/api/board.json").status), (200, 200));
+    assert!(page.body.contains("The reports cannot be read") && !page.body.contains("No reports yet"));
     let answer = server.send(&request("a"));
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("10")), "{answer:?}");
     assert_eq!(server.get("/api/v1/reports").status, 503);

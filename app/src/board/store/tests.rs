@@ -109,6 +109,16 @@ fn a_file_that_broke_is_moved_aside_and_the_board_starts_again() {
 }
 
 #[test]
+fn a_report_that_nobody_understands_is_left_out() {
+    let folder = Folder::new();
+    put(&open_at(&folder.file()), "a").unwrap();
+    let insert = "INSERT INTO reports (id, started, body) VALUES ('b', 0, x'7b7d')";
+    Connection::open(folder.file()).unwrap().execute(insert, []).unwrap();
+    let store = open_at(&folder.file());
+    assert_eq!((ids(&store), store.size().reports), (vec!["a".to_owned()], 2));
+}
+
+#[test]
 fn a_file_of_a_newer_version_is_moved_aside() {
     let folder = Folder::new();
     drop(open_at(&folder.file()));
