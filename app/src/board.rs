@@ -37,13 +37,15 @@ pub struct Board {
     identity: Identity,
     /// The pages as they were last made.
     pages: Mutex<Option<Arc<Pages>>>,
+    /// Held by who makes them anew. Not the same lock: requests look at `pages` where they must not wait.
+    making: Mutex<()>,
 }
 
 impl Board {
     /// Opens the board's file; an empty path means one in memory. Never fails: see [`Store::open`].
     #[must_use]
     pub fn open(path: &Path, identity: Identity) -> Self {
-        Self { store: Store::open(path), identity, pages: Mutex::new(None) }
+        Self { store: Store::open(path), identity, pages: Mutex::default(), making: Mutex::default() }
     }
 
     /// Keeps a valid report, which arrived as `body`. It is on the disk when this returns. Blocks.
@@ -69,12 +71,13 @@ impl Board {
 
     /// The pages, made anew where they must be. Blocks for some milliseconds.
     pub fn pages(&self) -> askama::Result<Arc<Pages>> {
-        let mut kept = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pages) = kept.as_ref().filter(|pages| pages.made_of(self.store.version(), now())) {
-            return Ok(Arc::clone(pages));
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever waited finds them made.
+        if let Some(pages) = self.current() {
+            return Ok(pages);
         }
         let pages = Arc::new(Pages::new(&self.store.history(), &self.identity, now())?);
-        *kept = Some(Arc::clone(&pages));
+        *self.pages.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pages));
         Ok(pages)
     }
 

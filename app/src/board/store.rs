@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct Store {
     connection: Mutex<Option<Connection>>,
     /// What `connection` holds, as far as pages need it. Written only by who holds `connection`.
     history: RwLock<History>,
+    /// That of `history`, for whoever must not wait for it.
+    version: AtomicU64,
 }
 
 /// What became of a report.
@@ -108,6 +111,7 @@ impl Store {
             patience,
             connection: Mutex::default(),
             history: RwLock::default(),
+            version: AtomicU64::default(),
         };
         if let Err(unavailable) = store.ping() {
             error!("{unavailable}; reports are refused until it can");
@@ -124,7 +128,7 @@ impl Store {
                 params![report.id, started, body],
             )?;
             if new == 1 {
-                self.history.write().unwrap_or_else(PoisonError::into_inner).add(report);
+                self.change(|history| history.add(report));
                 return Ok(Kept::New);
             }
             Ok(if body_of(connection, &report.id)?.as_deref() == Some(body) {
@@ -176,9 +180,15 @@ impl Store {
         self.history.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes with the history.
+    /// Changes with the history. Does not block.
     pub(super) fn version(&self) -> u64 {
-        self.history().version
+        self.version.load(Ordering::Acquire)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut History)) {
+        let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut history);
+        self.version.store(history.version, Ordering::Release);
     }
 
     /// Works with the file, which is opened first where it is not.
@@ -221,7 +231,7 @@ impl Store {
             opened => opened,
         }?;
         let (total, reports) = load(&connection)?;
-        self.history.write().unwrap_or_else(PoisonError::into_inner).replace(total, reports);
+        self.change(|history| history.replace(total, reports));
         Ok(connection)
     }
 }
