@@ -1,17 +1,20 @@
-//! The command line: three words, parsed by hand.
+//! The command line: some words, parsed by hand.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
+use crate::board::demo;
 use crate::settings::{self, Environment, Settings};
 use crate::{healthcheck, serve};
 
 /// What `app --help` prints. The variables are described in [`crate::settings`].
 const USAGE: &str = "\
-Usage: app [serve | healthcheck]
+Usage: app [serve | healthcheck | demo]
 
   serve          answer HTTP until SIGTERM or SIGINT (default)
   healthcheck    ask the server on this machine whether it is well: exit 0 or 1
+  demo           serve the release board with a made-up year, on this machine only; of the variables it reads PORT
   --help         this text
   --version      the version of this program
 
@@ -24,6 +27,7 @@ Environment:
   SENTRY_DSN     where errors are reported; nowhere by default
   PORT           port to listen on; 8000 by default
   LISTEN         IP address to listen on; 0.0.0.0 by default
+  DATABASE       file of the release board; in memory by default
   APP_COMMIT, APP_IMAGE_DIGEST
                  what is running; set by whoever builds and starts the image
   RENDER_EXTERNAL_HOSTNAME
@@ -39,13 +43,14 @@ Exit codes: 0 done, 1 failed, 2 usage or settings.
 pub fn run(arguments: impl Iterator<Item = OsString>, environment: &Environment) -> ExitCode {
     let outcome = match Command::parse(arguments) {
         Ok(Command::Serve) => match Settings::read(environment) {
-            Ok(settings) => serve::run(&settings).map_err(|error| (1, error.to_string())),
+            Ok(settings) => serve::run(&settings, Vec::new()).map_err(|error| (1, error.to_string())),
             Err(problems) => Err((2, problems.to_string())),
         },
         Ok(Command::HealthCheck) => match settings::port(environment) {
             Ok(port) => healthcheck::run(port).map_err(|error| (1, error.to_string())),
             Err(problems) => Err((2, problems.to_string())),
         },
+        Ok(Command::Demo) => demo(environment),
         Ok(Command::Help) => {
             print!("{USAGE}");
             Ok(())
@@ -65,10 +70,28 @@ pub fn run(arguments: impl Iterator<Item = OsString>, environment: &Environment)
     }
 }
 
+/// Serves a made-up board, as the process that its last deployment made live.
+fn demo(environment: &Environment) -> Result<(), (u8, String)> {
+    const REPORTS: u32 = 1000;
+    let reports = demo::reports(SystemTime::now().into(), REPORTS);
+    let live = demo::live(&reports);
+    let settings = Settings::read(&|name| match name {
+        "SERVER_TYPE" => Some("TEST".to_owned()),
+        "LISTEN" => Some("127.0.0.1".to_owned()),
+        "APP_COMMIT" => live?.commit.clone(),
+        "APP_IMAGE_DIGEST" => Some(live?.digest.clone()),
+        "PORT" => environment("PORT"),
+        _ => None,
+    });
+    let settings = settings.map_err(|problems| (2, problems.to_string()))?;
+    serve::run(&settings, reports).map_err(|error| (1, error.to_string()))
+}
+
 /// What the first argument asks for.
 enum Command {
     Serve,
     HealthCheck,
+    Demo,
     Help,
     Version,
 }
@@ -80,6 +103,7 @@ impl Command {
         let command = match word.to_str() {
             Some("serve") => Self::Serve,
             Some("healthcheck") => Self::HealthCheck,
+            Some("demo") => Self::Demo,
             Some("--help" | "-h") => Self::Help,
             Some("--version" | "-V") => Self::Version,
             _ => return Err(word),

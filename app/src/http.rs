@@ -1,12 +1,15 @@
 //! The web service: routes, the layers around them, and pages.
 
-mod assets;
+pub(crate) mod assets;
+mod board;
 pub mod canary;
 mod errors;
 mod guard;
 mod headers;
 mod pages;
+pub mod reports;
 mod router;
+mod signed;
 
 pub use router::{Site, router};
 

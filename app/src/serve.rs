@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use std::{fmt, io};
 
+use report::Report;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use crate::board::store::Unavailable;
 use crate::http::{Site, router};
 use crate::identity::Identity;
 use crate::settings::Settings;
@@ -21,8 +23,8 @@ use crate::telemetry;
 /// at most nine seconds, of the thirty that Render and the ten that Docker give.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Serves until SIGTERM or SIGINT.
-pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
+/// Serves until SIGTERM or SIGINT, with these reports on the board to begin with.
+pub(crate) fn run(settings: &Settings, reports: Vec<Report>) -> Result<(), ServeError> {
     let identity = Identity::new(settings);
     telemetry::log::start();
     // Before the runtime: threads inherit Sentry's hub when they start.
@@ -32,7 +34,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
         warn!("{warning}");
     }
     let runtime = Runtime::new().map_err(ServeError::Runtime)?;
-    let outcome = runtime.block_on(serve(settings, identity));
+    let outcome = runtime.block_on(serve(settings, identity, reports));
     // Connections that outlived the drain end here.
     runtime.shutdown_background();
     if let Some(sentry) = sentry {
@@ -41,7 +43,9 @@ pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     outcome
 }
 
-async fn serve(settings: &Settings, identity: Identity) -> Result<(), ServeError> {
+async fn serve(settings: &Settings, identity: Identity, reports: Vec<Report>) -> Result<(), ServeError> {
+    let site = Site::new(settings, identity);
+    site.board.fill(reports).map_err(ServeError::Board)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Runtime)?;
     let bind = |error| ServeError::Bind(settings.listen, error);
@@ -65,7 +69,6 @@ async fn serve(settings: &Settings, identity: Identity) -> Result<(), ServeError
             Err(_) => std::future::pending().await,
         }
     };
-    let site = Site::new(settings, identity);
     tokio::select! {
         served = axum::serve(listener, router(site)).with_graceful_shutdown(told_to_end) => {
             served.map_err(ServeError::Serve)
@@ -84,6 +87,8 @@ pub(crate) enum ServeError {
     Runtime(io::Error),
     /// The address cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// The board does not take what it should begin with.
+    Board(Unavailable),
     /// The listener broke.
     Serve(io::Error),
 }
@@ -95,6 +100,7 @@ impl fmt::Display for ServeError {
             Self::Bind(address, error) => {
                 write!(f, "cannot listen on {address}: {error}; choose another with PORT and LISTEN")
             }
+            Self::Board(unavailable) => unavailable.fmt(f),
             Self::Serve(error) => write!(f, "stopped serving: {error}"),
         }
     }

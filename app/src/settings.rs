@@ -8,6 +8,7 @@
 //! | `SENTRY_DSN` | where errors are reported ([`dsn`]); nowhere by default |
 //! | `PORT` | 0 to 65535, 8000 by default; with 0 the system chooses |
 //! | `LISTEN` | IP address to listen on, `0.0.0.0` by default; tests listen on loopback |
+//! | `DATABASE` | the file of the release board; in memory by default |
 //! | `APP_COMMIT` | the commit that was built; set by the image, `unknown` by default |
 //! | `APP_IMAGE_DIGEST` | `sha256:…` of the running image, where it is known |
 //! | `RENDER_EXTERNAL_HOSTNAME` | set by Render, whose health check asks by that name; added to `HOSTS` |
@@ -16,6 +17,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -43,6 +45,8 @@ pub struct Settings {
     pub sentry_dsn: Option<SentryDsn>,
     /// Address to listen on. Port 0 means one that the system chooses.
     pub listen: SocketAddr,
+    /// The file of the release board; empty for one in memory.
+    pub database: PathBuf,
     /// The commit that was built: 1 to 64 of `[A-Za-z0-9._-]`, `unknown` where nobody said.
     pub commit: String,
     /// Digest of the running image, `sha256:` and 64 hexadecimal digits.
@@ -65,6 +69,7 @@ impl Settings {
         let secret_key = reader.secret_key(strict);
         let sentry_dsn = reader.sentry_dsn(strict);
         let listen = reader.listen();
+        let database = reader.trimmed("DATABASE").unwrap_or_default().into();
         let commit = reader.commit();
         let image_digest = reader.image_digest();
         let Reader { problems, warnings, .. } = reader;
@@ -75,6 +80,7 @@ impl Settings {
                 secret_key,
                 sentry_dsn,
                 listen,
+                database,
                 commit,
                 image_digest,
                 warnings,

@@ -10,17 +10,19 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use sentry::integrations::tower::{NewSentryLayer, SentryHttpLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::info;
 
 use super::canary::{self, Canary};
 use super::errors::Error;
-use super::{HEALTH_PATH, assets, guard, headers, pages};
+use super::{HEALTH_PATH, assets, board, guard, headers, reports};
+use crate::board::Board;
 use crate::identity::Identity;
 use crate::settings::hosts::AllowedHosts;
 use crate::settings::{ServerType, Settings};
+use crate::sign::Verifier;
 
 /// For a whole request, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -33,13 +35,22 @@ pub struct Site {
     pub(super) identity: Identity,
     pub(super) hosts: AllowedHosts,
     pub(super) canary: Canary,
+    pub(super) reports: Verifier,
+    /// What the pipeline reported.
+    pub board: Board,
 }
 
 impl Site {
     /// The site of one process.
     #[must_use]
     pub fn new(settings: &Settings, identity: Identity) -> Self {
-        Self { identity, hosts: settings.hosts.clone(), canary: Canary::new(&settings.secret_key) }
+        Self {
+            hosts: settings.hosts.clone(),
+            canary: Canary::new(&settings.secret_key),
+            reports: Verifier::new(&settings.secret_key, reports::PURPOSE),
+            board: Board::open(&settings.database, identity.clone()),
+            identity,
+        }
     }
 }
 
@@ -48,8 +59,15 @@ pub fn router(site: Site) -> Router {
     let site = Arc::new(site);
     let transport_security = site.identity.server_type == ServerType::Prod;
     Router::new()
-        .route("/", get(pages::home))
+        .route("/", get(board::home))
+        .route("/runs/{id}", get(board::run))
+        .route("/feed.atom", get(board::feed))
+        .route("/badge/{name}", get(board::badge))
+        .route("/api/board.json", get(board::json))
+        .route("/api/v1/reports", get(reports::list))
+        .route("/api/v1/reports/{id}", put(reports::put).layer(DefaultBodyLimit::max(report::MAX_BYTES)))
         .route(assets::style_path(), get(assets::style))
+        .route(assets::icon_path(), get(assets::icon))
         .route("/version", get(version))
         .route("/canary", post(canary::raise))
         .route(HEALTH_PATH, get(async || "ok"))

@@ -22,7 +22,7 @@ fn has_security_headers(answer: &Answer) {
     for (name, value) in [
         (
             "content-security-policy",
-            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ),
         ("cross-origin-opener-policy", "same-origin"),
         ("referrer-policy", "no-referrer"),
