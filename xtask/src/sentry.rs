@@ -11,10 +11,10 @@ use reqwest::blocking::Response;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
-use crate::command::Call;
 use crate::context::Context;
 use crate::http::{Http, base_url, text};
 use crate::secret::Secret;
+use crate::steps::docker_build::version;
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -155,13 +155,6 @@ fn said(response: Response) -> String {
 /// As the app names it.
 fn environment(ctx: &Context) -> &'static str {
     if ctx.environment.get("SERVER_TYPE") == Some("PROD") { "production" } else { "test" }
-}
-
-/// The version of the package that is shipped.
-fn version(ctx: &Context) -> Result<String> {
-    // `path+file:///…/app#0.1.0`, or `…#app@0.1.0` where the folder has another name.
-    let id = Call::cargo("pkgid --locked --package").arg(&ctx.config.app).read(&ctx.root)?;
-    Ok(id.rsplit(['#', '@']).next().unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]

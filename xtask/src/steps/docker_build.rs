@@ -2,6 +2,7 @@
 
 mod based;
 mod engines;
+mod toolchain;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +30,8 @@ use crate::image::recipe::{self, Arguments, Recipe, Step};
 use crate::image::smoke::Smoke;
 use crate::image::tree::{self, Tree};
 use crate::image::{archive, compare, size};
+use toolchain::Toolchain;
+pub(crate) use toolchain::version;
 
 /// What makes the image, and what becomes of it beside the layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,39 +277,6 @@ impl fmt::Display for Action {
 /// `1 file`, `2 files`.
 fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-/// What the plan needs to know of the machine.
-struct Toolchain {
-    /// `rustc --print sysroot`.
-    sysroot: PathBuf,
-    cargo_home: PathBuf,
-    /// The app's version.
-    version: String,
-}
-
-impl Toolchain {
-    fn ask(ctx: &Context) -> Result<Self> {
-        let sysroot = Call::new("rustc").args(["--print", "sysroot"]);
-        let id = Call::cargo("pkgid --locked --package").arg(&ctx.config.app);
-        // Side by side: each waits for rustup.
-        let (sysroot, id) = std::thread::scope(|scope| {
-            let sysroot = scope.spawn(|| sysroot.read(&ctx.root));
-            let id = id.read(&ctx.root);
-            (sysroot.join(), id)
-        });
-        let sysroot = sysroot.map_err(|_| anyhow!("`rustc` could not be asked"))??;
-        // `path+file:///…/app#0.1.0`, or `…#app@0.1.0` where the folder has another name.
-        let id = id
-            .with_context(|| format!("`app` is `{}`, which is not a package here", ctx.config.app))
-            .or_exit(Exit::Usage)?;
-        let home = Path::new(ctx.environment.get("HOME").unwrap_or_default()).join(".cargo");
-        Ok(Self {
-            sysroot: sysroot.into(),
-            cargo_home: ctx.environment.get("CARGO_HOME").map_or(home, PathBuf::from),
-            version: id.rsplit(['#', '@']).next().unwrap_or_default().to_owned(),
-        })
-    }
 }
 
 fn builtin(ctx: &Context, toolchain: &Toolchain) -> Result<Vec<Action>> {
