@@ -4,6 +4,7 @@
 //! the log, the panic hook and Sentry, [`http`] holds the routes, and `serve` ties them to a socket and to the signals
 //! that end a process.
 
+mod check;
 pub mod cli;
 mod healthcheck;
 pub mod http;

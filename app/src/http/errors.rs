@@ -7,6 +7,10 @@ use tracing::error;
 
 use super::pages;
 
+/// Marks an answer whose cause has been told, or is not worth telling. A 5xx without it is reported as it leaves.
+#[derive(Clone, Copy)]
+pub(super) struct Known;
+
 /// What can go wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Error {
@@ -26,6 +30,8 @@ pub(super) enum Error {
     TooLarge,
     /// It came too soon after another; worth trying again in a second.
     TooSoon,
+    /// Too many others are being answered. Worth trying again in a second.
+    Busy,
     /// It is our fault. Whoever makes this has reported the cause: the panic hook, or [`Error::internal`].
     Internal,
 }
@@ -47,6 +53,7 @@ impl Error {
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSoon => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -61,6 +68,7 @@ impl Error {
             Self::Timeout => "The request did not arrive in time.",
             Self::TooLarge => "The request is larger than this address takes.",
             Self::TooSoon => "This request came too soon after another. Try again in a second.",
+            Self::Busy => "The server has more to do than it can. Try again in a second.",
             Self::Internal => "Something went wrong on our side. It has been recorded.",
         }
     }
@@ -69,7 +77,8 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = (self.status(), pages::error(self.status(), self.explanation())).into_response();
-        if self == Self::TooSoon {
+        response.extensions_mut().insert(Known);
+        if matches!(self, Self::TooSoon | Self::Busy) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -7,9 +7,8 @@ use axum::http::header::{
 };
 use axum::response::Response;
 
-/// Pages have one style sheet from here, and nothing else: no scripts, images, forms or frames.
-const CONTENT_POLICY: &str =
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Pages have a style sheet and images from here, and nothing else: no scripts, forms or frames.
+const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Adds what the answer does not say already. `transport_security` tells browsers to come back over TLS only, for a
 /// year; not the subdomains, which are not ours to speak for.

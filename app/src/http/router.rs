@@ -2,7 +2,8 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -10,22 +11,24 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use sentry::integrations::tower::{NewSentryLayer, SentryHttpLayer};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::info;
 
 use super::canary::{self, Canary};
 use super::errors::Error;
-use super::{HEALTH_PATH, assets, guard, headers, pages};
+use super::{HEALTH_PATH, Hooks, READY_PATH, assets, guard, headers, health, observe, pages, shed};
 use crate::identity::Identity;
 use crate::settings::hosts::AllowedHosts;
 use crate::settings::{ServerType, Settings};
+use crate::telemetry::limit::Limit;
+use crate::telemetry::metrics::Metrics;
 
 /// For a whole request, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Largest body of a request, in bytes. A route that needs more asks for it.
-const BODY_LIMIT: usize = 1024;
+pub(crate) const BODY_LIMIT: usize = 1024;
 
 /// What handlers know.
 #[derive(Debug)]
@@ -33,40 +36,84 @@ pub struct Site {
     pub(super) identity: Identity,
     pub(super) hosts: AllowedHosts,
     pub(super) canary: Canary,
+    pub(super) hooks: Hooks,
+    pub(super) host_lines: Limit,
+    /// One for each request that may be answered at a time.
+    pub(super) places: Semaphore,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether the process was told to end.
+    pub(crate) ending: AtomicBool,
 }
 
 impl Site {
     /// The site of one process.
     #[must_use]
     pub fn new(settings: &Settings, identity: Identity) -> Self {
-        Self { identity, hosts: settings.hosts.clone(), canary: Canary::new(&settings.secret_key) }
+        Self {
+            identity,
+            hosts: settings.hosts.clone(),
+            canary: Canary::new(&settings.secret_key, &settings.secret_key_fallbacks),
+            hooks: Hooks::default(),
+            host_lines: Limit::new(guard::MOST_LINES),
+            places: Semaphore::new(shed::MOST),
+            metrics: Arc::default(),
+            ending: AtomicBool::new(false),
+        }
+    }
+
+    /// The same with counts that others add to as well.
+    pub(crate) fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// The same with what readiness and metrics ask.
+    #[must_use]
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
     }
 }
 
 /// The whole service.
-pub fn router(site: Site) -> Router {
-    let site = Arc::new(site);
+pub fn router(site: impl Into<Arc<Site>>) -> Router {
+    let site = site.into();
     let transport_security = site.identity.server_type == ServerType::Prod;
-    Router::new()
-        .route("/", get(pages::home))
-        .route(assets::style_path(), get(assets::style))
-        .route("/version", get(version))
-        .route("/canary", post(canary::raise))
-        .route(HEALTH_PATH, get(async || "ok"))
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         // From the inside out: a layer sees what those above it answer.
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn(limit_time))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), shed::limit_requests))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), guard::check_host))
         .layer(CatchPanicLayer::custom(|_| Error::Internal.into_response()))
+        .layer(middleware::from_fn(observe::report))
         .layer(SentryHttpLayer::new())
         .layer(NewSentryLayer::<Request<Body>>::new_from_top())
-        .layer(middleware::from_fn(log_request))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), observe::count))
         .layer(middleware::map_response(move |response| {
             ready(headers::complete(response, transport_security))
         }))
         .with_state(site)
+}
+
+/// Every address, as a pattern. `app check` asks each of them.
+pub(crate) fn addresses() -> impl Iterator<Item = &'static str> {
+    routes().into_iter().map(|(path, _)| path)
+}
+
+/// Every address and what answers there.
+fn routes() -> Vec<(&'static str, MethodRouter<Arc<Site>>)> {
+    vec![
+        ("/", get(pages::home)),
+        (assets::style_path(), get(assets::style)),
+        ("/version", get(version)),
+        ("/canary", post(canary::raise)),
+        (HEALTH_PATH, get(health::alive)),
+        (READY_PATH, get(health::ready)),
+        ("/metrics", get(health::metrics)),
+    ]
 }
 
 async fn version(State(site): State<Arc<Site>>) -> Json<Identity> {
@@ -76,18 +123,4 @@ async fn version(State(site): State<Arc<Site>>) -> Json<Identity> {
 async fn limit_time(request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
     answer.unwrap_or_else(|_| Error::Timeout.into_response())
-}
-
-/// One line per request: without the query, which may hold a secret, and with no more of the path than tells one from
-/// another. Health checks would be most of the log, so they are not in it.
-async fn log_request(request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    let method = request.method().clone();
-    let path: String = request.uri().path().chars().take(256).collect();
-    let response = next.run(request).await;
-    let (status, time) = (response.status().as_u16(), start.elapsed());
-    if path != HEALTH_PATH {
-        info!(target: "app::request", %method, path, status, ?time);
-    }
-    response
 }
