@@ -60,8 +60,17 @@ pub(crate) enum Command {
     Workflow(Workflow),
     /// What the shipped binary is linked from, as `CycloneDX` JSON on standard output.
     Sbom,
+    /// Secrets for the service.
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// Tools, secrets, branch, Docker: what is missing and how to get it.
     Doctor,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Secrets {
+    /// A new key for `SECRET_KEY`, on standard output and nowhere else.
+    Generate,
 }
 
 #[derive(Debug, Args)]
@@ -119,7 +128,12 @@ impl Command {
             Self::DockerBuild(_) => Some(StepId::DockerBuild),
             Self::Push => Some(StepId::Push),
             Self::Deploy => Some(StepId::Deploy),
-            Self::Ci(_) | Self::Rehearse(_) | Self::Workflow(_) | Self::Sbom | Self::Doctor => None,
+            Self::Ci(_)
+            | Self::Rehearse(_)
+            | Self::Workflow(_)
+            | Self::Sbom
+            | Self::Secrets(_)
+            | Self::Doctor => None,
         }
     }
 }

@@ -206,7 +206,7 @@ pub(crate) const VARIABLES: [Variable; 8] = [
         name: "SECRET_KEY",
         sensitive: true,
         meaning: "key of all cryptographic signing, at least 50 characters",
-        source: "`openssl rand -base64 48`",
+        source: "`cargo xtask secrets generate`",
     },
     Variable {
         name: "SENTRY_DSN",
