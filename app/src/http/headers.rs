@@ -27,3 +27,21 @@ pub(super) fn complete(mut response: Response, transport_security: bool) -> Resp
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_without_a_body_has_them_and_what_it_said_stays() {
+        let answer = (StatusCode::NOT_MODIFIED, [(CACHE_CONTROL, "no-cache")]).into_response();
+        let headers = complete(answer, true).into_parts().0.headers;
+        assert_eq!(headers[CACHE_CONTROL], "no-cache");
+        assert_eq!(headers[CONTENT_SECURITY_POLICY], CONTENT_POLICY);
+        assert_eq!(headers[STRICT_TRANSPORT_SECURITY], "max-age=31536000");
+        assert_eq!(headers.len(), 7);
+    }
+}
