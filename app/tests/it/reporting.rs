@@ -11,6 +11,10 @@ use serde_json::{Value, json};
 
 use crate::support::{PROD, SECRET, Sentry, Server, now, sign, take_envelope};
 
+/// A request that waits for Sentry takes two seconds and more; one that does not takes some milliseconds, and longer
+/// on a machine that has much else to do.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// A server that reports to that Sentry.
 fn server(dsn: &str) -> Server {
     Server::start(&[PROD.as_slice(), &[("SENTRY_DSN", dsn)]].concat())
@@ -130,17 +134,11 @@ fn a_sentry_that_hangs_holds_nothing_up() {
     let mut server = server(&format!("http://key@{}/42", hole.local_addr().unwrap()));
     // The first panic of a debug build reads its symbols, which takes a while of its own.
     raise(&server, "first");
-    // The quickest of a few: what else runs on this machine is not what is measured.
-    let panic = ["second", "third", "fourth"].map(|id| raise(&server, id)).into_iter().min();
-    assert!(panic < Some(Duration::from_millis(100)), "{panic:?}");
-    let page = (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            assert_eq!(server.get("/").status, 200);
-            start.elapsed()
-        })
-        .min();
-    assert!(page < Some(Duration::from_millis(100)), "{page:?}");
+    let panic = raise(&server, "second");
+    assert!(panic < AT_ONCE, "{panic:?}");
+    let start = Instant::now();
+    assert_eq!(server.get("/").status, 200);
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
 
     server.signal(Signal::TERM);
     let (status, time, log) = server.wait();
@@ -155,8 +153,8 @@ fn a_sentry_that_is_not_there_holds_nothing_up() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut server = server(&format!("http://key@{address}/42"));
     raise(&server, "first");
-    let panic = ["second", "third"].map(|id| raise(&server, id)).into_iter().min();
-    assert!(panic < Some(Duration::from_millis(100)), "{panic:?}");
+    let panic = raise(&server, "second");
+    assert!(panic < AT_ONCE, "{panic:?}");
     assert_eq!(server.get("/").status, 200);
     server.signal(Signal::TERM);
     let (status, time, log) = server.wait();
