@@ -2,19 +2,22 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
+use crate::board::demo;
 use crate::settings::{self, Environment, Settings, lookalikes};
 use crate::{check, healthcheck, serve};
 
 /// What `app --help` prints. The variables are described in [`crate::settings`].
 const USAGE: &str = "\
-Usage: app [serve | check [--deploy] [--json] | healthcheck]
+Usage: app [serve | check [--deploy] [--json] | healthcheck | demo]
 
   serve          answer HTTP until SIGTERM or SIGINT (default)
   check          say what speaks against running with this environment: exit 0 or 1
     --deploy       by the rules of a PROD server, and look at what the service answers
     --json         an array of {id, severity, message, hint}
   healthcheck    ask the server on this machine whether it is well: exit 0 or 1
+  demo           serve the release board with a made-up year, on this machine only; of the variables it reads PORT
   --help         this text
   --version      the version of this program
 
@@ -52,7 +55,7 @@ pub fn run(
         Ok(Command::Serve) => match Settings::read(environment) {
             Ok(mut settings) => {
                 settings.warnings.extend(lookalikes(names.iter().map(String::as_str)));
-                serve::run(&settings).map_err(|error| (1, error.to_string()))
+                serve::run(&settings, Vec::new()).map_err(|error| (1, error.to_string()))
             }
             Err(problems) => Err((2, problems.to_string())),
         },
@@ -71,6 +74,7 @@ pub fn run(
             Ok(port) => healthcheck::run(port).map_err(|error| (1, error.to_string())),
             Err(problems) => Err((2, problems.to_string())),
         },
+        Ok(Command::Demo) => demo(environment),
         Ok(Command::Help) => {
             print!("{USAGE}");
             Ok(())
@@ -90,11 +94,29 @@ pub fn run(
     }
 }
 
+/// Serves a made-up board, as the process that its last deployment made live.
+fn demo(environment: &Environment) -> Result<(), (u8, String)> {
+    const REPORTS: u32 = 1000;
+    let reports = demo::reports(SystemTime::now().into(), REPORTS);
+    let live = demo::live(&reports);
+    let settings = Settings::read(&|name| match name {
+        "SERVER_TYPE" => Some("TEST".to_owned()),
+        "LISTEN" => Some("127.0.0.1".to_owned()),
+        "APP_COMMIT" => live?.commit.clone(),
+        "APP_IMAGE_DIGEST" => Some(live?.digest.clone()),
+        "PORT" => environment("PORT"),
+        _ => None,
+    });
+    let settings = settings.map_err(|problems| (2, problems.to_string()))?;
+    serve::run(&settings, reports).map_err(|error| (1, error.to_string()))
+}
+
 /// What the first argument asks for.
 enum Command {
     Serve,
     Check { deploy: bool, json: bool },
     HealthCheck,
+    Demo,
     Help,
     Version,
 }
@@ -107,6 +129,7 @@ impl Command {
             Some("serve") => Self::Serve,
             Some("check") => return Self::check(arguments),
             Some("healthcheck") => Self::HealthCheck,
+            Some("demo") => Self::Demo,
             Some("--help" | "-h") => Self::Help,
             Some("--version" | "-V") => Self::Version,
             _ => return Err(word),

@@ -1,6 +1,7 @@
 //! The web service: routes, the layers around them, and pages.
 
-mod assets;
+pub(crate) mod assets;
+mod board;
 pub mod canary;
 mod errors;
 mod guard;
@@ -8,8 +9,10 @@ mod headers;
 mod health;
 mod observe;
 mod pages;
+pub mod reports;
 mod router;
 mod shed;
+mod signed;
 
 pub use health::Hooks;
 pub(crate) use router::{BODY_LIMIT, addresses};

@@ -7,21 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::{fmt, io};
 
+use report::Report;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use self::connections::Connections;
+use crate::board::store::Unavailable;
 use crate::http::{Site, router};
 use crate::identity::Identity;
 use crate::settings::Settings;
 use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
 
-/// Serves until SIGTERM or SIGINT. After that at most `DRAIN` for the requests and the bound of
-/// [`telemetry::sentry::Sentry::close`] for what is left to be sent.
-pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
+/// Serves until SIGTERM or SIGINT, with these reports on the board to begin with. After that at most `DRAIN` for the
+/// requests and the bound of [`telemetry::sentry::Sentry::close`] for what is left to be sent.
+pub(crate) fn run(settings: &Settings, reports: Vec<Report>) -> Result<(), ServeError> {
     let identity = Identity::new(settings);
     let metrics = Arc::new(Metrics::default());
     telemetry::log::start();
@@ -36,6 +38,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), ServeError> {
     }
     let runtime = Runtime::new().map_err(ServeError::Runtime)?;
     let site = Site::new(settings, identity).with_metrics(metrics);
+    site.board.fill(reports).map_err(ServeError::Board)?;
     let outcome = runtime.block_on(serve(settings, Arc::new(site)));
     // Connections that outlived the drain end here.
     runtime.shutdown_background();
@@ -80,6 +83,8 @@ pub(crate) enum ServeError {
     Runtime(io::Error),
     /// The address cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// The board does not take what it should begin with.
+    Board(Unavailable),
 }
 
 impl fmt::Display for ServeError {
@@ -89,6 +94,7 @@ impl fmt::Display for ServeError {
             Self::Bind(address, error) => {
                 write!(f, "cannot listen on {address}: {error}; choose another with PORT and LISTEN")
             }
+            Self::Board(unavailable) => unavailable.fmt(f),
         }
     }
 }

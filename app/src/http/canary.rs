@@ -39,8 +39,9 @@ use tracing::warn;
 
 use super::errors::Error;
 use super::router::Site;
+use super::signed::message;
 use crate::settings::secret_key::SecretKey;
-use crate::sign::{Message, Refusal, Verifier};
+use crate::sign::{Refusal, Verifier};
 
 /// What the signing key is derived for.
 pub const PURPOSE: &str = "slipway/canary/v1";
@@ -60,15 +61,8 @@ impl Canary {
     }
 
     /// The id of the canary to raise.
-    fn admit<'a>(&self, headers: &'a HeaderMap, body: &[u8]) -> Result<&'a str, Error> {
-        let header = |name| one(headers, name).unwrap_or_default();
-        let id = header("webhook-id");
-        let message = Message {
-            id,
-            timestamp: header("webhook-timestamp"),
-            signatures: header("webhook-signature"),
-            body,
-        };
+    fn admit<'a>(&self, headers: &'a HeaderMap, body: &'a [u8]) -> Result<&'a str, Error> {
+        let message = message(headers, body);
         self.verifier.verify(message, SystemTime::now()).map_err(|refusal: Refusal| {
             warn!(target: "app::canary", "refused: {refusal}");
             Error::Unsigned
@@ -79,7 +73,7 @@ impl Canary {
             return Err(Error::TooSoon);
         }
         *last = Some(now);
-        Ok(id)
+        Ok(message.id)
     }
 }
 
@@ -96,13 +90,4 @@ pub(super) async fn raise(
     let id = site.canary.admit(&headers, &body)?;
     sentry::configure_scope(|scope| scope.set_tag("canary", id));
     panic!("canary {id}: raised on request");
-}
-
-/// The header's value if there is exactly one.
-fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok(),
-        _ => None,
-    }
 }

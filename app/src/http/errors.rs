@@ -28,10 +28,16 @@ pub(super) enum Error {
     Timeout,
     /// Its body is too large.
     TooLarge,
+    /// Its body is not of the type that it must be.
+    MediaType,
+    /// Something else has its place.
+    Conflict,
     /// It came too soon after another; worth trying again in a second.
     TooSoon,
     /// Too many others are being answered. Worth trying again in a second.
     Busy,
+    /// It cannot be done at the moment; worth trying again.
+    Unavailable,
     /// It is our fault. Whoever makes this has reported the cause: the panic hook, or [`Error::internal`].
     Internal,
 }
@@ -52,8 +58,10 @@ impl Error {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Conflict => StatusCode::CONFLICT,
             Self::TooSoon => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -67,8 +75,11 @@ impl Error {
             Self::MethodNotAllowed => "This address does not take requests of this kind.",
             Self::Timeout => "The request did not arrive in time.",
             Self::TooLarge => "The request is larger than this address takes.",
+            Self::MediaType => "This address takes JSON, declared as `application/json`.",
+            Self::Conflict => "Something else is kept under this name.",
             Self::TooSoon => "This request came too soon after another. Try again in a second.",
             Self::Busy => "The server has more to do than it can. Try again in a second.",
+            Self::Unavailable => "The server cannot do this at the moment. Try again later.",
             Self::Internal => "Something went wrong on our side. It has been recorded.",
         }
     }
@@ -78,8 +89,13 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = (self.status(), pages::error(self.status(), self.explanation())).into_response();
         response.extensions_mut().insert(Known);
-        if matches!(self, Self::TooSoon | Self::Busy) {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let after = match self {
+            Self::TooSoon | Self::Busy => Some("1"),
+            Self::Unavailable => Some("10"),
+            _ => None,
+        };
+        if let Some(seconds) = after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         response
     }

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::errors::Known;
 use super::router::Site;
+use crate::board::Board;
 
 /// How long whoever asks whether we are ready waits for the store's answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,6 +24,17 @@ pub struct Hooks {
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// How many reports the board holds, where there is a board.
     pub board_reports: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+}
+
+impl Hooks {
+    /// What a board says.
+    pub(super) fn of_board(board: &Arc<Board>) -> Self {
+        let (asked, counted) = (Arc::clone(board), Arc::clone(board));
+        Self {
+            ready: Box::new(move || asked.ping().map_err(|cause| cause.to_string())),
+            board_reports: Box::new(move || Some(counted.size().reports)),
+        }
+    }
 }
 
 impl Default for Hooks {

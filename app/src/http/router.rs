@@ -11,17 +11,19 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use sentry::integrations::tower::{NewSentryLayer, SentryHttpLayer};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::canary::{self, Canary};
 use super::errors::Error;
-use super::{HEALTH_PATH, Hooks, READY_PATH, assets, guard, headers, health, observe, pages, shed};
+use super::{HEALTH_PATH, Hooks, READY_PATH, assets, board, guard, headers, health, observe, reports, shed};
+use crate::board::Board;
 use crate::identity::Identity;
 use crate::settings::hosts::AllowedHosts;
 use crate::settings::{ServerType, Settings};
+use crate::sign::Verifier;
 use crate::telemetry::limit::Limit;
 use crate::telemetry::metrics::Metrics;
 
@@ -36,6 +38,9 @@ pub struct Site {
     pub(super) identity: Identity,
     pub(super) hosts: AllowedHosts,
     pub(super) canary: Canary,
+    pub(super) reports: Verifier,
+    /// What the pipeline reported.
+    pub board: Arc<Board>,
     pub(super) hooks: Hooks,
     pub(super) host_lines: Limit,
     /// One for each request that may be answered at a time.
@@ -49,15 +54,18 @@ impl Site {
     /// The site of one process.
     #[must_use]
     pub fn new(settings: &Settings, identity: Identity) -> Self {
+        let board = Arc::new(Board::open(&settings.database, identity.clone()));
         Self {
-            identity,
             hosts: settings.hosts.clone(),
             canary: Canary::new(&settings.secret_key, &settings.secret_key_fallbacks),
-            hooks: Hooks::default(),
+            reports: Verifier::new(&settings.secret_key, &settings.secret_key_fallbacks, reports::PURPOSE),
+            hooks: Hooks::of_board(&board),
+            board,
             host_lines: Limit::new(guard::MOST_LINES),
             places: Semaphore::new(shed::MOST),
             metrics: Arc::default(),
             ending: AtomicBool::new(false),
+            identity,
         }
     }
 
@@ -106,8 +114,15 @@ pub(crate) fn addresses() -> impl Iterator<Item = &'static str> {
 /// Every address and what answers there.
 fn routes() -> Vec<(&'static str, MethodRouter<Arc<Site>>)> {
     vec![
-        ("/", get(pages::home)),
+        ("/", get(board::home)),
+        ("/runs/{id}", get(board::run)),
+        ("/feed.atom", get(board::feed)),
+        ("/badge/{name}", get(board::badge)),
+        ("/api/board.json", get(board::json)),
+        ("/api/v1/reports", get(reports::list)),
+        ("/api/v1/reports/{id}", put(reports::put).layer(DefaultBodyLimit::max(report::MAX_BYTES))),
         (assets::style_path(), get(assets::style)),
+        (assets::icon_path(), get(assets::icon)),
         ("/version", get(version)),
         ("/canary", post(canary::raise)),
         (HEALTH_PATH, get(health::alive)),

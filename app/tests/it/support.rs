@@ -52,7 +52,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `app serve` on a free port of loopback and waits until it listens.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
-        let mut command = app(&[], variables);
+        Self::start_as(&[], variables)
+    }
+
+    pub(crate) fn start_as(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = app(arguments, variables);
         command.env("LISTEN", "127.0.0.1").env("PORT", "0").stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -204,12 +208,17 @@ impl Signed {
     }
 }
 
-/// Signs as the contract of `POST /canary` says, with [`SECRET`]. HKDF is spelled out: two rounds of HMAC.
+/// Signs as the contract of `POST /canary` says, with [`SECRET`].
 pub(crate) fn sign(id: &str, timestamp: u64, body: &str) -> Signed {
+    sign_for("slipway/canary/v1", id, timestamp, body.as_bytes())
+}
+
+/// Signs for another purpose. HKDF is spelled out: two rounds of HMAC.
+pub(crate) fn sign_for(purpose: &str, id: &str, timestamp: u64, body: &[u8]) -> Signed {
     let hmac = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
     let pseudorandom = hmac(b"slipway", SECRET.as_bytes());
-    let key = hmac(pseudorandom.as_ref(), b"slipway/canary/v1\x01");
-    let signature = hmac(key.as_ref(), format!("{id}.{timestamp}.{body}").as_bytes());
+    let key = hmac(pseudorandom.as_ref(), format!("{purpose}\x01").as_bytes());
+    let signature = hmac(key.as_ref(), &[format!("{id}.{timestamp}.").as_bytes(), body].concat());
     let signature = format!("v1,{}", STANDARD.encode(signature));
     Signed { id: id.to_owned(), timestamp: timestamp.to_string(), signature }
 }

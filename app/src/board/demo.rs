@@ -1,0 +1,270 @@
+//! A year of reports for the curious and for tests: made up, and always the same.
+
+use report::{
+    Commit, Coverage, Deployment, DeploymentKind, DeploymentOutcome, Image, Release, Report, SCHEMA, Step,
+    StepOutcome, Tests, Time,
+};
+
+const ACTORS: [&str; 4] = ["ada", "barbara", "edsger", "grace"];
+const STEPS: [&str; 5] = ["lint", "test-coverage", "docker-build", "push", "deploy"];
+const REPOSITORY: &str = "docker.io/slipway/app";
+const SUBJECTS: [&str; 24] = [
+    "Answer health checks without a database",
+    "Bound the drain at shutdown",
+    "Cache the style sheet by its content",
+    "Check the host before anything else",
+    "Close idle connections sooner",
+    "Compress layers once",
+    "Delete a flag that nobody used",
+    "Describe every variable in the help",
+    "Explain why a deploy was refused",
+    "Fix the rounding of percentages",
+    "Give errors a way out",
+    "Keep the order of environment variables",
+    "Limit the size of request bodies",
+    "Log the reason of a refused signature",
+    "Make the board readable on a phone",
+    "Measure the cold start",
+    "Name the tool that is missing",
+    "Read the settings as a whole",
+    "Refuse a commit tag that moved",
+    "Retry uploads with jitter",
+    "Say which line was not covered",
+    "Show the reason of a rollback",
+    "Split the router from its layers",
+    "Update dependencies",
+];
+
+/// That many runs over the year before `now`, oldest first. The last one deployed [`live`].
+#[must_use]
+pub fn reports(now: Time, count: u32) -> Vec<Report> {
+    const YEAR: u64 = 365 * 86_400_000;
+    let mut chance = Chance(42);
+    let mut previous = None;
+    // What was merged and is not live yet.
+    let mut waiting = Vec::new();
+    (1..=count)
+        .map(|number| {
+            let ago = YEAR / u64::from(count) * u64::from(count - number) + 600_000;
+            // Some hours earlier or later, as people are.
+            let early = chance.below((YEAR / u64::from(count) / 2).min(3 * 3_600_000) + 1);
+            let finished = now.milliseconds().saturating_sub(ago + early);
+            let made = Made { number, count, finished: Time::from_milliseconds(finished) };
+            made.run(&mut chance, &mut waiting, &mut previous)
+        })
+        .collect()
+}
+
+/// The release that the last of [`reports`] made live.
+#[must_use]
+pub fn live(reports: &[Report]) -> Option<&Release> {
+    reports.last()?.deployment.as_ref()?.release.as_ref()
+}
+
+struct Made {
+    number: u32,
+    count: u32,
+    finished: Time,
+}
+
+impl Made {
+    fn run(&self, chance: &mut Chance, waiting: &mut Vec<Commit>, live: &mut Option<Release>) -> Report {
+        let last = self.number == self.count;
+        let commit = self.commit(chance);
+        let coverage = self.coverage(chance);
+        let stumble = if last { 4 } else { chance.below(100) };
+        // Two in a hundred fail at lint, five at the tests; four of ten of the others are on a branch.
+        let reached = match stumble {
+            0..2 => 0,
+            2..7 if !last => 1,
+            _ if last || chance.below(10) < 6 => 4,
+            _ => 5,
+        };
+        let on_branch = reached == 5;
+        let mut steps = self.steps(chance, if on_branch { 2 } else { reached + 1 }, reached < 2);
+        let mut deployment = None;
+        let mut commits = Vec::new();
+        if reached == 4 {
+            waiting.insert(0, commit.clone());
+            waiting.truncate(12);
+            let release =
+                Release { digest: format!("sha256:{}", chance.hex(64)), commit: Some(commit.sha.clone()) };
+            let outcome = if last { DeploymentOutcome::Live } else { outcome(chance) };
+            commits.clone_from(waiting);
+            let rollback = chance.below(30) == 0 && !last && live.is_some();
+            let attempt = self.deployment(chance, outcome, rollback, release.clone(), live.clone());
+            if attempt.outcome == DeploymentOutcome::Live {
+                live.clone_from(&attempt.release);
+                waiting.clear();
+            } else if let Some(step) = steps.last_mut() {
+                step.outcome = StepOutcome::Failed;
+            }
+            deployment = Some(attempt);
+        }
+        let took: u64 = steps.iter().map(|step| step.milliseconds).sum();
+        let image =
+            deployment.as_ref().and_then(|deployment| deployment.release.as_ref()).map(|release| Image {
+                repository: REPOSITORY.to_owned(),
+                digest: release.digest.clone(),
+                bytes: 3_100_000 + chance.below(200_000),
+            });
+        let total = 180 + u64::from(self.number) / 4;
+        let failed = if reached == 1 { 1 + chance.below(3) } else { 0 };
+        Report {
+            schema: SCHEMA,
+            id: format!("demo-{:05}", self.number),
+            actor: chance.one_of(&ACTORS).to_owned(),
+            url: Some(format!("https://ci.example/slipway/runs/{}", self.number)),
+            rehearsal: false,
+            started: Time::from_milliseconds(self.finished.milliseconds().saturating_sub(took)),
+            finished: self.finished,
+            commit,
+            commits,
+            steps,
+            tests: (reached > 0).then_some(Tests { passed: total - failed, failed, skipped: 2 }),
+            coverage: (reached > 0).then_some(coverage),
+            image,
+            deployment,
+        }
+    }
+
+    /// From 0 to 99: how much of the year is over.
+    fn progress(&self) -> u64 {
+        u64::from(self.number) * 99 / u64::from(self.count)
+    }
+
+    fn commit(&self, chance: &mut Chance) -> Commit {
+        let before = 1_500_000 + chance.below(6 * 3_600_000);
+        Commit {
+            sha: chance.hex(40),
+            time: Time::from_milliseconds(self.finished.milliseconds().saturating_sub(before)),
+            subject: chance.one_of(&SUBJECTS).to_owned(),
+        }
+    }
+
+    /// It grows, with setbacks, and the floor is raised once.
+    fn coverage(&self, chance: &mut Chance) -> Coverage {
+        let lines = 6000 + self.progress() * 60;
+        let wave = [0, 3, 6, 8, 6, 2, 0, 1, 4, 5];
+        let setback = wave[usize::try_from(self.progress() / 2 % 10).unwrap_or_default()];
+        let promille = 832 + self.progress() * 11 / 10 - setback * 2 + chance.below(4);
+        let floor = if self.progress() < 88 { 80 } else { 85 };
+        Coverage { covered: lines * promille / 1000, lines, floor }
+    }
+
+    /// The first `ran` steps, and the others skipped; the last that ran failed or not.
+    fn steps(&self, chance: &mut Chance, ran: usize, failed: bool) -> Vec<Step> {
+        // A cache halved the compiling in spring.
+        let compiling = if self.progress() < 40 { 2 } else { 1 };
+        let usual = [14_000 * compiling, 70_000 * compiling + self.progress() * 150, 24_000, 5_000, 38_000];
+        let step = |(index, name): (usize, &&str)| {
+            let took = usual[index] * (85 + chance.below(40)) / 100;
+            let (outcome, milliseconds) = match index + 1 {
+                place if place > ran => (StepOutcome::Skipped, 0),
+                place if place == ran && failed => (StepOutcome::Failed, took / 2),
+                _ => (StepOutcome::Passed, took),
+            };
+            Step { name: (*name).to_owned(), outcome, milliseconds }
+        };
+        STEPS.iter().enumerate().map(step).collect()
+    }
+
+    fn deployment(
+        &self,
+        chance: &mut Chance,
+        outcome: DeploymentOutcome,
+        rollback: bool,
+        release: Release,
+        previous: Option<Release>,
+    ) -> Deployment {
+        const ROLLED_BACK: [&str; 3] = [
+            "the app was never healthy: `/healthz` answered 503 for 10 min",
+            "the app answers commit `0f3c2ab` instead of the one that was deployed",
+            "the platform ended the deploy with `update_failed`; last line of its log: out of memory",
+        ];
+        const UNCHANGED: [&str; 2] = [
+            "the platform did not answer for 60 s",
+            "`SENTRY_DSN` is not a DSN: the app would not start with it",
+        ];
+        let kind = if rollback { DeploymentKind::Rollback } else { DeploymentKind::Deploy };
+        let outcome = if rollback { DeploymentOutcome::Live } else { outcome };
+        let reason = match outcome {
+            DeploymentOutcome::Live => None,
+            DeploymentOutcome::Unchanged => Some(chance.one_of(&UNCHANGED)),
+            DeploymentOutcome::Superseded => Some("a newer deployment was begun by hand"),
+            DeploymentOutcome::RolledBack | DeploymentOutcome::NotRolledBack => {
+                Some(chance.one_of(&ROLLED_BACK))
+            }
+        };
+        let took = 30_000 + chance.below(30_000);
+        Deployment {
+            kind,
+            environment: "TEST".to_owned(),
+            id: Some(format!("dep-{}", chance.hex(20))),
+            plan: Some(chance.hex(64)),
+            started: Time::from_milliseconds(self.finished.milliseconds().saturating_sub(took)),
+            finished: self.finished,
+            outcome,
+            reason: reason.map(str::to_owned),
+            release: Some(release),
+            previous,
+        }
+    }
+}
+
+fn outcome(chance: &mut Chance) -> DeploymentOutcome {
+    match chance.below(100) {
+        0..88 => DeploymentOutcome::Live,
+        88..93 => DeploymentOutcome::Unchanged,
+        93..98 => DeploymentOutcome::RolledBack,
+        98 => DeploymentOutcome::NotRolledBack,
+        _ => DeploymentOutcome::Superseded,
+    }
+}
+
+/// Chance that is always the same: the generator of Vigna's `SplitMix64`.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn one_of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+        let index = self.below(u64::try_from(choices.len()).unwrap_or(1));
+        usize::try_from(index).ok().and_then(|index| choices.get(index)).copied().unwrap_or_default()
+    }
+
+    fn hex(&mut self, digits: usize) -> String {
+        let parts: Vec<_> = (0..digits.div_ceil(16)).map(|_| format!("{:016x}", self.next())).collect();
+        let mut text = parts.concat();
+        text.truncate(digits);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_year_is_valid_and_always_the_same() {
+        let now = Time::from_milliseconds(1_767_225_600_000);
+        let year = reports(now, 1000);
+        assert_eq!(year.iter().flat_map(Report::problems).collect::<Vec<_>>(), []);
+        assert_eq!(year, reports(now, 1000));
+        assert!(year.iter().all(|report| report.finished <= now));
+        let last = year.last().unwrap().deployment.as_ref().unwrap();
+        assert_eq!(last.outcome, DeploymentOutcome::Live);
+        assert_eq!(live(&year), last.release.as_ref());
+        assert_eq!((reports(now, 0).len(), reports(now, 1).len()), (0, 1));
+    }
+}

@@ -1,0 +1,50 @@
+use super::*;
+use crate::board::samples::{ago, deployed, history, identity, release, run};
+use report::DeploymentOutcome::{Live, NotRolledBack, RolledBack, Superseded, Unchanged};
+
+/// What should be live after `release("a")` was deployed over `release("b")` with that outcome.
+fn expected(outcome: DeploymentOutcome, runs: &str) -> Option<Release> {
+    let history = history(vec![deployed("1", 2, Live), deployed("2", 1, outcome), run("3", 0)]);
+    drift(&history, &identity(&release(runs))).map(|drift| {
+        assert_eq!((drift.run.as_str(), drift.at), ("2", ago(1)));
+        drift.reported
+    })
+}
+
+#[test]
+fn the_newest_deployment_says_what_should_be_live() {
+    assert_eq!(expected(Live, "a"), None);
+    assert_eq!(expected(Live, "c"), Some(release("a")));
+    for outcome in [Unchanged, RolledBack] {
+        assert_eq!(expected(outcome, "b"), None);
+        assert_eq!(expected(outcome, "a"), Some(release("b")));
+    }
+    for outcome in [NotRolledBack, Superseded] {
+        assert_eq!(expected(outcome, "c"), None);
+    }
+}
+
+#[test]
+fn only_what_both_know_is_compared() {
+    let history = history(vec![deployed("1", 1, Live)]);
+    let mut identity = identity(&Release { commit: Some("c".repeat(40)), ..release("a") });
+    // The same image is the same, whatever it was built from.
+    assert_eq!(drift(&history, &identity), None);
+    identity.image_digest = None;
+    assert_eq!(drift(&history, &identity).unwrap().reported, release("a"));
+    identity.commit = Settings::UNKNOWN_COMMIT.to_owned();
+    assert_eq!(drift(&history, &identity), None);
+}
+
+#[test]
+fn rehearsals_say_nothing_of_what_is_live() {
+    let rehearsal = report::Report { rehearsal: true, ..deployed("1", 1, Live) };
+    assert_eq!(drift(&history(vec![rehearsal]), &identity(&release("c"))), None);
+}
+
+#[test]
+fn the_origin_is_the_newest_deployment_of_what_runs() {
+    let history = history(vec![deployed("1", 3, Live), deployed("2", 2, Live), deployed("3", 1, RolledBack)]);
+    assert_eq!(origin(&history, &identity(&release("a"))).unwrap().report.id, "2");
+    assert!(origin(&history, &identity(&release("b"))).is_none());
+}

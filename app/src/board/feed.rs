@@ -1,0 +1,51 @@
+//! `/feed.atom`: the newest deployments, for feed readers (RFC 4287).
+
+use askama::Template;
+use report::{Deployment, Time};
+
+use super::history::History;
+use super::page::Page;
+use super::views;
+use crate::identity::Identity;
+
+/// The newest deployments that it names.
+const ENTRIES: usize = 50;
+
+#[derive(Template)]
+#[template(path = "feed.xml")]
+struct Feed<'a> {
+    identity: &'a Identity,
+    updated: Time,
+    entries: Vec<Entry<'a>>,
+}
+
+struct Entry<'a> {
+    run: &'a str,
+    actor: &'a str,
+    updated: Time,
+    title: String,
+    text: String,
+}
+
+pub(super) fn feed(history: &History, identity: &Identity, now: Time) -> askama::Result<Page> {
+    let entries: Vec<_> = history
+        .deployments()
+        .into_iter()
+        .rev()
+        .take(ENTRIES)
+        .map(|(run, deployment)| {
+            let Deployment { environment, reason, .. } = deployment;
+            let (_, outcome) = views::outcome(deployment);
+            let because = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            Entry {
+                run: &run.report.id,
+                actor: &run.report.actor,
+                updated: deployment.finished,
+                title: format!("{outcome}: {}", run.report.commit.subject),
+                text: format!("{} to {environment} {outcome}{because}", run.report.commit.sha),
+            }
+        })
+        .collect();
+    let updated = entries.first().map_or(now, |entry| entry.updated);
+    Ok(Page::new("application/atom+xml; charset=utf-8", Feed { identity, updated, entries }.render()?))
+}

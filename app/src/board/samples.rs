@@ -1,0 +1,88 @@
+//! Reports for the tests of this module.
+
+use report::{
+    Commit, Coverage, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, SCHEMA, Step,
+    StepOutcome, Time,
+};
+
+use super::history::History;
+use crate::identity::Identity;
+use crate::settings::Settings;
+
+/// That many hours before the tests' now.
+pub(super) fn ago(hours: u64) -> Time {
+    Time::from_milliseconds(1_767_225_600_000 - hours * 3_600_000)
+}
+
+/// A run that ended then, after a minute, and deployed nothing.
+pub(super) fn run(id: &str, hours: u64) -> Report {
+    let started = Time::from_milliseconds(ago(hours).milliseconds() - 60_000);
+    Report {
+        schema: SCHEMA,
+        id: id.to_owned(),
+        actor: "ada".to_owned(),
+        url: None,
+        rehearsal: false,
+        started,
+        finished: ago(hours),
+        commit: Commit { sha: "0".repeat(40), time: ago(hours + 2), subject: "Say <why>".to_owned() },
+        commits: Vec::new(),
+        steps: vec![Step { name: "lint".to_owned(), outcome: StepOutcome::Passed, milliseconds: 60_000 }],
+        tests: None,
+        coverage: Some(Coverage { covered: 9, lines: 10, floor: 80 }),
+        image: None,
+        deployment: None,
+    }
+}
+
+/// The release of that letter.
+pub(super) fn release(letter: &str) -> Release {
+    Release { digest: format!("sha256:{}", letter.repeat(64)), commit: Some(letter.repeat(40)) }
+}
+
+/// A run that ended then and deployed `release("a")` where `release("b")` was, two hours after its commit.
+pub(super) fn deployed(id: &str, hours: u64, outcome: DeploymentOutcome) -> Report {
+    let report = run(id, hours);
+    let deployment = Deployment {
+        kind: DeploymentKind::Deploy,
+        environment: "PROD".to_owned(),
+        id: None,
+        plan: None,
+        started: report.started,
+        finished: report.finished,
+        outcome,
+        reason: None,
+        release: Some(release("a")),
+        previous: Some(release("b")),
+    };
+    Report { deployment: Some(deployment), ..report }
+}
+
+/// An earlier release goes live again.
+pub(super) fn rollback(id: &str, hours: u64) -> Report {
+    let mut report = deployed(id, hours, DeploymentOutcome::Live);
+    if let Some(deployment) = &mut report.deployment {
+        deployment.kind = DeploymentKind::Rollback;
+    }
+    report
+}
+
+pub(super) fn history(reports: Vec<Report>) -> History {
+    let mut history = History::default();
+    history.replace(0, Vec::new());
+    for report in reports {
+        history.add(report);
+    }
+    history
+}
+
+/// A process of that commit and image.
+pub(super) fn identity(release: &Release) -> Identity {
+    let settings = Settings::read(&|name| match name {
+        "SERVER_TYPE" => Some("TEST".to_owned()),
+        "APP_COMMIT" => release.commit.clone(),
+        "APP_IMAGE_DIGEST" => Some(release.digest.clone()),
+        _ => None,
+    });
+    Identity::new(&settings.unwrap())
+}

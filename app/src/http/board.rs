@@ -1,0 +1,85 @@
+//! The board's pages, each with a hash of itself: who has it already is told so.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::errors::Error;
+use super::router::Site;
+use crate::board::{Board, Page, Pages};
+
+/// `GET /`
+pub(super) async fn home(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, Error> {
+    Ok(answer(&pages(&site).await?.home, &headers))
+}
+
+/// `GET /api/board.json`
+pub(super) async fn json(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, Error> {
+    Ok(answer(&pages(&site).await?.json, &headers))
+}
+
+/// `GET /feed.atom`
+pub(super) async fn feed(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, Error> {
+    Ok(answer(&pages(&site).await?.feed, &headers))
+}
+
+/// `GET /badge/{name}`
+pub(super) async fn badge(
+    State(site): State<Arc<Site>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let pages = pages(&site).await?;
+    let badge = match name.as_str() {
+        "live.svg" => &pages.live_badge,
+        "coverage.svg" => &pages.coverage_badge,
+        _ => return Err(Error::NotFound),
+    };
+    let mut response = answer(badge, &headers);
+    // Badges are there to be shown on other sites.
+    let policy = HeaderName::from_static("cross-origin-resource-policy");
+    response.headers_mut().insert(policy, HeaderValue::from_static("cross-origin"));
+    Ok(response)
+}
+
+/// `GET /runs/{id}`
+pub(super) async fn run(
+    State(site): State<Arc<Site>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let page = blocking(&site, move |board| board.run(&id)).await?.map_err(|_| Error::Unavailable)?;
+    let page = page.ok_or(Error::NotFound)?.map_err(|cause| Error::internal(&cause))?;
+    Ok(answer(&page, &headers))
+}
+
+/// Works with the board where it may block, to the end even when the client is gone.
+pub(super) async fn blocking<T: Send + 'static>(
+    site: &Arc<Site>,
+    work: impl FnOnce(&Board) -> T + Send + 'static,
+) -> Result<T, Error> {
+    let site = Arc::clone(site);
+    let worker = tokio::task::spawn_blocking(move || work(&site.board));
+    worker.await.map_err(|cause| Error::internal(&cause))
+}
+
+async fn pages(site: &Arc<Site>) -> Result<Arc<Pages>, Error> {
+    match site.board.current() {
+        Some(pages) => Ok(pages),
+        None => blocking(site, Board::pages).await?.map_err(|cause| Error::internal(&cause)),
+    }
+}
+
+fn answer(page: &Page, headers: &HeaderMap) -> Response {
+    // Kept, and asked for again each time: a board that lags is worse than none.
+    let caching = [(ETAG, page.etag.clone()), (CACHE_CONTROL, "no-cache".to_owned())];
+    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut known = known.flat_map(|list| list.split(',')).map(str::trim);
+    if known.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == page.etag) {
+        return (StatusCode::NOT_MODIFIED, caching).into_response();
+    }
+    (caching, [(CONTENT_TYPE, page.content_type)], page.body.clone()).into_response()
+}

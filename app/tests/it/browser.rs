@@ -1,0 +1,122 @@
+//! The pages in Chromium: three widths, both colour schemes, boards of all sizes.
+//!
+//! The pictures are left in the test's temporary folder, for whoever wants to look at them.
+
+mod chromium;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use app::board::demo::live;
+use app::http::router;
+use serde_json::{Value, json};
+
+use self::chromium::Chromium;
+use crate::board::{demo, site};
+use crate::support::COMMIT;
+
+const AUDIT: &str = include_str!("browser/audit.js");
+const LINKS: &str = "[...document.querySelectorAll('[href]')].map((element) => element.href)";
+const FIGURES: &str = "[...document.querySelectorAll('data')].map((element) => Number(element.value))";
+
+/// Serves a board with a made-up year of that many runs. Lives as long as the runtime.
+async fn serve(count: u32) -> SocketAddr {
+    let reports = demo(count);
+    let commit =
+        live(&reports).and_then(|release| release.commit.clone()).unwrap_or_else(|| COMMIT.to_owned());
+    // Without an image, so that the release is known by its commit alone.
+    let site = site(&commit);
+    site.board.fill(reports).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async { axum::serve(listener, router(site)).await });
+    address
+}
+
+#[test]
+fn every_page_works_in_a_browser() {
+    let Some(mut chromium) = Chromium::start() else {
+        writeln!(
+            std::io::stderr(),
+            "SKIPPED: every_page_works_in_a_browser: there is no `/usr/bin/chromium`; install Debian's `chromium`"
+        )
+        .unwrap();
+        return;
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("board");
+    fs_err::create_dir_all(&pictures).unwrap();
+    for (name, count) in [("empty", 0), ("one", 1), ("year", 1000)] {
+        let server = runtime.block_on(serve(count));
+        let mut pages = vec![(name.to_owned(), "/".to_owned())];
+        if name == "year" {
+            pages.push(("run".to_owned(), "/runs/demo-01000".to_owned()));
+            pages.push(("missing".to_owned(), "/nowhere".to_owned()));
+        }
+        let mut links = BTreeSet::new();
+        for (page, path) in &pages {
+            for (width, scheme) in
+                [390, 768, 1440].into_iter().flat_map(|width| [(width, "light"), (width, "dark")])
+            {
+                let place = format!("{page}-{width}-{scheme}");
+                let file = pictures.join(format!("{place}.png"));
+                chromium.look(width, scheme);
+                chromium.open(&format!("http://{server}{path}"));
+                assert_eq!(chromium.evaluate(AUDIT), json!([]), "{place}");
+                fs_err::write(file, chromium.picture(width)).unwrap();
+                if path == "/" {
+                    let board = get(server, "/api/board.json");
+                    let board: Value = serde_json::from_str(&board.1).unwrap();
+                    let names = [
+                        "deployments_per_week",
+                        "lead_time_seconds",
+                        "change_failure_percent",
+                        "recovery_seconds",
+                    ];
+                    let figures = names.map(|name| board["figures"][name]["value"].clone());
+                    let figures: Vec<_> = figures.into_iter().filter_map(|figure| figure.as_f64()).collect();
+                    let shown: Vec<f64> = serde_json::from_value(chromium.evaluate(FIGURES)).unwrap();
+                    assert_eq!(shown, figures, "{place}");
+                }
+            }
+            let found: Vec<String> = serde_json::from_value(chromium.evaluate(LINKS)).unwrap();
+            links.extend(found);
+        }
+        let ours = format!("http://{server}");
+        for link in links {
+            // The CI server's page is none of ours.
+            match link.strip_prefix(&ours) {
+                Some(path) => assert_eq!(get(server, path).0, 200, "{link}"),
+                None => assert!(link.starts_with("https://ci.example/"), "{link}"),
+            }
+        }
+        // A page that is missing is one line, as any browser has it.
+        let missing = usize::from(name == "year") * 6;
+        let (said, foreign) = chromium.noticed(&ours);
+        assert_eq!(said.iter().filter(|line| line.contains("404 (Not Found)")).count(), missing, "{said:?}");
+        assert_eq!((said.len(), foreign), (missing, Vec::new()), "{said:?}");
+        for image in ["/badge/live.svg", "/badge/coverage.svg", "/feed.atom"] {
+            chromium.open(&format!("http://{server}{image}"));
+            assert_eq!(
+                chromium.evaluate("document.querySelector('parsererror')?.textContent ?? ''"),
+                json!(""),
+                "{image}"
+            );
+        }
+        // Chromium asks beside each for an icon that only pages name.
+        chromium.noticed(&ours);
+    }
+}
+
+/// Status and body.
+fn get(server: SocketAddr, path: &str) -> (u16, String) {
+    use std::io::Read;
+    let mut stream = std::net::TcpStream::connect(server).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}

@@ -1,0 +1,155 @@
+//! A headless Chromium, spoken to in its debugging protocol over pipes.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+const PROGRAM: &str = "/usr/bin/chromium";
+
+/// One browser with one page.
+pub(super) struct Chromium {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    profile: PathBuf,
+    session: Value,
+    sent: u64,
+    /// What happened meanwhile.
+    events: Vec<Value>,
+}
+
+impl Chromium {
+    /// `None` where there is none.
+    #[expect(clippy::disallowed_methods, reason = "a test's own child")]
+    pub(super) fn start() -> Option<Self> {
+        if !Path::new(PROGRAM).exists() {
+            return None;
+        }
+        let profile = std::env::temp_dir().join(format!("slipway-chromium-{}", std::process::id()));
+        // It reads commands from descriptor 3 and answers on 4; nothing but a shell gives a child those.
+        let script = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
+        let mut child = Command::new("sh")
+            .args([
+                "-c",
+                script,
+                PROGRAM,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+            ])
+            .args(["--disable-dev-shm-usage", "--disable-background-networking", "--hide-scrollbars"])
+            .arg("--remote-debugging-pipe")
+            .arg(format!("--user-data-dir={}", profile.display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let mut chromium =
+            Self { child, input, output, profile, session: Value::Null, sent: 0, events: Vec::new() };
+        let target = chromium.call("Target.createTarget", &json!({"url": "about:blank"}))["targetId"].take();
+        let attached = chromium.call("Target.attachToTarget", &json!({"targetId": target, "flatten": true}));
+        chromium.session = attached["sessionId"].clone();
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            chromium.call(&format!("{domain}.enable"), &json!({}));
+        }
+        Some(chromium)
+    }
+
+    /// As wide as this, in that colour scheme.
+    pub(super) fn look(&mut self, width: u32, scheme: &str) {
+        let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500});
+        self.call("Emulation.setDeviceMetricsOverride", &size);
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
+    }
+
+    /// Opens an address and waits until all of it is there.
+    pub(super) fn open(&mut self, url: &str) {
+        let loaded = |event: &Value| event["method"] == "Page.loadEventFired";
+        self.events.retain(|event| !loaded(event));
+        let answer = self.call("Page.navigate", &json!({"url": url}));
+        assert_eq!(answer["errorText"], Value::Null, "{url}");
+        while !self.events.iter().any(loaded) {
+            let event = self.receive();
+            self.events.push(event);
+        }
+    }
+
+    /// What a script on the page answers.
+    pub(super) fn evaluate(&mut self, script: &str) -> Value {
+        let mut answer = self.call("Runtime.evaluate", &json!({"expression": script, "returnByValue": true}));
+        assert_eq!(answer["exceptionDetails"], Value::Null);
+        answer["result"]["value"].take()
+    }
+
+    /// The whole page as PNG.
+    pub(super) fn picture(&mut self, width: u32) -> Vec<u8> {
+        let height = self.evaluate("document.documentElement.scrollHeight");
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+        let answer = self.call(
+            "Page.captureScreenshot",
+            &json!({"format": "png", "captureBeyondViewport": true, "clip": clip}),
+        );
+        STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
+    }
+
+    /// What the console said since the last time, and the requests that went anywhere but there.
+    pub(super) fn noticed(&mut self, there: &str) -> (Vec<String>, Vec<String>) {
+        // Whatever was on its way is in before the answer to this.
+        self.evaluate("1");
+        let events = std::mem::take(&mut self.events);
+        let of = |methods: &[&str]| -> Vec<Value> {
+            events
+                .iter()
+                .filter(|event| methods.iter().any(|method| event["method"] == *method))
+                .cloned()
+                .collect()
+        };
+        let said = of(&["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"]);
+        let requests = of(&["Network.requestWillBeSent"]);
+        assert!(!requests.is_empty());
+        let urls =
+            requests.iter().map(|event| event["params"]["request"]["url"].as_str().unwrap().to_owned());
+        let foreign = urls.filter(|url| !url.starts_with(there)).collect();
+        (said.iter().map(|event| event["params"].to_string()).collect(), foreign)
+    }
+
+    fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        self.sent += 1;
+        let mut message = json!({"id": self.sent, "method": method, "params": parameters});
+        if !self.session.is_null() {
+            message["sessionId"] = self.session.clone();
+        }
+        write!(self.input, "{message}\0").unwrap();
+        loop {
+            let mut message = self.receive();
+            if message["id"] == self.sent {
+                assert_eq!(message["error"], Value::Null, "{method}");
+                return message["result"].take();
+            }
+            self.events.push(message);
+        }
+    }
+
+    fn receive(&mut self) -> Value {
+        let mut message = Vec::new();
+        self.output.read_until(0, &mut message).unwrap();
+        assert_eq!(message.pop(), Some(0), "the browser ended");
+        serde_json::from_slice(&message).unwrap()
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // Its own children end when it does.
+        self.child.kill().ok();
+        self.child.wait().ok();
+        fs_err::remove_dir_all(&self.profile).ok();
+    }
+}

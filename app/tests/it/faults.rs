@@ -1,0 +1,130 @@
+//! The board when things break around it, as a process of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::board::demo;
+use crate::support::{SECRET, Server, now, sign_for};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("slipway-{name}-{}", std::process::id()));
+        fs_err::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs_err::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn start(database: &str) -> Server {
+    Server::start(&[("SERVER_TYPE", "TEST"), ("SECRET_KEY", SECRET), ("DATABASE", database)])
+}
+
+/// The request for a report under that id.
+fn request(id: &str) -> String {
+    let report = report::Report { id: id.to_owned(), ..demo(1).remove(0) };
+    let body = serde_json::to_string(&report).unwrap();
+    let signed = sign_for("slipway/report/v1", id, now(), body.as_bytes());
+    let headers: String = signed.each().map(|(name, value)| format!("{name}: {value}\r\n")).concat();
+    format!(
+        "PUT /api/v1/reports/{id} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    )
+}
+
+/// Sends reports until the server is gone. Answers what it acknowledged.
+fn write(server: SocketAddr, prefix: &str) -> Vec<String> {
+    use std::io::{Read, Write};
+    let mut kept = Vec::new();
+    for number in 0.. {
+        let id = format!("{prefix}-{number}");
+        let mut answer = String::new();
+        let sent = std::net::TcpStream::connect(server).and_then(|mut stream| {
+            stream.write_all(request(&id).as_bytes())?;
+            stream.read_to_string(&mut answer)
+        });
+        if !answer.starts_with("HTTP/1.1 201") {
+            // The last answer may be cut, and then it was no acknowledgement.
+            assert!(sent.is_err() || answer.is_empty(), "{answer}");
+            break;
+        }
+        kept.push(id);
+    }
+    kept
+}
+
+/// All ids that the server lists.
+fn listed(server: &Server) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut after = 0;
+    loop {
+        let answer = server.get(&format!("/api/v1/reports?limit=1000&after={after}"));
+        let list: Value = serde_json::from_str(&answer.body).unwrap();
+        let Some(newest) = list["reports"].as_array().unwrap().last() else { return ids };
+        after = newest["sequence"].as_u64().unwrap();
+        ids.extend(
+            list["reports"].as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap().to_owned()),
+        );
+    }
+}
+
+#[test]
+fn every_acknowledged_report_survives_a_kill() {
+    let folder = Folder::new("kill");
+    let database = folder.0.join("board.db").display().to_string();
+    let rounds = std::env::var("KILL_ROUNDS").map_or(20, |rounds| rounds.parse().unwrap());
+    let mut kept = Vec::new();
+    for round in 0..rounds {
+        let mut server = start(&database);
+        let address = server.address;
+        kept.extend(thread::scope(|scope| {
+            let writers =
+                ["a", "b"].map(|name| scope.spawn(move || write(address, &format!("{round}-{name}"))));
+            thread::sleep(Duration::from_millis(20 + round % 7 * 11));
+            server.signal(Signal::KILL);
+            writers.map(|writer| writer.join().unwrap()).concat()
+        }));
+        assert!(!server.wait().0.success());
+    }
+    let listed = listed(&start(&database));
+    let lost: Vec<_> = kept.iter().filter(|id| !listed.contains(id)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(kept.len() as u64 > rounds, "{} in {rounds} rounds prove nothing", kept.len());
+    assert!(!folder.0.join("board.db.broken").exists());
+}
+
+#[test]
+fn without_its_file_the_board_answers_and_refuses_reports() {
+    let server = start("/proc/no/such/board.db");
+    let page = server.get("/");
+    assert_eq!((page.status, server.get("/api/board.json").status), (200, 200));
+    assert!(page.body.contains("The reports cannot be read") && !page.body.contains("No reports yet"));
+    let answer = server.send(&request("a"));
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("10")), "{answer:?}");
+    assert_eq!(server.get("/api/v1/reports").status, 503);
+    let log = server.end();
+    assert!(log.contains("the board's file cannot be used"), "{log}");
+}
+
+#[test]
+fn the_demo_shows_a_year() {
+    let server = Server::start_as(&["demo"], &[]);
+    assert!(server.address.ip().is_loopback());
+    let page = server.get("/").body;
+    assert!(
+        page.contains("The newest 20 of 1\u{202f}000.") && !page.contains("say something else"),
+        "{page}"
+    );
+    server.end();
+}

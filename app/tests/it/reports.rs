@@ -1,0 +1,178 @@
+//! `PUT /api/v1/reports/{id}`: what is taken, what is refused and how.
+
+use app::http::router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::board::{demo, get, put, send, site};
+use crate::support::{COMMIT, now, sign_for};
+
+fn body() -> (String, Vec<u8>) {
+    let report = demo(1).remove(0);
+    (report.id.clone(), serde_json::to_vec(&report).unwrap())
+}
+
+#[tokio::test]
+async fn a_report_is_kept_once() {
+    let (id, body) = body();
+    let router = router(site(COMMIT));
+    let spaced = [body.as_slice(), b" "].concat();
+    for (body, status) in [(&body, 201), (&body, 200), (&spaced, 409), (&body, 200)] {
+        assert_eq!(send(&router, put(&id, body.clone())).await.status, status);
+    }
+    let list: Value = serde_json::from_str(&get(&router, "/api/v1/reports").await.body).unwrap();
+    assert_eq!((&list["reports"][0]["sequence"], &list["reports"][0]["id"]), (&1.into(), &id.into()));
+    assert_eq!(list["reports"].as_array().unwrap().len(), 1);
+    assert_eq!(list["reports"][0]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(get(&router, "/api/v1/reports?after=1&limit=1000").await.body, r#"{"reports":[]}"#);
+    for query in ["after=-1", "limit=0", "limit=1001", "after=x", "limit=99999999999"] {
+        assert_eq!(get(&router, &format!("/api/v1/reports?{query}")).await.status, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_hold_the_key_learns_nothing() {
+    let (id, body) = body();
+    let router = router(site(COMMIT));
+    let signed = |purpose, id: &str, time| sign_for(purpose, id, time, &body);
+    let purpose = "slipway/report/v1";
+    let mut answers = Vec::new();
+    for (address, signed) in [
+        (id.as_str(), signed("slipway/canary/v1", &id, now())),
+        (&id, signed(purpose, &id, now() - 301)),
+        (&id, signed(purpose, &id, now() + 302)),
+        ("other", signed(purpose, &id, now())),
+        (&id, signed(purpose, "other", now())),
+        (&id, sign_for(purpose, &id, now(), b"other")),
+        (&id, sign_for(purpose, "", 0, b"")),
+    ] {
+        let mut request = Request::put(format!("/api/v1/reports/{address}"))
+            .header("host", "localhost")
+            .header("content-type", "application/json");
+        for (name, value) in signed.each() {
+            request = request.header(name, value);
+        }
+        answers.push(send(&router, request.body(Body::from(body.clone())).unwrap()).await);
+    }
+    let bare = Request::put("/api/v1/reports/x")
+        .header("host", "localhost")
+        .header("content-type", "application/json");
+    answers.push(send(&router, bare.body(Body::from("nonsense")).unwrap()).await);
+    let mut twice = put(&id, body.clone());
+    twice.headers_mut().append("webhook-id", id.parse().unwrap());
+    answers.push(send(&router, twice).await);
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.body), (StatusCode::UNAUTHORIZED, &answers[0].body));
+    }
+    assert_eq!(get(&router, "/api/v1/reports").await.body, r#"{"reports":[]}"#);
+}
+
+#[tokio::test]
+async fn what_is_no_report_is_refused_with_its_fields() {
+    let (id, body) = body();
+    let router = router(site(COMMIT));
+    let mut wrong = put(&id, body.clone());
+    wrong.headers_mut().insert("content-type", "text/plain".parse().unwrap());
+    assert_eq!(send(&router, wrong).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(send(&router, put(&id, vec![b' '; 65_537])).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    // To the last byte.
+    let filled = [body.as_slice(), &vec![b' '; 65_536 - body.len()]].concat();
+    assert_eq!(send(&router, put(&id, filled)).await.status, StatusCode::CREATED);
+
+    let problems = |answer: crate::board::Answer| -> Value {
+        assert_eq!(
+            (answer.status, &answer.headers["content-type"]),
+            (StatusCode::UNPROCESSABLE_ENTITY, &"application/json".parse().unwrap())
+        );
+        serde_json::from_str(&answer.body).unwrap()
+    };
+    let mut report: Value = serde_json::from_slice(&body).unwrap();
+    report["commit"]["sha"] = "x".into();
+    report["coverage"]["floor"] = 101.into();
+    report["steps"][0]["name"] = "".into();
+    let answer = send(&router, put("else", serde_json::to_vec(&report).unwrap())).await;
+    assert_eq!(
+        problems(answer),
+        json!({"problems": [
+            {"field": "commit.sha", "must": "be 40 lower-case hexadecimal digits"},
+            {"field": "steps[0].name", "must": "be 1 to 40 of `[a-z-]`"},
+            {"field": "coverage.floor", "must": "be 0 to 100"},
+            {"field": "id", "must": "be that of the address and of `webhook-id`"},
+        ]})
+    );
+    report["secret"] = 1.into();
+    let answer = send(&router, put("else", serde_json::to_vec(&report).unwrap())).await;
+    assert!(problems(answer)["problems"][0]["must"].as_str().unwrap().contains("unknown field `secret`"));
+}
+
+/// What no pipeline sends, properly signed: taken or refused, and the board lives on.
+#[tokio::test]
+async fn ten_thousand_bad_reports_do_no_harm() {
+    let router = router(site(COMMIT));
+    let bodies: Vec<Vec<u8>> = demo(20).iter().map(|report| serde_json::to_vec(report).unwrap()).collect();
+    let mut state = 7_u64;
+    let mut chance = move |limit: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % limit
+    };
+    let pieces: [&[u8]; 12] = [
+        b"9007199254740991",
+        b"18446744073709551615",
+        b"-1",
+        b"1e400",
+        b"null",
+        b"\"9999-12-31T23:59:59.999Z\"",
+        b"\"1970-01-01T00:00:00Z\"",
+        b"[[[[[[[[",
+        b"\xff\xfe",
+        b"\"\"",
+        b"{}",
+        b"\\u0000",
+    ];
+    let mut statuses = std::collections::BTreeMap::new();
+    for number in 0..10_000 {
+        let mut body = bodies[chance(bodies.len())].clone();
+        let id = format!("bad-{number}");
+        if chance(4) > 0 {
+            // Fit for this address, so that it gets further than the id.
+            let text = String::from_utf8(body).unwrap();
+            let at = text.find("demo-").unwrap();
+            body = [&text.as_bytes()[..at], id.as_bytes(), &text.as_bytes()[at + 10..]].concat();
+        }
+        for _ in 0..=chance(3) {
+            let at = chance(body.len());
+            let piece = pieces[chance(pieces.len())];
+            match chance(5) {
+                0 => body[at] ^= 1 << chance(8),
+                1 => body.truncate(at.max(1)),
+                2 => drop(body.splice(at..at, piece.iter().copied())),
+                // In place of the value that a colon begins.
+                _ => {
+                    let Some(colon) = body[at..].iter().position(|byte| *byte == b':') else { continue };
+                    let start = at + colon + 1;
+                    let end = body[start..]
+                        .iter()
+                        .position(|byte| b",}]".contains(byte))
+                        .map_or(body.len(), |end| start + end);
+                    body.splice(start..end, piece.iter().copied());
+                }
+            }
+        }
+        let mut request = put(&id, body);
+        if chance(20) == 0 {
+            request.headers_mut().insert("webhook-signature", "v1,AAAA v1,".parse().unwrap());
+        }
+        *statuses.entry(send(&router, request).await.status.as_u16()).or_insert(0) += 1;
+    }
+    assert!(statuses.keys().all(|status| [201, 401, 422].contains(status)), "{statuses:?}");
+    assert!(statuses[&201] > 50 && statuses[&422] > 1000, "{statuses:?}");
+    for path in ["/", "/api/board.json", "/feed.atom", "/badge/coverage.svg"] {
+        assert_eq!(get(&router, path).await.status, StatusCode::OK, "{path}");
+    }
+    let list: Value = serde_json::from_str(&get(&router, "/api/v1/reports?limit=1000").await.body).unwrap();
+    for entry in list["reports"].as_array().unwrap() {
+        let path = format!("/runs/{}", entry["id"].as_str().unwrap());
+        assert_eq!(get(&router, &path).await.status, StatusCode::OK, "{path}");
+    }
+}
