@@ -1,18 +1,21 @@
-//! The command line: some words, parsed by hand.
+//! The command line: a few words, parsed by hand.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use crate::board::demo;
-use crate::settings::{self, Environment, Settings};
-use crate::{healthcheck, serve};
+use crate::settings::{self, Environment, Settings, lookalikes};
+use crate::{check, healthcheck, serve};
 
 /// What `app --help` prints. The variables are described in [`crate::settings`].
 const USAGE: &str = "\
-Usage: app [serve | healthcheck | demo]
+Usage: app [serve | check [--deploy] [--json] | healthcheck | demo]
 
   serve          answer HTTP until SIGTERM or SIGINT (default)
+  check          say what speaks against running with this environment: exit 0 or 1
+    --deploy       by the rules of a PROD server, and look at what the service answers
+    --json         an array of {id, severity, message, hint}
   healthcheck    ask the server on this machine whether it is well: exit 0 or 1
   demo           serve the release board with a made-up year, on this machine only; of the variables it reads PORT
   --help         this text
@@ -24,10 +27,13 @@ Environment:
                  required in PROD; localhost,127.0.0.1,[::1] by default in TEST
   SECRET_KEY     key of all cryptographic signing, at least 50 characters
                  required in PROD; made up for each process in TEST
+  SECRET_KEY_FALLBACKS
+                 earlier keys, comma-separated: what they signed still counts
   SENTRY_DSN     where errors are reported; nowhere by default
   PORT           port to listen on; 8000 by default
   LISTEN         IP address to listen on; 0.0.0.0 by default
   DATABASE       file of the release board; in memory by default
+  DRAIN          how long requests may take to finish once told to end; 20s by default, 1s to 300s
   APP_COMMIT, APP_IMAGE_DIGEST
                  what is running; set by whoever builds and starts the image
   RENDER_EXTERNAL_HOSTNAME
@@ -36,16 +42,34 @@ Environment:
 Exit codes: 0 done, 1 failed, 2 usage or settings.
 ";
 
-/// Runs the program on its arguments (without its name) and the reader of its environment.
+/// Runs the program on its arguments (without its name), the reader of its environment, and the names in it.
 ///
 /// Answers the exit code: 0 done, 1 failed, 2 usage or settings.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what speaks to the terminal")]
-pub fn run(arguments: impl Iterator<Item = OsString>, environment: &Environment) -> ExitCode {
+pub fn run(
+    arguments: impl Iterator<Item = OsString>,
+    environment: &Environment,
+    names: &[String],
+) -> ExitCode {
     let outcome = match Command::parse(arguments) {
         Ok(Command::Serve) => match Settings::read(environment) {
-            Ok(settings) => serve::run(&settings, Vec::new()).map_err(|error| (1, error.to_string())),
+            Ok(mut settings) => {
+                settings.warnings.extend(lookalikes(names.iter().map(String::as_str)));
+                serve::run(&settings, Vec::new()).map_err(|error| (1, error.to_string()))
+            }
             Err(problems) => Err((2, problems.to_string())),
         },
+        Ok(Command::Check { deploy, json }) => {
+            let findings = check::run(environment, names, deploy);
+            let text = if json { check::json(&findings) } else { Ok(check::text(&findings)) };
+            match text {
+                Ok(text) => {
+                    println!("{}", text.trim_end());
+                    return if check::passes(&findings) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+                }
+                Err(error) => Err((1, error.to_string())),
+            }
+        }
         Ok(Command::HealthCheck) => match settings::port(environment) {
             Ok(port) => healthcheck::run(port).map_err(|error| (1, error.to_string())),
             Err(problems) => Err((2, problems.to_string())),
@@ -90,6 +114,7 @@ fn demo(environment: &Environment) -> Result<(), (u8, String)> {
 /// What the first argument asks for.
 enum Command {
     Serve,
+    Check { deploy: bool, json: bool },
     HealthCheck,
     Demo,
     Help,
@@ -102,6 +127,7 @@ impl Command {
         let Some(word) = arguments.next() else { return Ok(Self::Serve) };
         let command = match word.to_str() {
             Some("serve") => Self::Serve,
+            Some("check") => return Self::check(arguments),
             Some("healthcheck") => Self::HealthCheck,
             Some("demo") => Self::Demo,
             Some("--help" | "-h") => Self::Help,
@@ -109,5 +135,17 @@ impl Command {
             _ => return Err(word),
         };
         arguments.next().map_or(Ok(command), Err)
+    }
+
+    fn check(arguments: impl Iterator<Item = OsString>) -> Result<Self, OsString> {
+        let (mut deploy, mut json) = (false, false);
+        for word in arguments {
+            match word.to_str() {
+                Some("--deploy") => deploy = true,
+                Some("--json") => json = true,
+                _ => return Err(word),
+            }
+        }
+        Ok(Self::Check { deploy, json })
     }
 }

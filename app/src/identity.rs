@@ -50,6 +50,13 @@ impl Identity {
         format!("{name}@{version}+{build}")
     }
 
+    /// The distribution's name in Sentry, which takes at most 64 of `[A-Za-z0-9._-]`: the first 32 digits of the image's
+    /// digest.
+    #[must_use]
+    pub fn dist(&self) -> Option<&str> {
+        self.image_digest.as_deref()?.strip_prefix("sha256:")?.get(..32)
+    }
+
     /// The environment's name in Sentry.
     #[must_use]
     pub fn environment(&self) -> &'static str {

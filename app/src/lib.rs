@@ -5,6 +5,7 @@
 //! ties them to a socket and to the signals that end a process.
 
 pub mod board;
+mod check;
 pub mod cli;
 mod healthcheck;
 pub mod http;

@@ -1,40 +1,45 @@
 //! `app serve`: one process from its start to its end, with a bound on each part of the end.
 
+mod connections;
+
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::{fmt, io};
 
 use report::Report;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use self::connections::Connections;
 use crate::board::store::Unavailable;
 use crate::http::{Site, router};
 use crate::identity::Identity;
 use crate::settings::Settings;
 use crate::telemetry;
+use crate::telemetry::metrics::Metrics;
 
-/// How long requests may take to finish once the process was told to end.
-///
-/// Hard: axum alone waits for ever for a client that sent half a request. With Sentry's bound after it, an end takes
-/// at most nine seconds, of the thirty that Render and the ten that Docker give.
-const DRAIN: Duration = Duration::from_secs(5);
-
-/// Serves until SIGTERM or SIGINT, with these reports on the board to begin with.
+/// Serves until SIGTERM or SIGINT, with these reports on the board to begin with. After that at most `DRAIN` for the
+/// requests and the bound of [`telemetry::sentry::Sentry::close`] for what is left to be sent.
 pub(crate) fn run(settings: &Settings, reports: Vec<Report>) -> Result<(), ServeError> {
     let identity = Identity::new(settings);
+    let metrics = Arc::new(Metrics::default());
     telemetry::log::start();
     // Before the runtime: threads inherit Sentry's hub when they start.
-    let sentry = settings.sentry_dsn.as_ref().map(|dsn| telemetry::sentry::start(dsn, &identity));
+    let sentry = settings
+        .sentry_dsn
+        .as_ref()
+        .map(|dsn| telemetry::sentry::start(dsn, &identity, Arc::clone(&metrics)));
     telemetry::panic::install();
     for warning in &settings.warnings {
         warn!("{warning}");
     }
     let runtime = Runtime::new().map_err(ServeError::Runtime)?;
-    let outcome = runtime.block_on(serve(settings, identity, reports));
+    let site = Site::new(settings, identity).with_metrics(metrics);
+    site.board.fill(reports).map_err(ServeError::Board)?;
+    let outcome = runtime.block_on(serve(settings, Arc::new(site)));
     // Connections that outlived the drain end here.
     runtime.shutdown_background();
     if let Some(sentry) = sentry {
@@ -43,9 +48,7 @@ pub(crate) fn run(settings: &Settings, reports: Vec<Report>) -> Result<(), Serve
     outcome
 }
 
-async fn serve(settings: &Settings, identity: Identity, reports: Vec<Report>) -> Result<(), ServeError> {
-    let site = Site::new(settings, identity);
-    site.board.fill(reports).map_err(ServeError::Board)?;
+async fn serve(settings: &Settings, site: Arc<Site>) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Runtime)?;
     let bind = |error| ServeError::Bind(settings.listen, error);
@@ -53,31 +56,24 @@ async fn serve(settings: &Settings, identity: Identity, reports: Vec<Report>) ->
     let address = listener.local_addr().map_err(bind)?;
     info!("listening on http://{address}");
 
-    let (begin_end, end_begun) = oneshot::channel();
-    let told_to_end = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!("told to end");
-        // Nobody listens any more when the drain is over already.
-        begin_end.send(()).ok();
-    };
-    let drained = async move {
-        match end_begun.await {
-            Ok(()) => tokio::time::sleep(DRAIN).await,
-            Err(_) => std::future::pending().await,
-        }
-    };
+    let connections = Connections::new(router(Arc::clone(&site)));
     tokio::select! {
-        served = axum::serve(listener, router(site)).with_graceful_shutdown(told_to_end) => {
-            served.map_err(ServeError::Serve)
-        }
-        () = drained => {
-            warn!("gave up on requests that did not finish in {} s", DRAIN.as_secs());
-            Ok(())
+        never = connections.accept(&listener) => match never {},
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    site.ending.store(true, Ordering::Relaxed);
+    info!("told to end");
+    connections.end();
+    tokio::select! {
+        // While a request is being answered, new ones are too: whoever asks `/readyz` learns why to go elsewhere.
+        never = connections.accept(&listener) => match never {},
+        () = connections.ended() => {}
+        () = tokio::time::sleep(settings.drain) => {
+            warn!("gave up on requests that did not finish in {} s", settings.drain.as_secs_f32());
         }
     }
+    Ok(())
 }
 
 /// Why the server could not serve.
@@ -89,8 +85,6 @@ pub(crate) enum ServeError {
     Bind(SocketAddr, io::Error),
     /// The board does not take what it should begin with.
     Board(Unavailable),
-    /// The listener broke.
-    Serve(io::Error),
 }
 
 impl fmt::Display for ServeError {
@@ -101,7 +95,6 @@ impl fmt::Display for ServeError {
                 write!(f, "cannot listen on {address}: {error}; choose another with PORT and LISTEN")
             }
             Self::Board(unavailable) => unavailable.fmt(f),
-            Self::Serve(error) => write!(f, "stopped serving: {error}"),
         }
     }
 }

@@ -19,9 +19,9 @@ pub(crate) const TOLERANCE: u64 = 300;
 /// How many signatures of one message are looked at: more than any rotation of keys needs.
 const MAX_SIGNATURES: usize = 8;
 
-/// Checks the messages of one purpose.
+/// Checks the messages of one purpose, with the key of today and those of before.
 #[derive(Debug)]
-pub(crate) struct Verifier(hmac::Key);
+pub(crate) struct Verifier(Vec<hmac::Key>);
 
 /// A message as it arrived, nothing of it checked yet.
 #[derive(Clone, Copy, Debug)]
@@ -37,16 +37,12 @@ pub(crate) struct Message<'a> {
 }
 
 impl Verifier {
-    /// For a purpose such as `slipway/canary/v1`; each has its own key.
-    pub(crate) fn new(secret: &SecretKey, purpose: &str) -> Self {
-        let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway").extract(secret.expose());
-        let info = [purpose.as_bytes()];
-        #[expect(clippy::expect_used, reason = "fails beyond 255 blocks; this is one")]
-        let key = pseudorandom.expand(&info, hmac::HMAC_SHA256).expect("one block");
-        Self(key.into())
+    /// For a purpose such as `slipway/canary/v1`; each has its own key. What `fallbacks` signed still counts.
+    pub(crate) fn new(secret: &SecretKey, fallbacks: &[SecretKey], purpose: &str) -> Self {
+        Self(std::iter::once(secret).chain(fallbacks).map(|secret| derive(secret, purpose)).collect())
     }
 
-    /// Whether the message is well-formed, of about `now`, and signed with this key.
+    /// Whether the message is well-formed, of about `now`, and signed with one of the keys.
     pub(crate) fn verify(&self, message: Message<'_>, now: SystemTime) -> Result<(), Refusal> {
         let Message { id, timestamp, signatures, body } = message;
         let in_id = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -67,9 +63,18 @@ impl Verifier {
             .filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok())
             .take(MAX_SIGNATURES)
             // `verify` takes the same time wherever the first difference is.
-            .any(|signature| hmac::verify(&self.0, &signed, &signature).is_ok());
+            .any(|signature| self.0.iter().any(|key| hmac::verify(key, &signed, &signature).is_ok()));
         if genuine { Ok(()) } else { Err(Refusal::Signature) }
     }
+}
+
+/// The signing key of one purpose.
+fn derive(secret: &SecretKey, purpose: &str) -> hmac::Key {
+    let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway").extract(secret.expose());
+    let info = [purpose.as_bytes()];
+    #[expect(clippy::expect_used, reason = "fails beyond 255 blocks; this is one")]
+    let key = pseudorandom.expand(&info, hmac::HMAC_SHA256).expect("one block");
+    key.into()
 }
 
 /// Why a message is not accepted. For the log: whoever sent the message is not told.
@@ -81,7 +86,7 @@ pub(crate) enum Refusal {
     Timestamp,
     /// The timestamp is more than [`TOLERANCE`] seconds away.
     Expired,
-    /// There is no signature that this key made.
+    /// There is no signature that one of the keys made.
     Signature,
 }
 

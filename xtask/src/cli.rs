@@ -62,8 +62,17 @@ pub(crate) enum Command {
     History,
     /// What the shipped binary is linked from, as `CycloneDX` JSON on standard output.
     Sbom,
+    /// Secrets for the service.
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// Tools, secrets, branch, Docker: what is missing and how to get it.
     Doctor,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Secrets {
+    /// A new key for `SECRET_KEY`, on standard output and nowhere else.
+    Generate,
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +135,7 @@ impl Command {
             | Self::Workflow(_)
             | Self::History
             | Self::Sbom
+            | Self::Secrets(_)
             | Self::Doctor => None,
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use crate::attest::sbom;
-use crate::cli::{Cli, Command, Format};
+use crate::cli::{Cli, Command, Format, Secrets};
 use crate::context::{Context, find_root};
 use crate::exit::{Exit, Told};
 use crate::image::reproducible;
@@ -16,7 +16,7 @@ use crate::report::github::GitHub;
 use crate::report::json::Json;
 use crate::report::terminal::{Look, Terminal};
 use crate::report::{Event, Failed, Reporter, Sink};
-use crate::secret::random_word;
+use crate::secret::{random_key, random_word};
 use crate::steps::docker_build::Options;
 use crate::{doctor, history, overview, rehearsal, workflow};
 
@@ -42,6 +42,12 @@ pub(crate) fn run(cli: &Cli) -> Exit {
 }
 
 fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
+    // Before there is a service to configure, and so before anything is read.
+    if let Some(Command::Secrets(Secrets::Generate)) = cli.command {
+        let explained = || Ok("print 50 random characters".to_owned());
+        reporter.text(if cli.shared.explain { explained() } else { random_key() }?);
+        return Ok(());
+    }
     let interrupt = Interrupt::install()?;
     let here = std::env::current_dir().context("the current folder is not there any more")?;
     let ctx = Context::read(find_root(&here)?, reporter.clone(), interrupt)?;
@@ -103,6 +109,8 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Sbom if cli.shared.explain => ctx.reporter.text(sbom::call(&ctx).to_string()),
         // A text ends its own line.
         Command::Sbom => ctx.reporter.text(sbom::document(&ctx)?.trim_end()),
+        // Done already.
+        Command::Secrets(Secrets::Generate) => {}
         Command::Doctor => doctor::run(&ctx)?,
     }
     Ok(())

@@ -227,7 +227,7 @@ pub(crate) const VARIABLES: [Variable; 11] = [
         name: "SECRET_KEY",
         sensitive: true,
         meaning: "key of all cryptographic signing, at least 50 characters",
-        source: "`openssl rand -base64 48`",
+        source: "`cargo xtask secrets generate`",
     },
     Variable {
         name: "SENTRY_DSN",

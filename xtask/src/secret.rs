@@ -35,6 +35,16 @@ pub(crate) fn random_word() -> Result<String> {
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
+/// A key for signing: 50 characters, six random bits each.
+///
+/// None of them means anything to a shell, in a `.env` file or in a list with commas.
+pub(crate) fn random_key() -> Result<String> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 50];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("the system gives no random numbers"))?;
+    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
+}
+
 /// Replaces the secrets' values in text that is about to be shown or written.
 ///
 /// The last line of defence, for what a child process or a server prints; our own messages never hold a value.
@@ -76,6 +86,14 @@ mod tests {
         let secret = Secret::new("hunter2-hunter2");
         assert_eq!(format!("{secret:?}"), "<redacted>");
         assert_eq!(format!("{:?}", Redactor::new([secret])), "Redactor(1 values)");
+    }
+
+    #[test]
+    fn keys_are_long_and_differ() {
+        let (one, other) = (random_key().unwrap(), random_key().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 50);
+        assert!(one.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{one}");
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | `webhook-signature` | `v1,` and the padded standard base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`; several with a space between them, of which the first 8 well-formed ones count |
 //!
 //! The key is HKDF-SHA256: salt `slipway`, input key material the bytes of `SECRET_KEY` as they are, info
-//! `slipway/canary/v1`, 32 bytes. The body is empty as a rule; up to 1024 bytes are signed like any and ignored.
+//! `slipway/canary/v1`, 32 bytes. A key in `SECRET_KEY_FALLBACKS` counts as well. The body is empty as a rule; up to 1024 bytes are signed like any and ignored.
 //! The `Host` must be an allowed one, as for every request.
 //!
 //! | answer | when |
@@ -56,8 +56,8 @@ pub(super) struct Canary {
 }
 
 impl Canary {
-    pub(super) fn new(secret: &SecretKey) -> Self {
-        Self { verifier: Verifier::new(secret, PURPOSE), last: Mutex::new(None) }
+    pub(super) fn new(secret: &SecretKey, fallbacks: &[SecretKey]) -> Self {
+        Self { verifier: Verifier::new(secret, fallbacks, PURPOSE), last: Mutex::new(None) }
     }
 
     /// The id of the canary to raise.

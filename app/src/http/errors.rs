@@ -7,6 +7,10 @@ use tracing::error;
 
 use super::pages;
 
+/// Marks an answer whose cause has been told, or is not worth telling. A 5xx without it is reported as it leaves.
+#[derive(Clone, Copy)]
+pub(super) struct Known;
+
 /// What can go wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Error {
@@ -30,6 +34,8 @@ pub(super) enum Error {
     Conflict,
     /// It came too soon after another; worth trying again in a second.
     TooSoon,
+    /// Too many others are being answered. Worth trying again in a second.
+    Busy,
     /// It cannot be done at the moment; worth trying again.
     Unavailable,
     /// It is our fault. Whoever makes this has reported the cause: the panic hook, or [`Error::internal`].
@@ -55,7 +61,7 @@ impl Error {
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Conflict => StatusCode::CONFLICT,
             Self::TooSoon => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -72,6 +78,7 @@ impl Error {
             Self::MediaType => "This address takes JSON, declared as `application/json`.",
             Self::Conflict => "Something else is kept under this name.",
             Self::TooSoon => "This request came too soon after another. Try again in a second.",
+            Self::Busy => "The server has more to do than it can. Try again in a second.",
             Self::Unavailable => "The server cannot do this at the moment. Try again later.",
             Self::Internal => "Something went wrong on our side. It has been recorded.",
         }
@@ -81,8 +88,9 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = (self.status(), pages::error(self.status(), self.explanation())).into_response();
+        response.extensions_mut().insert(Known);
         let after = match self {
-            Self::TooSoon => Some("1"),
+            Self::TooSoon | Self::Busy => Some("1"),
             Self::Unavailable => Some("10"),
             _ => None,
         };

@@ -1,8 +1,10 @@
 //! The host guard: requests for hosts that are not ours get a 400, and Sentry does not hear of them.
 //!
-//! Scanners name wrong hosts all day. In Django each becomes an error report; here each is one line in the log.
+//! Scanners name wrong hosts all day. In Django each becomes an error report; here each is counted, and so many a
+//! minute are a line in the log.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::header::HOST;
@@ -10,21 +12,34 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::warn;
 
-use super::HEALTH_PATH;
 use super::errors::Error;
+use super::is_probe;
 use super::router::Site;
 
-/// Lets requests for allowed hosts through, and health checks for any: whoever makes those may know only an address.
+/// Most lines about refused hosts a minute.
+pub(super) const MOST_LINES: u32 = 20;
+
+/// Marks an answer of this guard.
+#[derive(Clone, Copy)]
+pub(super) struct RefusedHost;
+
+/// Lets requests for allowed hosts through, and probes for any: whoever makes those may know only an address.
 pub(super) async fn check_host(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    if request.uri().path() != HEALTH_PATH {
-        let named = authority(&request);
-        if !named.is_some_and(|authority| site.hosts.allow(authority)) {
-            let shown: String = named.unwrap_or("none, or more than one").chars().take(128).collect();
-            warn!(target: "app::host", host = ?shown, "request for another host");
-            return Error::Host.into_response();
-        }
+    if is_probe(request.uri().path()) {
+        return next.run(request).await;
     }
-    next.run(request).await
+    let named = authority(&request);
+    if named.is_some_and(|authority| site.hosts.allow(authority)) {
+        return next.run(request).await;
+    }
+    site.metrics.refused_hosts.add();
+    if let Some(untold) = site.host_lines.admit(Instant::now()) {
+        let shown: String = named.unwrap_or("none, or more than one").chars().take(128).collect();
+        warn!(target: "app::host", host = ?shown, untold, "request for another host");
+    }
+    let mut response = Error::Host.into_response();
+    response.extensions_mut().insert(RefusedHost);
+    response
 }
 
 /// The host that the request is for; `None` where it is missing, repeated or not ASCII.

@@ -2,7 +2,8 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -10,24 +11,26 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 use sentry::integrations::tower::{NewSentryLayer, SentryHttpLayer};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::info;
 
 use super::canary::{self, Canary};
 use super::errors::Error;
-use super::{HEALTH_PATH, assets, board, guard, headers, reports};
+use super::{HEALTH_PATH, Hooks, READY_PATH, assets, board, guard, headers, health, observe, reports, shed};
 use crate::board::Board;
 use crate::identity::Identity;
 use crate::settings::hosts::AllowedHosts;
 use crate::settings::{ServerType, Settings};
 use crate::sign::Verifier;
+use crate::telemetry::limit::Limit;
+use crate::telemetry::metrics::Metrics;
 
 /// For a whole request, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Largest body of a request, in bytes. A route that needs more asks for it.
-const BODY_LIMIT: usize = 1024;
+pub(crate) const BODY_LIMIT: usize = 1024;
 
 /// What handlers know.
 #[derive(Debug)]
@@ -37,54 +40,95 @@ pub struct Site {
     pub(super) canary: Canary,
     pub(super) reports: Verifier,
     /// What the pipeline reported.
-    pub board: Board,
+    pub board: Arc<Board>,
+    pub(super) hooks: Hooks,
+    pub(super) host_lines: Limit,
+    /// One for each request that may be answered at a time.
+    pub(super) places: Semaphore,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether the process was told to end.
+    pub(crate) ending: AtomicBool,
 }
 
 impl Site {
     /// The site of one process.
     #[must_use]
     pub fn new(settings: &Settings, identity: Identity) -> Self {
+        let board = Arc::new(Board::open(&settings.database, identity.clone()));
         Self {
             hosts: settings.hosts.clone(),
-            canary: Canary::new(&settings.secret_key),
-            reports: Verifier::new(&settings.secret_key, reports::PURPOSE),
-            board: Board::open(&settings.database, identity.clone()),
+            canary: Canary::new(&settings.secret_key, &settings.secret_key_fallbacks),
+            reports: Verifier::new(&settings.secret_key, &settings.secret_key_fallbacks, reports::PURPOSE),
+            hooks: Hooks::of_board(&board),
+            board,
+            host_lines: Limit::new(guard::MOST_LINES),
+            places: Semaphore::new(shed::MOST),
+            metrics: Arc::default(),
+            ending: AtomicBool::new(false),
             identity,
         }
+    }
+
+    /// The same with counts that others add to as well.
+    pub(crate) fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// The same with what readiness and metrics ask.
+    #[must_use]
+    pub fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks, ..self }
     }
 }
 
 /// The whole service.
-pub fn router(site: Site) -> Router {
-    let site = Arc::new(site);
+pub fn router(site: impl Into<Arc<Site>>) -> Router {
+    let site = site.into();
     let transport_security = site.identity.server_type == ServerType::Prod;
-    Router::new()
-        .route("/", get(board::home))
-        .route("/runs/{id}", get(board::run))
-        .route("/feed.atom", get(board::feed))
-        .route("/badge/{name}", get(board::badge))
-        .route("/api/board.json", get(board::json))
-        .route("/api/v1/reports", get(reports::list))
-        .route("/api/v1/reports/{id}", put(reports::put).layer(DefaultBodyLimit::max(report::MAX_BYTES)))
-        .route(assets::style_path(), get(assets::style))
-        .route(assets::icon_path(), get(assets::icon))
-        .route("/version", get(version))
-        .route("/canary", post(canary::raise))
-        .route(HEALTH_PATH, get(async || "ok"))
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         // From the inside out: a layer sees what those above it answer.
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn(limit_time))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), shed::limit_requests))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), guard::check_host))
         .layer(CatchPanicLayer::custom(|_| Error::Internal.into_response()))
+        .layer(middleware::from_fn(observe::report))
         .layer(SentryHttpLayer::new())
         .layer(NewSentryLayer::<Request<Body>>::new_from_top())
-        .layer(middleware::from_fn(log_request))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), observe::count))
         .layer(middleware::map_response(move |response| {
             ready(headers::complete(response, transport_security))
         }))
         .with_state(site)
+}
+
+/// Every address, as a pattern. `app check` asks each of them.
+pub(crate) fn addresses() -> impl Iterator<Item = &'static str> {
+    routes().into_iter().map(|(path, _)| path)
+}
+
+/// Every address and what answers there.
+fn routes() -> Vec<(&'static str, MethodRouter<Arc<Site>>)> {
+    vec![
+        ("/", get(board::home)),
+        ("/runs/{id}", get(board::run)),
+        ("/feed.atom", get(board::feed)),
+        ("/badge/{name}", get(board::badge)),
+        ("/api/board.json", get(board::json)),
+        ("/api/v1/reports", get(reports::list)),
+        ("/api/v1/reports/{id}", put(reports::put).layer(DefaultBodyLimit::max(report::MAX_BYTES))),
+        (assets::style_path(), get(assets::style)),
+        (assets::icon_path(), get(assets::icon)),
+        ("/version", get(version)),
+        ("/canary", post(canary::raise)),
+        (HEALTH_PATH, get(health::alive)),
+        (READY_PATH, get(health::ready)),
+        ("/metrics", get(health::metrics)),
+    ]
 }
 
 async fn version(State(site): State<Arc<Site>>) -> Json<Identity> {
@@ -94,18 +138,4 @@ async fn version(State(site): State<Arc<Site>>) -> Json<Identity> {
 async fn limit_time(request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
     answer.unwrap_or_else(|_| Error::Timeout.into_response())
-}
-
-/// One line per request: without the query, which may hold a secret, and with no more of the path than tells one from
-/// another. Health checks would be most of the log, so they are not in it.
-async fn log_request(request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    let method = request.method().clone();
-    let path: String = request.uri().path().chars().take(256).collect();
-    let response = next.run(request).await;
-    let (status, time) = (response.status().as_u16(), start.elapsed());
-    if path != HEALTH_PATH {
-        info!(target: "app::request", %method, path, status, ?time);
-    }
-    response
 }

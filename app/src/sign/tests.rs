@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::{Message, Refusal, TOLERANCE, Verifier};
 use crate::settings::secret_key::SecretKey;
 
+const KEY: &str = "0123456789abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH";
 const SENT: u64 = 1_767_225_600;
 const EMPTY: Message<'_> = Message {
     id: "run-42",
@@ -14,8 +15,36 @@ const EMPTY: Message<'_> = Message {
 };
 
 fn verify(message: Message<'_>, now: u64) -> Result<(), Refusal> {
-    let secret = SecretKey::new("0123456789abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH".to_owned());
-    Verifier::new(&secret, "slipway/canary/v1").verify(message, UNIX_EPOCH + Duration::from_secs(now))
+    with_keys(&key(KEY), &[], message, now)
+}
+
+fn with_keys(
+    secret: &SecretKey,
+    fallbacks: &[SecretKey],
+    message: Message<'_>,
+    now: u64,
+) -> Result<(), Refusal> {
+    let now = UNIX_EPOCH + Duration::from_secs(now);
+    Verifier::new(secret, fallbacks, "slipway/canary/v1").verify(message, now)
+}
+
+fn key(text: &str) -> SecretKey {
+    SecretKey::new(text.to_owned())
+}
+
+#[test]
+fn what_an_earlier_key_signed_still_counts() {
+    let (today, other) = (key("another key"), key("a third key"));
+    let refused = Err(Refusal::Signature);
+    assert_eq!(with_keys(&today, &[], EMPTY, SENT), refused);
+    assert_eq!(with_keys(&today, std::slice::from_ref(&other), EMPTY, SENT), refused);
+    assert_eq!(with_keys(&today, &[other, key(KEY)], EMPTY, SENT), Ok(()));
+}
+
+#[test]
+fn each_purpose_has_its_own_key() {
+    let verifier = Verifier::new(&key(KEY), &[], "slipway/report/v1");
+    assert_eq!(verifier.verify(EMPTY, UNIX_EPOCH + Duration::from_secs(SENT)), Err(Refusal::Signature));
 }
 
 #[test]

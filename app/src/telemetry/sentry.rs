@@ -4,19 +4,27 @@
 //! - no default integrations: the one for panics waits for the network inside the hook (see [`super::panic`]);
 //! - an own transport with a timeout: the default one has none, and ending the process waits for it;
 //! - the end itself is bounded too, in [`Sentry::close`];
-//! - events lose what could identify a person or hold a secret, in [`scrub`].
+//! - events lose what could identify a person or hold a secret, in [`scrub`];
+//! - of each kind of event so many are sent a minute: a fault in a busy place does not use up the quota, see [`kinds`];
+//! - a session is a request, and requests are told in sums ([`crate::http`] begins and ends them).
+
+mod kinds;
 
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sentry::integrations::backtrace::ProcessStacktraceIntegration;
 use sentry::protocol::Event;
 use sentry::transports::UreqHttpTransportOptions;
-use sentry::{ClientInitGuard, ClientOptions, Transport, TransportFactory, TransportOptions};
+use sentry::{
+    ClientInitGuard, ClientOptions, Envelope, SessionMode, Transport, TransportFactory, TransportOptions,
+};
 use tracing::warn;
 
+use self::kinds::Kinds;
+use super::metrics::Metrics;
 use crate::identity::Identity;
 use crate::settings::dsn::SentryDsn;
 
@@ -32,15 +40,17 @@ const SHOWN_HEADERS: [&str; 6] =
 pub(crate) struct Sentry(ClientInitGuard);
 
 /// Starts to report errors. Call it on the main thread, before other threads start.
-pub(crate) fn start(dsn: &SentryDsn, identity: &Identity) -> Sentry {
+pub(crate) fn start(dsn: &SentryDsn, identity: &Identity, metrics: Arc<Metrics>) -> Sentry {
+    let dist = identity.dist().map(ToOwned::to_owned);
     let mut options = ClientOptions::new()
         .release(identity.release())
         .environment(identity.environment())
         .default_integrations(false)
         .add_integration(ProcessStacktraceIntegration)
-        .before_send(|event| Some(scrub(event)))
+        .before_send(move |event| Some(Event { dist: dist.clone().map(Into::into), ..scrub(event) }))
+        .session_mode(SessionMode::Request)
         .shutdown_timeout(CLOSE_TIMEOUT)
-        .transport(BoundedTransport);
+        .transport(Bounded(metrics));
     options.dsn = Some(dsn.expose().clone());
     Sentry(sentry::init(options))
 }
@@ -61,15 +71,46 @@ impl Sentry {
     }
 }
 
-/// The SDK's transport on an agent with a timeout.
+/// Makes the SDK's transport on an agent with a timeout.
 ///
 /// An own agent also means that `SSL_VERIFY=false` in the environment, which the SDK obeys, changes nothing.
-struct BoundedTransport;
+struct Bounded(Arc<Metrics>);
 
-impl TransportFactory for BoundedTransport {
+impl TransportFactory for Bounded {
     fn create_transport_with_options(&self, options: TransportOptions) -> Arc<dyn Transport> {
         let agent = ureq::Agent::config_builder().timeout_global(Some(SEND_TIMEOUT)).max_redirects(0).build();
-        Arc::new(UreqHttpTransportOptions::from(options).with_agent(agent.into()).build())
+        let sender = UreqHttpTransportOptions::from(options).with_agent(agent.into()).build();
+        Arc::new(Limited { sender, kinds: Kinds::default(), metrics: Arc::clone(&self.0) })
+    }
+}
+
+/// Sends no more than so many events of a kind.
+///
+/// Here and not in `before_send`: an event that is kept back there does not count against its session either.
+struct Limited<T> {
+    sender: T,
+    kinds: Kinds,
+    metrics: Arc<Metrics>,
+}
+
+impl<T: Transport> Transport for Limited<T> {
+    fn send_envelope(&self, envelope: Envelope) {
+        if let Some(event) = envelope.event() {
+            if !self.kinds.admit(event, Instant::now()) {
+                self.metrics.events_kept_back.add();
+                return;
+            }
+            self.metrics.events_sent.add();
+        }
+        self.sender.send_envelope(envelope);
+    }
+
+    fn flush(&self, timeout: Duration) -> bool {
+        self.sender.flush(timeout)
+    }
+
+    fn shutdown(&self, timeout: Duration) -> bool {
+        self.sender.shutdown(timeout)
     }
 }
 

@@ -1,13 +1,19 @@
 //! What reaches Sentry, and what happens when Sentry is not there.
 
+use std::io::{BufReader, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{PROD, SECRET, Sentry, Server, now, sign};
+use crate::support::{PROD, SECRET, Sentry, Server, now, sign, take_envelope};
+
+/// A request that waits for Sentry takes two seconds and more; one that does not takes some milliseconds, and longer
+/// on a machine that has much else to do.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A server that reports to that Sentry.
 fn server(dsn: &str) -> Server {
@@ -43,8 +49,32 @@ fn a_panic_is_one_event_with_release_and_environment() {
         "{text}"
     );
 
+    server.get("/");
+    server.get("/healthz");
     server.end();
     assert_eq!(sentry.left(), [Value::Null; 0]);
+    // The page and the canary; nobody cares how often a probe came.
+    assert_eq!(sentry.sessions(), [1, 0, 1]);
+}
+
+#[test]
+fn an_image_is_a_distribution() {
+    let sentry = Sentry::start();
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let server = Server::start(
+        &[PROD.as_slice(), &[("SENTRY_DSN", sentry.dsn.as_str()), ("APP_IMAGE_DIGEST", &digest)]].concat(),
+    );
+    raise(&server, "a");
+    assert_eq!(sentry.event()["dist"], "0123456789abcdef0123456789abcdef");
+}
+
+#[test]
+fn an_earlier_key_still_signs_canaries() {
+    let key = format!("{SECRET}-of-today");
+    let changed = [("SERVER_TYPE", "PROD"), ("HOSTS", "localhost"), ("SECRET_KEY", key.as_str())];
+    assert_eq!(Server::start(&changed).canary("a").status, 401);
+    let server = Server::start(&[changed.as_slice(), &[("SECRET_KEY_FALLBACKS", SECRET)]].concat());
+    assert_eq!(server.canary("a").status, 500);
 }
 
 #[test]
@@ -70,6 +100,7 @@ fn the_faults_of_others_are_no_events() {
     // Ending sends what is left.
     server.end();
     assert_eq!(sentry.left(), [Value::Null; 0]);
+    assert_eq!(sentry.sessions(), [5, 0, 0]);
 }
 
 #[test]
@@ -103,17 +134,57 @@ fn a_sentry_that_hangs_holds_nothing_up() {
     let mut server = server(&format!("http://key@{}/42", hole.local_addr().unwrap()));
     // The first panic of a debug build reads its symbols, which takes a while of its own.
     raise(&server, "first");
-    let time = raise(&server, "second");
-    assert!(time < Duration::from_secs(1), "{time:?}");
+    let panic = raise(&server, "second");
+    assert!(panic < AT_ONCE, "{panic:?}");
     let start = Instant::now();
     assert_eq!(server.get("/").status, 200);
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
 
     server.signal(Signal::TERM);
     let (status, time, log) = server.wait();
     assert!(status.success(), "{status}: {log}");
     assert!(time < Duration::from_secs(8), "{time:?}: {log}");
     assert!(log.contains("gave up on events that Sentry did not take in 4 s"), "{log}");
+}
+
+#[test]
+fn a_sentry_that_is_not_there_holds_nothing_up() {
+    // A port that was free a moment ago and where nobody listens.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut server = server(&format!("http://key@{address}/42"));
+    raise(&server, "first");
+    let panic = raise(&server, "second");
+    assert!(panic < AT_ONCE, "{panic:?}");
+    assert_eq!(server.get("/").status, 200);
+    server.signal(Signal::TERM);
+    let (status, time, log) = server.wait();
+    assert!(status.success() && time < Duration::from_secs(3), "{status} {time:?}: {log}");
+}
+
+#[test]
+fn a_sentry_that_has_enough_is_left_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = server(&format!("http://key@{}/42", listener.local_addr().unwrap()));
+    let (send, requests) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let items = take_envelope(&mut BufReader::new(&stream));
+            let refusal = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(refusal).unwrap();
+            if send.send(items).is_err() {
+                return;
+            }
+        }
+    });
+    raise(&server, "first");
+    assert_eq!(requests.recv_timeout(Duration::from_secs(20)).unwrap()[0].0, "event");
+    raise(&server, "second");
+    raise(&server, "third");
+    server.signal(Signal::TERM);
+    let (status, time, log) = server.wait();
+    assert!(status.success() && time < Duration::from_secs(6), "{status} {time:?}: {log}");
+    assert_eq!(requests.try_iter().count(), 0, "asked again within the minute");
 }
 
 /// Raises a canary as soon as the server takes one. Answers how long that one took.

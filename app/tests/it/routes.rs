@@ -1,6 +1,7 @@
 //! What the routes answer, and the headers that every answer carries.
 
 use std::io::{Read, Write};
+use std::thread;
 use std::time::Duration;
 
 use app::http::{Site, router};
@@ -12,7 +13,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::support::{Answer, COMMIT, PROD, Server};
+use crate::support::{Answer, COMMIT, PROD, Sentry, Server};
 
 fn test_server() -> Server {
     Server::start(&[("SERVER_TYPE", "TEST")])
@@ -22,7 +23,7 @@ fn has_security_headers(answer: &Answer) {
     for (name, value) in [
         (
             "content-security-policy",
-            "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ),
         ("cross-origin-opener-policy", "same-origin"),
         ("referrer-policy", "no-referrer"),
@@ -184,4 +185,50 @@ async fn a_request_that_does_not_arrive_is_given_up() {
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     assert_eq!(start.elapsed().as_secs(), 15);
     assert!(response.headers().contains_key("content-security-policy"));
+}
+
+#[test]
+fn a_flood_of_bad_requests_is_counted_and_disturbs_nobody() {
+    let sentry = Sentry::start();
+    let server = Server::start(&[PROD.as_slice(), &[("SENTRY_DSN", &sentry.dsn)]].concat());
+    let body = "x".repeat(20_000);
+    thread::scope(|scope| {
+        let flood = || {
+            for _ in 0..50 {
+                assert_eq!(
+                    server.send("GET / HTTP/1.1\r\nHost: evil\r\nConnection: close\r\n\r\n").status,
+                    400
+                );
+                server.request_that_may_break("POST", "/canary", &body);
+            }
+        };
+        let floods = [scope.spawn(flood), scope.spawn(flood)];
+        while !floods.iter().all(thread::ScopedJoinHandle::is_finished) {
+            assert_eq!(server.get("/healthz").status, 200);
+        }
+    });
+    let metrics = server.get("/metrics").body;
+    assert!(metrics.lines().any(|line| line == "refused_hosts_total 100"), "{metrics}");
+    let log = server.end();
+    let lines = log.lines().filter(|line| line.contains("evil")).count();
+    // A flood that runs over the end of a minute is told of twice.
+    assert!((1..=41).contains(&lines), "{lines}");
+    assert_eq!(sentry.left(), [Value::Null; 0]);
+}
+
+#[test]
+fn metrics_are_text_for_prometheus() {
+    let server = test_server();
+    server.get("/?token=hunter2");
+    let answer = server.get("/metrics");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    has_security_headers(&answer);
+    assert!(
+        answer.body.contains("http_requests_total{method=\"GET\",route=\"/\",status=\"200\"} 1\n"),
+        "{}",
+        answer.body
+    );
+    assert!(!answer.body.contains("hunter2"));
+    assert_eq!(server.get("/readyz").body, "ready");
 }

@@ -1,7 +1,9 @@
 //! Settings: all errors at once, none of them with a secret in it.
 
+use std::time::Duration;
+
 use app::settings::secret_key::{SecretKey, Weakness};
-use app::settings::{ServerType, Settings};
+use app::settings::{Problem, ServerType, Settings};
 use serde_json::Value;
 
 use crate::support::{COMMIT, PROD, SECRET};
@@ -10,6 +12,10 @@ fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
     let environment =
         |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
     Settings::read(&environment).map_err(|problems| problems.to_string())
+}
+
+fn told(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 /// PROD with some variables added or replaced.
@@ -25,7 +31,7 @@ fn an_empty_environment_is_told_all_that_a_prod_server_needs() {
         "the settings cannot be used:\n  \
          SERVER_TYPE: is not set; set it to TEST, or to PROD for a server that the public reaches\n  \
          HOSTS: names no host; list the hosts that the server answers to, separated by commas\n  \
-         SECRET_KEY: is not set; take 50 or more random characters, for example from `openssl rand -base64 48`\n"
+         SECRET_KEY: is not set; take 50 or more random characters, for example from `cargo xtask secrets generate`\n"
     );
 }
 
@@ -35,6 +41,8 @@ fn everything_wrong_is_said_at_once_and_no_secret_with_it() {
         ("SERVER_TYPE", "prod"),
         ("HOSTS", "https://a.com/,*.b.com,c.com:80,d_d.com,::1,e..com,.1.2.3.4"),
         ("SECRET_KEY", "django-insecure-hunter2"),
+        ("SECRET_KEY_FALLBACKS", "hunter2, hunter2"),
+        ("DRAIN", "1h"),
         ("SENTRY_DSN", "https://hunter2@sentry.example/abc"),
         ("PORT", "65536"),
         ("LISTEN", "localhost"),
@@ -57,9 +65,15 @@ fn everything_wrong_is_said_at_once_and_no_secret_with_it() {
         "SECRET_KEY: has fewer than 50 characters",
         "SECRET_KEY: has less than 128 bits of entropy",
         "SECRET_KEY: starts with `django-insecure-`",
+        "SECRET_KEY_FALLBACKS: has a key 1 that has fewer than 50 characters",
+        "SECRET_KEY_FALLBACKS: has a key 1 that has less than 128 bits of entropy",
+        "SECRET_KEY_FALLBACKS: has spaces around key 2; separate the keys by commas alone",
+        "SECRET_KEY_FALLBACKS: has a key 2 that has fewer than 50 characters",
+        "SECRET_KEY_FALLBACKS: has a key 2 that has less than 128 bits of entropy",
         "SENTRY_DSN: does not end in a project number",
         "LISTEN: `localhost` is not an IP address",
         "PORT: `65536` is not a port; use a number from 0 to 65535",
+        "DRAIN: `1h` is not a time from 1 to 300 s; write it as `20s`, or remove it",
         "APP_COMMIT: `a/b` is not a commit",
         "APP_IMAGE_DIGEST: `sha256:beef` is not a digest",
     ];
@@ -87,7 +101,14 @@ fn a_test_server_needs_nothing_else() {
         assert!(settings.hosts.allow(host), "{host}");
     }
     assert!(!settings.hosts.allow("example.com"));
-    assert_eq!(settings.warnings, ["SECRET_KEY is not set: made one up for this process"]);
+    assert_eq!(
+        told(&settings.warnings),
+        [
+            "SECRET_KEY: is not set, so one was made up for this process; set it, and signatures outlive a restart"
+        ]
+    );
+    assert!(settings.database.as_os_str().is_empty() && settings.secret_key_fallbacks.is_empty());
+    assert_eq!(settings.drain, Duration::from_secs(20));
     assert_eq!(settings.secret_key.weaknesses(), []);
 }
 
@@ -99,9 +120,13 @@ fn made_up_keys_differ() {
 #[test]
 fn a_prod_server_takes_all_variables() {
     let digest = format!("sha256:{}", "0f".repeat(32));
+    let earlier = format!("{SECRET}1,{SECRET}2,");
     let settings = prod(&[
         ("HOSTS", " a.com, .b.com ,,a.com"),
         ("SENTRY_DSN", "https://hunter2@o1.ingest.sentry.io/42"),
+        ("SECRET_KEY_FALLBACKS", &earlier),
+        ("DATABASE", "/var/data/board.sqlite"),
+        ("DRAIN", "1min 30s"),
         ("PORT", " 0 "),
         ("LISTEN", "127.0.0.1"),
         ("APP_IMAGE_DIGEST", &digest),
@@ -110,21 +135,39 @@ fn a_prod_server_takes_all_variables() {
     .unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:0");
     assert_eq!((settings.commit.as_str(), settings.image_digest.as_deref()), (COMMIT, Some(digest.as_str())));
-    assert_eq!(settings.warnings, [""; 0]);
+    assert_eq!(settings.warnings, []);
+    let keys: Vec<_> = settings.secret_key_fallbacks.iter().map(SecretKey::expose).collect();
+    assert_eq!(keys, [format!("{SECRET}1").as_bytes(), format!("{SECRET}2").as_bytes()]);
+    assert_eq!(settings.database.to_str(), Some("/var/data/board.sqlite"));
+    assert_eq!(settings.drain, Duration::from_secs(90));
     for host in ["a.com", "x.b.com", "app.onrender.com"] {
         assert!(settings.hosts.allow(host), "{host}");
     }
     let shown = format!("{settings:?}");
-    assert_eq!(shown.matches("<redacted>").count(), 2, "{shown}");
+    assert_eq!(shown.matches("<redacted>").count(), 4, "{shown}");
     assert!(!shown.contains(SECRET) && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
 fn a_prod_server_is_warned_of_what_it_may_do() {
-    let warnings = prod(&[("HOSTS", "*")]).unwrap().warnings;
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert!(warnings[0].starts_with("HOSTS contains `*`"), "{warnings:?}");
-    assert!(warnings[1].starts_with("SENTRY_DSN is not set"), "{warnings:?}");
+    let warnings = told(&prod(&[("HOSTS", "*"), ("APP_COMMIT", "")]).unwrap().warnings);
+    let said =
+        ["HOSTS: contains `*`", "SENTRY_DSN: is not set", "DATABASE: is not set", "APP_COMMIT: is not set"];
+    assert_eq!(warnings.len(), said.len(), "{warnings:?}");
+    for (warning, said) in warnings.iter().zip(said) {
+        assert!(warning.starts_with(said), "{warning}\nis not\n{said}");
+    }
+}
+
+#[test]
+fn the_time_for_an_end_has_bounds() {
+    for (text, seconds) in [("1s", 1), ("300s", 300), ("5min", 300), ("1500ms", 1)] {
+        assert_eq!(prod(&[("DRAIN", text)]).unwrap().drain.as_secs(), seconds, "{text}");
+    }
+    for text in ["0s", "999ms", "301s", "20", "soon", "-1s"] {
+        let message = prod(&[("DRAIN", text)]).unwrap_err();
+        assert!(message.contains(&format!("DRAIN: `{text}` is not a time")), "{message}");
+    }
 }
 
 #[test]
@@ -133,10 +176,10 @@ fn a_weak_key_stops_a_prod_server_and_warns_a_test_server() {
     let message = prod(&[("SECRET_KEY", &"ab".repeat(40))]).unwrap_err();
     assert!(message.contains("SECRET_KEY: has fewer than 5 different characters"), "{message}");
     assert!(prod(&[("SECRET_KEY", &weak)]).is_ok(), "63 characters, 6 different ones, 170 bits");
-    let warnings = read(&[("SERVER_TYPE", "TEST"), ("SECRET_KEY", "hunter2")]).unwrap().warnings;
+    let warnings = told(&read(&[("SERVER_TYPE", "TEST"), ("SECRET_KEY", "hunter2")]).unwrap().warnings);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
-        warnings.iter().all(|warning| warning.starts_with("SECRET_KEY has") && !warning.contains("hunter2"))
+        warnings.iter().all(|warning| warning.starts_with("SECRET_KEY: has") && !warning.contains("hunter2"))
     );
 }
 

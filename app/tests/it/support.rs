@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -43,8 +44,8 @@ pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
 /// A running server; told to end when it goes out of scope.
 pub(crate) struct Server {
     child: Child,
-    /// The whole log, once the process has ended.
-    log: Receiver<String>,
+    /// The whole log, once the process has ended. Behind a lock, so that threads can share the server.
+    log: Mutex<Receiver<String>>,
     pub(crate) address: SocketAddr,
 }
 
@@ -76,7 +77,7 @@ impl Server {
             child.kill().unwrap();
             panic!("the server did not listen:\n{}", log.recv().unwrap());
         };
-        Self { child, log, address }
+        Self { child, log: Mutex::new(log), address }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -86,9 +87,9 @@ impl Server {
     /// Waits for the end. Answers how it ended, how long that took, and the log.
     pub(crate) fn wait(&mut self) -> (ExitStatus, Duration, String) {
         let start = Instant::now();
-        let Ok(log) = self.log.recv_timeout(PATIENCE) else {
+        let Ok(log) = self.log.get_mut().unwrap().recv_timeout(PATIENCE) else {
             self.child.kill().unwrap();
-            panic!("the server did not end:\n{}", self.log.recv().unwrap());
+            panic!("the server did not end:\n{}", self.log.get_mut().unwrap().recv().unwrap());
         };
         (self.child.wait().unwrap(), start.elapsed(), log)
     }
@@ -125,6 +126,19 @@ impl Server {
         ))
     }
 
+    /// Sends a body that the server may refuse before it has read it, and does not mind what becomes of it.
+    pub(crate) fn request_that_may_break(&self, method: &str, path: &str, body: &str) {
+        let mut stream = self.connect();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).ok();
+        stream.write_all(body.as_bytes()).ok();
+        let mut answer = [0; 12];
+        if stream.read_exact(&mut answer).is_ok() {
+            assert_eq!(&answer, b"HTTP/1.1 413");
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[], "")
     }
@@ -141,7 +155,7 @@ impl Drop for Server {
         }
         // Politely, so that a coverage run gets its counts; then for good.
         self.signal(Signal::TERM);
-        if self.log.recv_timeout(PATIENCE).is_err() {
+        if self.log.get_mut().unwrap().recv_timeout(PATIENCE).is_err() {
             self.child.kill().unwrap();
         }
         self.child.wait().unwrap();
@@ -214,10 +228,11 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// A Sentry that takes events and keeps them.
+/// A Sentry that takes events and sessions and keeps them.
 pub(crate) struct Sentry {
     pub(crate) dsn: String,
     events: Receiver<Value>,
+    sessions: Receiver<Value>,
 }
 
 impl Sentry {
@@ -229,14 +244,22 @@ impl Sentry {
     pub(crate) fn after<T>(wait: impl FnOnce(&TcpListener) -> T + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let dsn = format!("http://key@{}/42", listener.local_addr().unwrap());
-        let (send, events) = channel();
+        let (send_event, events) = channel();
+        let (send_sessions, sessions) = channel();
         thread::spawn(move || {
             let _open = wait(&listener);
             for stream in listener.incoming() {
-                let event = take_event(&mut BufReader::new(stream.as_ref().unwrap()));
+                let items = take_envelope(&mut BufReader::new(stream.as_ref().unwrap()));
                 // Kept before it is acknowledged: what the server got rid of is here.
-                if send.send(event).is_err() {
-                    return;
+                for (kind, payload) in items {
+                    let kept = match kind.as_str() {
+                        "event" => send_event.send(payload),
+                        "sessions" => send_sessions.send(payload),
+                        _ => panic!("{kind}: {payload}"),
+                    };
+                    if kept.is_err() {
+                        return;
+                    }
                 }
                 stream
                     .unwrap()
@@ -244,7 +267,7 @@ impl Sentry {
                     .unwrap();
             }
         });
-        Self { dsn, events }
+        Self { dsn, events, sessions }
     }
 
     /// The next event, when it comes.
@@ -256,10 +279,24 @@ impl Sentry {
     pub(crate) fn left(&self) -> Vec<Value> {
         self.events.try_iter().collect()
     }
+
+    /// The sums of sessions that came, as exited, errored and crashed ones.
+    pub(crate) fn sessions(&self) -> [u64; 3] {
+        let mut sums = [0; 3];
+        for payload in self.sessions.try_iter() {
+            assert!(payload["attrs"]["release"].as_str().unwrap().starts_with("app@"), "{payload}");
+            for aggregate in payload["aggregates"].as_array().unwrap() {
+                for (sum, name) in sums.iter_mut().zip(["exited", "errored", "crashed"]) {
+                    *sum += aggregate[name].as_u64().unwrap_or_default();
+                }
+            }
+        }
+        sums
+    }
 }
 
-/// The payload of the only item of one envelope.
-fn take_event(request: &mut impl BufRead) -> Value {
+/// The type and the payload of each item of one envelope.
+pub(crate) fn take_envelope(request: &mut impl BufRead) -> Vec<(String, Value)> {
     let mut head = Vec::new();
     let mut length = 0;
     loop {
@@ -279,7 +316,7 @@ fn take_event(request: &mut impl BufRead) -> Value {
     let mut body = vec![0; length];
     request.read_exact(&mut body).unwrap();
     let body = String::from_utf8(body).unwrap();
-    let [_, item, payload] = body.lines().collect::<Vec<_>>()[..] else { panic!("not one item: {body}") };
-    assert_eq!(serde_json::from_str::<Value>(item).unwrap()["type"], "event");
-    serde_json::from_str(payload).unwrap()
+    let lines: Vec<Value> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let items = lines[1..].chunks(2);
+    items.map(|item| (item[0]["type"].as_str().unwrap().to_owned(), item[1].clone())).collect()
 }

@@ -80,6 +80,17 @@ fn the_bill_of_materials_is_all_that_is_printed() {
 }
 
 #[test]
+fn a_new_key_is_all_that_is_printed() {
+    let fixture = Fixture::new();
+    let ran = fixture.run(&["secrets", "generate"]).exits(0);
+    assert_eq!((ran.out.trim_end().len(), ran.err.as_str()), (50, ""), "{}", ran.out);
+    assert_ne!(fixture.run(&["secrets", "generate", "--quiet"]).exits(0).out, ran.out);
+    let explained = fixture.run(&["secrets", "generate", "--explain"]).exits(0).out;
+    assert_eq!(explained, "print 50 random characters\n");
+    assert_eq!(fixture.git(&["status", "--porcelain", "--ignored"]), "", "it wrote something");
+}
+
+#[test]
 fn explaining_runs_nothing_and_writes_nothing() {
     let fixture = Fixture::new();
     // So that there would be something to write.

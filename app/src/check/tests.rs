@@ -1,0 +1,115 @@
+//! Each check, found and not found, and what is printed.
+
+use super::*;
+
+const SECRET: &str = "0123456789abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH";
+const GOOD: [(&str, &str); 6] = [
+    ("SERVER_TYPE", "PROD"),
+    ("HOSTS", "example.com"),
+    ("SECRET_KEY", SECRET),
+    ("SENTRY_DSN", "https://key@o1.ingest.sentry.io/42"),
+    ("DATABASE", "/var/data/board.sqlite"),
+    ("APP_COMMIT", "0123456789abcdef0123456789abcdef01234567"),
+];
+
+/// The findings of `app check --deploy`, or without it, with some variables added or replaced.
+fn check(deploy: bool, changes: &[(&str, &str)]) -> Vec<(&'static str, Severity)> {
+    let kept = GOOD.iter().filter(|(name, _)| changes.iter().all(|(changed, _)| name != changed));
+    let variables: Vec<_> = kept.chain(changes).copied().collect();
+    let environment =
+        |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
+    let names: Vec<String> = variables.iter().map(|(name, _)| (*name).to_owned()).collect();
+    run(&environment, &names, deploy).iter().map(|finding| (finding.id, finding.severity)).collect()
+}
+
+#[test]
+fn a_good_environment_has_no_findings() {
+    assert_eq!(check(true, &[]), []);
+    assert_eq!(check(false, &[]), []);
+}
+
+#[test]
+fn a_deploy_is_judged_by_the_strict_rules() {
+    use Severity::{Error, Warning};
+    for (change, found) in [
+        (("SECRET_KEY", ""), ("security.W009", Error)),
+        (
+            ("SECRET_KEY_FALLBACKS", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,"),
+            ("security.W025", Error),
+        ),
+        (("HOSTS", " , "), ("security.W020", Error)),
+        (("HOSTS", "*"), ("app.R111", Warning)),
+        (("SENTRY_DSN", "https://key@host/project"), ("app.R101", Error)),
+        (("SENTRY_DSN", ""), ("app.R101", Warning)),
+        (("RENDER_EXTERNAL_HOSTNAME", "https://x"), ("app.R102", Error)),
+        (("DATABASE", ""), ("app.R103", Warning)),
+        (("DATABASE", "/tmp/board.sqlite"), ("app.R103", Warning)),
+        (("DATABASE", "board.sqlite"), ("app.R103", Warning)),
+        (("APP_COMMIT", ""), ("app.R104", Warning)),
+        (("APP_IMAGE_DIGEST", "latest"), ("app.R104", Error)),
+        (("PORT", "http"), ("app.R105", Error)),
+        (("LISTEN", "here"), ("app.R105", Error)),
+        (("SSL_VERIFY", "False"), ("app.R107", Error)),
+        (("SENTRY_DNS", "https://key@host/1"), ("app.R108", Error)),
+        (("SERVER_TYPE", "STAGE"), ("app.R109", Error)),
+        (("DRAIN", "6min"), ("app.R110", Error)),
+        (("SERVER_TYPE", "TEST"), ("security.W018", Warning)),
+    ] {
+        let findings = check(true, &[change]);
+        assert!(
+            !findings.is_empty() && findings.iter().all(|other| *other == found),
+            "{change:?}: {findings:?}"
+        );
+    }
+    let on_render = check(true, &[("SERVER_TYPE", "TEST"), ("RENDER", "true")]);
+    assert_eq!(on_render, [("security.W018", Error)]);
+    // What a TEST server forgives, a deploy does not.
+    let weak = check(true, &[("SERVER_TYPE", "TEST"), ("SECRET_KEY", "hunter2"), ("HOSTS", "")]);
+    assert!(weak.contains(&("security.W009", Error)) && weak.contains(&("security.W020", Error)), "{weak:?}");
+}
+
+#[test]
+fn without_a_deploy_only_the_settings_count() {
+    let findings = check(
+        false,
+        &[("SERVER_TYPE", "TEST"), ("HOSTS", ""), ("SENTRY_DNS", "x"), ("SSL_VERIFY", "0"), ("DATABASE", "")],
+    );
+    assert_eq!(findings, [("app.R108", Severity::Warning)]);
+}
+
+#[test]
+fn a_clock_that_is_years_off_is_found() {
+    let first = humantime::parse_rfc3339("2026-01-01T00:00:00Z").unwrap();
+    assert_eq!(clock(first), None);
+    assert!(clock(first - Duration::from_secs(1)).is_some());
+    let found = clock(UNIX_EPOCH).unwrap();
+    assert_eq!((found.id, found.message.as_str()), ("app.R106", "the clock: says 1970-01-01T00:00:00Z"));
+}
+
+#[test]
+fn what_was_found_is_told_to_people_and_to_programs() {
+    let problem = |id| Problem {
+        id,
+        variable: "PORT".to_owned(),
+        wrong: "is \"odd\"".to_owned(),
+        way_out: "use another".to_owned(),
+    };
+    let findings = [
+        Finding::new(Severity::Error, problem("app.R105")),
+        Finding::new(Severity::Warning, problem("security.W009")),
+    ];
+    assert_eq!(
+        text(&findings),
+        "error   app.R105       PORT: is \"odd\"\n                       use another\n\
+         warning security.W009  PORT: is \"odd\"\n                       use another\n\n1 error, 1 warning\n"
+    );
+    assert_eq!(
+        json(&findings[..1]).unwrap(),
+        r#"[{"id":"app.R105","severity":"error","message":"PORT: is \"odd\"","hint":"use another"}]"#
+    );
+    assert!(!passes(&findings) && passes(&findings[1..]));
+    assert_eq!(text(&[]), "nothing found\n");
+    assert_eq!(json(&[]).unwrap(), "[]");
+    let two = [findings[0].clone(), findings[0].clone()];
+    assert!(text(&two).ends_with("\n2 errors, 0 warnings\n"));
+}

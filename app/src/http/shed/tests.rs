@@ -1,0 +1,47 @@
+//! A full server.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use tower::ServiceExt;
+
+use super::*;
+use crate::http::router;
+use crate::identity::Identity;
+use crate::settings::Settings;
+
+#[tokio::test]
+async fn a_full_server_turns_away_all_but_probes_and_recovers() {
+    let settings = Settings::read(&|name| (name == "SERVER_TYPE").then(|| "TEST".to_owned())).unwrap();
+    let site = Arc::new(Site::new(&settings, Identity::new(&settings)));
+    let service = router(Arc::clone(&site));
+    let ask = |path: &str| {
+        let request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
+        service.clone().oneshot(request)
+    };
+    // Requests whose bodies never come, as many as there are places.
+    let waiting: Vec<_> = (0..MOST)
+        .map(|_| {
+            let never = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+            let request = Request::post("/canary").header("host", "localhost").body(never).unwrap();
+            tokio::spawn(service.clone().oneshot(request))
+        })
+        .collect();
+    while site.places.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+
+    let shed = ask("/").await.unwrap();
+    assert_eq!(shed.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(shed.headers()["retry-after"], "1");
+    assert_eq!(shed.headers()["x-frame-options"], "DENY");
+    for probe in ["/healthz", "/readyz"] {
+        assert_eq!(ask(probe).await.unwrap().status(), StatusCode::OK, "{probe}");
+    }
+    assert_eq!(site.metrics.shed.get(), 1);
+
+    for task in waiting {
+        task.abort();
+        task.await.unwrap_err();
+    }
+    assert_eq!(ask("/").await.unwrap().status(), StatusCode::OK);
+}

@@ -1,0 +1,133 @@
+//! Connections: accepted, served with bounds on what a request's head may take, and told to end.
+//!
+//! axum's own server has no bound on the time for a head, and ends only when every client has gone: one that sent half
+//! a request keeps it alive for ever.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tracing::warn;
+
+/// For the head of a request, and for a connection between two requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same once the process was told to end.
+const LAST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+/// Largest head of a request, in bytes.
+const HEAD_LIMIT: usize = 16 * 1024;
+/// Most headers of a request.
+const HEADERS: usize = 64;
+/// Time to wait when the system gives no more connections: each needs a file descriptor, and some come back.
+const RECOVERY: Duration = Duration::from_millis(200);
+
+/// All connections of the server.
+pub(super) struct Connections {
+    http: http1::Builder,
+    service: TowerToHyperService<Router>,
+    /// Whether connections are to end. Each of them has a receiver until it has ended.
+    end: watch::Sender<bool>,
+}
+
+impl Connections {
+    pub(super) fn new(router: Router) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_LIMIT)
+            .max_headers(HEADERS);
+        Self { http, service: TowerToHyperService::new(router), end: watch::Sender::new(false) }
+    }
+
+    /// Serves whoever connects.
+    pub(super) async fn accept(&self, listener: &TcpListener) -> Infallible {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(serve(
+                        stream,
+                        self.http.clone(),
+                        self.service.clone(),
+                        self.end.subscribe(),
+                    ));
+                }
+                Err(error) if is_of_the_client(&error) => {}
+                Err(error) => {
+                    warn!("cannot accept connections: {error}");
+                    tokio::time::sleep(RECOVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Tells all connections to end: idle ones at once, others after their answer. The same for those that still come.
+    pub(super) fn end(&self) {
+        self.end.send_replace(true);
+    }
+
+    /// Waits until no connection is open.
+    pub(super) async fn ended(&self) {
+        self.end.closed().await;
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve(
+    stream: TcpStream,
+    mut http: http1::Builder,
+    service: TowerToHyperService<Router>,
+    mut end: watch::Receiver<bool>,
+) {
+    // Who comes after the end was told gets one answer.
+    let is_last = *end.borrow();
+    http.keep_alive(!is_last);
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&has_asked);
+    let service = service_fn(move |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        service.call(request)
+    });
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    if !is_last {
+        tokio::select! {
+            // What has arrived is read first: hyper closes a connection that it has read nothing from.
+            biased;
+            // A client that breaks off or talks nonsense is nobody's fault here.
+            _ = connection.as_mut() => return,
+            () = told(&mut end) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+    }
+    // hyper waits for the rest of a head that has begun.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = tokio::time::sleep(LAST_HEAD_TIMEOUT) => {}
+    }
+    if has_asked.load(Ordering::Relaxed) {
+        connection.await.ok();
+    }
+}
+
+async fn told(end: &mut watch::Receiver<bool>) {
+    // Fails where the sender is gone, which is an end too.
+    end.wait_for(|end| *end).await.ok();
+}
+
+/// Whether the client went away before it was served, which says nothing about the server.
+fn is_of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests;

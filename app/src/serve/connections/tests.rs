@@ -1,0 +1,98 @@
+//! Bounds on what clients may take.
+
+use std::net::SocketAddr;
+
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::*;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// A server that answers at once at `/`, and at `/slow` in two seconds.
+async fn start() -> (Arc<Connections>, SocketAddr) {
+    let slow = || async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        "done"
+    };
+    let router = Router::new().route("/", get(async || "ok")).route("/slow", get(slow));
+    let connections = Arc::new(Connections::new(router));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = Arc::clone(&connections);
+    tokio::spawn(async move { accepting.accept(&listener).await });
+    (connections, address)
+}
+
+/// Sends this much and reads until the server closes. Answers what came and when it closed.
+async fn ask(address: SocketAddr, request: &[u8]) -> (String, Duration) {
+    let start = Instant::now();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset is an end too: not everything that was sent was read.
+    stream.read_to_end(&mut answer).await.ok();
+    (String::from_utf8(answer).unwrap(), start.elapsed())
+}
+
+/// With a clock that runs ahead whenever everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_arrive_is_given_up() {
+    let (_connections, address) = start().await;
+    for half in ["", "GET", "GET / HTTP/1.1\r\nHost: loc"] {
+        let (answer, time) = ask(address, half.as_bytes()).await;
+        assert_eq!((answer.as_str(), time.as_secs()), ("", 10), "{half:?}");
+    }
+    // Between two requests as well.
+    let (answer, time) = ask(address, REQUEST).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"), "{answer}");
+    assert_eq!(time.as_secs(), 10);
+}
+
+#[tokio::test]
+async fn a_head_has_a_size() {
+    let (_connections, address) = start().await;
+    let wide = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(HEAD_LIMIT));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(HEADERS + 1));
+    for request in [wide, many] {
+        let (answer, _) = ask(address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_waits_for_answers_and_not_for_questions() {
+    let (connections, address) = start().await;
+    let slow = tokio::spawn(async move { ask(address, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await });
+    let half = tokio::spawn(async move { ask(address, b"GET / HTTP/1.1\r\nHos").await });
+    let silent = tokio::spawn(async move { ask(address, b"").await });
+    let idle = tokio::spawn(async move { ask(address, REQUEST).await });
+    // All are connected, and the idle one has its answer.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let told = Instant::now();
+    connections.end();
+    // New ones are still served while one is busy, for a single answer.
+    let (answer, time) = ask(address, REQUEST).await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert!(time < Duration::from_millis(500), "{time:?}");
+    connections.ended().await;
+    let time = told.elapsed();
+    assert!((Duration::from_millis(1500)..Duration::from_secs(4)).contains(&time), "{time:?}");
+
+    let (answer, time) = slow.await.unwrap();
+    assert!(answer.ends_with("done"), "{answer} {time:?}");
+    for waiting in [half, silent, idle] {
+        let (_, shorter) = waiting.await.unwrap();
+        assert!(shorter + Duration::from_millis(200) < time, "{shorter:?} {time:?}");
+    }
+    // Nobody is left: that is an end at once.
+    connections.ended().await;
+}
+
+#[test]
+fn clients_that_go_away_are_no_fault() {
+    assert!(is_of_the_client(&io::ErrorKind::ConnectionAborted.into()));
+    assert!(!is_of_the_client(&io::Error::other("no more files")));
+}

@@ -1,0 +1,67 @@
+//! What is wrong with an environment, in a form that people and `app check` can use.
+
+use std::fmt;
+
+/// The name of a check, stable for scripts: Django's where Django has one, ours (`app.R…`) elsewhere.
+pub(crate) mod id {
+    pub(crate) const SECRET_KEY: &str = "security.W009";
+    pub(crate) const DEBUG: &str = "security.W018";
+    pub(crate) const HOSTS: &str = "security.W020";
+    pub(crate) const FALLBACKS: &str = "security.W025";
+    pub(crate) const SENTRY_DSN: &str = "app.R101";
+    pub(crate) const RENDER_HOST: &str = "app.R102";
+    pub(crate) const DATABASE: &str = "app.R103";
+    pub(crate) const RELEASE: &str = "app.R104";
+    pub(crate) const ADDRESS: &str = "app.R105";
+    pub(crate) const CLOCK: &str = "app.R106";
+    pub(crate) const SSL_VERIFY: &str = "app.R107";
+    pub(crate) const LOOKALIKE: &str = "app.R108";
+    pub(crate) const SERVER_TYPE: &str = "app.R109";
+    pub(crate) const DRAIN: &str = "app.R110";
+    pub(crate) const ANY_HOST: &str = "app.R111";
+}
+
+/// One thing that is wrong, or that deserves a look. No part of it quotes a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The name of the check that found it.
+    pub id: &'static str,
+    /// The variable that it is about.
+    pub variable: String,
+    /// What is wrong, as the rest of a sentence after the variable's name.
+    pub wrong: String,
+    /// What to do about it.
+    pub way_out: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.variable, self.wrong, self.way_out)
+    }
+}
+
+/// Everything that is wrong with an environment.
+#[derive(Debug)]
+pub struct Problems {
+    /// Why the settings cannot be used; never empty.
+    pub problems: Vec<Problem>,
+    /// What is allowed and still deserves a look.
+    pub warnings: Vec<Problem>,
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "the settings cannot be used:")?;
+        for problem in &self.problems {
+            writeln!(f, "  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// A value that is no secret, fit for one line of a terminal: escaped, and cut after 80 characters.
+pub(crate) fn shown(value: &str) -> String {
+    value.chars().take(80).flat_map(char::escape_debug).collect()
+}
