@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use flate2::bufread::MultiGzDecoder;
+use memchr::memmem::Finder;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure, OrExit as _};
@@ -61,8 +62,6 @@ pub(crate) fn check(ctx: &Context, parts: &[Part]) -> Result<()> {
 /// What is looked for.
 struct Guard {
     secrets: Vec<(&'static str, Secret)>,
-    /// Whether a secret begins with this byte, or a key does.
-    first: [bool; 256],
     interrupt: Interrupt,
 }
 
@@ -82,11 +81,7 @@ impl Guard {
             .filter_map(|variable| Some((variable.name, ctx.environment.secret(variable.name)?)))
             .filter(|(_, secret)| secret.expose().len() >= Self::SHORTEST)
             .collect();
-        let mut first = [false; 256];
-        for byte in secrets.iter().filter_map(|(_, secret)| secret.expose().bytes().next()).chain([b'-']) {
-            first[usize::from(byte)] = true;
-        }
-        Self { secrets, first, interrupt: ctx.interrupt.clone() }
+        Self { secrets, interrupt: ctx.interrupt.clone() }
     }
 
     fn look_at(&self, part: &Part) -> Result<Vec<String>> {
@@ -116,6 +111,9 @@ impl Guard {
     fn search(&self, mut file: impl Read) -> Result<Vec<&'static str>> {
         let longest = self.secrets.iter().map(|(_, secret)| secret.expose().len()).max().unwrap_or_default();
         let kept = longest.max(Self::KEPT);
+        let finders: Vec<(&'static str, Finder<'_>)> =
+            self.secrets.iter().map(|(name, secret)| (*name, Finder::new(secret.expose()))).collect();
+        let keys = Finder::new(BEGIN);
         let mut window = Vec::with_capacity(kept + Self::PIECE);
         let mut found = Vec::new();
         let mut program = None;
@@ -125,15 +123,12 @@ impl Guard {
             // A program that reads keys holds their first lines, and one that tests itself may hold a whole key.
             let program = *program.get_or_insert_with(|| window.starts_with(b"\x7fELF"));
             // What was kept is looked at again: what begins in it may end in what was read now.
-            for place in (0..window.len()).filter(|place| self.first[usize::from(window[*place])]) {
-                let rest = &window[place..];
-                let values =
-                    self.secrets.iter().filter(|(_, value)| rest.starts_with(value.expose().as_bytes()));
-                let key = (!program && is_key(rest)).then_some(KEY);
-                for what in values.map(|(name, _)| *name).chain(key) {
-                    if !found.contains(&what) {
-                        found.push(what);
-                    }
+            let values = finders.iter().filter(|(_, value)| value.find(&window).is_some());
+            let is_key = |place| window.get(place..).is_some_and(is_key);
+            let key = (!program && keys.find_iter(&window).any(is_key)).then_some(KEY);
+            for what in values.map(|(name, _)| *name).chain(key) {
+                if !found.contains(&what) {
+                    found.push(what);
                 }
             }
             if read == 0 {
@@ -145,6 +140,8 @@ impl Guard {
 }
 
 const KEY: &str = "a private key";
+/// How a key in PEM begins.
+const BEGIN: &[u8] = b"-----BEGIN ";
 
 /// Whether a private key in PEM begins here (RFC 7468; also those of OpenSSH and PGP).
 ///
@@ -154,7 +151,7 @@ const KEY: &str = "a private key";
 fn is_key(text: &[u8]) -> bool {
     /// A line of base64 has 64 characters; the shortest key there is, one of Ed25519, has as many in all.
     const MATERIAL: usize = 40;
-    let Some(rest) = text.strip_prefix(b"-----BEGIN ") else { return false };
+    let Some(rest) = text.strip_prefix(BEGIN) else { return false };
     let label = rest.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b' ').count().min(40);
     let (label, rest) = rest.split_at(label);
     let (true, Some(body)) =
