@@ -96,12 +96,12 @@ impl Releases {
             .map(|commit| json!({ "id": commit.sha, "message": commit.subject, "timestamp": commit.time }))
             .collect();
         let body = json!({ "version": self.version, "projects": [self.project], "commits": commits });
-        self.call(Method::POST, self.base.clone(), &body)
+        self.call(Method::POST, &self.base, &body)
     }
 
     fn finalise(&self, released: Time) -> Result<()> {
         let body = json!({ "projects": [self.project], "dateReleased": released });
-        self.call(Method::PUT, self.release("")?, &body)
+        self.call(Method::PUT, &self.release("")?, &body)
     }
 
     fn record(&self, environment: &str, started: Time, finished: Time) -> Result<()> {
@@ -111,7 +111,7 @@ impl Releases {
             "dateStarted": started,
             "dateFinished": finished,
         });
-        self.call(Method::POST, self.release("deploys/")?, &body)
+        self.call(Method::POST, &self.release("deploys/")?, &body)
     }
 
     /// An address of the release; in it `+` is written `%2B`, as `sentry-cli` does.
@@ -119,10 +119,10 @@ impl Releases {
         Ok(self.base.join(&format!("{}/{rest}", self.version.replace('+', "%2B")))?)
     }
 
-    fn call(&self, method: Method, url: Url, body: &Value) -> Result<()> {
+    fn call(&self, method: Method, url: &Url, body: &Value) -> Result<()> {
         let response = self
             .http
-            .request(method, &url)?
+            .request(method, url)?
             .bearer_auth(self.token.expose())
             .timeout(TIMEOUT)
             .json(body)

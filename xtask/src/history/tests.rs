@@ -61,10 +61,13 @@ fn notes(ctx: &Context) -> Vec<String> {
     ctx.reporter.told().into_iter().filter_map(words).collect()
 }
 
+/// Ids and bodies, in the order in which they came.
+type Kept = Mutex<Vec<(String, Vec<u8>)>>;
+
 /// A board that keeps what it is sent, or answers every report with a status of its own.
 struct Board {
     address: SocketAddr,
-    reports: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    reports: Arc<Kept>,
 }
 
 impl Board {
@@ -95,7 +98,7 @@ impl Board {
     }
 }
 
-fn answer(stream: TcpStream, reports: &Mutex<Vec<(String, Vec<u8>)>>, status: Option<u16>) {
+fn answer(stream: TcpStream, reports: &Kept, status: Option<u16>) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = Vec::new();

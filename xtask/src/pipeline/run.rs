@@ -252,7 +252,7 @@ impl Run<'_> {
         let ran = self.ctx.reporter.step_started(step, &self.ctx.output().join("logs")).map(|log| {
             let plan = Plan::of(step, self.ctx, &self.request.image);
             let result = plan.and_then(|plan| plan.run(self.ctx, &mut self.results));
-            self.conclude(StepRecord::ran(step, started, clock.elapsed(), outcome(&result), Vec::new()));
+            self.conclude(&StepRecord::ran(step, started, clock.elapsed(), outcome(&result), Vec::new()));
             (log, result)
         });
         let (log, result) = match ran {
@@ -274,10 +274,10 @@ impl Run<'_> {
     }
 
     /// Where the step was an attempt to deploy: makes the report of the run with it and sends it on.
-    fn conclude(&mut self, step: StepRecord) {
+    fn conclude(&mut self, step: &StepRecord) {
         let Some(Attempt { record, site }) = self.results.attempt.take() else { return };
         let mut so_far = self.so_far.clone();
-        so_far.add(&step, &self.results, None);
+        so_far.add(step, &self.results, None);
         history::conclude(self.ctx, &history::report(self.ctx, &so_far, record), site.as_ref());
     }
 
