@@ -12,6 +12,9 @@ use super::*;
 
 mod api;
 mod deploy;
+mod faults;
+mod generations;
+mod observed;
 
 const SERVICE: &str = "srv-test";
 const KEY: &str = "rnd_secret";
