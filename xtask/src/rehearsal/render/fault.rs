@@ -83,7 +83,7 @@ pub(crate) enum Ailment {
     NeverHealthy,
     /// It answers as another commit.
     OtherCommit,
-    /// It answers as it should once, at its version path, and with 503 from then on.
+    /// It answers as it should until it was asked for its version, and with 503 from then on.
     FailsLater,
 }
 

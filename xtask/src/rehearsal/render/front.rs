@@ -98,8 +98,7 @@ impl Front {
                 is_version.then(|| version.into_response())
             }
             Ailment::FailsLater => {
-                let fails = target.asked || !is_version;
-                fails.then(|| (StatusCode::SERVICE_UNAVAILABLE, "out of order\n").into_response())
+                target.asked.then(|| (StatusCode::SERVICE_UNAVAILABLE, "out of order\n").into_response())
             }
             Ailment::NotPulled | Ailment::Crashes | Ailment::OutOfMemory | Ailment::NeverHealthy => None,
         }

@@ -43,9 +43,9 @@ async fn the_front_counts_its_answers_by_status() {
     let rig = Rig::start(|_| {}).await;
     let digest = rig.push("latest", run_config()).await;
     rig.until(&rig.deploy(json!({})).await, &["live"]).await;
-    rig.front("/").await;
-    rig.front("/").await;
     rig.render.fault(Fault::Sick(digest, Ailment::FailsLater));
+    rig.front("/").await;
+    rig.front("/version").await;
     rig.front("/").await;
     let metrics = async |query: &str| {
         let response = rig.call("GET", &format!("/metrics/http-requests?{query}"), None).await;
