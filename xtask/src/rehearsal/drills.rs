@@ -29,7 +29,7 @@ pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
     let drills = if name == "list" { DRILLS.iter().collect() } else { chosen(name)? };
     let lines: Vec<String> = drills
         .iter()
-        .map(|drill| format!("{:<24} {:<62} {}", drill.name, drill.broken, drill.expected(ctx.git.dirty)))
+        .map(|drill| format!("{:<20} {:<72} {}", drill.name, drill.broken, drill.expected(ctx.git.dirty)))
         .collect();
     ctx.reporter.text(lines.join("\n"));
     Ok(())
@@ -46,7 +46,7 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     build(ctx)?;
     let releases = Releases::read(ctx)?;
     ctx.reporter.text(format!(
-        "\n  {:<7} {:<26} {:<52} {:>7}  image · variables · latest",
+        "\n  {:<7} {:<20} {:<55} {:>7}  image · variables · latest",
         "", "drill", "how it ended", "time"
     ));
     let mut failed = Vec::new();
@@ -75,14 +75,11 @@ fn chosen(name: &str) -> Result<Vec<&'static Drill>> {
     if name == "all" {
         return Ok(DRILLS.iter().collect());
     }
-    match DRILLS.iter().find(|drill| drill.name == name) {
-        Some(drill) => Ok(vec![drill]),
-        None => {
-            let message =
-                format!("there is no drill `{name}`: `cargo xtask rehearse --drill list` tells them");
-            Err(Failure::new(Exit::Usage, message).into())
-        }
-    }
+    let drill = DRILLS.iter().find(|drill| drill.name == name).ok_or_else(|| {
+        let message = format!("there is no drill `{name}`: `cargo xtask rehearse --drill list` tells them");
+        Failure::new(Exit::Usage, message)
+    })?;
+    Ok(vec![drill])
 }
 
 /// The image, once for all drills.

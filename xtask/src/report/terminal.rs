@@ -178,9 +178,10 @@ impl Terminal {
         let word = self.paint(colour(outcome), &format!("{:<7}", outcome.word()));
         let time = seconds(drilled.milliseconds);
         let Drilled { drill, expected, observed, before, after, .. } = drilled;
-        let mut text = format!("  {word} {drill:<26} {observed:<52} {time:>7}  {before} → {after}\n");
+        let mut text = format!("  {word} {drill:<20} {observed:<55} {time:>7}  {before} → {after}\n");
         if expected != observed {
-            text.push_str(&format!("          expected {:<17} {expected}\n", ""));
+            // Writing to a string cannot fail.
+            writeln!(text, "  {:<7} {:<20} {expected}", "", "  it must end with").ok();
         }
         drilled.remarks.iter().fold(text, |text, line| text + "          " + line + "\n")
     }

@@ -13,6 +13,7 @@ use super::scene::Scene;
 use super::table::{Break, Drill, Side, words};
 use crate::context::{Context, write_whole};
 use crate::http::Reach;
+use crate::pipeline::StepId;
 use crate::pipeline::run::milliseconds;
 use crate::report::Drilled;
 
@@ -47,8 +48,11 @@ fn tell(ctx: &Context, runtime: &Runtime, drill: &Drill, scene: &Scene, folder: 
             }
         }
     }
-    if !drill.after.writes && drill.run == crate::pipeline::StepId::Deploy && scene.was_written() {
+    if !drill.after.writes && drill.run == StepId::Deploy && scene.was_written() {
         remarks.push("something was written, although nothing may be".to_owned());
+    }
+    if !(live == Side::New && drill.breaks.iter().any(|broken| matches!(broken, Break::Sick(_)))) {
+        remarks.extend(scene.impostor(ctx, runtime, live, &ctx.git.tag()));
     }
     if scene.lost() > 0 {
         remarks.push(format!("{} requests of visitors were lost", scene.lost()));

@@ -8,7 +8,7 @@ use crate::image::layout::Layout;
 use crate::rehearsal::registry::RegistryStandIn;
 
 /// The commit of the earlier release.
-const EARLIER: &str = "1111111111111111111111111111111111111111";
+pub(super) const EARLIER: &str = "1111111111111111111111111111111111111111";
 
 /// Both, in memory.
 pub(super) struct Releases {

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::super::standin::{hex, loopback_client};
-use super::releases::Releases;
+use super::releases::{EARLIER, Releases};
 use super::table::{Break, Drill, Side};
 use crate::context::Context;
 use crate::pipeline::StepId;
@@ -109,6 +109,7 @@ impl Scene {
             Break::Render(fault) => render.fault(fault.clone()),
             Break::Behind => render.fault(Fault::Behind { image }),
             Break::Superseded => render.fault(Fault::Superseded { image }),
+            Break::Overtaken => render.fault(Fault::Followed { image }),
             Break::Meddled => {
                 let (key, value) = THEIRS;
                 render.fault(Fault::Meddled { key: key.to_owned(), value: value.to_owned() });
@@ -234,6 +235,30 @@ impl Scene {
         }
         let tag = hex(context.sign().as_ref());
         format!("{} · {} · {}", digest(&state.live), &tag[..8], digest(&state.latest))
+    }
+
+    /// What is wrong with what the app answers to somebody who asks it himself, where its image is not a sick one.
+    pub(super) fn impostor(
+        &self,
+        ctx: &Context,
+        runtime: &Runtime,
+        live: Side,
+        commit: &str,
+    ) -> Option<String> {
+        let wanted = match live {
+            Side::Earlier => EARLIER,
+            Side::New => commit,
+            Side::Theirs | Side::Other => return None,
+        };
+        let url = format!("{}{}", self.stage.render.url(), ctx.config.deploy.version);
+        let answer =
+            runtime.block_on(async { loopback_client().ok()?.get(url).send().await.ok()?.text().await.ok() });
+        let answer = answer.unwrap_or_default();
+        let says = serde_json::from_str::<serde_json::Value>(&answer)
+            .is_ok_and(|version| version["commit"] == wanted);
+        (!says).then(|| {
+            format!("the live image is that of commit {wanted}, and the app answers `{}`", answer.trim())
+        })
     }
 
     /// Requests that a live instance did not answer.

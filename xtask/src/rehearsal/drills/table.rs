@@ -33,6 +33,8 @@ pub(super) enum Break {
     Behind,
     /// Somebody else's deploy of the earlier release cancels ours.
     Superseded,
+    /// Somebody else's deploy of the earlier release begins as soon as ours is live.
+    Overtaken,
     /// Somebody else changes a variable after we have read them.
     Meddled,
     /// From our deploy on no variable can be written.
@@ -130,7 +132,7 @@ const fn deploy(
 }
 
 /// All of them, in the order of a release.
-pub(super) static DRILLS: [Drill; 34] = [
+pub(super) static DRILLS: [Drill; 35] = [
     push(
         "registry-down",
         "nobody listens at the registry's address",
@@ -149,7 +151,7 @@ pub(super) static DRILLS: [Drill; 34] = [
         "registry-token",
         "the registry does not know the token",
         &[Break::WrongToken],
-        Exit::Missing,
+        Exit::Registry,
         After::UNPUSHED,
     ),
     push(
@@ -221,6 +223,13 @@ pub(super) static DRILLS: [Drill; 34] = [
         &[Break::Superseded],
         Exit::Superseded,
         After::AS_BEFORE,
+    ),
+    deploy(
+        "overtaken",
+        "somebody else's deploy takes over while ours is proved",
+        &[Break::Overtaken],
+        Exit::Superseded,
+        After { variables: Side::New, ..After::AS_BEFORE },
     ),
     deploy(
         "image-not-pulled",

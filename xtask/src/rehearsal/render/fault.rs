@@ -23,7 +23,7 @@ pub(crate) enum Call {
     Ask,
     /// GET of one deploy.
     Follow,
-    /// GET of the app's version, at the front.
+    /// GET of the app's version, at the front, once a deploy was asked for: what is asked before is who was there first.
     Version,
 }
 
@@ -54,6 +54,11 @@ pub(crate) enum Fault {
     },
     /// Somebody else's deploy of this image cancels ours as soon as it was taken.
     Superseded {
+        /// The whole reference.
+        image: String,
+    },
+    /// Somebody else asks for a deploy of this image a moment after us, and Render begins it when ours is over.
+    Followed {
         /// The whole reference.
         image: String,
     },
@@ -108,12 +113,20 @@ pub(super) enum Deed {
 /// The faults that are due, and the call at which the clock stops.
 pub(super) struct Faults {
     due: Shared<Vec<Fault>>,
-    stop: Shared<Stop>,
+    clock: Shared<Clock>,
 }
 
-/// Where a drill is with the one call that it stops at.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The one call at which a drill stops the clock.
+#[derive(Clone, Copy, Default)]
+struct Clock {
+    stop: Stop,
+    /// Whether a deploy was asked for.
+    asked: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Stop {
+    #[default]
     No,
     At(Call),
     Reached,
@@ -135,7 +148,7 @@ impl Call {
 
 impl Faults {
     pub(super) fn new() -> Self {
-        Self { due: Shared::new(Vec::new()), stop: Shared::new(Stop::No) }
+        Self { due: Shared::new(Vec::new()), clock: Shared::new(Clock::default()) }
     }
 
     pub(super) fn add(&self, fault: Fault) {
@@ -166,17 +179,17 @@ impl Faults {
 
     /// Stops the clock at the next call of this kind: it is not answered before [`Faults::go_on`].
     pub(super) fn stop_at(&self, call: Call) {
-        self.stop.change(|stop| *stop = Stop::At(call));
+        self.clock.change(|clock| *clock = Clock { stop: Stop::At(call), asked: false });
     }
 
     /// Whether the call came in time.
     pub(super) async fn stopped(&self, timeout: Duration) -> bool {
-        let reached = |stop: &Stop| (*stop == Stop::Reached).then_some(());
-        self.stop.wait_for(timeout, reached).await.is_some()
+        let reached = |clock: &Clock| (clock.stop == Stop::Reached).then_some(());
+        self.clock.wait_for(timeout, reached).await.is_some()
     }
 
     pub(super) fn go_on(&self) {
-        self.stop.change(|stop| *stop = Stop::No);
+        self.clock.change(|clock| clock.stop = Stop::No);
     }
 
     /// Waits here while the clock stands.
@@ -184,15 +197,17 @@ impl Faults {
         /// Longer than a drill takes to send a signal; nobody waits for ever.
         const LONGEST: Duration = Duration::from_secs(10);
 
-        let here = self.stop.change(|stop| {
-            let here = call.is_some_and(|call| *stop == Stop::At(call));
+        let here = self.clock.change(|clock| {
+            clock.asked |= call == Some(Call::Ask);
+            let counts = call != Some(Call::Version) || clock.asked;
+            let here = counts && call.is_some_and(|call| clock.stop == Stop::At(call));
             if here {
-                *stop = Stop::Reached;
+                clock.stop = Stop::Reached;
             }
             here
         });
         if here {
-            self.stop.wait_for(LONGEST, |stop| (*stop == Stop::No).then_some(())).await;
+            self.clock.wait_for(LONGEST, |clock| (clock.stop == Stop::No).then_some(())).await;
         }
     }
 }
@@ -216,7 +231,9 @@ impl Fault {
             | Self::BadGateway { call, .. }
             | Self::Lost(call)
             | Self::Then(call, _) => called == Some(*call),
-            Self::Accepted | Self::Behind { .. } | Self::Superseded { .. } => called == Some(Call::Ask),
+            Self::Accepted | Self::Behind { .. } | Self::Superseded { .. } | Self::Followed { .. } => {
+                called == Some(Call::Ask)
+            }
             Self::Meddled { .. } => called == Some(Call::Variables),
             Self::Sick(..) => false,
         }
@@ -249,6 +266,9 @@ impl Fault {
             Self::Behind { image } => (Some(Effect::Before(Deed::AskFor { image, cancelling: false })), None),
             Self::Superseded { image } => {
                 (Some(Effect::After(Deed::AskFor { image, cancelling: true })), None)
+            }
+            Self::Followed { image } => {
+                (Some(Effect::After(Deed::AskFor { image, cancelling: false })), None)
             }
             Self::Meddled { key, value } => (Some(Effect::After(Deed::Set { key, value })), None),
             Self::Then(_, next) => (None, Some(*next)),

@@ -1,5 +1,6 @@
 //! What can be observed of the app: Render's API reference, "Logs" and "Metrics".
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
@@ -73,37 +74,26 @@ pub(super) fn requests(engine: &Engine, request: &Incoming) -> Result<Response, 
     };
     let start = moment(request, "startTime")?.unwrap_or_else(|| now() - Duration::from_hours(1));
     let end = moment(request, "endTime")?.unwrap_or_else(now);
-    let answers = engine.front.answers(seconds(start), seconds(end));
-    let mut series: Vec<(Option<u16>, Vec<(u64, u64)>)> = Vec::new();
-    for (status, counts) in answers {
-        let status = by_status.then_some(status);
-        if series.last().is_none_or(|(last, _)| *last != status) {
-            series.push((status, Vec::new()));
-        }
-        let Some((_, values)) = series.last_mut() else { continue };
+    let mut series: BTreeMap<Option<u16>, BTreeMap<u64, u64>> = BTreeMap::new();
+    for (status, counts) in engine.front.answers(seconds(start), seconds(end)) {
+        let counted = series.entry(by_status.then_some(status)).or_default();
         for (second, count) in counts {
-            let bucket = second / resolution * resolution;
-            match values.iter_mut().find(|(at, _)| *at == bucket) {
-                Some((_, sum)) => *sum += count,
-                None => values.push((bucket, count)),
-            }
+            *counted.entry(second / resolution * resolution).or_default() += count;
         }
     }
-    let shown = |(status, values): &(Option<u16>, Vec<(u64, u64)>)| {
-        let labels: Vec<Value> = status
-            .iter()
-            .map(|status| json!({ "field": "statusCode", "value": status.to_string() }))
-            .collect();
-        let values: Vec<Value> = values
-            .iter()
-            .map(|(at, count)| {
-                let at = SystemTime::UNIX_EPOCH + Duration::from_secs(*at);
-                json!({ "timestamp": humantime::format_rfc3339_seconds(at).to_string(), "value": count })
-            })
-            .collect();
-        json!({ "labels": labels, "unit": "requests", "values": values })
+    Ok(Json(series.into_iter().map(|(status, counts)| series_json(status, counts)).collect::<Vec<_>>())
+        .into_response())
+}
+
+fn series_json(status: Option<u16>, counts: BTreeMap<u64, u64>) -> Value {
+    let label = |status: u16| json!({ "field": "statusCode", "value": status.to_string() });
+    let value = |(second, count): (u64, u64)| {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        json!({ "timestamp": humantime::format_rfc3339_seconds(at).to_string(), "value": count })
     };
-    Ok(Json(series.iter().map(shown).collect::<Vec<_>>()).into_response())
+    let labels: Vec<Value> = status.into_iter().map(label).collect();
+    let values: Vec<Value> = counts.into_iter().map(value).collect();
+    json!({ "labels": labels, "unit": "requests", "values": values })
 }
 
 fn values(request: &Incoming, name: &str) -> Vec<String> {

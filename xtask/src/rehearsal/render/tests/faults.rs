@@ -65,7 +65,7 @@ async fn somebody_else_deploys_before_or_after_us() {
     rig.until(&ours, &["live"]).await;
     assert_eq!(rig.get("/deploys").await.as_array().unwrap().len(), 3);
 
-    rig.render.fault(Fault::Superseded { image });
+    rig.render.fault(Fault::Superseded { image: image.clone() });
     let ours = rig.deploy(json!({})).await;
     assert_eq!(rig.until_over(&ours).await["status"], "canceled");
     let newer = rig.get("/deploys?limit=1").await[0]["deploy"].clone();
@@ -74,6 +74,10 @@ async fn somebody_else_deploys_before_or_after_us() {
     let ours_ended = ends.clone().find(|details| details["deployId"] == ours["id"]).unwrap();
     assert_eq!(ours_ended["reason"]["newDeploy"]["id"], newer["id"]);
     rig.until(&newer, &["live"]).await;
+
+    rig.render.fault(Fault::Followed { image });
+    let ours = rig.deploy(json!({})).await;
+    rig.until(&ours, &["deactivated"]).await;
 }
 
 #[tokio::test]
@@ -135,4 +139,16 @@ async fn the_clock_stops_at_a_call_and_goes_on() {
         rig.render.go_on();
     });
     assert_eq!((written, rig.render.variables().len()), (200, 1));
+
+    // The version counts from a deploy on.
+    rig.render.stop_at(Call::Version);
+    rig.front("/version").await;
+    assert!(!rig.render.stopped(Duration::ZERO).await);
+    rig.service("POST", "/deploys", Some(json!({}))).await;
+    let asked = tokio::join!(rig.front("/version"), async {
+        let stopped = rig.render.stopped(Duration::from_secs(10)).await;
+        rig.render.go_on();
+        stopped
+    });
+    assert!(asked.1);
 }
