@@ -21,7 +21,8 @@ use super::front::Front;
 use super::image::{Puller, Reference, RunConfig, Unpacked};
 use super::instance::{Instance, Launch, Processes};
 use super::state::{
-    Deploy, Live, Logs, PROBE_PAUSE, PROBE_TIMEOUT, Running, State, Status, Trigger, Variables, now,
+    Deploy, Live, Logs, PROBE_PAUSE, PROBE_TIMEOUT, RETIRE_AFTER, Running, State, Status, Trigger, Variables,
+    now,
 };
 use super::{Options, Overlap, unpack};
 
@@ -335,13 +336,15 @@ impl Engine {
             if !still(state) {
                 return None;
             }
-            self.front.switch(instance.address, &deploy.sha);
-            state.live.replace(Live { deploy: deploy.id.clone(), instance })
+            let under_way = self.front.switch(instance.address, &deploy.sha);
+            state.live.replace(Live { deploy: deploy.id.clone(), instance }).zip(under_way)
         });
-        if let Some(previous) = previous {
+        if let Some((previous, under_way)) = previous {
             let (after, grace) = (self.options.retire_after, self.options.max_shutdown_delay);
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;
+                // However short `retire_after` is here: on Render a request has a minute to be answered in.
+                under_way.answered(RETIRE_AFTER).await;
                 previous.instance.stop(grace).await;
             });
         }

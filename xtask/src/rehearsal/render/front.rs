@@ -2,12 +2,12 @@
 //!
 //! Per request and not per connection: with a proxy of bytes, a client that keeps its connection open would go on
 //! talking to the previous release after the switch. A request that is under way at the switch is answered by the
-//! instance that it was sent to, which has `retire_after` and then its own shutdown to do so.
+//! instance that it was sent to: that one is not told to end before it has, for as long as Render would wait.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
@@ -34,6 +34,8 @@ struct Target {
     sha: String,
     /// Whether it has answered at its version path.
     asked: bool,
+    /// One for the front and one for every request that the instance has not begun to answer.
+    under_way: Arc<()>,
 }
 
 /// What the front has answered so far.
@@ -43,6 +45,22 @@ pub(crate) struct Traffic {
     pub(crate) requests: u64,
     /// Those that a live instance was there for and that it did not answer.
     pub(crate) lost: u64,
+}
+
+/// The requests that an instance has yet to answer after the switch.
+pub(super) struct UnderWay(Arc<()>);
+
+impl UnderWay {
+    /// Returns when there are none left, or after `longest`.
+    pub(super) async fn answered(&self, longest: Duration) {
+        let none_left = async {
+            while Arc::strong_count(&self.0) > 1 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Whoever has not been answered by then never will be.
+        drop(tokio::time::timeout(longest, none_left).await);
+    }
 }
 
 #[derive(Default)]
@@ -58,10 +76,11 @@ impl Front {
         Self { target, counted, client, faults, version_path }
     }
 
-    /// Sends the next request, and all after it, to another instance.
-    pub(super) fn switch(&self, address: SocketAddr, sha: &str) {
-        let target = Target { address, sha: sha.to_owned(), asked: false };
-        self.target.change(|current| *current = Some(target));
+    /// Sends the next request, and all after it, to another instance. Gives what tells when the one before has begun to
+    /// answer the last of its own.
+    pub(super) fn switch(&self, address: SocketAddr, sha: &str) -> Option<UnderWay> {
+        let target = Target { address, sha: sha.to_owned(), asked: false, under_way: Arc::new(()) };
+        self.target.change(|current| current.replace(target)).map(|previous| UnderWay(previous.under_way))
     }
 
     pub(super) fn traffic(&self) -> Traffic {
