@@ -12,7 +12,7 @@ mod table;
 use anyhow::Result;
 
 use super::Stage;
-use crate::context::Context;
+use crate::context::{Context, redactor};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 use crate::http::Reach;
@@ -58,6 +58,8 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
         }
         ctx.reporter.emit(Event::Drill(drilled));
     }
+    // The last scene's secrets are over; the developer's own are not.
+    ctx.reporter.redact(redactor(&ctx.environment));
     if failed.is_empty() {
         return Ok(());
     }

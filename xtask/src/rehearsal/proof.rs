@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use super::Stage;
+use super::render::Traffic;
 use crate::attest;
 use crate::canary;
 use crate::context::Context;
@@ -67,6 +68,7 @@ pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &R
         },
     ]);
     chain.extend(recorded(stage, &format!("{}@{}+{}", running.name, running.version, ctx.git.short())));
+    chain.push(unnoticed(stage));
     match &ctx.config.deploy.canary {
         Some(path) => {
             chain.extend(raise_an_error(ctx, stage, runtime, &address(deployment, path)?, &running)?);
@@ -96,6 +98,17 @@ fn attached(stage: &Stage, digest: &str, results: &Results) -> Vec<Link> {
         }
     };
     recorded.map(link).collect()
+}
+
+/// Whoever asked the app while the traffic was switched was answered.
+fn unnoticed(stage: &Stage) -> Link {
+    let Traffic { requests, lost } = stage.render.traffic();
+    Link {
+        what: "requests lost",
+        found: lost.to_string(),
+        wanted: "0".to_owned(),
+        place: format!("of {requests} at the front"),
+    }
 }
 
 /// What Sentry was told of the release and where it was deployed; nothing is stated where it was told nothing.

@@ -11,7 +11,6 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::context::Context;
 use crate::interrupt;
-use crate::pipeline::StepId;
 
 /// A run under way, in a process group of its own; ended when it is dropped.
 pub(super) struct Running {
@@ -33,12 +32,12 @@ impl Running {
     /// No run of a drill takes longer.
     const LONGEST: Duration = Duration::from_mins(1);
 
-    /// Starts `xtask <step>` with these variables, and of the machine's only what a toolchain needs.
+    /// Starts `xtask <command>` with these variables, and of the machine's only what a toolchain needs.
     #[expect(
         clippy::disallowed_methods,
         reason = "the environment is cleared, and the secrets are the drill's own"
     )]
-    pub(super) fn start(ctx: &Context, step: StepId, variables: Vec<(String, String)>) -> Result<Self> {
+    pub(super) fn start(ctx: &Context, command: &str, variables: Vec<(String, String)>) -> Result<Self> {
         const OF_THE_MACHINE: [&str; 8] = [
             "PATH",
             "HOME",
@@ -50,16 +49,16 @@ impl Running {
             "LLVM_PROFILE_FILE",
         ];
         let program = std::env::current_exe().context("the pipeline's own program is not there any more")?;
-        let mut command = Command::new(program);
-        command.arg(step.name()).current_dir(&ctx.root).env_clear();
+        let mut process = Command::new(program);
+        process.arg(command).current_dir(&ctx.root).env_clear();
         for name in OF_THE_MACHINE {
             if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
+                process.env(name, value);
             }
         }
-        command.env("XTASK_INSTALL", "never").envs(variables);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = command.spawn().context("failed to start the pipeline's own program")?;
+        process.env("XTASK_INSTALL", "never").envs(variables);
+        process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = process.spawn().context("failed to start the pipeline's own program")?;
         interrupt::group_started(child.id());
         let readers = [reader(child.stdout.take()), reader(child.stderr.take())];
         Ok(Self { child, readers, started: Instant::now() })

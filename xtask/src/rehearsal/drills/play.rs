@@ -10,10 +10,9 @@ use tokio::runtime::Runtime;
 use super::child::{Ended, Running};
 use super::releases::Releases;
 use super::scene::Scene;
-use super::table::{Break, Drill, Side, words};
+use super::table::{Break, Drill, Side, Step, words};
 use crate::context::{Context, write_whole};
 use crate::http::Reach;
-use crate::pipeline::StepId;
 use crate::pipeline::run::milliseconds;
 use crate::report::Drilled;
 
@@ -28,14 +27,32 @@ pub(super) fn play(ctx: &Context, releases: &Releases, drill: &Drill, folder: &P
     let scene = Scene::set(ctx, &runtime, releases, drill, &stage)?;
     // From here on what is told cannot hold this scene's secrets.
     ctx.rehearsed(scene.stage.environment(), Reach::Only(Vec::new()));
-    let told = tell(ctx, &runtime, drill, &scene, folder);
+    let told = tell(ctx, &runtime, releases, drill, &scene, folder);
     scene.clear(&runtime);
     told
 }
 
-fn tell(ctx: &Context, runtime: &Runtime, drill: &Drill, scene: &Scene, folder: &Path) -> Result<Drilled> {
+fn tell(
+    ctx: &Context,
+    runtime: &Runtime,
+    releases: &Releases,
+    drill: &Drill,
+    scene: &Scene,
+    folder: &Path,
+) -> Result<Drilled> {
     let mut remarks = Vec::new();
+    let mut before = String::new();
+    if drill.run == Step::Rollback {
+        let deployed = Running::start(ctx, "deploy", scene.variables(ctx, Step::Deploy)?)?.finish(ctx)?;
+        if deployed.code != Some(0) {
+            remarks.push("the deploy before it did not pass".to_owned());
+        }
+        before = deployed.text + "\n--- deployed; now the rollback ---\n";
+    }
+    let found = scene.state();
+    scene.break_it(releases, drill)?;
     let ended = run(ctx, runtime, drill, scene, &mut remarks)?;
+    let ended = Ended { text: before + &ended.text, ..ended };
     scene.settle();
     let after = scene.state();
     let [live, variables, latest] = scene.sides(&after);
@@ -48,7 +65,7 @@ fn tell(ctx: &Context, runtime: &Runtime, drill: &Drill, scene: &Scene, folder: 
             }
         }
     }
-    if !drill.after.writes && drill.run == StepId::Deploy && scene.was_written() {
+    if !drill.after.writes && drill.run == Step::Deploy && scene.was_written() {
         remarks.push("something was written, although nothing may be".to_owned());
     }
     if !(live == Side::New && drill.breaks.iter().any(|broken| matches!(broken, Break::Sick(_)))) {
@@ -57,9 +74,9 @@ fn tell(ctx: &Context, runtime: &Runtime, drill: &Drill, scene: &Scene, folder: 
     if scene.lost() > 0 {
         remarks.push(format!("{} requests of visitors were lost", scene.lost()));
     }
-    let log = folder.join("drills").join(format!("{}.log", drill.name));
-    write_whole(&log, ended.text.as_bytes())?;
     remarks.extend(secrets_told(ctx, &ended.text, &scene.secrets())?);
+    let log = folder.join("drills").join(format!("{}.log", drill.name));
+    write_whole(&log, ctx.reporter.redacted(&ended.text).as_bytes())?;
     let passed = expected == observed && remarks.is_empty();
     if !passed {
         remarks.extend(last_lines(&ended.text));
@@ -70,7 +87,7 @@ fn tell(ctx: &Context, runtime: &Runtime, drill: &Drill, scene: &Scene, folder: 
         expected,
         observed,
         milliseconds: milliseconds(ended.elapsed),
-        before: scene.shown(scene.found()),
+        before: scene.shown(&found),
         after: scene.shown(&after),
         remarks,
     })
@@ -84,7 +101,7 @@ fn run(
     scene: &Scene,
     remarks: &mut Vec<String>,
 ) -> Result<Ended> {
-    let start = || Running::start(ctx, drill.run, scene.variables(ctx, drill.run)?);
+    let start = || Running::start(ctx, drill.run.command(), scene.variables(ctx, drill.run)?);
     let mut running = start()?;
     let stop = drill.breaks.iter().find_map(|broken| match broken {
         Break::Interrupted(call) => Some((*call, Signal::INT)),

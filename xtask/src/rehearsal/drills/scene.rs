@@ -11,9 +11,8 @@ use tokio::task::JoinHandle;
 
 use super::super::standin::{hex, loopback_client};
 use super::releases::{EARLIER, Releases};
-use super::table::{Break, Drill, Side};
+use super::table::{Break, Drill, Side, Step};
 use crate::context::Context;
-use crate::pipeline::StepId;
 use crate::rehearsal::Stage;
 use crate::rehearsal::render::{Call, Fault};
 use crate::secret::random_word;
@@ -26,6 +25,7 @@ pub(super) struct Scene {
     pub(super) stage: Stage,
     earlier: String,
     new: String,
+    /// Before anything was run.
     found: State,
     wanted: Vec<(String, String)>,
     token: Option<String>,
@@ -66,9 +66,9 @@ impl Scene {
         let names = &ctx.config.deploy.environment;
         let mut wanted = stage.variables();
         wanted.retain(|(name, _)| names.iter().any(|wanted| wanted == name));
-        let latest: &[&str] = if drill.run == StepId::Push || ctx.git.dirty { &["latest"] } else { &[] };
+        let latest: &[&str] = if drill.run == Step::Push || ctx.git.dirty { &["latest"] } else { &[] };
         let earlier = releases.keep_earlier(&stage.registry, Stage::REPOSITORY, latest)?;
-        if drill.run == StepId::Deploy {
+        if drill.run != Step::Push {
             let tags: &[&str] = if ctx.git.dirty { &[&releases.tag] } else { &[&releases.tag, "latest"] };
             releases.keep_new(&stage.registry, Stage::REPOSITORY, tags)?;
         }
@@ -88,21 +88,25 @@ impl Scene {
             visitors,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
         };
-        for broken in drill.breaks {
-            scene.apply(releases, broken, &image)?;
+        if drill.breaks.iter().any(|broken| matches!(broken, Break::WrongToken)) {
+            scene.token = Some(random_word()?);
         }
-        // What was broken by now is what the drill finds.
-        scene.found = scene.state();
         Ok(scene)
     }
 
-    fn apply(&mut self, releases: &Releases, broken: &Break, earlier: &str) -> Result<()> {
+    /// Breaks what the drill wants broken.
+    pub(super) fn break_it(&self, releases: &Releases, drill: &Drill) -> Result<()> {
+        drill.breaks.iter().try_for_each(|broken| self.apply(releases, broken))
+    }
+
+    fn apply(&self, releases: &Releases, broken: &Break) -> Result<()> {
         let Stage { registry, render, sentry, .. } = &self.stage;
-        let image = earlier.to_owned();
+        let image = format!("{}@{}", self.stage.repository, self.earlier);
         match broken {
             Break::RegistryDown => registry.close(),
             Break::Registry(fault) => registry.fault(*fault),
-            Break::WrongToken => self.token = Some(random_word()?),
+            // It is in the environment.
+            Break::WrongToken => {}
             Break::TagTaken => {
                 releases.keep_earlier(registry, Stage::REPOSITORY, &[&releases.tag])?;
             }
@@ -129,13 +133,13 @@ impl Scene {
     }
 
     /// The whole environment of the pipeline's run, but for what the machine adds.
-    pub(super) fn variables(&self, ctx: &Context, step: StepId) -> Result<Vec<(String, String)>> {
+    pub(super) fn variables(&self, ctx: &Context, step: Step) -> Result<Vec<(String, String)>> {
         let mut variables: Vec<(String, String)> =
             self.stage.variables().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         if let Some(token) = &self.token {
             variables.extend([("DOCKERHUB_TOKEN".to_owned(), token.clone())]);
         }
-        if step == StepId::Deploy {
+        if step == Step::Deploy {
             variables.push(("PIPELINE_DIGEST".to_owned(), self.new.clone()));
         }
         let reach: Vec<String> = self.stage.reach()?.iter().map(ToString::to_string).collect();
@@ -152,10 +156,6 @@ impl Scene {
         secrets.extend(self.token.clone());
         secrets.extend(self.found.variables.get("SECRET_KEY").cloned());
         secrets
-    }
-
-    pub(super) fn found(&self) -> &State {
-        &self.found
     }
 
     pub(super) fn state(&self) -> State {

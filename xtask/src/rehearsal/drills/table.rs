@@ -3,7 +3,6 @@
 use std::fmt;
 
 use crate::exit::Exit;
-use crate::pipeline::StepId;
 use crate::rehearsal::registry;
 use crate::rehearsal::render::{Ailment, Call, Fault};
 use crate::rehearsal::sentry::Mode;
@@ -13,10 +12,30 @@ pub(super) struct Drill {
     pub(super) name: &'static str,
     /// For people.
     pub(super) broken: &'static str,
-    pub(super) run: StepId,
+    pub(super) run: Step,
     pub(super) breaks: &'static [Break],
     pub(super) exit: Exit,
     pub(super) after: After,
+}
+
+/// What is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Push,
+    Deploy,
+    /// A deploy, and when it is done a rollback, which is the one that is drilled.
+    Rollback,
+}
+
+impl Step {
+    /// Its command.
+    pub(super) fn command(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
+        }
+    }
 }
 
 /// What is broken, or who does it.
@@ -118,7 +137,7 @@ const fn push(
     exit: Exit,
     after: After,
 ) -> Drill {
-    Drill { name, broken, run: StepId::Push, breaks, exit, after }
+    Drill { name, broken, run: Step::Push, breaks, exit, after }
 }
 
 const fn deploy(
@@ -128,11 +147,21 @@ const fn deploy(
     exit: Exit,
     after: After,
 ) -> Drill {
-    Drill { name, broken, run: StepId::Deploy, breaks, exit, after }
+    Drill { name, broken, run: Step::Deploy, breaks, exit, after }
+}
+
+const fn rollback(
+    name: &'static str,
+    broken: &'static str,
+    breaks: &'static [Break],
+    exit: Exit,
+    after: After,
+) -> Drill {
+    Drill { name, broken, run: Step::Rollback, breaks, exit, after }
 }
 
 /// All of them, in the order of a release.
-pub(super) static DRILLS: [Drill; 35] = [
+pub(super) static DRILLS: [Drill; 38] = [
     push(
         "registry-down",
         "nobody listens at the registry's address",
@@ -370,6 +399,21 @@ pub(super) static DRILLS: [Drill; 35] = [
         "kill -9 while the app is asked for its commit, then a deploy",
         &[Break::Killed(Call::Version)],
         Exit::Done,
+        After::RELEASED,
+    ),
+    rollback("rollback", "nothing: the release before comes back", &[], Exit::Done, After::AS_BEFORE),
+    rollback(
+        "rollback-gone",
+        "the registry has lost the release to go back to",
+        &[Break::EarlierGone],
+        Exit::DeployFailed,
+        After::RELEASED,
+    ),
+    rollback(
+        "rollback-interrupted",
+        "Ctrl-C while the rollback is followed",
+        &[Break::Interrupted(Call::Follow)],
+        Exit::Interrupted,
         After::RELEASED,
     ),
 ];
