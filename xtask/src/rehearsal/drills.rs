@@ -4,6 +4,7 @@
 //! process, as a user would: only so can it be interrupted and killed.
 
 mod child;
+mod drill;
 mod play;
 mod releases;
 mod scene;
@@ -21,8 +22,9 @@ use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
 use crate::report::Event;
 
+use drill::{Break, Drill};
 use releases::Releases;
-use table::{DRILLS, Drill};
+use table::DRILLS;
 
 /// Tells the drills and what each breaks.
 pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
@@ -46,12 +48,17 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     build(ctx)?;
     let releases = Releases::read(ctx)?;
     ctx.reporter.text(format!(
-        "\n  {:<7} {:<20} {:<55} {:>7}  image · variables · latest",
+        "\n  {:<7} {:<20} {:<56} {:>7}  image · variables · latest",
         "", "drill", "how it ended", "time"
     ));
     let mut failed = Vec::new();
     for drill in &drills {
         ctx.interrupt.check()?;
+        if ctx.git.dirty && drill.breaks.iter().any(|broken| matches!(broken, Break::TagTaken)) {
+            ctx.reporter
+                .skipped(drill.name, "the tag of a tree with uncommitted changes may move: commit first");
+            continue;
+        }
         let drilled = play::play(ctx, &releases, drill, &folder)?;
         if !drilled.passed {
             failed.push(drill.name);

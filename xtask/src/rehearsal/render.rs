@@ -7,6 +7,7 @@
 mod api;
 mod deploys;
 mod engine;
+mod failure;
 mod fault;
 mod front;
 mod image;

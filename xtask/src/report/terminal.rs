@@ -178,7 +178,7 @@ impl Terminal {
         let word = self.paint(colour(outcome), &format!("{:<7}", outcome.word()));
         let time = seconds(drilled.milliseconds);
         let Drilled { drill, expected, observed, before, after, .. } = drilled;
-        let mut text = format!("  {word} {drill:<20} {observed:<55} {time:>7}  {before} → {after}\n");
+        let mut text = format!("  {word} {drill:<20} {observed:<56} {time:>7}  {before} → {after}\n");
         if expected != observed {
             // Writing to a string cannot fail.
             writeln!(text, "  {:<7} {:<20} {expected}", "", "  it must end with").ok();

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use rustix::process::Signal;
-use tokio::runtime::Runtime;
 
 use super::child::{Ended, Running};
+use super::drill::{Break, Drill, Side, Step, words};
 use super::releases::Releases;
 use super::scene::Scene;
-use super::table::{Break, Drill, Side, Step, words};
 use crate::context::{Context, write_whole};
 use crate::http::Reach;
 use crate::pipeline::run::milliseconds;
@@ -23,23 +22,15 @@ pub(super) fn play(ctx: &Context, releases: &Releases, drill: &Drill, folder: &P
         fs_err::remove_dir_all(&stage)?;
     }
     fs_err::create_dir_all(&stage)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let scene = Scene::set(ctx, &runtime, releases, drill, &stage)?;
+    let scene = Scene::set(ctx, releases, drill, &stage)?;
     // From here on what is told cannot hold this scene's secrets.
     ctx.rehearsed(scene.stage.environment(), Reach::Only(Vec::new()));
-    let told = tell(ctx, &runtime, releases, drill, &scene, folder);
-    scene.clear(&runtime);
+    let told = tell(ctx, releases, drill, &scene, folder);
+    scene.clear();
     told
 }
 
-fn tell(
-    ctx: &Context,
-    runtime: &Runtime,
-    releases: &Releases,
-    drill: &Drill,
-    scene: &Scene,
-    folder: &Path,
-) -> Result<Drilled> {
+fn tell(ctx: &Context, releases: &Releases, drill: &Drill, scene: &Scene, folder: &Path) -> Result<Drilled> {
     let mut remarks = Vec::new();
     let mut before = String::new();
     if drill.run == Step::Rollback {
@@ -51,7 +42,7 @@ fn tell(
     }
     let found = scene.state();
     scene.break_it(releases, drill)?;
-    let ended = run(ctx, runtime, drill, scene, &mut remarks)?;
+    let ended = run(ctx, drill, scene, &mut remarks)?;
     let ended = Ended { text: before + &ended.text, ..ended };
     scene.settle();
     let after = scene.state();
@@ -69,7 +60,7 @@ fn tell(
         remarks.push("something was written, although nothing may be".to_owned());
     }
     if !(live == Side::New && drill.breaks.iter().any(|broken| matches!(broken, Break::Sick(_)))) {
-        remarks.extend(scene.impostor(ctx, runtime, live, &ctx.git.tag()));
+        remarks.extend(scene.impostor(ctx, live));
     }
     if scene.lost() > 0 {
         remarks.push(format!("{} requests of visitors were lost", scene.lost()));
@@ -94,13 +85,7 @@ fn tell(
 }
 
 /// Runs the step, and again where the first run is killed. What the last one printed comes after what the first did.
-fn run(
-    ctx: &Context,
-    runtime: &Runtime,
-    drill: &Drill,
-    scene: &Scene,
-    remarks: &mut Vec<String>,
-) -> Result<Ended> {
+fn run(ctx: &Context, drill: &Drill, scene: &Scene, remarks: &mut Vec<String>) -> Result<Ended> {
     let start = || Running::start(ctx, drill.run.command(), scene.variables(ctx, drill.run)?);
     let mut running = start()?;
     let stop = drill.breaks.iter().find_map(|broken| match broken {
@@ -109,7 +94,7 @@ fn run(
         _ => None,
     });
     let Some((call, signal)) = stop else { return running.finish(ctx) };
-    if reached(ctx, runtime, scene, &mut running)? {
+    if reached(ctx, scene, &mut running)? {
         running.signal(signal);
         // The signal is there before the answer is.
         std::thread::sleep(Duration::from_millis(100));
@@ -129,9 +114,9 @@ fn run(
 }
 
 /// Whether the run came to the call at which the clock stops.
-fn reached(ctx: &Context, runtime: &Runtime, scene: &Scene, running: &mut Running) -> Result<bool> {
+fn reached(ctx: &Context, scene: &Scene, running: &mut Running) -> Result<bool> {
     loop {
-        if runtime.block_on(scene.stage.render.stopped(Duration::from_millis(20))) {
+        if scene.stopped(Duration::from_millis(20)) {
             return Ok(true);
         }
         ctx.interrupt.check()?;

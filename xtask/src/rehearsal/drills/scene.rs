@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use ring::hmac;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use super::super::standin::{hex, loopback_client};
+use super::drill::{Break, Drill, Side, Step};
 use super::releases::{EARLIER, Releases};
-use super::table::{Break, Drill, Side, Step};
 use crate::context::Context;
 use crate::rehearsal::Stage;
 use crate::rehearsal::render::{Call, Fault};
@@ -31,6 +31,8 @@ pub(super) struct Scene {
     token: Option<String>,
     visitors: JoinHandle<()>,
     key: hmac::Key,
+    /// The last to go.
+    runtime: Runtime,
 }
 
 /// The service and the registry at one time.
@@ -43,13 +45,8 @@ pub(super) struct State {
 
 impl Scene {
     /// Sets the stage for a drill and breaks it.
-    pub(super) fn set(
-        ctx: &Context,
-        runtime: &Runtime,
-        releases: &Releases,
-        drill: &Drill,
-        folder: &Path,
-    ) -> Result<Self> {
+    pub(super) fn set(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let variables = vec![
             ("SERVER_TYPE".to_owned(), "PROD".to_owned()),
             ("HOSTS".to_owned(), "localhost,127.0.0.1,earlier.example.com".to_owned()),
@@ -87,6 +84,7 @@ impl Scene {
             token: None,
             visitors,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            runtime,
         };
         if drill.breaks.iter().any(|broken| matches!(broken, Break::WrongToken)) {
             scene.token = Some(random_word()?);
@@ -170,6 +168,11 @@ impl Scene {
         }
     }
 
+    /// Whether a run came within `timeout` to the call at which the clock stops.
+    pub(super) fn stopped(&self, timeout: Duration) -> bool {
+        self.runtime.block_on(self.stage.render.stopped(timeout))
+    }
+
     /// Of which release the parts of a state are: the image, the variables and what `latest` names.
     pub(super) fn sides(&self, state: &State) -> [Side; 3] {
         let image = |digest: &Option<String>| match digest.as_deref() {
@@ -238,27 +241,19 @@ impl Scene {
     }
 
     /// What is wrong with what the app answers to somebody who asks it himself, where its image is not a sick one.
-    pub(super) fn impostor(
-        &self,
-        ctx: &Context,
-        runtime: &Runtime,
-        live: Side,
-        commit: &str,
-    ) -> Option<String> {
+    pub(super) fn impostor(&self, ctx: &Context, live: Side) -> Option<String> {
+        let tag = ctx.git.tag();
         let wanted = match live {
             Side::Earlier => EARLIER,
-            Side::New => commit,
+            Side::New => tag.as_str(),
             Side::Theirs | Side::Other => return None,
         };
         let url = format!("{}{}", self.stage.render.url(), ctx.config.deploy.version);
-        let answer =
-            runtime.block_on(async { loopback_client().ok()?.get(url).send().await.ok()?.text().await.ok() });
-        let answer = answer.unwrap_or_default();
-        let says = serde_json::from_str::<serde_json::Value>(&answer)
-            .is_ok_and(|version| version["commit"] == wanted);
-        (!says).then(|| {
-            format!("the live image is that of commit {wanted}, and the app answers `{}`", answer.trim())
-        })
+        let asked = async { loopback_client().ok()?.get(url).send().await.ok()?.text().await.ok() };
+        let answer = self.runtime.block_on(asked).unwrap_or_default();
+        let version = serde_json::from_str::<serde_json::Value>(&answer);
+        let is_it = version.is_ok_and(|version| version["commit"] == wanted);
+        (!is_it).then(|| format!("commit {wanted} is live, and the app answers `{}`", answer.trim()))
     }
 
     /// Requests that a live instance did not answer.
@@ -275,9 +270,9 @@ impl Scene {
             .any(|exchange| exchange.method != "GET" && (200..300).contains(&exchange.status))
     }
 
-    pub(super) fn clear(self, runtime: &Runtime) {
+    pub(super) fn clear(self) {
         self.visitors.abort();
-        self.stage.clear(runtime);
+        self.stage.clear(&self.runtime);
     }
 }
 

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
-use super::table::{Break, DRILLS, Side, Step};
+use super::drill::{Break, Side, Step};
+use super::table::DRILLS;
 use super::*;
 use crate::rehearsal::render::Call;
 

@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use reqwest::header::HOST;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::super::standin::{Shared, loopback_client, random_hex};
+use super::failure::{Failure, taken_ill};
 use super::fault::{Ailment, Deed, Faults};
 use super::front::Front;
 use super::image::{Puller, Reference, RunConfig, Unpacked};
@@ -38,16 +37,6 @@ pub(super) struct Engine {
     pub(super) faults: Arc<Faults>,
     folder: PathBuf,
     prober: reqwest::Client,
-}
-
-/// Why a deploy did not go live.
-#[derive(Debug)]
-enum Failure {
-    Pull(String),
-    Start(String),
-    Exit(Option<ExitStatus>),
-    OutOfMemory,
-    Unhealthy { after: Duration },
 }
 
 /// Why a deploy cannot be cancelled.
@@ -372,41 +361,6 @@ impl Engine {
     }
 }
 
-impl Failure {
-    /// Render's API reference, `failureReason`.
-    fn reason(&self) -> Value {
-        let mut reason = match self {
-            Self::Pull(_) => json!({}),
-            // What a shell answers for a command that it cannot run.
-            Self::Start(message) => json!({ "nonZeroExit": 127, "unhealthy": message }),
-            Self::Exit(status) => match status.map(exit_code) {
-                Some(0) => json!({ "earlyExit": true }),
-                code => json!({ "nonZeroExit": code.unwrap_or(1) }),
-            },
-            Self::OutOfMemory => json!({ "oomKilled": { "memoryLimit": "512Mi" } }),
-            Self::Unhealthy { after } => json!({
-                "timedOutSeconds": after.as_secs(),
-                "timedOutReason": "the health check did not pass in time",
-                "unhealthy": "the health check did not pass in time",
-            }),
-        };
-        reason["evicted"] = json!(false);
-        reason
-    }
-}
-
-/// How an instance of a sick image ends, where it ends at all; the illness leaves it the time to say something.
-async fn taken_ill(ailment: Option<Ailment>) -> Failure {
-    let failure = match ailment {
-        Some(Ailment::Crashes) => Failure::Exit(Some(ExitStatus::from_raw(1 << 8))),
-        Some(Ailment::OutOfMemory) => Failure::OutOfMemory,
-        Some(Ailment::NotPulled | Ailment::NeverHealthy | Ailment::OtherCommit | Ailment::FailsLater)
-        | None => std::future::pending().await,
-    };
-    tokio::time::sleep(PROBE_PAUSE).await;
-    failure
-}
-
 /// An address for an instance, free now and likely so until the app listens on it.
 ///
 /// Not one of the kernel's choice: those it also hands to outgoing connections, any of which could take the port in
@@ -426,9 +380,4 @@ async fn free_address() -> anyhow::Result<SocketAddr> {
         }
     }
     bail!("no free port")
-}
-
-/// A signal counts as in a shell.
-fn exit_code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
