@@ -56,7 +56,7 @@ pub(super) enum Break {
     Overtaken,
     /// Somebody else changes a variable after we have read them.
     Meddled,
-    /// From our deploy on no variable can be written.
+    /// From our deploy on the key may not write variables any more.
     NoWritesAfterDeploy,
     /// The new release's image.
     Sick(Ailment),

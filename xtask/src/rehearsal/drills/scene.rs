@@ -117,7 +117,7 @@ impl Scene {
                 render.fault(Fault::Meddled { key: key.to_owned(), value: value.to_owned() });
             }
             Break::NoWritesAfterDeploy => {
-                let broken = Fault::Broken(Call::Write);
+                let broken = Fault::Forbidden(Call::Write);
                 render.fault(Fault::Then(Call::Ask, Box::new(broken)));
             }
             Break::Sick(ailment) => render.fault(Fault::Sick(self.new.clone(), *ailment)),

@@ -93,11 +93,12 @@ pub(super) static DRILLS: [Drill; 38] = [
         After::RELEASED,
     ),
     deploy(
+        // The newer deploy has taken up what ours wrote: that is no longer ours to put back.
         "superseded",
         "somebody else's deploy cancels ours",
         &[Break::Superseded],
         Exit::Superseded,
-        After::AS_BEFORE,
+        After { variables: Side::New, ..After::AS_BEFORE },
     ),
     deploy(
         "overtaken",
@@ -164,7 +165,7 @@ pub(super) static DRILLS: [Drill; 38] = [
     ),
     deploy(
         "undo-fails",
-        "the app crashes, and no variable can be put back",
+        "the app crashes, and the key may not write variables any more",
         &[Break::Sick(Ailment::Crashes), Break::NoWritesAfterDeploy],
         Exit::NotRolledBack,
         After { variables: Side::New, ..After::AS_BEFORE },

@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     TooManyRequests(Call),
     /// Every call of this kind is answered 500.
     Broken(Call),
+    /// Every call of this kind is answered 403, as with a key that may read and not write.
+    Forbidden(Call),
     /// The next `times` calls of this kind get a 502 and a page of HTML, as from a proxy that has lost the API.
     BadGateway {
         /// Which kind.
@@ -88,7 +90,7 @@ pub(crate) enum Ailment {
     NeverHealthy,
     /// It answers as another commit.
     OtherCommit,
-    /// It answers as it should until it was asked for its version, and with 503 from then on.
+    /// It answers as it should until it has told its version [`Ailment::GOOD_ANSWERS`] times, and with 503 from then on.
     FailsLater,
 }
 
@@ -213,6 +215,9 @@ impl Faults {
 }
 
 impl Ailment {
+    /// More than a proof of its version asks for, and fewer than a bake does.
+    pub(super) const GOOD_ANSWERS: u32 = 4;
+
     /// Whether an instance of the image never becomes healthy.
     pub(super) fn is_fatal(self) -> bool {
         match self {
@@ -228,6 +233,7 @@ impl Fault {
             Self::Unauthorized => true,
             Self::TooManyRequests(call)
             | Self::Broken(call)
+            | Self::Forbidden(call)
             | Self::BadGateway { call, .. }
             | Self::Lost(call)
             | Self::Then(call, _) => called == Some(*call),
@@ -254,6 +260,10 @@ impl Fault {
             }
             Self::Broken(_) => {
                 let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal server error");
+                (Some(Effect::Instead(refusal.into_response())), Some(self))
+            }
+            Self::Forbidden(_) => {
+                let refusal = Refusal::new(StatusCode::FORBIDDEN, "Forbidden");
                 (Some(Effect::Instead(refusal.into_response())), Some(self))
             }
             Self::BadGateway { call, times } => {

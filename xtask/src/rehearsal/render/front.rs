@@ -32,8 +32,8 @@ struct Target {
     address: SocketAddr,
     /// The digest of its image.
     sha: String,
-    /// Whether it has answered at its version path.
-    asked: bool,
+    /// How often it was asked for its version.
+    asked: u32,
     /// One for the front and one for every request that the instance has not begun to answer.
     under_way: Arc<()>,
 }
@@ -79,7 +79,7 @@ impl Front {
     /// Sends the next request, and all after it, to another instance. Gives what tells when the one before has begun to
     /// answer the last of its own.
     pub(super) fn switch(&self, address: SocketAddr, sha: &str) -> Option<UnderWay> {
-        let target = Target { address, sha: sha.to_owned(), asked: false, under_way: Arc::new(()) };
+        let target = Target { address, sha: sha.to_owned(), asked: 0, under_way: Arc::new(()) };
         self.target.change(|current| current.replace(target)).map(|previous| UnderWay(previous.under_way))
     }
 
@@ -116,9 +116,8 @@ impl Front {
                 let version = "{\"commit\":\"0000000000000000000000000000000000000000\"}";
                 is_version.then(|| version.into_response())
             }
-            Ailment::FailsLater => {
-                target.asked.then(|| (StatusCode::SERVICE_UNAVAILABLE, "out of order\n").into_response())
-            }
+            Ailment::FailsLater => (target.asked >= Ailment::GOOD_ANSWERS)
+                .then(|| (StatusCode::SERVICE_UNAVAILABLE, "out of order\n").into_response()),
             Ailment::NotPulled | Ailment::Crashes | Ailment::OutOfMemory | Ailment::NeverHealthy => None,
         }
     }
@@ -156,7 +155,7 @@ impl StandIn for Front {
         if is_version {
             self.target.change(|now| {
                 if let Some(now) = now.as_mut().filter(|now| now.address == target.address) {
-                    now.asked = true;
+                    now.asked += 1;
                 }
             });
         }
