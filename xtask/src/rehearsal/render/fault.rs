@@ -216,7 +216,7 @@ impl Faults {
 
 impl Ailment {
     /// More than a proof of its version asks for, and fewer than a bake does.
-    pub(super) const GOOD_ANSWERS: u32 = 4;
+    pub(super) const GOOD_ANSWERS: u32 = 6;
 
     /// Whether an instance of the image never becomes healthy.
     pub(super) fn is_fatal(self) -> bool {

@@ -36,8 +36,8 @@ async fn calls_are_refused_once_or_for_ever() {
     assert_eq!(status(&rig, "PUT", "/env-vars/A").await, 200);
     assert_eq!(status(&rig, "PUT", "/env-vars/B").await, 500);
     assert_eq!(status(&rig, "DELETE", "/env-vars/A").await, 500);
-    rig.render.fault(Fault::Forbidden(Call::Service));
-    assert_eq!(status(&rig, "GET", "").await, 403);
+    rig.render.fault(Fault::Forbidden(Call::Follow));
+    assert_eq!(status(&rig, "GET", "/deploys/dep-1").await, 403);
     assert_eq!(rig.render.variables().keys().collect::<Vec<_>>(), ["A"]);
 
     rig.render.fault(Fault::Unauthorized);
@@ -124,7 +124,7 @@ async fn a_live_image_can_be_another_one_or_fail_later() {
     let later = rig.push("latest", json!({ "Entrypoint": ["/app/app", "later"] })).await;
     rig.render.fault(Fault::Sick(later, Ailment::FailsLater));
     rig.until(&rig.deploy(json!({})).await, &["live"]).await;
-    for _ in 0..4 {
+    for _ in 0..6 {
         assert_eq!(rig.front("/version").await.0, 200);
     }
     assert_eq!(rig.front("/version").await.0, 503);

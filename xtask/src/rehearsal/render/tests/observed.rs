@@ -45,7 +45,7 @@ async fn the_front_counts_its_answers_by_status() {
     rig.until(&rig.deploy(json!({})).await, &["live"]).await;
     rig.render.fault(Fault::Sick(digest, Ailment::FailsLater));
     rig.front("/").await;
-    for _ in 0..4 {
+    for _ in 0..6 {
         rig.front("/version").await;
     }
     rig.front("/").await;
@@ -59,12 +59,12 @@ async fn the_front_counts_its_answers_by_status() {
         series["values"].as_array().unwrap().iter().map(|value| value["value"].as_u64().unwrap()).sum()
     };
     assert_eq!((status, series.as_array().unwrap().len()), (200, 2), "{series}");
-    for (place, (code, count)) in [("200", 5), ("503", 1)].into_iter().enumerate() {
+    for (place, (code, count)) in [("200", 7), ("503", 1)].into_iter().enumerate() {
         assert_eq!(series[place]["labels"], json!([{ "field": "statusCode", "value": code }]));
         assert_eq!((series[place]["unit"].as_str(), sum(&series[place])), (Some("requests"), count));
     }
     let (_, all) = metrics(&format!("resource={SERVICE}&resolutionSeconds=3600")).await;
-    assert_eq!((all.as_array().unwrap().len(), sum(&all[0]), &all[0]["labels"]), (1, 6, &json!([])));
+    assert_eq!((all.as_array().unwrap().len(), sum(&all[0]), &all[0]["labels"]), (1, 8, &json!([])));
     assert_eq!(metrics(&format!("{by_status}&endTime=2020-01-01T00:00:00Z")).await, (200, json!([])));
     assert_eq!(metrics("aggregateBy=statusCode").await.0, 400);
     assert_eq!(metrics(&format!("resource={SERVICE}&resolutionSeconds=0")).await.0, 400);
