@@ -109,6 +109,8 @@ fn run(ctx: &Context, drill: &Drill, scene: &Scene, remarks: &mut Vec<String>) -
     if first.code.is_some() {
         remarks.push("it ended before it could be killed".to_owned());
     }
+    // The deploy that was left alone may still go live: the next one comes when it has.
+    scene.settle();
     let second = start()?.finish(ctx)?;
     Ok(Ended { text: format!("{}\n--- killed; run again ---\n{}", first.text, second.text), ..second })
 }
