@@ -112,6 +112,12 @@ pub(crate) struct Rehearse {
     /// Only these jobs; may be given more than once.
     #[arg(long, value_enum, value_name = "JOB")]
     pub(crate) job: Vec<JobId>,
+    /// Break a stand-in on purpose and see whether push and deploy end as they must: a drill, `all` or `list`.
+    #[arg(long, value_name = "NAME", conflicts_with = "job")]
+    pub(crate) drill: Option<String>,
+    /// Keep the stand-ins and the app up until Ctrl-C.
+    #[arg(long, conflicts_with = "drill")]
+    pub(crate) stay: bool,
 }
 
 #[derive(Debug, Args)]

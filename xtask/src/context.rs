@@ -37,7 +37,8 @@ impl Context {
         let environment = Environment::read(&root)?;
         let git = Git::read(&root)?;
         reporter.redact(redactor(&environment));
-        Ok(Self { root, config, environment, git, reporter, interrupt, reach: Reach::Anywhere })
+        let reach = Reach::of(environment.get("XTASK_REACH"))?;
+        Ok(Self { root, config, environment, git, reporter, interrupt, reach })
     }
 
     /// The same workspace in a rehearsal: with these variables instead of the developer's, and nothing else in reach.

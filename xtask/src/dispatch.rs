@@ -92,8 +92,17 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         }
         Command::Rehearse(options) => {
             let jobs = (!options.job.is_empty()).then(|| options.job.clone());
-            ctx.reporter.started(heading(&ctx, "rehearse"));
-            rehearsal::run(&ctx, jobs, cli.shared.explain)?;
+            match &options.drill {
+                Some(name) if name == "list" || cli.shared.explain => rehearsal::drills::list(&ctx, name)?,
+                Some(name) => {
+                    ctx.reporter.started(heading(&ctx, &format!("rehearse, drill {name}")));
+                    rehearsal::drills::run(&ctx, name)?;
+                }
+                None => {
+                    ctx.reporter.started(heading(&ctx, "rehearse"));
+                    rehearsal::run(&ctx, jobs, cli.shared.explain, options.stay)?;
+                }
+            }
         }
         Command::Workflow(_) if cli.shared.explain => {
             ctx.reporter.text("write .github/workflows/main.yaml from the pipeline table");

@@ -20,6 +20,16 @@ pub(crate) enum Reach {
     Only(Vec<SocketAddr>),
 }
 
+impl Reach {
+    /// `XTASK_REACH`: the addresses of a drill, whose runs are processes of their own and no less bound than it is.
+    pub(crate) fn of(addresses: Option<&str>) -> Result<Self> {
+        let Some(addresses) = addresses else { return Ok(Self::Anywhere) };
+        let bound = addresses.split(',').map(str::parse).collect::<Result<_, _>>();
+        let way_out = "`XTASK_REACH` is set by a drill for its own runs and must be addresses: remove it";
+        bound.map(Self::Only).map_err(|_| Failure::new(Exit::Usage, way_out).into())
+    }
+}
+
 /// A blocking client that follows no redirect and refuses what lies out of reach.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
@@ -172,6 +182,16 @@ mod tests {
         for bad in ["http://127.0.0.1:4001/", "https://api.render.com/v1", "http://localhost:4000/"] {
             let error = http.request(Method::GET, &url(bad)).unwrap_err();
             assert_eq!(Exit::of(&error), Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn the_run_of_a_drill_reaches_what_it_is_told() {
+        assert_eq!(Reach::of(None).unwrap(), Reach::Anywhere);
+        let bound = vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()];
+        assert_eq!(Reach::of(Some("127.0.0.1:1,127.0.0.1:2")).unwrap(), Reach::Only(bound));
+        for bad in ["", "everywhere", "127.0.0.1"] {
+            assert_eq!(Exit::of(&Reach::of(Some(bad)).unwrap_err()), Exit::Usage);
         }
     }
 

@@ -1,17 +1,21 @@
 //! `cargo xtask rehearse`: the same pipeline against a registry, a Render and a Sentry on loopback.
 //!
-//! The stand-ins share no code with the clients that talk to them.
+//! The stand-ins share no code with the clients that talk to them. A drill breaks one of them on purpose.
 
+pub(crate) mod drills;
 pub(crate) mod proof;
 pub(crate) mod registry;
 pub(crate) mod render;
 pub(crate) mod sentry;
 mod standin;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
@@ -29,7 +33,9 @@ use sentry::SentryStandIn;
 use standin::Exchange;
 
 /// Runs the pipeline as on the release branch, with all three jobs or these, and proves what came of it.
-pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool) -> Result<()> {
+///
+/// With `stay` the stand-ins and the app are kept up until the run is interrupted.
+pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool, stay: bool) -> Result<()> {
     let request = Request {
         scope: Scope::Jobs(jobs),
         trigger: Trigger::push(&ctx.config.branch),
@@ -59,6 +65,11 @@ pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool) -> Res
     if played.is_err() {
         stage.tell_log(ctx, &folder);
     }
+    if stay && played.is_ok() {
+        ctx.reporter.text(format!("\nthe app is at {} until Ctrl-C", stage.render.url()));
+        // Only an interrupt ends it, and that is what was asked for.
+        while ctx.interrupt.sleep(Duration::from_hours(1)).is_ok() {}
+    }
     stage.clear(&runtime);
     ctx.reporter.redact(crate::context::redactor(&ctx.environment));
     played.and(kept)
@@ -81,14 +92,19 @@ impl Stage {
     const REPOSITORY: &str = "slipway/rehearsal";
 
     async fn set(ctx: &Context, folder: &Path) -> Result<Self> {
+        Self::set_with(ctx, folder, |_| {}).await
+    }
+
+    async fn set_with(ctx: &Context, folder: &Path, adapt: impl FnOnce(&mut Options)) -> Result<Self> {
         let registry_token = random_word()?;
         let api_key = random_word()?;
         let login = Auth::Basic { username: Self::USER.to_owned(), password: registry_token.clone() };
         let registry = RegistryStandIn::start(&folder.join("registry"), login).await?;
         let repository = format!("{}/{}", registry.address(), Self::REPOSITORY);
-        let options = Options {
+        let mut options = Options {
             pull: Some(PullCredential { username: Self::USER.to_owned(), password: registry_token.clone() }),
             health_path: ctx.config.deploy.health.clone(),
+            version_path: ctx.config.deploy.version.clone(),
             // The real one gives up after 15 minutes and keeps the old instance for one.
             health_deadline: Duration::from_secs(30),
             retire_after: Duration::from_millis(500),
@@ -96,6 +112,7 @@ impl Stage {
             // As on a service that was created with a first image.
             ..Options::new(Self::SERVICE, &api_key, &format!("{repository}:latest"))
         };
+        adapt(&mut options);
         let render = RenderStandIn::start(options, &folder.join("render")).await?;
         let sentry = SentryStandIn::start().await?;
         let secret_key = random_word()? + &random_word()?;
@@ -117,7 +134,7 @@ impl Stage {
 
     /// Runs the pipeline against the stand-ins and proves what came of it.
     fn play(&self, ctx: &Context, request: &Request, runtime: &Runtime) -> Result<()> {
-        let rehearsed = ctx.rehearsed(self.environment(), self.reach()?);
+        let rehearsed = ctx.rehearsed(self.environment(), Reach::Only(self.reach()?));
         let results = run::run(&rehearsed, request)?;
         if matches!(&request.scope, Scope::Jobs(Some(jobs)) if !jobs.contains(&JobId::Deploy)) {
             ctx.reporter.note("nothing is proved: the deploy job was not asked for");
@@ -128,24 +145,45 @@ impl Stage {
 
     /// What the pipeline's variables are in this rehearsal.
     fn environment(&self) -> Environment {
-        Environment::of([
-            ("PIPELINE_IMAGE", self.repository.as_str()),
-            ("DOCKERHUB_USERNAME", Self::USER),
-            ("DOCKERHUB_TOKEN", &self.registry_token),
-            ("RENDER_API_URL", &self.render.api_url()),
-            ("RENDER_API_KEY", &self.api_key),
-            ("RENDER_SERVICE_ID", Self::SERVICE),
-            ("SERVER_TYPE", "PROD"),
-            ("HOSTS", "localhost,127.0.0.1"),
-            ("SECRET_KEY", &self.secret_key),
-            ("SENTRY_DSN", &self.sentry.dsn()),
-        ])
+        Environment::of(self.variables())
     }
 
-    fn reach(&self) -> Result<Reach> {
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("PIPELINE_IMAGE", self.repository.clone()),
+            ("DOCKERHUB_USERNAME", Self::USER.to_owned()),
+            ("DOCKERHUB_TOKEN", self.registry_token.clone()),
+            ("RENDER_API_URL", self.render.api_url()),
+            ("RENDER_API_KEY", self.api_key.clone()),
+            ("RENDER_SERVICE_ID", Self::SERVICE.to_owned()),
+            ("SERVER_TYPE", "PROD".to_owned()),
+            ("HOSTS", "localhost,127.0.0.1".to_owned()),
+            ("SECRET_KEY", self.secret_key.clone()),
+            ("SENTRY_DSN", self.sentry.dsn()),
+            ("SENTRY_URL", self.sentry.url()),
+            ("SENTRY_AUTH_TOKEN", self.sentry.token().to_owned()),
+            ("SENTRY_ORG", SentryStandIn::ORGANIZATION.to_owned()),
+            ("SENTRY_PROJECT", SentryStandIn::PROJECT.to_owned()),
+        ]
+    }
+
+    /// Everything that nobody may tell or leave, also as it travels.
+    fn secrets(&self) -> Vec<String> {
+        let login = format!("{}:{}", Self::USER, self.registry_token);
+        vec![
+            self.registry_token.clone(),
+            self.api_key.clone(),
+            self.secret_key.clone(),
+            self.sentry.dsn(),
+            self.sentry.token().to_owned(),
+            STANDARD.encode(login),
+        ]
+    }
+
+    fn reach(&self) -> Result<Vec<SocketAddr>> {
         let front =
             self.render.url().trim_start_matches("http://").parse().context("the front has no address")?;
-        Ok(Reach::Only(vec![self.registry.address(), self.render.address(), front]))
+        Ok(vec![self.registry.address(), self.render.address(), self.sentry.address(), front])
     }
 
     /// One line an exchange, without bodies and headers.

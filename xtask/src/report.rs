@@ -81,6 +81,8 @@ pub(crate) enum Event {
     Failed(Failed),
     /// A table of what ran, for the end.
     Summary(Summary),
+    /// How one drill ended.
+    Drill(Drilled),
 }
 
 /// How something ended.
@@ -157,6 +159,22 @@ pub(crate) struct Row {
     pub(crate) milliseconds: u64,
     /// Why it was skipped, or what in it was.
     pub(crate) remark: String,
+}
+
+/// A drill, with what had to come of it and what did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Drilled {
+    pub(crate) drill: String,
+    pub(crate) passed: bool,
+    /// The exit code and the state of the service afterwards, in words.
+    pub(crate) expected: String,
+    pub(crate) observed: String,
+    pub(crate) milliseconds: u64,
+    /// The service as the drill found it: digest, keyed hash of the variables, what `latest` names.
+    pub(crate) before: String,
+    pub(crate) after: String,
+    /// What else is not as it must be, and of a drill that failed the last lines.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// Where events go: to one way of showing them and to the log of the step that is running.
@@ -369,6 +387,10 @@ impl Event {
             }
             Self::Finding(finding) => {
                 Self::Finding(Finding { message: redactor.redact(&finding.message), ..finding })
+            }
+            Self::Drill(drilled) => {
+                let remarks = drilled.remarks.iter().map(|line| redactor.redact(line)).collect();
+                Self::Drill(Drilled { remarks, ..drilled })
             }
             Self::Failed(failed) => {
                 Self::Failed(Failed { message: redactor.redact(&failed.message), ..failed })

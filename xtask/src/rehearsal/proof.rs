@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use super::Stage;
+use super::render::Traffic;
 use crate::attest;
 use crate::canary;
 use crate::context::Context;
@@ -66,6 +67,8 @@ pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &R
             place: version.to_string(),
         },
     ]);
+    chain.extend(recorded(stage, &format!("{}@{}+{}", running.name, running.version, ctx.git.short())));
+    chain.push(unnoticed(stage));
     match &ctx.config.deploy.canary {
         Some(path) => {
             chain.extend(raise_an_error(ctx, stage, runtime, &address(deployment, path)?, &running)?);
@@ -95,6 +98,28 @@ fn attached(stage: &Stage, digest: &str, results: &Results) -> Vec<Link> {
         }
     };
     recorded.map(link).collect()
+}
+
+/// Whoever asked the app while the traffic was switched was answered.
+fn unnoticed(stage: &Stage) -> Link {
+    let Traffic { requests, lost } = stage.render.traffic();
+    Link {
+        what: "requests lost",
+        found: lost.to_string(),
+        wanted: "0".to_owned(),
+        place: format!("of {requests} at the front"),
+    }
+}
+
+/// What Sentry was told of the release and where it was deployed; nothing is stated where it was told nothing.
+fn recorded(stage: &Stage, version: &str) -> Option<Link> {
+    let release = stage.sentry.release(version)?;
+    Some(Link {
+        what: "release at Sentry",
+        found: release.environments.last().cloned().unwrap_or_default(),
+        wanted: "production".to_owned(),
+        place: release.version,
+    })
 }
 
 /// Raises an error in the running app and waits until it has arrived at the stand-in.

@@ -56,9 +56,33 @@ impl RegistryStandIn {
     }
 
     /// Makes something go wrong once.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests break the registry, a rehearsal does not"))]
     pub(crate) fn fault(&self, rule: Fault) {
         self.registry.faults.change(|faults| faults.push(rule));
+    }
+
+    /// Listens no more: whoever connects from now on is refused.
+    pub(crate) fn close(&self) {
+        self.server.close();
+    }
+
+    /// Keeps an image, as if somebody had pushed it: its blobs, and its manifest under these tags.
+    pub(crate) fn keep(
+        &self,
+        repository: &str,
+        blobs: &[&[u8]],
+        manifest: &[u8],
+        tags: &[&str],
+    ) -> anyhow::Result<String> {
+        self.registry.store.keep(repository, blobs, manifest, tags)
+    }
+
+    /// Loses a manifest and the tags that name it, as a clean-up does; `false` when it was not there.
+    pub(crate) fn forget(&self, repository: &str, digest: &str) -> bool {
+        self.registry.store.repositories.change(|all| {
+            let Some(repository) = all.get_mut(repository) else { return false };
+            repository.tags.retain(|_, named| named != digest);
+            repository.manifests.remove(digest).is_some()
+        })
     }
 
     /// The digest that a tag or digest of a repository stands for, without asking over HTTP.

@@ -7,27 +7,37 @@
 mod api;
 mod deploys;
 mod engine;
+mod failure;
+mod fault;
 mod front;
 mod image;
 mod instance;
 mod limits;
+mod observed;
 mod refusal;
 mod state;
 mod unpack;
 mod variables;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use tokio::task::JoinHandle;
 
 use self::api::Api;
 use self::engine::Engine;
+use self::fault::Faults;
 use self::front::Front;
+use self::image::Reference;
+use self::state::{State, Status, Trigger};
 use super::standin::{Exchange, Server, loopback_client};
 
+pub(crate) use self::fault::{Ailment, Call, Fault};
+pub(crate) use self::front::Traffic;
 pub(crate) use self::limits::Limits;
 
 /// How the stand-in's one service is set up. [`Options::new`] gives what a new service on Render has.
@@ -45,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) pull: Option<PullCredential>,
     /// `healthCheckPath`; empty means that an open port is enough (Render docs, "Health checks").
     pub(crate) health_path: String,
+    /// Where the app says which commit it is: what a drill can have answered by another one.
+    pub(crate) version_path: String,
     /// How long a new instance may be unhealthy: 15 minutes (Render docs, "Health checks").
     pub(crate) health_deadline: Duration,
     /// How long the previous instance stays after the switch: 60 seconds (Render docs, "Deploys").
@@ -55,8 +67,6 @@ pub(crate) struct Options {
     pub(crate) limits: Limits,
     /// The workspace's policy for a deploy that is asked for while another runs.
     pub(crate) overlap: Overlap,
-    /// Answer each deploy request with an empty 202, as Render was recorded to do in a third of all cases.
-    pub(crate) always_accepted: bool,
     /// Whether a deploy's `imageUrl` becomes the service's image: Render's documentation contradicts itself.
     pub(crate) image_sticks: bool,
 }
@@ -89,12 +99,12 @@ impl Options {
             variables: Vec::new(),
             pull: None,
             health_path: "/healthz".to_owned(),
+            version_path: "/version".to_owned(),
             health_deadline: Duration::from_mins(15),
             retire_after: Duration::from_mins(1),
             max_shutdown_delay: Duration::from_secs(30),
             limits: Limits::default(),
             overlap: Overlap::Wait,
-            always_accepted: false,
             image_sticks: false,
         }
     }
@@ -112,8 +122,10 @@ impl RenderStandIn {
     /// Starts a service that has never been deployed and unpacks its images under `work`.
     pub(crate) async fn start(options: Options, work: &Path) -> anyhow::Result<Self> {
         let client = loopback_client()?;
-        let (front, traffic) = Server::start(|_| Front::new(client)).await?;
-        let engine = Arc::new(Engine::new(options, work, front.address(), traffic)?);
+        let faults = Arc::new(Faults::new());
+        let proxy = Front::new(client, Arc::clone(&faults), options.version_path.clone());
+        let (front, proxy) = Server::start(|_| proxy).await?;
+        let engine = Arc::new(Engine::new(options, work, front.address(), proxy, faults)?);
         let (api, _) = Server::start(|_| Api::new(Arc::clone(&engine))).await?;
         let worker = tokio::spawn(Arc::clone(&engine).work());
         Ok(Self { api, front, engine, worker })
@@ -137,6 +149,63 @@ impl RenderStandIn {
     /// Every exchange with the API so far.
     pub(crate) fn transcript(&self) -> Vec<Exchange> {
         self.api.transcript()
+    }
+
+    /// What the front has answered so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.engine.front.traffic()
+    }
+
+    /// Makes something go wrong.
+    pub(crate) fn fault(&self, fault: Fault) {
+        self.engine.faults.add(fault);
+    }
+
+    /// Stops the clock at the next call of this kind, which is not answered before [`RenderStandIn::go_on`].
+    pub(crate) fn stop_at(&self, call: Call) {
+        self.engine.faults.stop_at(call);
+    }
+
+    /// Whether that call came in time.
+    pub(crate) async fn stopped(&self, timeout: Duration) -> bool {
+        self.engine.faults.stopped(timeout).await
+    }
+
+    /// Answers the call at which the clock stands.
+    pub(crate) fn go_on(&self) {
+        self.engine.faults.go_on();
+    }
+
+    /// Deploys an image as if somebody had asked for it, and waits until it is live.
+    pub(crate) async fn begin_with(&self, image: &str, timeout: Duration) -> anyhow::Result<()> {
+        let sha = self.engine.resolve(&Reference::parse(image)?).await?;
+        let (deploy, _) = self.engine.request(image.to_owned(), sha, Trigger::Api);
+        let over = |state: &State| {
+            let status = state.deploy(&deploy.id)?.status;
+            (!matches!(status, Status::Queued | Status::UpdateInProgress)).then_some(status)
+        };
+        match self.engine.state.wait_for(timeout, over).await {
+            Some(Status::Live) => Ok(()),
+            other => bail!("the first release did not go live: {other:?}; it said {:?}", self.log()),
+        }
+    }
+
+    /// The digest of the image that gets the traffic.
+    pub(crate) fn live(&self) -> Option<String> {
+        self.engine.state.read(|state| {
+            let live = state.live.as_ref()?;
+            state.deploy(&live.deploy).map(|deploy| deploy.sha.clone())
+        })
+    }
+
+    /// Whether a deploy waits or runs.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.engine.state.read(|state| state.running.is_some() || state.waiting.is_some())
+    }
+
+    /// The service's variables as they are set now, by name.
+    pub(crate) fn variables(&self) -> BTreeMap<String, String> {
+        self.engine.state.read(|state| state.variables.iter().cloned().collect())
     }
 
     /// What the instances have printed last, oldest first.

@@ -1,6 +1,7 @@
-//! A Sentry on loopback that takes envelopes and keeps the events in them.
+//! A Sentry on loopback that takes envelopes and the release API, and keeps what it got.
 
 mod envelope;
+mod releases;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::standin::{BodyError, Exchange, Incoming, Server, Shared, StandIn, random_hex};
 
 pub(crate) use self::envelope::Event;
+pub(crate) use self::releases::Release;
 
 /// A running Sentry with one project; dropping it ends it.
 pub(crate) struct SentryStandIn {
@@ -27,7 +29,10 @@ impl SentryStandIn {
         let project = |_| Project {
             id: "1".to_owned(),
             key: random_hex::<16>(),
+            token: format!("sntrys_{}", random_hex::<16>()),
+            mode: Shared::new(Mode::Works),
             received: Shared::new(Received::default()),
+            releases: Shared::new(Vec::new()),
         };
         let (server, project) = Server::start(project).await?;
         Ok(Self { server, project })
@@ -41,6 +46,31 @@ impl SentryStandIn {
     /// What a client is configured with.
     pub(crate) fn dsn(&self) -> String {
         format!("http://{}@{}/{}", self.project.key, self.address(), self.project.id)
+    }
+
+    /// The slug of the one organization.
+    pub(crate) const ORGANIZATION: &str = "rehearsal";
+    /// The slug of the one project.
+    pub(crate) const PROJECT: &str = "app";
+
+    /// What `SENTRY_URL` is set to.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The token that the release API lets in.
+    pub(crate) fn token(&self) -> &str {
+        &self.project.token
+    }
+
+    /// How it answers from now on.
+    pub(crate) fn answer_as(&self, mode: Mode) {
+        self.project.mode.change(|current| *current = mode);
+    }
+
+    /// The release of this version, as the release API was told of it.
+    pub(crate) fn release(&self, version: &str) -> Option<Release> {
+        self.project.releases.read(|all| all.iter().find(|release| release.version == version).cloned())
     }
 
     /// The events that arrived.
@@ -67,10 +97,24 @@ impl SentryStandIn {
     }
 }
 
+/// How a Sentry answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// As it should.
+    Works,
+    /// With 500, whatever is asked.
+    Fails,
+    /// Not at all: it takes what is sent and says nothing.
+    Silent,
+}
+
 struct Project {
     id: String,
     key: String,
+    token: String,
+    mode: Shared<Mode>,
     received: Shared<Received>,
+    releases: Shared<Vec<Release>>,
 }
 
 #[derive(Default)]
@@ -81,6 +125,20 @@ struct Received {
 
 impl StandIn for Project {
     async fn answer(&self, request: &mut Incoming) -> Response {
+        match self.mode.read(|mode| *mode) {
+            Mode::Works => {}
+            Mode::Fails => {
+                let detail = Json(json!({ "detail": "Internal Error" }));
+                return (StatusCode::INTERNAL_SERVER_ERROR, detail).into_response();
+            }
+            Mode::Silent => return std::future::pending().await,
+        }
+        let segments = request.segments();
+        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if let ["api", "0", rest @ ..] = path.as_slice() {
+            let (status, body) = releases::answer(&self.releases, &self.token, rest, request).await;
+            return (status, Json(body)).into_response();
+        }
         let (status, body) = match self.take(request).await {
             Ok(id) => (StatusCode::OK, json!({ "id": id })),
             Err((status, detail)) => (status, json!({ "detail": detail })),

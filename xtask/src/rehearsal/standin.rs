@@ -69,6 +69,11 @@ impl Server {
         self.address
     }
 
+    /// Listens no more: whoever connects from now on is refused.
+    pub(super) fn close(&self) {
+        self.task.abort();
+    }
+
     /// Every exchange so far, in the order of the answers.
     pub(super) fn transcript(&self) -> Vec<Exchange> {
         self.transcript.read(Clone::clone)
@@ -129,6 +134,10 @@ impl Incoming {
     /// The path's segments, decoded one by one: an encoded slash is not a separator.
     pub(super) fn segments(&self) -> Vec<String> {
         self.uri.path().trim_start_matches('/').split('/').map(percent_decoded).collect()
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.uri.path()
     }
 
     /// The path and query as they came, for a proxy.

@@ -2,9 +2,6 @@
 
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::*;
 use crate::command::Call;
 use crate::interrupt::Interrupt;
@@ -51,15 +48,7 @@ fn no_secret_is_told_or_left() {
     fs_err::create_dir_all(&folder).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let stage = runtime.block_on(Stage::set(&ctx, &folder)).unwrap();
-    let Stage { registry_token, api_key, secret_key, .. } = &stage;
-    let secrets = [
-        registry_token.clone(),
-        api_key.clone(),
-        secret_key.clone(),
-        stage.sentry.dsn(),
-        // As it travels.
-        STANDARD.encode(format!("{}:{registry_token}", Stage::USER)),
-    ];
+    let secrets = stage.secrets();
     assert!(secrets.iter().all(|secret| secret.len() >= 20), "each is found by its text");
     stage.announce(&ctx);
     let request = Request {

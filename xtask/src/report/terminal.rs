@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 
-use super::{Event, Failed, Outcome, Summary};
+use super::{Drilled, Event, Failed, Outcome, Summary};
 
 /// The reporter for people.
 #[derive(Debug)]
@@ -82,7 +82,11 @@ impl Terminal {
     }
 
     fn is_shown(&self, event: &Event) -> bool {
-        !self.quiet || matches!(event, Event::Failed(_) | Event::Planned { .. } | Event::Text { .. })
+        !self.quiet
+            || matches!(
+                event,
+                Event::Failed(_) | Event::Planned { .. } | Event::Text { .. } | Event::Drill(_)
+            )
     }
 
     /// What is printed for an event, with its line breaks.
@@ -113,6 +117,7 @@ impl Terminal {
                 .fold(format!("{}\n", self.bold(step.name())), |text, line| text + "  " + line + "\n"),
             Event::Failed(failed) => self.failed(failed),
             Event::Summary(summary) => self.summary(summary),
+            Event::Drill(drilled) => self.drill(drilled),
             // The end of the failed step shows them.
             Event::Finding(_) | Event::Output { .. } | Event::Progress { .. } => String::new(),
         }
@@ -166,6 +171,19 @@ impl Terminal {
             writeln!(text, "  {name:<10} {value}").ok();
         }
         text
+    }
+
+    fn drill(&self, drilled: &Drilled) -> String {
+        let outcome = if drilled.passed { Outcome::Passed } else { Outcome::Failed };
+        let word = self.paint(colour(outcome), &format!("{:<7}", outcome.word()));
+        let time = seconds(drilled.milliseconds);
+        let Drilled { drill, expected, observed, before, after, .. } = drilled;
+        let mut text = format!("  {word} {drill:<20} {observed:<56} {time:>7}  {before} → {after}\n");
+        if expected != observed {
+            // Writing to a string cannot fail.
+            writeln!(text, "  {:<7} {:<20} {expected}", "", "  it must end with").ok();
+        }
+        drilled.remarks.iter().fold(text, |text, line| text + "          " + line + "\n")
     }
 
     fn outcome(&self, outcome: Outcome) -> String {

@@ -109,6 +109,30 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps blobs and an OCI image manifest that names them, under these tags, and gives the manifest's digest.
+    pub(super) fn keep(
+        &self,
+        repository: &str,
+        blobs: &[&[u8]],
+        manifest: &[u8],
+        tags: &[&str],
+    ) -> anyhow::Result<String> {
+        let digests: Vec<String> = blobs.iter().map(|blob| digest_of_bytes(blob)).collect();
+        for (digest, blob) in digests.iter().zip(blobs) {
+            fs_err::write(self.blob_path(digest), blob)?;
+        }
+        let own = digest_of_bytes(manifest);
+        self.repositories.change(|all| {
+            let repository = all.entry(repository.to_owned()).or_default();
+            let sizes = blobs.iter().map(|blob| blob.len() as u64);
+            repository.blobs.extend(digests.into_iter().zip(sizes));
+            let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+            repository.manifests.insert(own.clone(), Manifest { media_type, bytes: manifest.to_vec() });
+            repository.tags.extend(tags.iter().map(|tag| ((*tag).to_owned(), own.clone())));
+        });
+        Ok(own)
+    }
+
     /// Makes a blob of one repository one of another; `false` when the source does not have it.
     pub(super) fn mount(&self, source: &str, target: &str, digest: &str) -> bool {
         self.repositories.change(|all| {

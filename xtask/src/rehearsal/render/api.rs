@@ -1,4 +1,4 @@
-//! The API's door: key, rate limits, routes, the service itself and its logs.
+//! The API's door: key, rate limits, faults, routes, and the service itself.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 
 use super::super::standin::{Incoming, StandIn};
 use super::engine::Engine;
+use super::fault::{Call, Effect};
 use super::limits::{Bucket, Limiter};
 use super::refusal::Refusal;
-use super::state::{LogLine, now, time};
-use super::{deploys, variables};
+use super::state::{now, time};
+use super::{deploys, observed, variables};
 
 pub(super) const MAX_BODY: usize = 1 << 20;
 
@@ -57,9 +58,32 @@ impl Api {
         if !allowance.granted {
             return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded"));
         }
-        match segments[..] {
-            ["v1", "logs"] if request.method == "GET" => self.logs(request),
-            ["v1", "services", id, ref rest @ ..] if id == self.engine.options.service_id => {
+        let faults = &self.engine.faults;
+        let call = Call::of(request.method.as_str(), &segments);
+        faults.pass(call).await;
+        match faults.befalling(call) {
+            None => self.route(&segments, request).await,
+            Some(Effect::Instead(answer)) => Ok(answer),
+            Some(Effect::Before(deed)) => {
+                self.engine.somebody(deed).await;
+                self.route(&segments, request).await
+            }
+            Some(Effect::After(deed)) => {
+                let answer = self.route(&segments, request).await;
+                self.engine.somebody(deed).await;
+                answer
+            }
+            Some(Effect::Answered(answer)) => self.route(&segments, request).await.map(|_| answer),
+        }
+    }
+
+    async fn route(&self, segments: &[&str], request: &mut Incoming) -> Result<Response, Refusal> {
+        match segments {
+            ["v1", "logs"] if request.method == "GET" => observed::logs(&self.engine, OWNER, request),
+            ["v1", "metrics", "http-requests"] if request.method == "GET" => {
+                observed::requests(&self.engine, request)
+            }
+            ["v1", "services", id, rest @ ..] if *id == self.engine.options.service_id => {
                 self.service(rest, request).await
             }
             ["v1", "services", id, ..] => Err(Refusal::not_found(id)),
@@ -83,6 +107,8 @@ impl Api {
             ("GET", ["deploys", id]) => deploys::get(engine, id),
             ("POST", ["deploys", id, "cancel"]) => deploys::cancel(engine, id),
             ("POST", ["rollback"]) => deploys::rollback(engine, request).await,
+            ("POST", ["restart"]) => deploys::restart(engine),
+            ("GET", ["instances"]) => Ok(deploys::instances(engine)),
             ("GET", ["events"]) => deploys::events(engine, request),
             _ => Err(Refusal::new(StatusCode::NOT_FOUND, "Not Found")),
         }
@@ -141,36 +167,6 @@ impl Api {
             },
         })
     }
-
-    /// GET of the app's lines. Backward, which is the default, gives the newest first.
-    fn logs(&self, request: &Incoming) -> Result<Response, Refusal> {
-        let service = self.engine.options.service_id.as_str();
-        if request.parameter("ownerId").as_deref() != Some(OWNER)
-            || request.parameter("resource").as_deref() != Some(service)
-        {
-            return Err(Refusal::bad("ownerId and resource are required"));
-        }
-        let limit = limit(request)?;
-        let (start, end) = (deploys::moment(request, "startTime")?, deploys::moment(request, "endTime")?);
-        let within = |line: &&LogLine| {
-            start.is_none_or(|start| line.timestamp >= start) && end.is_none_or(|end| line.timestamp <= end)
-        };
-        let mut lines: Vec<LogLine> =
-            self.engine.logs.read(|logs| logs.iter().filter(within).cloned().collect());
-        if request.parameter("direction").as_deref() != Some("forward") {
-            lines.reverse();
-        }
-        let has_more = lines.len() > limit;
-        lines.truncate(limit);
-        let next = |line: Option<&LogLine>| time(line.map_or_else(now, |line| line.timestamp));
-        Ok(Json(json!({
-            "hasMore": has_more,
-            "nextStartTime": next(lines.last()),
-            "nextEndTime": next(lines.last()),
-            "logs": lines.iter().map(|line| log_json(line, service)).collect::<Vec<_>>(),
-        }))
-        .into_response())
-    }
 }
 
 /// What can be changed of the service here; anything else is refused rather than ignored.
@@ -209,7 +205,7 @@ pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 }
 
 /// 1 to 100, 20 by default.
-fn limit(request: &Incoming) -> Result<usize, Refusal> {
+pub(super) fn limit(request: &Incoming) -> Result<usize, Refusal> {
     match request.parameter("limit").map(|limit| limit.parse()) {
         None => Ok(20),
         Some(Ok(limit @ 1..=100)) => Ok(limit),
@@ -224,17 +220,4 @@ fn bucket(method: &str, segments: &[&str]) -> Bucket {
         ("PATCH", ["v1", "services", _]) | ("POST", ["v1", "services", _, "deploys"]) => Bucket::Deploys,
         _ => Bucket::Writes,
     }
-}
-
-fn log_json(line: &LogLine, service: &str) -> Value {
-    json!({
-        "id": line.id,
-        "message": line.message,
-        "timestamp": time(line.timestamp),
-        "labels": [
-            { "name": "resource", "value": service },
-            { "name": "instance", "value": line.instance },
-            { "name": "type", "value": "app" },
-        ],
-    })
 }

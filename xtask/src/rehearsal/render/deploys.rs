@@ -1,12 +1,13 @@
 //! Deploys, rollbacks and events: Render's API reference, "Deploys" and "Events".
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::standin::Incoming;
 use super::Overlap;
@@ -14,7 +15,7 @@ use super::api::{MAX_BODY, page, parsed};
 use super::engine::{Engine, NotCancelled};
 use super::image::Reference;
 use super::refusal::Refusal;
-use super::state::{Deploy, Status, Trigger, now};
+use super::state::{Deploy, Live, Status, Trigger, now, time};
 
 /// What can be asked of a deploy, as far as it makes sense for an image.
 #[derive(Deserialize)]
@@ -50,7 +51,7 @@ pub(super) async fn create(engine: &Engine, request: &mut Incoming) -> Result<Re
     }
     let sha = engine.resolve(&reference).await.map_err(|_| unable_to_fetch())?;
     let (deploy, busy) = engine.request(wanted, sha, Trigger::Api);
-    if engine.options.always_accepted || (busy && engine.options.overlap == Overlap::Wait) {
+    if busy && engine.options.overlap == Overlap::Wait {
         return Ok(StatusCode::ACCEPTED.into_response());
     }
     Ok((StatusCode::CREATED, Json(deploy.json())).into_response())
@@ -66,6 +67,25 @@ pub(super) async fn rollback(engine: &Engine, request: &mut Incoming) -> Result<
     let sha = engine.resolve(&reference(&target.reference)?).await.map_err(|_| unable_to_fetch())?;
     let (deploy, _) = engine.request(target.reference, sha, Trigger::Rollback { target: deploy_id });
     Ok((StatusCode::CREATED, Json(deploy.json())).into_response())
+}
+
+/// POST of a restart: 200, and a new instance of the same image and variables takes over when it is healthy.
+pub(super) fn restart(engine: &Arc<Engine>) -> Result<Response, Refusal> {
+    if Arc::clone(engine).restart() {
+        Ok(StatusCode::OK.into_response())
+    } else {
+        Err(Refusal::bad("nothing is live"))
+    }
+}
+
+/// GET of what runs: the instance that gets the traffic.
+pub(super) fn instances(engine: &Engine) -> Response {
+    let live: Vec<Value> = engine.state.read(|state| {
+        let instance =
+            |live: &Live| json!({ "id": live.instance.id, "createdAt": time(live.instance.created_at) });
+        state.live.iter().map(instance).collect()
+    });
+    Json(live).into_response()
 }
 
 /// GET of a page, newest first.

@@ -1,25 +1,28 @@
-//! The deploys' life: one at a time, from the pull to the switch of the traffic.
+//! The deploys' life: one at a time, from the pull to the switch of the traffic; then two generations side by side.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use reqwest::header::HOST;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::super::standin::{Shared, loopback_client, random_hex};
+use super::failure::{Failure, taken_ill};
+use super::fault::{Ailment, Deed, Faults};
 use super::front::Front;
 use super::image::{Puller, Reference, RunConfig, Unpacked};
 use super::instance::{Instance, Launch, Processes};
-use super::state::{Deploy, Live, Logs, PROBE_TIMEOUT, Running, State, Status, Trigger, Variables, now};
+use super::state::{
+    Deploy, Live, Logs, PROBE_PAUSE, PROBE_TIMEOUT, RETIRE_AFTER, Running, State, Status, Trigger, Variables,
+    now,
+};
 use super::{Options, Overlap, unpack};
 
 /// The service: its record, and what is needed to run it.
@@ -30,18 +33,10 @@ pub(super) struct Engine {
     pub(super) processes: Arc<Processes>,
     /// The address that users see.
     pub(super) front_address: SocketAddr,
-    front: Arc<Front>,
+    pub(super) front: Arc<Front>,
+    pub(super) faults: Arc<Faults>,
     folder: PathBuf,
     prober: reqwest::Client,
-}
-
-/// Why a deploy did not go live.
-#[derive(Debug)]
-enum Failure {
-    Pull(String),
-    Start(String),
-    Exit(Option<ExitStatus>),
-    Unhealthy { after: Duration },
 }
 
 /// Why a deploy cannot be cancelled.
@@ -56,6 +51,7 @@ impl Engine {
         folder: &Path,
         front_address: SocketAddr,
         front: Arc<Front>,
+        faults: Arc<Faults>,
     ) -> anyhow::Result<Self> {
         fs_err::create_dir_all(folder)?;
         Ok(Self {
@@ -64,6 +60,7 @@ impl Engine {
             processes: Arc::new(Processes::new()),
             front_address,
             front,
+            faults,
             folder: fs_err::canonicalize(folder)?,
             prober: loopback_client()?,
             options,
@@ -77,6 +74,16 @@ impl Engine {
 
     /// Records a deploy for the worker to pick up. The second value tells whether it has to wait for another.
     pub(super) fn request(&self, reference: String, sha: String, trigger: Trigger) -> (Deploy, bool) {
+        self.request_under(self.options.overlap, reference, sha, trigger)
+    }
+
+    fn request_under(
+        &self,
+        overlap: Overlap,
+        reference: String,
+        sha: String,
+        trigger: Trigger,
+    ) -> (Deploy, bool) {
         let now = now();
         let id = format!("dep-{}", random_hex::<10>());
         self.state.change(|state| {
@@ -105,7 +112,7 @@ impl Engine {
             if let Some(skipped) = state.waiting.replace(id.clone()) {
                 state.end(&skipped, Status::Canceled, &superseded);
             }
-            if self.options.overlap == Overlap::Override
+            if overlap == Overlap::Override
                 && let Some(running) = state.running.take()
             {
                 running.cancel.send(()).ok();
@@ -113,6 +120,36 @@ impl Engine {
             }
             (deploy, busy)
         })
+    }
+
+    /// What somebody else does while a client is at work.
+    pub(super) async fn somebody(&self, deed: Deed) {
+        match deed {
+            Deed::Set { key, value } => self.state.change(|state| state.set_variable(&key, value)),
+            Deed::AskFor { image, cancelling } => {
+                let Ok(reference) = Reference::parse(&image) else { return };
+                // What cannot be pulled is not deployed, whoever asks.
+                let Ok(sha) = self.resolve(&reference).await else { return };
+                let overlap = if cancelling { Overlap::Override } else { self.options.overlap };
+                self.request_under(overlap, image, sha, Trigger::Api);
+            }
+        }
+    }
+
+    /// Replaces the live instance with a new one of the same image and variables; `false` when none is live.
+    pub(super) fn restart(self: Arc<Self>) -> bool {
+        let live = |state: &State| state.live.as_ref().and_then(|live| state.deploy(&live.deploy).cloned());
+        let Some(deploy) = self.state.read(live) else { return false };
+        tokio::spawn(async move {
+            let variables = deploy.variables.clone().unwrap_or_default();
+            // Where it fails the old one goes on.
+            if let Ok(instance) = self.attempt(&deploy, variables).await {
+                self.take_over(&deploy, instance, |state| {
+                    state.live.as_ref().is_some_and(|live| live.deploy == deploy.id)
+                });
+            }
+        });
+        true
     }
 
     /// Cancels a deploy that waits or runs.
@@ -182,7 +219,11 @@ impl Engine {
     }
 
     async fn bring_up(&self, id: &str, deploy: &Deploy, variables: Variables) -> Result<Instance, Failure> {
-        let unpacked = self.pull(deploy).await.map_err(|error| Failure::Pull(format!("{error:#}")))?;
+        let ailment = self.faults.ailment(&deploy.sha);
+        if ailment == Some(Ailment::NotPulled) {
+            return Err(Failure::Pull("the registry does not give the image away".to_owned()));
+        }
+        let unpacked = self.pull(id, deploy).await.map_err(|error| Failure::Pull(format!("{error:#}")))?;
         let start = async {
             let launch = self.launch(unpacked, variables, id).await?;
             Instance::start(id.to_owned(), &launch, &self.processes, &self.logs).await
@@ -192,16 +233,17 @@ impl Engine {
         tokio::select! {
             biased;
             status = instance.exited() => Err(Failure::Exit(status)),
-            healthy = tokio::time::timeout(deadline, self.until_healthy(instance.address)) => match healthy {
-                Ok(()) => Ok(instance),
-                Err(_) => Err(Failure::Unhealthy { after: deadline }),
-            },
+            failure = taken_ill(ailment) => Err(failure),
+            healthy = tokio::time::timeout(deadline, self.until_healthy(instance.address, ailment)) => {
+                healthy.map(|()| instance).map_err(|_| Failure::Unhealthy { after: deadline })
+            }
         }
     }
 
-    async fn pull(&self, deploy: &Deploy) -> anyhow::Result<Unpacked> {
+    /// Every instance has the image to itself, as on a machine of its own.
+    async fn pull(&self, id: &str, deploy: &Deploy) -> anyhow::Result<Unpacked> {
         let mut puller = Puller::new(Reference::parse(&deploy.reference)?, self.options.pull.clone())?;
-        puller.pull(&deploy.sha, &self.folder.join(&deploy.id)).await
+        puller.pull(&deploy.sha, &self.folder.join(id)).await
     }
 
     /// The command line and the whole environment of an instance.
@@ -241,9 +283,9 @@ impl Engine {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    async fn until_healthy(&self, address: SocketAddr) {
-        while !self.is_healthy(address).await {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    async fn until_healthy(&self, address: SocketAddr, ailment: Option<Ailment>) {
+        while ailment.is_some_and(Ailment::is_fatal) || !self.is_healthy(address).await {
+            tokio::time::sleep(PROBE_PAUSE).await;
         }
     }
 
@@ -260,25 +302,38 @@ impl Engine {
 
     /// Gives the traffic to a healthy instance, unless its deploy was cancelled at the last moment.
     fn promote(&self, deploy: &Deploy, instance: Instance) {
-        let instance = Arc::new(instance);
-        let previous = self.state.change(|state| {
-            state.running.take_if(|running| running.deploy == deploy.id)?;
-            self.front.switch(instance.address);
+        self.take_over(deploy, instance, |state| {
+            if state.running.take_if(|running| running.deploy == deploy.id).is_none() {
+                return false;
+            }
             if self.options.image_sticks {
                 state.image.clone_from(&deploy.reference);
             }
-            let previous =
-                state.live.replace(Live { deploy: deploy.id.clone(), instance: Arc::clone(&instance) });
-            if let Some(previous) = &previous {
-                state.set_status(&previous.deploy, Status::Deactivated);
+            if let Some(previous) = state.live.as_ref().map(|live| live.deploy.clone()) {
+                state.set_status(&previous, Status::Deactivated);
             }
             state.end(&deploy.id, Status::Live, &json!({}));
-            previous
+            true
         });
-        if let Some(previous) = previous {
+    }
+
+    /// Switches the traffic where `still` wants it. The previous generation stays for a while, for the requests that
+    /// it has begun to answer; then it is told to end, and in the end it is killed.
+    fn take_over(&self, deploy: &Deploy, instance: Instance, still: impl FnOnce(&mut State) -> bool) {
+        let instance = Arc::new(instance);
+        let previous = self.state.change(|state| {
+            if !still(state) {
+                return None;
+            }
+            let under_way = self.front.switch(instance.address, &deploy.sha);
+            state.live.replace(Live { deploy: deploy.id.clone(), instance }).zip(under_way)
+        });
+        if let Some((previous, under_way)) = previous {
             let (after, grace) = (self.options.retire_after, self.options.max_shutdown_delay);
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;
+                // However short `retire_after` is here: on Render a request has a minute to be answered in.
+                under_way.answered(RETIRE_AFTER).await;
                 previous.instance.stop(grace).await;
             });
         }
@@ -297,34 +352,12 @@ impl Engine {
                         json!({ "imageURL": deploy.reference, "message": message }),
                     );
                 }
-                Failure::Start(_) | Failure::Exit(_) | Failure::Unhealthy { .. } => {
+                Failure::Start(_) | Failure::Exit(_) | Failure::OutOfMemory | Failure::Unhealthy { .. } => {
                     state.record("server_failed", json!({ "instanceID": instance, "reason": reason }));
                 }
             }
             state.end(&deploy.id, Status::UpdateFailed, &json!({ "failure": reason }));
         });
-    }
-}
-
-impl Failure {
-    /// Render's API reference, `failureReason`.
-    fn reason(&self) -> Value {
-        let mut reason = match self {
-            Self::Pull(_) => json!({}),
-            // What a shell answers for a command that it cannot run.
-            Self::Start(message) => json!({ "nonZeroExit": 127, "unhealthy": message }),
-            Self::Exit(status) => match status.map(exit_code) {
-                Some(0) => json!({ "earlyExit": true }),
-                code => json!({ "nonZeroExit": code.unwrap_or(1) }),
-            },
-            Self::Unhealthy { after } => json!({
-                "timedOutSeconds": after.as_secs(),
-                "timedOutReason": "the health check did not pass in time",
-                "unhealthy": "the health check did not pass in time",
-            }),
-        };
-        reason["evicted"] = json!(false);
-        reason
     }
 }
 
@@ -347,9 +380,4 @@ async fn free_address() -> anyhow::Result<SocketAddr> {
         }
     }
     bail!("no free port")
-}
-
-/// A signal counts as in a shell.
-fn exit_code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -32,6 +32,9 @@ pub(super) struct Launch {
 
 /// A started process; dropping it kills the whole group.
 pub(super) struct Instance {
+    /// `srv-…-xxxxx`.
+    pub(super) id: String,
+    pub(super) created_at: SystemTime,
     pub(super) address: SocketAddr,
     pid: u32,
     processes: Arc<Processes>,
@@ -53,11 +56,18 @@ impl Instance {
             tokio::spawn(keep_lines(output, id.clone(), Arc::clone(logs)));
         }
         if let Some(output) = child.stderr.take() {
-            tokio::spawn(keep_lines(output, id, Arc::clone(logs)));
+            tokio::spawn(keep_lines(output, id.clone(), Arc::clone(logs)));
         }
         let (exited, exit) = watch::channel(None);
         tokio::spawn(watch_over(child, pid, Arc::clone(processes), exited));
-        Ok(Self { address: launch.address, pid, processes: Arc::clone(processes), exit })
+        Ok(Self {
+            id,
+            created_at: now(),
+            address: launch.address,
+            pid,
+            processes: Arc::clone(processes),
+            exit,
+        })
     }
 
     /// When and how the process ends; `None` when nobody can tell any more.
@@ -207,12 +217,17 @@ async fn keep_lines(output: impl AsyncRead + Unpin, instance: String, logs: Arc<
             Ok(_) => {}
         }
         let message = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-        let line = LogLine { id: random_hex::<8>(), timestamp: now(), instance: instance.clone(), message };
         logs.change(|logs| {
             if logs.len() == MAX_LINES {
                 logs.pop_front();
             }
-            logs.push_back(line);
+            // No two at the same time: a client pages by the time of the last line that it got.
+            let timestamp = logs
+                .back()
+                .map_or(SystemTime::UNIX_EPOCH, |last| last.timestamp + Duration::from_micros(1))
+                .max(now());
+            let (id, instance) = (random_hex::<8>(), instance.clone());
+            logs.push_back(LogLine { id, timestamp, instance, message });
         });
     }
 }

@@ -108,6 +108,13 @@ impl State {
         }
     }
 
+    pub(super) fn set_variable(&mut self, key: &str, value: String) {
+        match self.variables.iter_mut().find(|(name, _)| name == key) {
+            Some((_, current)) => *current = value,
+            None => self.variables.push((key.to_owned(), value)),
+        }
+    }
+
     pub(super) fn deploy(&self, id: &str) -> Option<&Deploy> {
         self.deploys.iter().find(|deploy| deploy.id == id)
     }
@@ -209,3 +216,7 @@ pub(super) const MAX_LINE: u64 = 4096;
 
 /// How long an instance's health answer may take (Render docs, "Health checks").
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long Render keeps the previous instance (Render docs, "Deploys").
+pub(super) const RETIRE_AFTER: Duration = Duration::from_mins(1);
+/// How long to wait until a new instance is asked again.
+pub(super) const PROBE_PAUSE: Duration = Duration::from_millis(50);

@@ -12,6 +12,9 @@ use super::*;
 
 mod api;
 mod deploy;
+mod faults;
+mod generations;
+mod observed;
 
 const SERVICE: &str = "srv-test";
 const KEY: &str = "rnd_secret";
@@ -37,6 +40,9 @@ const PROGRAM: &str = r#"
             let read = stream.read(&mut request).unwrap_or(0);
             let request = String::from_utf8_lossy(&request[..read]).into_owned();
             let status = if variable("MODE") == "sick" && request.starts_with("GET /healthz") { 503 } else { 200 };
+            if request.starts_with("GET /slow") {
+                std::thread::sleep(std::time::Duration::from_millis(400));
+            }
             let mut body = String::new();
             if request.starts_with("GET /env") {
                 for (name, value) in std::env::vars() {

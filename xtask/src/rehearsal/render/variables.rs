@@ -28,9 +28,15 @@ struct Given {
     generate_value: Option<bool>,
 }
 
-/// GET: a page of all of them, with their values.
+/// GET: a page of all of them, with their values. Their order changes from one reading of the list to the next.
 pub(super) fn list(state: &Shared<State>, request: &Incoming) -> Result<Response, Refusal> {
-    let variables = state.read(|state| state.variables.clone());
+    let begins = request.parameter("cursor").is_none_or(|cursor| cursor.is_empty());
+    let variables = state.change(|state| {
+        if begins && !state.variables.is_empty() {
+            state.variables.rotate_left(1);
+        }
+        state.variables.clone()
+    });
     let items =
         variables.into_iter().map(|(key, value)| (key.clone(), json!({ "key": key, "value": value })));
     Ok(Json(page(items.collect(), request, "envVar")?).into_response())
@@ -41,7 +47,9 @@ pub(super) async fn replace(state: &Shared<State>, request: &mut Incoming) -> Re
     let given: Option<Vec<Named>> = parsed(&request.bytes(MAX_BODY).await?)?;
     let mut variables = Variables::new();
     for Named { key, value } in given.unwrap_or_default() {
-        set(&mut variables, valid_key(&key)?, value.resolve()?);
+        let value = value.resolve()?;
+        variables.retain(|(name, _)| *name != key);
+        variables.push((valid_key(&key)?.to_owned(), value));
     }
     let items: Vec<Value> = variables
         .iter()
@@ -66,7 +74,7 @@ pub(super) async fn put(
 ) -> Result<Response, Refusal> {
     let given: Given = parsed(&request.bytes(MAX_BODY).await?)?;
     let (key, value) = (valid_key(key)?, given.resolve()?);
-    state.change(|state| set(&mut state.variables, key, value.clone()));
+    state.change(|state| state.set_variable(key, value.clone()));
     Ok(Json(json!({ "key": key, "value": value })).into_response())
 }
 
@@ -87,13 +95,6 @@ impl Given {
             (None, Some(true)) => Ok(random_hex::<32>()),
             _ => Err(Refusal::bad("exactly one of value and generateValue is required")),
         }
-    }
-}
-
-fn set(variables: &mut Variables, key: &str, value: String) {
-    match variables.iter_mut().find(|(name, _)| name == key) {
-        Some((_, current)) => *current = value,
-        None => variables.push((key.to_owned(), value)),
     }
 }
 

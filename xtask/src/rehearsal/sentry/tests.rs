@@ -132,3 +132,58 @@ async fn items_that_are_not_events_are_counted() {
     assert_eq!(answer, (200, json!({ "id": null })));
     assert_eq!((sentry.events().len(), sentry.other_items()), (0, 2));
 }
+
+async fn ask(sentry: &SentryStandIn, method: &str, path: &str, body: Value) -> (u16, Value) {
+    let url = format!("{}/api/0/organizations/{path}", sentry.url());
+    let request = client().request(method.parse().unwrap(), url).bearer_auth(sentry.token()).json(&body);
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+/// The calls in the order of sentry-cli.
+#[tokio::test]
+async fn a_release_is_made_finalized_and_deployed() {
+    let sentry = SentryStandIn::start().await.unwrap();
+    let (version, path) = ("app@0.3.0+abc1234", "rehearsal/releases/app@0.3.0%2Babc1234");
+    let deploys = format!("{path}/deploys/");
+    let live = json!({ "environment": "production", "name": "run-42" });
+    assert_eq!(ask(&sentry, "POST", &deploys, live.clone()).await.0, 404);
+    assert_eq!(ask(&sentry, "PUT", &format!("{path}/"), json!({})).await.0, 404);
+
+    let new = json!({ "version": version, "projects": ["app"] });
+    let make = async |body: &Value| ask(&sentry, "POST", "rehearsal/releases/", body.clone()).await.0;
+    assert_eq!((make(&new).await, make(&new).await), (201, 208));
+    let commits = json!({ "refs": [{ "repository": "acme/app", "commit": "abc1234" }] });
+    assert_eq!(ask(&sentry, "PUT", &format!("{path}/"), commits).await.1["commitCount"], 1);
+    let finalized = json!({ "projects": ["app"], "dateReleased": "2026-01-01T00:00:00Z" });
+    assert_eq!(ask(&sentry, "PUT", &format!("{path}/"), finalized).await.0, 200);
+    assert_eq!(ask(&sentry, "POST", &deploys, live).await.0, 201);
+    let release = sentry.release(version).unwrap();
+    assert_eq!((release.commits.len(), release.environments), (1, vec!["production".to_owned()]));
+    assert_eq!(release.released.as_deref(), Some("2026-01-01T00:00:00Z"));
+    assert_eq!(ask(&sentry, "GET", &format!("{path}/"), json!({})).await.1["deployCount"], 1);
+
+    for bad in [
+        json!({ "version": version, "projects": ["other"] }),
+        json!({ "version": "a/b", "projects": ["app"] }),
+    ] {
+        assert_eq!(make(&bad).await, 400, "{bad}");
+    }
+    assert_eq!(ask(&sentry, "POST", &deploys, json!({ "environment": "none" })).await.0, 400);
+    assert_eq!(ask(&sentry, "POST", "other/releases/", new.clone()).await.0, 404);
+    let url = format!("{}/api/0/organizations/rehearsal/releases/", sentry.url());
+    assert_eq!(client().post(url).bearer_auth("wrong").json(&new).send().await.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn it_can_fail_or_say_nothing() {
+    let sentry = SentryStandIn::start().await.unwrap();
+    let new = json!({ "version": "app@1", "projects": ["app"] });
+    sentry.answer_as(Mode::Fails);
+    assert_eq!(ask(&sentry, "POST", "rehearsal/releases/", new.clone()).await.0, 500);
+    sentry.answer_as(Mode::Silent);
+    let asked = ask(&sentry, "POST", "rehearsal/releases/", new.clone());
+    assert!(tokio::time::timeout(Duration::from_millis(100), asked).await.is_err());
+    sentry.answer_as(Mode::Works);
+    assert_eq!(ask(&sentry, "POST", "rehearsal/releases/", new).await.0, 201);
+}

@@ -133,6 +133,23 @@ async fn a_rollback_brings_back_image_and_variables() {
 }
 
 #[tokio::test]
+async fn a_rollback_to_a_tag_gets_what_the_tag_names_now() {
+    let rig = Rig::start(|_| {}).await;
+    let first_digest = rig.push("latest", run_config()).await;
+    let first = rig.deploy(json!({})).await;
+    rig.until(&first, &["live"]).await;
+    let moved = rig.push("latest", json!({ "Entrypoint": ["/app/app", "v2"] })).await;
+    let back = async || rig.service("POST", "/rollback", Some(json!({ "deployId": first["id"] }))).await;
+    let (_, second) = back().await;
+    assert_eq!((&first["image"]["sha"], &second["image"]["sha"]), (&json!(first_digest), &json!(moved)));
+    assert_eq!(rig.until_over(&second).await["status"], "live");
+    assert_eq!(rig.front("/args").await.1, "v2");
+    // Render keeps no copy: what the registry has lost cannot be brought back.
+    assert!(rig.registry.forget("team/app", &moved));
+    assert_eq!(back().await, (400, json!({ "message": "unable to fetch image with provided input" })));
+}
+
+#[tokio::test]
 async fn an_app_that_ends_at_once_fails_its_deploy_and_says_why() {
     let rig = Rig::start(|options| options.variables = vec![("MODE".into(), "exit".into())]).await;
     rig.push("latest", run_config()).await;
@@ -296,7 +313,8 @@ async fn under_override_a_new_deploy_cancels_the_running_one() {
 
 #[tokio::test]
 async fn a_deploy_may_be_accepted_without_a_word() {
-    let rig = Rig::start(|options| options.always_accepted = true).await;
+    let rig = Rig::start(|_| {}).await;
+    rig.render.fault(Fault::Accepted);
     rig.push("latest", run_config()).await;
     assert_eq!(rig.service("POST", "/deploys", Some(json!({}))).await, (202, Value::Null));
     let deploy = rig.get("/deploys").await[0]["deploy"].clone();

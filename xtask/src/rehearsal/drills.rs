@@ -1,0 +1,110 @@
+//! Drills: a stand-in is broken on purpose, and a push or a deploy must end as stated and leave the service as stated.
+//!
+//! Each drill has stand-ins of its own, on which an earlier release is live, and runs the pipeline's own program as a
+//! process, as a user would: only so can it be interrupted and killed.
+
+mod child;
+mod drill;
+mod play;
+mod releases;
+mod scene;
+mod table;
+
+use anyhow::Result;
+
+use super::Stage;
+use crate::context::{Context, redactor};
+use crate::environment::Environment;
+use crate::exit::{Exit, Failure};
+use crate::http::Reach;
+use crate::pipeline::StepId;
+use crate::pipeline::rule::Trigger;
+use crate::pipeline::run::{self, Request, Scope};
+use crate::report::Event;
+
+use drill::{Break, Drill};
+use releases::Releases;
+use table::DRILLS;
+
+/// Tells the drills and what each breaks.
+pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
+    let drills = if name == "list" { DRILLS.iter().collect() } else { chosen(name)? };
+    let lines: Vec<String> = drills
+        .iter()
+        .map(|drill| format!("{:<20} {:<72} {}", drill.name, drill.broken, drill.expected(ctx.git.dirty)))
+        .collect();
+    ctx.reporter.text(lines.join("\n"));
+    Ok(())
+}
+
+/// Runs one drill, or `all`; one that does not end as stated is an error with [`Exit::CheckFailed`] that names it.
+pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
+    let drills = chosen(name)?;
+    let folder = ctx.output().join("rehearsal");
+    if folder.exists() {
+        fs_err::remove_dir_all(&folder)?;
+    }
+    fs_err::create_dir_all(&folder)?;
+    build(ctx)?;
+    let releases = Releases::read(ctx)?;
+    ctx.reporter.text(format!(
+        "\n  {:<7} {:<20} {:<56} {:>7}  image · variables · latest",
+        "", "drill", "how it ended", "time"
+    ));
+    let mut failed = Vec::new();
+    for drill in &drills {
+        ctx.interrupt.check()?;
+        if ctx.git.dirty && drill.breaks.iter().any(|broken| matches!(broken, Break::TagTaken)) {
+            ctx.reporter
+                .skipped(drill.name, "the tag of a tree with uncommitted changes may move: commit first");
+            continue;
+        }
+        let drilled = play::play(ctx, &releases, drill, &folder)?;
+        if !drilled.passed {
+            failed.push(drill.name);
+        }
+        ctx.reporter.emit(Event::Drill(drilled));
+    }
+    // The last scene's secrets are over; the developer's own are not.
+    ctx.reporter.redact(redactor(&ctx.environment));
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} of {} drills did not end as they must: {}; their output is in {}",
+        failed.len(),
+        drills.len(),
+        failed.join(", "),
+        folder.join("drills").display()
+    );
+    Err(Failure::new(Exit::CheckFailed, message).into())
+}
+
+fn chosen(name: &str) -> Result<Vec<&'static Drill>> {
+    if name == "all" {
+        return Ok(DRILLS.iter().collect());
+    }
+    let drill = DRILLS.iter().find(|drill| drill.name == name).ok_or_else(|| {
+        let message = format!("there is no drill `{name}`: `cargo xtask rehearse --drill list` tells them");
+        Failure::new(Exit::Usage, message)
+    })?;
+    Ok(vec![drill])
+}
+
+/// The image, once for all drills.
+fn build(ctx: &Context) -> Result<()> {
+    let request = Request {
+        scope: Scope::Step(StepId::DockerBuild),
+        trigger: Trigger::push(&ctx.config.branch),
+        image: ctx.config.engine.into(),
+        explain: false,
+        keep_going: false,
+    };
+    // It goes nowhere from here: each drill has a registry of its own.
+    let image = format!("127.0.0.1:0/{}", Stage::REPOSITORY);
+    let rehearsed = ctx.rehearsed(Environment::of([("PIPELINE_IMAGE", image)]), Reach::Only(Vec::new()));
+    run::run(&rehearsed, &request).map(drop)
+}
+
+#[cfg(test)]
+mod tests;

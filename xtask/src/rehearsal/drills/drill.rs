@@ -1,0 +1,131 @@
+//! What a drill is: what is broken, what is run, how that must end and what it must leave.
+
+use std::fmt;
+
+use crate::exit::Exit;
+use crate::rehearsal::registry;
+use crate::rehearsal::render::{Ailment, Call, Fault};
+use crate::rehearsal::sentry::Mode;
+
+/// One drill.
+pub(super) struct Drill {
+    pub(super) name: &'static str,
+    /// For people.
+    pub(super) broken: &'static str,
+    pub(super) run: Step,
+    pub(super) breaks: &'static [Break],
+    pub(super) exit: Exit,
+    pub(super) after: After,
+}
+
+/// What is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Push,
+    Deploy,
+    /// A deploy, and when it is done a rollback, which is the one that is drilled.
+    Rollback,
+}
+
+impl Step {
+    /// Its command.
+    pub(super) fn command(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
+/// What is broken, or who does it.
+pub(super) enum Break {
+    /// Nobody listens at the registry's address.
+    RegistryDown,
+    Registry(registry::Fault),
+    /// `DOCKERHUB_TOKEN` is another one.
+    WrongToken,
+    /// The commit's tag names another image already.
+    TagTaken,
+    Render(Fault),
+    /// Somebody else asks for a deploy of the earlier release just before us.
+    Behind,
+    /// Somebody else's deploy of the earlier release cancels ours.
+    Superseded,
+    /// Somebody else's deploy of the earlier release begins as soon as ours is live.
+    Overtaken,
+    /// Somebody else changes a variable after we have read them.
+    Meddled,
+    /// From our deploy on the key may not write variables any more.
+    NoWritesAfterDeploy,
+    /// The new release's image.
+    Sick(Ailment),
+    /// The registry has lost the earlier release.
+    EarlierGone,
+    Sentry(Mode),
+    /// Ctrl-C at the next call of this kind.
+    Interrupted(Call),
+    /// SIGKILL at the next call of this kind; then the same is run again, on stand-ins that work.
+    Killed(Call),
+}
+
+/// What the service and the registry must be like afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct After {
+    pub(super) live: Side,
+    pub(super) variables: Side,
+    /// What `latest` names. A tree with uncommitted changes never moves it.
+    pub(super) latest: Side,
+    /// Whether anything may have been written on the way.
+    pub(super) writes: bool,
+}
+
+/// Of which release something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// As the drill found it.
+    Earlier,
+    /// The release that was pushed or deployed.
+    New,
+    /// As somebody else made it meanwhile.
+    Theirs,
+    /// None of these.
+    Other,
+}
+
+impl After {
+    /// A push that failed.
+    pub(super) const UNPUSHED: Self =
+        Self { live: Side::Earlier, variables: Side::Earlier, latest: Side::Earlier, writes: false };
+    pub(super) const PUSHED: Self = Self { latest: Side::New, ..Self::UNPUSHED };
+    /// A deploy that wrote nothing.
+    pub(super) const UNTOUCHED: Self = Self::PUSHED;
+    /// A deploy that was undone.
+    pub(super) const AS_BEFORE: Self = Self { writes: true, ..Self::PUSHED };
+    pub(super) const RELEASED: Self = Self { live: Side::New, variables: Side::New, ..Self::AS_BEFORE };
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Earlier => "earlier",
+            Self::New => "new",
+            Self::Theirs => "theirs",
+            Self::Other => "another",
+        })
+    }
+}
+
+impl Drill {
+    /// How it must end, in the words of how it ended.
+    pub(super) fn expected(&self, dirty: bool) -> String {
+        let latest = if dirty { Side::Earlier } else { self.after.latest };
+        words(Some(self.exit.code().into()), self.after.live, self.after.variables, latest)
+    }
+}
+
+/// The end of a drill in words.
+pub(super) fn words(code: Option<i32>, live: Side, variables: Side, latest: Side) -> String {
+    let code = code.map_or_else(|| "killed".to_owned(), |code| format!("exit {code}"));
+    format!("{code}: {live} image, {variables} variables, {latest} latest")
+}

@@ -1,0 +1,86 @@
+//! The two releases of every drill: the image that was built, and the same one as of another commit.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::image::layout::Layout;
+use crate::rehearsal::registry::RegistryStandIn;
+
+/// The commit of the earlier release.
+pub(super) const EARLIER: &str = "1111111111111111111111111111111111111111";
+
+/// Both, in memory.
+pub(super) struct Releases {
+    /// The tag of the commit that was built.
+    pub(super) tag: String,
+    layers: Vec<Vec<u8>>,
+    new: Image,
+    earlier: Image,
+}
+
+struct Image {
+    config: Vec<u8>,
+    manifest: Vec<u8>,
+}
+
+impl Releases {
+    /// From the layout on disk. The earlier release differs in the commit that its configuration names, and so in its
+    /// digest and in what the app answers.
+    pub(super) fn read(ctx: &Context) -> Result<Self> {
+        let layout = Layout::open(&ctx.output().join("image"))?;
+        let read = |digest| fs_err::read(layout.blob(digest));
+        let layers = layout.layers.iter().map(|layer| read(&layer.digest)).collect::<Result<_, _>>()?;
+        let new = Image { config: read(&layout.config.digest)?, manifest: layout.manifest_bytes.clone() };
+        let tag = ctx.git.tag();
+        let text = String::from_utf8(new.config.clone()).context("the image's configuration is not text")?;
+        ensure!(
+            text.contains(&tag),
+            "the image does not say its commit, by which a drill tells it from another"
+        );
+        let config = text.replace(&tag, EARLIER).into_bytes();
+        let mut manifest: Value = serde_json::from_slice(&new.manifest)?;
+        manifest["config"]["digest"] = json!(crate::image::digest::Digest::of(&config).to_string());
+        manifest["config"]["size"] = json!(config.len());
+        let earlier = Image { config, manifest: serde_json::to_vec(&manifest)? };
+        Ok(Self { tag, layers, new, earlier })
+    }
+
+    /// Puts the new release into a registry under these tags, and gives its digest.
+    pub(super) fn keep_new(
+        &self,
+        registry: &RegistryStandIn,
+        repository: &str,
+        tags: &[&str],
+    ) -> Result<String> {
+        self.keep(&self.new, registry, repository, tags)
+    }
+
+    /// The same for the earlier one.
+    pub(super) fn keep_earlier(
+        &self,
+        registry: &RegistryStandIn,
+        repository: &str,
+        tags: &[&str],
+    ) -> Result<String> {
+        let mut all = vec![EARLIER];
+        all.extend(tags);
+        self.keep(&self.earlier, registry, repository, &all)
+    }
+
+    /// The digest of the new release.
+    pub(super) fn new_digest(&self) -> String {
+        crate::image::digest::Digest::of(&self.new.manifest).to_string()
+    }
+
+    fn keep(
+        &self,
+        image: &Image,
+        registry: &RegistryStandIn,
+        repository: &str,
+        tags: &[&str],
+    ) -> Result<String> {
+        let blobs: Vec<&[u8]> = self.layers.iter().chain([&image.config]).map(Vec::as_slice).collect();
+        registry.keep(repository, &blobs, &image.manifest, tags)
+    }
+}
