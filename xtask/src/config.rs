@@ -43,6 +43,9 @@ pub(crate) struct DeployConfig {
     /// How long a deploy may take before it is given up.
     #[serde(deserialize_with = "duration")]
     pub(crate) timeout: Duration,
+    /// How long a release that is live is watched before it counts as deployed; nothing where this is absent.
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) bake: Duration,
     /// The variables that a deploy sets on the service.
     pub(crate) environment: Vec<String>,
 }

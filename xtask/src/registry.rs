@@ -9,6 +9,7 @@ mod auth;
 mod client;
 mod credentials;
 mod manifest;
+mod read;
 pub(crate) mod reference;
 mod referrers;
 mod refusal;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 
-use super::plan::Plan;
+use super::plan::{Options, Plan};
 use super::record::{JobRecord, Record, StepRecord};
 use super::rule::Trigger;
 use super::{JobId, PIPELINE, StepId, preflight};
@@ -13,7 +13,7 @@ use crate::context::{Context, write_whole};
 use crate::exit::{Exit, OrExit as _, Told};
 use crate::report::{Event, Failed, Outcome, Row, StepEnd, Summary};
 use crate::steps::deploy::Deployment;
-use crate::steps::docker_build::{Built, Options};
+use crate::steps::docker_build::Built;
 use crate::steps::push::Pushed;
 use crate::steps::test_coverage::CoverageRecord;
 
@@ -22,7 +22,7 @@ use crate::steps::test_coverage::CoverageRecord;
 pub(crate) struct Request {
     pub(crate) scope: Scope,
     pub(crate) trigger: Trigger,
-    pub(crate) image: Options,
+    pub(crate) options: Options,
     /// Print the plan, run nothing.
     pub(crate) explain: bool,
     /// Go on with the steps that do not need the one that failed.
@@ -45,6 +45,8 @@ pub(crate) struct Results {
     pub(crate) image: Option<Built>,
     pub(crate) pushed: Option<Pushed>,
     pub(crate) deployment: Option<Deployment>,
+    /// The attempt to deploy, also where it failed.
+    pub(crate) attempt: Option<report::Deployment>,
 }
 
 /// Runs the request, writes the run record and returns what the steps brought about.
@@ -108,7 +110,7 @@ fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) {
             continue;
         }
         for step in &job.steps {
-            let plan = Plan::of(*step, ctx, &request.image);
+            let plan = Plan::of(*step, ctx, &request.options);
             let lines = match plan {
                 Ok(plan) => plan.explained(ctx),
                 // What an earlier step hands over is not there yet.
@@ -223,7 +225,7 @@ impl Run<'_> {
         let started = SystemTime::now();
         let clock = Instant::now();
         let ran = self.ctx.reporter.step_started(step, &self.ctx.output().join("logs")).map(|log| {
-            let plan = Plan::of(step, self.ctx, &self.request.image);
+            let plan = Plan::of(step, self.ctx, &self.request.options);
             let result = plan.and_then(|plan| plan.run(self.ctx, &mut self.results));
             (log, result)
         });

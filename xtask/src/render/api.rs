@@ -18,11 +18,15 @@ use crate::http::{self, Http};
 use crate::interrupt::Interrupt;
 use crate::secret::{Redactor, Secret};
 
-use super::model::{Deploy, EnvVar, Service};
+use super::model::{Deploy, EnvVar, Phase, Service};
 
 /// One service, through the API.
 pub(crate) struct Api {
     http: Http,
+    /// `…/v1`.
+    root: Url,
+    /// `srv-…`.
+    id: String,
     /// `…/v1/services/{id}`.
     base: Url,
     /// `Bearer …`, marked sensitive.
@@ -104,6 +108,8 @@ impl Api {
         Ok(Self {
             http: ctx.http()?,
             base: below(&root, &["services", id.expose()])?,
+            root,
+            id: id.expose().to_owned(),
             authorization,
             key,
             interrupt: ctx.interrupt.clone(),
@@ -143,18 +149,55 @@ impl Api {
         }
     }
 
-    /// The deploys that were asked for since then, in no particular order.
+    /// Takes one variable away, and no other. One that is not there is gone as well.
+    pub(crate) fn delete_variable(&self, name: &str) -> Result<(), ApiError> {
+        let done = self.patient(|| self.send(Method::DELETE, &["env-vars", name], None));
+        match done {
+            Ok(_) => Ok(()),
+            Err(ApiError::Refused(failure)) if failure.to_string().contains("404 ") => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The deploys that were asked for since then, the newest first; the API's own order is not documented.
     pub(crate) fn deploys(&self, since: SystemTime) -> Result<Vec<Deploy>, ApiError> {
+        let since = humantime::format_rfc3339_seconds(since).to_string();
+        self.deploys_where(&[("createdAfter", &since)])
+    }
+
+    /// The deploy that serves now.
+    pub(crate) fn live(&self) -> Result<Option<Deploy>, ApiError> {
+        let deploys = self.deploys_where(&[("status", "live")])?;
+        Ok(deploys.into_iter().find(|deploy| deploy.status.phase() == Phase::Live))
+    }
+
+    fn deploys_where(&self, query: &[(&str, &str)]) -> Result<Vec<Deploy>, ApiError> {
         #[derive(Deserialize)]
         struct Item {
             deploy: Deploy,
             #[serde(default)]
             cursor: String,
         }
-        let since = humantime::format_rfc3339_seconds(since).to_string();
-        let items: Vec<Item> =
-            self.list(&["deploys"], &[("createdAfter", &since)], |item: &Item| item.cursor.clone())?;
-        Ok(items.into_iter().map(|item| item.deploy).collect())
+        let items: Vec<Item> = self.list(&["deploys"], query, |item: &Item| item.cursor.clone())?;
+        let mut deploys: Vec<Deploy> = items.into_iter().map(|item| item.deploy).collect();
+        deploys.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+        Ok(deploys)
+    }
+
+    /// Sets the image that the service's settings name, with the credential that it is pulled with. Nothing is deployed.
+    ///
+    /// `owner` is the workspace's id; a credential that is left out might be taken away.
+    pub(crate) fn set_image(
+        &self,
+        owner: &str,
+        image: &str,
+        credential: Option<&str>,
+    ) -> Result<Service, ApiError> {
+        let mut body = json!({ "image": { "ownerId": owner, "imagePath": image } });
+        if let Some(credential) = credential {
+            body["image"]["registryCredentialId"] = json!(credential);
+        }
+        self.patient(|| self.call(Method::PATCH, &[], Some(&body)))
     }
 
     /// One attempt, for those who ask again anyway.
@@ -183,9 +226,26 @@ impl Api {
         }
     }
 
-    /// One attempt, which an interrupt does not keep from being made.
+    /// Cancels a deploy that has not ended; one that has is refused.
     pub(crate) fn cancel(&self, id: &str) -> Result<Deploy, ApiError> {
-        self.call(Method::POST, &["deploys", id, "cancel"], None)
+        self.patient(|| self.call(Method::POST, &["deploys", id, "cancel"], None))
+    }
+
+    /// The service's own id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// One look at what the API tells below `…/v1`.
+    pub(super) fn beside<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, ApiError> {
+        let mut url = below(&self.root, path).map_err(ApiError::Stopped)?;
+        url.query_pairs_mut().extend_pairs(query);
+        let (_, text) = self.exchange(self.request(Method::GET, &url)?)?;
+        parse(&text)
     }
 
     /// Every page of a list. A short page is the last one, and so is one that leads nowhere.
