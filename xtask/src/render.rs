@@ -3,6 +3,7 @@
 //! Nothing here decides what a deploy does; that is `steps::deploy`.
 
 pub(crate) mod api;
+mod exchange;
 pub(crate) mod image;
 pub(crate) mod model;
 pub(crate) mod preflight;

@@ -2,6 +2,8 @@
 //!
 //! It keeps variables, deploys and the service's image, and its app answers the commit of the image that is live.
 
+mod chaos;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +16,8 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use crate::interrupt::Interrupt;
+
+pub(crate) use chaos::{Chaos, Random};
 
 pub(crate) const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub(crate) const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -66,31 +70,6 @@ pub(crate) struct Script {
     /// Set at the first look at our deploy.
     pub(crate) interrupt: Option<Interrupt>,
     pub(crate) transcript: Vec<String>,
-}
-
-/// One fault in so many answers, of a random kind, until a number of them is reached.
-pub(crate) struct Chaos {
-    pub(crate) random: Random,
-    pub(crate) one_in: u64,
-    pub(crate) left: u32,
-}
-
-/// xorshift64: the same seed gives the same numbers for ever.
-#[derive(Clone, Copy)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-
-    pub(crate) fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
-        let place = usize::try_from(self.below(choices.len() as u64)).unwrap();
-        choices[place].clone()
-    }
 }
 
 impl Stub {
@@ -207,16 +186,6 @@ async fn handle(
         Some(2) => answer(502, "<html>bad gateway</html>"),
         Some(3) => answer(200, "<html>hello</html>"),
         _ => done,
-    }
-}
-
-impl Chaos {
-    fn strike(&mut self) -> Option<u64> {
-        if self.left == 0 || self.random.below(self.one_in) != 0 {
-            return None;
-        }
-        self.left -= 1;
-        Some(self.random.below(4))
     }
 }
 

@@ -196,3 +196,6 @@ fn recorded(ctx: &Context, path: &Path) -> Result<Digest> {
     }
     Ok(record.digest)
 }
+
+#[cfg(test)]
+mod tests;

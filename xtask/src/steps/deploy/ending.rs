@@ -71,7 +71,10 @@ impl Transaction<'_> {
         };
         match undone {
             Undone::Restored => {
-                let exit = if exit == Exit::Interrupted { Exit::Interrupted } else { Exit::DeployFailed };
+                let exit = match exit {
+                    Exit::Interrupted | Exit::Missing => exit,
+                    _ => Exit::DeployFailed,
+                };
                 (DeploymentOutcome::RolledBack, ended(exit, "the service is as it was"))
             }
             Undone::Superseded(newer) => {

@@ -227,6 +227,70 @@ fn a_service_that_cannot_be_deployed_to_is_left_alone() {
 }
 
 #[test]
+fn explaining_shows_the_plan_and_writes_nothing() {
+    let stub = settled();
+    let ctx = context(&stub);
+    let actions = plan(&ctx, &Options::default()).unwrap();
+    let lines = explained(&ctx, &actions);
+    assert!(lines.iter().any(|line| line.starts_with("keep    HOSTS")), "{lines:?}");
+    let hash = lines.last().unwrap().strip_prefix("plan ").unwrap().to_owned();
+    assert_eq!(stub.asked("P"), Vec::<String>::new());
+    assert!(fs_err::read_dir(stub.folder.path()).unwrap().next().is_none());
+
+    let expect = |hash: &str| Options { expect: Some(hash.to_owned()), attach: None };
+    let refused = recorded(&ctx, &expect(&"0".repeat(64))).result.unwrap_err();
+    assert_eq!(Exit::of(&refused), Exit::DeployFailed);
+    let said = refused.to_string();
+    assert!(
+        said.contains(&hash) && said.contains(&"0".repeat(64)) && said.contains("nothing was written"),
+        "{said}"
+    );
+    assert_eq!(stub.asked("P"), Vec::<String>::new());
+    let attempt = recorded(&ctx, &expect(&hash));
+    assert_eq!((attempt.record.plan, attempt.record.outcome), (Some(hash), report::DeploymentOutcome::Live));
+    attempt.result.unwrap();
+
+    // Without what it takes to ask, it says so.
+    let none = Context::for_test(stub.folder.path(), Environment::default());
+    let lines = explained(&none, &plan(&none, &Options::default()).unwrap());
+    assert!(
+        lines.last().unwrap().starts_with("what that changes is not known: `RENDER_API_KEY` is not set"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_base_that_changed_meanwhile_stops_the_deploy() {
+    type Meddle = fn(&Stub);
+    let meddles: [Meddle; 3] = [
+        |stub| stub.state().variables.push(("OWN".to_owned(), "value-of-own".to_owned())),
+        |stub| stub.state().deploys.push(deploy("dep-somebody", "live", "manual", DIGEST, 5)),
+        |stub| stub.state().service["suspended"] = "suspended".into(),
+    ];
+    for meddle in meddles {
+        let stub = settled();
+        let ctx = context(&stub);
+        let mut transaction = Transaction::begin(&ctx, DeploymentKind::Deploy, PACE).unwrap();
+        let mut stopped = None;
+        for action in plan(&ctx, &Options::default()).unwrap() {
+            if action == Action::Confirm {
+                meddle(&stub);
+            }
+            if let Err(error) = transaction.execute(&action) {
+                stopped = Some((action, error));
+                break;
+            }
+        }
+        let (action, error) = stopped.unwrap();
+        assert_eq!((action, Exit::of(&error)), (Action::Confirm, Exit::DeployFailed));
+        assert!(error.to_string().contains("nothing was written"), "{error:#}");
+        let (outcome, _) = transaction.give_up(error, |_| Choice::Undo);
+        assert_eq!(outcome, report::DeploymentOutcome::Unchanged);
+        assert_eq!(stub.asked("P"), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_stand_in_is_asked_more_often_than_render() {
     let pace = |url: &str| Pace::of(&Url::parse(url).unwrap()).poll;
     assert_eq!(pace("https://api.render.com/v1"), Duration::from_secs(3));

@@ -9,7 +9,6 @@ use report::DeploymentKind;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::pipeline::run::milliseconds;
-use crate::render::api::ApiError;
 use crate::render::{image, preflight};
 use crate::secret::Secret;
 
@@ -277,13 +276,12 @@ impl<'a> Transaction<'a> {
         let plan = self.plan.as_ref().context("there is no plan")?;
         for (name, value) in plan.writes(&self.wanted).into_iter().filter(|(name, _)| names.contains(name)) {
             self.ctx.interrupt.check()?;
+            // Also where it is refused: an earlier try of the same call may have worked.
+            self.written.push((name.clone(), value.clone()));
             let done = match value {
                 Some(value) => self.remote.api.put_variable(name, value),
                 None => self.remote.api.delete_variable(name),
             };
-            if !matches!(done, Err(ApiError::Refused(_))) {
-                self.written.push((name.clone(), value.clone()));
-            }
             done?;
         }
         Ok(())

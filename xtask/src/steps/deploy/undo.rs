@@ -102,7 +102,7 @@ impl Undo<'_, '_> {
                         remote.note(format!("deploy {id} is cancelled"));
                     }
                     // Often it has ended in the meantime, and the next look says so.
-                    Err(ApiError::Refused(_) | ApiError::Unavailable { .. }) => {}
+                    Err(ApiError::Refused { .. } | ApiError::Unavailable { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -132,6 +132,7 @@ impl Undo<'_, '_> {
             return Ok(());
         }
         let mut refused = None;
+        let mut touched = Vec::new();
         for _ in 0..LOOKS {
             let now = self.remote.api.variables()?;
             self.remote.hide_variables(&now);
@@ -147,11 +148,15 @@ impl Undo<'_, '_> {
                 for name in differing(all, self.base, &now) {
                     self.remote.note(format!("{name} was changed by somebody else meanwhile: left alone"));
                 }
-                let names: Vec<&str> = self.written.iter().map(|(name, _)| name.as_str()).collect();
-                self.remote.note(format!("put back: {}", names.join(", ")));
+                if !touched.is_empty() {
+                    self.remote.note(format!("put back: {}", touched.join(", ")));
+                }
                 return Ok(());
             }
             for name in ours {
+                if !touched.contains(&name) {
+                    touched.push(name);
+                }
                 let done = match self.base.value(name) {
                     Some(old) => self.remote.api.put_variable(name, old),
                     None => self.remote.api.delete_variable(name),

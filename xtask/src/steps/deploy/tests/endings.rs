@@ -96,7 +96,7 @@ fn a_key_that_is_withdrawn_half_way_ends_the_wait() {
     let stub = settled();
     stub.state().looks = ["401 {}"].into();
     let (exit, said) = failure(&context(&stub));
-    assert_eq!(exit, Exit::DeployFailed);
+    assert_eq!(exit, Exit::Missing);
     assert!(said.contains("`RENDER_API_KEY`") && said.ends_with("the service is as it was"), "{said}");
 }
 

@@ -69,7 +69,10 @@ fn a_variable_that_is_refused_is_not_called_written() {
     stub.state().faults = vec![("PUT", "SERVER_TYPE", 400, "no value-of-type here")];
     let (exit, said) = failure(&context(&stub));
     assert_eq!(exit, Exit::DeployFailed);
-    assert_eq!(said, "`SERVER_TYPE`: Render refused: 400 Bad Request: no <redacted> here");
+    assert_eq!(
+        said,
+        "`SERVER_TYPE`: Render refused: 400 Bad Request: no <redacted> here\nthe service is as it was"
+    );
 
     let stub = Stub::start();
     stub.state().faults = vec![("PUT", "HOSTS", 400, "no")];
