@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::binary::Platform;
 use super::config::Settings;
 use super::layer::Layer;
-use super::unpack::{Bounds, find, unpack};
+use super::unpack::{Bounds, Unpacked, find, program, unpack};
 use crate::command::{Group, read_lines};
 use crate::context::Context;
 use crate::exit::{Exit, OrExit as _};
@@ -87,7 +87,8 @@ impl Smoke {
         let mut words = [&self.settings.entrypoint, &self.settings.cmd].into_iter().flatten().flatten();
         let name = words.next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
         let address = free_address()?;
-        let mut command = Command::new(self.program(folder, name)?);
+        let mut command =
+            Command::new(program(folder, &self.settings.working_dir, &self.settings.env, name)?);
         command.args(words).current_dir(find(folder, &self.settings.working_dir)?).env_clear();
         command.envs(self.settings.env.iter().filter_map(|pair| pair.split_once('=')));
         // Over those of the image: nothing here is a secret, and nobody else can reach it.
@@ -103,22 +104,6 @@ impl Smoke {
             read_lines(stderr, sender);
         }
         Ok(Running { ctx, group, lines, http: Http::new(Reach::Only(vec![address]))?, address })
-    }
-
-    /// The file of the program: a path is one of the image, a bare name is looked for in its `PATH`.
-    fn program(&self, folder: &Path, name: &str) -> Result<PathBuf> {
-        if name.starts_with('/') {
-            return find(folder, name);
-        }
-        if name.contains('/') {
-            return find(folder, &format!("{}/{name}", self.settings.working_dir));
-        }
-        // Docker's own when the image has none.
-        let set = self.settings.env.iter().find_map(|pair| pair.strip_prefix("PATH="));
-        let path = set.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        path.split(':')
-            .find_map(|place| find(folder, &format!("{place}/{name}")).ok())
-            .with_context(|| format!("`{name}` is not in the image's `PATH`, {path}"))
     }
 }
 
@@ -248,27 +233,6 @@ impl Running<'_> {
 #[derive(Deserialize)]
 struct Version {
     commit: String,
-}
-
-/// The folder of the unpacked layers, removed when this is dropped.
-struct Unpacked(PathBuf);
-
-impl Unpacked {
-    fn new(folder: &Path) -> Result<Self> {
-        if folder.exists() {
-            // Left by a run that was killed.
-            fs_err::remove_dir_all(folder)?;
-        }
-        fs_err::create_dir_all(folder)?;
-        Ok(Self(folder.to_owned()))
-    }
-}
-
-impl Drop for Unpacked {
-    fn drop(&mut self) {
-        // The next run removes what is left.
-        drop(fs_err::remove_dir_all(&self.0));
-    }
 }
 
 /// An address on loopback that nobody has at this moment.

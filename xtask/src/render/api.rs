@@ -154,8 +154,7 @@ impl Api {
     pub(crate) fn delete_variable(&self, name: &str) -> Result<(), ApiError> {
         let done = self.patient(|| self.send(Method::DELETE, &["env-vars", name], None));
         match done {
-            Ok(_) => Ok(()),
-            Err(ApiError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(()),
+            Ok(_) | Err(ApiError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

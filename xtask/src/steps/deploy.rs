@@ -7,6 +7,7 @@
 
 mod apply;
 mod base;
+mod check;
 mod digest;
 mod ending;
 mod plan;
@@ -50,6 +51,8 @@ pub(crate) enum Action {
     ChooseRelease { to: rollback::To },
     /// Read the variables and make the plan; with a hash, stop where the plan has another one.
     Compare { names: Vec<String>, expect: Option<String> },
+    /// Have the image's own program judge the environment that it is to run with.
+    CheckApp { arguments: Vec<String> },
     /// Read everything again, and stop where it has changed.
     Confirm,
     /// Write those of the variables that differ.
@@ -93,6 +96,11 @@ impl fmt::Display for Action {
                     None => Ok(()),
                 }
             }
+            Self::CheckApp { arguments } => write!(
+                f,
+                "run the image's program with `{}` and that environment; stop where it finds an error",
+                arguments.join(" ")
+            ),
             Self::Confirm => f.write_str("read it all again, and stop where it has changed"),
             Self::WriteVariables { names } if names.is_empty() => f.write_str("write no variables"),
             Self::WriteVariables { names } => {
@@ -173,6 +181,10 @@ pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
     }
     let mut actions = vec![check_service(ctx), Action::NoteUnderWay, source];
     actions.extend(writing(ctx, &deploy.environment, options.expect.as_deref()));
+    if !deploy.check.is_empty() {
+        let place = actions.iter().position(|action| *action == Action::Confirm).unwrap_or(actions.len());
+        actions.insert(place, Action::CheckApp { arguments: deploy.check.clone() });
+    }
     actions.extend(proving(ctx, commit));
     Ok(actions)
 }
@@ -189,7 +201,9 @@ fn explained_as(ctx: &Context, kind: DeploymentKind, actions: &[Action]) -> Vec<
     }
     let read = || -> Result<Vec<String>> {
         let mut transaction = Transaction::begin(ctx, kind, Pace::hurried())?;
-        for action in actions.iter().take_while(|action| !matches!(action, Action::Confirm)) {
+        for action in
+            actions.iter().take_while(|action| !matches!(action, Action::CheckApp { .. } | Action::Confirm))
+        {
             let action = match action {
                 // To explain is to show the plan, whichever was expected.
                 Action::Compare { names, .. } => Action::Compare { names: names.clone(), expect: None },
@@ -283,7 +297,7 @@ impl Pace {
         if is_loopback(api) {
             // A stand-in answers in a millisecond, and nobody else uses it.
             Self {
-                poll: Duration::from_millis(200),
+                poll: Duration::from_millis(250),
                 backoff: Duration::from_millis(100),
                 patience: Duration::from_secs(15),
                 bake: Duration::from_secs(1),

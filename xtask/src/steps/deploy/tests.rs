@@ -294,5 +294,5 @@ fn a_base_that_changed_meanwhile_stops_the_deploy() {
 fn a_stand_in_is_asked_more_often_than_render() {
     let pace = |url: &str| Pace::of(&Url::parse(url).unwrap()).poll;
     assert_eq!(pace("https://api.render.com/v1"), Duration::from_secs(3));
-    assert_eq!(pace("http://127.0.0.1:1/v1"), Duration::from_millis(200));
+    assert_eq!(pace("http://127.0.0.1:1/v1"), Duration::from_millis(250));
 }

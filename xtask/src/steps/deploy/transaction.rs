@@ -19,7 +19,7 @@ use super::remote::{Release, Remote};
 use super::rollback::To;
 use super::snapshot::{Snapshot, Standing};
 use super::undo::Choice;
-use super::{Action, Deployment, Pace, digest, proof};
+use super::{Action, Deployment, Pace, check, digest, proof};
 
 /// What is attempted, and how.
 pub(super) struct Goal {
@@ -99,6 +99,7 @@ impl<'a> Transaction<'a> {
             }
             Action::ChooseRelease { to } => self.choose_release(to),
             Action::Compare { names, expect } => self.compare(names, expect.as_deref()),
+            Action::CheckApp { arguments } => self.check_app(arguments),
             Action::Confirm => self.confirm(),
             Action::WriteVariables { names } => self.write_variables(names),
             Action::AskForDeploy { .. } => {
@@ -243,6 +244,21 @@ impl<'a> Transaction<'a> {
         plan.lines().into_iter().for_each(|line| self.remote.note(line));
         (self.base, self.plan) = (Some(base), Some(plan));
         Ok(())
+    }
+
+    /// With the variables that the service keeps, and ours over them.
+    fn check_app(&self, arguments: &[String]) -> Result<()> {
+        let base = self.base.as_ref().context("there is no plan")?;
+        let release = self.release.as_ref().context("the plan has no release")?;
+        let mut variables: BTreeMap<String, Secret> =
+            base.variables.iter().map(|variable| (variable.key.clone(), variable.value.clone())).collect();
+        for (name, value) in &self.wanted {
+            match value {
+                Some(value) => drop(variables.insert(name.clone(), value.clone())),
+                None => drop(variables.remove(name)),
+            }
+        }
+        check::run(self.ctx, release, &variables, arguments)
     }
 
     /// Render has no way to write only where nothing has changed, so everything is read again just before.

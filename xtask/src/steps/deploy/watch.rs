@@ -15,13 +15,16 @@ use super::remote::Remote;
 /// How often an instance of a deploy may crash before it is given up: Render itself tries for 15 minutes.
 const CRASHES: usize = 3;
 
+/// Looks at the deploy for each at events and log: all of them together are 400 readings a minute at most.
+const LOOKS_A_SIGN: usize = 4;
+
 impl Remote<'_> {
     /// Looks at our deploy until it is live or `timeout` has passed since this began; any other end is an error.
     pub(super) fn follow(&self, deploy: &mut Deploy, timeout: Duration) -> Result<()> {
         let begin = Instant::now();
         let end = begin + timeout;
         let id = deploy.id.clone();
-        let mut trouble = String::new();
+        let (mut trouble, mut looks) = (String::new(), 0_usize);
         while deploy.status.is_open() {
             if Instant::now() >= end {
                 let message = format!(
@@ -48,8 +51,11 @@ impl Remote<'_> {
                     deploy.image = deploy.image.take().or(before.image);
                     deploy.created_at = deploy.created_at.take().or(before.created_at);
                     if deploy.status.is_open() {
-                        self.show_log(began(deploy));
-                        self.lost(deploy)?;
+                        if looks % LOOKS_A_SIGN == 0 {
+                            self.show_log(began(deploy));
+                            self.lost(deploy)?;
+                        }
+                        looks += 1;
                         self.ctx.interrupt.sleep(self.pace.poll.min(left))?;
                     }
                 }
