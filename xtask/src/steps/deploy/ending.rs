@@ -78,10 +78,7 @@ impl Transaction<'_> {
                 (DeploymentOutcome::RolledBack, ended(exit, "the service is as it was"))
             }
             Undone::Superseded(newer) => {
-                let more = format!(
-                    "not put back, because of a newer deploy: {newer}; it may run with what this one wrote: {}",
-                    listed(&names)
-                );
+                let more = format!("not undone any further, because of a newer deploy: {newer}");
                 (DeploymentOutcome::Superseded, ended(Exit::Superseded, &more))
             }
             Undone::Left(left) => {

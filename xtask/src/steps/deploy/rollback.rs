@@ -159,15 +159,17 @@ fn deploys(remote: &Remote<'_>) -> Result<Vec<Deploy>> {
 /// again is not to go back. That shows in Render's own list, also on a machine that has kept nothing.
 fn last(deploys: &[Deploy], is_failed: impl Fn(&str) -> bool) -> Option<&Deploy> {
     let digest = |deploy: &Deploy| Release::of(deploy, None).map(|release| release.digest);
-    let live = deploys.iter().position(|deploy| deploy.status.phase() == Phase::Live)?;
-    let mut taken_back: Vec<String> = digest(&deploys[live]).into_iter().collect();
-    for place in live + 1..deploys.len() {
-        let (next, here) = (digest(&deploys[place - 1])?, digest(&deploys[place])?);
+    let mut taken_back = Vec::new();
+    for (place, deploy) in deploys.iter().enumerate() {
+        let Some(here) = digest(deploy) else { continue };
+        let next = place.checked_sub(1).and_then(|next| digest(&deploys[next]));
         let before = deploys.get(place + 1).and_then(digest);
-        if is_failed(&deploys[place].id) || (here != next && before.is_some_and(|before| before == next)) {
+        let was_replaced_by_its_predecessor = next.is_some_and(|next| next != here && Some(next) == before);
+        let is_live = deploy.status.phase() == Phase::Live;
+        if is_live || was_replaced_by_its_predecessor || is_failed(&deploy.id) {
             taken_back.push(here);
         } else if !taken_back.contains(&here) {
-            return Some(&deploys[place]);
+            return Some(deploy);
         }
     }
     None

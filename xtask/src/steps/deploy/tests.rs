@@ -187,7 +187,7 @@ fn a_good_deploy_ends_live_and_proved() {
     deploy dep-ours: live
     http://[app]/version answers commit 0123456789ab
     baked
-    the service's settings name this digest now
+    the service's settings name this digest
     ");
     assert_eq!((deployment.id.as_str(), deployment.status.as_str()), ("dep-ours", "live"));
     assert_eq!((deployment.digest.as_str(), deployment.commit.as_str()), (DIGEST, COMMIT));

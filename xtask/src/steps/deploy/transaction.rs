@@ -306,15 +306,9 @@ impl<'a> Transaction<'a> {
     /// A release that is live and proved stays so, whatever the settings name; but they must not bring an old one back.
     fn reconcile(&self) -> Result<()> {
         let release = self.release.as_ref().context("the plan has no release")?;
-        let now = self.remote.api.service().map_err(anyhow::Error::from);
-        let named = |path: &String| image::is_pinned(path, &self.remote.repository(), &release.digest);
-        let stored = match now {
-            Ok(service) if service.image_path.as_ref().is_some_and(named) => return Ok(()),
-            Ok(_) => self.remote.store_image(&image::pinned(&self.remote.repository(), &release.digest)),
-            Err(error) => Err(error),
-        };
+        let stored = self.remote.store_image(&image::pinned(&self.remote.repository(), &release.digest));
         match stored {
-            Ok(()) => self.remote.note("the service's settings name this digest now"),
+            Ok(()) => self.remote.note("the service's settings name this digest"),
             Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
             Err(error) => self.ctx.reporter.skipped(
                 "image in the service's settings",

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::render::api::ApiError;
+use crate::render::image;
 use crate::render::model::{Deploy, Phase};
 use crate::secret::Secret;
 
@@ -118,7 +119,9 @@ impl Undo<'_, '_> {
             Phase::Live => Serving::Perhaps,
             Phase::Deactivated => {
                 let newer = remote.newer_than(deploy).unwrap_or_else(|| "another deploy".to_owned());
-                Serving::Superseded(newer)
+                let names: Vec<&str> = self.written.iter().map(|(name, _)| name.as_str()).collect();
+                let with = if names.is_empty() { "no variable".to_owned() } else { names.join(", ") };
+                Serving::Superseded(format!("{newer} serves now, with what this deploy wrote: {with}"))
             }
             Phase::Failed | Phase::Canceled | Phase::UnderWay | Phase::Unknown => Serving::Never,
         })
@@ -203,10 +206,26 @@ impl Undo<'_, '_> {
                 Some(other) => return Err(superseded_by(&other)),
                 None => {}
             }
-        } else if let Fate::Unclear { known } = &self.fate {
-            let new = |deploy: &Deploy| !known.contains(&deploy.id) && deploy.status.is_open();
-            if let Some(other) = remote.api.deploys(remote.since)?.iter().find(|deploy| new(deploy)) {
-                anyhow::bail!("the deploy that was asked for may still begin, after or before {}", other.id);
+        } else {
+            let all = remote.api.deploys(remote.since)?;
+            let mut open = all.iter().filter(|deploy| deploy.status.is_open());
+            match &self.fate {
+                Fate::Unclear { known } => {
+                    if let Some(other) = open.find(|deploy| !known.contains(&deploy.id)) {
+                        anyhow::bail!(
+                            "the deploy that was asked for may still begin, after or before {}",
+                            other.id
+                        );
+                    }
+                }
+                // To ask for another one would put an end to it, or to ours.
+                Fate::Ours(ours) => {
+                    let newer = |other: &&Deploy| other.id != ours.id && other.created_at > ours.created_at;
+                    if let Some(other) = open.find(newer) {
+                        return Err(superseded_by(other));
+                    }
+                }
+                Fate::NotAsked => {}
             }
         }
         match self.redeploy() {
@@ -256,14 +275,18 @@ impl Remote<'_> {
     /// Has the service's settings name this image, unless they do.
     pub(super) fn store_image(&self, image: &str) -> Result<()> {
         let now = self.api.service()?;
-        if now.image_path.as_deref() == Some(image) {
+        let named = |path: &str| {
+            let digest = image.split_once('@').map(|(_, digest)| digest);
+            path == image || digest.is_some_and(|digest| image::is_pinned(path, image, digest))
+        };
+        if now.image_path.as_deref().is_some_and(named) {
             return Ok(());
         }
         let credential = now.registry_credential.as_ref().map(|credential| credential.id.as_str());
         let owner = if now.owner_id.is_empty() { &self.service.owner_id } else { &now.owner_id };
         let kept = self.api.set_image(owner, image, credential.filter(|id| !id.is_empty()))?;
         match kept.image_path {
-            Some(path) if path == image => Ok(()),
+            Some(path) if named(&path) => Ok(()),
             other => anyhow::bail!("Render keeps `{}` and not `{image}`", other.unwrap_or_default()),
         }
     }
@@ -319,7 +342,8 @@ impl Remote<'_> {
 }
 
 fn superseded_by(other: &Deploy) -> anyhow::Error {
-    let message = format!("{} is live, which neither this deploy nor the one before it is", other.id);
+    let message =
+        format!("{} is {}, which is neither this deploy nor the one before it", other.id, other.status);
     Failure::new(Exit::Superseded, message).into()
 }
 

@@ -138,6 +138,8 @@ fn what_was_taken_back_is_not_gone_back_to() {
         [("dep-0", old, OLDEST), ("dep-1", old, OTHER), ("dep-2", old, DIGEST), ("dep-3", live, OTHER)];
     assert_eq!(chosen(&undone), Ok(OLDEST.to_owned()));
     assert!(chosen(&[]).is_err());
+    // Where nothing is live, the newest that was.
+    assert_eq!(chosen(&[("dep-1", old, OTHER), ("dep-2", old, DIGEST)]), Ok(DIGEST.to_owned()));
 }
 
 #[test]

@@ -178,6 +178,18 @@ fn where_nothing_was_live_there_is_nothing_to_go_back_to() {
 }
 
 #[test]
+fn a_newer_deploy_is_not_fought() {
+    // It waits while ours serves and does not prove itself.
+    let stub = different();
+    stub.state().sha = None;
+    stub.state().foreign = Some(deploy("dep-newer", "queued", "manual", OTHER, 20));
+    let (exit, said) = failure(&context(&stub));
+    assert_eq!(exit, Exit::Superseded);
+    assert!(said.contains("because of a newer deploy: dep-newer is queued"), "{said}");
+    assert_eq!(stub.asked("POST").len(), 1);
+}
+
+#[test]
 fn what_somebody_else_wrote_meanwhile_is_theirs() {
     let stub = different();
     let ctx = context(&stub);
