@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Engine;
 use crate::exit::Exit;
 use crate::pipeline::{JobId, StepId};
+use crate::steps::deploy::rollback::To;
 
 /// The pipeline: from commit to live, the same on a laptop as on GitHub.
 ///
@@ -53,7 +54,9 @@ pub(crate) enum Command {
     /// The image to the registry: the commit's tag, verified, then `latest`.
     Push,
     /// The pushed image live on Render, proved by asking the running app.
-    Deploy,
+    Deploy(Deploy),
+    /// An earlier release live again, image and environment, proved as a deploy is.
+    Rollback(Rollback),
     /// The whole pipeline on this machine: a registry, a Render and a Sentry on loopback; nothing leaves it.
     Rehearse(Rehearse),
     /// Write .github/workflows/main.yaml from the pipeline table.
@@ -108,6 +111,26 @@ pub(crate) struct DockerBuild {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    /// Deploy only this plan, as `deploy --explain` printed its hash; another one exits 5, and nothing is written.
+    #[arg(long, value_name = "HASH")]
+    pub(crate) expect_plan: Option<String>,
+    /// Take up the watch and the proof of a deploy of this commit that was asked for before.
+    #[arg(long, value_name = "DEP", conflicts_with = "expect_plan")]
+    pub(crate) attach: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// A commit, a digest or a deploy, `dep-…`; without it the release that was live before.
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) to: Option<To>,
+    /// Go back only with this plan, as `rollback --explain` printed its hash.
+    #[arg(long, value_name = "HASH")]
+    pub(crate) expect_plan: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Rehearse {
     /// Only these jobs; may be given more than once.
     #[arg(long, value_enum, value_name = "JOB")]
@@ -135,8 +158,9 @@ impl Command {
             Self::TestCoverage => Some(StepId::TestCoverage),
             Self::DockerBuild(_) => Some(StepId::DockerBuild),
             Self::Push => Some(StepId::Push),
-            Self::Deploy => Some(StepId::Deploy),
+            Self::Deploy(_) => Some(StepId::Deploy),
             Self::Ci(_)
+            | Self::Rollback(_)
             | Self::Rehearse(_)
             | Self::Workflow(_)
             | Self::History

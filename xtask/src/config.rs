@@ -46,6 +46,13 @@ pub(crate) struct DeployConfig {
     /// How long a deploy may take before it is given up.
     #[serde(deserialize_with = "duration")]
     pub(crate) timeout: Duration,
+    /// How long a release that is live is watched before it counts as deployed; nothing where this is absent.
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) bake: Duration,
+    /// Arguments for the image's own entry point, which judges the environment that is about to be written; see
+    /// `steps::deploy::check`. Nothing is judged where this is absent.
+    #[serde(default)]
+    pub(crate) check: Vec<String>,
     /// The variables that a deploy sets on the service.
     pub(crate) environment: Vec<String>,
 }

@@ -10,6 +10,8 @@ use crate::context::{Context, find_root};
 use crate::exit::{Exit, Told};
 use crate::image::reproducible;
 use crate::interrupt::Interrupt;
+use crate::pipeline::handover::Handover;
+use crate::pipeline::plan::Options as StepOptions;
 use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
 use crate::report::github::GitHub;
@@ -17,6 +19,7 @@ use crate::report::json::Json;
 use crate::report::terminal::{Look, Terminal};
 use crate::report::{Event, Failed, Reporter, Sink};
 use crate::secret::{random_key, random_word};
+use crate::steps::deploy::{self, rollback};
 use crate::steps::docker_build::Options;
 use crate::{doctor, history, overview, rehearsal, workflow};
 
@@ -59,7 +62,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Ok(Request {
             scope,
             trigger: Trigger::read(&ctx.environment, &ctx.git, branch)?,
-            image: ctx.config.engine.into(),
+            options: StepOptions::of(&ctx.config),
             explain: cli.shared.explain,
             keep_going: false,
         })
@@ -71,7 +74,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             ctx.reporter.started(heading(&ctx, &format!("ci, {}", request.trigger)));
             run::run(&ctx, &Request { keep_going: ci.keep_going, ..request })?;
         }
-        Command::Lint | Command::TestCoverage | Command::Push | Command::Deploy => {
+        Command::Lint | Command::TestCoverage | Command::Push => {
             if let Some(step) = command.step() {
                 run::run(&ctx, &request(Scope::Step(step), None)?)?;
             }
@@ -88,7 +91,33 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
                 load: options.load,
                 compare: options.compare,
             };
-            run::run(&ctx, &Request { image, ..request })?;
+            let options = StepOptions { image, ..request.options.clone() };
+            run::run(&ctx, &Request { options, ..request })?;
+        }
+        Command::Deploy(options) => {
+            let request = request(Scope::Step(crate::pipeline::StepId::Deploy), None)?;
+            let deploy =
+                deploy::Options { expect: options.expect_plan.clone(), attach: options.attach.clone() };
+            let options = StepOptions { deploy, ..request.options.clone() };
+            run::run(&ctx, &Request { options, ..request })?;
+        }
+        Command::Rollback(options) => {
+            let to = options.to.clone().unwrap_or_default();
+            let actions = rollback::plan(&ctx, &to, options.expect_plan.as_deref());
+            if cli.shared.explain {
+                ctx.reporter.text(rollback::explained(&ctx, &actions).join("\n"));
+            } else {
+                ctx.reporter.started(heading(&ctx, "rollback"));
+                let deploy::Attempt { record, site, result } = rollback::run(&ctx, &actions);
+                history::conclude(
+                    &ctx,
+                    &history::report(&ctx, &Handover::anew(&ctx)?, record),
+                    site.as_ref(),
+                );
+                let deployment = result?;
+                ctx.reporter
+                    .text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));
+            }
         }
         Command::Rehearse(options) => {
             let jobs = (!options.job.is_empty()).then(|| options.job.clone());

@@ -84,6 +84,11 @@ pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
     }
 }
 
+/// The runs that reports are kept of on this machine.
+pub(crate) fn ids(ctx: &Context) -> Result<Vec<String>> {
+    Ok(read(ctx)?.into_keys().collect())
+}
+
 /// Every report that is kept on this machine.
 fn read(ctx: &Context) -> Result<Reports> {
     let folder = folder(ctx);

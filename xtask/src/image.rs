@@ -22,7 +22,7 @@ pub(crate) mod recipe;
 pub(crate) mod reproducible;
 pub(crate) mod smoke;
 pub(crate) mod tree;
-mod unpack;
+pub(crate) mod unpack;
 
 use std::path::Path;
 

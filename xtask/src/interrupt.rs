@@ -45,6 +45,12 @@ impl Interrupt {
         if self.is_set() { Err(Failure::new(Exit::Interrupted, "interrupted").into()) } else { Ok(()) }
     }
 
+    /// Hands a request to end over to whoever has something to put back first: what waits may wait again, until the next
+    /// signal.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+
     /// Sleeps, but wakes with an error when the run is asked to end.
     pub(crate) fn sleep(&self, duration: Duration) -> Result<()> {
         let end = Instant::now() + duration;
@@ -98,6 +104,17 @@ fn leave() -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_was_taken_over_leaves_room_for_the_next() {
+        let interrupt = Interrupt::default();
+        assert!(!interrupt.take());
+        interrupt.set();
+        assert!(interrupt.clone().take());
+        interrupt.check().unwrap();
+        interrupt.set();
+        interrupt.check().unwrap_err();
+    }
 
     #[test]
     fn a_sleep_ends_with_the_run() {

@@ -24,6 +24,7 @@ use crate::environment::Environment;
 use crate::exit::{Exit, OrExit as _};
 use crate::http::Reach;
 use crate::pipeline::JobId;
+use crate::pipeline::plan::Options as StepOptions;
 use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
 use crate::secret::random_word;
@@ -39,7 +40,7 @@ pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool, stay: 
     let request = Request {
         scope: Scope::Jobs(jobs),
         trigger: Trigger::push(&ctx.config.branch),
-        image: ctx.config.engine.into(),
+        options: StepOptions::of(&ctx.config),
         explain,
         keep_going: false,
     };

@@ -3,10 +3,11 @@
 //! Nothing here decides what a deploy does; that is `steps::deploy`.
 
 pub(crate) mod api;
-pub(crate) mod environment;
+mod exchange;
 pub(crate) mod image;
 pub(crate) mod model;
 pub(crate) mod preflight;
+pub(crate) mod signs;
 
 #[cfg(test)]
 pub(crate) mod stub;

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::pipeline::{JobId, StepId};
-use crate::secret::Redactor;
+use crate::secret::{Redactor, Secret};
 
 /// Something that a run tells. One of these is one line of `--format json`.
 #[derive(Clone, Debug, Serialize)]
@@ -222,6 +222,11 @@ impl Reporter {
     /// From now on these values are replaced in everything that is told.
     pub(crate) fn redact(&self, redactor: Redactor) {
         self.state().redactor = redactor;
+    }
+
+    /// The same for more values, beside those that are replaced already.
+    pub(crate) fn redact_also(&self, secrets: impl IntoIterator<Item = Secret>) {
+        self.state().redactor.add(secrets);
     }
 
     pub(crate) fn started(&self, title: impl Into<String>) {

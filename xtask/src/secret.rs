@@ -56,14 +56,21 @@ impl Redactor {
     const SHORTEST: usize = 8;
 
     pub(crate) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        let mut values: Vec<String> = secrets
-            .into_iter()
-            .map(|secret| secret.0)
-            .filter(|value| value.len() >= Self::SHORTEST)
-            .collect();
+        let mut redactor = Self::default();
+        redactor.add(secrets);
+        redactor
+    }
+
+    /// Replaces these values as well.
+    pub(crate) fn add(&mut self, secrets: impl IntoIterator<Item = Secret>) {
+        for Secret(value) in secrets {
+            // Text comes line by line, and so does a key of many lines.
+            let lines = value.lines().map(|line| line.trim().to_owned());
+            self.0.extend(lines.chain([value.clone()]).filter(|value| value.len() >= Self::SHORTEST));
+        }
         // A value that holds another one is replaced first, or its rest would stay.
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        Self(values)
+        self.0.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.0.dedup();
     }
 
     pub(crate) fn redact(&self, text: &str) -> String {
@@ -100,6 +107,9 @@ mod tests {
     fn the_longest_value_is_replaced_first() {
         let redactor =
             Redactor::new([Secret::new("12345678"), Secret::new("x12345678x"), Secret::new("TEST")]);
+        let mut redactor = redactor;
+        redactor.add([Secret::new("-----BEGIN-----\nhunter2-hunter2\n")]);
+        assert_eq!(redactor.redact("key: hunter2-hunter2"), "key: <redacted>");
         assert_eq!(redactor.redact("a x12345678x b 12345678 TEST"), "a <redacted> b <redacted> TEST");
     }
 }

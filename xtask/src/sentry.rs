@@ -3,10 +3,10 @@
 //! <https://docs.sentry.io/api/releases/>. It is asked only where `SENTRY_AUTH_TOKEN`, `SENTRY_ORG` and
 //! `SENTRY_PROJECT` are set, and a Sentry that does not answer is told as a skip: it never fails a deploy.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use report::{Commit, Time};
+use report::{Commit, DeploymentKind, Time};
 use reqwest::blocking::Response;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const VARIABLES: [&str; 3] = ["SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY_PROJECT
 
 /// Makes the release of this commit, with the commits that are new in it, newest first.
 pub(crate) fn announce(ctx: &Context, commits: &[Commit]) {
-    told(ctx, "Sentry release", |sentry| {
+    told(ctx, &ctx.git.commit, "Sentry release", |sentry| {
         sentry.create(commits)?;
         let commits = match commits.len() {
             1 => "1 commit".to_owned(),
@@ -32,25 +32,27 @@ pub(crate) fn announce(ctx: &Context, commits: &[Commit]) {
     });
 }
 
-/// Finalises the release of this commit and records that it was deployed to the environment, which has the name that
-/// the app reports its errors under.
-pub(crate) fn deployed(ctx: &Context, started: Time, finished: Time) {
-    told(ctx, "Sentry deploy", |sentry| {
-        let environment = environment(ctx);
-        sentry.finalise(finished)?;
+/// Records that the release of a commit was deployed to the environment, which has the name that the app reports its
+/// errors under; a new release is finalised with it.
+pub(crate) fn deployed(ctx: &Context, kind: DeploymentKind, commit: &str, started: Time) {
+    told(ctx, commit, "Sentry deploy", |sentry| {
+        let (environment, finished) = (environment(ctx), SystemTime::now().into());
+        if kind == DeploymentKind::Deploy {
+            sentry.finalise(finished)?;
+        }
         sentry.record(environment, started, finished)?;
         Ok(format!("Sentry knows of the deploy of {} to {environment}", sentry.version))
     });
 }
 
 /// Does it where Sentry is configured, and tells what came of it.
-fn told(ctx: &Context, what: &str, act: impl FnOnce(&Releases) -> Result<String>) {
+fn told(ctx: &Context, commit: &str, what: &str, act: impl FnOnce(&Releases) -> Result<String>) {
     let lacking: Vec<&str> = VARIABLES.into_iter().filter(|name| !ctx.environment.has(name)).collect();
     if lacking.len() == VARIABLES.len() {
         return;
     }
     let done = if lacking.is_empty() {
-        Releases::of(ctx).and_then(|sentry| act(&sentry))
+        Releases::of(ctx, commit).and_then(|sentry| act(&sentry))
     } else {
         Err(anyhow!("not set: {}", lacking.join(", ")))
     };
@@ -72,7 +74,7 @@ struct Releases {
 }
 
 impl Releases {
-    fn of(ctx: &Context) -> Result<Self> {
+    fn of(ctx: &Context, commit: &str) -> Result<Self> {
         let root = ctx.environment.get("SENTRY_URL").unwrap_or("https://sentry.io");
         let mut base = base_url("SENTRY_URL", root)?;
         let organization = ctx.required("SENTRY_ORG")?;
@@ -85,7 +87,7 @@ impl Releases {
             base,
             token: ctx.required("SENTRY_AUTH_TOKEN")?,
             project: ctx.required("SENTRY_PROJECT")?.expose().to_owned(),
-            version: format!("{}@{}+{}", ctx.config.app, version(ctx)?, ctx.git.short()),
+            version: format!("{}@{}+{}", ctx.config.app, version(ctx)?, commit.get(..12).unwrap_or(commit)),
         })
     }
 

@@ -15,10 +15,10 @@ use tar::{Archive, EntryType};
 
 /// How much may be unpacked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// All the files together, in bytes.
-    pub(super) bytes: u64,
-    pub(super) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
 }
 
 impl Default for Bounds {
@@ -28,7 +28,7 @@ impl Default for Bounds {
 }
 
 /// Unpacks the tars of layers, the lowest first, into a folder that is there.
-pub(super) fn unpack<R: Read>(
+pub(crate) fn unpack<R: Read>(
     folder: &Path,
     tars: impl IntoIterator<Item = R>,
     bounds: Bounds,
@@ -53,7 +53,7 @@ pub(super) fn unpack<R: Read>(
 }
 
 /// The file that a path of the image means, with its links followed as the image's own root would have it.
-pub(super) fn find(folder: &Path, path: &str) -> Result<PathBuf> {
+pub(crate) fn find(folder: &Path, path: &str) -> Result<PathBuf> {
     resolve(folder, path, false)
 }
 
@@ -97,6 +97,43 @@ fn resolve(folder: &Path, path: &str, create: bool) -> Result<PathBuf> {
         }
     }
     Ok(folder.join(found.join("/")))
+}
+
+/// The file of a program: a path is one of the image, a bare name is looked for in the `PATH` of its `NAME=value` pairs.
+pub(crate) fn program(folder: &Path, working_dir: &str, env: &[String], name: &str) -> Result<PathBuf> {
+    if name.starts_with('/') {
+        return find(folder, name);
+    }
+    if name.contains('/') {
+        return find(folder, &format!("{working_dir}/{name}"));
+    }
+    // Docker's own when the image has none.
+    let set = env.iter().find_map(|pair| pair.strip_prefix("PATH="));
+    let path = set.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    path.split(':')
+        .find_map(|place| find(folder, &format!("{place}/{name}")).ok())
+        .with_context(|| format!("`{name}` is not in the image's `PATH`, {path}"))
+}
+
+/// The folder of the unpacked layers, removed when this is dropped.
+pub(crate) struct Unpacked(pub(crate) PathBuf);
+
+impl Unpacked {
+    pub(crate) fn new(folder: &Path) -> Result<Self> {
+        if folder.exists() {
+            // Left by a run that was killed.
+            fs_err::remove_dir_all(folder)?;
+        }
+        fs_err::create_dir_all(folder)?;
+        Ok(Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        // The next run removes what is left.
+        drop(fs_err::remove_dir_all(&self.0));
+    }
 }
 
 impl Bounds {

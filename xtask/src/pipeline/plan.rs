@@ -3,9 +3,24 @@
 use anyhow::Result;
 
 use super::StepId;
-use super::run::Results;
+use super::run::{Attempt, Results};
+use crate::config::Config;
 use crate::context::Context;
 use crate::steps::{deploy, docker_build, lint, push, test_coverage};
+
+/// What the command line says about the steps.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) image: docker_build::Options,
+    pub(crate) deploy: deploy::Options,
+}
+
+impl Options {
+    /// Where the command line says nothing.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { image: config.engine.into(), deploy: deploy::Options::default() }
+    }
+}
 
 /// The actions of one step.
 pub(crate) enum Plan {
@@ -17,13 +32,13 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
-    pub(crate) fn of(step: StepId, ctx: &Context, image: &docker_build::Options) -> Result<Self> {
+    pub(crate) fn of(step: StepId, ctx: &Context, options: &Options) -> Result<Self> {
         Ok(match step {
             StepId::Lint => Self::Lint(lint::plan(ctx)),
             StepId::TestCoverage => Self::TestCoverage(test_coverage::plan(ctx)),
-            StepId::DockerBuild => Self::DockerBuild(docker_build::plan(ctx, image)?),
+            StepId::DockerBuild => Self::DockerBuild(docker_build::plan(ctx, &options.image)?),
             StepId::Push => Self::Push(push::plan(ctx)?),
-            StepId::Deploy => Self::Deploy(deploy::plan(ctx)?),
+            StepId::Deploy => Self::Deploy(deploy::plan(ctx, &options.deploy)?),
         })
     }
 
@@ -45,6 +60,7 @@ impl Plan {
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
         match self {
             Self::Push(actions) => push::explained(ctx, actions),
+            Self::Deploy(actions) => deploy::explained(ctx, actions),
             other => other.lines(),
         }
     }
@@ -56,7 +72,11 @@ impl Plan {
             Self::TestCoverage(actions) => results.coverage = Some(test_coverage::run(ctx, actions)?),
             Self::DockerBuild(actions) => results.image = Some(docker_build::run(ctx, actions)?),
             Self::Push(actions) => results.pushed = Some(push::run(ctx, actions)?),
-            Self::Deploy(actions) => results.deployment = Some(deploy::run(ctx, actions)?),
+            Self::Deploy(actions) => {
+                let deploy::Attempt { record, site, result } = deploy::run(ctx, actions);
+                results.attempt = Some(Attempt { record, site });
+                results.deployment = Some(result?);
+            }
         }
         Ok(())
     }

@@ -36,6 +36,8 @@ pub(crate) struct Record<'a> {
     image: Option<&'a Built>,
     pushed: Option<&'a Pushed>,
     deployment: Option<&'a Deployment>,
+    /// The attempt to deploy, also where it failed.
+    attempt: Option<&'a report::Deployment>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +94,7 @@ impl<'a> Record<'a> {
             image: results.image.as_ref(),
             pushed: results.pushed.as_ref(),
             deployment: results.deployment.as_ref(),
+            attempt: results.attempt.as_ref().map(|attempt| &attempt.record),
         }
     }
 

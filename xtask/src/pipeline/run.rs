@@ -7,7 +7,7 @@ use anyhow::Result;
 use reqwest::Url;
 
 use super::handover::Handover;
-use super::plan::Plan;
+use super::plan::{Options, Plan};
 use super::record::{JobRecord, Record, StepRecord};
 use super::rule::Trigger;
 use super::{JobId, PIPELINE, StepId, preflight};
@@ -16,7 +16,7 @@ use crate::exit::{Exit, OrExit as _, Told};
 use crate::history;
 use crate::report::{Event, Failed, Outcome, Row, StepEnd, Summary};
 use crate::steps::deploy::Deployment;
-use crate::steps::docker_build::{Built, Options};
+use crate::steps::docker_build::Built;
 use crate::steps::push::Pushed;
 use crate::steps::test_coverage::CoverageRecord;
 
@@ -25,7 +25,7 @@ use crate::steps::test_coverage::CoverageRecord;
 pub(crate) struct Request {
     pub(crate) scope: Scope,
     pub(crate) trigger: Trigger,
-    pub(crate) image: Options,
+    pub(crate) options: Options,
     /// Print the plan, run nothing.
     pub(crate) explain: bool,
     /// Go on with the steps that do not need the one that failed.
@@ -48,7 +48,7 @@ pub(crate) struct Results {
     pub(crate) image: Option<Built>,
     pub(crate) pushed: Option<Pushed>,
     pub(crate) deployment: Option<Deployment>,
-    /// The attempt to deploy that no report tells of yet.
+    /// The attempt to deploy, also where it failed.
     pub(crate) attempt: Option<Attempt>,
 }
 
@@ -123,7 +123,7 @@ fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
             continue;
         }
         for step in &job.steps {
-            let plan = Plan::of(*step, ctx, &request.image);
+            let plan = Plan::of(*step, ctx, &request.options);
             let lines = match plan {
                 Ok(plan) => plan.explained(ctx),
                 // What an earlier step hands over is not there yet.
@@ -250,7 +250,7 @@ impl Run<'_> {
         let started = SystemTime::now();
         let clock = Instant::now();
         let ran = self.ctx.reporter.step_started(step, &self.ctx.output().join("logs")).map(|log| {
-            let plan = Plan::of(step, self.ctx, &self.request.image);
+            let plan = Plan::of(step, self.ctx, &self.request.options);
             let result = plan.and_then(|plan| plan.run(self.ctx, &mut self.results));
             self.conclude(&StepRecord::ran(step, started, clock.elapsed(), outcome(&result), Vec::new()));
             (log, result)
@@ -274,11 +274,13 @@ impl Run<'_> {
     }
 
     /// Where the step was an attempt to deploy: makes the report of the run with it and sends it on.
-    fn conclude(&mut self, step: &StepRecord) {
-        let Some(Attempt { record, site }) = self.results.attempt.take() else { return };
+    fn conclude(&self, step: &StepRecord) {
+        let (StepId::Deploy, Some(Attempt { record, site })) = (step.step, &self.results.attempt) else {
+            return;
+        };
         let mut so_far = self.so_far.clone();
         so_far.add(step, &self.results, None);
-        history::conclude(self.ctx, &history::report(self.ctx, &so_far, record), site.as_ref());
+        history::conclude(self.ctx, &history::report(self.ctx, &so_far, record.clone()), site.as_ref());
     }
 
     fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: PathBuf) -> Failed {

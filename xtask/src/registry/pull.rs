@@ -44,6 +44,25 @@ impl Client<'_> {
         })
     }
 
+    /// The bytes of a blob, for what is small enough to be held in memory.
+    pub(crate) fn blob(&self, repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>> {
+        self.retrying(|| {
+            let path = format!("blobs/{}", blob.digest);
+            let response = self.get(repository, &path, &blob.digest, blob.size)?.ok_or_else(|| {
+                Trouble::refused(format!("`{repository}` lists {} and does not have it", blob.digest))
+            })?;
+            let mut bytes = Vec::new();
+            response.take(blob.size.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| {
+                let message = format!("{} broke off {}: {error}", repository.registry(), blob.digest.short());
+                Trouble::Passing { message, after: None }
+            })?;
+            match Digest::of(&bytes) {
+                found if found == blob.digest => Ok(bytes),
+                found => Err(other_than_named(repository, &blob.digest, &found)),
+            }
+        })
+    }
+
     fn keep(
         &self,
         repository: &Repository,

@@ -96,7 +96,7 @@ fn build(ctx: &Context) -> Result<()> {
     let request = Request {
         scope: Scope::Step(StepId::DockerBuild),
         trigger: Trigger::push(&ctx.config.branch),
-        image: ctx.config.engine.into(),
+        options: crate::pipeline::plan::Options::of(&ctx.config),
         explain: false,
         keep_going: false,
     };

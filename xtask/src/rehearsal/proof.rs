@@ -14,6 +14,7 @@ use crate::attest;
 use crate::canary;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::history;
 use crate::http;
 use crate::image::layout::Layout;
 use crate::pipeline::run::Results;
@@ -67,8 +68,14 @@ pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &R
             place: version.to_string(),
         },
     ]);
-    chain.extend(recorded(stage, &format!("{}@{}+{}", running.name, running.version, ctx.git.short())));
+    chain.push(recorded(stage, &format!("{}@{}+{}", running.name, running.version, ctx.git.short())));
     chain.push(unnoticed(stage));
+    match &ctx.config.deploy.reports {
+        Some(path) => chain.push(shown(ctx, &address(deployment, path)?)?),
+        None => {
+            ctx.reporter.skipped("report on the board", "`deploy.reports` is not configured, so none is sent")
+        }
+    }
     match &ctx.config.deploy.canary {
         Some(path) => {
             chain.extend(raise_an_error(ctx, stage, runtime, &address(deployment, path)?, &running)?);
@@ -111,15 +118,33 @@ fn unnoticed(stage: &Stage) -> Link {
     }
 }
 
-/// What Sentry was told of the release and where it was deployed; nothing is stated where it was told nothing.
-fn recorded(stage: &Stage, version: &str) -> Option<Link> {
-    let release = stage.sentry.release(version)?;
-    Some(Link {
+/// What Sentry was told of the release and where it was deployed.
+fn recorded(stage: &Stage, version: &str) -> Link {
+    let release = stage.sentry.release(version).unwrap_or_default();
+    Link {
         what: "release at Sentry",
         found: release.environments.last().cloned().unwrap_or_default(),
         wanted: "production".to_owned(),
-        place: release.version,
-    })
+        place: version.to_owned(),
+    }
+}
+
+/// The report of this run, on the board of the app that it deployed.
+fn shown(ctx: &Context, url: &Url) -> Result<Link> {
+    #[derive(Deserialize)]
+    struct List {
+        reports: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        id: String,
+    }
+    let answer = ctx.http()?.request(Method::GET, url)?.send()?;
+    let list: List = serde_json::from_str(&http::text(answer)?)
+        .with_context(|| format!("{url} does not answer with a list of reports"))?;
+    let id = history::ids(ctx)?.into_iter().next().unwrap_or_else(|| "kept here".to_owned());
+    let found = list.reports.into_iter().find(|item| item.id == id).map(|item| item.id);
+    Ok(Link { what: "on the board", found: found.unwrap_or_default(), wanted: id, place: url.to_string() })
 }
 
 /// Raises an error in the running app and waits until it has arrived at the stand-in.

@@ -54,7 +54,7 @@ fn no_secret_is_told_or_left() {
     let request = Request {
         scope: Scope::Jobs(Some(vec![JobId::Build, JobId::Deploy])),
         trigger: Trigger::push(&ctx.config.branch),
-        image: ctx.config.engine.into(),
+        options: StepOptions::of(&ctx.config),
         explain: false,
         keep_going: false,
     };

@@ -4,9 +4,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, anyhow};
-use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use anyhow::Result;
+use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,30 +13,35 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::http::{self, Http};
+use crate::http::Http;
 use crate::interrupt::Interrupt;
 use crate::secret::{Redactor, Secret};
 
-use super::model::{Deploy, EnvVar, Service};
+use super::exchange::{below, parse};
+use super::model::{Deploy, EnvVar, Phase, Service};
 
 /// One service, through the API.
 pub(crate) struct Api {
-    http: Http,
+    pub(super) http: Http,
+    /// `…/v1`.
+    root: Url,
+    /// `srv-…`.
+    id: String,
     /// `…/v1/services/{id}`.
-    base: Url,
+    pub(super) base: Url,
     /// `Bearer …`, marked sensitive.
-    authorization: HeaderValue,
-    key: Secret,
-    interrupt: Interrupt,
+    pub(super) authorization: HeaderValue,
+    pub(super) key: Secret,
+    pub(super) interrupt: Interrupt,
     /// The first wait before trying again; each next one is twice as long.
-    backoff: Duration,
+    pub(super) backoff: Duration,
 }
 
 /// Why a call did not do what it should.
 #[derive(Debug)]
 pub(crate) enum ApiError {
     /// Render said no, and did nothing.
-    Refused(Failure),
+    Refused { failure: Failure, status: StatusCode },
     /// No answer to rely on: whether the call did something is not known, unless Render only asks for patience.
     Unavailable {
         /// Whether Render surely did nothing: the rate limit, or no connection.
@@ -54,7 +58,7 @@ pub(crate) enum ApiError {
 impl From<ApiError> for anyhow::Error {
     fn from(error: ApiError) -> Self {
         match error {
-            ApiError::Refused(failure) => failure.into(),
+            ApiError::Refused { failure, .. } => failure.into(),
             ApiError::Unavailable { why, .. } => {
                 Failure::new(Exit::DeployFailed, format!("the Render API is not available: {why}")).into()
             }
@@ -74,11 +78,11 @@ pub(crate) enum Asked {
 
 impl Api {
     /// Attempts at a call that may be repeated.
-    const ATTEMPTS: u32 = 6;
+    pub(super) const ATTEMPTS: u32 = 6;
     /// The longest that Render may ask us to wait: the API's own windows are a minute long.
-    const LONGEST_WAIT: Duration = Duration::from_mins(1);
+    pub(super) const LONGEST_WAIT: Duration = Duration::from_mins(1);
     /// The longest wait for an answer.
-    const TIMEOUT: Duration = Duration::from_secs(20);
+    pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
     /// The largest page that the API gives.
     const PAGE: usize = 100;
 
@@ -104,6 +108,8 @@ impl Api {
         Ok(Self {
             http: ctx.http()?,
             base: below(&root, &["services", id.expose()])?,
+            root,
+            id: id.expose().to_owned(),
             authorization,
             key,
             interrupt: ctx.interrupt.clone(),
@@ -135,26 +141,63 @@ impl Api {
         match done {
             Ok(_) => Ok(()),
             // Render may repeat what it refuses.
-            Err(ApiError::Refused(failure)) => {
+            Err(ApiError::Refused { failure, status }) => {
                 let said = Redactor::new([value.clone()]).redact(&failure.to_string());
-                Err(ApiError::Refused(Failure::new(failure.exit, format!("`{name}`: {said}"))))
+                let failure = Failure::new(failure.exit, format!("`{name}`: {said}"));
+                Err(ApiError::Refused { failure, status })
             }
             Err(error) => Err(error),
         }
     }
 
-    /// The deploys that were asked for since then, in no particular order.
+    /// Takes one variable away, and no other. One that is not there is gone as well.
+    pub(crate) fn delete_variable(&self, name: &str) -> Result<(), ApiError> {
+        let done = self.patient(|| self.send(Method::DELETE, &["env-vars", name], None));
+        match done {
+            Ok(_) | Err(ApiError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The deploys that were asked for since then, the newest first; the API's own order is not documented.
     pub(crate) fn deploys(&self, since: SystemTime) -> Result<Vec<Deploy>, ApiError> {
+        let since = humantime::format_rfc3339_seconds(since).to_string();
+        self.deploys_where(&[("createdAfter", &since)])
+    }
+
+    /// The deploy that serves now.
+    pub(crate) fn live(&self) -> Result<Option<Deploy>, ApiError> {
+        let deploys = self.deploys_where(&[("status", "live")])?;
+        Ok(deploys.into_iter().find(|deploy| deploy.status.phase() == Phase::Live))
+    }
+
+    fn deploys_where(&self, query: &[(&str, &str)]) -> Result<Vec<Deploy>, ApiError> {
         #[derive(Deserialize)]
         struct Item {
             deploy: Deploy,
             #[serde(default)]
             cursor: String,
         }
-        let since = humantime::format_rfc3339_seconds(since).to_string();
-        let items: Vec<Item> =
-            self.list(&["deploys"], &[("createdAfter", &since)], |item: &Item| item.cursor.clone())?;
-        Ok(items.into_iter().map(|item| item.deploy).collect())
+        let items: Vec<Item> = self.list(&["deploys"], query, |item: &Item| item.cursor.clone())?;
+        let mut deploys: Vec<Deploy> = items.into_iter().map(|item| item.deploy).collect();
+        deploys.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+        Ok(deploys)
+    }
+
+    /// Sets the image that the service's settings name, with the credential that it is pulled with. Nothing is deployed.
+    ///
+    /// `owner` is the workspace's id; a credential that is left out might be taken away.
+    pub(crate) fn set_image(
+        &self,
+        owner: &str,
+        image: &str,
+        credential: Option<&str>,
+    ) -> Result<Service, ApiError> {
+        let mut body = json!({ "image": { "ownerId": owner, "imagePath": image } });
+        if let Some(credential) = credential {
+            body["image"]["registryCredentialId"] = json!(credential);
+        }
+        self.patient(|| self.call(Method::PATCH, &[], Some(&body)))
     }
 
     /// One attempt, for those who ask again anyway.
@@ -183,9 +226,26 @@ impl Api {
         }
     }
 
-    /// One attempt, which an interrupt does not keep from being made.
+    /// Cancels a deploy that has not ended; one that has is refused.
     pub(crate) fn cancel(&self, id: &str) -> Result<Deploy, ApiError> {
-        self.call(Method::POST, &["deploys", id, "cancel"], None)
+        self.patient(|| self.call(Method::POST, &["deploys", id, "cancel"], None))
+    }
+
+    /// The service's own id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// One look at what the API tells below `…/v1`.
+    pub(super) fn beside<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, ApiError> {
+        let mut url = below(&self.root, path).map_err(ApiError::Stopped)?;
+        url.query_pairs_mut().extend_pairs(query);
+        let (_, text) = self.exchange(self.request(Method::GET, &url)?)?;
+        parse(&text)
     }
 
     /// Every page of a list. A short page is the last one, and so is one that leads nowhere.
@@ -217,150 +277,6 @@ impl Api {
             from = next;
         }
     }
-
-    /// Repeats a call that may be made twice until it is answered.
-    fn patient<T>(&self, call: impl Fn() -> Result<T, ApiError>) -> Result<T, ApiError> {
-        let mut attempt = 1;
-        loop {
-            match call() {
-                Err(ApiError::Unavailable { after, .. }) if attempt < Self::ATTEMPTS => {
-                    self.wait(attempt, after)?;
-                }
-                done => return done,
-            }
-            attempt += 1;
-        }
-    }
-
-    fn wait(&self, attempt: u32, asked: Option<Duration>) -> Result<(), ApiError> {
-        let own = self.backoff.saturating_mul(1 << (attempt - 1));
-        self.interrupt.sleep(own.max(asked.unwrap_or_default())).map_err(ApiError::Stopped)
-    }
-
-    fn call<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &[&str],
-        body: Option<&serde_json::Value>,
-    ) -> Result<T, ApiError> {
-        let (_, text) = self.send(method, path, body)?;
-        parse(&text)
-    }
-
-    fn send(
-        &self,
-        method: Method,
-        path: &[&str],
-        body: Option<&serde_json::Value>,
-    ) -> Result<(StatusCode, String), ApiError> {
-        let mut request = self.request(method, &self.url(path)?)?;
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        self.exchange(request)
-    }
-
-    fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, ApiError> {
-        let request = self.http.request(method, url).map_err(ApiError::Stopped)?;
-        Ok(request
-            .header(AUTHORIZATION, self.authorization.clone())
-            .header(ACCEPT, "application/json")
-            .timeout(Self::TIMEOUT))
-    }
-
-    fn url(&self, path: &[&str]) -> Result<Url, ApiError> {
-        below(&self.base, path).map_err(ApiError::Stopped)
-    }
-
-    fn exchange(&self, request: RequestBuilder) -> Result<(StatusCode, String), ApiError> {
-        let response = request.send().map_err(|error| ApiError::Unavailable {
-            untouched: error.is_connect(),
-            after: None,
-            why: format!("{:#}", anyhow!(error.without_url())),
-        })?;
-        let status = response.status();
-        let after = patience(status, response.headers());
-        let text = body(response)?;
-        if status.is_success() {
-            return Ok((status, text));
-        }
-        let why = format!("{status}{}", self.said(&text));
-        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-            let untouched = status == StatusCode::TOO_MANY_REQUESTS;
-            return Err(ApiError::Unavailable { untouched, after, why });
-        }
-        Err(ApiError::Refused(match status.as_u16() {
-            401 => Failure::new(
-                Exit::Missing,
-                format!(
-                    "Render does not know the key in `RENDER_API_KEY` ({why}): create one in the dashboard under Account settings → API keys"
-                ),
-            ),
-            403 => Failure::new(
-                Exit::Missing,
-                format!(
-                    "the key in `RENDER_API_KEY` may not do this ({why}): use one of a member of the service's workspace"
-                ),
-            ),
-            404 => Failure::new(
-                Exit::Missing,
-                format!(
-                    "Render does not find it ({why}): `RENDER_SERVICE_ID` must be the `srv-…` of a service that the key in `RENDER_API_KEY` can see"
-                ),
-            ),
-            _ => Failure::new(Exit::DeployFailed, format!("Render refused: {why}")),
-        }))
-    }
-
-    /// Render's own words, in one short line: the `message`, or the body where it is not JSON.
-    fn said(&self, body: &str) -> String {
-        #[derive(Deserialize)]
-        struct Error {
-            message: String,
-        }
-        const LONGEST: usize = 200;
-        let text = serde_json::from_str(body).map_or_else(|_| body.to_owned(), |error: Error| error.message);
-        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let line = Redactor::new([self.key.clone()]).redact(&line);
-        if line.is_empty() {
-            return line;
-        }
-        let short: String = line.chars().take(LONGEST).collect();
-        format!(": {short}{}", if short.len() < line.len() { "…" } else { "" })
-    }
-}
-
-/// The address of a path below another one, each segment percent-encoded.
-fn below(base: &Url, path: &[&str]) -> Result<Url> {
-    let mut url = base.clone();
-    url.path_segments_mut().map_err(|()| anyhow!("`{base}` cannot have a path"))?.pop_if_empty().extend(path);
-    Ok(url)
-}
-
-fn body(response: Response) -> Result<String, ApiError> {
-    http::text(response).map_err(|error| ApiError::Unavailable {
-        untouched: false,
-        after: None,
-        why: format!("its answer broke off: {error:#}"),
-    })
-}
-
-/// An answer that is not what it should be is no answer: a proxy on the way, or an outage.
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
-    serde_json::from_str(text).context("its answer is not the JSON it should be").map_err(|error| {
-        // serde's own words name a value that it did not expect, which may be a variable's.
-        ApiError::Unavailable { untouched: false, after: None, why: error.to_string() }
-    })
-}
-
-/// How long Render asks to be left alone, in seconds.
-///
-/// `Ratelimit-Reset` stands in every answer and counts only where the limit was hit. It is what is left of the window,
-/// although the documentation calls it a point in time.
-fn patience(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    let seconds = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse().ok();
-    let reset = || seconds("ratelimit-reset").filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
-    seconds("retry-after").or_else(reset).map(|seconds| Duration::from_secs(seconds).min(Api::LONGEST_WAIT))
 }
 
 #[cfg(test)]

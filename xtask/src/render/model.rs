@@ -14,7 +14,17 @@ use crate::secret::Secret;
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Service {
     #[serde(deserialize_with = "or_default")]
+    pub(crate) id: String,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) name: String,
+    /// The workspace, `tea-…`, without which neither logs are read nor the image is set.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) owner_id: String,
+    /// The service's page.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) dashboard_url: String,
+    /// With what Render pulls the image.
+    pub(crate) registry_credential: Option<Credential>,
     #[serde(rename = "type", deserialize_with = "or_default")]
     pub(crate) kind: String,
     /// `suspended` or `not_suspended`.
@@ -24,6 +34,14 @@ pub(crate) struct Service {
     pub(crate) image_path: Option<String>,
     #[serde(rename = "serviceDetails", deserialize_with = "or_default")]
     pub(crate) details: ServiceDetails,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Credential {
+    /// `rgc-…`.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) id: String,
 }
 
 /// The part of a service that depends on its type.
@@ -138,7 +156,7 @@ impl fmt::Display for Status {
 }
 
 /// A field that may be null as well as absent.
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())

@@ -43,6 +43,11 @@ pub(crate) fn problems(service: &Service, image: &str) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if service.owner_id.is_empty() {
+        problems.push(
+            "Render does not tell its workspace (`ownerId`), which its logs and its image need".to_owned(),
+        );
+    }
     if let Err(error) = address(service) {
         problems.push(error.to_string());
     }

@@ -60,12 +60,14 @@ fn a_release_is_made_finalised_and_recorded_as_deployed() {
     let commit = Commit { sha: "a".repeat(40), time: at(0), subject: "Say why".to_owned() };
     let (asked, told) = asked(201, &SET, |ctx| {
         announce(ctx, &[commit]);
-        deployed(ctx, at(1), at(2));
+        deployed(ctx, DeploymentKind::Deploy, &ctx.git.commit, at(1));
     });
-    insta::assert_snapshot!(asked.join("\n"), @r#"
+    // When it ended is now.
+    let ended = asked[1].split('"').nth(3).unwrap();
+    insta::assert_snapshot!(asked.join("\n").replace(ended, "[now]"), @r#"
     POST /api/0/organizations/acme/releases/ authorization: Bearer sntrys_token {"commits":[{"id":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","message":"Say why","timestamp":"2026-01-01T00:00:00.000Z"}],"projects":["board"],"version":"app@0.1.0+0123456789ab"}
-    PUT /api/0/organizations/acme/releases/app@0.1.0%2B0123456789ab/ authorization: Bearer sntrys_token {"dateReleased":"2026-01-01T00:00:02.000Z","projects":["board"]}
-    POST /api/0/organizations/acme/releases/app@0.1.0%2B0123456789ab/deploys/ authorization: Bearer sntrys_token {"dateFinished":"2026-01-01T00:00:02.000Z","dateStarted":"2026-01-01T00:00:01.000Z","environment":"production","projects":["board"]}
+    PUT /api/0/organizations/acme/releases/app@0.1.0%2B0123456789ab/ authorization: Bearer sntrys_token {"dateReleased":"[now]","projects":["board"]}
+    POST /api/0/organizations/acme/releases/app@0.1.0%2B0123456789ab/deploys/ authorization: Bearer sntrys_token {"dateFinished":"[now]","dateStarted":"2026-01-01T00:00:01.000Z","environment":"production","projects":["board"]}
     "#);
     assert_eq!(
         told,
@@ -74,6 +76,18 @@ fn a_release_is_made_finalised_and_recorded_as_deployed() {
             "Sentry knows of the deploy of app@0.1.0+0123456789ab to production"
         ]
     );
+}
+
+#[test]
+fn a_rollback_is_a_deploy_of_the_older_release() {
+    let (asked, told) =
+        asked(201, &SET, |ctx| deployed(ctx, DeploymentKind::Rollback, &"b".repeat(40), at(1)));
+    assert_eq!(asked.len(), 1);
+    assert!(
+        asked[0].starts_with("POST /api/0/organizations/acme/releases/app@0.1.0%2Bbbbbbbbbbbbb/deploys/"),
+        "{asked:?}"
+    );
+    assert_eq!(told, ["Sentry knows of the deploy of app@0.1.0+bbbbbbbbbbbb to production"]);
 }
 
 #[test]

@@ -1,24 +1,42 @@
-//! Step: deploy. The pushed image, live on Render and proved by the app's own answer.
+//! Step: deploy. The pushed image, live on Render and proved by the app's own answer; or the service as it was.
 //!
-//! The service is read before anything is written, variables are written one by one, the image is asked for by digest, and
-//! only our own deploy is followed. Where a deploy fails, its error says what was left changed: nothing is put back yet.
+//! A deploy is a transaction. The service is read before anything is written, the difference is a plan with a hash,
+//! variables are written one by one, the image is asked for by digest, only our own deploy is followed, and the running
+//! app has to name its commit and to stay well. When any of that fails, variables and image go back; when even that
+//! fails, the error is a page of facts for whoever finishes by hand.
 
+mod apply;
+mod base;
+mod check;
 mod digest;
+mod ending;
+mod plan;
 mod proof;
+mod record;
+mod remote;
+pub(crate) mod rollback;
+mod snapshot;
 mod transaction;
+mod undo;
+mod watch;
+mod why;
 
 use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
+use report::DeploymentKind;
 use reqwest::Url;
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::exit::{Exit, Failure};
 use crate::http::is_loopback;
 use crate::render::image;
 
-use transaction::Transaction;
+pub(crate) use record::Attempt;
+use transaction::{Goal, Transaction};
+use undo::Choice;
 
 /// One thing that a deploy does. Its `Display` is its line in `--explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,16 +47,32 @@ pub(crate) enum Action {
     NoteUnderWay,
     /// Find out which digest to deploy.
     ResolveDigest { source: digest::Source },
+    /// Find out which release to go back to.
+    ChooseRelease { to: rollback::To },
+    /// Read the variables and make the plan; with a hash, stop where the plan has another one.
+    Compare { names: Vec<String>, expect: Option<String> },
+    /// Have the image's own program judge the environment that it is to run with.
+    CheckApp { arguments: Vec<String> },
+    /// Read everything again, and stop where it has changed.
+    Confirm,
     /// Write those of the variables that differ.
     WriteVariables { names: Vec<String> },
     /// Ask for the image by its digest and take the deploy that this began.
     AskForDeploy { image: String },
+    /// Take up a deploy that was asked for before.
+    Attach { id: String },
     /// Follow that deploy to its end.
     Follow { timeout: Duration },
     /// Compare what Render runs with what was asked for.
     CompareDigest,
     /// Ask the running app who it is.
-    AskApp { path: String, commit: String },
+    AskApp { path: String, commit: Option<String> },
+    /// Stay, and count the answers that are errors.
+    Bake { health: String, version: String, time: Duration },
+    /// Have the service's settings name the digest that runs.
+    Reconcile,
+    /// Keep the release and its environment for a rollback.
+    Keep,
 }
 
 impl fmt::Display for Action {
@@ -48,12 +82,32 @@ impl fmt::Display for Action {
                 write!(f, "check that service {service} is up and runs `{image}`")
             }
             Self::NoteUnderWay => f.write_str("look for deploys that are under way"),
-            Self::ResolveDigest { source } => write!(f, "take the digest from {source}"),
+            Self::ResolveDigest { source } => {
+                write!(f, "take the digest from {source}, and look for it in the registry")
+            }
+            Self::ChooseRelease { to } => write!(f, "go back to {to}"),
+            Self::Compare { names, expect } => {
+                f.write_str("read all variables, and plan what changes")?;
+                if !names.is_empty() {
+                    write!(f, " of {}", names.join(", "))?;
+                }
+                match expect {
+                    Some(hash) => write!(f, "; stop unless the plan is {hash}"),
+                    None => Ok(()),
+                }
+            }
+            Self::CheckApp { arguments } => write!(
+                f,
+                "run the image's program with `{}` and that environment; stop where it finds an error",
+                arguments.join(" ")
+            ),
+            Self::Confirm => f.write_str("read it all again, and stop where it has changed"),
             Self::WriteVariables { names } if names.is_empty() => f.write_str("write no variables"),
             Self::WriteVariables { names } => {
-                write!(f, "read all variables and write those of these that differ: {}", names.join(", "))
+                write!(f, "write those of these variables that differ: {}", names.join(", "))
             }
             Self::AskForDeploy { image } => write!(f, "ask for a deploy of `{image}@<digest>`"),
+            Self::Attach { id } => write!(f, "take up deploy {id}"),
             Self::Follow { timeout } => {
                 write!(
                     f,
@@ -63,10 +117,34 @@ impl fmt::Display for Action {
             }
             Self::CompareDigest => f.write_str("compare the digest that Render runs with it"),
             Self::AskApp { path, commit } => {
-                write!(f, "ask the app at `{path}` until it answers commit {commit}")
+                let commit = commit.as_deref().map_or_else(
+                    || "the commit of that release".to_owned(),
+                    |commit| format!("commit {}", short(commit)),
+                );
+                write!(
+                    f,
+                    "ask the app at `{path}` until it answers {commit} {} times in a row",
+                    proof::IN_A_ROW
+                )
             }
+            Self::Bake { health, version, time } => write!(
+                f,
+                "stay for {}, and ask `{health}` and `{version}` all the while",
+                humantime::format_duration(*time)
+            ),
+            Self::Reconcile => f.write_str("have the service's settings name that digest"),
+            Self::Keep => f.write_str("keep the release and its variables, encrypted, for a rollback"),
         }
     }
+}
+
+/// What the command line says about a deploy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// The hash that the plan must have.
+    pub(crate) expect: Option<String>,
+    /// The deploy, `dep-…`, whose watch is taken up again.
+    pub(crate) attach: Option<String>,
 }
 
 /// What a deploy achieved, for the run record.
@@ -88,44 +166,117 @@ pub(crate) struct Deployment {
 /// What a deploy will do, from the configuration and local files only.
 ///
 /// It needs no variable to be set and no image to be pushed, so that it can be explained before either.
-pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
+pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
     let deploy = &ctx.config.deploy;
+    let source = Action::ResolveDigest { source: digest::Source::of(ctx)? };
+    let commit = Some(ctx.git.tag());
+    if let Some(id) = &options.attach {
+        if options.expect.is_some() || !id.starts_with("dep-") {
+            let message = format!("`--attach {id}` takes the id of a deploy, `dep-…`, and no plan");
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+        let mut actions = vec![check_service(ctx), source, Action::Attach { id: id.clone() }];
+        actions.extend(proving(ctx, commit));
+        return Ok(actions);
+    }
+    let mut actions = vec![check_service(ctx), Action::NoteUnderWay, source];
+    actions.extend(writing(ctx, &deploy.environment, options.expect.as_deref()));
+    if !deploy.check.is_empty() {
+        let place = actions.iter().position(|action| *action == Action::Confirm).unwrap_or(actions.len());
+        actions.insert(place, Action::CheckApp { arguments: deploy.check.clone() });
+    }
+    actions.extend(proving(ctx, commit));
+    Ok(actions)
+}
+
+/// The actions of `--explain` with the plan for the service as it is now, where Render lets us read it.
+pub(crate) fn explained(ctx: &Context, actions: &[Action]) -> Vec<String> {
+    explained_as(ctx, DeploymentKind::Deploy, actions)
+}
+
+fn explained_as(ctx: &Context, kind: DeploymentKind, actions: &[Action]) -> Vec<String> {
+    let mut lines: Vec<String> = actions.iter().map(ToString::to_string).collect();
+    if !actions.iter().any(|action| matches!(action, Action::Compare { .. })) {
+        return lines;
+    }
+    let read = || -> Result<Vec<String>> {
+        let mut transaction = Transaction::begin(ctx, kind, Pace::hurried())?;
+        for action in
+            actions.iter().take_while(|action| !matches!(action, Action::CheckApp { .. } | Action::Confirm))
+        {
+            let action = match action {
+                // To explain is to show the plan, whichever was expected.
+                Action::Compare { names, .. } => Action::Compare { names: names.clone(), expect: None },
+                other => other.clone(),
+            };
+            transaction.execute(&action)?;
+        }
+        Ok(transaction.planned())
+    };
+    match read() {
+        Ok(planned) => lines.extend(planned),
+        Err(error) => lines.push(format!("what that changes is not known: {error:#}")),
+    }
+    lines
+}
+
+fn check_service(ctx: &Context) -> Action {
     let service = ctx
         .environment
         .get("RENDER_SERVICE_ID")
         .map_or_else(|| "`RENDER_SERVICE_ID`".to_owned(), |id| format!("`{id}`"));
-    let image = image::repository(ctx.image());
-    Ok(vec![
-        Action::CheckService { service, image: image.clone() },
-        Action::NoteUnderWay,
-        Action::ResolveDigest { source: digest::Source::of(ctx)? },
-        Action::WriteVariables { names: deploy.environment.clone() },
-        Action::AskForDeploy { image },
+    Action::CheckService { service, image: image::repository(ctx.image()) }
+}
+
+/// From the plan to a deploy that Render took.
+fn writing(ctx: &Context, names: &[String], expect: Option<&str>) -> [Action; 4] {
+    [
+        Action::Compare { names: names.to_vec(), expect: expect.map(str::to_owned) },
+        Action::Confirm,
+        Action::WriteVariables { names: names.to_vec() },
+        Action::AskForDeploy { image: image::repository(ctx.image()) },
+    ]
+}
+
+/// From that deploy to one that is proved.
+fn proving(ctx: &Context, commit: Option<String>) -> Vec<Action> {
+    let deploy = &ctx.config.deploy;
+    let mut actions = vec![
         Action::Follow { timeout: deploy.timeout },
         Action::CompareDigest,
-        Action::AskApp { path: deploy.version.clone(), commit: ctx.git.short().to_owned() },
-    ])
-}
-
-/// Does exactly what was planned.
-///
-/// An error carries [`Exit::DeployFailed`](crate::exit::Exit::DeployFailed) where the service is as it was,
-/// [`Exit::NotRolledBack`](crate::exit::Exit::NotRolledBack) where it says what was left changed, and
-/// [`Exit::Superseded`](crate::exit::Exit::Superseded) where somebody else's newer deploy won.
-pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Deployment> {
-    run_at(ctx, actions, Pace::of(&ctx.render_url()?))
-}
-
-fn run_at(ctx: &Context, actions: &[Action], pace: Pace) -> Result<Deployment> {
-    let mut transaction = Transaction::begin(ctx, pace)?;
-    let done = actions.iter().try_for_each(|action| {
-        ctx.interrupt.check()?;
-        transaction.execute(action)
-    });
-    match done.and_then(|()| transaction.deployment()) {
-        Ok(deployment) => Ok(deployment),
-        Err(error) => Err(transaction.give_up(error)),
+        Action::AskApp { path: deploy.version.clone(), commit },
+    ];
+    if !deploy.bake.is_zero() {
+        actions.push(Action::Bake {
+            health: deploy.health.clone(),
+            version: deploy.version.clone(),
+            time: deploy.bake,
+        });
     }
+    actions.extend([Action::Reconcile, Action::Keep]);
+    actions
+}
+
+/// Does exactly what was planned, or puts back what it has changed.
+///
+/// An error carries [`Exit::DeployFailed`] where the service is as it was, [`Exit::NotRolledBack`] where it says what is
+/// left changed, [`Exit::Superseded`] where somebody else's newer deploy won, and [`Exit::Interrupted`] where the run was
+/// asked to end and the service is as it was.
+pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Attempt {
+    run_as(ctx, DeploymentKind::Deploy, actions)
+}
+
+fn run_as(ctx: &Context, kind: DeploymentKind, actions: &[Action]) -> Attempt {
+    // Without a valid address nothing is asked, and the attempt says so itself.
+    let pace = ctx.render_url().map_or_else(|_| Pace::hurried(), |url| Pace::of(&url));
+    let goal = Goal { kind, pace, ask: Choice::on_terminal };
+    record::attempt(ctx, &goal, actions)
+}
+
+/// The first twelve digits of a commit, and whether its tree was dirty.
+fn short(commit: &str) -> String {
+    let (sha, dirty) = commit.strip_suffix("-dirty").map_or((commit, ""), |sha| (sha, "-dirty"));
+    sha.chars().take(12).collect::<String>() + dirty
 }
 
 /// How often and how long a deploy asks.
@@ -137,23 +288,37 @@ struct Pace {
     backoff: Duration,
     /// How long a deploy that Render took may be missing from its list, and how long traffic may take to switch.
     patience: Duration,
+    /// The longest bake.
+    bake: Duration,
 }
 
 impl Pace {
     fn of(api: &Url) -> Self {
         if is_loopback(api) {
-            // A stand-in answers in a millisecond.
+            // A stand-in answers in a millisecond, and nobody else uses it.
             Self {
-                poll: Duration::from_millis(200),
+                poll: Duration::from_millis(250),
                 backoff: Duration::from_millis(100),
                 patience: Duration::from_secs(15),
+                bake: Duration::from_secs(1),
             }
         } else {
             Self {
                 poll: Duration::from_secs(3),
                 backoff: Duration::from_secs(1),
                 patience: Duration::from_mins(1),
+                bake: Duration::MAX,
             }
+        }
+    }
+
+    /// For what somebody waits for at the prompt.
+    fn hurried() -> Self {
+        Self {
+            poll: Duration::from_millis(200),
+            backoff: Duration::from_millis(100),
+            patience: Duration::from_secs(5),
+            bake: Duration::ZERO,
         }
     }
 }

@@ -103,6 +103,7 @@ fn explaining_runs_nothing_and_writes_nothing() {
         "docker-build",
         "push",
         "deploy",
+        "rollback",
         "rehearse",
         "sbom",
         "workflow",
@@ -120,9 +121,17 @@ fn explaining_runs_nothing_and_writes_nothing() {
     fixture
         .run(&["push", "--explain"])
         .says(&["cannot be planned yet", "run `cargo xtask docker-build` first"]);
+    fixture.run(&["deploy", "--explain"]).says(&[
+        "SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN",
+        "ask the app at `/version`",
+        "what that changes is not known: `RENDER_API_KEY` is not set",
+    ]);
+    fixture.run(&["rollback", "--explain", "--to", "dep-1"]).says(&["go back to what deploy dep-1 ran"]);
+    fixture.run(&["rollback", "--to", "latest"]).exits(2).says(&["`latest` is no release"]);
     fixture
-        .run(&["deploy", "--explain"])
-        .says(&["SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN", "ask the app at `/version`"]);
+        .run(&["rollback"])
+        .exits(3)
+        .says(&["`RENDER_API_KEY` is not set", "`RENDER_SERVICE_ID` is not set"]);
     fixture.run(&["ci", "--explain", "--branch", "master"]).says(&["docker-build", "ask for a deploy of"]);
 }
 

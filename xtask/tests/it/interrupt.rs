@@ -79,7 +79,7 @@ fn an_interrupt_while_render_starts_the_app_cancels_the_deploy() {
     running.wait_for("update_in_progress");
     let text = interrupted(&fixture, running, "deploy");
     for part in
-        [" is cancelled", "deploy: interrupted", "not put back: these variables keep what was written"]
+        [" is cancelled", "put back: SERVER_TYPE, HOSTS", "deploy: interrupted", "the service is as it was"]
     {
         assert!(text.contains(part), "no `{part}` in {text}");
     }

@@ -101,9 +101,8 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
 }
 
 #[test]
-fn a_deploy_that_fails_in_a_rehearsal_says_what_it_left() {
+fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
     let release = ["rehearse", "--job", "build", "--job", "deploy"];
-    let variables = "not put back: these variables keep what was written";
     let fixture = Fixture::new();
 
     // An app that ends at once, yet not in the smoke run, which would stop it before the deploy.
@@ -115,17 +114,19 @@ fn a_deploy_that_fails_in_a_rehearsal_says_what_it_left() {
             "    if std::env::var(\"SERVER_TYPE\").unwrap() == \"PROD\" {{\n        eprintln!(\"no luck\");\n        std::process::exit(3);\n    }}\n{LISTENS}"
         ),
     );
-    let ran = fixture.run(&release).exits(6);
+    let ran = fixture.run(&release).exits(5);
     fixture.is_left_alone();
     ran.says(&[
         "update_failed",
-        variables,
-        "SECRET_KEY",
+        "the app ended with exit code 3",
+        "put back: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN",
+        "the service is as it was",
         "again  cargo xtask rehearse --job build --job deploy",
     ])
     .says_nothing_of(&["The image that was built is the one that runs."]);
     let record = fixture.record();
-    assert_eq!((&record["exit_code"], &record["deployment"]), (&json!(6), &Value::Null));
+    assert_eq!((&record["exit_code"], &record["deployment"]), (&json!(5), &Value::Null));
+    assert_eq!(record["attempt"]["outcome"], "rolled-back");
     assert_eq!(fixture.outcomes()[4], ("deploy".to_owned(), "failed".to_owned()));
     assert!(fixture.read("target/xtask/junit.xml").contains("failures=\"1\""));
 
@@ -138,7 +139,12 @@ fn a_deploy_that_fails_in_a_rehearsal_says_what_it_left() {
     );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();
-    ran.says(&["c0ffee", "stays live, unproved", variables]);
+    ran.says(&[
+        "c0ffee",
+        "nothing was live before, and deploy dep-",
+        "by hand:",
+        "https://dashboard.render.com/",
+    ]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::image::binary::{self, Platform};
 use crate::image::config::Settings;
 use crate::image::layer::Tar;
-use crate::image::unpack::{Bounds, find, unpack};
+use crate::image::unpack::{Bounds, Unpacked, find, program, unpack};
 
 /// What an image starts, and where its files are unpacked for that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Program {
         unpack(&folder.0, tars.iter().map(|tar| tar.bytes.as_slice()), Bounds::default())?;
         let mut words = self.words();
         let name = words.next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
-        let file = self.find(&folder.0, name)?;
+        let file = program(&folder.0, &self.settings.working_dir, &self.settings.env, name)?;
         if binary::is_elf(&file)? && binary::verify(&file, self.platform).is_err() {
             // This machine's own linker and libraries would be in the place of the image's.
             return Ok(Some(format!(
@@ -85,42 +85,5 @@ impl Program {
         command.env("SERVER_TYPE", "TEST").env("LISTEN", address.ip().to_string());
         command.env("PORT", address.port().to_string());
         Ok((command, address))
-    }
-
-    /// The file of the program: a path is one of the image, a bare name is looked for in its `PATH`.
-    fn find(&self, folder: &Path, name: &str) -> Result<PathBuf> {
-        if name.starts_with('/') {
-            return find(folder, name);
-        }
-        if name.contains('/') {
-            return find(folder, &format!("{}/{name}", self.settings.working_dir));
-        }
-        // Docker's own when the image has none.
-        let set = self.settings.env.iter().find_map(|pair| pair.strip_prefix("PATH="));
-        let path = set.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        path.split(':')
-            .find_map(|place| find(folder, &format!("{place}/{name}")).ok())
-            .with_context(|| format!("`{name}` is not in the image's `PATH`, {path}"))
-    }
-}
-
-/// The folder of the unpacked layers, removed when this is dropped.
-struct Unpacked(PathBuf);
-
-impl Unpacked {
-    fn new(folder: &Path) -> Result<Self> {
-        if folder.exists() {
-            // Left by a run that was killed.
-            fs_err::remove_dir_all(folder)?;
-        }
-        fs_err::create_dir_all(folder)?;
-        Ok(Self(folder.to_owned()))
-    }
-}
-
-impl Drop for Unpacked {
-    fn drop(&mut self) {
-        // The next run removes what is left.
-        drop(fs_err::remove_dir_all(&self.0));
     }
 }

@@ -9,7 +9,7 @@ fn request(scope: Scope, branch: &str) -> Request {
     Request {
         scope,
         trigger: Trigger::push(branch),
-        image: Engine::Builtin.into(),
+        options: Options { image: Engine::Builtin.into(), deploy: crate::steps::deploy::Options::default() },
         explain: false,
         keep_going: false,
     }

@@ -1,6 +1,9 @@
+use reqwest::header::HeaderMap;
+
 use super::*;
 use crate::environment::Environment;
 use crate::http::Reach;
+use crate::render::exchange::patience;
 use crate::render::stub::{DIGEST, KEY, Stub};
 
 fn api(stub: &Stub, key: &str, id: &str) -> Result<Api> {

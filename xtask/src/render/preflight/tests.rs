@@ -4,7 +4,7 @@ fn service(json: &str) -> Service {
     serde_json::from_str(json).unwrap()
 }
 
-const GOOD: &str = r#"{"id":"srv-1","name":"app","type":"web_service","suspended":"not_suspended",
+const GOOD: &str = r#"{"id":"srv-1","ownerId":"tea-1","name":"app","type":"web_service","suspended":"not_suspended",
     "imagePath":"docker.io/slipway/app:latest","serviceDetails":{"runtime":"image","healthCheckPath":"/healthz",
     "maintenanceMode":{"enabled":false,"uri":""},"url":"https://app.onrender.com"}}"#;
 
@@ -30,6 +30,7 @@ fn all_problems_are_found_at_once() {
     it is suspended: resume it in the Render dashboard
     it is in maintenance mode: end that in its settings
     it has no health check path, so Render would call any open port healthy: set one in its settings
+    Render does not tell its workspace (`ownerId`), which its logs and its image need
     `serviceDetails.url` is plain http, which is accepted for loopback addresses only: use https
     ");
 }
@@ -41,6 +42,7 @@ fn an_empty_answer_is_not_a_service_to_deploy_to() {
     its type is ``, not `web_service`: set `RENDER_SERVICE_ID` to a web service
     its runtime is ``, not `image`: create it from an existing image
     it has no health check path, so Render would call any open port healthy: set one in its settings
+    Render does not tell its workspace (`ownerId`), which its logs and its image need
     `serviceDetails.url` is not an https address: it must look like `https://host/path`
     ");
 }

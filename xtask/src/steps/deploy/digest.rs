@@ -4,12 +4,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure, OrExit as _};
-use crate::registry;
+use crate::http::Http;
+use crate::image::config::Descriptor;
 use crate::registry::reference::{Digest, Reference, Repository, Tag};
+use crate::registry::{self, Access, Client};
 use crate::steps::push::{self, Pushed};
+
+use super::remote::Release;
 
 /// Where the digest comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,40 +52,126 @@ impl fmt::Display for Source {
     }
 }
 
-/// The digest to deploy: that of this commit's image, which the registry must have under the commit's tag.
+/// The release to deploy: this commit's image, which the registry must have under the commit's tag, for Render's platform.
 ///
 /// Where the registry does not let us look, as with a private repository and no login, that is said and the digest
 /// taken as it is: Render pulls it with a login of its own.
-pub(super) fn digest(ctx: &Context, source: &Source) -> Result<Digest> {
+pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
     let repository: Repository = ctx.image().parse()?;
     let tag: Tag = ctx.git.tag().parse()?;
+    let commit = Some(ctx.git.tag());
     let known = match source {
         Source::Given(digest) => Some(digest.clone()),
         Source::Record(path) => Some(recorded(ctx, path)?),
         Source::Registry(_) => None,
     };
     let named = registry::resolve(ctx, &repository, &Reference::Tag(tag.clone()));
-    match (known, named) {
-        (Some(known), Ok(Some(named))) if known == named => Ok(known),
-        (None, Ok(Some(named))) => Ok(named),
-        (Some(known), Ok(Some(named))) => Err(Failure::new(
-            Exit::Registry,
-            format!("`{repository}:{tag}` names {named} in the registry, and not {known}: run `cargo xtask push` again"),
-        )
-        .into()),
-        (_, Ok(None)) => Err(Failure::new(
-            Exit::Registry,
-            format!("the registry has no `{repository}:{tag}`: run `cargo xtask push` first"),
-        )
-        .into()),
-        (_, Err(error)) if Exit::of(&error) == Exit::Interrupted => Err(error),
+    let digest = match (known, named) {
+        (known, Ok(Some(named))) if known.as_ref().is_none_or(|known| *known == named) => named,
+        (Some(known), Ok(Some(named))) => {
+            return Err(Failure::new(
+                Exit::Registry,
+                format!("`{repository}:{tag}` names {named} in the registry, and not {known}: run `cargo xtask push` again"),
+            )
+            .into());
+        }
+        (_, Ok(_)) => {
+            return Err(Failure::new(
+                Exit::Registry,
+                format!("the registry has no `{repository}:{tag}`: run `cargo xtask push` first"),
+            )
+            .into());
+        }
+        (_, Err(error)) if Exit::of(&error) == Exit::Interrupted => return Err(error),
         (Some(known), Err(error)) => {
             ctx.reporter.skipped("digest in the registry", format!("{error:#}"));
-            Ok(known)
+            return Ok(Release { digest: known.to_string(), platform: None, commit });
         }
         (None, Err(error)) => {
-            Err(error.context("no image was pushed from here, and the registry does not tell: run `cargo xtask push` first"))
+            return Err(error.context(
+                "no image was pushed from here, and the registry does not tell: run `cargo xtask push` first",
+            ));
         }
+    };
+    let image = Image::read(ctx, &repository, &digest)?;
+    Ok(Release { digest: digest.to_string(), platform: image.platform, commit })
+}
+
+/// An image in the registry, as far as Render cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Image {
+    /// The manifest for linux/amd64, where the digest is that of an index.
+    pub(super) platform: Option<String>,
+    /// The commit that its labels name.
+    pub(super) commit: Option<String>,
+}
+
+impl Image {
+    /// The most that Render pulls, in compressed bytes: <https://render.com/docs/deploying-an-image>.
+    const LARGEST: u64 = 10 << 30;
+
+    /// Reads it. What Render could not run is an error with [`Exit::DeployFailed`], what is not there one with
+    /// [`Exit::Registry`].
+    pub(super) fn read(ctx: &Context, repository: &Repository, digest: &Digest) -> Result<Self> {
+        let unfit = |why: String| {
+            Failure::new(Exit::DeployFailed, format!("Render cannot run `{repository}@{digest}`: {why}"))
+        };
+        let client = Client::new(ctx, Access::Pull)?;
+        let manifest = |digest: &Digest| -> Result<Value> {
+            let missing =
+                || Failure::new(Exit::Registry, format!("the registry has no `{repository}@{digest}`"));
+            let bytes = client.manifest(repository, digest)?.ok_or_else(missing)?;
+            serde_json::from_slice(&bytes).context("a manifest is not JSON").or_exit(Exit::Registry)
+        };
+        let mut found = manifest(digest)?;
+        let mut platform = None;
+        if let Some(entries) = found["manifests"].as_array() {
+            let fits = |entry: &&Value| {
+                entry["platform"]["os"] == "linux" && entry["platform"]["architecture"] == "amd64"
+            };
+            let entry = entries
+                .iter()
+                .find(fits)
+                .ok_or_else(|| unfit("it has no manifest for linux/amd64".to_owned()))?;
+            let child: Digest =
+                entry["digest"].as_str().unwrap_or_default().parse().or_exit(Exit::Registry)?;
+            platform = Some(child.to_string());
+            found = manifest(&child)?;
+        }
+        let sizes = found["layers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|layer| layer["size"].as_u64().unwrap_or_default());
+        let size = sizes.fold(0, u64::saturating_add);
+        if size > Self::LARGEST {
+            return Err(
+                unfit(format!("it has {size} bytes, and Render pulls {} at most", Self::LARGEST)).into()
+            );
+        }
+        let config: Descriptor = serde_json::from_value(found["config"].clone())
+            .context("a manifest names no configuration")
+            .or_exit(Exit::Registry)?;
+        if config.size > Http::LONGEST_TEXT {
+            return Err(unfit("its configuration is no configuration".to_owned()).into());
+        }
+        let config: Value = serde_json::from_slice(&client.blob(repository, &config)?)
+            .context("an image's configuration is not JSON")
+            .or_exit(Exit::Registry)?;
+        let word = |name: &str| config[name].as_str().unwrap_or("?").to_owned();
+        let (os, architecture) = (word("os"), word("architecture"));
+        if (os.as_str(), architecture.as_str()) != ("linux", "amd64") {
+            return Err(unfit(format!(
+                "it is for {os}/{architecture}, and Render's machines are linux/amd64"
+            ))
+            .into());
+        }
+        let label = config["config"]["Labels"]["org.opencontainers.image.revision"].as_str();
+        let is_commit = |text: &&str| {
+            let sha = text.strip_suffix("-dirty").unwrap_or(text);
+            sha.len() == 40 && sha.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        Ok(Self { platform, commit: label.filter(is_commit).map(str::to_owned) })
     }
 }
 
@@ -105,3 +196,6 @@ fn recorded(ctx: &Context, path: &Path) -> Result<Digest> {
     }
     Ok(record.digest)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,69 +1,93 @@
-//! A deploy while it runs: what it knows, and what it has changed.
+//! A deploy while it runs: what it knows, what it has changed, and its end when it does not go well.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
+use report::DeploymentKind;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::http::Http;
-use crate::render::api::{Api, ApiError, Asked};
-use crate::render::environment::{Change, difference, words};
-use crate::render::model::{Deploy, Phase, Service};
+use crate::pipeline::run::milliseconds;
 use crate::render::{image, preflight};
 use crate::secret::Secret;
+use crate::sentry;
 
-use super::{Action, Deployment, Pace, digest, proof};
+use super::apply::Fate;
+use super::base::Base;
+use super::plan::{Plan, reserved};
+use super::remote::{Release, Remote};
+use super::rollback::To;
+use super::snapshot::{Snapshot, Standing};
+use super::undo::Choice;
+use super::{Action, Deployment, Pace, check, digest, proof};
+
+/// What is attempted, and how.
+pub(super) struct Goal {
+    pub(super) kind: DeploymentKind,
+    pub(super) pace: Pace,
+    /// What to do when the run is asked to end half-way.
+    pub(super) ask: fn(&Context) -> Choice,
+}
 
 /// The state that the actions of one run share.
 pub(super) struct Transaction<'a> {
-    ctx: &'a Context,
-    api: Api,
-    app: Http,
-    pace: Pace,
+    pub(super) ctx: &'a Context,
+    pub(super) kind: DeploymentKind,
+    pub(super) remote: Remote<'a>,
+    began: report::Time,
     started: Instant,
-    /// Deploys are listed from here on: a day covers all that may be under way, whatever this machine's clock says.
-    since: SystemTime,
-    /// The values to write, read before anything is asked, so that none is found missing half-way.
-    wanted: Vec<(String, Secret)>,
-    service: Service,
-    digest: String,
+    /// What stands in the way, told together.
+    problems: Vec<String>,
+    /// The variables to set, and those to take away. Read before anything is asked, so that none is missing half-way.
+    wanted: Vec<(String, Option<Secret>)>,
+    pub(super) release: Option<Release>,
+    pub(super) base: Option<Base>,
+    plan: Option<Plan>,
     /// The variables that were written, or that may have been.
-    written: Vec<String>,
-    /// Render may have taken our request without saying which deploy it became.
-    asked: bool,
-    /// Our own deploy, as last seen.
-    deploy: Option<Deploy>,
+    pub(super) written: Vec<(String, Option<Secret>)>,
+    pub(super) fate: Fate,
+    /// What the running app answered.
     commit: String,
+    pub(super) timeout: Duration,
 }
 
 impl<'a> Transaction<'a> {
-    /// Missing variables are an error with [`Exit::Missing`] that names them all.
-    pub(super) fn begin(ctx: &'a Context, pace: Pace) -> Result<Self> {
-        let names = &ctx.config.deploy.environment;
+    /// Missing variables are an error with [`Exit::Missing`] that names them all, reserved ones one with [`Exit::Usage`].
+    pub(super) fn begin(ctx: &'a Context, kind: DeploymentKind, pace: Pace) -> Result<Self> {
+        let names: &[String] = match kind {
+            DeploymentKind::Deploy => &ctx.config.deploy.environment,
+            // The variables are those of the release.
+            DeploymentKind::Rollback => &[],
+        };
         let all = ["RENDER_API_KEY", "RENDER_SERVICE_ID"].into_iter().chain(names.iter().map(String::as_str));
         let missing: Vec<String> =
             all.filter_map(|name| ctx.required(name).err()).map(|error| error.to_string()).collect();
         if !missing.is_empty() {
             return Err(Failure::new(Exit::Missing, missing.join("\n")).into());
         }
+        let refused = reserved(names.iter().map(String::as_str));
+        if !refused.is_empty() {
+            let message = format!("Render sets these itself, and a deploy cannot: {}", refused.join(", "));
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
         let wanted =
-            names.iter().map(|name| Ok((name.clone(), ctx.required(name)?))).collect::<Result<_>>()?;
+            names.iter().map(|name| Ok((name.clone(), Some(ctx.required(name)?)))).collect::<Result<_>>()?;
         Ok(Self {
             ctx,
-            api: Api::new(ctx, pace.backoff)?,
-            app: ctx.http()?,
-            pace,
+            kind,
+            remote: Remote::new(ctx, pace)?,
+            began: now(),
             started: Instant::now(),
-            since: SystemTime::now() - Duration::from_hours(24),
+            problems: Vec::new(),
             wanted,
-            service: Service::default(),
-            digest: String::new(),
+            release: None,
+            base: None,
+            plan: None,
             written: Vec::new(),
-            asked: false,
-            deploy: None,
+            fate: Fate::NotAsked,
             commit: String::new(),
+            timeout: ctx.config.deploy.timeout,
         })
     }
 
@@ -72,98 +96,118 @@ impl<'a> Transaction<'a> {
             Action::CheckService { image, .. } => self.check_service(image),
             Action::NoteUnderWay => self.note_under_way(),
             Action::ResolveDigest { source } => {
-                self.digest = digest::digest(self.ctx, source)?.to_string();
+                let found = digest::release(self.ctx, source);
+                self.release = Some(self.unless_in_the_way(found)?);
                 Ok(())
             }
+            Action::ChooseRelease { to } => self.choose_release(to),
+            Action::Compare { names, expect } => self.compare(names, expect.as_deref()),
+            Action::CheckApp { arguments } => self.check_app(arguments),
+            Action::Confirm => self.confirm(),
             Action::WriteVariables { names } => self.write_variables(names),
-            Action::AskForDeploy { image } => self.ask_for_deploy(image),
-            Action::Follow { timeout } => self.follow(*timeout),
-            Action::CompareDigest => self.compare_digest(),
-            Action::AskApp { path, .. } => self.ask_app(path),
+            Action::AskForDeploy { .. } => {
+                let release = self.release.clone().context("the plan has no release")?;
+                if self.kind == DeploymentKind::Deploy {
+                    sentry::announce(self.ctx, &self.new_commits());
+                }
+                self.remote.ask(&release, &mut self.fate)
+            }
+            Action::Attach { id } => self.attach(id),
+            Action::Follow { timeout } => {
+                self.timeout = *timeout;
+                let Fate::Ours(deploy) = &mut self.fate else { anyhow::bail!("the plan follows no deploy") };
+                self.remote.follow(deploy, *timeout)
+            }
+            Action::CompareDigest => {
+                let release = self.release.as_ref().context("the plan has no release")?;
+                proof::compare(self.fate.deploy().context("the plan asks for no deploy")?, release)
+            }
+            Action::AskApp { commit, .. } => {
+                let known = self.release.as_ref().and_then(|release| release.commit.clone());
+                let Fate::Ours(deploy) = &mut self.fate else { anyhow::bail!("the plan asks for no deploy") };
+                self.commit = self.remote.prove(deploy, commit.as_deref().or(known.as_deref()))?;
+                Ok(())
+            }
+            Action::Bake { health, version, time } => {
+                let Fate::Ours(deploy) = &mut self.fate else { anyhow::bail!("the plan asks for no deploy") };
+                self.remote.bake(deploy, &self.commit, [health, version], *time)
+            }
+            Action::Reconcile => {
+                sentry::deployed(self.ctx, self.kind, &self.commit, self.began);
+                self.reconcile()
+            }
+            Action::Keep => {
+                self.keep(Standing::Proved);
+                Ok(())
+            }
         }
     }
 
     /// What was achieved, once every action was done.
     pub(super) fn deployment(&self) -> Result<Deployment> {
-        let deploy = self.deploy.as_ref().context("the plan asks for no deploy")?;
+        let deploy = self.fate.deploy().context("the plan asks for no deploy")?;
         Ok(Deployment {
             id: deploy.id.clone(),
             status: deploy.status.to_string(),
-            digest: self.digest.clone(),
-            url: preflight::address(&self.service)?.to_string(),
+            digest: self.release.as_ref().map(|release| release.digest.clone()).unwrap_or_default(),
+            url: preflight::address(&self.remote.service)?.to_string(),
             commit: self.commit.clone(),
-            variables_written: self.written.clone(),
-            milliseconds: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            variables_written: self.written.iter().map(|(name, _)| name.clone()).collect(),
+            milliseconds: milliseconds(self.started.elapsed()),
         })
     }
 
-    /// Ends a deploy that failed: cancels ours where it is still under way, and adds to the error what stays changed.
-    pub(super) fn give_up(&mut self, error: anyhow::Error) -> anyhow::Error {
-        let mut left = Vec::new();
-        if let Some(deploy) = self.deploy.clone() {
-            let id = &deploy.id;
-            match deploy.status.phase() {
-                Phase::UnderWay | Phase::Unknown => match self.api.cancel(id) {
-                    Ok(_) => self.note(format!("deploy {id} is cancelled")),
-                    Err(refused) => left.extend(self.not_cancelled(id, refused)),
-                },
-                Phase::Live => left.push(format!("deploy {id} stays live, unproved")),
-                Phase::Deactivated | Phase::Failed | Phase::Canceled => {}
-            }
-        } else if self.asked {
-            left.push("the deploy that was asked for may still begin: look at the service's page".to_owned());
-        }
-        if !self.written.is_empty() {
-            left.push(format!(
-                "these variables keep what was written, and the next deploy of any kind takes them up: {}",
-                self.written.join(", ")
-            ));
-        }
-        if left.is_empty() {
-            return error;
-        }
-        let exit = match Exit::of(&error) {
-            kept @ (Exit::Interrupted | Exit::Superseded) => kept,
-            _ => Exit::NotRolledBack,
-        };
-        Failure::new(exit, format!("{error:#}\nnot put back: {}", left.join("\nnot put back: "))).into()
+    /// The plan for people, once there is one.
+    pub(super) fn planned(&self) -> Vec<String> {
+        self.plan.as_ref().map(Plan::lines).unwrap_or_default()
     }
 
-    /// What a deploy that cannot be cancelled leaves: often it has ended in the meantime.
-    fn not_cancelled(&self, id: &str, refused: ApiError) -> Option<String> {
-        match self.api.deploy(id) {
-            Ok(now) if now.status.phase() == Phase::Live => {
-                Some(format!("deploy {id} went live in the meantime"))
-            }
-            Ok(now) if !now.status.is_open() => {
-                self.note(format!("deploy {id} ended as {}", now.status));
-                None
-            }
-            _ => Some(format!(
-                "deploy {id} could not be cancelled and may still go live: {:#}",
-                anyhow::Error::from(refused)
-            )),
-        }
+    pub(super) fn plan_hash(&self) -> Option<String> {
+        self.plan.as_ref().map(Plan::hash)
+    }
+
+    pub(super) fn deploy_id(&self) -> Option<String> {
+        self.fate.deploy().map(|deploy| deploy.id.clone())
+    }
+
+    /// What was to become live, and what was live before.
+    pub(super) fn releases(&self) -> (Option<&Release>, Option<&Release>) {
+        (self.release.as_ref(), self.base.as_ref().and_then(|base| base.release.as_ref()))
+    }
+
+    /// Where the app runs, as the service itself has it.
+    pub(super) fn server_type(&self) -> Option<String> {
+        let ours =
+            self.wanted.iter().find(|(name, _)| name == "SERVER_TYPE").and_then(|(_, value)| value.as_ref());
+        let value = ours.or_else(|| self.base.as_ref()?.value("SERVER_TYPE"))?;
+        Some(value.expose().to_owned())
+    }
+
+    /// The commits that are new on the service, as far as git knows what it runs.
+    fn new_commits(&self) -> Vec<report::Commit> {
+        let (_, previous) = self.releases();
+        let previous = previous.and_then(|release| release.commit.as_deref());
+        self.ctx.git.since(&self.ctx.root, previous, report::MAX_COMMITS)
     }
 
     fn check_service(&mut self, image: &str) -> Result<()> {
-        self.service = self.api.service()?;
-        let name = &self.service.name;
-        let problems = preflight::problems(&self.service, image);
-        if !problems.is_empty() {
-            let message = format!("the service `{name}` cannot be deployed to:\n- {}", problems.join("\n- "));
-            return Err(Failure::new(Exit::DeployFailed, message).into());
+        let service = self.remote.api.service()?;
+        self.problems = preflight::problems(&service, image);
+        for remark in preflight::remarks(&service, &self.ctx.config.deploy.health) {
+            self.remote.note(remark);
         }
-        self.note(format!("service `{name}`: {}", preflight::address(&self.service)?));
-        for remark in preflight::remarks(&self.service, &self.ctx.config.deploy.health) {
-            self.note(remark);
+        if self.problems.is_empty() {
+            self.remote.note(format!("service `{}`: {}", service.name, preflight::address(&service)?));
         }
+        self.remote.service = service;
         Ok(())
     }
 
     fn note_under_way(&self) -> Result<()> {
-        for deploy in self.api.deploys(self.since)?.iter().filter(|deploy| deploy.status.is_open()) {
-            self.note(format!(
+        for deploy in
+            self.remote.api.deploys(self.remote.since)?.iter().filter(|deploy| deploy.status.is_open())
+        {
+            self.remote.note(format!(
                 "deploy {} is {}: Render finishes it first, or cancels it, as the workspace is set",
                 deploy.id, deploy.status
             ));
@@ -171,199 +215,155 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    fn write_variables(&mut self, names: &[String]) -> Result<()> {
-        if names.is_empty() {
-            return Ok(());
+    /// The result, or everything that stands in the way of it and of the service.
+    fn unless_in_the_way<T>(&mut self, found: Result<T>) -> Result<T> {
+        let mut problems = std::mem::take(&mut self.problems);
+        if problems.is_empty() {
+            return found;
         }
-        let current = self.api.variables()?;
-        let wanted =
-            difference(&current, self.wanted.iter().filter(|(name, _)| names.contains(name)).cloned());
-        self.note(format!("variables: {}", words(&wanted, &current)));
-        for variable in wanted.into_iter().filter(|variable| variable.change != Change::Unchanged) {
-            let put = self.api.put_variable(&variable.name, &variable.value);
-            if !matches!(put, Err(ApiError::Refused(_))) {
-                self.written.push(variable.name);
-            }
-            put?;
-        }
-        Ok(())
-    }
-
-    fn ask_for_deploy(&mut self, image: &str) -> Result<()> {
-        let known: BTreeSet<String> =
-            self.api.deploys(self.since)?.into_iter().map(|deploy| deploy.id).collect();
-        let pinned = image::pinned(image, &self.digest);
-        self.note(format!("asking for `{pinned}`"));
-        let deploy = match self.api.create_deploy(&pinned) {
-            Ok(Asked::Created(deploy)) if !deploy.id.is_empty() => deploy,
-            Ok(_) => {
-                self.note("Render took the deploy and did not say which it is: looking for it");
-                self.adopt(image, &known, None)?
-            }
-            // A connection that was never made, or a limit that never ended, asked for nothing.
-            Err(ApiError::Unavailable { untouched: false, why, .. }) => {
-                self.note(format!("whether Render took the deploy is not clear ({why}): looking for it"));
-                self.adopt(image, &known, Some(&why))?
-            }
-            Err(error) => return Err(error.into()),
-        };
-        self.note(format!("deploy {}: {}", deploy.id, deploy.status));
-        self.deploy = Some(deploy);
-        Ok(())
-    }
-
-    /// Finds our own deploy among those that were not there before: asked for through the API, of exactly our image.
-    fn adopt(&mut self, image: &str, known: &BTreeSet<String>, doubt: Option<&str>) -> Result<Deploy> {
-        self.asked = true;
-        let end = Instant::now() + self.pace.patience;
-        loop {
-            let ours = self
-                .api
-                .deploys(self.since)?
-                .into_iter()
-                .filter(|deploy| {
-                    let reference = deploy.image.as_ref().and_then(|image| image.reference.as_deref());
-                    !known.contains(&deploy.id)
-                        && deploy.trigger.as_deref() == Some("api")
-                        && reference.is_some_and(|found| image::is_pinned(found, image, &self.digest))
-                })
-                .max_by(|a, b| a.created_at.cmp(&b.created_at));
-            if let Some(deploy) = ours {
-                return Ok(deploy);
-            }
-            if Instant::now() >= end {
-                let reason = doubt.map_or_else(String::new, |why| format!(" ({why})"));
-                return Err(Failure::new(
-                    Exit::DeployFailed,
-                    format!(
-                        "no deploy of ours appeared within {}{reason}",
-                        humantime::format_duration(self.pace.patience)
-                    ),
-                )
-                .into());
-            }
-            self.ctx.interrupt.sleep(self.pace.poll)?;
-        }
-    }
-
-    /// Looks at our deploy until it ends or `timeout` has passed since this began.
-    fn follow(&mut self, timeout: Duration) -> Result<()> {
-        let end = Instant::now() + timeout;
-        let mut deploy = self.deploy.clone().context("the plan follows no deploy")?;
-        let id = deploy.id.clone();
-        let mut trouble = String::new();
-        while deploy.status.is_open() {
-            if Instant::now() >= end {
-                let message = format!(
-                    "deploy {id} is still {} after {}",
-                    deploy.status,
-                    humantime::format_duration(timeout)
-                );
-                return Err(Failure::new(Exit::DeployFailed, message).into());
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            match self.api.deploy(&id) {
-                Ok(now) => {
-                    if now.status != deploy.status {
-                        let remark =
-                            if now.status.phase() == Phase::Unknown { ", a status new to us" } else { "" };
-                        self.note(format!("deploy {id}: {}{remark}", now.status));
-                    }
-                    trouble.clear();
-                    // The id is the one thing that must not get lost.
-                    deploy = Deploy { id: id.clone(), ..now };
-                    self.deploy = Some(deploy.clone());
-                    if deploy.status.is_open() {
-                        self.ctx.interrupt.sleep(self.pace.poll.min(left))?;
-                    }
-                }
-                // An outage of the API is not one of the deploy.
-                Err(ApiError::Unavailable { after, why, .. }) => {
-                    if why != trouble {
-                        self.note(format!("the Render API is not available ({why}): asking on"));
-                        trouble = why;
-                    }
-                    let wait = self.pace.poll.max(after.unwrap_or_default());
-                    self.ctx.interrupt.sleep(wait.min(left))?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.ended(&deploy)
-    }
-
-    fn ended(&self, deploy: &Deploy) -> Result<()> {
-        let id = &deploy.id;
-        let failed = match deploy.status.phase() {
-            Phase::Live => return Ok(()),
-            Phase::Deactivated => Failure::new(
-                Exit::Superseded,
-                format!("deploy {id} was live and is {}: a newer deploy took its place", deploy.status),
-            ),
-            Phase::Canceled => match self.newer_than(deploy) {
-                Some(newer) => Failure::new(
-                    Exit::Superseded,
-                    format!("deploy {id} was cancelled for the newer deploy {newer}"),
-                ),
-                None => Failure::new(Exit::DeployFailed, format!("deploy {id} was cancelled")),
-            },
-            Phase::Failed | Phase::UnderWay | Phase::Unknown => {
-                Failure::new(Exit::DeployFailed, format!("deploy {id} ended as {}", deploy.status))
-            }
-        };
-        Err(failed.into())
-    }
-
-    /// The id of a deploy that was asked for after ours.
-    fn newer_than(&self, ours: &Deploy) -> Option<String> {
-        let deploys = self.api.deploys(self.since).ok()?;
-        deploys
-            .into_iter()
-            .filter(|other| other.id != ours.id && other.created_at > ours.created_at)
-            .max_by(|a, b| a.created_at.cmp(&b.created_at))
-            .map(|newer| newer.id)
-    }
-
-    fn compare_digest(&self) -> Result<()> {
-        let found = self.deploy.as_ref().and_then(Deploy::sha);
-        if found == Some(self.digest.as_str()) {
-            return Ok(());
-        }
+        problems.extend(found.err().map(|error| format!("{error:#}")));
         let message = format!(
-            "Render runs {}, but {} was asked for",
-            found.unwrap_or("an image whose digest it does not tell"),
-            self.digest
+            "the service `{}` cannot be deployed to:\n- {}",
+            self.remote.service.name,
+            problems.join("\n- ")
         );
         Err(Failure::new(Exit::DeployFailed, message).into())
     }
 
-    fn ask_app(&mut self, path: &str) -> Result<()> {
-        let url = preflight::address(&self.service)?.join(path).map_err(|error| {
-            anyhow!(Failure::new(Exit::Usage, format!("`deploy.version` is no path: {error}")))
-        })?;
-        let answer = proof::ask_until(self.ctx, &self.app, &url, self.pace.poll, self.pace.patience);
-        match answer {
-            Ok(commit) => {
-                self.note(format!("{url} answers commit {}", self.ctx.git.short()));
-                self.commit = commit;
-                Ok(())
-            }
-            Err(error) => {
-                // Somebody else's commit may answer because somebody else's deploy has taken over.
-                if let Some(deploy) = &self.deploy
-                    && let Ok(now) = self.api.deploy(&deploy.id)
-                    && now.status.phase() == Phase::Deactivated
-                {
-                    let ended = self.ended(&now);
-                    self.deploy = Some(now);
-                    ended?;
-                }
-                Err(error)
-            }
-        }
+    fn choose_release(&mut self, to: &To) -> Result<()> {
+        let found = to.choose(&self.remote);
+        let (release, variables) = self.unless_in_the_way(found)?;
+        let names = &self.ctx.config.deploy.environment;
+        let ours = |name: &String| names.contains(name) && reserved([name.as_str()]).is_empty();
+        self.wanted = variables.into_iter().filter(|(name, _)| ours(name)).collect();
+        self.release = Some(release);
+        Ok(())
     }
 
-    fn note(&self, text: impl Into<String>) {
-        self.ctx.reporter.note(text);
+    fn compare(&mut self, names: &[String], expect: Option<&str>) -> Result<()> {
+        self.wanted.retain(|(name, _)| names.contains(name));
+        self.remote
+            .hide(self.wanted.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref()?))));
+        let (base, plan) = self.read()?;
+        let hash = plan.hash();
+        if let Some(expect) = expect.filter(|expect| *expect != hash) {
+            let message = format!(
+                "the plan is {hash} and not {expect}: nothing was written\n{}",
+                plan.lines().join("\n")
+            );
+            return Err(Failure::new(Exit::DeployFailed, message).into());
+        }
+        plan.lines().into_iter().for_each(|line| self.remote.note(line));
+        (self.base, self.plan) = (Some(base), Some(plan));
+        Ok(())
     }
+
+    /// With the variables that the service keeps, and ours over them.
+    fn check_app(&self, arguments: &[String]) -> Result<()> {
+        let base = self.base.as_ref().context("there is no plan")?;
+        let release = self.release.as_ref().context("the plan has no release")?;
+        let mut variables: BTreeMap<String, Secret> =
+            base.variables.iter().map(|variable| (variable.key.clone(), variable.value.clone())).collect();
+        for (name, value) in &self.wanted {
+            match value {
+                Some(value) => drop(variables.insert(name.clone(), value.clone())),
+                None => drop(variables.remove(name)),
+            }
+        }
+        check::run(self.ctx, release, &variables, arguments)
+    }
+
+    /// Render has no way to write only where nothing has changed, so everything is read again just before.
+    fn confirm(&mut self) -> Result<()> {
+        let (base, plan) = self.read()?;
+        let problems = preflight::problems(&base.service, &self.remote.repository());
+        if self.plan_hash() != Some(plan.hash()) || !problems.is_empty() {
+            let message = format!(
+                "the service has changed since the plan was made, and nothing was written: look at the new plan with `--explain`, then try again\n{}",
+                plan.lines().into_iter().chain(problems).collect::<Vec<_>>().join("\n")
+            );
+            return Err(Failure::new(Exit::DeployFailed, message).into());
+        }
+        if let (Some(live), Some(release)) = (&base.live, &base.release) {
+            let ours = &self.ctx.config.deploy.environment;
+            let variables = ours.iter().map(|name| (name.clone(), base.value(name).cloned())).collect();
+            self.keep_as(&live.id, Standing::Found, release, variables);
+        }
+        self.base = Some(base);
+        Ok(())
+    }
+
+    fn read(&self) -> Result<(Base, Plan)> {
+        let base = self.remote.base()?;
+        let release = self.release.as_ref().context("the plan has no release")?;
+        let plan = Plan::new(self.ctx, &base, release, &self.wanted)?;
+        Ok((base, plan))
+    }
+
+    fn write_variables(&mut self, names: &[String]) -> Result<()> {
+        let plan = self.plan.as_ref().context("there is no plan")?;
+        for (name, value) in plan.writes(&self.wanted).into_iter().filter(|(name, _)| names.contains(name)) {
+            self.ctx.interrupt.check()?;
+            // Also where it is refused: an earlier try of the same call may have worked.
+            self.written.push((name.clone(), value.clone()));
+            let done = match value {
+                Some(value) => self.remote.api.put_variable(name, value),
+                None => self.remote.api.delete_variable(name),
+            };
+            done?;
+        }
+        Ok(())
+    }
+
+    /// A release that is live and proved stays so, whatever the settings name; but they must not bring an old one back.
+    fn reconcile(&self) -> Result<()> {
+        let release = self.release.as_ref().context("the plan has no release")?;
+        let stored = self.remote.store_image(&image::pinned(&self.remote.repository(), &release.digest));
+        match stored {
+            Ok(()) => self.remote.note("the service's settings name this digest"),
+            Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
+            Err(error) => self.ctx.reporter.skipped(
+                "image in the service's settings",
+                format!(
+                    "they name another one, which the next deploy from the dashboard would bring: {error:#}"
+                ),
+            ),
+        }
+        Ok(())
+    }
+
+    /// Keeps our own release for a rollback. That it cannot be kept is no reason to fail.
+    pub(super) fn keep(&self, standing: Standing) {
+        let (Some(deploy), Some(release)) = (self.fate.deploy(), &self.release) else { return };
+        let mut release = release.clone();
+        if standing == Standing::Proved && release.commit.is_none() {
+            release.commit = Some(self.commit.clone());
+        }
+        let ours = &self.ctx.config.deploy.environment;
+        let value = |name: &String| {
+            let wanted =
+                self.wanted.iter().find(|(wanted, _)| wanted == name).map(|(_, value)| value.clone());
+            wanted.unwrap_or_else(|| self.base.as_ref()?.value(name).cloned())
+        };
+        let variables = ours.iter().map(|name| (name.clone(), value(name))).collect();
+        self.keep_as(&deploy.id, standing, &release, variables);
+    }
+
+    fn keep_as(
+        &self,
+        id: &str,
+        standing: Standing,
+        release: &Release,
+        variables: BTreeMap<String, Option<Secret>>,
+    ) {
+        let snapshot = Snapshot { id: id.to_owned(), standing, release: release.clone(), variables };
+        if let Err(error) = snapshot.keep(self.ctx) {
+            self.ctx.reporter.skipped("snapshot for a rollback", format!("{error:#}"));
+        }
+    }
+}
+
+/// Now, for a record.
+pub(super) fn now() -> report::Time {
+    SystemTime::now().into()
 }

@@ -25,9 +25,15 @@ fn a_foreign_deploy_alone_is_not_ours() {
     stub.state().foreign = Some(deploy("dep-foreign", "queued", "api", OTHER, 20));
     let (exit, said) = failure(&context(&stub));
     assert_eq!(exit, Exit::NotRolledBack);
-    insta::assert_snapshot!(said, @"
+    insta::assert_snapshot!(stable(&stub, &said), @"
     no deploy of ours appeared within 60ms
-    not put back: the deploy that was asked for may still begin: look at the service's page
+    the service is NOT as it was:
+    - release: the deploy that was asked for may still begin, after or before dep-foreign
+    what is so now:
+    - live: deploy dep-before, [other]
+    by hand:
+    - `cargo xtask rollback --to dep-before`, from this machine also the variables
+    - or https://dashboard.render.com/web/srv-1 → Manual Deploy → Deploy a specific image: `docker.io/slipway/app@[other]`
     ");
 }
 
@@ -38,12 +44,15 @@ fn a_request_of_unknown_fate_is_not_sent_twice() {
     assert_eq!(attempt(&context(&stub)).unwrap().id, "dep-ours");
     assert_eq!(stub.asked("POST").len(), 1);
 
+    // One that never appears is put behind one of the release before: Render starts the most recent request.
     let stub = settled();
-    stub.state().asked = [(502, false)].into();
+    stub.state().asked = [(502, false), (201, true)].into();
     let (exit, said) = failure(&context(&stub));
-    assert_eq!(exit, Exit::NotRolledBack);
+    assert_eq!(exit, Exit::DeployFailed);
     assert!(said.contains("no deploy of ours appeared") && said.contains("502"), "{said}");
-    assert_eq!(stub.asked("POST").len(), 1);
+    let posts = stub.asked("POST");
+    assert!(posts.len() == 2 && posts[0].contains(DIGEST) && posts[1].contains(OTHER), "{posts:?}");
+    assert_eq!(stub.state().live().unwrap()["id"], "dep-later-1");
 }
 
 #[test]
@@ -60,21 +69,23 @@ fn a_variable_that_is_refused_is_not_called_written() {
     stub.state().faults = vec![("PUT", "SERVER_TYPE", 400, "no value-of-type here")];
     let (exit, said) = failure(&context(&stub));
     assert_eq!(exit, Exit::DeployFailed);
-    assert_eq!(said, "`SERVER_TYPE`: Render refused: 400 Bad Request: no <redacted> here");
+    assert_eq!(
+        said,
+        "`SERVER_TYPE`: Render refused: 400 Bad Request: no <redacted> here\nthe service is as it was"
+    );
 
     let stub = Stub::start();
     stub.state().faults = vec![("PUT", "HOSTS", 400, "no")];
     let (exit, said) = failure(&context(&stub));
-    assert_eq!(exit, Exit::NotRolledBack);
-    assert!(said.ends_with("takes them up: SERVER_TYPE"), "{said}");
+    assert_eq!(exit, Exit::DeployFailed);
+    assert!(said.ends_with("the service is as it was") && stub.state().variables.is_empty(), "{said}");
+    assert_eq!(stub.asked("DELETE"), ["DELETE /v1/services/srv-1/env-vars/SERVER_TYPE"]);
 }
 
 #[test]
 fn the_push_record_must_be_of_this_commit_and_this_image() {
     let stub = settled();
-    let dir = tempfile::tempdir().unwrap();
     let mut ctx = context(&stub);
-    ctx.root = dir.path().to_owned();
     ctx.environment = ctx.environment.without(&["PIPELINE_DIGEST"]);
     let (exit, said) = failure(&ctx);
     assert_eq!(exit, Exit::Usage);

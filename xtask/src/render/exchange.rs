@@ -1,0 +1,163 @@
+//! One exchange with the Render API: what is sent, how long, how often, and what an answer means.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use reqwest::blocking::{RequestBuilder, Response};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::exit::{Exit, Failure};
+use crate::http;
+use crate::secret::Redactor;
+
+use super::api::{Api, ApiError};
+
+impl Api {
+    /// Repeats a call that may be made twice until it is answered.
+    pub(super) fn patient<T>(&self, call: impl Fn() -> Result<T, ApiError>) -> Result<T, ApiError> {
+        let mut attempt = 1;
+        loop {
+            match call() {
+                Err(ApiError::Unavailable { after, .. }) if attempt < Self::ATTEMPTS => {
+                    self.wait(attempt, after)?;
+                }
+                done => return done,
+            }
+            attempt += 1;
+        }
+    }
+
+    pub(super) fn wait(&self, attempt: u32, asked: Option<Duration>) -> Result<(), ApiError> {
+        let own = self.backoff.saturating_mul(1 << (attempt - 1));
+        self.interrupt.sleep(own.max(asked.unwrap_or_default())).map_err(ApiError::Stopped)
+    }
+
+    pub(super) fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&serde_json::Value>,
+    ) -> Result<T, ApiError> {
+        let (_, text) = self.send(method, path, body)?;
+        parse(&text)
+    }
+
+    pub(super) fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&serde_json::Value>,
+    ) -> Result<(StatusCode, String), ApiError> {
+        let mut request = self.request(method, &self.url(path)?)?;
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.exchange(request)
+    }
+
+    pub(super) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, ApiError> {
+        let request = self.http.request(method, url).map_err(ApiError::Stopped)?;
+        Ok(request
+            .header(AUTHORIZATION, self.authorization.clone())
+            .header(ACCEPT, "application/json")
+            .timeout(Self::TIMEOUT))
+    }
+
+    pub(super) fn url(&self, path: &[&str]) -> Result<Url, ApiError> {
+        below(&self.base, path).map_err(ApiError::Stopped)
+    }
+
+    pub(super) fn exchange(&self, request: RequestBuilder) -> Result<(StatusCode, String), ApiError> {
+        let response = request.send().map_err(|error| ApiError::Unavailable {
+            untouched: error.is_connect(),
+            after: None,
+            why: format!("{:#}", anyhow!(error.without_url())),
+        })?;
+        let status = response.status();
+        let after = patience(status, response.headers());
+        let text = body(response)?;
+        if status.is_success() {
+            return Ok((status, text));
+        }
+        let why = format!("{status}{}", self.said(&text));
+        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+            let untouched = status == StatusCode::TOO_MANY_REQUESTS;
+            return Err(ApiError::Unavailable { untouched, after, why });
+        }
+        let failure = match status.as_u16() {
+            401 => Failure::new(
+                Exit::Missing,
+                format!(
+                    "Render does not know the key in `RENDER_API_KEY` ({why}): create one in the dashboard under Account settings → API keys"
+                ),
+            ),
+            403 => Failure::new(
+                Exit::Missing,
+                format!(
+                    "the key in `RENDER_API_KEY` may not do this ({why}): use one of a member of the service's workspace"
+                ),
+            ),
+            404 => Failure::new(
+                Exit::Missing,
+                format!(
+                    "Render does not find it ({why}): `RENDER_SERVICE_ID` must be the `srv-…` of a service that the key in `RENDER_API_KEY` can see"
+                ),
+            ),
+            _ => Failure::new(Exit::DeployFailed, format!("Render refused: {why}")),
+        };
+        Err(ApiError::Refused { failure, status })
+    }
+
+    /// Render's own words, in one short line: the `message`, or the body where it is not JSON.
+    fn said(&self, body: &str) -> String {
+        #[derive(Deserialize)]
+        struct Error {
+            message: String,
+        }
+        const LONGEST: usize = 200;
+        let text = serde_json::from_str(body).map_or_else(|_| body.to_owned(), |error: Error| error.message);
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = Redactor::new([self.key.clone()]).redact(&line);
+        if line.is_empty() {
+            return line;
+        }
+        let short: String = line.chars().take(LONGEST).collect();
+        format!(": {short}{}", if short.len() < line.len() { "…" } else { "" })
+    }
+}
+
+/// The address of a path below another one, each segment percent-encoded.
+pub(super) fn below(base: &Url, path: &[&str]) -> Result<Url> {
+    let mut url = base.clone();
+    url.path_segments_mut().map_err(|()| anyhow!("`{base}` cannot have a path"))?.pop_if_empty().extend(path);
+    Ok(url)
+}
+
+fn body(response: Response) -> Result<String, ApiError> {
+    http::text(response).map_err(|error| ApiError::Unavailable {
+        untouched: false,
+        after: None,
+        why: format!("its answer broke off: {error:#}"),
+    })
+}
+
+/// An answer that is not what it should be is no answer: a proxy on the way, or an outage.
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+    serde_json::from_str(text).context("its answer is not the JSON it should be").map_err(|error| {
+        // serde's own words name a value that it did not expect, which may be a variable's.
+        ApiError::Unavailable { untouched: false, after: None, why: error.to_string() }
+    })
+}
+
+/// How long Render asks to be left alone, in seconds.
+///
+/// `Ratelimit-Reset` stands in every answer and counts only where the limit was hit. It is what is left of the window,
+/// although the documentation calls it a point in time.
+pub(super) fn patience(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    let seconds = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse().ok();
+    let reset = || seconds("ratelimit-reset").filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
+    seconds("retry-after").or_else(reset).map(|seconds| Duration::from_secs(seconds).min(Api::LONGEST_WAIT))
+}

@@ -1,0 +1,112 @@
+use std::io::Write as _;
+
+use flate2::{Compression, GzBuilder};
+use serde_json::json;
+
+use super::*;
+use crate::config::Engine;
+use crate::environment::Environment;
+use crate::image::binary::Platform;
+use crate::image::config::{CONFIG, LAYER, MANIFEST};
+use crate::image::layout::Parts;
+use crate::report::Event;
+
+/// An image on disk whose entry point is this script, and its release.
+fn image(ctx: &Context, script: &str, architecture: &str) -> Release {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o755);
+    let script = format!("#!/bin/sh\n{script}\n");
+    header.set_size(script.len() as u64);
+    tar.append_data(&mut header, "app", script.as_bytes()).unwrap();
+    let mut gzip = GzBuilder::new().write(Vec::new(), Compression::new(1));
+    gzip.write_all(&tar.into_inner().unwrap()).unwrap();
+    let layer = gzip.finish().unwrap();
+    let config = serde_json::to_vec(&json!({
+        "os": "linux", "architecture": architecture,
+        "config": { "Entrypoint": ["/app", "first"], "Env": ["IMAGE=yes"], "WorkingDir": "/" },
+    }))
+    .unwrap();
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: MANIFEST.to_owned(),
+        config: Descriptor::of(CONFIG, &config),
+        layers: vec![Descriptor::of(LAYER, &layer)],
+        annotations: BTreeMap::new(),
+    };
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    let parts =
+        Parts { engine: Engine::Builtin, platform: Platform::Amd64, manifest, config, layers: vec![&layer] };
+    let written = parts.write(&ctx.output().join("image"), &["tag".to_owned()]).unwrap();
+    Release { digest: written.digest.to_string(), ..Release::default() }
+}
+
+fn here() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+}
+
+/// What is told, and how it ends.
+fn checked(script: &str) -> (Result<()>, Vec<Event>) {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
+    let release = image(&ctx, script, here());
+    let variables = [("SECRET_KEY", "value-of-key"), ("PORT", "8123")]
+        .map(|(name, value)| (name.to_owned(), Secret::new(value)));
+    let done = run(&ctx, &release, &variables.into(), &["check".to_owned(), "--json".to_owned()]);
+    assert!(!ctx.output().join("check").exists());
+    (done, ctx.reporter.told())
+}
+
+#[test]
+fn the_program_sees_the_services_environment_and_nothing_else() {
+    let script = r#"
+        [ "$*" = "first check --json" ] && [ "$SECRET_KEY" = value-of-key ] && [ "$IMAGE" = yes ] || exit 9
+        [ "$PORT" = 8123 ] && [ "$RENDER" = true ] && [ -z "$HOME$CARGO_MANIFEST_DIR" ] || exit 8
+        echo looking >&2
+        echo '[{"id":"w1","severity":"warning","message":"no DSN","hint":"set one"}]'"#;
+    let (done, told) = checked(script);
+    done.unwrap();
+    let told = format!("{told:?}");
+    assert!(told.contains("warning: no DSN (w1): set one") && told.contains("looking"), "{told}");
+    assert!(!told.contains("value-of-key"), "{told}");
+}
+
+#[test]
+fn errors_stop_the_deploy() {
+    let errors = r#"echo '[{"id":"e1","severity":"error","message":"bad\u000akey","hint":"make one"},{"id":"e2","severity":"error","message":"no host"}]'; exit 1"#;
+    let (done, _) = checked(errors);
+    let error = done.unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::DeployFailed);
+    insta::assert_snapshot!(error, @"
+    the app would not run well with this environment, and nothing was written:
+    - bad key (e1): make one
+    - no host (e2)
+    ");
+    for (script, said) in [
+        ("echo '[]'; exit 1", "it does not say why"),
+        (&errors.replace("exit 1", "exit 0"), "bad key (e1)"),
+        ("echo hello", "and not with the list of what it found"),
+        ("echo '[]'; exit 2", "exit status: 2 and not with the list"),
+        ("kill -9 $$", "signal: 9"),
+    ] {
+        let error = checked(script).0.unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::DeployFailed);
+        assert!(error.to_string().contains(said), "{error:#}");
+    }
+}
+
+#[test]
+fn an_image_that_cannot_be_run_here_is_skipped_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
+    let release = image(&ctx, "exit 9", "riscv64");
+    run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
+    assert!(format!("{:?}", ctx.reporter.told()).contains("linux/riscv64, not for this machine"));
+
+    // Neither here nor in a registry that can be reached.
+    let mut ctx = Context::for_test(dir.path(), Environment::default());
+    ctx.reach = crate::http::Reach::Only(Vec::new());
+    let other = Release { digest: Digest::of(b"other").to_string(), ..Release::default() };
+    run(&ctx, &other, &BTreeMap::new(), &["check".to_owned()]).unwrap();
+    assert!(format!("{:?}", ctx.reporter.told()).contains("neither here nor to be had"));
+}

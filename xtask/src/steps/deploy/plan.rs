@@ -1,0 +1,297 @@
+//! The plan: what a deploy changes, without a value in the clear, and with a hash to agree on.
+
+use std::fmt;
+
+use anyhow::{Result, anyhow};
+use ring::{digest, hkdf, hmac};
+
+use crate::context::Context;
+use crate::render::model::EnvVar;
+use crate::secret::Secret;
+
+use super::base::{Base, value};
+use super::remote::Release;
+
+/// What a deploy changes of the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    service: String,
+    from: Option<Release>,
+    to: Release,
+    /// By name.
+    variables: Vec<Variable>,
+}
+
+/// What becomes of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Variable {
+    name: String,
+    change: Becomes,
+    from: Option<Mark>,
+    to: Option<Mark>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Becomes {
+    Add,
+    Change,
+    /// Only to go back to a release that did not have it.
+    Remove,
+    Keep,
+    /// It is none of a deploy's business.
+    Foreign,
+}
+
+impl Becomes {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Change => "change",
+            Self::Remove => "remove",
+            Self::Keep => "keep",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
+/// A value, told apart from others and not told: its length, and the start of a hash that needs a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
+    length: usize,
+    hash: String,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} characters #{}", self.length, self.hash)
+    }
+}
+
+impl Plan {
+    /// `wanted` has the variables to set, and those to take away as `None`.
+    pub(super) fn new(
+        ctx: &Context,
+        base: &Base,
+        to: &Release,
+        wanted: &[(String, Option<Secret>)],
+    ) -> Result<Self> {
+        let marker = Marker::new(ctx)?;
+        let mut variables: Vec<Variable> = Vec::new();
+        for (name, new) in wanted {
+            let old = base.value(name);
+            let change = match (old, new) {
+                (None, None) => continue,
+                (None, Some(_)) => Becomes::Add,
+                (Some(_), None) => Becomes::Remove,
+                (Some(old), Some(new)) if old == new => Becomes::Keep,
+                (Some(_), Some(_)) => Becomes::Change,
+            };
+            let mark = |value: &Secret| marker.mark(name, value);
+            variables.push(Variable {
+                name: name.clone(),
+                change,
+                from: old.map(mark),
+                to: new.as_ref().map(mark),
+            });
+        }
+        let foreign = |variable: &&EnvVar| wanted.iter().all(|(name, _)| *name != variable.key);
+        variables.extend(base.variables.iter().filter(foreign).map(|EnvVar { key, value }| {
+            let mark = Some(marker.mark(key, value));
+            Variable { name: key.clone(), change: Becomes::Foreign, from: mark.clone(), to: mark }
+        }));
+        // Render lists them in any order.
+        variables.sort_by(|a, b| a.name.cmp(&b.name));
+        let service = ctx.environment.get("RENDER_SERVICE_ID").unwrap_or_default().to_owned();
+        Ok(Self { service, from: base.release.clone(), to: to.clone(), variables })
+    }
+
+    /// The SHA-256 of its canonical form, in hexadecimal: the service, both digests and each variable's change.
+    pub(super) fn hash(&self) -> String {
+        let mark = |mark: &Option<Mark>| {
+            mark.as_ref().map_or_else(|| "-".to_owned(), |mark| format!("{}:{}", mark.length, mark.hash))
+        };
+        let from = self.from.as_ref().map_or("-", |from| from.digest.as_str());
+        let mut text = format!("service {}\nfrom {from}\nto {}\n", self.service, self.to.digest);
+        for Variable { name, change, from, to } in &self.variables {
+            text = text + change.word() + " " + name + " " + &mark(from) + " " + &mark(to) + "\n";
+        }
+        hexadecimal(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
+    }
+
+    /// What to write: each variable that differs, and its new value or `None` to take it away.
+    pub(super) fn writes<'w>(
+        &self,
+        wanted: &'w [(String, Option<Secret>)],
+    ) -> Vec<&'w (String, Option<Secret>)> {
+        let differs = |name: &str| {
+            let differ = [Becomes::Add, Becomes::Change, Becomes::Remove];
+            self.variables.iter().any(|variable| variable.name == name && differ.contains(&variable.change))
+        };
+        wanted.iter().filter(|(name, _)| differs(name)).collect()
+    }
+
+    /// For people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let from = self.from.as_ref().map_or_else(|| "nothing that is live".to_owned(), Release::words);
+        let mut lines = vec![format!("from {from}"), format!("to   {}", self.to.words())];
+        let width = self.variables.iter().map(|variable| variable.name.len()).max().unwrap_or_default();
+        let ours = self.variables.iter().filter(|variable| variable.change != Becomes::Foreign);
+        for Variable { name, change, from, to } in ours {
+            let marks: Vec<String> = match change {
+                Becomes::Keep => to.iter().map(Mark::to_string).collect(),
+                _ => from.iter().chain(to).map(Mark::to_string).collect(),
+            };
+            lines.push(format!("{:<7} {name:<width$} {}", change.word(), marks.join(" → ")));
+        }
+        let foreign: Vec<&str> = self
+            .variables
+            .iter()
+            .filter(|variable| variable.change == Becomes::Foreign)
+            .map(|variable| variable.name.as_str())
+            .collect();
+        if !foreign.is_empty() {
+            lines.push(format!("not ours, left alone: {}", foreign.join(", ")));
+        }
+        lines.push(format!("plan {}", self.hash()));
+        lines
+    }
+}
+
+/// Marks values under a key that only who deploys has, so that nobody finds a short value by trying.
+struct Marker(hmac::Key);
+
+impl Marker {
+    /// The key comes from `SECRET_KEY`, which all who deploy share, so that all agree on a plan's hash; where that is not
+    /// set, as for a rollback, from the API key.
+    fn new(ctx: &Context) -> Result<Self> {
+        let secret = ctx.required("SECRET_KEY").or_else(|_| ctx.required("RENDER_API_KEY"))?;
+        hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway")
+            .extract(secret.expose().as_bytes())
+            .expand(&[b"slipway/plan/v1"], hmac::HMAC_SHA256)
+            .map(|key| Self(key.into()))
+            .map_err(|_| anyhow!("the key of the plan cannot be derived"))
+    }
+
+    fn mark(&self, name: &str, value: &Secret) -> Mark {
+        let tag = hmac::sign(&self.0, format!("{name}\0{}", value.expose()).as_bytes());
+        let hash = hexadecimal(tag.as_ref()).chars().take(8).collect();
+        Mark { length: value.expose().chars().count(), hash }
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
+
+/// The names among these that a deploy could not write: Render's own, and what is no name of a variable.
+pub(super) fn reserved<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
+    names.into_iter().filter(|name| *name == "PORT" || name.starts_with("RENDER")).collect()
+}
+
+/// The names of these that differ from the base.
+pub(super) fn differing<'n>(
+    names: impl IntoIterator<Item = &'n str>,
+    base: &Base,
+    now: &[EnvVar],
+) -> Vec<&'n str> {
+    names.into_iter().filter(|name| base.value(name) != value(now, name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::environment::Environment;
+    use crate::render::model::Service;
+    use crate::render::stub::{DIGEST, OTHER};
+
+    fn base(variables: &[(&str, &str)]) -> Base {
+        let variables =
+            variables.iter().map(|(key, value)| EnvVar { key: (*key).into(), value: Secret::new(*value) });
+        Base {
+            service: Service::default(),
+            variables: variables.collect(),
+            live: None,
+            release: Some(Release { digest: OTHER.to_owned(), ..Release::default() }),
+            answered: None,
+        }
+    }
+
+    fn planned(key: &str, have: &[(&str, &str)], want: &[(&str, Option<&str>)]) -> Plan {
+        let environment = Environment::of([("SECRET_KEY", key), ("RENDER_SERVICE_ID", "the-service")]);
+        let ctx = Context::for_test(Path::new("/nowhere"), environment);
+        let wanted: Vec<_> =
+            want.iter().map(|(name, value)| ((*name).to_owned(), value.map(Secret::new))).collect();
+        let to = Release { digest: DIGEST.to_owned(), platform: None, commit: Some("c0ffee".to_owned()) };
+        Plan::new(&ctx, &base(have), &to, &wanted).unwrap()
+    }
+
+    const HAVE: [(&str, &str); 5] =
+        [("SAME", "v-1"), ("OTHER", "v-2"), ("DIFFERENT", "v-3"), ("GONE", "v-6"), ("ANOTHER", "v-7")];
+    const WANT: [(&str, Option<&str>); 5] = [
+        ("SAME", Some("v-1")),
+        ("DIFFERENT", Some("v-04")),
+        ("NEW", Some("v-5")),
+        ("GONE", None),
+        ("NEVER", None),
+    ];
+
+    #[test]
+    fn a_plan_tells_changes_and_no_value() {
+        let plan = planned("the-key-of-the-test", &HAVE, &WANT);
+        let text = plan.lines().join("\n").replace(DIGEST, "[digest]").replace(OTHER, "[other]");
+        let (text, hash) = text.split_once("plan ").unwrap();
+        assert_eq!(hash, plan.hash());
+        insta::assert_snapshot!(text, @"
+        from [other] (commit not known)
+        to   [digest] (commit c0ffee)
+        change  DIFFERENT 3 characters #a097a56e → 4 characters #8f2489bb
+        remove  GONE      3 characters #04532ca1
+        add     NEW       3 characters #333edf94
+        keep    SAME      3 characters #99e7c55a
+        not ours, left alone: ANOTHER, OTHER
+        ");
+        assert!(!format!("{text}{plan:?}").contains("v-"));
+    }
+
+    #[test]
+    fn the_hash_is_of_what_changes_and_of_nothing_else() {
+        let first = planned("one", &HAVE, &WANT).hash();
+        assert_eq!(first.len(), 64);
+        let mut turned = HAVE;
+        turned.reverse();
+        assert_eq!(planned("one", &turned, &WANT).hash(), first);
+        for other in [
+            planned("two", &HAVE, &WANT),
+            planned("one", &HAVE[1..], &WANT),
+            planned("one", &HAVE, &WANT[1..]),
+            planned(
+                "one",
+                &[
+                    ("SAME", "v-1"),
+                    ("OTHER", "v-9"),
+                    ("DIFFERENT", "v-3"),
+                    ("GONE", "v-6"),
+                    ("ANOTHER", "v-7"),
+                ],
+                &WANT,
+            ),
+        ] {
+            assert_ne!(other.hash(), first);
+        }
+        // The same value under another name has another mark.
+        let marks = planned("one", &[], &[("A", Some("v-1")), ("B", Some("v-1"))]);
+        assert_ne!(marks.variables[0].to, marks.variables[1].to);
+    }
+
+    #[test]
+    fn names_of_render_are_reserved() {
+        assert_eq!(reserved(["PORT", "RENDER", "RENDER_X", "PORTAL", "A"]), ["PORT", "RENDER", "RENDER_X"]);
+    }
+}

@@ -1,0 +1,95 @@
+//! An attempt and its record, whatever became of it.
+
+use anyhow::Result;
+use report::{DeploymentOutcome, Release};
+use reqwest::Url;
+
+use crate::context::Context;
+use crate::render::preflight;
+
+use super::transaction::{Goal, Transaction, now};
+use super::{Action, Deployment, remote};
+
+/// What was attempted, with its outcome.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// For the history.
+    pub(crate) record: report::Deployment,
+    /// Where the app answers, if Render told.
+    pub(crate) site: Option<Url>,
+    pub(crate) result: Result<Deployment>,
+}
+
+/// Runs the actions as one transaction, and records how that ended.
+pub(super) fn attempt(ctx: &Context, goal: &Goal, actions: &[Action]) -> Attempt {
+    let mut record = report::Deployment {
+        kind: goal.kind,
+        environment: ctx.environment.get("SERVER_TYPE").unwrap_or_default().to_owned(),
+        id: None,
+        plan: None,
+        started: now(),
+        finished: now(),
+        outcome: DeploymentOutcome::Live,
+        reason: None,
+        release: None,
+        previous: None,
+    };
+    let mut site = None;
+    let result = match Transaction::begin(ctx, goal.kind, goal.pace) {
+        Err(error) => {
+            record.outcome = DeploymentOutcome::Unchanged;
+            Err(error)
+        }
+        Ok(mut transaction) => {
+            let done = actions.iter().try_for_each(|action| {
+                ctx.interrupt.check()?;
+                transaction.execute(action)
+            });
+            let ended = done.and_then(|()| transaction.deployment()).map_err(|error| {
+                let (outcome, error) = transaction.give_up(error, goal.ask);
+                record.outcome = outcome;
+                error
+            });
+            site = preflight::address(&transaction.remote.service).ok();
+            record.id = transaction.deploy_id();
+            record.plan = transaction.plan_hash();
+            let (release, previous) = transaction.releases();
+            record.release = release.and_then(recorded);
+            record.previous = previous.and_then(recorded);
+            record.environment = transaction.server_type().unwrap_or_default();
+            ended
+        }
+    };
+    record.finished = now().max(record.started);
+    record.environment = named(&record.environment);
+    record.reason = result.as_ref().err().map(|error| reason(ctx, error));
+    Attempt { record, site, result }
+}
+
+/// Why it failed, as a record may say it.
+fn reason(ctx: &Context, error: &anyhow::Error) -> String {
+    const LONGEST: usize = 2000;
+    let text = ctx.reporter.redacted(&format!("{error:#}"));
+    let text: String = text.chars().take(LONGEST).collect();
+    if text.is_empty() { "it does not say why".to_owned() } else { text }
+}
+
+/// A release as the report's format has it; what does not fit there is not known.
+fn recorded(release: &remote::Release) -> Option<Release> {
+    let is_hex = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_commit = |commit: &&String| is_hex(commit.strip_suffix("-dirty").unwrap_or(commit), 40);
+    let digest = release.digest.strip_prefix("sha256:").filter(|hex| is_hex(hex, 64))?;
+    Some(Release {
+        digest: format!("sha256:{digest}"),
+        commit: release.commit.as_ref().filter(is_commit).cloned(),
+    })
+}
+
+/// The environment's name: 1 to 64 of `[A-Za-z0-9._-]`.
+fn named(text: &str) -> String {
+    let name: String =
+        text.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
+    if name.is_empty() { "unknown".to_owned() } else { name }
+}

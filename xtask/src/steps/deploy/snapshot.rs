@@ -1,0 +1,239 @@
+//! What is kept of a release for a rollback: its digest, its commit, and its variables, encrypted.
+//!
+//! Render does not tell the environment of an earlier deploy. The key comes from `RENDER_API_KEY`: `SECRET_KEY` may be the
+//! very variable that changed, and whoever has the API key can read the variables anyway.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result, anyhow};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::hkdf;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::secret::Secret;
+
+use super::remote::Release;
+
+/// How a release came to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Standing {
+    /// It was deployed from here, and proved.
+    Proved,
+    /// It was live when a deploy from here began.
+    Found,
+    /// It was deployed from here, and failed: nothing to go back to.
+    Failed,
+}
+
+/// A release as it is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    /// `dep-…`.
+    pub(super) id: String,
+    pub(super) standing: Standing,
+    pub(super) release: Release,
+    /// Those that the pipeline owns, by name; `None` was not set.
+    pub(super) variables: BTreeMap<String, Option<Secret>>,
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    schema: u32,
+    id: String,
+    standing: Standing,
+    digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
+    /// RFC 3339.
+    time: String,
+    /// Base64 of the nonce and what AES-256-GCM made of the variables.
+    variables: String,
+}
+
+const SCHEMA: u32 = 1;
+
+impl Snapshot {
+    /// Writes it, readable for its owner only. One that was proved stays proved when it is merely found again.
+    pub(super) fn keep(&self, ctx: &Context) -> Result<()> {
+        if self.standing == Standing::Found && read(ctx, &self.id).is_some() {
+            return Ok(());
+        }
+        let kept = Kept {
+            schema: SCHEMA,
+            id: self.id.clone(),
+            standing: self.standing,
+            digest: self.release.digest.clone(),
+            commit: self.release.commit.clone(),
+            time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            variables: self.sealed(ctx)?,
+        };
+        let path = path(ctx, &self.id).context("the deploy's id is no name for a file")?;
+        let folder = folder(ctx);
+        fs_err::create_dir_all(&folder)?;
+        let beside = path.with_added_extension(format!("{}.part", std::process::id()));
+        let written = fs_err::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)
+            .and_then(|mut file| file.write_all(&serde_json::to_vec_pretty(&kept)?))
+            .and_then(|()| fs_err::rename(&beside, &path));
+        if written.is_err() {
+            // The first error is the one to report.
+            drop(fs_err::remove_file(&beside));
+        }
+        Ok(written?)
+    }
+
+    /// Reads what was kept with a deploy: `None` where nothing was.
+    pub(super) fn open(ctx: &Context, id: &str) -> Result<Option<Self>> {
+        let Some(kept) = read(ctx, id) else { return Ok(None) };
+        let opened = opened(ctx, &kept).with_context(|| {
+            format!("what was kept of {id} cannot be read with this `RENDER_API_KEY`: it was kept with another one")
+        })?;
+        let variables = opened.into_iter().map(|(name, value)| (name, value.map(Secret::new))).collect();
+        let release = Release { digest: kept.digest, platform: None, commit: kept.commit };
+        Ok(Some(Self { id: kept.id, standing: kept.standing, release, variables }))
+    }
+
+    fn sealed(&self, ctx: &Context) -> Result<String> {
+        let plain: BTreeMap<&str, Option<&str>> = self
+            .variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_ref().map(Secret::expose)))
+            .collect();
+        let mut bytes = serde_json::to_vec(&plain)?;
+        let mut nonce = [0; aead::NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| anyhow!("the system gives no random numbers"))?;
+        let about = about(&self.id, &self.release.digest);
+        key(ctx)?
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut bytes)
+            .map_err(|_| anyhow!("the variables cannot be encrypted"))?;
+        Ok(BASE64_STANDARD.encode([nonce.as_slice(), &bytes].concat()))
+    }
+}
+
+/// The commit that was kept with a deploy.
+pub(super) fn commit(ctx: &Context, id: &str) -> Option<String> {
+    read(ctx, id)?.commit
+}
+
+/// How a deploy came to be kept, where it was.
+pub(super) fn standing(ctx: &Context, id: &str) -> Option<Standing> {
+    Some(read(ctx, id)?.standing)
+}
+
+/// The ids of the deploys that were kept and whose commit begins like this.
+pub(super) fn with_commit(ctx: &Context, start: &str) -> Vec<String> {
+    let Ok(files) = fs_err::read_dir(folder(ctx)) else { return Vec::new() };
+    files
+        .filter_map(|file| file.ok()?.path().file_stem()?.to_str().map(str::to_owned))
+        .filter(|id| commit(ctx, id).is_some_and(|commit| commit.starts_with(start)))
+        .collect()
+}
+
+/// `target/xtask/deployments`; a rehearsal's go with it.
+pub(super) fn folder(ctx: &Context) -> PathBuf {
+    let output = ctx.output();
+    if ctx.is_rehearsal() { output.join("rehearsal/deployments") } else { output.join("deployments") }
+}
+
+fn path(ctx: &Context, id: &str) -> Option<PathBuf> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (id.starts_with("dep-") && id.bytes().all(plain)).then(|| folder(ctx).join(format!("{id}.json")))
+}
+
+fn read(ctx: &Context, id: &str) -> Option<Kept> {
+    let kept: Kept = serde_json::from_slice(&fs_err::read(path(ctx, id)?).ok()?).ok()?;
+    (kept.schema == SCHEMA && kept.id == id).then_some(kept)
+}
+
+fn opened(ctx: &Context, kept: &Kept) -> Result<BTreeMap<String, Option<String>>> {
+    let sealed = BASE64_STANDARD.decode(&kept.variables)?;
+    let (nonce, sealed) = sealed.split_at_checked(aead::NONCE_LEN).context("it is too short")?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| anyhow!("it has no nonce"))?;
+    let mut bytes = sealed.to_vec();
+    let plain = key(ctx)?
+        .open_in_place(nonce, Aad::from(about(&kept.id, &kept.digest)), &mut bytes)
+        .map_err(|_| anyhow!("it does not open"))?;
+    // serde's own words would name a value.
+    serde_json::from_slice(plain).map_err(|_| anyhow!("it holds no variables"))
+}
+
+/// What the variables are bound to, so that those of one release cannot be given to another.
+fn about(id: &str, digest: &str) -> String {
+    format!("{id} {digest}")
+}
+
+fn key(ctx: &Context) -> Result<LessSafeKey> {
+    hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway")
+        .extract(ctx.required("RENDER_API_KEY")?.expose().as_bytes())
+        .expand(&[b"slipway/deployment/v1"], &aead::AES_256_GCM)
+        .map(|key| LessSafeKey::new(UnboundKey::from(key)))
+        .map_err(|_| anyhow!("the key of the snapshots cannot be derived"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::environment::Environment;
+
+    fn context(root: &std::path::Path, key: &str) -> Context {
+        Context::for_test(root, Environment::of([("RENDER_API_KEY", key)]))
+    }
+
+    fn snapshot(id: &str, standing: Standing) -> Snapshot {
+        let release =
+            Release { digest: "sha256:aa".to_owned(), platform: None, commit: Some("c0ffee".to_owned()) };
+        let variables =
+            [("HOSTS".to_owned(), Some(Secret::new("value-of-hosts"))), ("GONE".to_owned(), None)];
+        Snapshot { id: id.to_owned(), standing, release, variables: variables.into() }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_back_and_not_to_be_read_by_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = context(dir.path(), "the-key");
+        snapshot("dep-1", Standing::Proved).keep(&ctx).unwrap();
+        let path = folder(&ctx).join("dep-1.json");
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert!(!text.contains("value-of") && !text.contains("HOSTS"), "{text}");
+        assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let found = Snapshot::open(&ctx, "dep-1").unwrap().unwrap();
+        assert_eq!(found.variables["HOSTS"], Some(Secret::new("value-of-hosts")));
+        assert_eq!(found.variables["GONE"], None);
+        assert_eq!((found.release.digest.as_str(), found.standing), ("sha256:aa", Standing::Proved));
+        assert_eq!(with_commit(&ctx, "c0f"), ["dep-1"]);
+        // Merely found again, it stays proved.
+        snapshot("dep-1", Standing::Found).keep(&ctx).unwrap();
+        assert_eq!(standing(&ctx, "dep-1"), Some(Standing::Proved));
+        assert!(Snapshot::open(&ctx, "dep-2").unwrap().is_none());
+        assert!(snapshot("../dep-1", Standing::Proved).keep(&ctx).is_err());
+    }
+
+    #[test]
+    fn another_key_or_another_release_does_not_open_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = context(dir.path(), "the-key");
+        snapshot("dep-1", Standing::Proved).keep(&ctx).unwrap();
+        let error = Snapshot::open(&context(dir.path(), "another"), "dep-1").unwrap_err();
+        assert!(format!("{error:#}").contains("kept with another one"), "{error:#}");
+        let path = folder(&ctx).join("dep-1.json");
+        let text = fs_err::read_to_string(&path).unwrap();
+        fs_err::write(&path, text.replace("sha256:aa", "sha256:ab")).unwrap();
+        assert!(Snapshot::open(&ctx, "dep-1").is_err());
+    }
+}

@@ -1,0 +1,216 @@
+//! Following a deploy to its end, which may be earlier than Render's own.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Result;
+
+use crate::exit::{Exit, Failure};
+use crate::render::api::ApiError;
+use crate::render::image;
+use crate::render::model::{Deploy, Phase};
+use crate::render::signs::Event;
+
+use super::remote::Remote;
+
+/// How often an instance of a deploy may crash before it is given up: Render itself tries for 15 minutes.
+const CRASHES: usize = 3;
+
+/// Looks at the deploy for each at events and log: all of them together are 400 readings a minute at most.
+const LOOKS_A_SIGN: usize = 4;
+
+impl Remote<'_> {
+    /// Looks at our deploy until it is live or `timeout` has passed since this began; any other end is an error.
+    pub(super) fn follow(&self, deploy: &mut Deploy, timeout: Duration) -> Result<()> {
+        let begin = Instant::now();
+        let end = begin + timeout;
+        let id = deploy.id.clone();
+        let (mut trouble, mut looks) = (String::new(), 0_usize);
+        while deploy.status.is_open() {
+            if Instant::now() >= end {
+                let message = format!(
+                    "deploy {id} is still {} after {}",
+                    deploy.status,
+                    humantime::format_duration(timeout)
+                );
+                return Err(Failure::new(Exit::DeployFailed, message).into());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            self.ctx.interrupt.check()?;
+            match self.api.deploy(&id) {
+                Ok(now) => {
+                    let elapsed = after(begin);
+                    if now.status != deploy.status {
+                        let remark =
+                            if now.status.phase() == Phase::Unknown { ", a status new to us" } else { "" };
+                        self.note(format!("deploy {id}: {}{elapsed}{remark}", now.status));
+                    }
+                    self.ctx.reporter.progress(format!("deploy {id}: {}{elapsed}", now.status));
+                    trouble.clear();
+                    // The id is the one thing that must not get lost, and what Render told once stays true.
+                    let before = std::mem::replace(deploy, Deploy { id: id.clone(), ..now });
+                    deploy.image = deploy.image.take().or(before.image);
+                    deploy.created_at = deploy.created_at.take().or(before.created_at);
+                    if deploy.status.is_open() {
+                        if looks % LOOKS_A_SIGN == 0 {
+                            self.show_log(began(deploy));
+                            self.lost(deploy)?;
+                        }
+                        looks += 1;
+                        self.ctx.interrupt.sleep(self.pace.poll.min(left))?;
+                    }
+                }
+                // An outage of the API is not one of the deploy.
+                Err(ApiError::Unavailable { after, why, .. }) => {
+                    if why != trouble {
+                        self.note(format!("the Render API is not available ({why}): asking on"));
+                        trouble = why;
+                    }
+                    let wait = self.pace.poll.max(after.unwrap_or_default());
+                    self.ctx.interrupt.sleep(wait.min(left))?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.ended(deploy)
+    }
+
+    /// Nothing for a deploy that is live; how it ended otherwise.
+    pub(super) fn ended(&self, deploy: &Deploy) -> Result<()> {
+        let id = &deploy.id;
+        let superseded =
+            |message: String| -> Result<()> { Err(Failure::new(Exit::Superseded, message).into()) };
+        match deploy.status.phase() {
+            Phase::Live => return Ok(()),
+            Phase::Deactivated => {
+                let newer = self.newer_than(deploy).unwrap_or_else(|| "a newer deploy".to_owned());
+                return superseded(format!("deploy {id} was live and is superseded by {newer}"));
+            }
+            Phase::Canceled => {
+                let ending = self.ending(deploy);
+                // Render also calls cancelled what it gave up itself.
+                if ending.as_ref().and_then(Event::cause).is_none() {
+                    let told = ending.as_ref().and_then(Event::newer_deploy).map(str::to_owned);
+                    if let Some(newer) = told.or_else(|| self.newer_than(deploy)) {
+                        return superseded(format!("deploy {id} was cancelled and is superseded by {newer}"));
+                    }
+                    return failed(format!("deploy {id} was cancelled"));
+                }
+            }
+            Phase::Failed | Phase::UnderWay | Phase::Unknown => {}
+        }
+        failed(format!("deploy {id} ended as {}", deploy.status))
+    }
+
+    /// The event that says how the deploy ended; it may lag behind, and may not come at all.
+    pub(super) fn ending(&self, deploy: &Deploy) -> Option<Event> {
+        for _ in 0..3 {
+            let events = self.api.events(began(deploy)).ok()?;
+            let found = events.into_iter().find(|event| {
+                event.kind == "deploy_ended" && event.details.deploy_id.as_deref() == Some(&deploy.id)
+            });
+            if found.is_some() {
+                return found;
+            }
+            self.ctx.interrupt.sleep(self.pace.poll).ok()?;
+        }
+        None
+    }
+
+    /// The id of a deploy that was asked for after ours.
+    pub(super) fn newer_than(&self, ours: &Deploy) -> Option<String> {
+        let deploys = self.api.deploys(self.since).ok()?;
+        deploys
+            .into_iter()
+            .find(|other| other.id != ours.id && other.created_at > ours.created_at)
+            .map(|newer| newer.id)
+    }
+
+    /// An error as soon as events say that a deploy will not get well by waiting.
+    fn lost(&self, deploy: &Deploy) -> Result<()> {
+        let begin = began(deploy);
+        let Ok(events) = self.api.events(begin) else { return Ok(()) };
+        // Render's own clock on both sides.
+        let events: Vec<Event> =
+            events.into_iter().filter(|event| time(&event.timestamp).is_some_and(|at| at >= begin)).collect();
+        let wanted = deploy.image.as_ref().and_then(|image| image.reference.as_deref()).unwrap_or_default();
+        let digest = wanted.split_once('@').map_or("", |(_, digest)| digest);
+        let pull = events.iter().find(|event| {
+            event.kind == "image_pull_failed"
+                && event
+                    .details
+                    .image
+                    .as_deref()
+                    .is_some_and(|image| image::is_pinned(image, &self.repository(), digest))
+        });
+        if let Some(event) = pull {
+            let message = event.details.message.as_deref().unwrap_or("it does not say why");
+            return failed(format!(
+                "Render cannot pull the image: {}; look at the service's registry credential",
+                line(message)
+            ));
+        }
+        let crash = |event: &&Event| event.kind == "server_failed";
+        if events.iter().filter(crash).count() < CRASHES {
+            return Ok(());
+        }
+        // An instance of the release before may crash as well, and that is not this deploy's doing.
+        let older = self.api.instances_before(begin).unwrap_or_default();
+        let ours: Vec<&Event> = events
+            .iter()
+            .filter(crash)
+            .filter(|event| event.details.instance.as_ref().is_none_or(|id| !older.contains(id)))
+            .collect();
+        if ours.len() < CRASHES {
+            return Ok(());
+        }
+        let why = ours
+            .iter()
+            .find_map(|event| event.cause())
+            .map_or_else(String::new, |(why, _)| format!(": {why}"));
+        failed(format!("deploy {} has crashed {} times{why}", deploy.id, ours.len()))
+    }
+
+    /// Shows what the app has printed since it was last looked at.
+    pub(super) fn show_log(&self, since: SystemTime) {
+        let Ok(lines) = self.api.log(&self.service.owner_id, since) else { return };
+        for found in lines {
+            let text = line(&found.message);
+            if self.shown.borrow_mut().insert((found.timestamp, found.message)) {
+                self.ctx.reporter.output(&text);
+            }
+        }
+    }
+}
+
+fn failed(message: String) -> Result<()> {
+    Err(Failure::new(Exit::DeployFailed, message).into())
+}
+
+/// When Render took the deploy, by Render's clock.
+pub(super) fn began(deploy: &Deploy) -> SystemTime {
+    let told = deploy.created_at.as_deref().and_then(time);
+    told.unwrap_or_else(|| SystemTime::now() - Duration::from_mins(10))
+}
+
+fn time(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(text).ok()
+}
+
+/// One line of somebody else's text: nothing in it steers a terminal, and no line is endless.
+pub(super) fn line(text: &str) -> String {
+    const LONGEST: usize = 500;
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+/// How long something took, once that is worth telling.
+fn after(begin: Instant) -> String {
+    match begin.elapsed().as_secs() {
+        0 => String::new(),
+        seconds => format!(" after {}", humantime::format_duration(Duration::from_secs(seconds))),
+    }
+}
