@@ -71,7 +71,10 @@ pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
         Reports::new()
     });
     match ledger::append(ctx, &reports) {
-        Ok(Ledger { reports: recorded, .. }) => reports.extend(recorded),
+        Ok(Ledger { reports: recorded, .. }) => {
+            ctx.reporter.note(format!("the ledger `{}:ledger` has {} reports", ctx.image(), recorded.len()));
+            reports.extend(recorded);
+        }
         Err(error) => skipped("ledger", &error),
     }
     let (Some(path), Some(site)) = (&ctx.config.deploy.reports, site) else { return };

@@ -122,7 +122,7 @@ fn unnoticed(stage: &Stage) -> Link {
 fn recorded(stage: &Stage, version: &str) -> Link {
     let release = stage.sentry.release(version).unwrap_or_default();
     Link {
-        what: "release at Sentry",
+        what: "Sentry release",
         found: release.environments.last().cloned().unwrap_or_default(),
         wanted: "production".to_owned(),
         place: version.to_owned(),
