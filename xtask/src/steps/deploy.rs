@@ -215,7 +215,10 @@ fn explained_as(ctx: &Context, kind: DeploymentKind, actions: &[Action]) -> Vec<
     };
     match read() {
         Ok(planned) => lines.extend(planned),
-        Err(error) => lines.push(format!("what that changes is not known: {error:#}")),
+        Err(error) => {
+            let why = format!("what that changes is not known: {error:#}");
+            lines.extend(why.lines().map(str::to_owned));
+        }
     }
     lines
 }

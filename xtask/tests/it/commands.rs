@@ -126,13 +126,18 @@ fn explaining_runs_nothing_and_writes_nothing() {
         "ask the app at `/version`",
         "what that changes is not known: `RENDER_API_KEY` is not set",
     ]);
+    fixture.run(&["ci", "--explain", "--branch", "master"]).says(&["docker-build", "ask for a deploy of"]);
+}
+
+#[test]
+fn a_rollback_needs_a_key_and_a_service_and_no_more() {
+    let fixture = Fixture::new();
     fixture.run(&["rollback", "--explain", "--to", "dep-1"]).says(&["go back to what deploy dep-1 ran"]);
     fixture.run(&["rollback", "--to", "latest"]).exits(2).says(&["`latest` is no release"]);
     fixture
         .run(&["rollback"])
         .exits(3)
         .says(&["`RENDER_API_KEY` is not set", "`RENDER_SERVICE_ID` is not set"]);
-    fixture.run(&["ci", "--explain", "--branch", "master"]).says(&["docker-build", "ask for a deploy of"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
 use crate::http;
+use crate::render::api::ApiError;
 use crate::render::model::{Deploy, Phase};
 
 use super::remote::{Release, Remote};
@@ -134,11 +135,19 @@ impl Remote<'_> {
             self.ctx.interrupt.sleep(self.pace.poll.min(left))?;
         }
         too_many("the app", f64::from(asked), f64::from(errors))?;
-        let counted = self.api.answers(begin).map_err(anyhow::Error::from);
-        match counted {
+        match self.api.answers(begin) {
             Ok((all, errors)) if all > 0.0 => too_many("Render counts that the app", all, errors)?,
             Ok(_) => self.ctx.reporter.skipped("Render's count of answers", "it has counted none yet"),
-            Err(error) => self.ctx.reporter.skipped("Render's count of answers", format!("{error:#}")),
+            Err(ApiError::Stopped(error)) => return Err(error),
+            Err(ApiError::Refused { status, .. }) => {
+                self.ctx
+                    .reporter
+                    .skipped("Render's count of answers", format!("Render does not tell it ({status})"));
+            }
+            Err(error) => {
+                let why = anyhow::Error::from(error).to_string();
+                self.ctx.reporter.skipped("Render's count of answers", why);
+            }
         }
         self.note(format!(
             "baked for {}: {errors} of {asked} answers were errors",

@@ -92,6 +92,22 @@ fn an_outage_of_the_api_is_not_one_of_the_deploy() {
 }
 
 #[test]
+fn one_answer_of_an_old_instance_begins_the_count_anew() {
+    let stub = settled();
+    let answer = |commit: &str| json!({ "commit": commit }).to_string();
+    // Twice for the plan, then four of five.
+    let answers = [[BEFORE; 2].as_slice(), &[COMMIT; 4], &["older", COMMIT]].concat();
+    stub.state().versions = answers.into_iter().map(answer).collect();
+    let ctx = context(&stub);
+    attempt(&ctx).unwrap();
+    assert!(
+        notes(&ctx).contains("the app answers commit older: waiting for commit 0123456789ab"),
+        "{}",
+        notes(&ctx)
+    );
+}
+
+#[test]
 fn a_key_that_is_withdrawn_half_way_ends_the_wait() {
     let stub = settled();
     stub.state().looks = ["401 {}"].into();
