@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use crate::attest::sbom;
-use crate::cli::{Cli, Command, Format, Secrets};
+use crate::cli::{Cli, Command, Format, Rollback, Secrets};
 use crate::context::{Context, find_root};
 use crate::exit::{Exit, Told};
 use crate::image::reproducible;
@@ -101,24 +101,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             let options = StepOptions { deploy, ..request.options.clone() };
             run::run(&ctx, &Request { options, ..request })?;
         }
-        Command::Rollback(options) => {
-            let to = options.to.clone().unwrap_or_default();
-            let actions = rollback::plan(&ctx, &to, options.expect_plan.as_deref());
-            if cli.shared.explain {
-                ctx.reporter.text(rollback::explained(&ctx, &actions).join("\n"));
-            } else {
-                ctx.reporter.started(heading(&ctx, "rollback"));
-                let deploy::Attempt { record, site, result } = rollback::run(&ctx, &actions);
-                history::conclude(
-                    &ctx,
-                    &history::report(&ctx, &Handover::anew(&ctx)?, record),
-                    site.as_ref(),
-                );
-                let deployment = result?;
-                ctx.reporter
-                    .text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));
-            }
-        }
+        Command::Rollback(options) => roll_back(&ctx, options, cli.shared.explain)?,
         Command::Rehearse(options) => {
             let jobs = (!options.job.is_empty()).then(|| options.job.clone());
             match &options.drill {
@@ -150,6 +133,22 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         // Done already.
         Command::Secrets(Secrets::Generate) => {}
         Command::Doctor => doctor::run(&ctx)?,
+    }
+    Ok(())
+}
+
+/// An earlier release live again; its report is one of a run of its own.
+fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
+    let to = options.to.clone().unwrap_or_default();
+    let actions = rollback::plan(ctx, &to, options.expect_plan.as_deref());
+    if explain {
+        ctx.reporter.text(rollback::explained(ctx, &actions).join("\n"));
+    } else {
+        ctx.reporter.started(heading(ctx, "rollback"));
+        let deploy::Attempt { record, site, result } = rollback::run(ctx, &actions);
+        history::conclude(ctx, &history::report(ctx, &Handover::anew(ctx)?, record), site.as_ref());
+        let deployment = result?;
+        ctx.reporter.text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));
     }
     Ok(())
 }

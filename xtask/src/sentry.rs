@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::steps::docker_build::version;
 
 /// For one request.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const VARIABLES: [&str; 3] = ["SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY_PROJECT"];
 
 /// Makes the release of this commit, with the commits that are new in it, newest first.

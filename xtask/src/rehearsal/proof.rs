@@ -70,11 +70,10 @@ pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &R
     ]);
     chain.push(recorded(stage, &format!("{}@{}+{}", running.name, running.version, ctx.git.short())));
     chain.push(unnoticed(stage));
-    match &ctx.config.deploy.reports {
-        Some(path) => chain.push(shown(ctx, &address(deployment, path)?)?),
-        None => {
-            ctx.reporter.skipped("report on the board", "`deploy.reports` is not configured, so none is sent")
-        }
+    if let Some(path) = &ctx.config.deploy.reports {
+        chain.push(shown(ctx, &address(deployment, path)?)?);
+    } else {
+        ctx.reporter.skipped("report on the board", "`deploy.reports` is not configured, so none is sent");
     }
     match &ctx.config.deploy.canary {
         Some(path) => {

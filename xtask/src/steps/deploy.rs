@@ -302,7 +302,7 @@ impl Pace {
             Self {
                 poll: Duration::from_millis(250),
                 backoff: Duration::from_millis(100),
-                patience: Duration::from_secs(15),
+                patience: Duration::from_secs(5),
                 bake: Duration::from_secs(1),
             }
         } else {

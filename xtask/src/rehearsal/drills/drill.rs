@@ -119,7 +119,13 @@ impl fmt::Display for Side {
 impl Drill {
     /// How it must end, in the words of how it ended.
     pub(super) fn expected(&self, dirty: bool) -> String {
-        let latest = if dirty { Side::Earlier } else { self.after.latest };
+        let earlier_is_gone = self.breaks.iter().any(|broken| matches!(broken, Break::EarlierGone));
+        let latest = match dirty {
+            // A tree with uncommitted changes moves no `latest`, which goes with the image that it names.
+            true if earlier_is_gone => Side::Other,
+            true => Side::Earlier,
+            false => self.after.latest,
+        };
         words(Some(self.exit.code().into()), self.after.live, self.after.variables, latest)
     }
 }

@@ -18,8 +18,11 @@ use crate::report::Drilled;
 /// Runs a drill; an error is one of the drill itself, and not of what it tries out.
 pub(super) fn play(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Drilled> {
     let stage = folder.join("stage");
-    if stage.exists() {
-        fs_err::remove_dir_all(&stage)?;
+    // Each drill is of a service of its own, with a history of its own.
+    for left in [&stage, &folder.join("history")] {
+        if left.exists() {
+            fs_err::remove_dir_all(left)?;
+        }
     }
     fs_err::create_dir_all(&stage)?;
     let scene = Scene::set(ctx, releases, drill, &stage)?;
