@@ -22,7 +22,7 @@ const NAMES: [&str; 13] = [
     "SSL_VERIFY",
 ];
 
-/// One problem for each of the names that is probably meant to be one of [`NAMES`].
+/// One problem for each of the names that is probably meant to be one of those that the service reads.
 pub fn lookalikes<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Problem> {
     let mut problems: Vec<Problem> = names
         .into_iter()
