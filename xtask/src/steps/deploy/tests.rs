@@ -118,6 +118,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     look for deploys that are under way
     take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`, and look for it in the registry
     read all variables, and plan what changes of SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
+    run the image's program with `check --deploy --json` and that environment; stop where it finds an error
     read it all again, and stop where it has changed
     write those of these variables that differ: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
     ask for a deploy of `docker.io/slipway/app@<digest>`

@@ -83,5 +83,5 @@ fn what_is_not_there_or_not_itself_is_the_registrys_fault() {
     let ctx = server.context(Path::new("/nowhere"), &[]);
     let error = Image::read(&ctx, &server.repository(), &absent).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
-    assert!(error.to_string().contains("when asked for"), "{error:#}");
+    assert!(error.to_string().contains("instead of"), "{error:#}");
 }
