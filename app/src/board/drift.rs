@@ -31,14 +31,17 @@ pub(super) fn drift(history: &History, identity: &Identity) -> Option<Drift> {
     drifted.then(|| Drift { reported: reported.clone(), at: deployment.finished, run: run.report.id.clone() })
 }
 
-/// The newest deployment that put live what runs here.
-pub(super) fn origin<'a>(history: &'a History, identity: &Identity) -> Option<&'a Run> {
-    let (run, deployment) = history.deployments().into_iter().rfind(|(_, deployment)| {
-        let release = deployment.release.as_ref();
-        deployment.outcome == DeploymentOutcome::Live
-            && release.is_some_and(|release| runs(identity, release) == Some(true))
-    })?;
-    deployment.release.as_ref().map(|_| run)
+/// The run whose deployment was the newest to put live what runs here, and that release; in a rehearsal a rehearsal.
+pub(super) fn origin<'a>(history: &'a History, identity: &Identity) -> Option<(&'a Run, &'a Release)> {
+    let made_live = |run: &'a Run| {
+        let deployment = run.report.deployment.as_ref()?;
+        let release = deployment.release.as_ref()?;
+        let is_this = deployment.outcome == DeploymentOutcome::Live && runs(identity, release) == Some(true);
+        is_this.then_some((deployment.finished, run, release))
+    };
+    let found =
+        history.runs.iter().filter_map(|run| made_live(run)).max_by_key(|(at, run, _)| (*at, run.key()));
+    found.map(|(_, run, release)| (run, release))
 }
 
 /// Whether this process is that release; `None` where the two have nothing in common to compare.

@@ -80,7 +80,7 @@ impl Run {
         Self { report, leads }
     }
 
-    fn key(&self) -> (report::Time, &str) {
+    pub(super) fn key(&self) -> (report::Time, &str) {
         (self.report.started, &self.report.id)
     }
 }

@@ -26,6 +26,8 @@ struct Home<'a> {
     identity: &'a Identity,
     since: String,
     origin: Option<Row<'a>>,
+    /// Of the image, where only the reports know it.
+    reported: Option<&'a str>,
     drift: Option<(&'a Drift, String)>,
     loaded: bool,
     total: u64,
@@ -65,7 +67,9 @@ pub(super) fn home(
     now: Time,
 ) -> askama::Result<Page> {
     let deployed: Vec<_> = history.deployments().into_iter().rev().take(DEPLOYMENTS).collect();
-    let origin = drift::origin(history, identity).map(|run| Row::deployment(&run.report));
+    let made_live = drift::origin(history, identity);
+    let origin = made_live.map(|(run, _)| Row::deployment(&run.report));
+    let reported = made_live.filter(|_| identity.image_digest.is_none());
     let mut deployments: Vec<_> = deployed.iter().map(|(run, _)| Row::deployment(&run.report)).collect();
     for row in &mut deployments {
         if origin.as_ref().is_some_and(|origin| origin.report.id == row.report.id) {
@@ -79,6 +83,7 @@ pub(super) fn home(
         identity,
         since: identity.started_at.replace('T', " ").replace('Z', " UTC"),
         origin,
+        reported: reported.map(|(_, release)| release.digest.as_str()),
         drift: drift.map(|drift| (drift, minute(drift.at))),
         loaded: history.loaded,
         total: history.total,

@@ -45,6 +45,7 @@ fn rehearsals_say_nothing_of_what_is_live() {
 #[test]
 fn the_origin_is_the_newest_deployment_of_what_runs() {
     let history = history(vec![deployed("1", 3, Live), deployed("2", 2, Live), deployed("3", 1, RolledBack)]);
-    assert_eq!(origin(&history, &identity(&release("a"))).unwrap().report.id, "2");
+    let (run, found) = origin(&history, &identity(&release("a"))).unwrap();
+    assert_eq!((run.report.id.as_str(), found), ("2", &release("a")));
     assert!(origin(&history, &identity(&release("b"))).is_none());
 }
