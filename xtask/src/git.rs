@@ -63,6 +63,13 @@ impl Git {
         log(&range, most).or_else(|_| log(&self.commit, 1)).unwrap_or_default()
     }
 
+    /// Who commits here, where git was told.
+    pub(crate) fn user(root: &Path) -> Option<String> {
+        let shell = Shell::new().ok()?;
+        shell.change_dir(root);
+        cmd!(shell, "git config user.name").quiet().ignore_stderr().read().ok()
+    }
+
     /// The tag of the commit's image: the commit, with `-dirty` when the tree is not what it says.
     pub(crate) fn tag(&self) -> String {
         if self.dirty { format!("{}-dirty", self.commit) } else { self.commit.clone() }

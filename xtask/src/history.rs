@@ -17,6 +17,7 @@ use reqwest::Url;
 use crate::context::{Context, write_whole};
 use crate::environment::Environment;
 use crate::exit::{Exit, OrExit as _};
+use crate::git::Git;
 use crate::pipeline::handover::Handover;
 use ledger::Ledger;
 pub(crate) use table::show;
@@ -124,9 +125,10 @@ fn folder(ctx: &Context) -> PathBuf {
     if ctx.is_rehearsal() { output.join("rehearsal/history") } else { output.join("history") }
 }
 
-/// Who began the run: on GitHub the account, elsewhere the user of this machine.
+/// Who began the run: on GitHub the account, elsewhere whoever commits here, or the user of this machine.
 fn actor(ctx: &Context) -> String {
-    let named = ["GITHUB_ACTOR", "USER", "LOGNAME"].iter().find_map(|name| ctx.environment.get(name));
+    let variable = |name: &str| ctx.environment.get(name).map(str::to_owned);
+    let named = variable("GITHUB_ACTOR").or_else(|| Git::user(&ctx.root)).or_else(|| variable("USER"));
     let named: String = named.unwrap_or_default().chars().filter(|c| !c.is_control()).take(100).collect();
     if named.is_empty() { "unknown".to_owned() } else { named }
 }

@@ -277,6 +277,6 @@ fn a_report_says_who_where_and_what_is_new() {
     assert_eq!((found.actor.as_str(), found.id.as_str()), ("ada", so_far.id.as_str()));
     // Without git there is the commit of the run and no other.
     assert_eq!((found.commit.sha.as_str(), found.commits.len()), (ctx.git.commit.as_str(), 0));
-    let ctx = Context::for_test(Path::new("/nowhere"), Environment::default());
-    assert_eq!(actor(&ctx), "unknown");
+    let ctx = Context::for_test(Path::new("/nowhere"), Environment::of([("USER", "grace")]));
+    assert_eq!(actor(&ctx), "grace");
 }
