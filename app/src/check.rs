@@ -14,7 +14,7 @@
 //! | `security.W020` | `HOSTS` |
 //! | `app.R101` | `SENTRY_DSN` |
 //! | `app.R102` | `RENDER_EXTERNAL_HOSTNAME` |
-//! | `app.R103` | `DATABASE` does not stay |
+//! | `app.R103` | `DATABASE` does not stay, or is no file |
 //! | `app.R104` | `APP_COMMIT`, `APP_IMAGE_DIGEST` |
 //! | `app.R105` | `PORT`, `LISTEN` |
 //! | `app.R106` | the clock is off by years, so no signature would count |

@@ -47,5 +47,13 @@ pub(super) fn feed(history: &History, identity: &Identity, now: Time) -> askama:
         })
         .collect();
     let updated = entries.first().map_or(now, |entry| entry.updated);
-    Ok(Page::new("application/atom+xml; charset=utf-8", Feed { identity, updated, entries }.render()?))
+    let feed = Feed { identity, updated, entries }.render()?;
+    Ok(Page::new("application/atom+xml; charset=utf-8", well_formed(&feed)))
+}
+
+/// The text with a replacement for each character that XML cannot hold in any form, such as those that colour a
+/// terminal: one of them in a deployment's reason would end the whole feed for its readers.
+fn well_formed(text: &str) -> String {
+    let fits = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    text.chars().map(|c| if fits(&c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }

@@ -43,6 +43,7 @@ fn a_deploy_is_judged_by_the_strict_rules() {
         (("SENTRY_DSN", ""), ("app.R101", Warning)),
         (("RENDER_EXTERNAL_HOSTNAME", "https://x"), ("app.R102", Error)),
         (("DATABASE", ""), ("app.R103", Warning)),
+        (("DATABASE", "postgres://u:p@db/app"), ("app.R103", Error)),
         (("DATABASE", "/tmp/board.sqlite"), ("app.R103", Warning)),
         (("DATABASE", "board.sqlite"), ("app.R103", Warning)),
         (("APP_COMMIT", ""), ("app.R104", Warning)),

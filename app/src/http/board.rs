@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
@@ -29,9 +30,10 @@ pub(super) async fn feed(State(site): State<Arc<Site>>, headers: HeaderMap) -> R
 /// `GET /badge/{name}`
 pub(super) async fn badge(
     State(site): State<Arc<Site>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
+    let Path(name) = name?;
     let pages = pages(&site).await?;
     let badge = match name.as_str() {
         "live.svg" => &pages.live_badge,
@@ -48,9 +50,10 @@ pub(super) async fn badge(
 /// `GET /runs/{id}`
 pub(super) async fn run(
     State(site): State<Arc<Site>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
+    let Path(id) = id?;
     let page = blocking(&site, move |board| board.run(&id)).await?.map_err(|_| Error::Unavailable)?;
     let page = page.ok_or(Error::NotFound)?.map_err(|cause| Error::internal(&cause))?;
     Ok(answer(&page, &headers))

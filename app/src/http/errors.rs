@@ -1,5 +1,6 @@
 //! Errors, as the client sees them: a status and a page that tells nothing about the inside.
 
+use axum::extract::rejection::PathRejection;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
@@ -82,6 +83,13 @@ impl Error {
             Self::Unavailable => "The server cannot do this at the moment. Try again later.",
             Self::Internal => "Something went wrong on our side. It has been recorded.",
         }
+    }
+}
+
+impl From<PathRejection> for Error {
+    /// Something in the address is not text.
+    fn from(_: PathRejection) -> Self {
+        Self::Malformed
     }
 }
 

@@ -1,7 +1,12 @@
-//! Connections: accepted, served with bounds on what a request's head may take, and told to end.
+//! Connections: accepted, served with bounds on what a client may take, and told to end.
 //!
 //! axum's own server has no bound on the time for a head, and ends only when every client has gone: one that sent half
 //! a request keeps it alive for ever.
+//!
+//! A head that is too large or makes no sense is answered by hyper, with 431 or 400 and nothing else: no body, no
+//! further request on that connection, and none of the headers that every answer of the router carries.
+
+mod stream;
 
 use std::convert::Infallible;
 use std::io;
@@ -19,6 +24,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::warn;
+
+use self::stream::Stream;
 
 /// For the head of a request, and for a connection between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,7 +104,7 @@ async fn serve(
         asked.store(true, Ordering::Relaxed);
         service.call(request)
     });
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Stream::new(stream)), service));
     if !is_last {
         tokio::select! {
             // What has arrived is read first: hyper closes a connection that it has read nothing from.

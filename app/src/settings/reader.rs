@@ -172,7 +172,14 @@ impl<'a> Reader<'a> {
     /// Where the board is kept. Nothing is looked at here: `app check` may run on another machine.
     pub(super) fn database(&mut self, strict: bool) -> PathBuf {
         let (id, name) = (id::DATABASE, "DATABASE");
-        let path = PathBuf::from(self.trimmed(name).unwrap_or_default());
+        let text = self.trimmed(name).unwrap_or_default();
+        if text.contains("://") {
+            // Not quoted: such an address has a password in it.
+            let wrong = "is an address, and the board is kept in a file";
+            self.problem::<()>(id, name, wrong, "write its path, such as `/var/data/board.sqlite`");
+            return PathBuf::new();
+        }
+        let path = PathBuf::from(text);
         if strict && path.as_os_str().is_empty() {
             let wrong = "is not set, so the board is kept in memory and empty after each start";
             self.warning(id, name, wrong, "set it to a file on a disk that stays");

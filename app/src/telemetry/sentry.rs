@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sentry::integrations::backtrace::ProcessStacktraceIntegration;
-use sentry::protocol::Event;
+use sentry::protocol::{Event, Request};
 use sentry::transports::UreqHttpTransportOptions;
 use sentry::{
     ClientInitGuard, ClientOptions, Envelope, SessionMode, Transport, TransportFactory, TransportOptions,
@@ -114,20 +114,22 @@ impl<T: Transport> Transport for Limited<T> {
     }
 }
 
-/// Removes what is nobody's business: all headers but a few, queries, cookies, bodies, the machine's name.
+/// Keeps of a request its method, its address without the query, and a few headers. The machine's name and whoever asked
+/// are nobody's business.
 fn scrub(mut event: Event<'static>) -> Event<'static> {
     event.server_name = None;
     event.user = None;
-    if let Some(request) = &mut event.request {
-        request.headers.retain(|name, _| SHOWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
-        if let Some(url) = &mut request.url {
+    event.request = event.request.map(|Request { method, mut url, mut headers, .. }| {
+        headers.retain(|name, _| SHOWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+        if let Some(url) = &mut url {
             url.set_query(None);
+            url.set_fragment(None);
+            // They fail where there is no host, and then there is nothing to remove.
+            url.set_username("").ok();
+            url.set_password(None).ok();
         }
-        request.query_string = None;
-        request.cookies = None;
-        request.data = None;
-        request.env.clear();
-    }
+        Request { method, url, headers, ..Request::default() }
+    });
     event
 }
 

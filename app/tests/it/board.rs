@@ -212,6 +212,14 @@ async fn words_from_reports_stay_words() {
         let body = get(&router, path).await.body;
         assert!(!body.contains("<script") && body.contains("&#60;script"), "{path}: {body}");
     }
+    // What XML has no way to write does not end the feed.
+    report.id = "coloured".to_owned();
+    report.deployment.as_mut().unwrap().reason = Some("\u{1b}[31mno\u{ffff}\0\nmore".to_owned());
+    let answer = send(&router, put(&report.id, serde_json::to_vec(&report).unwrap())).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    let feed = get(&router, "/feed.atom").await.body;
+    assert!(feed.contains("\u{fffd}[31mno\u{fffd}\u{fffd}\nmore"), "{feed}");
+
     assert_eq!(get(&router, "/runs/other").await.status, StatusCode::NOT_FOUND);
     assert_eq!(get(&router, "/badge/other.svg").await.status, StatusCode::NOT_FOUND);
 }

@@ -22,10 +22,10 @@ const LINKS: &str = "[...document.querySelectorAll('[href]')].map((element) => e
 const FIGURES: &str = "[...document.querySelectorAll('data')].map((element) => Number(element.value))";
 
 /// Serves a board with a made-up year of that many runs. Lives as long as the runtime.
-async fn serve(count: u32) -> SocketAddr {
+async fn serve(name: &str, count: u32) -> SocketAddr {
     let reports = demo(count);
-    let commit =
-        live(&reports).and_then(|release| release.commit.clone()).unwrap_or_else(|| COMMIT.to_owned());
+    let reported = live(&reports).and_then(|release| release.commit.clone());
+    let commit = reported.filter(|_| name != "drift").unwrap_or_else(|| COMMIT.to_owned());
     // Without an image, so that the release is known by its commit alone.
     let site = site(&commit);
     site.board.fill(reports).unwrap();
@@ -48,8 +48,8 @@ fn every_page_works_in_a_browser() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("board");
     fs_err::create_dir_all(&pictures).unwrap();
-    for (name, count) in [("empty", 0), ("one", 1), ("year", 1000)] {
-        let server = runtime.block_on(serve(count));
+    for (name, count) in [("empty", 0), ("one", 1), ("drift", 100), ("year", 1000)] {
+        let server = runtime.block_on(serve(name, count));
         let mut pages = vec![(name.to_owned(), "/".to_owned())];
         if name == "year" {
             pages.push(("run".to_owned(), "/runs/demo-01000".to_owned()));
@@ -105,7 +105,6 @@ fn every_page_works_in_a_browser() {
                 "{image}"
             );
         }
-        // Chromium asks beside each for an icon that only pages name.
         chromium.noticed(&ours);
     }
 }

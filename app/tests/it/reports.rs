@@ -116,7 +116,8 @@ async fn ten_thousand_bad_reports_do_no_harm() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(state >> 33).unwrap() % limit
     };
-    let pieces: [&[u8]; 12] = [
+    let (deep, deep_object) = ("[".repeat(300), r#"{"id":"#.repeat(300));
+    let pieces: [&[u8]; 17] = [
         b"9007199254740991",
         b"18446744073709551615",
         b"-1",
@@ -125,10 +126,28 @@ async fn ten_thousand_bad_reports_do_no_harm() {
         b"\"9999-12-31T23:59:59.999Z\"",
         b"\"1970-01-01T00:00:00Z\"",
         b"[[[[[[[[",
+        deep.as_bytes(),
+        deep_object.as_bytes(),
+        // Keys that are there already.
+        br#""schema":1,"#,
+        br#""deployment":null,"#,
+        b"1234567890123456789012345678901234567890.5e-7",
         b"\xff\xfe",
         b"\"\"",
         b"{}",
         b"\\u0000",
+    ];
+    let [early, late] = [now() - 1000, now() + 1000].map(|time| time.to_string());
+    let headers = [
+        ("webhook-signature", "v1,AAAA v1,"),
+        ("webhook-signature", "v1,=== v2,AAAA v1a,AAAA"),
+        ("webhook-signature", ""),
+        ("webhook-timestamp", &early),
+        ("webhook-timestamp", &late),
+        ("webhook-timestamp", "99999999999999999999"),
+        ("webhook-timestamp", "-1"),
+        ("webhook-id", "another"),
+        ("webhook-id", "../../x"),
     ];
     let mut statuses = std::collections::BTreeMap::new();
     for number in 0..10_000 {
@@ -143,10 +162,12 @@ async fn ten_thousand_bad_reports_do_no_harm() {
         for _ in 0..=chance(3) {
             let at = chance(body.len());
             let piece = pieces[chance(pieces.len())];
-            match chance(5) {
+            match chance(6) {
                 0 => body[at] ^= 1 << chance(8),
                 1 => body.truncate(at.max(1)),
                 2 => drop(body.splice(at..at, piece.iter().copied())),
+                // Before the first key.
+                3 => drop(body.splice(1.min(body.len())..1.min(body.len()), piece.iter().copied())),
                 // In place of the value that a colon begins.
                 _ => {
                     let Some(colon) = body[at..].iter().position(|byte| *byte == b':') else { continue };
@@ -160,13 +181,18 @@ async fn ten_thousand_bad_reports_do_no_harm() {
             }
         }
         let mut request = put(&id, body);
-        if chance(20) == 0 {
-            request.headers_mut().insert("webhook-signature", "v1,AAAA v1,".parse().unwrap());
+        // What is signed, and what says so: whatever changes there is a refusal.
+        let foreign = number % 10 == 0;
+        if foreign {
+            let (name, value) = headers[chance(headers.len())];
+            request.headers_mut().insert(name, value.parse().unwrap());
         }
-        *statuses.entry(send(&router, request).await.status.as_u16()).or_insert(0) += 1;
+        let status = send(&router, request).await.status.as_u16();
+        assert_eq!(status == 401, foreign, "report {number}");
+        *statuses.entry(status).or_insert(0) += 1;
     }
     assert!(statuses.keys().all(|status| [201, 401, 422].contains(status)), "{statuses:?}");
-    assert!(statuses[&201] > 50 && statuses[&422] > 1000, "{statuses:?}");
+    assert!(statuses[&201] > 50 && statuses[&422] > 1000 && statuses[&401] == 1000, "{statuses:?}");
     for path in ["/", "/api/board.json", "/feed.atom", "/badge/coverage.svg"] {
         assert_eq!(get(&router, path).await.status, StatusCode::OK, "{path}");
     }

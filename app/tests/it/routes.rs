@@ -116,6 +116,10 @@ fn the_page_needs_only_its_style_sheet() {
 fn errors_are_pages() {
     let server = test_server();
     is_error_page(&server.get("/nope"), 404);
+    // Not UTF-8.
+    is_error_page(&server.get("/runs/%ff"), 400);
+    is_error_page(&server.get("/badge/%ff"), 400);
+    is_error_page(&server.request("PUT", "/api/v1/reports/%ff", &[], ""), 400);
     is_error_page(&server.request("POST", "/canary", &[], &"x".repeat(1025)), 413);
     is_error_page(&server.request("POST", "/canary", &[("Transfer-Encoding", "chunked")], "nonsense"), 400);
     let answer = server.request("POST", "/", &[], "");

@@ -128,6 +128,22 @@ fn a_file_of_a_newer_version_is_moved_aside() {
 }
 
 #[test]
+fn a_file_with_other_tables_is_moved_aside() {
+    let folder = Folder::new();
+    let store = open_at(&folder.file());
+    put(&store, "a").unwrap();
+    let other = Connection::open(folder.file()).unwrap();
+    other.execute_batch("DROP TABLE reports; CREATE TABLE others (id TEXT)").unwrap();
+    drop(other);
+    assert!(store.ping().unwrap_err().to_string().contains("no such table"));
+    // The same that a board finds that begins with such a file.
+    assert_eq!(put(&store, "b").unwrap(), Kept::New);
+    assert_eq!((ids(&store), store.size().reports), (vec!["b".to_owned()], 1));
+    assert!(folder.0.join("board.db.broken").exists());
+    store.ping().unwrap();
+}
+
+#[test]
 fn a_locked_file_is_refused_and_taken_when_it_is_free() {
     let folder = Folder::new();
     let store = open_at(&folder.file());

@@ -6,17 +6,20 @@ use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
+use super::stream::WRITE_TIMEOUT;
 use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const LARGE: usize = 64 << 20;
 
-/// A server that answers at once at `/`, and at `/slow` in two seconds.
+/// A server that answers at once at `/`, at `/slow` in two seconds, and at `/large` more than any buffer holds.
 async fn start() -> (Arc<Connections>, SocketAddr) {
     let slow = || async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         "done"
     };
     let router = Router::new().route("/", get(async || "ok")).route("/slow", get(slow));
+    let router = router.route("/large", get(async || vec![0_u8; LARGE]));
     let connections = Arc::new(Connections::new(router));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -55,10 +58,30 @@ async fn a_head_has_a_size() {
     let (_connections, address) = start().await;
     let wide = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(HEAD_LIMIT));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(HEADERS + 1));
-    for request in [wide, many] {
+    for (request, status) in [(wide, 431), (many, 431), ("nonsense\r\n\r\n".to_owned(), 400)] {
         let (answer, _) = ask(address, request.as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer:?}");
+        // It has no security headers, and nothing that those could protect.
+        assert!(answer.contains("content-length: 0\r\n") && answer.ends_with("\r\n\r\n"), "{answer:?}");
+        assert!(answer.contains("connection: close\r\n"), "{answer:?}");
     }
+}
+
+/// With a clock that runs ahead whenever everybody waits.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_takes_is_given_up() {
+    let (connections, address) = start().await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let almost = WRITE_TIMEOUT * 9 / 10;
+    tokio::time::sleep(almost).await;
+    assert_eq!(connections.end.receiver_count(), 1);
+    // Who takes a part has as long again.
+    stream.read_exact(&mut vec![0; LARGE / 4]).await.unwrap();
+    tokio::time::sleep(almost).await;
+    assert_eq!(connections.end.receiver_count(), 1);
+    tokio::time::sleep(almost).await;
+    assert_eq!(connections.end.receiver_count(), 0);
 }
 
 #[tokio::test]

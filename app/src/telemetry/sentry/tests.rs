@@ -19,7 +19,7 @@ fn an_event_keeps_what_helps_and_loses_the_rest() {
         server_name: Some("s3cret-machine".into()),
         user: Some(User { ip_address: Some("203.0.113.7".parse().unwrap()), ..User::default() }),
         request: Some(Request {
-            url: Some("https://example.com/canary?token=s3cret".parse().unwrap()),
+            url: Some("https://s3cret:s3cret@example.com/canary?token=s3cret#s3cret".parse().unwrap()),
             method: Some("POST".to_owned()),
             query_string: Some("token=s3cret".to_owned()),
             cookies: Some("session=s3cret".to_owned()),

@@ -111,12 +111,15 @@ impl Chromium {
                 .cloned()
                 .collect()
         };
-        let said = of(&["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"]);
+        // Beside an image or a feed Chromium asks, whenever it likes, for an icon that only pages name.
+        let is_icon = |url: &str| url.ends_with("/favicon.ico");
+        let mut said = of(&["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"]);
+        said.retain(|event| !event["params"]["entry"]["url"].as_str().is_some_and(is_icon));
         let requests = of(&["Network.requestWillBeSent"]);
         assert!(!requests.is_empty());
         let urls =
             requests.iter().map(|event| event["params"]["request"]["url"].as_str().unwrap().to_owned());
-        let foreign = urls.filter(|url| !url.starts_with(there)).collect();
+        let foreign = urls.filter(|url| !url.starts_with(there) && !is_icon(url)).collect();
         (said.iter().map(|event| event["params"].to_string()).collect(), foreign)
     }
 
