@@ -234,6 +234,7 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
     assert_eq!((exit, stub.asked(CANCEL).len()), (Exit::NotRolledBack, 0));
     assert_eq!(outcome, report::DeploymentOutcome::NotRolledBack);
     assert!(said.contains("these variables keep") && said.contains("SENTRY_DSN"), "{said}");
+    assert!(said.contains("nothing was put back") && said.contains("--attach dep-ours"), "{said}");
 
     // The second signal comes while the undo waits.
     let (stub, exit, _, _) = interrupted(|ctx| {
