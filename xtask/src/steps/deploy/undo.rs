@@ -366,7 +366,7 @@ impl Choice {
         // Not an event: it is a question, and its answer stands on the same line.
         drop(write!(
             std::io::stderr(),
-            "\ninterrupted: undo this deploy, or leave it as it is? [U/l] (Ctrl-C again stops at once) "
+            "\ninterrupted: undo this deploy, or leave it as it is? (Ctrl-C again stops at once) [U/l] "
         ));
         drop(std::io::stderr().flush());
         let (sender, answer) = mpsc::channel();
