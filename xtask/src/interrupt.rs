@@ -1,6 +1,7 @@
 //! Ctrl-C and its relatives, as a flag that everything that waits looks at.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -98,6 +99,7 @@ fn groups() -> MutexGuard<'static, BTreeSet<u32>> {
 
 #[expect(clippy::exit, reason = "whoever asks twice does not want to wait for what is being waited for")]
 fn leave() -> ! {
+    drop(writeln!(std::io::stderr(), "\nstopped at once: what was under way is left half-way"));
     std::process::exit(Exit::Interrupted.code().into())
 }
 

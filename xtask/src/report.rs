@@ -299,8 +299,13 @@ impl Reporter {
         self.emit(Event::StepFinished { step, outcome, milliseconds });
         let mut state = self.state();
         state.log = None;
+        let mut tail = std::mem::take(&mut state.tail);
+        // A command that did not fail and printed nothing says nothing of the end.
+        if !state.tail_is_kept && tail.len() == 1 {
+            tail.clear();
+        }
         StepEnd {
-            tail: std::mem::take(&mut state.tail),
+            tail,
             findings: std::mem::take(&mut state.findings),
             skipped: std::mem::take(&mut state.skipped),
         }

@@ -48,8 +48,8 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     build(ctx)?;
     let releases = Releases::read(ctx)?;
     ctx.reporter.text(format!(
-        "\n  {:<7} {:<20} {:<56} {:>7}  image · variables · latest",
-        "", "drill", "how it ended", "time"
+        "\n  {:<7} {:<20} {:<56} {:>7}  image · variables · latest, before → after",
+        "", "drill", "observed; where it passed, as expected", "time"
     ));
     let mut failed = Vec::new();
     for drill in &drills {

@@ -198,6 +198,11 @@ impl RenderStandIn {
         })
     }
 
+    /// How many deploys of this digest there have been, whoever asked for them.
+    pub(crate) fn deploys_of(&self, digest: &str) -> usize {
+        self.engine.state.read(|state| state.deploys.iter().filter(|deploy| deploy.sha == digest).count())
+    }
+
     /// Whether a deploy waits or runs.
     pub(crate) fn is_busy(&self) -> bool {
         self.engine.state.read(|state| state.running.is_some() || state.waiting.is_some())

@@ -181,7 +181,7 @@ impl Terminal {
         let mut text = format!("  {word} {drill:<20} {observed:<56} {time:>7}  {before} → {after}\n");
         if expected != observed {
             // Writing to a string cannot fail.
-            writeln!(text, "  {:<7} {:<20} {expected}", "", "  it must end with").ok();
+            writeln!(text, "  {:<7} {:>20} {expected}", "", "expected").ok();
         }
         drilled.remarks.iter().fold(text, |text, line| text + "          " + line + "\n")
     }

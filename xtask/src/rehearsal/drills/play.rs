@@ -65,6 +65,11 @@ fn tell(ctx: &Context, releases: &Releases, drill: &Drill, scene: &Scene, folder
     if !(live == Side::New && drill.breaks.iter().any(|broken| matches!(broken, Break::Sick(_)))) {
         remarks.extend(scene.impostor(ctx, live));
     }
+    // Twice where the first run was killed.
+    let most = 1 + usize::from(drill.breaks.iter().any(|broken| matches!(broken, Break::Killed(_))));
+    if drill.run == Step::Deploy && scene.deploys() > most {
+        remarks.push(format!("the release was deployed {} times", scene.deploys()));
+    }
     if scene.lost() > 0 {
         remarks.push(format!("{} requests of visitors were lost", scene.lost()));
     }

@@ -261,6 +261,11 @@ impl Scene {
         self.stage.render.traffic().lost
     }
 
+    /// How many deploys of the new release there have been.
+    pub(super) fn deploys(&self) -> usize {
+        self.stage.render.deploys_of(&self.new)
+    }
+
     /// Whether anything was written on the service.
     pub(super) fn was_written(&self) -> bool {
         self.stage

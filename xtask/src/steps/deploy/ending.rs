@@ -40,11 +40,11 @@ impl Transaction<'_> {
         self.ctx.interrupt.take();
         let choice = if exit == Exit::Interrupted { ask(self.ctx) } else { Choice::Undo };
         if choice == Choice::Leave {
-            let id = self.deploy_id();
-            let how =
-                id.map_or_else(String::new, |id| format!(": `cargo xtask deploy --attach {id}` follows it"));
-            let more =
-                format!("left as it is, unproved, with what this deploy wrote ({}){how}", listed(&names));
+            let more = format!(
+                "left as it is, unproved, with what this deploy wrote ({}){}",
+                listed(&names),
+                self.goes_on()
+            );
             return (DeploymentOutcome::NotRolledBack, ended(Exit::Interrupted, &more));
         }
         let why = match self.fate.deploy() {
@@ -60,9 +60,10 @@ impl Transaction<'_> {
             Failure::new(exit, format!("{error:#}\n{more}")).into()
         };
         let undone = match (&self.base, &self.release) {
-            _ if choice == Choice::Stop => {
-                Undone::Left(vec!["nothing was put back: the run was stopped".to_owned()])
-            }
+            _ if choice == Choice::Stop => Undone::Left(vec![format!(
+                "nothing was put back, because the run was stopped{}",
+                self.goes_on()
+            )]),
             (Some(base), Some(release)) => {
                 let (remote, written, fate) = (&self.remote, &self.written, &mut self.fate);
                 Undo { remote, base, written, release, fate, timeout: self.timeout }.run()
@@ -88,6 +89,15 @@ impl Transaction<'_> {
                 let facts = self.remote.facts(self.base.as_ref(), &names, &left);
                 (DeploymentOutcome::NotRolledBack, ended(Exit::NotRolledBack, &facts))
             }
+        }
+    }
+
+    /// What becomes of our deploy without us.
+    fn goes_on(&self) -> String {
+        match &self.fate {
+            Fate::NotAsked => "; no deploy was asked for".to_owned(),
+            Fate::Unclear { .. } => "; whether Render took the deploy is not known".to_owned(),
+            Fate::Ours(deploy) => format!("; `cargo xtask deploy --attach {}` follows the deploy", deploy.id),
         }
     }
 

@@ -364,7 +364,10 @@ impl Choice {
             return Self::Undo;
         }
         // Not an event: it is a question, and its answer stands on the same line.
-        drop(write!(std::io::stderr(), "\nundo, or leave the deploy running? [U/l] "));
+        drop(write!(
+            std::io::stderr(),
+            "\ninterrupted: undo this deploy, or leave it as it is? (Ctrl-C again stops at once) [U/l] "
+        ));
         drop(std::io::stderr().flush());
         let (sender, answer) = mpsc::channel();
         std::thread::spawn(move || {
