@@ -115,7 +115,9 @@ impl fmt::Display for Action {
                     humantime::format_duration(*timeout)
                 )
             }
-            Self::CompareDigest => f.write_str("compare the digest that Render runs with it"),
+            Self::CompareDigest => {
+                f.write_str("compare the digest that Render runs with the one that was asked for")
+            }
             Self::AskApp { path, commit } => {
                 let commit = commit.as_deref().map_or_else(
                     || "the commit of that release".to_owned(),
@@ -196,7 +198,8 @@ pub(crate) fn explained(ctx: &Context, actions: &[Action]) -> Vec<String> {
 
 fn explained_as(ctx: &Context, kind: DeploymentKind, actions: &[Action]) -> Vec<String> {
     let mut lines: Vec<String> = actions.iter().map(ToString::to_string).collect();
-    if !actions.iter().any(|action| matches!(action, Action::Compare { .. })) {
+    // A rehearsal that is only explained has no service that could be read.
+    if ctx.is_rehearsal() || !actions.iter().any(|action| matches!(action, Action::Compare { .. })) {
         return lines;
     }
     let read = || -> Result<Vec<String>> {
