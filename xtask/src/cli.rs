@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Workflow(Workflow),
     /// Every attempt to deploy: what became live, what failed and why, what was rolled back.
     History,
-    /// What the shipped binary is linked from, as `CycloneDX` JSON on standard output.
+    /// The bill of materials of the shipped binary, as JSON on standard output.
     Sbom,
     /// Secrets for the service.
     #[command(subcommand)]
@@ -93,7 +93,7 @@ pub(crate) struct Ci {
 
 #[derive(Debug, Args)]
 pub(crate) struct DockerBuild {
-    /// What follows the recipe; the configuration says when this does not.
+    /// What follows the recipe, instead of the engine in the configuration.
     #[arg(long, value_enum, value_name = "ENGINE")]
     pub(crate) engine: Option<Engine>,
     /// Write the image into one file too, for `docker load` or another tool that reads OCI layouts.

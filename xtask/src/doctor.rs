@@ -121,6 +121,7 @@ fn tool_line(ctx: &Context, tool: &Tool) -> Line {
     let found = match found {
         Found::Pinned(program) => format!("{} in {}", tool.version, program.display()),
         Found::Other(other) => format!("{other}; wanted {}", tool.version),
+        Found::Nowhere if state == State::Good => format!("not here yet; wanted {}", tool.version),
         Found::Nowhere => format!("not found; wanted {}", tool.version),
     };
     Line { what: tool.name.to_owned(), state, found, fix }

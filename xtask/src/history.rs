@@ -73,7 +73,11 @@ pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
     });
     match ledger::append(ctx, &reports) {
         Ok(Ledger { reports: recorded, .. }) => {
-            ctx.reporter.note(format!("the ledger `{}:ledger` has {} reports", ctx.image(), recorded.len()));
+            let many = match recorded.len() {
+                1 => "1 report".to_owned(),
+                many => format!("{many} reports"),
+            };
+            ctx.reporter.note(format!("the ledger `{}:ledger` has {many}", ctx.image()));
             reports.extend(recorded);
         }
         Err(error) => skipped("ledger", &error),

@@ -1,6 +1,6 @@
 //! `cargo xtask` without a command: the pipeline and the commands.
 
-use clap::CommandFactory as _;
+use clap::{Command, CommandFactory as _};
 
 use crate::cli::Cli;
 use crate::context::Context;
@@ -25,16 +25,21 @@ pub(crate) fn text(ctx: &Context) -> String {
     let mut text = table(&rows);
     text.push('\n');
     let commands = Cli::command();
-    let commands: Vec<[String; 2]> = commands
-        .get_subcommands()
-        .map(|command| {
-            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-            [format!("cargo xtask {}", command.get_name()), about]
-        })
-        .collect();
-    text.push_str(&table(&commands));
+    text.push_str(&table(&lines("cargo xtask", &commands)));
     text.push_str("\n`cargo xtask <command> --explain` prints what it would do; `--help` lists the options and the exit codes.");
     text
+}
+
+/// The commands that do something, each with its first line of help.
+fn lines(before: &str, commands: &Command) -> Vec<[String; 2]> {
+    let line = |command: &Command| {
+        let name = format!("{before} {}", command.get_name());
+        if command.has_subcommands() {
+            return lines(&name, command);
+        }
+        vec![[name, command.get_about().map(ToString::to_string).unwrap_or_default()]]
+    };
+    commands.get_subcommands().flat_map(line).collect()
 }
 
 /// Columns as wide as their longest cell, two spaces apart.
@@ -66,5 +71,6 @@ mod tests {
         }
         assert!(text.contains("build   test   push to `master`"), "{text}");
         assert!(text.contains("cargo xtask rehearse"), "{text}");
+        assert!(text.contains("cargo xtask secrets generate  A new key"), "{text}");
     }
 }

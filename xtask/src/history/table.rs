@@ -39,7 +39,7 @@ fn table(reports: &[Report]) -> String {
         }
     }
     if rows.len() == 1 {
-        return "nothing was deployed yet, as far as this machine and the ledger know".to_owned();
+        return "nothing was deployed yet, as far as is known here".to_owned();
     }
     overview::table(&rows).trim_end().to_owned()
 }

@@ -89,3 +89,12 @@ fn the_readme_shows_the_configuration_as_it_is() {
     };
     assert_eq!(settings(&readme), settings(&manifest));
 }
+
+#[test]
+fn the_guide_has_a_section_for_every_exit_code() {
+    let guide = page("docs/deployment.md");
+    for exit in crate::exit::Exit::ALL {
+        let heading = format!("\n### {}: {}\n", exit.code(), exit.meaning());
+        assert!(guide.contains(&heading), "docs/deployment.md lacks: {heading}");
+    }
+}

@@ -17,6 +17,7 @@ use crate::context::{Context, redactor};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 use crate::http::Reach;
+use crate::overview;
 use crate::pipeline::StepId;
 use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
@@ -29,11 +30,13 @@ use table::DRILLS;
 /// Tells the drills and what each breaks.
 pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
     let drills = if name == "list" { DRILLS.iter().collect() } else { chosen(name)? };
-    let lines: Vec<String> = drills
-        .iter()
-        .map(|drill| format!("{:<20} {:<72} {}", drill.name, drill.broken, drill.expected(ctx.git.dirty)))
-        .collect();
-    ctx.reporter.text(lines.join("\n"));
+    let mut rows = vec![["drill", "what is broken", "how it must end"].map(str::to_owned)];
+    rows.extend(
+        drills
+            .into_iter()
+            .map(|drill| [drill.name.to_owned(), drill.broken.to_owned(), drill.expected(ctx.git.dirty)]),
+    );
+    ctx.reporter.text(overview::table(&rows).trim_end());
     Ok(())
 }
 

@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::http::is_loopback;
+use crate::http::{Reach, is_loopback};
 use crate::render::image;
 
 pub(crate) use record::Attempt;
@@ -115,7 +115,9 @@ impl fmt::Display for Action {
                     humantime::format_duration(*timeout)
                 )
             }
-            Self::CompareDigest => f.write_str("compare the digest that Render runs with it"),
+            Self::CompareDigest => {
+                f.write_str("compare the digest that Render runs with the one that was asked for")
+            }
             Self::AskApp { path, commit } => {
                 let commit = commit.as_deref().map_or_else(
                     || "the commit of that release".to_owned(),
@@ -196,7 +198,9 @@ pub(crate) fn explained(ctx: &Context, actions: &[Action]) -> Vec<String> {
 
 fn explained_as(ctx: &Context, kind: DeploymentKind, actions: &[Action]) -> Vec<String> {
     let mut lines: Vec<String> = actions.iter().map(ToString::to_string).collect();
-    if !actions.iter().any(|action| matches!(action, Action::Compare { .. })) {
+    // A rehearsal that is only explained has started no service that could be read.
+    let nobody_is_there = matches!(&ctx.reach, Reach::Only(bound) if bound.is_empty());
+    if nobody_is_there || !actions.iter().any(|action| matches!(action, Action::Compare { .. })) {
         return lines;
     }
     let read = || -> Result<Vec<String>> {

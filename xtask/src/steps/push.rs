@@ -109,9 +109,7 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
         return Err(Failure::new(Exit::Usage, message).into());
     }
     let image = read_layout(&ctx.output().join("image"), &ctx.git.tag())
-        .with_context(|| {
-            format!("no image of commit {} to push: run `cargo xtask docker-build` first", ctx.git.short())
-        })
+        .with_context(|| format!("no image of commit {} to push", ctx.git.short()))
         .or_exit(Exit::Usage)?;
     let Image { commit_tag: tag, latest, engine, base, manifest, blobs, parts } = image;
     let digest = manifest.digest.clone();
@@ -274,7 +272,11 @@ struct Image {
 /// Reads the image from an OCI image layout, which must hold it under this tag.
 fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
     let layout = Layout::open(folder)?;
-    ensure!(layout.tags.iter().any(|found| found == tag), "{} has no tag `{tag}`", folder.display());
+    ensure!(
+        layout.tags.iter().any(|found| found == tag),
+        "{} has no tag `{tag}`: run `cargo xtask docker-build` first",
+        folder.display()
+    );
     let (from, count) = match layout.base.clone() {
         Some(Onto { repository, layers, .. }) => (Some(repository), layers),
         None => (None, 0),

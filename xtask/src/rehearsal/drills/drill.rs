@@ -110,7 +110,7 @@ impl fmt::Display for Side {
         f.write_str(match self {
             Self::Earlier => "earlier",
             Self::New => "new",
-            Self::Theirs => "theirs",
+            Self::Theirs => "their",
             Self::Other => "another",
         })
     }

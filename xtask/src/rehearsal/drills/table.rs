@@ -158,7 +158,7 @@ pub(super) static DRILLS: [Drill; 38] = [
     ),
     deploy(
         "earlier-gone",
-        "of another commit, and the registry has lost the earlier release",
+        "the app is of another commit, and the registry has lost the earlier release",
         &[Break::Sick(Ailment::OtherCommit), Break::EarlierGone],
         Exit::NotRolledBack,
         After { live: Side::New, ..After::AS_BEFORE },
@@ -248,7 +248,7 @@ pub(super) static DRILLS: [Drill; 38] = [
         Exit::Done,
         After::RELEASED,
     ),
-    rollback("rollback", "nothing: the release before comes back", &[], Exit::Done, After::AS_BEFORE),
+    rollback("rollback", "nothing: the earlier release comes back", &[], Exit::Done, After::AS_BEFORE),
     rollback(
         "rollback-gone",
         "the registry has lost the release to go back to",

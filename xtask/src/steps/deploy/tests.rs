@@ -123,7 +123,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     write those of these variables that differ: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
     ask for a deploy of `docker.io/slipway/app@<digest>`
     follow it until it is live, cancel it after 10m
-    compare the digest that Render runs with it
+    compare the digest that Render runs with the one that was asked for
     ask the app at `/version` until it answers commit 0123456789ab 5 times in a row
     stay for 1m, and ask `/healthz` and `/version` all the while
     have the service's settings name that digest
