@@ -9,6 +9,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use report::{Commit, Deployment, Report, SCHEMA, Time};
@@ -24,6 +25,9 @@ pub(crate) use table::show;
 /// A report as its bytes: what was signed, sent and kept must stay the same to the byte.
 type Reports = BTreeMap<String, Vec<u8>>;
 
+/// The longest that a run waits at its end for the registry, and for registry and board together.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(30)];
+
 /// The report of a run that deployed, or tried to.
 pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -> Report {
     let run = |environment: &Environment| {
@@ -32,12 +36,15 @@ pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -
         Some(format!("{server}/{repository}/actions/runs/{}", get("GITHUB_RUN_ID")?))
     };
     let previous = deployment.previous.as_ref().and_then(|release| release.commit.clone());
+    // Whoever wrote a secret into a commit shall not have it on the board as well.
+    let redacted = |commit: Commit| Commit { subject: ctx.reporter.redacted(&commit.subject), ..commit };
     let own = || Commit {
         sha: ctx.git.commit.clone(),
         time: Time::from_milliseconds(ctx.git.time.saturating_mul(1000)),
         subject: String::new(),
     };
     let commits = ctx.git.since(&ctx.root, previous.as_deref(), report::MAX_COMMITS);
+    let commits: Vec<Commit> = commits.into_iter().map(redacted).collect();
     let commit = commits.first().cloned().unwrap_or_else(own);
     Report {
         schema: SCHEMA,
@@ -59,8 +66,14 @@ pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -
 
 /// Keeps a report and brings the ledger and the board of the app at `site` up to date.
 ///
-/// Nothing in here fails a run: what could not be done is told with its reason, and the next run does it.
+/// Nothing in here fails a run or holds it up for long: what could not be done is told with its reason, and the next
+/// run does it.
 pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
+    conclude_within(ctx, report, site, PATIENCE);
+}
+
+fn conclude_within(ctx: &Context, report: &Report, site: Option<&Url>, patience: [Duration; 2]) {
+    let [recorded, delivered] = patience.map(|patience| Instant::now() + patience);
     let skipped = |check: &str, error: &anyhow::Error| ctx.reporter.skipped(check, format!("{error:#}"));
     if let Err(error) = keep(ctx, report) {
         skipped("report", &error);
@@ -70,7 +83,7 @@ pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
         skipped("history", &error);
         Reports::new()
     });
-    match ledger::append(ctx, &reports) {
+    match ledger::append(ctx, &reports, recorded) {
         Ok(Ledger { reports: recorded, .. }) => {
             ctx.reporter.note(format!("the ledger `{}:ledger` has {} reports", ctx.image(), recorded.len()));
             reports.extend(recorded);
@@ -78,8 +91,9 @@ pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
         Err(error) => skipped("ledger", &error),
     }
     let (Some(path), Some(site)) = (&ctx.config.deploy.reports, site) else { return };
-    let delivered = site.join(path).map_err(Into::into).and_then(|at| board::deliver(ctx, &at, &reports));
-    match delivered {
+    let sent =
+        site.join(path).map_err(Into::into).and_then(|at| board::deliver(ctx, &at, &reports, delivered));
+    match sent {
         Ok(0) => ctx.reporter.note("the board has every report"),
         Ok(1) => ctx.reporter.note("the board has the report of this run"),
         Ok(many) => ctx.reporter.note(format!("{many} reports sent to the board")),

@@ -7,12 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use report::{Commit, DeploymentKind, Time};
-use reqwest::blocking::Response;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::http::{Http, base_url, text};
+use crate::http::{Http, base_url, first_words};
 use crate::secret::Secret;
 use crate::steps::docker_build::version;
 
@@ -139,19 +138,14 @@ impl Releases {
                 )
             }
             StatusCode::NOT_FOUND => {
-                bail!("Sentry does not find it: look at `SENTRY_ORG` and `SENTRY_PROJECT`{}", said(response))
+                bail!(
+                    "Sentry does not find it: look at `SENTRY_ORG` and `SENTRY_PROJECT`{}",
+                    first_words(response)
+                )
             }
-            status => bail!("Sentry answers {status}{}", said(response)),
+            status => bail!("Sentry answers {status}{}", first_words(response)),
         }
     }
-}
-
-/// The first words of the answer.
-fn said(response: Response) -> String {
-    const LONGEST: usize = 200;
-    let words = text(response).unwrap_or_default();
-    let words: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-    if words.is_empty() { words } else { format!(": {words}") }
 }
 
 /// As the app names it.
