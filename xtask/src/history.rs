@@ -36,15 +36,12 @@ pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -
         Some(format!("{server}/{repository}/actions/runs/{}", get("GITHUB_RUN_ID")?))
     };
     let previous = deployment.previous.as_ref().and_then(|release| release.commit.clone());
-    // Whoever wrote a secret into a commit shall not have it on the board as well.
-    let redacted = |commit: Commit| Commit { subject: ctx.reporter.redacted(&commit.subject), ..commit };
     let own = || Commit {
         sha: ctx.git.commit.clone(),
         time: Time::from_milliseconds(ctx.git.time.saturating_mul(1000)),
         subject: String::new(),
     };
-    let commits = ctx.git.since(&ctx.root, previous.as_deref(), report::MAX_COMMITS);
-    let commits: Vec<Commit> = commits.into_iter().map(redacted).collect();
+    let commits = ctx.commits_since(previous.as_deref());
     let commit = commits.first().cloned().unwrap_or_else(own);
     Report {
         schema: SCHEMA,

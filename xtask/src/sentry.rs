@@ -31,11 +31,17 @@ pub(crate) fn announce(ctx: &Context, commits: &[Commit]) {
     });
 }
 
-/// Records that the release of a commit was deployed to the environment, which has the name that the app reports its
-/// errors under; a new release is finalised with it.
-pub(crate) fn deployed(ctx: &Context, kind: DeploymentKind, commit: &str, started: Time) {
+/// Records that the release of a commit was deployed to the environment of this `SERVER_TYPE`, which has the name that
+/// the app reports its errors under; a new release is finalised with it.
+pub(crate) fn deployed(
+    ctx: &Context,
+    kind: DeploymentKind,
+    commit: &str,
+    started: Time,
+    server_type: Option<&str>,
+) {
     told(ctx, commit, "Sentry deploy", |sentry| {
-        let (environment, finished) = (environment(ctx), SystemTime::now().into());
+        let (environment, finished) = (environment(server_type), SystemTime::now().into());
         if kind == DeploymentKind::Deploy {
             sentry.finalise(finished)?;
         }
@@ -149,8 +155,8 @@ impl Releases {
 }
 
 /// As the app names it.
-fn environment(ctx: &Context) -> &'static str {
-    if ctx.environment.get("SERVER_TYPE") == Some("PROD") { "production" } else { "test" }
+fn environment(server_type: Option<&str>) -> &'static str {
+    if server_type == Some("PROD") { "production" } else { "test" }
 }
 
 #[cfg(test)]

@@ -88,7 +88,9 @@ fn faults(random: &mut Random, new: &str) -> Vec<Fault> {
 /// What must hold of a deploy that meets the faults of this seed.
 fn holds(seed: u64) -> Exit {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    (0..8).for_each(|_| drop(random.below(2)));
+    for _ in 0..8 {
+        random.below(2);
+    }
     let dir = tempfile::tempdir().unwrap();
     let runtime = Runtime::new().unwrap();
     let mut ctx = Context::for_test(dir.path(), Environment::default());
@@ -109,7 +111,9 @@ fn holds(seed: u64) -> Exit {
     let first = format!("{}@{earlier}", stage.repository);
     runtime.block_on(stage.render.begin_with(&first, Duration::from_secs(30))).unwrap();
     let faults = faults(&mut random, &new);
-    faults.iter().for_each(|fault| stage.render.fault(fault.clone()));
+    for fault in &faults {
+        stage.render.fault(fault.clone());
+    }
 
     ctx = ctx.rehearsed(
         stage.environment().with(Environment::of([("PIPELINE_DIGEST", &new)])),
@@ -166,7 +170,7 @@ fn holds(seed: u64) -> Exit {
 
 #[test]
 fn a_deploy_is_a_transaction_with_the_stand_ins_too() {
-    const SCHEDULES: u64 = 12;
+    const SCHEDULES: u64 = 20;
     let (next, ends) = (Mutex::new(0..SCHEDULES), Mutex::new(BTreeMap::<u8, usize>::new()));
     std::thread::scope(|scope| {
         // Each waits most of the time.

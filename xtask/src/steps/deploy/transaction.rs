@@ -133,7 +133,8 @@ impl<'a> Transaction<'a> {
                 self.remote.bake(deploy, &self.commit, [health, version], *time)
             }
             Action::Reconcile => {
-                sentry::deployed(self.ctx, self.kind, &self.commit, self.began);
+                let server_type = self.server_type();
+                sentry::deployed(self.ctx, self.kind, &self.commit, self.began, server_type.as_deref());
                 self.reconcile()
             }
             Action::Keep => {
@@ -187,7 +188,7 @@ impl<'a> Transaction<'a> {
     fn new_commits(&self) -> Vec<report::Commit> {
         let (_, previous) = self.releases();
         let previous = previous.and_then(|release| release.commit.as_deref());
-        self.ctx.git.since(&self.ctx.root, previous, report::MAX_COMMITS)
+        self.ctx.commits_since(previous)
     }
 
     fn check_service(&mut self, image: &str) -> Result<()> {
