@@ -236,6 +236,12 @@ fn what_never_answers_is_left_alone_soon() {
         "{told:?}"
     );
     assert_eq!(ids(&ctx).unwrap(), ["run-1"]);
+    // Nor does one that was asked to end, however much patience there is.
+    let ctx = context(&address.to_string(), dir.path());
+    ctx.interrupt.set();
+    conclude(&ctx, &ended("run-2", 2), None);
+    assert_eq!(notes(&ctx), ["skipped ledger: interrupted"]);
+    assert_eq!(ids(&ctx).unwrap(), ["run-1", "run-2"]);
 }
 
 #[test]
