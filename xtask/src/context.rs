@@ -92,6 +92,17 @@ impl Context {
         self.environment.get("PIPELINE_IMAGE").unwrap_or(&self.config.image)
     }
 
+    /// The commits after `previous`, as [`Git::since`] has them and a report or Sentry may have them.
+    pub(crate) fn commits_since(&self, previous: Option<&str>) -> Vec<report::Commit> {
+        let commits = self.git.since(&self.root, previous, report::MAX_COMMITS).into_iter();
+        // Whoever wrote a secret into a commit shall not have it elsewhere as well.
+        let shown = |commit: report::Commit| report::Commit {
+            subject: self.reporter.redacted(&commit.subject),
+            ..commit
+        };
+        commits.map(shown).collect()
+    }
+
     /// The Render API: `RENDER_API_URL`, or the real one.
     pub(crate) fn render_url(&self) -> Result<Url> {
         base_url(

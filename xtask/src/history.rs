@@ -9,6 +9,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use report::{Commit, Deployment, Report, SCHEMA, Time};
@@ -25,6 +26,9 @@ pub(crate) use table::show;
 /// A report as its bytes: what was signed, sent and kept must stay the same to the byte.
 type Reports = BTreeMap<String, Vec<u8>>;
 
+/// The longest that a run waits at its end for the registry, and for registry and board together.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(30)];
+
 /// The report of a run that deployed, or tried to.
 pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -> Report {
     let run = |environment: &Environment| {
@@ -38,7 +42,7 @@ pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -
         time: Time::from_milliseconds(ctx.git.time.saturating_mul(1000)),
         subject: String::new(),
     };
-    let commits = ctx.git.since(&ctx.root, previous.as_deref(), report::MAX_COMMITS);
+    let commits = ctx.commits_since(previous.as_deref());
     let commit = commits.first().cloned().unwrap_or_else(own);
     Report {
         schema: SCHEMA,
@@ -60,8 +64,14 @@ pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -
 
 /// Keeps a report and brings the ledger and the board of the app at `site` up to date.
 ///
-/// Nothing in here fails a run: what could not be done is told with its reason, and the next run does it.
+/// Nothing in here fails a run or holds it up for long: what could not be done is told with its reason, and the next
+/// run does it.
 pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
+    conclude_within(ctx, report, site, PATIENCE);
+}
+
+fn conclude_within(ctx: &Context, report: &Report, site: Option<&Url>, patience: [Duration; 2]) {
+    let [recorded, delivered] = patience.map(|patience| Instant::now() + patience);
     let skipped = |check: &str, error: &anyhow::Error| ctx.reporter.skipped(check, format!("{error:#}"));
     if let Err(error) = keep(ctx, report) {
         skipped("report", &error);
@@ -71,7 +81,7 @@ pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
         skipped("history", &error);
         Reports::new()
     });
-    match ledger::append(ctx, &reports) {
+    match ledger::append(ctx, &reports, recorded) {
         Ok(Ledger { reports: recorded, .. }) => {
             let many = match recorded.len() {
                 1 => "1 report".to_owned(),
@@ -83,8 +93,9 @@ pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
         Err(error) => skipped("ledger", &error),
     }
     let (Some(path), Some(site)) = (&ctx.config.deploy.reports, site) else { return };
-    let delivered = site.join(path).map_err(Into::into).and_then(|at| board::deliver(ctx, &at, &reports));
-    match delivered {
+    let sent =
+        site.join(path).map_err(Into::into).and_then(|at| board::deliver(ctx, &at, &reports, delivered));
+    match sent {
         Ok(0) => ctx.reporter.note("the board has every report"),
         Ok(1) => ctx.reporter.note("the board has the report of this run"),
         Ok(many) => ctx.reporter.note(format!("{many} reports sent to the board")),

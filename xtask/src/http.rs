@@ -121,6 +121,15 @@ pub(crate) fn text(response: Response) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// `: ` and the first words of an answer, for a message; nothing where it has none.
+pub(crate) fn first_words(response: Response) -> String {
+    const LONGEST: usize = 200;
+    let body = text(response).unwrap_or_default();
+    let words = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    if words.is_empty() { words } else { format!(": {words}") }
+}
+
 /// Parses a base address from the configuration or the environment; `name` says which in the error.
 pub(crate) fn base_url(name: &str, text: &str) -> Result<Url> {
     let parsed = Url::parse(text);

@@ -7,12 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use report::{Commit, DeploymentKind, Time};
-use reqwest::blocking::Response;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::http::{Http, base_url, text};
+use crate::http::{Http, base_url, first_words};
 use crate::secret::Secret;
 use crate::steps::docker_build::version;
 
@@ -32,11 +31,17 @@ pub(crate) fn announce(ctx: &Context, commits: &[Commit]) {
     });
 }
 
-/// Records that the release of a commit was deployed to the environment, which has the name that the app reports its
-/// errors under; a new release is finalised with it.
-pub(crate) fn deployed(ctx: &Context, kind: DeploymentKind, commit: &str, started: Time) {
+/// Records that the release of a commit was deployed to the environment of this `SERVER_TYPE`, which has the name that
+/// the app reports its errors under; a new release is finalised with it.
+pub(crate) fn deployed(
+    ctx: &Context,
+    kind: DeploymentKind,
+    commit: &str,
+    started: Time,
+    server_type: Option<&str>,
+) {
     told(ctx, commit, "Sentry deploy", |sentry| {
-        let (environment, finished) = (environment(ctx), SystemTime::now().into());
+        let (environment, finished) = (environment(server_type), SystemTime::now().into());
         if kind == DeploymentKind::Deploy {
             sentry.finalise(finished)?;
         }
@@ -139,24 +144,19 @@ impl Releases {
                 )
             }
             StatusCode::NOT_FOUND => {
-                bail!("Sentry does not find it: look at `SENTRY_ORG` and `SENTRY_PROJECT`{}", said(response))
+                bail!(
+                    "Sentry does not find it: look at `SENTRY_ORG` and `SENTRY_PROJECT`{}",
+                    first_words(response)
+                )
             }
-            status => bail!("Sentry answers {status}{}", said(response)),
+            status => bail!("Sentry answers {status}{}", first_words(response)),
         }
     }
 }
 
-/// The first words of the answer.
-fn said(response: Response) -> String {
-    const LONGEST: usize = 200;
-    let words = text(response).unwrap_or_default();
-    let words: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-    if words.is_empty() { words } else { format!(": {words}") }
-}
-
 /// As the app names it.
-fn environment(ctx: &Context) -> &'static str {
-    if ctx.environment.get("SERVER_TYPE") == Some("PROD") { "production" } else { "test" }
+fn environment(server_type: Option<&str>) -> &'static str {
+    if server_type == Some("PROD") { "production" } else { "test" }
 }
 
 #[cfg(test)]

@@ -8,19 +8,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use report::Report;
-use reqwest::blocking::Response;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::Reports;
 use crate::context::Context;
-use crate::http::{Http, text};
+use crate::http::{Http, first_words, text};
 use crate::secret::Secret;
 use crate::sign::signed;
 
-/// For all of it: a board that lost its disk is filled again over several runs, the newest reports first.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many reports are sent at once.
@@ -30,12 +27,12 @@ const PAGE: usize = 1000;
 
 /// Sends the board at `at` (`…/api/v1/reports`) every report that it lacks, and says how many those were.
 ///
-/// A report that the board refuses is told and left out. An error names what did not work; what was sent is sent.
-pub(super) fn deliver(ctx: &Context, at: &Url, reports: &Reports) -> Result<usize> {
+/// A report that the board refuses is told and left out. An error names what did not work; what was sent is sent. All
+/// of it is over by `end`: a board that lost its disk is filled again over several runs, the newest reports first.
+pub(super) fn deliver(ctx: &Context, at: &Url, reports: &Reports, end: Instant) -> Result<usize> {
     let http = ctx.http()?;
     let key = ctx.required("SECRET_KEY")?;
-    let end = Instant::now() + PATIENCE;
-    let known = known(&http, at)?;
+    let known = known(&http, at, end)?;
     let mut missing = Vec::new();
     for (id, bytes) in reports.iter().filter(|(id, _)| !known.contains(*id)) {
         let report: Report = serde_json::from_slice(bytes)?;
@@ -49,9 +46,9 @@ pub(super) fn deliver(ctx: &Context, at: &Url, reports: &Reports) -> Result<usiz
         while let Some((_, id, bytes)) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             ctx.interrupt.check()?;
             if Instant::now() >= end {
-                bail!("not all reports were sent within {} s; the next run goes on", PATIENCE.as_secs());
+                bail!("there was no time to send all reports; the next run goes on");
             }
-            match send(&http, at, &key, id, bytes)? {
+            match send(&http, at, &key, id, bytes, end)? {
                 None => {
                     sent.fetch_add(1, Ordering::Relaxed);
                 }
@@ -70,7 +67,7 @@ pub(super) fn deliver(ctx: &Context, at: &Url, reports: &Reports) -> Result<usiz
 }
 
 /// The ids of the reports that the board has.
-fn known(http: &Http, at: &Url) -> Result<BTreeSet<String>> {
+fn known(http: &Http, at: &Url, end: Instant) -> Result<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct Page {
         reports: Vec<Item>,
@@ -89,7 +86,7 @@ fn known(http: &Http, at: &Url) -> Result<BTreeSet<String>> {
         url.query_pairs_mut()
             .append_pair("after", &after.to_string())
             .append_pair("limit", &PAGE.to_string());
-        let response = http.request(Method::GET, &url)?.timeout(TIMEOUT).send();
+        let response = http.request(Method::GET, &url)?.timeout(time_until(end)).send();
         let response =
             response.map_err(|error| anyhow!(error.without_url())).context("it does not answer")?;
         let status = response.status();
@@ -108,10 +105,11 @@ fn known(http: &Http, at: &Url) -> Result<BTreeSet<String>> {
 }
 
 /// Sends one report; the board's refusal of this one is `Some`, and of any an error.
-fn send(http: &Http, at: &Url, key: &Secret, id: &str, bytes: &[u8]) -> Result<Option<String>> {
+fn send(http: &Http, at: &Url, key: &Secret, id: &str, bytes: &[u8], end: Instant) -> Result<Option<String>> {
     let mut url = at.clone();
     url.path_segments_mut().map_err(|()| anyhow!("`{at}` cannot have a path"))?.push(id);
-    let request = http.request(Method::PUT, &url)?.timeout(TIMEOUT).header(CONTENT_TYPE, "application/json");
+    let request = http.request(Method::PUT, &url)?.timeout(time_until(end));
+    let request = request.header(CONTENT_TYPE, "application/json");
     let request =
         signed(request, key, "slipway/report/v1", id, SystemTime::now(), bytes)?.body(bytes.to_vec());
     let response =
@@ -123,17 +121,13 @@ fn send(http: &Http, at: &Url, key: &Secret, id: &str, bytes: &[u8]) -> Result<O
         }
         status
         @ (StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE) => {
-            Ok(Some(format!("the board answers {status}{}", said(response))))
+            Ok(Some(format!("the board answers {status}{}", first_words(response))))
         }
         status => bail!("it answers a report with {status}"),
     }
 }
 
-/// The first words of the answer.
-fn said(response: Response) -> String {
-    const LONGEST: usize = 200;
-    let body = text(response).unwrap_or_default();
-    let words = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    let words: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-    if words.is_empty() { words } else { format!(": {words}") }
+/// How long a request may take.
+fn time_until(end: Instant) -> Duration {
+    TIMEOUT.min(end.saturating_duration_since(Instant::now()))
 }

@@ -4,6 +4,8 @@
 //! nothing can be taken out or changed without every later line showing it. It is cut into parts, of which only the last
 //! one grows, so that a run sends little however long the history is.
 
+use std::time::Instant;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use report::Report;
 
@@ -35,9 +37,9 @@ pub(super) fn read(ctx: &Context) -> Result<Ledger> {
 /// Adds to the ledger in the registry what it lacks of these, and reads back that it is there.
 ///
 /// Where the registry may not be written to from here, as in a job without its login, that is an error, and the next
-/// run that may adds what is missing.
-pub(super) fn append(ctx: &Context, reports: &Reports) -> Result<Ledger> {
-    let client = Client::new(ctx, Access::Push)?;
+/// run that may adds what is missing. So it is where the registry is not done by `end`.
+pub(super) fn append(ctx: &Context, reports: &Reports, end: Instant) -> Result<Ledger> {
+    let client = Client::new(ctx, Access::Push)?.until(end);
     // Another run may add at the same time; the one whose lines are gone adds them again.
     for _ in 0..3 {
         let mut ledger = read_with(ctx, &client)?;

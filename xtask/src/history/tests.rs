@@ -216,6 +216,55 @@ fn what_was_not_delivered_is_kept_and_sent_next_time() {
     assert_eq!(ledger::read(&ctx).unwrap().reports.len(), 2);
 }
 
+/// A run that is over does not hang on a registry and a board that take what they are sent and never answer.
+#[test]
+fn what_never_answers_is_left_alone_soon() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(&address.to_string(), dir.path());
+    let site = Url::parse(&format!("http://{address}/")).unwrap();
+    let started = Instant::now();
+    let patience = [Duration::from_millis(200), Duration::from_millis(400)];
+    conclude_within(&ctx, &ended("run-1", 1), Some(&site), patience);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let told = notes(&ctx);
+    assert!(
+        matches!(&told[..], [ledger, board]
+            if ledger.starts_with("skipped ledger: ") && ledger.ends_with("; no time is left to try again")
+            && board.starts_with("skipped board: it does not answer")),
+        "{told:?}"
+    );
+    assert_eq!(ids(&ctx).unwrap(), ["run-1"]);
+    // Nor does one that was asked to end, however much patience there is.
+    let ctx = context(&address.to_string(), dir.path());
+    ctx.interrupt.set();
+    conclude(&ctx, &ended("run-2", 2), None);
+    assert_eq!(notes(&ctx), ["skipped ledger: interrupted"]);
+    assert_eq!(ids(&ctx).unwrap(), ["run-1", "run-2"]);
+}
+
+#[test]
+fn a_secret_in_a_commit_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let git = |line: &[&str]| {
+        let settings = ["-c", "user.name=Test", "-c", "user.email=test@example.com"];
+        let call = crate::command::Call::new("git").args(settings).args(line.iter().copied());
+        // Whoever runs the tests may sign commits.
+        let call = call.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+        call.read(dir.path()).unwrap()
+    };
+    git(&["init", "--quiet"]);
+    git(&["commit", "--quiet", "--allow-empty", "--message", "Log in with key-of-all-signing-4713"]);
+    let mut ctx = Context::for_test(dir.path(), Environment::of([("SECRET_KEY", "key-of-all-signing-4713")]));
+    ctx.reporter.redact(crate::context::redactor(&ctx.environment));
+    ctx.git.commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
+    let found = report(&ctx, &Handover::anew(&ctx).unwrap(), deployed("x").deployment.unwrap());
+    assert_eq!(found.commit.subject, "Log in with <redacted>");
+    assert_eq!(found.commits.len(), 1);
+    assert_eq!(found.commits[0].subject, found.commit.subject);
+}
+
 #[test]
 fn a_board_that_refuses_is_told_and_nothing_fails() {
     let registry = StandIn::basic();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use reqwest::blocking::{RequestBuilder, Response};
@@ -16,6 +16,7 @@ use super::credentials::{Credentials, way_out};
 use super::reference::Repository;
 use super::refusal;
 use super::retry::{Trouble, is_passing, retry_after, retrying};
+use super::upload::time_to_send;
 use crate::context::Context;
 use crate::http::{Http, text};
 use crate::secret::Secret;
@@ -32,7 +33,9 @@ pub(crate) struct Client<'a> {
     /// The first wait between two tries.
     pause: Duration,
     /// How long a request may take, besides the time that its body needs.
-    pub(super) patience: Duration,
+    patience: Duration,
+    /// When all of it must be over.
+    end: Option<Instant>,
 }
 
 /// What a client will do with a repository.
@@ -99,12 +102,18 @@ impl<'a> Client<'a> {
             credentials: Mutex::default(),
             pause: Duration::from_millis(500),
             patience: Duration::from_mins(1),
+            end: None,
         })
     }
 
     /// With less patience, for what is not worth a long wait.
     pub(crate) fn patient_for(self, patience: Duration) -> Self {
         Self { patience: self.patience.min(patience), ..self }
+    }
+
+    /// With an end: no request lasts beyond it, and none is tried again after it.
+    pub(crate) fn until(self, end: Instant) -> Self {
+        Self { end: Some(end), ..self }
     }
 
     /// Without the waits between tries.
@@ -114,7 +123,13 @@ impl<'a> Client<'a> {
     }
 
     pub(super) fn retrying<T>(&self, attempt: impl FnMut() -> Result<T, Trouble>) -> Result<T> {
-        retrying(self.ctx, self.pause, attempt)
+        retrying(self.ctx, self.pause, self.end, attempt)
+    }
+
+    /// How long a request with, or for, so many bytes may take.
+    pub(super) fn time_for(&self, size: u64) -> Duration {
+        let time = self.patience + time_to_send(size);
+        self.end.map_or(time, |end| time.min(end.saturating_duration_since(Instant::now())))
     }
 
     /// Sends once, following the redirects of a read. Any answer is trouble but success, and 404 to a read.
@@ -213,7 +228,7 @@ impl<'a> Client<'a> {
             None => self.http.request(Method::GET, url)?,
         };
         let response =
-            request.timeout(self.patience).send().map_err(|error| broken(&url_host(url), error))?;
+            request.timeout(self.time_for(0)).send().map_err(|error| broken(&url_host(url), error))?;
         let status = response.status();
         if is_passing(status) {
             return Err(passing(&url_host(url), &response));
@@ -242,7 +257,7 @@ impl<'a> Client<'a> {
         url: &Url,
         authorization: Option<&Authorization>,
     ) -> Result<Response, Trouble> {
-        let request = self.http.request(ask.method.clone(), url)?.timeout(self.patience);
+        let request = self.http.request(ask.method.clone(), url)?.timeout(self.time_for(0));
         let request = (ask.dress)(request)?;
         let request = match authorization {
             Some(Authorization::Basic(Credentials { username, password, .. })) => {

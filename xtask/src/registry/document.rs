@@ -10,7 +10,6 @@ use super::manifest::Manifest;
 use super::reference::{Digest, Reference, Repository, Tag};
 use super::referrers::EMPTY;
 use super::upload::Blob;
-use crate::context::write_whole;
 use crate::exit::{Exit, OrExit as _};
 use crate::image::config::{Descriptor, MANIFEST};
 
@@ -46,14 +45,9 @@ impl Client<'_> {
         parts: &[Vec<u8>],
         folder: &Path,
     ) -> Result<()> {
-        let keep = |name: &str, bytes: &[u8]| -> Result<Blob> {
-            let path = folder.join(name);
-            write_whole(&path, bytes)?;
-            Ok(Blob { digest: Digest::of(bytes), size: bytes.len() as u64, path, source: None })
-        };
-        let mut blobs = vec![keep("empty.json", EMPTY.1)?];
+        let mut blobs = vec![Blob::keep(folder, "empty.json", EMPTY.1)?];
         for (number, part) in parts.iter().enumerate() {
-            blobs.push(keep(&format!("part-{number}"), part)?);
+            blobs.push(Blob::keep(folder, &format!("part-{number}"), part)?);
         }
         self.upload(repository, &blobs)?;
         let layers: Vec<Descriptor> = parts.iter().map(|part| Descriptor::of(kind, part)).collect();

@@ -14,7 +14,6 @@ use super::client::{Ask, Client, bytes};
 use super::manifest::KINDS;
 use super::reference::{Digest, Repository};
 use super::retry::Trouble;
-use super::upload::time_to_send;
 use crate::image::config::Descriptor;
 
 impl Client<'_> {
@@ -111,7 +110,7 @@ impl Client<'_> {
     ) -> Result<Option<Response>, Trouble> {
         let url = base(repository)?.join(path).map_err(anyhow::Error::from)?;
         let action = format!("read {}", digest.short());
-        let patience = self.patience + time_to_send(size);
+        let patience = self.time_for(size);
         let dress = |request: RequestBuilder| Ok(request.header(ACCEPT, KINDS).timeout(patience));
         let ask = Ask { repository, source: None, method: Method::GET, url, action, dress: &dress };
         let response = self.send(&ask)?;

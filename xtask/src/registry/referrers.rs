@@ -19,7 +19,6 @@ use super::manifest::Manifest;
 use super::reference::{Digest, Reference, Repository, Tag};
 use super::retry::Trouble;
 use super::upload::{Blob, Outcome};
-use crate::context::write_whole;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::image::config::{Descriptor, MANIFEST};
 
@@ -93,9 +92,9 @@ impl Client<'_> {
         artifacts: &[Artifact],
         folder: &Path,
     ) -> Result<Attached> {
-        let mut blobs = vec![keep(folder, "empty.json", EMPTY.1)?];
+        let mut blobs = vec![Blob::keep(folder, "empty.json", EMPTY.1)?];
         for artifact in artifacts {
-            blobs.push(keep(folder, artifact.name, &artifact.document)?);
+            blobs.push(Blob::keep(folder, artifact.name, &artifact.document)?);
         }
         let listed = self.referrers(repository, subject)?;
         let mut attached = Attached::default();
@@ -237,13 +236,6 @@ fn tag(subject: &Digest) -> Result<Tag> {
 
 fn entries(index: &Value) -> Option<&Vec<Value>> {
     index.get("manifests")?.as_array()
-}
-
-/// Leaves a document as a file, from which it is sent.
-fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<Blob> {
-    let path = folder.join(name);
-    write_whole(&path, bytes)?;
-    Ok(Blob { digest: Digest::of(bytes), size: bytes.len() as u64, path, source: None })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Trying again: what is worth it, how often and after how long.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use reqwest::StatusCode;
@@ -50,10 +50,11 @@ const LONGEST_WAIT: Duration = Duration::from_mins(2);
 
 /// Tries up to five times, waiting `pause`, then twice as long each time, or what the other side asked for.
 ///
-/// An interrupt ends a wait at once.
+/// An interrupt ends a wait at once. No wait lasts beyond `end`.
 pub(super) fn retrying<T>(
     ctx: &Context,
     pause: Duration,
+    end: Option<Instant>,
     mut attempt: impl FnMut() -> Result<T, Trouble>,
 ) -> Result<T> {
     let mut number = 1;
@@ -70,6 +71,11 @@ pub(super) fn retrying<T>(
             return Err(Failure::new(Exit::Registry, format!("{message}; tried {TRIES} times")).into());
         }
         let wait = after.unwrap_or_else(|| jittered(pause * 2_u32.pow(number - 1))).min(LONGEST_WAIT);
+        if end.is_some_and(|end| Instant::now() + wait >= end) {
+            return Err(
+                Failure::new(Exit::Registry, format!("{message}; no time is left to try again")).into()
+            );
+        }
         ctx.reporter.note(format!("{message}; trying again in {:.1} s", wait.as_secs_f64()));
         ctx.interrupt.sleep(wait)?;
         number += 1;
@@ -144,7 +150,7 @@ mod tests {
     #[test]
     fn five_tries_and_no_more() {
         let (ctx, mut tries) = (ctx(), 0);
-        let error = retrying(&ctx, Duration::from_millis(1), || -> Result<(), _> {
+        let error = retrying(&ctx, Duration::from_millis(1), None, || -> Result<(), _> {
             tries += 1;
             Err(passing(None))
         })
@@ -157,7 +163,7 @@ mod tests {
     #[test]
     fn what_lasts_is_not_tried_again() {
         let mut tries = 0;
-        let error = retrying(&ctx(), Duration::from_hours(1), || -> Result<(), _> {
+        let error = retrying(&ctx(), Duration::from_hours(1), None, || -> Result<(), _> {
             tries += 1;
             Err(Trouble::refused("no"))
         })
@@ -166,9 +172,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_waits_beyond_the_end() {
+        let (ctx, mut tries) = (ctx(), 0);
+        let end = Some(Instant::now() + Duration::from_secs(5));
+        let error = retrying(&ctx, Duration::from_millis(1), end, || -> Result<(), _> {
+            tries += 1;
+            Err(passing((tries == 2).then_some(Duration::from_secs(6))))
+        })
+        .unwrap_err();
+        assert_eq!((tries, Exit::of(&error)), (2, Exit::Registry));
+        assert_eq!(error.to_string(), "the registry is busy; no time is left to try again");
+    }
+
+    #[test]
     fn an_interrupt_ends_the_wait() {
         let ctx = ctx();
-        let error = retrying(&ctx, Duration::from_hours(1), || -> Result<(), _> {
+        let error = retrying(&ctx, Duration::from_hours(1), None, || -> Result<(), _> {
             ctx.interrupt.set();
             Err(passing(Some(Duration::from_hours(1))))
         })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use super::address::{base, location};
 use super::client::{Ask, Client};
 use super::reference::{Digest, Repository};
 use super::retry::Trouble;
+use crate::context::write_whole;
 use crate::image::size;
 use crate::interrupt::Interrupt;
 use crate::report::Reporter;
@@ -33,6 +34,13 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
+    /// Leaves bytes as a file, from which they are sent.
+    pub(super) fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<Self> {
+        let path = folder.join(name);
+        write_whole(&path, bytes)?;
+        Ok(Self { digest: Digest::of(bytes), size: bytes.len() as u64, path, source: None })
+    }
+
     /// The repository from which the registry of `repository` may take it over.
     pub(crate) fn source_on(&self, repository: &Repository) -> Option<&Repository> {
         self.source.as_ref().filter(|source| source.registry() == repository.registry())
@@ -189,7 +197,7 @@ impl Client<'_> {
             };
             Ok(request
                 .header(CONTENT_TYPE, "application/octet-stream")
-                .timeout(self.patience + time_to_send(blob.size))
+                .timeout(self.time_for(blob.size))
                 .body(Body::sized(body, blob.size)))
         };
         self.send(&Ask { repository, source: None, method: Method::PUT, url, action, dress: &send })?;

@@ -1,11 +1,14 @@
 //! A rehearsal from the inside, where its secrets are known: nothing that it tells or leaves holds one.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use super::*;
 use crate::command::Call;
 use crate::interrupt::Interrupt;
 use crate::report::{Reporter, Sink};
+
+mod chaos;
 
 /// The small workspace of the whole-command tests, committed.
 fn workspace(root: &Path) {
@@ -63,6 +66,15 @@ fn no_secret_is_told_or_left() {
     // While the instance still lies there unpacked.
     let mut left = Vec::new();
     files(&ctx.output(), &mut left);
+    // Layers, and the archives beside them, are compressed.
+    let unpacked = left.iter().filter_map(|(path, bytes)| {
+        let mut whole = Vec::new();
+        flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut whole).ok()?;
+        Some((path.with_added_extension("unpacked"), whole))
+    });
+    let unpacked: Vec<_> = unpacked.collect();
+    assert!(!unpacked.is_empty());
+    left.extend(unpacked);
     stage.clear(&runtime);
     let told = format!("{:#?}", ctx.reporter.told());
     played.and(kept).unwrap_or_else(|error| panic!("{error:#}: {told}"));
@@ -71,6 +83,14 @@ fn no_secret_is_told_or_left() {
     for part in ["run.json", "push.json", "junit.xml", "deploy.log", "render.jsonl", "etc/motd"] {
         assert!(left.iter().any(|(path, _)| path.ends_with(part)), "no {part}");
     }
+    // The report of the run: as it is kept here, and sent to a board, and as a line of the ledger in the registry.
+    let report = left
+        .iter()
+        .find(|(path, _)| path.parent().is_some_and(|folder| folder.ends_with("rehearsal/history")));
+    let (_, report) = report.expect("the history has no report");
+    let in_registry = |path: &PathBuf| path.starts_with(folder.join("registry"));
+    let holds = |bytes: &[u8]| bytes.windows(report.len()).any(|window| window == report.as_slice());
+    assert!(left.iter().any(|(path, bytes)| in_registry(path) && holds(bytes)), "no ledger");
     for (place, secret) in secrets.iter().enumerate() {
         assert!(!told.contains(secret.as_str()), "secret {place} is told: {told}");
         for (path, bytes) in &left {

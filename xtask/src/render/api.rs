@@ -2,7 +2,8 @@
 //!
 //! Endpoints, statuses and limits are those of <https://api-docs.render.com/reference>.
 
-use std::time::{Duration, SystemTime};
+use std::cell::Cell;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use reqwest::header::HeaderValue;
@@ -35,6 +36,8 @@ pub(crate) struct Api {
     pub(super) interrupt: Interrupt,
     /// The first wait before trying again; each next one is twice as long.
     pub(super) backoff: Duration,
+    /// After this no call is made again.
+    pub(super) end: Cell<Option<Instant>>,
 }
 
 /// Why a call did not do what it should.
@@ -114,7 +117,16 @@ impl Api {
             key,
             interrupt: ctx.interrupt.clone(),
             backoff,
+            end: Cell::default(),
         })
+    }
+
+    /// Makes calls that share their patience: after `time` none of them is made again, however many fail.
+    pub(crate) fn within<T>(&self, time: Duration, calls: impl FnOnce() -> T) -> T {
+        self.end.set(Some(Instant::now() + time));
+        let done = calls();
+        self.end.set(None);
+        done
     }
 
     pub(crate) fn service(&self) -> Result<Service, ApiError> {

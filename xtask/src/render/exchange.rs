@@ -1,6 +1,6 @@
 //! One exchange with the Render API: what is sent, how long, how often, and what an answer means.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use reqwest::blocking::{RequestBuilder, Response};
@@ -16,12 +16,14 @@ use crate::secret::Redactor;
 use super::api::{Api, ApiError};
 
 impl Api {
-    /// Repeats a call that may be made twice until it is answered.
+    /// Repeats a call that may be made twice until it is answered, or its time is over.
     pub(super) fn patient<T>(&self, call: impl Fn() -> Result<T, ApiError>) -> Result<T, ApiError> {
         let mut attempt = 1;
         loop {
-            match call() {
-                Err(ApiError::Unavailable { after, .. }) if attempt < Self::ATTEMPTS => {
+            let answer = call();
+            let again = attempt < Self::ATTEMPTS && self.end.get().is_none_or(|end| Instant::now() < end);
+            match answer {
+                Err(ApiError::Unavailable { after, .. }) if again => {
                     self.wait(attempt, after)?;
                 }
                 done => return done,

@@ -44,12 +44,8 @@ fn asked(status: u16, variables: &[(&str, &str)], act: impl FnOnce(&Context)) ->
     (told.try_iter().collect(), ctx.reporter.told().into_iter().filter_map(words).collect())
 }
 
-const SET: [(&str, &str); 4] = [
-    ("SENTRY_AUTH_TOKEN", "sntrys_token"),
-    ("SENTRY_ORG", "acme"),
-    ("SENTRY_PROJECT", "board"),
-    ("SERVER_TYPE", "PROD"),
-];
+const SET: [(&str, &str); 3] =
+    [("SENTRY_AUTH_TOKEN", "sntrys_token"), ("SENTRY_ORG", "acme"), ("SENTRY_PROJECT", "board")];
 
 fn at(seconds: u64) -> Time {
     Time::from_milliseconds((1_767_225_600 + seconds) * 1000)
@@ -60,7 +56,7 @@ fn a_release_is_made_finalised_and_recorded_as_deployed() {
     let commit = Commit { sha: "a".repeat(40), time: at(0), subject: "Say why".to_owned() };
     let (asked, told) = asked(201, &SET, |ctx| {
         announce(ctx, &[commit]);
-        deployed(ctx, DeploymentKind::Deploy, &ctx.git.commit, at(1));
+        deployed(ctx, DeploymentKind::Deploy, &ctx.git.commit, at(1), Some("PROD"));
     });
     // When it ended is now.
     let ended = asked[1].split('"').nth(3).unwrap();
@@ -80,8 +76,9 @@ fn a_release_is_made_finalised_and_recorded_as_deployed() {
 
 #[test]
 fn a_rollback_is_a_deploy_of_the_older_release() {
-    let (asked, told) =
-        asked(201, &SET, |ctx| deployed(ctx, DeploymentKind::Rollback, &"b".repeat(40), at(1)));
+    let roll_back =
+        |ctx: &Context| deployed(ctx, DeploymentKind::Rollback, &"b".repeat(40), at(1), Some("PROD"));
+    let (asked, told) = asked(201, &SET, roll_back);
     assert_eq!(asked.len(), 1);
     assert!(
         asked[0].starts_with("POST /api/0/organizations/acme/releases/app@0.1.0%2Bbbbbbbbbbbbb/deploys/"),

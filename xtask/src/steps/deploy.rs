@@ -44,7 +44,10 @@ pub(crate) enum Action {
     /// Read the service, and refuse one that cannot be deployed to.
     CheckService { service: String, image: String },
     /// Tell which deploys are under way.
-    NoteUnderWay,
+    NoteUnderWay {
+        /// Whether to give them a while to end: what they leave is what the plan begins with.
+        wait: bool,
+    },
     /// Find out which digest to deploy.
     ResolveDigest { source: digest::Source },
     /// Find out which release to go back to.
@@ -81,7 +84,10 @@ impl fmt::Display for Action {
             Self::CheckService { service, image } => {
                 write!(f, "check that service {service} is up and runs `{image}`")
             }
-            Self::NoteUnderWay => f.write_str("look for deploys that are under way"),
+            Self::NoteUnderWay { wait: true } => {
+                f.write_str("look for deploys that are under way, and wait a while for them to end")
+            }
+            Self::NoteUnderWay { wait: false } => f.write_str("look for deploys that are under way"),
             Self::ResolveDigest { source } => {
                 write!(f, "take the digest from {source}, and look for it in the registry")
             }
@@ -181,7 +187,7 @@ pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
         actions.extend(proving(ctx, commit));
         return Ok(actions);
     }
-    let mut actions = vec![check_service(ctx), Action::NoteUnderWay, source];
+    let mut actions = vec![check_service(ctx), Action::NoteUnderWay { wait: true }, source];
     actions.extend(writing(ctx, &deploy.environment, options.expect.as_deref()));
     if !deploy.check.is_empty() {
         let place = actions.iter().position(|action| *action == Action::Confirm).unwrap_or(actions.len());
@@ -295,6 +301,10 @@ struct Pace {
     backoff: Duration,
     /// How long a deploy that Render took may be missing from its list, and how long traffic may take to switch.
     patience: Duration,
+    /// How long a deploy that is under way is waited for.
+    queue: Duration,
+    /// How long an undo tries to put back the variables, whatever Render answers.
+    undo: Duration,
     /// The longest bake.
     bake: Duration,
 }
@@ -307,6 +317,8 @@ impl Pace {
                 poll: Duration::from_millis(250),
                 backoff: Duration::from_millis(100),
                 patience: Duration::from_secs(5),
+                queue: Duration::from_secs(5),
+                undo: Duration::from_secs(5),
                 bake: Duration::from_secs(1),
             }
         } else {
@@ -314,6 +326,9 @@ impl Pace {
                 poll: Duration::from_secs(3),
                 backoff: Duration::from_secs(1),
                 patience: Duration::from_mins(1),
+                queue: Duration::from_mins(2),
+                // Two windows of the rate limit.
+                undo: Duration::from_mins(2),
                 bake: Duration::MAX,
             }
         }
@@ -325,6 +340,8 @@ impl Pace {
             poll: Duration::from_millis(200),
             backoff: Duration::from_millis(100),
             patience: Duration::from_secs(5),
+            queue: Duration::ZERO,
+            undo: Duration::from_secs(5),
             bake: Duration::ZERO,
         }
     }

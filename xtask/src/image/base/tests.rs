@@ -263,6 +263,19 @@ fn a_base_that_cannot_be_had_names_its_line() {
         error,
         format!("Dockerfile:7: the base image `{host}/acme/base:no`: `{host}/acme/base` has no `no`")
     );
+    // A rehearsal reaches no registry but its own.
+    let mut rehearsed =
+        Context::for_test(rig.dir.path(), Environment::of([("DOCKER_CONFIG", "/nonexistent")]));
+    rehearsed.reach = crate::http::Reach::Only(Vec::new());
+    let name = BaseName { line: 7, image: "debian:12".parse().unwrap() };
+    let error = super::find(&rehearsed, &name, Platform::Amd64).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Usage);
+    assert_eq!(
+        error.to_string(),
+        "Dockerfile:7: the base image `docker.io/library/debian:12`: a rehearsal reaches only what it bound itself, and \
+         `registry-1.docker.io` is not that. A plan needs the base: one that was read before and is named by its digest \
+         is not asked for again"
+    );
     // A run that is to end does not wait.
     ctx.interrupt.set();
     assert_eq!(find(&format!("{host}/acme/base:no")).0, Exit::Interrupted);

@@ -15,6 +15,7 @@ mod deploy;
 mod faults;
 mod generations;
 mod observed;
+mod processes;
 
 const SERVICE: &str = "srv-test";
 const KEY: &str = "rnd_secret";

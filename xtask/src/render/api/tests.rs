@@ -85,6 +85,21 @@ fn a_reading_is_repeated_and_a_refusal_is_not() {
 }
 
 #[test]
+fn calls_can_share_their_patience() {
+    let stub = Stub::start();
+    let api = api(&stub, KEY, "srv-1").unwrap();
+    let asked = |time: Duration| {
+        stub.state().transcript.clear();
+        stub.state().faults = vec![("GET", "srv-1", 503, "no"); 12];
+        api.within(time, || [api.service().unwrap_err(), api.service().unwrap_err()]);
+        stub.asked("GET").len()
+    };
+    assert_eq!([asked(Duration::ZERO), asked(Duration::from_mins(1))], [2, 12]);
+    stub.state().faults = vec![("GET", "srv-1", 503, "no")];
+    api.service().unwrap();
+}
+
+#[test]
 fn a_long_answer_is_cut_and_a_secret_in_it_replaced() {
     let stub = Stub::start();
     let api = api(&stub, KEY, "srv-1").unwrap();

@@ -70,7 +70,8 @@ impl fmt::Display for To {
 /// What a rollback will do.
 pub(crate) fn plan(ctx: &Context, to: &To, expect: Option<&str>) -> Vec<Action> {
     let mut actions =
-        vec![check_service(ctx), Action::NoteUnderWay, Action::ChooseRelease { to: to.clone() }];
+        // It is urgent: nobody is waited for.
+        vec![check_service(ctx), Action::NoteUnderWay { wait: false }, Action::ChooseRelease { to: to.clone() }];
     actions.extend(writing(ctx, &ctx.config.deploy.environment, expect));
     actions.extend(proving(ctx, None));
     actions

@@ -23,6 +23,8 @@ const PACE: Pace = Pace {
     poll: Duration::from_millis(3),
     backoff: Duration::from_millis(1),
     patience: Duration::from_millis(60),
+    queue: Duration::from_millis(40),
+    undo: Duration::from_millis(100),
     bake: Duration::from_millis(10),
 };
 
@@ -115,7 +117,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     };
     insta::assert_snapshot!(lines(&ctx).join("\n"), @"
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/slipway/app`
-    look for deploys that are under way
+    look for deploys that are under way, and wait a while for them to end
     take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`, and look for it in the registry
     read all variables, and plan what changes of SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
     run the image's program with `check --deploy --json` and that environment; stop where it finds an error
@@ -133,7 +135,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     ctx.config.deploy.environment.clear();
     insta::assert_snapshot!(lines(&ctx)[0..4].join("\n"), @"
     check that service `srv-1` is up and runs `docker.io/slipway/app`
-    look for deploys that are under way
+    look for deploys that are under way, and wait a while for them to end
     take the digest from `PIPELINE_DIGEST`: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, and look for it in the registry
     read all variables, and plan what changes
     ");
@@ -173,6 +175,7 @@ fn a_good_deploy_ends_live_and_proved() {
     let told: Vec<&str> = told.lines().filter(|line| left(line).is_none()).collect();
     insta::assert_snapshot!(told.join("\n"), @"
     service `app`: http://[app]/
+    deploy dep-busy is update_in_progress: waiting up to 40ms for it to end
     deploy dep-busy is update_in_progress: Render finishes it first, or cancels it, as the workspace is set
     from [other] (commit beef5678beef)
     to   [digest] (commit 0123456789ab)

@@ -1,6 +1,6 @@
 //! A deploy while it runs: what it knows, what it has changed, and its end when it does not go well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
@@ -94,7 +94,7 @@ impl<'a> Transaction<'a> {
     pub(super) fn execute(&mut self, action: &Action) -> Result<()> {
         match action {
             Action::CheckService { image, .. } => self.check_service(image),
-            Action::NoteUnderWay => self.note_under_way(),
+            Action::NoteUnderWay { wait } => self.note_under_way(*wait),
             Action::ResolveDigest { source } => {
                 let found = digest::release(self.ctx, source);
                 self.release = Some(self.unless_in_the_way(found)?);
@@ -133,7 +133,8 @@ impl<'a> Transaction<'a> {
                 self.remote.bake(deploy, &self.commit, [health, version], *time)
             }
             Action::Reconcile => {
-                sentry::deployed(self.ctx, self.kind, &self.commit, self.began);
+                let server_type = self.server_type();
+                sentry::deployed(self.ctx, self.kind, &self.commit, self.began, server_type.as_deref());
                 self.reconcile()
             }
             Action::Keep => {
@@ -187,7 +188,7 @@ impl<'a> Transaction<'a> {
     fn new_commits(&self) -> Vec<report::Commit> {
         let (_, previous) = self.releases();
         let previous = previous.and_then(|release| release.commit.as_deref());
-        self.ctx.git.since(&self.ctx.root, previous, report::MAX_COMMITS)
+        self.ctx.commits_since(previous)
     }
 
     fn check_service(&mut self, image: &str) -> Result<()> {
@@ -203,11 +204,26 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    fn note_under_way(&self) -> Result<()> {
-        for deploy in
-            self.remote.api.deploys(self.remote.since)?.iter().filter(|deploy| deploy.status.is_open())
-        {
-            self.remote.note(format!(
+    fn note_under_way(&self, wait: bool) -> Result<()> {
+        let (remote, mut told) = (&self.remote, BTreeSet::new());
+        let end = Instant::now() + if wait { remote.pace.queue } else { Duration::ZERO };
+        let open = loop {
+            let mut open = remote.api.deploys(remote.since)?;
+            open.retain(|deploy| deploy.status.is_open());
+            if open.is_empty() || Instant::now() >= end {
+                break open;
+            }
+            for deploy in open.into_iter().filter(|deploy| told.insert(deploy.id.clone())) {
+                let patience = humantime::format_duration(remote.pace.queue);
+                remote.note(format!(
+                    "deploy {} is {}: waiting up to {patience} for it to end",
+                    deploy.id, deploy.status
+                ));
+            }
+            self.ctx.interrupt.sleep(remote.pace.poll)?;
+        };
+        for deploy in open {
+            remote.note(format!(
                 "deploy {} is {}: Render finishes it first, or cancels it, as the workspace is set",
                 deploy.id, deploy.status
             ));

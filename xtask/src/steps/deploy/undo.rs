@@ -64,7 +64,8 @@ impl Undo<'_, '_> {
                 Serving::Perhaps
             }
         };
-        if let Err(error) = self.restore_variables() {
+        let (api, patience) = (&self.remote.api, self.remote.pace.undo);
+        if let Err(error) = api.within(patience, || self.restore_variables()) {
             left.push(format!("variables: {error:#}"));
         }
         match self.restore_release(&serving) {
@@ -293,10 +294,11 @@ impl Remote<'_> {
 
     /// The page for whoever finishes by hand: what is so now, and what to do.
     pub(super) fn facts(&self, base: Option<&Base>, names: &[&str], left: &[String]) -> String {
+        let (live, now) = self.api.within(self.pace.undo, || (self.api.live(), self.api.variables()));
         let mut lines = vec!["the service is NOT as it was:".to_owned()];
         lines.extend(left.iter().map(|left| format!("- {left}")));
         lines.push("what is so now:".to_owned());
-        lines.push(match self.api.live() {
+        lines.push(match live {
             Ok(Some(live)) => {
                 let release = Release::of(&live, None);
                 let digest =
@@ -306,7 +308,6 @@ impl Remote<'_> {
             Ok(None) => "- live: nothing".to_owned(),
             Err(error) => format!("- live: not known ({:#})", anyhow::Error::from(error)),
         });
-        let now = self.api.variables();
         let differ = match (&now, base) {
             (Ok(now), Some(base)) => differing(names.iter().copied(), base, now),
             _ => names.to_vec(),

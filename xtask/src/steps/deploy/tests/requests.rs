@@ -2,6 +2,8 @@
 
 use super::*;
 
+const THIRD: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
+
 #[test]
 fn only_our_own_deploy_is_taken_from_the_queue() {
     for foreign in [
@@ -35,6 +37,32 @@ fn a_foreign_deploy_alone_is_not_ours() {
     - `cargo xtask rollback --to dep-before`, from this machine also the variables
     - or https://dashboard.render.com/web/srv-1 → Manual Deploy → Deploy a specific image: `docker.io/slipway/app@[other]`
     ");
+}
+
+/// Such as the one of a run that was killed.
+#[test]
+fn a_deploy_that_is_under_way_is_waited_for() {
+    let stub = settled();
+    stub.state().deploys.push(deploy("dep-orphan", "update_in_progress", "api", THIRD, 2));
+    let ctx = context(&stub);
+    let goal = Goal { pace: Pace { queue: Duration::from_secs(20), ..PACE }, ..goal(DeploymentKind::Deploy) };
+    let attempt = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(30));
+            let mut state = stub.state();
+            state.deploys[0]["status"] = "deactivated".into();
+            state.deploys[1]["status"] = "live".into();
+        });
+        checked(record::attempt(&ctx, &goal, &plan(&ctx, &Options::default()).unwrap()))
+    });
+    attempt.result.unwrap();
+    assert_eq!(attempt.record.previous.unwrap().digest, THIRD);
+    let told = notes(&ctx);
+    assert!(
+        told.contains("deploy dep-orphan is update_in_progress: waiting up to 20s for it to end"),
+        "{told}"
+    );
+    assert!(!told.contains("Render finishes it first"), "{told}");
 }
 
 #[test]

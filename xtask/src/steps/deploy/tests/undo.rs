@@ -157,6 +157,37 @@ fn what_cannot_be_put_back_is_a_page_of_facts() {
 }
 
 #[test]
+fn an_undo_does_not_try_for_ever() {
+    let stub = different();
+    stub.state().looks = ["update_in_progress", "live"].into();
+    stub.state().sha = None;
+    let ctx = context(&stub);
+    let pace = Pace { backoff: Duration::from_millis(50), undo: Duration::from_millis(20), ..PACE };
+    let mut transaction = Transaction::begin(&ctx, DeploymentKind::Deploy, pace).unwrap();
+    let failed = plan(&ctx, &Options::default()).unwrap().iter().try_for_each(|action| {
+        let done = transaction.execute(action);
+        if matches!(action, Action::AskForDeploy { .. }) {
+            let broken = |method, name| vec![(method, name, 500, ""); 60];
+            let faults = [
+                ("PUT", "env-vars/HOSTS"),
+                ("PUT", "env-vars/SECRET_KEY"),
+                ("DELETE", "env-vars/SENTRY_DSN"),
+            ];
+            stub.state().faults = faults.map(|(method, name)| broken(method, name)).concat();
+            stub.state().transcript.clear();
+        }
+        done
+    });
+    let (_, error) = transaction.give_up(failed.unwrap_err(), |_| Choice::Undo);
+    assert_eq!(Exit::of(&error), Exit::NotRolledBack, "{error:#}");
+    // Each of the three at each of three looks, and the first one once more; with patience for each it would be 54.
+    let writes = stub.asked("PUT").len() + stub.asked("DELETE").len();
+    assert!((9..=10).contains(&writes), "{writes}");
+    // What works is put back all the same.
+    assert!(stub.state().live().unwrap()["image"]["ref"].as_str().unwrap().ends_with(OTHER));
+}
+
+#[test]
 fn where_nothing_was_live_there_is_nothing_to_go_back_to() {
     let stub = different();
     stub.state().deploys.clear();

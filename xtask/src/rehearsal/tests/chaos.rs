@@ -1,0 +1,191 @@
+//! Random faults of the stand-ins, some of them at once: live and proved, or as before, or exit 6 with what is left. And
+//! never a secret.
+
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex};
+
+use serde_json::json;
+
+use super::super::render::{Ailment, Call, Fault};
+use super::*;
+use crate::image::digest::Digest;
+use crate::render::stub::Random;
+use crate::steps::deploy;
+
+/// An app on the standard library alone, healthy, and of the commit that its image names.
+const PROGRAM: &str = r#"
+    use std::io::{Read, Write};
+    fn main() {
+        let listener = std::net::TcpListener::bind(format!("127.0.0.1:{}", std::env::var("PORT").unwrap())).unwrap();
+        let body = format!("{{\"commit\":\"{}\"}}", std::env::var("APP_COMMIT").unwrap());
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.read(&mut [0; 4096]).ok();
+            let length = body.len();
+            write!(stream, "HTTP/1.1 200 -\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").ok();
+        }
+    }
+"#;
+
+/// The one layer of every image here, compiled once.
+static LAYER: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("app.rs"), PROGRAM).unwrap();
+    crate::command::Call::new("rustc")
+        .args(["--edition=2024", "-Cstrip=symbols", "app.rs"])
+        .read(dir.path())
+        .unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_path_with_name(dir.path().join("app"), "app").unwrap();
+    tar.into_inner().unwrap()
+});
+
+const EARLIER: &str = "1111111111111111111111111111111111111111";
+
+/// Puts the image of a commit into the registry, and gives its digest.
+fn keep(stage: &Stage, commit: &str) -> String {
+    let config = json!({
+        "architecture": "amd64", "os": "linux",
+        "config": { "Entrypoint": ["/app"], "Env": [format!("APP_COMMIT={commit}")] },
+        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&LAYER)] },
+    });
+    let config = config.to_string().into_bytes();
+    let described = |kind: &str, bytes: &[u8]| {
+        json!({
+            "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": Digest::of(bytes), "size": bytes.len(),
+        })
+    };
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": described("config.v1+json", &config), "layers": [described("layer.v1.tar", &LAYER)],
+    });
+    let manifest = manifest.to_string().into_bytes();
+    stage.registry.keep(Stage::REPOSITORY, &[&config, &LAYER], &manifest, &[commit]).unwrap()
+}
+
+/// Up to three faults that somebody could meet on the same day.
+fn faults(random: &mut Random, new: &str) -> Vec<Fault> {
+    let call = |random: &mut Random| {
+        random.one_of(&[Call::Service, Call::Variables, Call::Write, Call::Ask, Call::Follow])
+    };
+    let number = random.below(4);
+    let one = |random: &mut Random| match random.below(8) {
+        0 => Fault::TooManyRequests(call(random)),
+        1 => Fault::BadGateway { call: call(random), times: 2 },
+        2 => Fault::Lost(call(random)),
+        3 => Fault::Accepted,
+        4 => Fault::Then(Call::Ask, Box::new(Fault::Forbidden(Call::Write))),
+        5 => Fault::Then(Call::Write, Box::new(Fault::BadGateway { call: Call::Write, times: 3 })),
+        _ => {
+            let ailments =
+                [Ailment::Crashes, Ailment::OutOfMemory, Ailment::NeverHealthy, Ailment::OtherCommit];
+            Fault::Sick(new.to_owned(), random.one_of(&ailments))
+        }
+    };
+    (0..number).map(|_| one(random)).collect()
+}
+
+/// What must hold of a deploy that meets the faults of this seed.
+fn holds(seed: u64) -> Exit {
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    for _ in 0..8 {
+        random.below(2);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = Runtime::new().unwrap();
+    let mut ctx = Context::for_test(dir.path(), Environment::default());
+    let before = BTreeMap::from([
+        ("HOSTS".to_owned(), "earlier.example.com".to_owned()),
+        ("SECRET_KEY".to_owned(), "the-key-of-before-0123456789".to_owned()),
+        ("KEPT".to_owned(), "none-of-the-pipeline's".to_owned()),
+    ]);
+    let set = Stage::set_with(&ctx, dir.path(), |options| {
+        options.variables = before.clone().into_iter().collect();
+        options.health_deadline = Duration::from_millis(800);
+        options.retire_after = Duration::from_millis(50);
+        options.max_shutdown_delay = Duration::from_secs(1);
+        options.image_sticks = random.below(2) == 0;
+    });
+    let stage = runtime.block_on(set).unwrap();
+    let (earlier, new) = (keep(&stage, EARLIER), keep(&stage, &ctx.git.commit));
+    let first = format!("{}@{earlier}", stage.repository);
+    runtime.block_on(stage.render.begin_with(&first, Duration::from_secs(30))).unwrap();
+    let faults = faults(&mut random, &new);
+    for fault in &faults {
+        stage.render.fault(fault.clone());
+    }
+
+    ctx = ctx.rehearsed(
+        stage.environment().with(Environment::of([("PIPELINE_DIGEST", &new)])),
+        Reach::Only(stage.reach().unwrap()),
+    );
+    // The image holds no program that could check it.
+    ctx.config.deploy.check.clear();
+    ctx.config.deploy.bake = Duration::from_millis(200);
+    let attempt = deploy::run(&ctx, &deploy::plan(&ctx, &deploy::Options::default()).unwrap());
+    while stage.render.is_busy() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let exit = attempt.result.as_ref().err().map_or(Exit::Done, Exit::of);
+    let said = attempt.result.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
+    let (live, after) = (stage.render.live().unwrap(), stage.render.variables());
+    let told = format!("{said}{:#?}{:?}", ctx.reporter.told(), attempt.record);
+    let about = format!("seed {seed}: {exit:?} after {faults:?}: {told}\nafter {after:?}");
+    match exit {
+        Exit::Done => {
+            assert_eq!(live, new, "{about}");
+            let names = &ctx.config.deploy.environment;
+            let wanted = stage.variables().into_iter().map(|(name, value)| (name.to_owned(), value));
+            let wanted = wanted.filter(|(name, _)| names.contains(name));
+            assert_eq!(after, before.into_iter().chain(wanted).collect(), "{about}");
+        }
+        Exit::NotRolledBack => {
+            for name in before.keys().chain(after.keys()) {
+                assert!(
+                    before.get(name) == after.get(name) || said.contains(name.as_str()),
+                    "{name}: {about}"
+                );
+            }
+            assert!(
+                live == earlier || said.contains("release: ") || said.contains("may still go live"),
+                "{about}"
+            );
+        }
+        Exit::Superseded => panic!("nobody else deploys: {about}"),
+        _ => assert_eq!((live, after), (earlier, before), "{about}"),
+    }
+    let mut left = Vec::new();
+    files(&ctx.output(), &mut left);
+    for secret in
+        stage.secrets().iter().map(String::as_str).chain(["the-key-of-before", "none-of-the-pipeline"])
+    {
+        assert!(!told.contains(secret), "a secret is told: {about}");
+        let found =
+            left.iter().find(|(_, bytes)| bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
+        assert!(found.is_none(), "a secret is in {}", found.unwrap().0.display());
+    }
+    stage.clear(&runtime);
+    exit
+}
+
+#[test]
+fn a_deploy_is_a_transaction_with_the_stand_ins_too() {
+    const SCHEDULES: u64 = 20;
+    let (next, ends) = (Mutex::new(0..SCHEDULES), Mutex::new(BTreeMap::<u8, usize>::new()));
+    std::thread::scope(|scope| {
+        // Each waits most of the time.
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(seed) = { next.lock().unwrap().next() } {
+                    let exit = holds(seed);
+                    *ends.lock().unwrap().entry(exit.code()).or_default() += 1;
+                }
+            });
+        }
+    });
+    // Every way to end was taken, or the schedules are too mild or too harsh to show anything.
+    let ends = ends.into_inner().unwrap();
+    for exit in [Exit::Done, Exit::DeployFailed, Exit::NotRolledBack] {
+        assert!(ends.contains_key(&exit.code()), "{ends:?}");
+    }
+}
