@@ -5,6 +5,17 @@
 //!
 //! Everything is measured in a fresh clone, each figure beside the bare commands in the same run, because a ratio holds
 //! where the machine's speed does not.
+//!
+//! What it printed on two quiet cores, November 2026:
+//!
+//! | figure | ours | beside |
+//! |---|--:|---|
+//! | `cargo xtask`, warm | 0.15 s | 8.66 × `cargo run` of an empty program |
+//! | docker-build after one line, beyond cargo | 0.23 to 0.25 s | 0.30 to 0.71 × `docker build` of a `COPY` of the same program |
+//! | the image | 4.5 MB | 0.47 × its stripped program |
+//! | first push | 0.46 s, 4.64 MB | 5.64 × `skopeo copy`, 1.02 × its bytes; ours looks for secrets and attaches documents |
+//! | the same push again | 0.25 s, 2.9 kB | 10.07 × `skopeo copy`, 0.75 × its bytes; ours asks git, cargo and rustc for what it attaches |
+//! | push of a layer of 1 GiB | 23 MiB at most | |
 
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 #![expect(clippy::expect_used, reason = "a figure that could not be taken is no figure")]
@@ -110,15 +121,17 @@ fn image(clone: &Path, _: &Path) {
     }
 }
 
-/// A line of code, so that the binary is another one.
+/// A line of code, so that the binary is another one each time.
 fn add_a_line(clone: &Path) {
     let source = clone.join("app/src/lib.rs");
     let text = fs_err::read_to_string(&source).expect("the app has a library");
-    let line = format!("/// Changes with every build.\npub const BENCH: usize = {};\n", text.len());
+    let number = text.len();
+    let line = format!("/// Changes the build.\npub const BENCH_{number}: usize = {number};\n");
     fs_err::write(&source, format!("{text}\n{line}")).expect("the clone can be written");
     let source = clone.join("app/src/main.rs");
     let text = fs_err::read_to_string(&source).expect("the app has a program");
-    let used = text.replacen("fn main()", "#[used]\nstatic BENCH: usize = app::BENCH;\n\nfn main()", 1);
+    let used = format!("#[used]\nstatic BENCH_{number}: usize = app::BENCH_{number};\n\nfn main()");
+    let used = text.replacen("fn main()", &used, 1);
     fs_err::write(&source, used).expect("the clone can be written");
 }
 
