@@ -11,7 +11,7 @@
 //! | figure | ours | beside |
 //! |---|--:|---|
 //! | `cargo xtask`, warm | 0.15 s | 8.66 × `cargo run` of an empty program |
-//! | docker-build after one line, beyond cargo | 0.23 to 0.25 s | 0.30 to 0.71 × `docker build` of a `COPY` of the same program |
+//! | docker-build after one line, beyond cargo | 0.23 to 0.30 s | 0.30 to 0.71 × `docker build` of a `COPY` of the same program |
 //! | the image | 4.5 MB | 0.47 × its stripped program |
 //! | first push | 0.46 s, 4.64 MB | 5.64 × `skopeo copy`, 1.02 × its bytes; ours looks for secrets and attaches documents |
 //! | the same push again | 0.25 s, 2.9 kB | 10.07 × `skopeo copy`, 0.75 × its bytes; ours asks git, cargo and rustc for what it attaches |

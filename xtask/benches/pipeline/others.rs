@@ -38,8 +38,9 @@ pub(crate) fn docker(clone: &Path, folder: &Path) {
             "docker build of a COPY",
             theirs,
         );
+        // Each round: the next one's would leave it without a name.
+        cargo_free("docker").args(["image", "rm", "--force", "slipway-bench"]).ok();
     }
-    cargo_free("docker").args(["image", "rm", "--force", "slipway-bench"]).ok();
     let (image, program) = (json(clone, "run.json"), size(&binary(clone)));
     println!("image {} bytes, its program {program} bytes stripped", image["image"]["bytes"]);
 }
