@@ -71,6 +71,8 @@ fn row(report: &Report, deployment: &Deployment) -> [String; 7] {
         report.actor.clone(),
         first,
     ]
+    // Of a ledger that others can write to: nothing in it may steer the terminal.
+    .map(|cell| cell.chars().filter(|c| !c.is_control()).collect())
 }
 
 #[cfg(test)]

@@ -20,3 +20,15 @@ fn every_attempt_is_a_line_the_newest_first() {
     ");
     assert!(table(&[]).starts_with("nothing was deployed yet"));
 }
+
+#[test]
+fn a_report_cannot_steer_the_terminal() {
+    let mut report = deployed("run-1");
+    report.actor = "a\u{1b}[2Jda".to_owned();
+    let deployment = report.deployment.as_mut().unwrap();
+    deployment.reason = Some("gone\r\u{9b}31m".to_owned());
+    deployment.release.as_mut().unwrap().commit = Some("\u{1b}]0;title\u{7}".to_owned());
+    let shown = table(&[report]);
+    assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+    assert!(shown.contains("a[2Jda") && shown.lines().count() == 2, "{shown:?}");
+}
