@@ -13,9 +13,9 @@ use super::upload::Blob;
 use crate::exit::{Exit, OrExit as _};
 use crate::image::config::{Descriptor, MANIFEST};
 
-/// The most parts that a document may have, and the most bytes that a part may have.
+/// The most parts that a document may have, and the most bytes that a part may have: all of it is held in memory.
 const MOST_PARTS: usize = 1000;
-pub(crate) const LARGEST_PART: usize = 4 << 20;
+pub(crate) const LARGEST_PART: usize = 512 << 10;
 
 impl Client<'_> {
     /// The parts of the document of this kind under the tag, in order; `None` where there is no such tag.
