@@ -4,10 +4,6 @@
 
 pub(crate) mod drills;
 pub(crate) mod proof;
-pub(crate) mod registry;
-pub(crate) mod render;
-pub(crate) mod sentry;
-mod standin;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,15 +19,16 @@ use crate::context::{Context, write_whole};
 use crate::environment::Environment;
 use crate::exit::{Exit, OrExit as _};
 use crate::http::Reach;
+use crate::interrupt;
 use crate::pipeline::JobId;
 use crate::pipeline::plan::Options as StepOptions;
 use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
 use crate::secret::random_word;
-use registry::{Auth, RegistryStandIn};
-use render::{Options, PullCredential, RenderStandIn};
-use sentry::SentryStandIn;
-use standin::Exchange;
+use launchway_fakes::Exchange;
+use launchway_fakes::registry::{Auth, RegistryStandIn};
+use launchway_fakes::render::{GroupHooks, Options, PullCredential, RenderStandIn};
+use launchway_fakes::sentry::SentryStandIn;
 
 /// Runs the pipeline as on the release branch, with all three jobs or these, and proves what came of it.
 ///
@@ -110,6 +107,7 @@ impl Stage {
             health_deadline: Duration::from_secs(30),
             retire_after: Duration::from_millis(500),
             max_shutdown_delay: Duration::from_secs(10),
+            hooks: GroupHooks { started: interrupt::group_started, ended: interrupt::group_ended },
             // As on a service that was created with a first image.
             ..Options::new(Self::SERVICE, &api_key, &format!("{repository}:latest"))
         };

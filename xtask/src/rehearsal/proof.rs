@@ -9,7 +9,6 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use super::Stage;
-use super::render::Traffic;
 use crate::attest;
 use crate::canary;
 use crate::context::Context;
@@ -21,6 +20,7 @@ use crate::pipeline::run::Results;
 use crate::secret::random_word;
 use crate::steps::deploy::Deployment;
 use crate::steps::push::Referrer;
+use launchway_fakes::render::Traffic;
 
 /// One link of the chain: what was found and what it had to be.
 struct Link {
@@ -157,8 +157,9 @@ fn raise_an_error(
     let id = random_word()?;
     let key = ctx.required("SECRET_KEY")?;
     canary::raise(&ctx.http()?, url, &key, &id, SystemTime::now())?;
-    let fits =
-        |event: &super::sentry::Event| event.message.as_ref().is_some_and(|message| message.contains(&id));
+    let fits = |event: &launchway_fakes::sentry::Event| {
+        event.message.as_ref().is_some_and(|message| message.contains(&id))
+    };
     let event = runtime.block_on(stage.sentry.wait_for(fits, Duration::from_secs(10)));
     let event = event.ok_or_else(|| {
         Failure::new(

@@ -5,7 +5,7 @@ use super::*;
 use crate::environment::Environment;
 use crate::registry::Access;
 use crate::registry::testing::{Reply, Server};
-use crate::rehearsal::registry::{Auth, RegistryStandIn};
+use launchway_fakes::registry::{Auth, RegistryStandIn};
 
 const IMAGE: &[u8] = b"an image";
 

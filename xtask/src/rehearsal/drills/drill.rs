@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::exit::Exit;
-use crate::rehearsal::registry;
-use crate::rehearsal::render::{Ailment, Call, Fault};
-use crate::rehearsal::sentry::Mode;
+use launchway_fakes::registry;
+use launchway_fakes::render::{Ailment, Call, Fault};
+use launchway_fakes::sentry::Mode;
 
 /// One drill.
 pub(super) struct Drill {

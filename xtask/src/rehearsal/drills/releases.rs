@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::image::layout::Layout;
-use crate::rehearsal::registry::RegistryStandIn;
+use launchway_fakes::registry::RegistryStandIn;
 
 /// The commit of the earlier release.
 pub(super) const EARLIER: &str = "1111111111111111111111111111111111111111";

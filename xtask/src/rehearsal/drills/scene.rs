@@ -9,13 +9,13 @@ use ring::hmac;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use super::super::standin::{hex, loopback_client};
 use super::drill::{Break, Drill, Side, Step};
 use super::releases::{EARLIER, Releases};
 use crate::context::Context;
 use crate::rehearsal::Stage;
-use crate::rehearsal::render::{Call, Fault};
 use crate::secret::random_word;
+use launchway_fakes::render::{Call, Fault};
+use launchway_fakes::{hex, loopback_client};
 
 /// What somebody else sets, in a drill with somebody else.
 const THEIRS: (&str, &str) = ("HOSTS", "theirs.example.com");

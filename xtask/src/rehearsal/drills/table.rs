@@ -2,9 +2,9 @@
 
 use super::drill::{After, Break, Drill, Side, Step};
 use crate::exit::Exit;
-use crate::rehearsal::registry;
-use crate::rehearsal::render::{Ailment, Call, Fault};
-use crate::rehearsal::sentry::Mode;
+use launchway_fakes::registry;
+use launchway_fakes::render::{Ailment, Call, Fault};
+use launchway_fakes::sentry::Mode;
 
 /// All of them, in the order of a release.
 pub(super) static DRILLS: [Drill; 38] = [

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::drill::{Break, Side, Step};
 use super::table::DRILLS;
 use super::*;
-use crate::rehearsal::render::Call;
+use launchway_fakes::render::Call;
 
 #[test]
 fn every_drill_has_a_name_of_its_own_and_breaks_something() {

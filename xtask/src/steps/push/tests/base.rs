@@ -9,8 +9,8 @@ use super::real::Pulled;
 use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, USERNAME, context, skipped};
 use super::*;
 use crate::command::Call;
-use crate::rehearsal::registry::Fault;
 use crate::steps::docker_build;
+use launchway_fakes::registry::Fault;
 
 /// A static program as far as its headers say.
 fn program() -> Vec<u8> {
@@ -32,7 +32,7 @@ fn workspace() -> tempfile::TempDir {
 fn own_workspace() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let parts = ["Cargo.toml", "Cargo.lock", "Dockerfile", ".dockerignore", "app", "xtask"];
+    let parts = ["Cargo.toml", "Cargo.lock", "Dockerfile", ".dockerignore", "app", "crates", "xtask"];
     let parts = parts.map(|part| root.join(part).display().to_string());
     let to = dir.path().display().to_string();
     Call::new("cp").arg("-r").args(parts).arg(to).read(root).unwrap();

@@ -6,7 +6,7 @@ use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, context};
 use super::wire::{Break, Wire};
 use super::*;
 use crate::registry::resolve;
-use crate::rehearsal::registry::{Fault, Place};
+use launchway_fakes::registry::{Fault, Place};
 
 /// A registry where `latest` names the image of an earlier commit, and a workspace with the image of the next.
 struct Rig {

@@ -17,7 +17,7 @@ use crate::command::Call;
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::registry::testing::{Reply, Request, Server};
-use crate::rehearsal::registry::{Auth, RegistryStandIn};
+use launchway_fakes::registry::{Auth, RegistryStandIn};
 
 pub(crate) const USERNAME: &str = "pusher";
 pub(crate) const PASSWORD: &str = "a-real-password";

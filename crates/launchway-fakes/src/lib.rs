@@ -1,0 +1,11 @@
+//! A registry, a Render and a Sentry on loopback: what a rehearsal runs against, and what the clients' tests talk to.
+//!
+//! The fakes depend on no other crate of the workspace, so that a misreading of a protocol cannot agree with itself.
+//! What each one simplifies is said in the documentation of its module.
+
+pub mod registry;
+pub mod render;
+pub mod sentry;
+mod server;
+
+pub use server::{Exchange, hex, loopback_client};

@@ -1,0 +1,261 @@
+//! A Render on loopback with one image-backed web service, which really runs what it is told to deploy.
+//!
+//! The end points, the error texts and the numbers are those of Render's API reference and documentation and of
+//! recorded traffic. What a deploy does: pull the image by digest, unpack it, start its entry point with the
+//! service's variables, wait for the health path, then switch the front address over.
+
+mod api;
+mod deploys;
+mod engine;
+mod failure;
+mod fault;
+mod front;
+mod image;
+mod instance;
+mod limits;
+mod observed;
+mod refusal;
+mod state;
+mod unpack;
+mod variables;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::task::JoinHandle;
+
+use self::api::Api;
+use self::engine::Engine;
+use self::fault::Faults;
+use self::front::Front;
+use self::image::Reference;
+use self::state::{State, Status, Trigger};
+use crate::server::{Exchange, Server, loopback_client};
+
+pub use self::fault::{Ailment, Call, Fault};
+pub use self::front::Traffic;
+pub use self::limits::Limits;
+
+/// How the stand-in's one service is set up. [`Options::new`] gives what a new service on Render has.
+#[derive(Clone)]
+pub struct Options {
+    /// `srv-…`.
+    pub service_id: String,
+    /// The one API key that is let in.
+    pub api_key: String,
+    /// `<host>/<repository>[:<tag>|@<digest>]`; a deploy may change the tag or digest only.
+    pub image: String,
+    /// The service's variables to begin with.
+    pub variables: Vec<(String, String)>,
+    /// With what to pull; nothing for a public image.
+    pub pull: Option<PullCredential>,
+    /// `healthCheckPath`; empty means that an open port is enough (Render docs, "Health checks").
+    pub health_path: String,
+    /// Where the app says which commit it is: what a drill can have answered by another one.
+    pub version_path: String,
+    /// How long a new instance may be unhealthy: 15 minutes (Render docs, "Health checks").
+    pub health_deadline: Duration,
+    /// How long the previous instance stays after the switch: 60 seconds (Render docs, "Deploys").
+    pub retire_after: Duration,
+    /// `maxShutdownDelaySeconds`: from SIGTERM to SIGKILL.
+    pub max_shutdown_delay: Duration,
+    /// The requests that are allowed.
+    pub limits: Limits,
+    /// The workspace's policy for a deploy that is asked for while another runs.
+    pub overlap: Overlap,
+    /// Whether a deploy's `imageUrl` becomes the service's image: Render's documentation contradicts itself.
+    pub image_sticks: bool,
+    /// Called with the process groups that start and end.
+    pub hooks: GroupHooks,
+}
+
+/// How the program that runs the fake learns of the process groups that it has to kill when it cannot end politely.
+#[derive(Clone, Copy)]
+pub struct GroupHooks {
+    /// A group runs; its leader has this process id.
+    pub started: fn(u32),
+    /// The leader has been waited for: its number may belong to another process from now on.
+    pub ended: fn(u32),
+}
+
+impl Default for GroupHooks {
+    fn default() -> Self {
+        Self { started: |_| {}, ended: |_| {} }
+    }
+}
+
+/// What the registry asks of whoever pulls.
+#[derive(Clone)]
+pub struct PullCredential {
+    /// The user name.
+    pub username: String,
+    /// The password or token.
+    pub password: String,
+}
+
+/// Render docs, "Deploys", §"Overlapping deploys".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// Finish the running deploy, then start the latest that waits; those between are skipped.
+    Wait,
+    /// Cancel the running deploy.
+    Override,
+}
+
+impl Options {
+    /// A service with Render's defaults.
+    pub fn new(service_id: &str, api_key: &str, image: &str) -> Self {
+        Self {
+            service_id: service_id.to_owned(),
+            api_key: api_key.to_owned(),
+            image: image.to_owned(),
+            variables: Vec::new(),
+            pull: None,
+            health_path: "/healthz".to_owned(),
+            version_path: "/version".to_owned(),
+            health_deadline: Duration::from_mins(15),
+            retire_after: Duration::from_mins(1),
+            max_shutdown_delay: Duration::from_secs(30),
+            limits: Limits::default(),
+            overlap: Overlap::Wait,
+            image_sticks: false,
+            hooks: GroupHooks::default(),
+        }
+    }
+}
+
+/// A running Render. [`RenderStandIn::stop`] ends its instances politely, dropping it kills them.
+pub struct RenderStandIn {
+    api: Server,
+    front: Server,
+    engine: Arc<Engine>,
+    worker: JoinHandle<()>,
+}
+
+impl RenderStandIn {
+    /// Starts a service that has never been deployed and unpacks its images under `work`.
+    pub async fn start(options: Options, work: &Path) -> anyhow::Result<Self> {
+        let client = loopback_client()?;
+        let faults = Arc::new(Faults::new());
+        let proxy = Front::new(client, Arc::clone(&faults), options.version_path.clone());
+        let (front, proxy) = Server::start(|_| proxy).await?;
+        let engine = Arc::new(Engine::new(options, work, front.address(), proxy, faults)?);
+        let (api, _) = Server::start(|_| Api::new(Arc::clone(&engine))).await?;
+        let worker = tokio::spawn(Arc::clone(&engine).work());
+        Ok(Self { api, front, engine, worker })
+    }
+
+    /// Where the API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.api.address()
+    }
+
+    /// What `RENDER_API_URL` is set to.
+    pub fn api_url(&self) -> String {
+        format!("http://{}/v1", self.address())
+    }
+
+    /// The service's own address, which stays the same from deploy to deploy.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.front.address())
+    }
+
+    /// Every exchange with the API so far.
+    pub fn transcript(&self) -> Vec<Exchange> {
+        self.api.transcript()
+    }
+
+    /// What the front has answered so far.
+    pub fn traffic(&self) -> Traffic {
+        self.engine.front.traffic()
+    }
+
+    /// Makes something go wrong.
+    pub fn fault(&self, fault: Fault) {
+        self.engine.faults.add(fault);
+    }
+
+    /// Stops the clock at the next call of this kind, which is not answered before [`RenderStandIn::go_on`].
+    pub fn stop_at(&self, call: Call) {
+        self.engine.faults.stop_at(call);
+    }
+
+    /// Whether that call came in time.
+    pub async fn stopped(&self, timeout: Duration) -> bool {
+        self.engine.faults.stopped(timeout).await
+    }
+
+    /// Answers the call at which the clock stands.
+    pub fn go_on(&self) {
+        self.engine.faults.go_on();
+    }
+
+    /// Deploys an image as if somebody had asked for it, and waits until it is live.
+    pub async fn begin_with(&self, image: &str, timeout: Duration) -> anyhow::Result<()> {
+        let sha = self.engine.resolve(&Reference::parse(image)?).await?;
+        let (deploy, _) = self.engine.request(image.to_owned(), sha, Trigger::Api);
+        let over = |state: &State| {
+            let status = state.deploy(&deploy.id)?.status;
+            (!matches!(status, Status::Queued | Status::UpdateInProgress)).then_some(status)
+        };
+        match self.engine.state.wait_for(timeout, over).await {
+            Some(Status::Live) => Ok(()),
+            other => bail!("the first release did not go live: {other:?}; it said {:?}", self.log()),
+        }
+    }
+
+    /// The digest of the image that gets the traffic.
+    pub fn live(&self) -> Option<String> {
+        self.engine.state.read(|state| {
+            let live = state.live.as_ref()?;
+            state.deploy(&live.deploy).map(|deploy| deploy.sha.clone())
+        })
+    }
+
+    /// How many deploys of this digest there have been, whoever asked for them.
+    pub fn deploys_of(&self, digest: &str) -> usize {
+        self.engine.state.read(|state| state.deploys.iter().filter(|deploy| deploy.sha == digest).count())
+    }
+
+    /// Whether a deploy waits or runs.
+    pub fn is_busy(&self) -> bool {
+        self.engine.state.read(|state| state.running.is_some() || state.waiting.is_some())
+    }
+
+    /// The service's variables as they are set now, by name.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        self.engine.state.read(|state| state.variables.iter().cloned().collect())
+    }
+
+    /// What the instances have printed last, oldest first.
+    pub fn log(&self) -> Vec<String> {
+        self.engine.logs.read(|lines| lines.iter().map(|line| line.message.clone()).collect())
+    }
+
+    /// The processes that run now, each the leader of its group.
+    pub fn instance_pids(&self) -> Vec<u32> {
+        self.engine.processes.pids()
+    }
+
+    /// Ends every instance: SIGTERM, then SIGKILL for those that are still there after five seconds.
+    pub async fn stop(mut self) {
+        self.worker.abort();
+        // Aborting takes effect at the task's next await; until then it could start one more process.
+        drop((&mut self.worker).await);
+        self.engine.processes.stop_all(Duration::from_secs(5)).await;
+    }
+}
+
+impl Drop for RenderStandIn {
+    fn drop(&mut self) {
+        self.worker.abort();
+        self.engine.processes.kill_all();
+    }
+}
+
+#[cfg(test)]
+mod tests;

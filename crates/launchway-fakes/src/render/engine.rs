@@ -1,0 +1,383 @@
+//! The deploys' life: one at a time, from the pull to the switch of the traffic; then two generations side by side.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use reqwest::header::HOST;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::failure::{Failure, taken_ill};
+use super::fault::{Ailment, Deed, Faults};
+use super::front::Front;
+use super::image::{Puller, Reference, RunConfig, Unpacked};
+use super::instance::{Instance, Launch, Processes};
+use super::state::{
+    Deploy, Live, Logs, PROBE_PAUSE, PROBE_TIMEOUT, RETIRE_AFTER, Running, State, Status, Trigger, Variables,
+    now,
+};
+use super::{Options, Overlap, unpack};
+use crate::server::{Shared, loopback_client, random_hex};
+
+/// The service: its record, and what is needed to run it.
+pub(crate) struct Engine {
+    pub(crate) options: Options,
+    pub(crate) state: Shared<State>,
+    pub(crate) logs: Arc<Shared<Logs>>,
+    pub(crate) processes: Arc<Processes>,
+    /// The address that users see.
+    pub(crate) front_address: SocketAddr,
+    pub(crate) front: Arc<Front>,
+    pub(crate) faults: Arc<Faults>,
+    folder: PathBuf,
+    prober: reqwest::Client,
+}
+
+/// Why a deploy cannot be cancelled.
+pub(crate) enum NotCancelled {
+    Unknown,
+    Over,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        options: Options,
+        folder: &Path,
+        front_address: SocketAddr,
+        front: Arc<Front>,
+        faults: Arc<Faults>,
+    ) -> anyhow::Result<Self> {
+        fs_err::create_dir_all(folder)?;
+        Ok(Self {
+            state: Shared::new(State::new(options.image.clone(), options.variables.clone())),
+            logs: Arc::new(Shared::new(Logs::new())),
+            processes: Arc::new(Processes::new(options.hooks)),
+            front_address,
+            front,
+            faults,
+            folder: fs_err::canonicalize(folder)?,
+            prober: loopback_client()?,
+            options,
+        })
+    }
+
+    /// What an image stands for now; fails when Render could not pull it.
+    pub(crate) async fn resolve(&self, reference: &Reference) -> anyhow::Result<String> {
+        Puller::new(reference.clone(), self.options.pull.clone())?.resolve().await
+    }
+
+    /// Records a deploy for the worker to pick up. The second value tells whether it has to wait for another.
+    pub(crate) fn request(&self, reference: String, sha: String, trigger: Trigger) -> (Deploy, bool) {
+        self.request_under(self.options.overlap, reference, sha, trigger)
+    }
+
+    fn request_under(
+        &self,
+        overlap: Overlap,
+        reference: String,
+        sha: String,
+        trigger: Trigger,
+    ) -> (Deploy, bool) {
+        let now = now();
+        let id = format!("dep-{}", random_hex::<10>());
+        self.state.change(|state| {
+            let variables = match &trigger {
+                Trigger::Api => None,
+                // Render docs, "Rollbacks": the variables are those of the deploy that it goes back to.
+                Trigger::Rollback { target } => {
+                    state.deploy(target).and_then(|target| target.variables.clone())
+                }
+            };
+            let busy = state.running.is_some() || state.waiting.is_some();
+            let deploy = Deploy {
+                id: id.clone(),
+                reference,
+                sha,
+                status: Status::Queued,
+                trigger,
+                created_at: now,
+                started_at: None,
+                updated_at: now,
+                finished_at: None,
+                variables,
+            };
+            state.deploys.push(deploy.clone());
+            let superseded = json!({ "newDeploy": { "id": id } });
+            if let Some(skipped) = state.waiting.replace(id.clone()) {
+                state.end(&skipped, Status::Canceled, &superseded);
+            }
+            if overlap == Overlap::Override
+                && let Some(running) = state.running.take()
+            {
+                running.cancel.send(()).ok();
+                state.end(&running.deploy, Status::Canceled, &superseded);
+            }
+            (deploy, busy)
+        })
+    }
+
+    /// What somebody else does while a client is at work.
+    pub(crate) async fn somebody(&self, deed: Deed) {
+        match deed {
+            Deed::Set { key, value } => self.state.change(|state| state.set_variable(&key, value)),
+            Deed::AskFor { image, cancelling } => {
+                let Ok(reference) = Reference::parse(&image) else { return };
+                // What cannot be pulled is not deployed, whoever asks.
+                let Ok(sha) = self.resolve(&reference).await else { return };
+                let overlap = if cancelling { Overlap::Override } else { self.options.overlap };
+                self.request_under(overlap, image, sha, Trigger::Api);
+            }
+        }
+    }
+
+    /// Replaces the live instance with a new one of the same image and variables; `false` when none is live.
+    pub(crate) fn restart(self: Arc<Self>) -> bool {
+        let live = |state: &State| state.live.as_ref().and_then(|live| state.deploy(&live.deploy).cloned());
+        let Some(deploy) = self.state.read(live) else { return false };
+        tokio::spawn(async move {
+            let variables = deploy.variables.clone().unwrap_or_default();
+            // Where it fails the old one goes on.
+            if let Ok(instance) = self.attempt(&deploy, variables).await {
+                self.take_over(&deploy, instance, |state| {
+                    state.live.as_ref().is_some_and(|live| live.deploy == deploy.id)
+                });
+            }
+        });
+        true
+    }
+
+    /// Cancels a deploy that waits or runs.
+    pub(crate) fn cancel(&self, id: &str) -> Result<Deploy, NotCancelled> {
+        self.state.change(|state| {
+            state.deploy(id).ok_or(NotCancelled::Unknown)?;
+            if state.waiting.as_deref() == Some(id) {
+                state.waiting = None;
+            } else {
+                let running =
+                    state.running.take_if(|running| running.deploy == id).ok_or(NotCancelled::Over)?;
+                running.cancel.send(()).ok();
+            }
+            state.end(id, Status::Canceled, &json!({}));
+            state.deploy(id).cloned().ok_or(NotCancelled::Unknown)
+        })
+    }
+
+    /// Runs the deploys one after the other, for ever.
+    pub(crate) async fn work(self: Arc<Self>) {
+        loop {
+            self.state.wait_for(Duration::MAX, |state| state.waiting.as_ref().map(|_| ())).await;
+            if let Some((deploy, variables, cancelled)) = self.claim() {
+                // Dropping the attempt kills the instance that it may have started.
+                let outcome = tokio::select! {
+                    biased;
+                    _ = cancelled => continue,
+                    outcome = self.attempt(&deploy, variables) => outcome,
+                };
+                match outcome {
+                    Ok(instance) => self.promote(&deploy, instance),
+                    Err((instance, failure)) => self.fail(&deploy, &instance, &failure),
+                }
+            }
+        }
+    }
+
+    /// Takes the waiting deploy, if it still waits.
+    fn claim(&self) -> Option<(Deploy, Variables, oneshot::Receiver<()>)> {
+        self.state.change(|state| {
+            let id = state.waiting.take()?;
+            let (cancel, cancelled) = oneshot::channel();
+            state.running = Some(Running { deploy: id.clone(), cancel });
+            state.set_status(&id, Status::UpdateInProgress);
+            let current = state.variables.clone();
+            let deploy = state.deploys.iter_mut().find(|deploy| deploy.id == id)?;
+            let variables = deploy.variables.get_or_insert(current).clone();
+            let deploy = deploy.clone();
+            let mut trigger = json!({ "clearCache": false, "deployedByRender": false, "envUpdated": false });
+            trigger["manual"] = json!(deploy.trigger == Trigger::Api);
+            trigger["rollback"] = json!(deploy.trigger != Trigger::Api);
+            if let Trigger::Rollback { target } = &deploy.trigger {
+                trigger["rollbackTargetDeployId"] = json!(target);
+            }
+            state.record("deploy_started", json!({ "deployId": id, "trigger": trigger }));
+            Some((deploy, variables, cancelled))
+        })
+    }
+
+    /// From the registry to a healthy instance.
+    async fn attempt(&self, deploy: &Deploy, variables: Variables) -> Result<Instance, (String, Failure)> {
+        let id = format!("{}-{}", self.options.service_id, &random_hex::<3>()[..5]);
+        match self.bring_up(&id, deploy, variables).await {
+            Ok(instance) => Ok(instance),
+            Err(failure) => Err((id, failure)),
+        }
+    }
+
+    async fn bring_up(&self, id: &str, deploy: &Deploy, variables: Variables) -> Result<Instance, Failure> {
+        let ailment = self.faults.ailment(&deploy.sha);
+        if ailment == Some(Ailment::NotPulled) {
+            return Err(Failure::Pull("the registry does not give the image away".to_owned()));
+        }
+        let unpacked = self.pull(id, deploy).await.map_err(|error| Failure::Pull(format!("{error:#}")))?;
+        let start = async {
+            let launch = self.launch(unpacked, variables, id).await?;
+            Instance::start(id.to_owned(), &launch, &self.processes, &self.logs).await
+        };
+        let instance = start.await.map_err(|error| Failure::Start(format!("{error:#}")))?;
+        let deadline = self.options.health_deadline;
+        tokio::select! {
+            biased;
+            status = instance.exited() => Err(Failure::Exit(status)),
+            failure = taken_ill(ailment) => Err(failure),
+            healthy = tokio::time::timeout(deadline, self.until_healthy(instance.address, ailment)) => {
+                healthy.map(|()| instance).map_err(|_| Failure::Unhealthy { after: deadline })
+            }
+        }
+    }
+
+    /// Every instance has the image to itself, as on a machine of its own.
+    async fn pull(&self, id: &str, deploy: &Deploy) -> anyhow::Result<Unpacked> {
+        let mut puller = Puller::new(Reference::parse(&deploy.reference)?, self.options.pull.clone())?;
+        puller.pull(&deploy.sha, &self.folder.join(id)).await
+    }
+
+    /// The command line and the whole environment of an instance.
+    async fn launch(&self, image: Unpacked, variables: Variables, id: &str) -> anyhow::Result<Launch> {
+        let address = free_address().await?;
+        let RunConfig { env, entrypoint, cmd, working_dir } = image.config;
+        let folder = unpack::inside(&image.root, Path::new(working_dir.as_deref().unwrap_or("/")))?;
+        let mut words = entrypoint.unwrap_or_default().into_iter().chain(cmd.unwrap_or_default());
+        let program = words.next().context("the image has neither an entry point nor a command")?;
+        let program = if program.starts_with('/') {
+            unpack::inside(&image.root, Path::new(&program))?
+        } else {
+            folder.join(unpack::inside(Path::new(""), Path::new(&program))?)
+        };
+        let mut environment = BTreeMap::new();
+        for pair in env.unwrap_or_default() {
+            let (name, value) = pair.split_once('=').unwrap_or((&pair, ""));
+            environment.insert(name.to_owned(), value.to_owned());
+        }
+        environment.extend(variables);
+        environment.extend(self.platform_variables(id));
+        environment.insert("PORT".to_owned(), address.port().to_string());
+        // Not Render's: an app that honours it cannot be reached from outside this machine.
+        environment.insert("LISTEN".to_owned(), address.ip().to_string());
+        Ok(Launch { program, arguments: words.collect(), folder, environment, address })
+    }
+
+    /// Render docs, "Default environment variables".
+    fn platform_variables(&self, id: &str) -> BTreeMap<String, String> {
+        let pairs = [
+            ("RENDER", "true".to_owned()),
+            ("RENDER_SERVICE_ID", self.options.service_id.clone()),
+            ("RENDER_INSTANCE_ID", id.to_owned()),
+            ("RENDER_EXTERNAL_HOSTNAME", self.front_address.ip().to_string()),
+            ("RENDER_EXTERNAL_URL", format!("http://{}", self.front_address)),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    async fn until_healthy(&self, address: SocketAddr, ailment: Option<Ailment>) {
+        while ailment.is_some_and(Ailment::is_fatal) || !self.is_healthy(address).await {
+            tokio::time::sleep(PROBE_PAUSE).await;
+        }
+    }
+
+    /// 2xx or 3xx within five seconds, with the public name as `Host` (Render docs, "Health checks").
+    async fn is_healthy(&self, address: SocketAddr) -> bool {
+        let path = &self.options.health_path;
+        if path.is_empty() {
+            return TcpStream::connect(address).await.is_ok();
+        }
+        let request = self.prober.get(format!("http://{address}{path}")).timeout(PROBE_TIMEOUT);
+        let answer = request.header(HOST, self.front_address.ip().to_string()).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success() || answer.status().is_redirection())
+    }
+
+    /// Gives the traffic to a healthy instance, unless its deploy was cancelled at the last moment.
+    fn promote(&self, deploy: &Deploy, instance: Instance) {
+        self.take_over(deploy, instance, |state| {
+            if state.running.take_if(|running| running.deploy == deploy.id).is_none() {
+                return false;
+            }
+            if self.options.image_sticks {
+                state.image.clone_from(&deploy.reference);
+            }
+            if let Some(previous) = state.live.as_ref().map(|live| live.deploy.clone()) {
+                state.set_status(&previous, Status::Deactivated);
+            }
+            state.end(&deploy.id, Status::Live, &json!({}));
+            true
+        });
+    }
+
+    /// Switches the traffic where `still` wants it. The previous generation stays for a while, for the requests that
+    /// it has begun to answer; then it is told to end, and in the end it is killed.
+    fn take_over(&self, deploy: &Deploy, instance: Instance, still: impl FnOnce(&mut State) -> bool) {
+        let instance = Arc::new(instance);
+        let previous = self.state.change(|state| {
+            if !still(state) {
+                return None;
+            }
+            let under_way = self.front.switch(instance.address, &deploy.sha);
+            state.live.replace(Live { deploy: deploy.id.clone(), instance }).zip(under_way)
+        });
+        if let Some((previous, under_way)) = previous {
+            let (after, grace) = (self.options.retire_after, self.options.max_shutdown_delay);
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                // However short `retire_after` is here: on Render a request has a minute to be answered in.
+                under_way.answered(RETIRE_AFTER).await;
+                previous.instance.stop(grace).await;
+            });
+        }
+    }
+
+    fn fail(&self, deploy: &Deploy, instance: &str, failure: &Failure) {
+        self.state.change(|state| {
+            if state.running.take_if(|running| running.deploy == deploy.id).is_none() {
+                return;
+            }
+            let reason = failure.reason();
+            match failure {
+                Failure::Pull(message) => {
+                    state.record(
+                        "image_pull_failed",
+                        json!({ "imageURL": deploy.reference, "message": message }),
+                    );
+                }
+                Failure::Start(_) | Failure::Exit(_) | Failure::OutOfMemory | Failure::Unhealthy { .. } => {
+                    state.record("server_failed", json!({ "instanceID": instance, "reason": reason }));
+                }
+            }
+            state.end(&deploy.id, Status::UpdateFailed, &json!({ "failure": reason }));
+        });
+    }
+}
+
+/// An address for an instance, free now and likely so until the app listens on it.
+///
+/// Not one of the kernel's choice: those it also hands to outgoing connections, any of which could take the port in
+/// the moment between this test and the app's start. Those below its range are taken only by who asks for them.
+async fn free_address() -> anyhow::Result<SocketAddr> {
+    const FIRST: u16 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+
+    // Several pipelines on one machine start at different places.
+    let start = std::process::id().wrapping_mul(97);
+    for _ in 0..COUNT {
+        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = FIRST + u16::try_from(offset)?;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    bail!("no free port")
+}

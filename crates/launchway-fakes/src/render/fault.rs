@@ -1,0 +1,300 @@
+//! What goes wrong on purpose, with which call or which image, and where a drill stops the clock.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+
+use super::refusal::Refusal;
+use crate::server::Shared;
+
+/// A call that a fault can befall, and at which a drill can stop the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// GET of the service: the first thing that a deploy asks.
+    Service,
+    /// GET of the variables.
+    Variables,
+    /// PUT or DELETE of a variable, or of all of them.
+    Write,
+    /// POST of a deploy.
+    Ask,
+    /// GET of one deploy.
+    Follow,
+    /// GET of the app's version, at the front, once a deploy was asked for: what is asked before is who was there first.
+    Version,
+}
+
+/// Something that goes wrong. Those that concern calls are tried in the order in which they were given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Every call is refused: 401, as with a key that was revoked.
+    Unauthorized,
+    /// The next call of this kind is answered 429 and asks for a second of patience.
+    TooManyRequests(Call),
+    /// Every call of this kind is answered 500.
+    Broken(Call),
+    /// Every call of this kind is answered 403, as with a key that may read and not write.
+    Forbidden(Call),
+    /// The next `times` calls of this kind get a 502 and a page of HTML, as from a proxy that has lost the API.
+    BadGateway {
+        /// Which kind.
+        call: Call,
+        /// How many of them.
+        times: usize,
+    },
+    /// The next call of this kind is done, and its answer breaks off before it says anything.
+    Lost(Call),
+    /// The next deploy that is asked for is begun, and the answer is an empty 202, as in a third of the recorded ones.
+    Accepted,
+    /// Somebody else asks for a deploy of this image a moment before us, so that ours has to wait.
+    Behind {
+        /// The whole reference.
+        image: String,
+    },
+    /// Somebody else's deploy of this image cancels ours as soon as it was taken.
+    Superseded {
+        /// The whole reference.
+        image: String,
+    },
+    /// Somebody else asks for a deploy of this image a moment after us, and Render begins it when ours is over.
+    Followed {
+        /// The whole reference.
+        image: String,
+    },
+    /// Somebody else sets this variable right after the variables were read.
+    Meddled {
+        /// Its name.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// The fault behind it begins once a call of this kind was answered.
+    Then(Call, Box<Fault>),
+    /// Something is wrong with the image of this digest, and with no other.
+    Sick(String, Ailment),
+}
+
+/// What is wrong with an image, as its instances show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ailment {
+    /// The registry does not give it away.
+    NotPulled,
+    /// It ends with status 1 a moment after its start.
+    Crashes,
+    /// It is killed for want of memory.
+    OutOfMemory,
+    /// It never passes the health check.
+    NeverHealthy,
+    /// It answers as another commit.
+    OtherCommit,
+    /// It answers as it should until it has told its version [`Ailment::GOOD_ANSWERS`] times, and with 503 from then on.
+    FailsLater,
+}
+
+/// What comes of a call that a fault befell.
+pub(crate) enum Effect {
+    /// This answer, and the call is not looked at.
+    Instead(Response),
+    /// Somebody does something first.
+    Before(Deed),
+    /// Somebody does something after it was done and before it is answered.
+    After(Deed),
+    /// It is done, and answered like this.
+    Answered(Response),
+}
+
+/// What somebody else does meanwhile.
+pub(crate) enum Deed {
+    AskFor { image: String, cancelling: bool },
+    Set { key: String, value: String },
+}
+
+/// The faults that are due, and the call at which the clock stops.
+pub(crate) struct Faults {
+    due: Shared<Vec<Fault>>,
+    clock: Shared<Clock>,
+}
+
+/// The one call at which a drill stops the clock.
+#[derive(Clone, Copy, Default)]
+struct Clock {
+    stop: Stop,
+    /// Whether a deploy was asked for.
+    asked: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stop {
+    #[default]
+    No,
+    At(Call),
+    Reached,
+}
+
+impl Call {
+    /// The kind of a call of the API, where it is one of these.
+    pub(crate) fn of(method: &str, segments: &[&str]) -> Option<Self> {
+        Some(match (method, segments) {
+            ("GET", ["v1", "services", _]) => Self::Service,
+            ("GET", ["v1", "services", _, "env-vars"]) => Self::Variables,
+            ("PUT" | "DELETE", ["v1", "services", _, "env-vars", ..]) => Self::Write,
+            ("POST", ["v1", "services", _, "deploys"]) => Self::Ask,
+            ("GET", ["v1", "services", _, "deploys", _]) => Self::Follow,
+            _ => return None,
+        })
+    }
+}
+
+impl Faults {
+    pub(crate) fn new() -> Self {
+        Self { due: Shared::new(Vec::new()), clock: Shared::new(Clock::default()) }
+    }
+
+    pub(crate) fn add(&self, fault: Fault) {
+        self.due.change(|due| due.push(fault));
+    }
+
+    /// What befalls a call, if anything does; a fault that happens a number of times is used up by it.
+    pub(crate) fn befalling(&self, call: Option<Call>) -> Option<Effect> {
+        self.due.change(|due| {
+            let place = due.iter().position(|fault| fault.fits(call))?;
+            let fault = due.remove(place);
+            let (effect, left) = fault.happens();
+            if let Some(left) = left {
+                due.insert(place, left);
+            }
+            effect
+        })
+    }
+
+    /// What is wrong with an image.
+    pub(crate) fn ailment(&self, sha: &str) -> Option<Ailment> {
+        let sick = |fault: &Fault| match fault {
+            Fault::Sick(image, ailment) if image == sha => Some(*ailment),
+            _ => None,
+        };
+        self.due.read(|due| due.iter().find_map(sick))
+    }
+
+    /// Stops the clock at the next call of this kind: it is not answered before [`Faults::go_on`].
+    pub(crate) fn stop_at(&self, call: Call) {
+        self.clock.change(|clock| *clock = Clock { stop: Stop::At(call), asked: false });
+    }
+
+    /// Whether the call came in time.
+    pub(crate) async fn stopped(&self, timeout: Duration) -> bool {
+        let reached = |clock: &Clock| (clock.stop == Stop::Reached).then_some(());
+        self.clock.wait_for(timeout, reached).await.is_some()
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.clock.change(|clock| clock.stop = Stop::No);
+    }
+
+    /// Waits here while the clock stands.
+    pub(crate) async fn pass(&self, call: Option<Call>) {
+        /// Longer than a drill takes to send a signal; nobody waits for ever.
+        const LONGEST: Duration = Duration::from_secs(10);
+
+        let here = self.clock.change(|clock| {
+            clock.asked |= call == Some(Call::Ask);
+            let counts = call != Some(Call::Version) || clock.asked;
+            let here = counts && call.is_some_and(|call| clock.stop == Stop::At(call));
+            if here {
+                clock.stop = Stop::Reached;
+            }
+            here
+        });
+        if here {
+            self.clock.wait_for(LONGEST, |clock| (clock.stop == Stop::No).then_some(())).await;
+        }
+    }
+}
+
+impl Ailment {
+    /// More than a proof of its version asks for, and fewer than a bake does.
+    pub(crate) const GOOD_ANSWERS: u32 = 6;
+
+    /// Whether an instance of the image never becomes healthy.
+    pub(crate) fn is_fatal(self) -> bool {
+        match self {
+            Self::NotPulled | Self::Crashes | Self::OutOfMemory | Self::NeverHealthy => true,
+            Self::OtherCommit | Self::FailsLater => false,
+        }
+    }
+}
+
+impl Fault {
+    fn fits(&self, called: Option<Call>) -> bool {
+        match self {
+            Self::Unauthorized => true,
+            Self::TooManyRequests(call)
+            | Self::Broken(call)
+            | Self::Forbidden(call)
+            | Self::BadGateway { call, .. }
+            | Self::Lost(call)
+            | Self::Then(call, _) => called == Some(*call),
+            Self::Accepted | Self::Behind { .. } | Self::Superseded { .. } | Self::Followed { .. } => {
+                called == Some(Call::Ask)
+            }
+            Self::Meddled { .. } => called == Some(Call::Variables),
+            Self::Sick(..) => false,
+        }
+    }
+
+    /// What it does, and what is left of it.
+    fn happens(self) -> (Option<Effect>, Option<Self>) {
+        match self {
+            Self::Unauthorized => {
+                let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized");
+                (Some(Effect::Instead(refusal.into_response())), Some(self))
+            }
+            Self::TooManyRequests(_) => {
+                let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded");
+                let mut response = refusal.into_response();
+                response.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
+                (Some(Effect::Instead(response)), None)
+            }
+            Self::Broken(_) => {
+                let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal server error");
+                (Some(Effect::Instead(refusal.into_response())), Some(self))
+            }
+            Self::Forbidden(_) => {
+                let refusal = Refusal::new(StatusCode::FORBIDDEN, "Forbidden");
+                (Some(Effect::Instead(refusal.into_response())), Some(self))
+            }
+            Self::BadGateway { call, times } => {
+                let page = (StatusCode::BAD_GATEWAY, "<html><h1>502 Bad Gateway</h1></html>\n");
+                let left = (times > 1).then(|| Self::BadGateway { call, times: times - 1 });
+                (Some(Effect::Instead(page.into_response())), left)
+            }
+            Self::Lost(_) => (Some(Effect::Answered(broken_off())), None),
+            Self::Accepted => (Some(Effect::Answered(StatusCode::ACCEPTED.into_response())), None),
+            Self::Behind { image } => (Some(Effect::Before(Deed::AskFor { image, cancelling: false })), None),
+            Self::Superseded { image } => {
+                (Some(Effect::After(Deed::AskFor { image, cancelling: true })), None)
+            }
+            Self::Followed { image } => {
+                (Some(Effect::After(Deed::AskFor { image, cancelling: false })), None)
+            }
+            Self::Meddled { key, value } => (Some(Effect::After(Deed::Set { key, value })), None),
+            Self::Then(_, next) => (None, Some(*next)),
+            Self::Sick(..) => (None, Some(self)),
+        }
+    }
+}
+
+/// An answer whose connection ends before its body has come.
+fn broken_off() -> Response {
+    let mut response = StatusCode::CREATED.into_response();
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("1000"));
+    // A stream, whose length the server does not know beforehand.
+    if let Ok(nothing) = fs_err::File::open("/dev/null") {
+        let nothing = tokio::fs::File::from_std(nothing.into_parts().0);
+        *response.body_mut() = Body::new(reqwest::Body::from(nothing));
+    }
+    response
+}

@@ -1,0 +1,186 @@
+//! The service's fixed address: an HTTP proxy to whichever instance is live, which counts what it answers.
+//!
+//! Per request and not per connection: with a proxy of bytes, a client that keeps its connection open would go on
+//! talking to the previous release after the switch. A request that is under way at the switch is answered by the
+//! instance that it was sent to: that one is not told to end before it has, for as long as Render would wait.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+
+use super::fault::{Ailment, Call, Faults};
+use crate::server::{Incoming, Shared, StandIn};
+
+/// Where traffic goes, and what came of it.
+pub(crate) struct Front {
+    target: Shared<Option<Target>>,
+    counted: Shared<Counted>,
+    client: reqwest::Client,
+    faults: Arc<Faults>,
+    version_path: String,
+}
+
+/// The live instance.
+#[derive(Clone)]
+struct Target {
+    address: SocketAddr,
+    /// The digest of its image.
+    sha: String,
+    /// How often it was asked for its version.
+    asked: u32,
+    /// One for the front and one for every request that the instance has not begun to answer.
+    under_way: Arc<()>,
+}
+
+/// What the front has answered so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Every request.
+    pub requests: u64,
+    /// Those that a live instance was there for and that it did not answer.
+    pub lost: u64,
+}
+
+/// The requests that an instance has yet to answer after the switch.
+pub(crate) struct UnderWay(Arc<()>);
+
+impl UnderWay {
+    /// Returns when there are none left, or after `longest`.
+    pub(crate) async fn answered(&self, longest: Duration) {
+        let none_left = async {
+            while Arc::strong_count(&self.0) > 1 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Whoever has not been answered by then never will be.
+        drop(tokio::time::timeout(longest, none_left).await);
+    }
+}
+
+#[derive(Default)]
+struct Counted {
+    traffic: Traffic,
+    /// By second since 1970 and status.
+    by_status: BTreeMap<(u64, u16), u64>,
+}
+
+impl Front {
+    pub(crate) fn new(client: reqwest::Client, faults: Arc<Faults>, version_path: String) -> Self {
+        let (target, counted) = (Shared::new(None), Shared::new(Counted::default()));
+        Self { target, counted, client, faults, version_path }
+    }
+
+    /// Sends the next request, and all after it, to another instance. Gives what tells when the one before has begun to
+    /// answer the last of its own.
+    pub(crate) fn switch(&self, address: SocketAddr, sha: &str) -> Option<UnderWay> {
+        let target = Target { address, sha: sha.to_owned(), asked: 0, under_way: Arc::new(()) };
+        self.target.change(|current| current.replace(target)).map(|previous| UnderWay(previous.under_way))
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.counted.read(|counted| counted.traffic)
+    }
+
+    /// The answers from one second to another, both since 1970, by status and then by second.
+    pub(crate) fn answers(&self, from: u64, to: u64) -> BTreeMap<u16, BTreeMap<u64, u64>> {
+        let mut answers: BTreeMap<u16, BTreeMap<u64, u64>> = BTreeMap::new();
+        self.counted.read(|counted| {
+            for ((second, status), count) in &counted.by_status {
+                if (from..=to).contains(second) {
+                    answers.entry(*status).or_default().insert(*second, *count);
+                }
+            }
+        });
+        answers
+    }
+
+    fn count(&self, status: StatusCode, lost: bool) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.counted.change(|counted| {
+            counted.traffic.requests += 1;
+            counted.traffic.lost += u64::from(lost);
+            *counted.by_status.entry((now, status.as_u16())).or_default() += 1;
+        });
+    }
+
+    /// What a sick image answers instead.
+    fn spoilt(&self, target: &Target, is_version: bool) -> Option<Response> {
+        match self.faults.ailment(&target.sha)? {
+            Ailment::OtherCommit => {
+                let version = "{\"commit\":\"0000000000000000000000000000000000000000\"}";
+                is_version.then(|| version.into_response())
+            }
+            Ailment::FailsLater => (target.asked >= Ailment::GOOD_ANSWERS)
+                .then(|| (StatusCode::SERVICE_UNAVAILABLE, "out of order\n").into_response()),
+            Ailment::NotPulled | Ailment::Crashes | Ailment::OutOfMemory | Ailment::NeverHealthy => None,
+        }
+    }
+
+    /// The request as the instance gets it.
+    fn passed_on(&self, target: &Target, request: &Incoming, body: Vec<u8>) -> reqwest::RequestBuilder {
+        let url = format!("http://{}{}", target.address, request.target());
+        let mut headers = end_to_end(&request.headers);
+        // Render ends TLS at its edge and says so; the front address stands for that edge.
+        headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        headers.insert("x-forwarded-for", HeaderValue::from_static("127.0.0.1"));
+        if let Some(host) = request.headers.get(HOST) {
+            headers.insert(HOST, host.clone());
+        }
+        self.client.request(request.method.clone(), url).headers(headers).body(body)
+    }
+}
+
+impl StandIn for Front {
+    async fn answer(&self, request: &mut Incoming) -> Response {
+        /// The proxy holds a request's body in memory; the answer's streams through.
+        const MAX_BODY: usize = 16 << 20;
+
+        let is_version = request.method == "GET" && request.path() == self.version_path;
+        self.faults.pass(is_version.then_some(Call::Version)).await;
+        let Ok(body) = request.bytes(MAX_BODY).await else {
+            return (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n").into_response();
+        };
+        let Some(target) = self.target.read(Clone::clone) else {
+            let nobody = (StatusCode::BAD_GATEWAY, "no instance is live\n").into_response();
+            self.count(nobody.status(), false);
+            return nobody;
+        };
+        let spoilt = self.spoilt(&target, is_version);
+        if is_version {
+            self.target.change(|now| {
+                if let Some(now) = now.as_mut().filter(|now| now.address == target.address) {
+                    now.asked += 1;
+                }
+            });
+        }
+        let answer = match spoilt {
+            Some(answer) => Some(answer),
+            None => self.passed_on(&target, request, body).send().await.ok().map(|answer| {
+                let (status, headers) = (answer.status(), end_to_end(answer.headers()));
+                (status, headers, Body::new(reqwest::Body::from(answer))).into_response()
+            }),
+        };
+        let lost = answer.is_none();
+        let answer = answer
+            .unwrap_or_else(|| (StatusCode::BAD_GATEWAY, "the instance does not answer\n").into_response());
+        self.count(answer.status(), lost);
+        answer
+    }
+}
+
+/// Without the headers that concern one connection only (RFC 9110, §7.6.1).
+fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    const HOP_BY_HOP: [HeaderName; 4] =
+        [CONNECTION, TRANSFER_ENCODING, HOST, HeaderName::from_static("keep-alive")];
+    let mut headers = headers.clone();
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    headers
+}
