@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::git;
 use crate::interrupt::{self, Interrupt};
 use crate::pipeline::VARIABLES;
 
@@ -22,12 +23,21 @@ pub(crate) struct Call {
     args: Vec<String>,
     env: Vec<(String, String)>,
     without: Vec<String>,
+    /// The only variables that the child inherits, where that is not the whole environment.
+    inherited: Option<&'static [&'static str]>,
     input: Option<PathBuf>,
 }
 
 impl Call {
     pub(crate) fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), env: Vec::new(), without: Vec::new(), input: None }
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            without: Vec::new(),
+            inherited: None,
+            input: None,
+        }
     }
 
     /// `cargo` of the toolchain that runs the pipeline; `line` is split at spaces.
@@ -56,6 +66,12 @@ impl Call {
     /// A variable that this child must not inherit.
     pub(crate) fn env_remove(mut self, name: impl Into<String>) -> Self {
         self.without.push(name.into());
+        self
+    }
+
+    /// Of the environment this child inherits these variables and nothing else.
+    pub(crate) fn inherit_only(mut self, names: &'static [&'static str]) -> Self {
+        self.inherited = Some(names);
         self
     }
 
@@ -145,7 +161,10 @@ impl Call {
             .stderr(Stdio::piped());
         for (name, value) in std::env::vars_os() {
             if let Some(text) = name.to_str()
-                && (is_added_by_cargo(text) || is_secret(text))
+                && (is_added_by_cargo(text)
+                    || is_secret(text)
+                    || git::is_of_a_hook(text)
+                    || self.inherited.is_some_and(|names| !names.contains(&text)))
             {
                 command.env_remove(&name);
             }

@@ -1,11 +1,18 @@
 //! What git says of the commit that is being released.
+//!
+//! Only plumbing is asked, with every setting overridden that would change what it prints or counts as clean. Git gets
+//! no more of the environment than it needs, and starts no hook and no file system monitor.
+
+mod refusal;
+mod state;
 
 use std::path::Path;
+use std::process::Output;
 
 use anyhow::{Context as _, Result};
 use report::{Commit, Time};
-use xshell::{Shell, cmd};
 
+use crate::command::Call;
 use crate::exit::{Exit, OrExit as _};
 
 /// The commit, its branch and the state of the tree.
@@ -22,22 +29,19 @@ pub(crate) struct Git {
 }
 
 impl Git {
-    /// Asks git about the checkout at `root`.
+    /// Asks git about the checkout at `root`; an error has git's own words and the way out.
     pub(crate) fn read(root: &Path) -> Result<Self> {
-        Self::ask(root)
-            .with_context(|| format!("{} is not a git checkout with a commit", root.display()))
-            .or_exit(Exit::Usage)
-    }
-
-    fn ask(root: &Path) -> Result<Self> {
-        let shell = Shell::new()?;
-        shell.change_dir(root);
-        let read = |command: xshell::Cmd<'_>| command.quiet().ignore_stderr().read();
+        let commit = text(root, &["rev-parse", "--verify", "--end-of-options", "HEAD^{commit}"])?;
+        // A detached head is no name.
+        let head = text(root, &["symbolic-ref", "--quiet", "HEAD"]).unwrap_or_default();
+        let object = text(root, &["cat-file", "commit", &commit])?;
         Ok(Self {
-            commit: read(cmd!(shell, "git rev-parse --verify HEAD"))?,
-            branch: read(cmd!(shell, "git symbolic-ref --quiet --short HEAD")).ok(),
-            dirty: !read(cmd!(shell, "git status --porcelain"))?.is_empty(),
-            time: read(cmd!(shell, "git show --no-patch --format=%ct HEAD"))?.parse()?,
+            branch: head.strip_prefix("refs/heads/").map(str::to_owned),
+            dirty: state::is_dirty(root)?,
+            time: time(&object)
+                .with_context(|| format!("commit {commit} has no time"))
+                .or_exit(Exit::Usage)?,
+            commit,
         })
     }
 
@@ -47,27 +51,24 @@ impl Git {
     /// What git cannot tell, as in a checkout without its history, is left out.
     pub(crate) fn since(&self, root: &Path, previous: Option<&str>, most: usize) -> Vec<Commit> {
         let previous = previous.map(|commit| commit.trim_end_matches("-dirty"));
-        let known = previous.filter(|commit| commit.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let (range, most) = match known {
+        let is_id = |text: &&str| text.len() >= 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (range, most) = match previous.filter(is_id) {
             Some(commit) if commit != self.commit => (format!("{commit}..{}", self.commit), most),
             _ => (self.commit.clone(), 1),
         };
-        let log = |range: &str, most: usize| -> Result<Vec<Commit>> {
-            let shell = Shell::new()?;
-            shell.change_dir(root);
-            let most = most.to_string();
-            let format = "--format=%H %ct %s";
-            let text = cmd!(shell, "git log --max-count={most} {format} {range} --").quiet().ignore_stderr();
-            text.read()?.lines().map(commit).collect()
+        let list = |range: &str, most: usize| -> Result<Vec<Commit>> {
+            let most = format!("--max-count={most}");
+            let listed =
+                text(root, &["rev-list", &most, "--encoding=UTF-8", "--format=%H %ct %s", range, "--"])?;
+            // Each line of ours follows one that is `commit <id>`.
+            listed.lines().filter(|line| !line.starts_with("commit ")).map(commit).collect()
         };
-        log(&range, most).or_else(|_| log(&self.commit, 1)).unwrap_or_default()
+        list(&range, most).or_else(|_| list(&self.commit, 1)).unwrap_or_default()
     }
 
     /// Who commits here, where git was told.
     pub(crate) fn user(root: &Path) -> Option<String> {
-        let shell = Shell::new().ok()?;
-        shell.change_dir(root);
-        cmd!(shell, "git config user.name").quiet().ignore_stderr().read().ok()
+        text(root, &["config", "--get", "user.name"]).ok()
     }
 
     /// The tag of the commit's image: the commit, with `-dirty` when the tree is not what it says.
@@ -81,6 +82,91 @@ impl Git {
     }
 }
 
+/// What git needs of the environment: no secret, and nothing that leads to another repository.
+const INHERITED: [&str; 11] = [
+    "PATH",
+    "HOME",
+    "XDG_CONFIG_HOME",
+    "TMPDIR",
+    "USER",
+    "LOGNAME",
+    "LD_LIBRARY_PATH",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+];
+
+/// Settings of the user that would start a program, or change what is printed or counts as clean.
+const SETTINGS: [&str; 9] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.fileMode=true",
+    "core.symlinks=true",
+    "core.ignoreCase=false",
+    "core.checkStat=default",
+    "core.trustctime=true",
+    "core.quotePath=false",
+    "color.ui=false",
+];
+
+/// Git, whatever it is asked for.
+pub(crate) fn anywhere() -> Call {
+    let call = Call::new("git").args(["--no-pager", "--no-optional-locks", "--no-replace-objects"]);
+    let call = SETTINGS.iter().fold(call, |call, setting| call.arg("-c").arg(*setting));
+    let call = call.inherit_only(&INHERITED).env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
+    // A partial clone would fetch what it lacks, from anywhere.
+    call.env("GIT_NO_LAZY_FETCH", "1").env("GIT_LITERAL_PATHSPECS", "1")
+}
+
+/// Git, in the checkout that `root` lies in.
+pub(crate) fn call(root: &Path) -> Call {
+    // The files are those around the workspace, whatever `core.worktree` and `core.bare` say.
+    match top(root) {
+        Some(top) => anywhere().env("GIT_WORK_TREE", top.display().to_string()),
+        None => anywhere(),
+    }
+}
+
+/// The top folder of the checkout that `root` lies in.
+pub(crate) fn top(root: &Path) -> Option<&Path> {
+    root.ancestors().find(|folder| folder.join(".git").exists())
+}
+
+/// Whether a variable leads git to a repository, an index or settings, as it sets them for its hooks.
+///
+/// What says how to reach a server stays: a cargo that fetches with git needs it.
+pub(crate) fn is_of_a_hook(name: &str) -> bool {
+    let stays = |name: &str| {
+        ["SSH", "SSL_", "HTTP_", "PROXY_", "ASKPASS", "TERMINAL_PROMPT"]
+            .iter()
+            .any(|word| name.starts_with(word))
+            || ["CONFIG_GLOBAL", "CONFIG_SYSTEM", "CONFIG_NOSYSTEM", "DISCOVERY_ACROSS_FILESYSTEM"]
+                .contains(&name)
+    };
+    name.strip_prefix("GIT_").is_some_and(|name| !stays(name))
+}
+
+/// What git prints; a refusal is an error.
+pub(crate) fn bytes(root: &Path, call: &Call) -> Result<Vec<u8>> {
+    let Output { status, stdout, stderr } = call
+        .command(root)?
+        .output()
+        .context("git cannot be started: install it, or put it on `PATH`")
+        .or_exit(Exit::Missing)?;
+    if status.success() {
+        Ok(stdout)
+    } else {
+        Err(refusal::error(root, status, &String::from_utf8_lossy(&stderr)))
+    }
+}
+
+/// What git prints on one line or more, without the last line break.
+fn text(root: &Path, arguments: &[&str]) -> Result<String> {
+    let printed = bytes(root, &call(root).args(arguments.iter().copied()))?;
+    Ok(String::from_utf8_lossy(&printed).trim_end_matches('\n').to_owned())
+}
+
 /// Reads `<commit> <seconds since 1970> <subject>`.
 fn commit(line: &str) -> Result<Commit> {
     const LONGEST: usize = 200;
@@ -92,22 +178,11 @@ fn commit(line: &str) -> Result<Commit> {
     Ok(Commit { sha, time: Time::from_milliseconds(seconds.saturating_mul(1000)), subject })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_without_git_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = format!("{:#}", Git::read(dir.path()).unwrap_err());
-        assert!(error.contains(&dir.path().display().to_string()), "{error}");
-    }
-
-    #[test]
-    fn a_dirty_tree_has_a_tag_of_its_own() {
-        let clean = Git { commit: "a".repeat(40), branch: None, dirty: false, time: 0 };
-        assert_eq!(clean.tag(), clean.commit);
-        assert_eq!(Git { dirty: true, ..clean.clone() }.tag(), format!("{}-dirty", clean.commit));
-        assert_eq!(clean.short(), "aaaaaaaaaaaa");
-    }
+/// The time of a commit object: `committer <name> <<address>> <seconds since 1970> <zone>`.
+fn time(object: &str) -> Option<u64> {
+    let committer = object.lines().find_map(|line| line.strip_prefix("committer "))?;
+    committer.rsplit(' ').nth(1)?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

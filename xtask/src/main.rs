@@ -27,6 +27,8 @@ mod secret;
 mod sentry;
 mod sign;
 mod steps;
+#[cfg(test)]
+mod testing;
 mod tools;
 mod workflow;
 

@@ -196,6 +196,7 @@ fn cargo_free(program: &str) -> Run {
             || text == "LD_LIBRARY_PATH"
             || text.starts_with("CARGO_PKG")
             || text.starts_with("CARGO_MANIFEST")
+            || text.starts_with("GIT_")
         {
             command.env_remove(&name);
         }

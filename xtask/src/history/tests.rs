@@ -9,6 +9,7 @@ use super::*;
 use crate::http::Reach;
 use crate::report::Event;
 use crate::steps::push::tests::registries::{self, DockerRegistry, Login, PASSWORD, StandIn};
+use crate::testing::git;
 
 pub(super) fn deployed(id: &str) -> Report {
     ended(id, 0)
@@ -247,13 +248,7 @@ fn what_never_answers_is_left_alone_soon() {
 #[test]
 fn a_secret_in_a_commit_is_not_shown() {
     let dir = tempfile::tempdir().unwrap();
-    let git = |line: &[&str]| {
-        let settings = ["-c", "user.name=Test", "-c", "user.email=test@example.com"];
-        let call = crate::command::Call::new("git").args(settings).args(line.iter().copied());
-        // Whoever runs the tests may sign commits.
-        let call = call.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
-        call.read(dir.path()).unwrap()
-    };
+    let git = |line: &[&str]| git(dir.path(), line);
     git(&["init", "--quiet"]);
     git(&["commit", "--quiet", "--allow-empty", "--message", "Log in with key-of-all-signing-4713"]);
     let mut ctx = Context::for_test(dir.path(), Environment::of([("SECRET_KEY", "key-of-all-signing-4713")]));

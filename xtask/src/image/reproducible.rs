@@ -15,6 +15,7 @@ use super::layout::Layout;
 use crate::command::Call;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::git;
 use crate::secret::random_word;
 
 /// Builds the commit twice and compares; a difference is an error with [`Exit::CheckFailed`] that names the first one.
@@ -65,13 +66,13 @@ struct Side {
 impl Side {
     fn clone_call(&self, ctx: &Context) -> Call {
         let folders = [&ctx.root, &self.work].map(|folder| folder.display().to_string());
-        Call::new("git").args(["clone", "--quiet", "--no-checkout"]).args(folders)
+        git::anywhere().args(["clone", "--quiet", "--no-checkout"]).args(folders)
     }
 
     /// The commit by its number: the second build begins minutes later, and somebody may have made another one.
     fn checkout_call(&self, ctx: &Context) -> Call {
         let work = self.work.display().to_string();
-        Call::new("git").args(["-C", &work, "checkout", "--quiet", "--detach", &ctx.git.commit])
+        git::anywhere().args(["-C", &work, "checkout", "--quiet", "--detach", &ctx.git.commit])
     }
 
     fn build_call(&self, ctx: &Context, program: &str) -> Call {

@@ -7,6 +7,7 @@ use super::*;
 use crate::command::Call;
 use crate::interrupt::Interrupt;
 use crate::report::{Reporter, Sink};
+use crate::testing::git;
 
 mod chaos;
 
@@ -18,12 +19,7 @@ fn workspace(root: &Path) {
     for name in ["gitignore", "dockerignore"] {
         run(Call::new("mv").arg(name).arg(format!(".{name}")));
     }
-    let git = |line: &str| {
-        let settings = ["-c", "user.name=Test", "-c", "user.email=test@example.com"];
-        let call = Call::new("git").args(settings).args(line.split(' '));
-        // Whoever runs the tests may sign commits.
-        run(call.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null"));
-    };
+    let git = |line: &str| git(root, &line.split(' ').collect::<Vec<_>>());
     git("init --quiet --initial-branch feature");
     git("add --all");
     git("commit --quiet --message first");

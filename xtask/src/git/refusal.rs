@@ -1,0 +1,45 @@
+//! Why git refuses, in its own words, and the way out.
+
+use std::path::Path;
+use std::process::ExitStatus;
+
+use super::{call, top};
+use crate::exit::{Exit, Failure};
+
+/// The error for what git printed on standard error.
+pub(super) fn error(root: &Path, status: ExitStatus, words: &str) -> anyhow::Error {
+    let folder = root.display();
+    let words = words.trim();
+    let has = |part: &str| words.contains(part);
+    let hint = if has("dubious ownership") {
+        // Its own words have the command.
+        format!("git does not trust {folder}, which belongs to another user")
+    } else if has("not a git repository") && top(root).is_none() {
+        format!("{folder} is not in a git checkout: run `git init` there and commit, or clone the repository")
+    } else if has("not a git repository") {
+        format!("the `.git` of {folder} leads to no repository: clone it again, or try `git worktree repair`")
+    } else if has("index file") || has("index uses") {
+        format!("the git index of {folder} cannot be read: remove `.git/index`, then run `git reset`")
+    } else if has("must be run in a work tree") || is_bare(root) {
+        format!("{folder} is a bare repository, which has no files to build: clone it")
+    } else if let Some(branch) = unborn(root) {
+        format!("the branch `{branch}` has no commit yet: make one")
+    } else {
+        format!("git fails in {folder}")
+    };
+    let said = if words.is_empty() { format!("it ended with {status}") } else { words.to_owned() };
+    Failure::new(Exit::Usage, format!("{hint}. git says: {said}")).into()
+}
+
+fn is_bare(root: &Path) -> bool {
+    let asked = call(root).args(["rev-parse", "--is-bare-repository"]).read(root);
+    top(root).is_none() && asked.is_ok_and(|answer| answer == "true")
+}
+
+/// The branch that is checked out and has no commit.
+fn unborn(root: &Path) -> Option<String> {
+    let head = call(root).args(["symbolic-ref", "--quiet", "HEAD"]).read(root).ok()?;
+    let exists = call(root).args(["show-ref", "--verify", "--quiet", &head]).read(root).is_ok();
+    let branch = head.strip_prefix("refs/heads/")?;
+    (!exists).then(|| branch.to_owned())
+}

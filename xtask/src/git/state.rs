@@ -1,0 +1,54 @@
+//! Whether the working tree is what the commit says.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{bytes, call, top};
+use crate::command::Call;
+use crate::secret::random_word;
+
+/// Whether something differs from the commit or is unknown to it, and not ignored.
+pub(super) fn is_dirty(root: &Path) -> Result<bool> {
+    if !bytes(root, &status(call(root)))?.is_empty() {
+        return Ok(true);
+    }
+    let hidden = hidden(root)?;
+    if hidden.is_empty() {
+        return Ok(false);
+    }
+    // An index without their marks; the tree has no other difference.
+    let index = std::env::temp_dir().join(format!("slipway-index-{}", random_word()?));
+    let call = || call(root).env("GIT_INDEX_FILE", index.display().to_string());
+    let changed = bytes(root, &call().args(["-c", "core.sparseCheckout=false", "read-tree", "HEAD"]))
+        .and_then(|_| bytes(root, &status(call())));
+    // What matters is whether it could be used.
+    drop(fs_err::remove_file(&index));
+    // `XY path`
+    Ok(parts(&changed?).any(|entry| entry.get(3..).is_some_and(|path| hidden.contains(path))))
+}
+
+fn status(call: Call) -> Call {
+    call.args(["status", "--porcelain", "-z", "--untracked-files=normal"])
+        .args(["--ignore-submodules=none", "--no-renames"])
+}
+
+/// The files that git was told not to look at by marks in its index, `assume-unchanged` and `skip-worktree`, and that are
+/// there: a sparse checkout marks what it leaves out.
+fn hidden(root: &Path) -> Result<BTreeSet<Vec<u8>>> {
+    let top = top(root).unwrap_or(root);
+    // `H path`; a small letter is the first mark, an `S` the second.
+    let listed = bytes(top, &call(root).args(["ls-files", "-v", "-z"]))?;
+    let marked = parts(&listed).filter(|entry| !matches!(entry, [b'A'..=b'R' | b'T'..=b'Z' | b'?', ..]));
+    let paths = marked.filter_map(|entry| entry.get(2..));
+    let is_there =
+        |path: &&[u8]| top.join(OsStr::from_bytes(path)).symlink_metadata().is_ok_and(|it| !it.is_dir());
+    Ok(paths.filter(is_there).map(<[u8]>::to_vec).collect())
+}
+
+fn parts(listed: &[u8]) -> impl Iterator<Item = &[u8]> {
+    listed.split(|byte| *byte == 0).filter(|part| !part.is_empty())
+}
