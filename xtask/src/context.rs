@@ -140,9 +140,11 @@ impl Context {
         self.reporter.command(&call.to_string());
         let mut findings = Findings::default();
         let mut compiled = Compiled::default();
+        let mut is_disk_full = false;
         let status = call.run(&self.root, &self.interrupt, |line| {
             findings.read(&self.root, line);
             compiled.read(line);
+            is_disk_full |= line.contains("No space left on device (os error 28)");
             self.reporter.output(line);
             // A test that needs a real part says so where that is missing, and would otherwise pass for passed.
             if let Some((check, reason)) =
@@ -154,8 +156,9 @@ impl Context {
         if !status.success() {
             self.reporter.keep_tail();
             findings.into_found().into_iter().for_each(|finding| self.reporter.finding(finding));
-            let failure = Failure::new(Exit::CheckFailed, format!("`{call}` ended with {status}"));
-            return Err(failure.into());
+            let (exit, why) =
+                if is_disk_full { (Exit::Internal, ": the disk is full") } else { (Exit::CheckFailed, "") };
+            return Err(Failure::new(exit, format!("`{call}` ended with {status}{why}")).into());
         }
         if let Some(words) = compiled.words() {
             self.reporter.note(words);
@@ -239,6 +242,17 @@ mod tests {
         ctx.check(&Call::new("echo").arg("SKIPPED: pushes: no docker-registry")).unwrap();
         let told = format!("{:?}", ctx.reporter.told());
         assert!(told.contains(r#"CheckSkipped { check: "pushes", reason: "no docker-registry" }"#), "{told}");
+    }
+
+    #[test]
+    fn a_full_disk_is_not_a_failed_check() {
+        let ctx = Context::for_test(Path::new("/"), Environment::default());
+        let says = |line: &str| Call::new("sh").arg("-c").arg(format!("echo '{line}'; exit 101"));
+        let error = ctx.check(&says("error: linking failed")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::CheckFailed);
+        let error = ctx.check(&says("error: No space left on device (os error 28)")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Internal);
+        assert!(error.to_string().ends_with(": the disk is full"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! From the command line to the part that does it, and from its end to the exit code.
 
+use std::io::{self, ErrorKind, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -7,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::attest::sbom;
 use crate::cli::{Cli, Command, Format, Rollback, Secrets};
 use crate::context::{Context, find_root};
-use crate::exit::{Exit, Told};
+use crate::exit::{Exit, Failure, Told};
 use crate::image::reproducible;
 use crate::interrupt::Interrupt;
 use crate::pipeline::handover::Handover;
@@ -27,8 +29,29 @@ use crate::{doctor, history, overview, rehearsal, workflow};
 pub(crate) fn run(cli: &Cli) -> Exit {
     let reporter =
         Reporter::new(sink(cli).unwrap_or_else(|_| Sink::Terminal(Terminal::new(false, Look::default()))));
-    let Err(error) = dispatch(cli, &reporter) else { return Exit::Done };
-    let exit = Exit::of(&error);
+    let ended = guarded(|| dispatch(cli, &reporter));
+    let exit = ended.map_or_else(|error| tell(&reporter, &error), |()| Exit::Done);
+    let Some(error) = reporter.lost() else { return exit };
+    let is_closed = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
+    // A reader that has gone knows that it has not read all.
+    if !error.downcast_ref().is_some_and(is_closed) {
+        // Where this cannot be written either, the code is all that is left.
+        writeln!(io::stderr(), "error: not all output could be written: {error:#}").ok();
+    }
+    if exit == Exit::Done { Exit::Internal } else { exit }
+}
+
+/// A panic, which has been printed with its place, as an error.
+fn guarded(run: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let message = "a bug in the pipeline ended the run; the panic above names its place";
+        Err(Failure::new(Exit::Internal, message).into())
+    })
+}
+
+/// Tells how a run failed, unless that has been told.
+fn tell(reporter: &Reporter, error: &anyhow::Error) -> Exit {
+    let exit = Exit::of(error);
     if error.is::<Told>() {
         return exit;
     }
@@ -132,6 +155,9 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Sbom => ctx.reporter.text(sbom::document(&ctx)?.trim_end()),
         // Done already.
         Command::Secrets(Secrets::Generate) => {}
+        Command::Doctor if cli.shared.explain => ctx
+            .reporter
+            .text("look for tools, variables, branch and Docker, and say what is missing and how to get it"),
         Command::Doctor => doctor::run(&ctx)?,
     }
     Ok(())
@@ -168,4 +194,16 @@ fn sink(cli: &Cli) -> Result<Sink> {
         }
         Format::Human => Sink::Terminal(Terminal::new(cli.shared.quiet, Look::of_process())),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_internal_error() {
+        assert!(guarded(|| Ok(())).is_ok());
+        let error = guarded(|| panic!("of this test")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Internal);
+    }
 }

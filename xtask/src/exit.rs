@@ -1,8 +1,10 @@
 //! How a run ends: the exit codes that scripts and people may rely on, and the error that carries one.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
+use rustix::io::Errno;
 use serde::Serialize;
 
 /// The exit codes of `cargo xtask`; `--help` and the README list the same.
@@ -17,11 +19,12 @@ pub(crate) enum Exit {
     DeployFailed,
     NotRolledBack,
     Superseded,
+    Internal,
     Interrupted,
 }
 
 impl Exit {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Done,
         Self::CheckFailed,
         Self::Usage,
@@ -30,6 +33,7 @@ impl Exit {
         Self::DeployFailed,
         Self::NotRolledBack,
         Self::Superseded,
+        Self::Internal,
         Self::Interrupted,
     ];
 
@@ -43,6 +47,7 @@ impl Exit {
             Self::DeployFailed => 5,
             Self::NotRolledBack => 6,
             Self::Superseded => 7,
+            Self::Internal => 70,
             Self::Interrupted => 130,
         }
     }
@@ -57,11 +62,12 @@ impl Exit {
             Self::DeployFailed => "the deploy failed and the service is as it was",
             Self::NotRolledBack => "the deploy failed and could not be rolled back",
             Self::Superseded => "superseded by another deploy",
+            Self::Internal => "an internal error (a full disk, an output that broke, a bug)",
             Self::Interrupted => "interrupted",
         }
     }
 
-    /// The code that an error carries; an error without one is a matter of usage or configuration.
+    /// The code that an error carries; one without is a matter of usage or configuration, unless the machine failed.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         error
             .chain()
@@ -69,7 +75,12 @@ impl Exit {
                 let told = || cause.downcast_ref::<Told>().map(|told| told.0);
                 cause.downcast_ref::<Failure>().map(|failure| failure.exit).or_else(told)
             })
-            .unwrap_or(Self::Usage)
+            .unwrap_or(if machine_failed(error) { Self::Internal } else { Self::Usage })
+    }
+
+    /// Whether the code says what became of the service, which matters more than what broke on this machine.
+    fn is_of_a_deploy(self) -> bool {
+        matches!(self, Self::DeployFailed | Self::NotRolledBack | Self::Superseded)
     }
 }
 
@@ -124,10 +135,20 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
             if error.chain().any(<dyn std::error::Error>::is::<Failure>) {
                 error
             } else {
-                Failure::new(exit, format!("{error:#}")).into()
+                let internal = machine_failed(&error) && !exit.is_of_a_deploy();
+                Failure::new(if internal { Exit::Internal } else { exit }, format!("{error:#}")).into()
             }
         })
     }
+}
+
+/// Whether an error is the machine's and nobody's input is to blame: its disk is full, or does not work.
+fn machine_failed(error: &anyhow::Error) -> bool {
+    let of_the_disk = |error: &io::Error| {
+        matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+            || error.raw_os_error() == Some(Errno::IO.raw_os_error())
+    };
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(of_the_disk))
 }
 
 #[cfg(test)]
@@ -152,6 +173,22 @@ mod tests {
     #[test]
     fn the_end_of_a_run_keeps_its_code() {
         assert_eq!(Exit::of(&Told(Exit::CheckFailed).into()), Exit::CheckFailed);
+    }
+
+    #[test]
+    fn a_full_disk_is_not_a_matter_of_usage() {
+        let full = || Err::<(), _>(io::Error::from(ErrorKind::StorageFull)).context("writing `run.json`");
+        let broken = Err::<(), _>(io::Error::from_raw_os_error(Errno::IO.raw_os_error()));
+        assert_eq!(Exit::of(&full().unwrap_err()), Exit::Internal);
+        assert_eq!(Exit::of(&broken.context("reading `run.json`").unwrap_err()), Exit::Internal);
+        for exit in [Exit::Usage, Exit::CheckFailed, Exit::Missing, Exit::Registry] {
+            assert_eq!(Exit::of(&full().or_exit(exit).unwrap_err()), Exit::Internal);
+        }
+        for exit in [Exit::DeployFailed, Exit::NotRolledBack, Exit::Superseded] {
+            assert_eq!(Exit::of(&full().or_exit(exit).unwrap_err()), exit);
+        }
+        let denied = Err::<(), _>(io::Error::from(ErrorKind::PermissionDenied));
+        assert_eq!(Exit::of(&denied.or_exit(Exit::Usage).unwrap_err()), Exit::Usage);
     }
 
     #[test]

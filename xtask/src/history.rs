@@ -64,8 +64,8 @@ pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -
 
 /// Keeps a report and brings the ledger and the board of the app at `site` up to date.
 ///
-/// Nothing in here fails a run or holds it up for long: what could not be done is told with its reason, and the next
-/// run does it.
+/// No outage fails a run or holds it up for long: what could not be done is told with its reason, and the next run does
+/// it. Only a report that cannot be kept here is lost, and that is an error.
 pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
     conclude_within(ctx, report, site, PATIENCE);
 }
@@ -75,6 +75,7 @@ fn conclude_within(ctx: &Context, report: &Report, site: Option<&Url>, patience:
     let skipped = |check: &str, error: &anyhow::Error| ctx.reporter.skipped(check, format!("{error:#}"));
     if let Err(error) = keep(ctx, report) {
         skipped("report", &error);
+        ctx.reporter.lose(error);
         return;
     }
     let mut reports = read(ctx).unwrap_or_else(|error| {

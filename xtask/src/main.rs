@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         // `--help` and `--version` arrive here too.
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            drop(error.print());
+            let exit = if error.print().is_ok() { exit } else { Exit::Internal };
             return exit.into();
         }
     };

@@ -5,7 +5,7 @@ pub(crate) mod github;
 pub(crate) mod json;
 pub(crate) mod terminal;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +26,8 @@ struct State {
     tail_is_kept: bool,
     findings: Vec<Finding>,
     skipped: Vec<String>,
+    /// The first thing that could not be written. The run goes on: a full disk must not end a deploy half-way.
+    lost: Option<anyhow::Error>,
 }
 
 /// The ways of showing events.
@@ -51,6 +53,7 @@ impl Reporter {
             tail_is_kept: false,
             findings: Vec::new(),
             skipped: Vec::new(),
+            lost: None,
         };
         Self(Arc::new(Mutex::new(state)))
     }
@@ -151,13 +154,35 @@ impl Reporter {
         let mut state = self.state();
         let event = event.redacted(&state.redactor);
         state.log(&event);
-        match &mut state.sink {
+        // Who closes the pipe wants no more of what a run tells by the way; what was asked for, and what a program reads,
+        // is cut short by it.
+        let is_wanted = matches!(event, Event::Text { .. } | Event::Planned { .. });
+        let is_wanted = is_wanted || matches!(state.sink, Sink::Json(_));
+        let shown = match &mut state.sink {
             Sink::Terminal(terminal) => terminal.show(&event),
             Sink::GitHub(github) => github.show(&event),
             Sink::Json(json) => json.show(&event),
             #[cfg(test)]
-            Sink::Memory(events) => events.push(event),
+            Sink::Memory(events) => {
+                events.push(event);
+                Ok(())
+            }
+        };
+        if let Err(error) = shown
+            && (is_wanted || error.kind() != ErrorKind::BrokenPipe)
+        {
+            state.lost.get_or_insert(error.into());
         }
+    }
+
+    /// Something that the run must leave could not be written; the run goes on, and its end says so.
+    pub(crate) fn lose(&self, error: anyhow::Error) {
+        self.state().lost.get_or_insert(error);
+    }
+
+    /// Why not all was written that the run must leave, if something was lost.
+    pub(crate) fn lost(&self) -> Option<anyhow::Error> {
+        self.state().lost.take()
     }
 
     /// What was told, in tests.
@@ -202,8 +227,9 @@ impl State {
             _ => return,
         };
         let Some(log) = &mut self.log else { return };
-        // A full disk must not end a deploy half-way; what is shown is complete.
-        drop(writeln!(log, "{line}"));
+        if let Err(error) = writeln!(log, "{line}") {
+            self.lost.get_or_insert(error.into());
+        }
         if self.tail_is_kept {
             return;
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use reqwest::Url;
 
 use super::handover::Handover;
@@ -12,7 +12,7 @@ use super::record::{JobRecord, Record, StepRecord};
 use super::rule::Trigger;
 use super::{JobId, PIPELINE, StepId, preflight};
 use crate::context::{Context, write_whole};
-use crate::exit::{Exit, OrExit as _, Told};
+use crate::exit::{Exit, Told};
 use crate::history;
 use crate::report::{Event, Failed, Outcome, Row, StepEnd, Summary};
 use crate::steps::deploy::Deployment;
@@ -171,19 +171,28 @@ impl Run<'_> {
             &self.results,
         );
         let path = self.ctx.output().join("run.json");
-        write_whole(&path, record.to_json()?.as_bytes()).or_exit(Exit::Usage)?;
-        write_whole(&self.ctx.output().join("junit.xml"), record.to_junit().as_bytes())
-            .or_exit(Exit::Usage)?;
+        let kept = record
+            .to_json()
+            .and_then(|json| write_whole(&path, json.as_bytes()))
+            .and_then(|()| write_whole(&self.ctx.output().join("junit.xml"), record.to_junit().as_bytes()))
+            .and_then(|()| self.so_far.leave(self.ctx));
         let mut facts = self.results.facts();
         facts.push(("record".to_owned(), path.display().to_string()));
-        self.so_far.leave(self.ctx).or_exit(Exit::Usage)?;
         let handover = self.so_far.to_line()?;
         self.ctx.reporter.emit(Event::Summary(Summary { rehearsal, rows: self.rows, facts, handover }));
         // Last, where people look first.
         for failed in self.failed {
             self.ctx.reporter.emit(Event::Failed(failed));
         }
-        if exit == Exit::Done { Ok(self.results) } else { Err(Told(exit).into()) }
+        match kept.context("the record of this run could not be written") {
+            Err(error) if exit == Exit::Done => Err(error),
+            Err(error) => {
+                self.ctx.reporter.note(format!("{error:#}"));
+                Err(Told(exit).into())
+            }
+            Ok(()) if exit == Exit::Done => Ok(self.results),
+            Ok(()) => Err(Told(exit).into()),
+        }
     }
 
     fn job(&mut self, job: &Selected) {

@@ -3,7 +3,7 @@
 //! The commands are those of <https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use super::terminal::{Look, Terminal, seconds};
@@ -30,15 +30,16 @@ impl GitHub {
         Self { plain: Terminal::new(false, Look::default()), summary, output, token }
     }
 
-    pub(super) fn show(&mut self, event: &Event) {
+    pub(super) fn show(&mut self, event: &Event) -> io::Result<()> {
         let text = self.text(event);
-        let mut stdout = std::io::stdout().lock();
-        // A reader that has gone must not end the run.
-        drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+        let mut stdout = io::stdout().lock();
+        let mut written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         if let Event::Summary(summary) = event {
-            append(self.summary.as_ref(), &markdown(summary));
-            append(self.output.as_ref(), &outputs(summary));
+            for (file, text) in [(&self.summary, markdown(summary)), (&self.output, outputs(summary))] {
+                written = written.and(append(file.as_ref(), &text));
+            }
         }
+        written
     }
 
     fn text(&self, event: &Event) -> String {
@@ -111,13 +112,9 @@ fn outputs(summary: &Summary) -> String {
 }
 
 /// Appends: another step of the job may have written before.
-fn append(path: Option<&PathBuf>, text: &str) {
-    let Some(path) = path else { return };
-    let file = fs_err::OpenOptions::new().create(true).append(true).open(path);
-    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
-    if let Err(error) = written {
-        drop(writeln!(std::io::stdout(), "::warning::{}", data(&error.to_string())));
-    }
+fn append(path: Option<&PathBuf>, text: &str) -> io::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    fs_err::OpenOptions::new().create(true).append(true).open(path)?.write_all(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -177,12 +174,14 @@ mod tests {
             remark: remark.to_owned(),
         };
         let facts = [("image", "acme/app:c0ffee"), ("digest", "sha256:00"), ("url", "https://x")];
-        github.show(&Event::Summary(Summary {
-            rehearsal: false,
-            rows: vec![row(Outcome::Passed, ""), row(Outcome::Skipped, "a|b")],
-            facts: facts.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-            handover: r#"{"id":"run"}"#.to_owned(),
-        }));
+        github
+            .show(&Event::Summary(Summary {
+                rehearsal: false,
+                rows: vec![row(Outcome::Passed, ""), row(Outcome::Skipped, "a|b")],
+                facts: facts.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+                handover: r#"{"id":"run"}"#.to_owned(),
+            }))
+            .unwrap();
         let written = fs_err::read_to_string(&summary).unwrap();
         assert!(written.starts_with("before\n| job |"), "{written}");
         assert!(written.contains("| build | push | passed | 2 min 30 s |  |\n"), "{written}");

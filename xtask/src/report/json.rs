@@ -1,6 +1,6 @@
 //! One event a line on standard output.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use super::Event;
 
@@ -10,10 +10,7 @@ pub(crate) struct Json;
 
 impl Json {
     #[expect(clippy::unused_self, reason = "the three reporters are used alike")]
-    pub(super) fn show(&mut self, event: &Event) {
-        if let Ok(line) = serde_json::to_string(event) {
-            // A reader that has gone must not end the run.
-            drop(writeln!(std::io::stdout(), "{line}"));
-        }
+    pub(super) fn show(&mut self, event: &Event) -> io::Result<()> {
+        writeln!(io::stdout(), "{}", serde_json::to_string(event)?)
     }
 }

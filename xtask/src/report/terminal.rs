@@ -1,7 +1,7 @@
 //! People: calm lines on standard output, failures on standard error; colour and progress only on a terminal.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use super::{Drilled, Event, Failed, Outcome, Summary};
 
@@ -37,7 +37,7 @@ impl Look {
     pub(crate) fn of_process() -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
-            is_terminal: std::io::stdout().is_terminal(),
+            is_terminal: io::stdout().is_terminal(),
             no_color: set("NO_COLOR"),
             is_log: set("CI") || std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
         }
@@ -54,7 +54,7 @@ impl Terminal {
         Self { quiet, colour: screen && !look.no_color, live }
     }
 
-    pub(super) fn show(&mut self, event: &Event) {
+    pub(super) fn show(&mut self, event: &Event) -> io::Result<()> {
         let mut out = String::new();
         if self.live == Live::Standing {
             out.push_str("\r\x1b[2K");
@@ -63,7 +63,7 @@ impl Terminal {
         match event {
             Event::Output { line: passing } | Event::Progress { text: passing } => {
                 if self.live == Live::Never {
-                    return;
+                    return Ok(());
                 }
                 let visible = passing.trim().chars().filter(|c| !c.is_control());
                 out.extend(visible.take(Self::LIVE_WIDTH));
@@ -73,11 +73,10 @@ impl Terminal {
             _ => {}
         }
         if matches!(event, Event::Failed(_)) {
-            drop(std::io::stderr().write_all(out.as_bytes()));
+            io::stderr().write_all(out.as_bytes())
         } else {
-            let mut stdout = std::io::stdout().lock();
-            // A reader that has gone must not end the run.
-            drop(stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush()));
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush())
         }
     }
 

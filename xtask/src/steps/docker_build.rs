@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::command::Call;
@@ -161,7 +161,7 @@ fn carry_out<'scope>(
             Action::Write(image) => {
                 let layers = compressing
                     .drain(..)
-                    .map(|layer| layer.join().map_err(|_| anyhow!("a layer could not be compressed"))?);
+                    .map(|layer| layer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
                 built = Some(image.write(ctx, base, &layers.collect::<Result<Vec<_>>>()?)?);
             }
             Action::Docker(task) => task.run(ctx)?,

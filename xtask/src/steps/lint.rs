@@ -72,7 +72,9 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<()> {
             }
         };
         match result {
-            Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
+            Err(error) if matches!(Exit::of(&error), Exit::Interrupted | Exit::Internal) => {
+                return Err(error);
+            }
             Err(error) => {
                 // What a child printed is told with its places; the rest is nowhere but in the error.
                 if !matches!(action, Action::Run(_)) {

@@ -7,6 +7,7 @@ mod faults;
 mod github;
 mod interrupt;
 mod lint;
+mod output;
 mod parity;
 mod registry;
 mod rehearse;

@@ -74,9 +74,27 @@ impl Run {
         self
     }
 
+    /// With its standard output elsewhere, where the test does not read it.
+    pub(crate) fn printing_to(mut self, output: impl Into<Stdio>) -> Self {
+        self.command.stdout(output);
+        self
+    }
+
+    /// With files of at most 64 KiB: a longer one fails as on a full disk.
+    #[expect(clippy::disallowed_methods, reason = "the variables are those of the run")]
+    pub(crate) fn with_short_files(self) -> Self {
+        let mut command = Command::new("bash");
+        let script = "trap '' XFSZ; ulimit -f 64; exec \"$@\"";
+        command.args(["-c", script, "bash"]).arg(self.command.get_program()).args(self.command.get_args());
+        command.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(self.command.get_current_dir().unwrap());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command }
+    }
+
     pub(crate) fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
-        let out = collect(child.stdout.take().unwrap());
+        let out = child.stdout.take().map_or_else(|| collect(std::io::empty()), collect);
         let err = collect(child.stderr.take().unwrap());
         Running { child, out, err }
     }
