@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::WWW_AUTHENTICATE;
+use reqwest::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 
 use super::address::{base, is_registry, location, url_host};
@@ -22,14 +22,15 @@ use crate::http::{Http, text};
 use crate::secret::Secret;
 
 /// A client for the registries of one run. It keeps what they granted, and asks for no more than they ask of it.
+#[derive(Clone)]
 pub(crate) struct Client<'a> {
     pub(super) ctx: &'a Context,
     http: Http,
     access: Access,
     /// By the registry's origin.
-    grants: Mutex<BTreeMap<String, Grant>>,
+    grants: Arc<Mutex<BTreeMap<String, Grant>>>,
     /// By the registry's name: a credential helper is asked once.
-    credentials: Mutex<BTreeMap<String, Option<Credentials>>>,
+    credentials: Arc<Mutex<BTreeMap<String, Option<Credentials>>>>,
     /// The first wait between two tries.
     pause: Duration,
     /// How long a request may take, besides the time that its body needs.
@@ -73,6 +74,10 @@ pub(super) struct Ask<'r> {
 }
 
 impl Ask<'_> {
+    fn reads(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+
     fn scopes(&self, access: Access) -> Scopes {
         let own = access.scopes(self.repository);
         self.source.map_or(own.clone(), |source| own.and(&Access::Pull.scopes(source)))
@@ -98,8 +103,8 @@ impl<'a> Client<'a> {
             ctx,
             http: ctx.http()?,
             access,
-            grants: Mutex::default(),
-            credentials: Mutex::default(),
+            grants: Arc::default(),
+            credentials: Arc::default(),
             pause: Duration::from_millis(500),
             patience: Duration::from_mins(1),
             end: None,
@@ -113,7 +118,7 @@ impl<'a> Client<'a> {
 
     /// With an end: no request lasts beyond it, and none is tried again after it.
     pub(crate) fn until(self, end: Instant) -> Self {
-        Self { end: Some(end), ..self }
+        Self { end: Some(self.end.map_or(end, |before| before.min(end))), ..self }
     }
 
     /// Without the waits between tries.
@@ -132,11 +137,20 @@ impl<'a> Client<'a> {
         self.end.map_or(time, |end| time.min(end.saturating_duration_since(Instant::now())))
     }
 
-    /// Sends once, following the redirects of a read. Any answer is trouble but success, and 404 to a read.
+    /// Sends once. Any answer is trouble but success, and 404 to a read.
     pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Response, Trouble> {
+        let response = self.answer(ask)?;
+        let status = response.status();
+        if status.is_success() || (ask.reads() && status == StatusCode::NOT_FOUND) {
+            return Ok(response);
+        }
+        Err(self.trouble(ask, response))
+    }
+
+    /// Sends once, following the redirects of a read. Any answer is one.
+    pub(super) fn answer(&self, ask: &Ask<'_>) -> Result<Response, Trouble> {
         let mut response = self.logged_in(ask, &ask.url)?;
-        let reads = matches!(ask.method, Method::GET | Method::HEAD);
-        if reads {
+        if ask.reads() {
             // Registries keep blobs elsewhere and send readers there, some of them for HEAD too.
             for _ in 0..Self::HOPS {
                 if !response.status().is_redirection() {
@@ -146,11 +160,7 @@ impl<'a> Client<'a> {
                 response = self.once(ask, &next, self.known(ask, &next).as_ref())?;
             }
         }
-        let status = response.status();
-        if status.is_success() || (reads && status == StatusCode::NOT_FOUND) {
-            return Ok(response);
-        }
-        Err(self.trouble(ask, response))
+        Ok(response)
     }
 
     /// Sends once, and once more with what the registry's challenge asks for: the first time it asks, and when a token
@@ -164,6 +174,10 @@ impl<'a> Client<'a> {
         let headers = response.headers().get_all(WWW_AUTHENTICATE).iter();
         let challenges: Vec<_> =
             headers.filter_map(|header| header.to_str().ok()).flat_map(auth::challenges).collect();
+        if challenges.is_empty() {
+            // Not a question of ours: it is refused, in the registry's own words.
+            return Ok(response);
+        }
         let answer =
             auth::answer(&challenges, &base(ask.repository)?, &ask.scopes(self.access)).map_err(|error| {
                 Trouble::refused(format!(
@@ -302,7 +316,7 @@ impl<'a> Client<'a> {
         change(grants.entry(registry).or_insert_with(|| Grant::Bearer(BTreeMap::new())));
     }
 
-    fn trouble(&self, ask: &Ask<'_>, response: Response) -> Trouble {
+    pub(super) fn trouble(&self, ask: &Ask<'_>, response: Response) -> Trouble {
         let status = response.status();
         if is_passing(status) {
             return passing(&url_host(response.url()), &response);
@@ -318,9 +332,6 @@ impl<'a> Client<'a> {
                     &ask.action,
                     &said,
                 );
-                if refusal::is_of_a_kind(status, &said) {
-                    return Trouble::Unsupported(failure);
-                }
                 Trouble::Lasting(failure.into())
             }
             Err(error) => Trouble::Lasting(error),
@@ -346,6 +357,12 @@ fn wrong(repository: &Repository, credentials: &Credentials, response: Response)
 /// A refusal's body in one line; one that cannot be read says nothing.
 fn said(response: Response) -> String {
     text(response).map(|body| refusal::said(&body)).unwrap_or_default()
+}
+
+/// What an answer says that it is, without parameters.
+pub(super) fn media_type(response: &Response) -> &str {
+    let header = response.headers().get(CONTENT_TYPE).and_then(|header| header.to_str().ok());
+    header.and_then(|header| header.split(';').next()).unwrap_or_default().trim()
 }
 
 /// The bytes of an answer, up to [`Http::LONGEST_TEXT`]: registries take no manifest half as long.

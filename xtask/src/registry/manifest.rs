@@ -1,7 +1,7 @@
 //! Manifests and tags.
 
 use anyhow::Result;
-use reqwest::blocking::{RequestBuilder, Response};
+use reqwest::blocking::RequestBuilder;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 
@@ -73,23 +73,10 @@ impl Client<'_> {
     ///
     /// The blobs must be there: a registry refuses a manifest that names unknown ones.
     pub(crate) fn tag(&self, repository: &Repository, tag: &Tag, manifest: &Manifest) -> Result<()> {
-        Ok(self.try_tag(repository, tag, manifest)??)
-    }
-
-    /// The same; the inner error is that the registry takes no manifest of this kind.
-    pub(super) fn try_tag(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-        manifest: &Manifest,
-    ) -> Result<Result<(), Failure>> {
-        let action = format!("tag {} as `{tag}`", manifest.digest.short());
-        if let Err(failure) =
-            self.put_manifest(repository, &Reference::Tag(tag.clone()), manifest, &action)?
-        {
-            return Ok(Err(failure));
-        }
-        let named = self.digest(repository, &Reference::Tag(tag.clone()))?;
+        let (reference, action) =
+            (Reference::Tag(tag.clone()), format!("tag {} as `{tag}`", manifest.digest.short()));
+        self.retrying(|| self.put_manifest(repository, &reference, manifest, &action))?;
+        let named = self.digest(repository, &reference)?;
         if named.as_ref() != Some(&manifest.digest) {
             let named = named.map_or("nothing".to_owned(), |digest| digest.to_string());
             return Err(Failure::new(
@@ -102,29 +89,23 @@ impl Client<'_> {
             )
             .into());
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    /// Sends a manifest; the inner error is that the registry takes none of this kind.
+    /// Sends a manifest once.
     pub(super) fn put_manifest(
         &self,
         repository: &Repository,
         reference: &Reference,
         manifest: &Manifest,
         action: &str,
-    ) -> Result<Result<Response, Failure>> {
-        self.retrying(|| {
-            // `Content-Type` must be the manifest's own `mediaType` (OCI distribution spec, "Pushing Manifests").
-            let dress = |request: RequestBuilder| {
-                Ok(request.header(CONTENT_TYPE, &manifest.media_type).body(manifest.bytes.clone()))
-            };
-            let url =
-                base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
-            let (method, action) = (Method::PUT, action.to_owned());
-            match self.send(&Ask { repository, source: None, method, url, action, dress: &dress }) {
-                Err(Trouble::Unsupported(failure)) => Ok(Err(failure)),
-                sent => sent.map(Ok),
-            }
-        })
+    ) -> Result<(), Trouble> {
+        // `Content-Type` must be the manifest's own `mediaType` (OCI distribution spec, "Pushing Manifests").
+        let dress = |request: RequestBuilder| {
+            Ok(request.header(CONTENT_TYPE, &manifest.media_type).body(manifest.bytes.clone()))
+        };
+        let url = base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
+        let (method, action) = (Method::PUT, action.to_owned());
+        self.send(&Ask { repository, source: None, method, url, action, dress: &dress }).map(drop)
     }
 }

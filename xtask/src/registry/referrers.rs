@@ -6,20 +6,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use reqwest::blocking::RequestBuilder;
-use reqwest::header::ACCEPT;
+use anyhow::Result;
+use reqwest::blocking::Response;
+use reqwest::header::{ACCEPT, LINK};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::address::base;
-use super::client::{Ask, Client, bytes};
+use super::address::{base, is_registry};
+use super::client::{Ask, Client, bytes, media_type};
 use super::manifest::Manifest;
 use super::reference::{Digest, Reference, Repository, Tag};
-use super::retry::Trouble;
+use super::retry::{Trouble, is_passing};
 use super::upload::{Blob, Outcome};
-use crate::exit::{Exit, Failure, OrExit as _};
+use crate::exit::{Exit, Failure};
 use crate::image::config::{Descriptor, MANIFEST};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -74,17 +75,27 @@ impl Artifact {
 pub(crate) struct Attached {
     /// What became of each blob.
     pub(crate) blobs: Vec<(Blob, Outcome)>,
-    /// By place among the documents: whether this run attached it, which it did not where it was attached already.
+    /// By place among the documents: attached before this run.
+    pub(crate) present: BTreeSet<usize>,
+    /// By place among the documents: attached by this run, and read back.
     pub(crate) new: BTreeSet<usize>,
-    /// By place among the documents: why the registry refuses to keep it.
+    /// By place among the documents: why it is not attached.
     pub(crate) refused: BTreeMap<usize, String>,
 }
+
+/// How long all requests about attestations may take, and each of them: the release waits meanwhile.
+const TIME: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The most pages of a list of referrers that are read.
+const MOST_PAGES: usize = 20;
 
 impl Client<'_> {
     /// Attaches documents to an image that is there.
     ///
-    /// What is attached already is not sent again. The documents are also left as files in `folder`. A registry that
-    /// does not take such manifests at all, as old ones do, is no error; any other refusal is.
+    /// What is attached already is not sent again. The documents are also left as files in `folder`.
+    /// Nothing that a registry answers, or fails to answer, is an error here: a document counts as attached once it
+    /// was read back, and the others are refused with the registry's words.
     pub(crate) fn attach(
         &self,
         repository: &Repository,
@@ -96,146 +107,213 @@ impl Client<'_> {
         for artifact in artifacts {
             blobs.push(Blob::keep(folder, artifact.name, &artifact.document)?);
         }
-        let listed = self.referrers(repository, subject)?;
+        let client = self.clone().patient_for(PATIENCE).until(Instant::now() + TIME);
         let mut attached = Attached::default();
-        let missing: Vec<(usize, &Artifact)> = artifacts
-            .iter()
-            .enumerate()
-            .filter(|(_, artifact)| !listed.contains(&artifact.manifest.digest))
-            .collect();
-        if missing.is_empty() {
-            attached.blobs = blobs.into_iter().map(|blob| (blob, Outcome::Present)).collect();
-            return Ok(attached);
-        }
-        let outcomes = self.upload(repository, &blobs)?;
-        attached.blobs = blobs.into_iter().zip(outcomes).collect();
-        let mut unlisted = Vec::new();
-        for (place, artifact) in missing {
-            match self.put_artifact(repository, artifact)? {
-                Put::Listed => {}
-                Put::Unlisted => unlisted.push((place, artifact)),
-                Put::Refused(reason) => {
-                    attached.refused.insert(place, reason);
-                    continue;
+        if let Err(error) = client.try_attach(repository, subject, artifacts, blobs, &mut attached) {
+            let reason = unless_interrupted(error)?;
+            for place in 0..artifacts.len() {
+                if !attached.present.contains(&place) {
+                    attached.refused.entry(place).or_insert_with(|| reason.clone());
                 }
-            }
-            attached.new.insert(place);
-        }
-        if !unlisted.is_empty()
-            && let Err(failure) = self.list_under_tag(repository, subject, &unlisted)?
-        {
-            // Nobody would find them.
-            for (place, _) in unlisted {
-                attached.new.remove(&place);
-                attached.refused.insert(place, failure.to_string());
             }
         }
         Ok(attached)
     }
 
-    /// What the registry lists as referring to a manifest: by its referrers API, or where it has none (404, or it does
-    /// not know the request) by the tag.
-    ///
-    /// Only the first page: whoever has more referrers than fit in it sends ours again, which changes nothing.
-    fn referrers(&self, repository: &Repository, subject: &Digest) -> Result<BTreeSet<Digest>> {
-        let index = match self.read(repository, &format!("referrers/{subject}"))? {
-            Some(index) => index,
-            None => self.index_under_tag(repository, subject)?,
+    fn try_attach(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifacts: &[Artifact],
+        blobs: Vec<Blob>,
+        attached: &mut Attached,
+    ) -> Result<()> {
+        let by_registry = self.retrying(|| self.listed_by_registry(repository, subject))?;
+        let listed = match &by_registry {
+            Some(listed) => listed.clone(),
+            None => self.retrying(|| Ok(digests(&self.index_under_tag(repository, subject)?)))?,
         };
-        let digest = |entry: &Value| entry.get("digest")?.as_str()?.parse().ok();
-        Ok(entries(&index).into_iter().flatten().filter_map(digest).collect())
+        let (present, missing): (Vec<_>, Vec<_>) = artifacts
+            .iter()
+            .enumerate()
+            .partition(|(_, artifact)| listed.contains(&artifact.manifest.digest));
+        attached.present = present.into_iter().map(|(place, _)| place).collect();
+        if missing.is_empty() {
+            attached.blobs = blobs.into_iter().map(|blob| (blob, Outcome::Present)).collect();
+            return Ok(());
+        }
+        let outcomes = self.upload(repository, &blobs)?;
+        attached.blobs = blobs.into_iter().zip(outcomes).collect();
+        let mut sent = Vec::new();
+        for (place, artifact) in missing {
+            match self.put_artifact(repository, artifact) {
+                Ok(()) => sent.push((place, artifact)),
+                Err(error) => {
+                    attached.refused.insert(place, unless_interrupted(error)?);
+                }
+            }
+        }
+        let (places, sent): (Vec<usize>, Vec<&Artifact>) = sent.into_iter().unzip();
+        if by_registry.is_some() {
+            self.retrying(|| {
+                let listed = self.listed_by_registry(repository, subject)?.unwrap_or_default();
+                all_listed(repository, &listed, &sent)
+            })?;
+        } else if !sent.is_empty() {
+            self.retrying(|| self.list_under_tag(repository, subject, &sent))?;
+        }
+        attached.new = places.into_iter().collect();
+        Ok(())
     }
 
-    /// Pushes the manifest by its digest. A registry that lists it by itself answers with `OCI-Subject`.
-    fn put_artifact(&self, repository: &Repository, artifact: &Artifact) -> Result<Put> {
+    /// What the registry itself lists as referring to a manifest; `None` where it has no such list, so that clients
+    /// look under the tag: any refusal but of the account, and any answer that is not an index.
+    fn listed_by_registry(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Option<BTreeSet<Digest>>, Trouble> {
+        let mut url = base(repository)?.join(&format!("referrers/{subject}")).map_err(anyhow::Error::from)?;
+        let mut listed = BTreeSet::new();
+        for _ in 0..MOST_PAGES {
+            let ask = Ask {
+                repository,
+                source: None,
+                method: Method::GET,
+                url: url.clone(),
+                action: "list what refers to the image".to_owned(),
+                dress: &|request| Ok(request.header(ACCEPT, INDEX)),
+            };
+            let response = self.answer(&ask)?;
+            let status = response.status();
+            let of_account = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+                && is_registry(repository, response.url())?;
+            if of_account || is_passing(status) {
+                return Err(self.trouble(&ask, response));
+            }
+            if !status.is_success() || media_type(&response) != INDEX {
+                return Ok(None);
+            }
+            let next = next_page(&response).and_then(|next| response.url().join(next).ok());
+            let Some(index) = index(&bytes(response)?) else { return Ok(None) };
+            listed.append(&mut digests(&index));
+            match next {
+                Some(next) if is_registry(repository, &next)? => url = next,
+                _ => break,
+            }
+        }
+        Ok(Some(listed))
+    }
+
+    /// Pushes the manifest by its digest, and asks for it.
+    fn put_artifact(&self, repository: &Repository, artifact: &Artifact) -> Result<()> {
         let (digest, action) = (&artifact.manifest.digest, format!("attach {}", artifact.name));
         let reference = Reference::Digest(digest.clone());
-        let response = match self.put_manifest(repository, &reference, &artifact.manifest, &action)? {
-            Ok(response) => response,
-            Err(failure) => return Ok(Put::Refused(failure.to_string())),
-        };
-        let lists = response.headers().contains_key("OCI-Subject");
-        let named = self.digest(repository, &reference)?;
-        if named.as_ref() != Some(digest) {
+        self.retrying(|| self.put_manifest(repository, &reference, &artifact.manifest, &action))?;
+        if self.digest(repository, &reference)?.as_ref() != Some(digest) {
             let message = format!(
-                "the registry at {} took {} and does not have it: push again",
+                "the registry at {} took {} and does not have it",
                 repository.registry(),
                 artifact.name
             );
             return Err(Failure::new(Exit::Registry, message).into());
         }
-        Ok(if lists { Put::Listed } else { Put::Unlisted })
+        Ok(())
     }
 
-    /// Adds artifacts to the index that stands for the referrers API, and reads back that the tag names it.
+    /// Adds artifacts to the index that stands for the referrers API, and reads it back.
     ///
-    /// There is no way to do so in one step, so of two pushes of the same image at once one may fail here. The inner error
-    /// is that the registry takes no index.
+    /// There is no way to do so in one step: where another push of the same image came between, it is done again.
     fn list_under_tag(
         &self,
         repository: &Repository,
         subject: &Digest,
-        artifacts: &[(usize, &Artifact)],
-    ) -> Result<Result<(), Failure>> {
-        let mut index = self.index_under_tag(repository, subject)?;
+        artifacts: &[&Artifact],
+    ) -> Result<(), Trouble> {
         let tag = tag(subject)?;
-        let manifests = index.get_mut("manifests").and_then(Value::as_array_mut).with_context(|| {
-            format!("`{repository}:{tag}` should list what refers to the image and is not an index")
-        });
-        let manifests = manifests.or_exit(Exit::Registry)?;
-        for (_, artifact) in artifacts {
-            let descriptor = artifact.descriptor()?;
-            if !manifests.iter().any(|known| known.get("digest") == descriptor.get("digest")) {
-                manifests.push(descriptor);
+        let mut index = self.index_under_tag(repository, subject)?;
+        let listed = digests(&index);
+        if let Some(manifests) = index["manifests"].as_array_mut() {
+            for artifact in artifacts.iter().filter(|artifact| !listed.contains(&artifact.manifest.digest)) {
+                manifests.push(artifact.descriptor()?);
             }
         }
-        let bytes = serde_json::to_vec(&index)?;
+        let bytes = serde_json::to_vec(&index).map_err(anyhow::Error::from)?;
         let index = Manifest { digest: Digest::of(&bytes), media_type: INDEX.to_owned(), bytes };
-        self.try_tag(repository, &tag, &index)
+        let action = format!("tag {} as `{tag}`", index.digest.short());
+        self.put_manifest(repository, &Reference::Tag(tag), &index, &action)?;
+        all_listed(repository, &digests(&self.index_under_tag(repository, subject)?), artifacts)
     }
 
-    /// The index under the fallback tag, empty where there is none yet.
-    fn index_under_tag(&self, repository: &Repository, subject: &Digest) -> Result<Value> {
-        let found = self.read(repository, &format!("manifests/{}", tag(subject)?))?;
-        Ok(found.unwrap_or_else(|| json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] })))
-    }
-
-    /// Reads an index; `None` for a 404, or where the registry does not know the request.
-    fn read(&self, repository: &Repository, path: &str) -> Result<Option<Value>> {
-        let body = self.retrying(|| {
-            let url = base(repository)?.join(path).map_err(anyhow::Error::from)?;
-            let action = "list what refers to the image".to_owned();
-            let accept = |request: RequestBuilder| Ok(request.header(ACCEPT, INDEX));
-            let ask = Ask { repository, source: None, method: Method::GET, url, action, dress: &accept };
-            match self.send(&ask) {
-                Ok(response) if response.status() == StatusCode::NOT_FOUND => Ok(None),
-                Err(Trouble::Unsupported(_)) => Ok(None),
-                sent => bytes(sent?).map(Some),
-            }
+    /// The index under the fallback tag, empty where there is none yet. Something else under the tag is not ours to
+    /// replace.
+    fn index_under_tag(&self, repository: &Repository, subject: &Digest) -> Result<Value, Trouble> {
+        let tag = tag(subject)?;
+        let response = self.send(&Ask {
+            repository,
+            source: None,
+            method: Method::GET,
+            url: base(repository)?.join(&format!("manifests/{tag}")).map_err(anyhow::Error::from)?,
+            action: "list what refers to the image".to_owned(),
+            dress: &|request| Ok(request.header(ACCEPT, INDEX)),
         })?;
-        let Some(body) = body else { return Ok(None) };
-        let index = serde_json::from_slice(&body)
-            .with_context(|| format!("the registry at {} sent no index", repository.registry()));
-        index.map(Some).or_exit(Exit::Registry)
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }));
+        }
+        index(&bytes(response)?).ok_or_else(|| {
+            Trouble::refused(format!(
+                "`{repository}:{tag}` should list what refers to the image and is not an index"
+            ))
+        })
     }
 }
 
-/// What became of an artifact's manifest.
-enum Put {
-    Listed,
-    /// It is there, and the registry has no list of what refers to an image.
-    Unlisted,
-    /// The registry does not take such manifests, in its own words.
-    Refused(String),
+/// An error as a reason; an interrupt stays an error.
+fn unless_interrupted(error: anyhow::Error) -> Result<String> {
+    if Exit::of(&error) == Exit::Interrupted { Err(error) } else { Ok(format!("{error:#}")) }
+}
+
+/// Trouble where one of the artifacts is not listed, which may be a matter of time.
+fn all_listed(
+    repository: &Repository,
+    listed: &BTreeSet<Digest>,
+    artifacts: &[&Artifact],
+) -> Result<(), Trouble> {
+    match artifacts.iter().find(|artifact| !listed.contains(&artifact.manifest.digest)) {
+        None => Ok(()),
+        Some(artifact) => {
+            let registry = repository.registry();
+            let message = format!("the registry at {registry} took {} and does not list it", artifact.name);
+            Err(Trouble::Passing { message, after: None })
+        }
+    }
+}
+
+/// An index; in some registries' JSON a list of nothing is `null`.
+fn index(body: &[u8]) -> Option<Value> {
+    let mut index: Value = serde_json::from_slice(body).ok()?;
+    let manifests = index.get_mut("manifests")?;
+    if manifests.is_null() {
+        *manifests = json!([]);
+    }
+    manifests.is_array().then_some(index)
+}
+
+fn digests(index: &Value) -> BTreeSet<Digest> {
+    let digest = |entry: &Value| entry.get("digest")?.as_str()?.parse().ok();
+    index["manifests"].as_array().into_iter().flatten().filter_map(digest).collect()
+}
+
+/// The address of the next page: `Link: <address>; rel="next"` (distribution spec 1.1, "Listing Referrers").
+fn next_page(response: &Response) -> Option<&str> {
+    let (address, parameters) =
+        response.headers().get(LINK)?.to_str().ok()?.strip_prefix('<')?.split_once('>')?;
+    parameters.contains("next").then_some(address)
 }
 
 /// The tag of the index of what refers to a manifest (distribution spec 1.1, "Referrers Tag Schema").
 fn tag(subject: &Digest) -> Result<Tag> {
     subject.as_str().replace(':', "-").parse()
-}
-
-fn entries(index: &Value) -> Option<&Vec<Value>> {
-    index.get("manifests")?.as_array()
 }
 
 #[cfg(test)]

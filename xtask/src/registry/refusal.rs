@@ -56,18 +56,6 @@ pub(super) fn refusal(
     }
 }
 
-/// Whether a refusal means that the registry does not take this kind of manifest or request at all: the codes
-/// `MANIFEST_INVALID` and `UNSUPPORTED` of the OCI distribution spec, and the statuses that mean the same of themselves.
-///
-/// `said` is what [`said`] made of the body.
-pub(super) fn is_of_a_kind(status: StatusCode, said: &str) -> bool {
-    match status {
-        StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => true,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => false,
-        _ => ["MANIFEST_INVALID", "UNSUPPORTED"].iter().any(|code| said.starts_with(code)),
-    }
-}
-
 /// The error for credentials that the registry, or its token server, does not take.
 pub(super) fn wrong_credentials(repository: &Repository, credentials: &Credentials, said: &str) -> Failure {
     let registry = repository.registry();
@@ -171,23 +159,6 @@ mod tests {
         }
         let read = refusal(Access::Pull, &hub, Some(&mine), StatusCode::FORBIDDEN, "read it", "").to_string();
         assert!(read.ends_with("must be allowed to read `acme/app`, which may not exist"), "{read}");
-    }
-
-    #[test]
-    fn what_a_registry_does_not_take_at_all_is_told_from_what_is_wrong() {
-        for (status, said, expected) in [
-            (400, "MANIFEST_INVALID: manifest invalid", true),
-            (404, "UNSUPPORTED", true),
-            (405, "", true),
-            (415, "", true),
-            (403, "UNSUPPORTED: not for you", false),
-            (400, "MANIFEST_BLOB_UNKNOWN: blob unknown to registry", false),
-            (400, "DIGEST_INVALID: no", false),
-            (404, "", false),
-        ] {
-            let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(is_of_a_kind(status, said), expected, "{status} {said}");
-        }
     }
 
     #[test]

@@ -17,8 +17,6 @@ pub(super) enum Trouble {
     Passing { message: String, after: Option<Duration> },
     /// Another attempt would end the same.
     Lasting(anyhow::Error),
-    /// The registry does not take this kind of thing, whoever sends it and however often.
-    Unsupported(Failure),
 }
 
 impl Trouble {
@@ -32,7 +30,6 @@ impl Trouble {
         match self {
             Self::Passing { message, .. } => Failure::new(Exit::Registry, message).into(),
             Self::Lasting(error) => error,
-            Self::Unsupported(failure) => failure.into(),
         }
     }
 }
@@ -82,9 +79,14 @@ pub(super) fn retrying<T>(
     }
 }
 
-/// Whether a status is worth another try: too slow, too many requests, or trouble of the server's own.
+/// Whether a status is worth another try: too slow, too many requests, or trouble of the server's own, but for what
+/// it never does.
 pub(super) fn is_passing(status: StatusCode) -> bool {
-    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) || status.is_server_error()
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
+        status => status.is_server_error(),
+    }
 }
 
 /// What `Retry-After` asks for (RFC 9110 §10.2.3): seconds, or a date, of which one in the past means now.

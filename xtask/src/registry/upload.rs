@@ -141,7 +141,7 @@ impl Client<'_> {
     fn start_or_mount(&self, repository: &Repository, blob: &Blob) -> Result<Option<Url>, Trouble> {
         if let Some(source) = blob.source_on(repository) {
             match self.start(repository, Some(source), blob) {
-                Err(Trouble::Lasting(_) | Trouble::Unsupported(_)) => {}
+                Err(Trouble::Lasting(_)) => {}
                 answered => return answered,
             }
         }

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::context::Context;
 use crate::environment::Environment;
 use crate::registry::Access;
 use crate::registry::testing::{Reply, Server};
@@ -18,12 +19,29 @@ fn artifacts() -> [Artifact; 2] {
         .map(|(kind, name)| Artifact::new(kind, name, name.as_bytes().to_vec(), &image()).unwrap())
 }
 
-fn attach(ctx: &crate::context::Context, artifacts: &[Artifact]) -> Result<Vec<Outcome>> {
-    let repository: Repository = ctx.image().parse()?;
-    let client = Client::new(ctx, Access::Push)?.hurried();
-    let folder = ctx.output().join("attest");
-    let done = client.attach(&repository, &image().digest, artifacts, &folder)?;
-    Ok(done.blobs.into_iter().map(|(_, outcome)| outcome).collect())
+/// What became of the documents, which must not be an error.
+fn attach(ctx: &Context, artifacts: &[Artifact]) -> Attached {
+    let repository: Repository = ctx.image().parse().unwrap();
+    let client = Client::new(ctx, Access::Push).unwrap().hurried();
+    client.attach(&repository, &image().digest, artifacts, &ctx.output().join("attest")).unwrap()
+}
+
+/// What became of the blobs, where all documents are attached.
+fn attached(ctx: &Context, artifacts: &[Artifact]) -> Vec<Outcome> {
+    let done = attach(ctx, artifacts);
+    assert!(done.refused.is_empty(), "{done:?}");
+    assert_eq!(done.present.len() + done.new.len(), artifacts.len(), "{done:?}");
+    done.blobs.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Why none of the documents is attached, which must be the same for both.
+fn refused(ctx: &Context) -> String {
+    let done = attach(ctx, &artifacts());
+    assert!(done.present.is_empty() && done.new.is_empty(), "{done:?}");
+    let reasons: BTreeSet<String> =
+        done.refused.values().map(|reason| reason.replace("b.json", "a.json")).collect();
+    assert_eq!((done.refused.len(), reasons.len()), (2, 1), "{reasons:?}");
+    reasons.into_iter().next().unwrap()
 }
 
 /// The index under the fallback tag.
@@ -72,15 +90,16 @@ fn a_registry_that_knows_referrers_lists_them_itself() {
         ("PIPELINE_IMAGE", format!("{}/acme/app", registry.address())),
         ("DOCKER_CONFIG", "/nonexistent".to_owned()),
     ]);
-    let ctx = crate::context::Context::for_test(dir.path(), environment);
-    assert_eq!(attach(&ctx, &artifacts()).unwrap(), [Outcome::Uploaded; 3]);
+    let ctx = Context::for_test(dir.path(), environment);
+    assert_eq!(attached(&ctx, &artifacts()), [Outcome::Uploaded; 3]);
     let repository: Repository = ctx.image().parse().unwrap();
-    let listed = Client::new(&ctx, Access::Pull).unwrap().referrers(&repository, &image().digest).unwrap();
-    assert_eq!(listed, artifacts().map(|artifact| artifact.manifest.digest).into());
+    let client = Client::new(&ctx, Access::Pull).unwrap();
+    let listed = client.listed_by_registry(&repository, &image().digest).unwrap();
+    assert_eq!(listed, Some(artifacts().map(|artifact| artifact.manifest.digest).into()));
     assert_eq!(registry.digest_of("acme/app", tag(&image().digest).unwrap().to_string().as_str()), None);
 
     let before = registry.transcript().len();
-    assert_eq!(attach(&ctx, &artifacts()).unwrap(), [Outcome::Present; 3]);
+    assert_eq!(attached(&ctx, &artifacts()), [Outcome::Present; 3]);
     let asked: Vec<String> =
         registry.transcript()[before..].iter().map(|exchange| exchange.method.clone()).collect();
     assert_eq!(asked, ["GET"], "nothing is sent again");
@@ -98,10 +117,10 @@ fn another_registry_gets_a_tag_that_lists_them() {
     server.set_tag(&name, before.to_string().as_bytes());
     let ctx = server.context(dir.path(), &[]);
     let [first, second] = artifacts();
-    assert_eq!(attach(&ctx, std::slice::from_ref(&first)).unwrap(), [Outcome::Uploaded; 2]);
+    assert_eq!(attached(&ctx, std::slice::from_ref(&first)), [Outcome::Uploaded; 2]);
     let both = [first, second];
     assert_eq!(
-        attach(&ctx, &both).unwrap(),
+        attached(&ctx, &both),
         [Outcome::Present, Outcome::Present, Outcome::Uploaded],
         "only what was not there"
     );
@@ -117,32 +136,146 @@ fn another_registry_gets_a_tag_that_lists_them() {
     };
     assert_eq!(index["manifests"], json!([other, entry(&both[0]), entry(&both[1])]));
     let puts = server.count("PUT", "");
-    assert_eq!(attach(&ctx, &both).unwrap(), [Outcome::Present; 3]);
+    assert_eq!(attached(&ctx, &both), [Outcome::Present; 3]);
     assert_eq!(server.count("PUT", ""), puts, "nothing is sent again");
     // The documents lie there for people.
     assert_eq!(fs_err::read(dir.path().join("target/xtask/attest/a.json")).unwrap(), b"a.json");
 }
 
-#[test]
-fn a_registry_that_does_not_know_the_request_for_a_list_gets_a_tag() {
-    let dir = TempDir::new().unwrap();
-    let server = Server::twisted(|request, _| request.is("GET", "referrers/").then(|| Reply::new(405)));
-    attach(&server.context(dir.path(), &[]), &artifacts()).unwrap();
-    assert_eq!(index(&server)["manifests"].as_array().unwrap().len(), 2);
+/// The answer of a registry with a referrers API.
+fn list(body: &impl ToString) -> Reply {
+    Reply::new(200).header("Content-Type", INDEX).body(body.to_string())
 }
 
 #[test]
-fn a_registry_that_takes_no_index_is_no_error() {
+fn a_registry_without_a_list_of_its_own_gets_a_tag() {
+    let page = "<html><title>Sign in</title></html>";
+    let html = move || Reply::new(200).header("Content-Type", "text/html; charset=utf-8").body(page);
+    for reply in [
+        Reply::new(400),
+        Reply::new(404).body(r#"{"errors":[{"code":"NOT_FOUND","message":"no such page"}]}"#),
+        Reply::new(405),
+        Reply::new(406),
+        Reply::new(501),
+        html(),
+        Reply::new(200).header("Content-Type", "application/json").body(r#"{"manifests":[]}"#),
+        list(&"{}"),
+        list(&"[]"),
+        list(&page),
+        list(&r#"{"schemaVersion":2,"manifests":"none"}"#),
+        Reply::new(303).header("Location", "/login?then=/v2/"),
+        Reply::new(302).header("Location", "/v2/acme/app/referrers/loop"),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let shown = format!("{reply:?}");
+        let server = Server::twisted(move |request, _| {
+            if request.is("GET", "/login") {
+                return Some(html());
+            }
+            request.is("GET", "referrers/").then(|| reply.clone())
+        });
+        let ctx = server.context(dir.path(), &[]);
+        attached(&ctx, &artifacts());
+        assert_eq!(index(&server)["manifests"].as_array().unwrap().len(), 2, "{shown}");
+        assert_eq!(attach(&ctx, &artifacts()).present.len(), 2, "{shown}");
+    }
+}
+
+#[test]
+fn a_list_that_cannot_be_read_stops_the_documents_and_nothing_else() {
+    let denied = r#"{"errors":[{"code":"DENIED","message":"not for you"}]}"#;
+    let huge = " ".repeat(usize::try_from(crate::http::Http::LONGEST_TEXT).unwrap() + 1);
+    for (reply, words) in [
+        (Reply::new(403).body(denied), "(DENIED: not for you)"),
+        (Reply::new(503), "answered 503 Service Unavailable"),
+        (list(&huge), "sent more than 8388608 bytes"),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let server =
+            Server::twisted(move |request, _| request.is("GET", "referrers/").then(|| reply.clone()));
+        let reason = refused(&server.context(dir.path(), &[]));
+        assert!(reason.contains(words), "{reason}");
+        assert_eq!(server.count("PUT", "") + server.count("POST", ""), 0, "{reason}");
+    }
+}
+
+#[test]
+fn attached_is_what_the_list_of_the_registry_has() {
+    let entry = |artifact: &Artifact| artifact.descriptor().unwrap();
+    let [first, second] = artifacts();
+    let nothing = json!({ "schemaVersion": 2, "manifests": null });
+    let one = json!({ "schemaVersion": 2, "manifests": [entry(&first)] });
+    let other = json!({ "schemaVersion": 2, "manifests": [entry(&second)] });
     let dir = TempDir::new().unwrap();
-    let server =
-        Server::twisted(|request, _| request.is("PUT", "manifests/sha256-").then(|| Reply::new(415)));
-    let ctx = server.context(dir.path(), &[]);
-    let repository: Repository = ctx.image().parse().unwrap();
-    let client = Client::new(&ctx, Access::Push).unwrap().hurried();
-    let done = client.attach(&repository, &image().digest, &artifacts(), dir.path()).unwrap();
-    assert!(done.new.is_empty());
-    assert_eq!(done.refused.keys().collect::<Vec<_>>(), [&0, &1], "{done:?}");
-    assert!(done.refused[&0].contains("answered 415 Unsupported Media Type when asked to tag"), "{done:?}");
+    let forgetful = Server::twisted(move |request, _| {
+        // It says of itself that it will list what it takes.
+        let (subject, digest) = (image().digest.to_string(), request.target.rsplit('/').next().unwrap());
+        if request.is("PUT", "manifests/sha256:") {
+            return Some(Reply::new(201).header("OCI-Subject", subject));
+        }
+        if request.is("HEAD", "manifests/sha256:") {
+            return Some(Reply::new(200).header("Docker-Content-Digest", digest));
+        }
+        request.is("GET", "referrers/").then(|| list(&nothing))
+    });
+    let reason = refused(&forgetful.context(dir.path(), &[]));
+    assert!(reason.contains("took a.json and does not list it; tried 5 times"), "{reason}");
+    assert_eq!(forgetful.count("PUT", "manifests/sha256-"), 0, "clients would not look there");
+
+    // It lists them in a while.
+    let slow = Server::twisted({
+        let both = json!({ "schemaVersion": 2, "manifests": [entry(&first), entry(&second)] });
+        move |request, before| {
+            let none = json!({ "schemaVersion": 2, "manifests": [] });
+            request.is("GET", "referrers/").then(|| list(if before < 3 { &none } else { &both }))
+        }
+    });
+    let done = attach(&slow.context(dir.path(), &[]), &artifacts());
+    assert_eq!((done.new.len(), done.refused.len()), (2, 0), "{done:?}");
+
+    // On two pages.
+    let paged = Server::twisted(move |request, _| {
+        let next = "</v2/acme/app/referrers/next?n=1>; rel=\"next\"";
+        if request.is("GET", "referrers/next") {
+            return Some(list(&other));
+        }
+        request.is("GET", "referrers/").then(|| list(&one).header("Link", next))
+    });
+    assert_eq!(attach(&paged.context(dir.path(), &[]), &artifacts()).present.len(), 2);
+}
+
+#[test]
+fn no_refusal_of_a_document_is_an_error() {
+    let invalid = r#"{"errors":[{"code":"MANIFEST_INVALID","message":"unknown field subject"}]}"#;
+    for (part, reply, words) in [
+        ("manifests/sha256:", Reply::new(400).body(invalid), "(MANIFEST_INVALID: unknown field subject)"),
+        (
+            "manifests/sha256:",
+            Reply::new(415),
+            "answered 415 Unsupported Media Type when asked to attach a.json",
+        ),
+        ("manifests/sha256:", Reply::new(401), "wants a login to attach a.json"),
+        ("manifests/sha256:", Reply::new(500), "answered 500 Internal Server Error; tried 5 times"),
+        ("manifests/sha256-", Reply::new(415), "answered 415 Unsupported Media Type when asked to tag"),
+        ("manifests/sha256-", Reply::new(403), "wants a login to tag"),
+        ("blobs/uploads/", Reply::new(413), "answered 413 Payload Too Large"),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let server = Server::twisted(move |request, _| request.is("PUT", part).then(|| reply.clone()));
+        let reason = refused(&server.context(dir.path(), &[]));
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[test]
+fn one_document_may_be_refused_and_the_other_attached() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::twisted(|request, _| {
+        let refused = request.is("PUT", artifacts()[0].manifest.digest.as_str());
+        refused.then(|| Reply::new(400))
+    });
+    let done = attach(&server.context(dir.path(), &[]), &artifacts());
+    assert_eq!((done.new, done.refused.keys().copied().collect::<Vec<_>>()), ([1].into(), vec![0]));
 }
 
 #[test]
@@ -153,29 +286,33 @@ fn a_broken_off_attachment_is_completed() {
         (request.is("PUT", "manifests/sha256-") && before == 0).then(|| Reply::new(403))
     });
     let ctx = server.context(dir.path(), &[]);
-    assert_ne!(Exit::of(&attach(&ctx, &artifacts()).unwrap_err()), Exit::Done);
-    attach(&ctx, &artifacts()).unwrap();
+    refused(&ctx);
+    attached(&ctx, &artifacts());
     assert_eq!(index(&server)["manifests"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn an_interrupt_stays_one() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::plain();
+    let ctx = server.context(dir.path(), &[]);
+    ctx.interrupt.set();
+    let (repository, client) = (server.repository(), Client::new(&ctx, Access::Push).unwrap());
+    let error = client.attach(&repository, &image().digest, &artifacts(), dir.path()).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Interrupted);
 }
 
 #[test]
 fn what_a_registry_gets_wrong_is_named() {
     let dir = TempDir::new().unwrap();
-    let error = |server: &Server| {
-        let error = attach(&server.context(dir.path(), &[]), &artifacts()).unwrap_err();
-        assert_eq!(Exit::of(&error), Exit::Registry);
-        format!("{error:#}")
-    };
     let server = Server::plain();
     server.set_tag(&tag(&image().digest).unwrap().to_string(), b"{}");
-    assert!(error(&server).contains("should list what refers to the image and is not an index"));
+    let reason = refused(&server.context(dir.path(), &[]));
+    assert!(reason.contains("should list what refers to the image and is not an index"), "{reason}");
     assert_eq!(server.count("PUT", "manifests/sha256-"), 0, "what is not ours is not replaced");
 
     let server =
-        Server::twisted(|request, _| request.is("GET", "referrers/").then(|| Reply::new(200).body("<html>")));
-    assert!(error(&server).contains("sent no index"));
-
-    let server =
         Server::twisted(|request, _| request.is("HEAD", "manifests/sha256:").then(|| Reply::new(404)));
-    assert!(error(&server).contains("took a.json and does not have it"));
+    let reason = refused(&server.context(dir.path(), &[]));
+    assert!(reason.contains("took a.json and does not have it"), "{reason}");
 }

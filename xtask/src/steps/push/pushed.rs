@@ -88,7 +88,7 @@ impl Pushed {
         }
     }
 
-    /// A document that the registry refuses is missed by those who look for it, and the image runs without it.
+    /// A document that is not attached is missed by those who look for it, and the image runs without it.
     pub(super) fn attach(&mut self, ctx: &Context, artifacts: &[Artifact], attached: Attached) {
         let (blobs, outcomes): (Vec<Blob>, Vec<Outcome>) = attached.blobs.into_iter().unzip();
         self.add(&blobs, &outcomes);

@@ -173,23 +173,28 @@ fn a_registry_that_takes_no_artifacts_gets_the_image_and_it_is_said() {
 }
 
 #[test]
-fn any_other_refusal_of_an_artifact_ends_the_push_before_latest_moves() {
-    for (status, body) in [
-        (403, r#"{"errors":[{"code":"DENIED","message":"no"}]}"#),
-        (400, r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"no"}]}"#),
-        (500, ""),
+fn no_refusal_of_an_artifact_stops_a_release() {
+    for (method, part, status, body) in [
+        ("PUT", "manifests/sha256:", 403, r#"{"errors":[{"code":"DENIED","message":"no"}]}"#),
+        ("PUT", "manifests/sha256:", 400, r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"no"}]}"#),
+        ("PUT", "manifests/sha256:", 500, ""),
+        ("PUT", "manifests/sha256-", 415, ""),
+        ("GET", "referrers/", 403, ""),
+        ("GET", "referrers/", 502, "<html>"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         add_sources(dir.path());
-        write_layout(dir.path(), &[COMMIT, "latest"], "hello");
+        let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
         let server = Server::twisted(move |request, _| {
-            request.is("PUT", "manifests/sha256:").then(|| Reply::new(status).body(body))
+            request.is(method, part).then(|| Reply::new(status).body(body))
         });
         let ctx = server.context(dir.path(), &[]);
         let client = Client::new(&ctx, Access::Push).unwrap().hurried();
-        let error = run_with(&ctx, client, &plan(&ctx).unwrap()).unwrap_err();
-        assert!(matches!(Exit::of(&error), Exit::Registry | Exit::Missing), "{error:#}");
-        assert_eq!(server.tag("latest"), None, "{status}");
+        let pushed = run_with(&ctx, client, &plan(&ctx).unwrap()).unwrap();
+        assert_eq!((pushed.latest, pushed.referrers.len()), (true, 0), "{part} {status}");
+        assert_eq!(server.tag("latest"), Some(digest), "{part} {status}");
+        let skipped = |event: &Event| matches!(event, Event::CheckSkipped { reason, .. } if reason.contains(&status.to_string()) || status == 403);
+        assert_eq!(ctx.reporter.told().iter().filter(|event| skipped(event)).count(), 2, "{part} {status}");
     }
 }
 
