@@ -38,6 +38,8 @@ Environment:
                  what is running; set by whoever builds and starts the image
   RENDER_EXTERNAL_HOSTNAME
                  set by Render; added to HOSTS
+  RENDER_SERVICE_ID
+                 set by Render; the board counts the reports of this service
 
 Exit codes: 0 done, 1 failed, 2 usage or settings.
 ";

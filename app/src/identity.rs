@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use report::{Report, Service};
 use serde::Serialize;
 
 use crate::settings::{ServerType, Settings};
@@ -20,6 +21,9 @@ pub struct Identity {
     pub image_digest: Option<String>,
     /// Which rules hold.
     pub server_type: ServerType,
+    /// Which of the platform's services this is, as reports name it; `None` where the platform does not say.
+    #[serde(skip)]
+    pub service: Option<String>,
     /// When the process started: RFC 3339, UTC, whole seconds.
     pub started_at: String,
 }
@@ -34,8 +38,23 @@ impl Identity {
             commit: settings.commit.clone(),
             image_digest: settings.image_digest.clone(),
             server_type: settings.server_type,
+            service: settings.service.as_deref().map(Service::key),
             started_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         }
+    }
+
+    /// Whether a report is of this service and environment. One that does not say is taken as such: there was a time when
+    /// none did.
+    #[must_use]
+    pub fn owns(&self, report: &Report) -> bool {
+        let here = match (&report.service, &self.service) {
+            (Some(service), Some(own)) => service.key == *own,
+            _ => true,
+        };
+        let same = |environment: &String| {
+            *environment == self.server_type.to_string() || environment == Report::NO_ENVIRONMENT
+        };
+        here && report.deployment.as_ref().is_none_or(|deployment| same(&deployment.environment))
     }
 
     /// The release's name in Sentry, which reads it as package, version and build: `app@1.2.3+0123456789ab`,

@@ -14,6 +14,7 @@
 //! | `APP_COMMIT` | the commit that was built; set by the image, `unknown` by default |
 //! | `APP_IMAGE_DIGEST` | `sha256:…` of the running image, where it is known |
 //! | `RENDER_EXTERNAL_HOSTNAME` | set by Render, whose health check asks by that name; added to `HOSTS` |
+//! | `RENDER_SERVICE_ID` | set by Render; the board counts the reports of this service, and all of them without it |
 //!
 //! A variable that is set to nothing but spaces counts as not set.
 
@@ -64,6 +65,8 @@ pub struct Settings {
     pub commit: String,
     /// Digest of the running image, `sha256:` and 64 hexadecimal digits.
     pub image_digest: Option<String>,
+    /// The id that the platform gave this service.
+    pub service: Option<String>,
     /// What is allowed and still deserves a look; logged at the start.
     pub warnings: Vec<Problem>,
 }
@@ -96,6 +99,7 @@ impl Settings {
         let drain = reader.drain();
         let commit = reader.commit(strict);
         let image_digest = reader.image_digest();
+        let service = reader.trimmed("RENDER_SERVICE_ID");
         let Reader { problems, warnings, .. } = reader;
         match (server_type, secret_key) {
             (Some(server_type), Some(secret_key)) if problems.is_empty() => Ok(Self {
@@ -109,6 +113,7 @@ impl Settings {
                 drain,
                 commit,
                 image_digest,
+                service,
                 warnings,
             }),
             _ => Err(Problems { problems, warnings }),

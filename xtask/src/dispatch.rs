@@ -171,8 +171,9 @@ fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
         ctx.reporter.text(rollback::explained(ctx, &actions).join("\n"));
     } else {
         ctx.reporter.started(heading(ctx, "rollback"));
-        let deploy::Attempt { record, site, result } = rollback::run(ctx, &actions);
-        history::conclude(ctx, &history::report(ctx, &Handover::anew(ctx)?, record), site.as_ref());
+        let deploy::Attempt { record, service, site, result } = rollback::run(ctx, &actions);
+        let report = history::report(ctx, &Handover::anew(ctx)?, service, record);
+        history::conclude(ctx, &report, site.as_ref());
         let deployment = result?;
         ctx.reporter.text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));
     }

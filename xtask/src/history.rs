@@ -9,28 +9,52 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result};
-use report::{Commit, Deployment, Report, SCHEMA, Time};
+use anyhow::Result;
+use report::{Commit, Deployment, Report, SCHEMA, Service, Time};
 use reqwest::Url;
+use serde::Deserialize;
 
 use crate::context::{Context, write_whole};
 use crate::environment::Environment;
-use crate::exit::{Exit, OrExit as _};
 use crate::git::Git;
 use crate::pipeline::handover::Handover;
 use ledger::Ledger;
 pub(crate) use table::show;
 
-/// A report as its bytes: what was signed, sent and kept must stay the same to the byte.
+/// Reports by their ids, each as its bytes: what was signed, sent and kept must stay the same to the byte, and what a newer
+/// version has added must not be lost on the way through this one.
 type Reports = BTreeMap<String, Vec<u8>>;
+
+/// The id of a report of any version; `None` for what is not a report.
+fn id(bytes: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    serde_json::from_slice(bytes).ok().map(|Named { id }| id)
+}
+
+/// When the run of a report ended, as far as this version can read it.
+fn ended(bytes: &[u8]) -> Option<Time> {
+    #[derive(Deserialize)]
+    struct Ended {
+        finished: Time,
+    }
+    serde_json::from_slice(bytes).ok().map(|Ended { finished }| finished)
+}
 
 /// The longest that a run waits at its end for the registry, and for registry and board together.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(30)];
 
-/// The report of a run that deployed, or tried to.
-pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -> Report {
+/// The report of a run that deployed to this service, or tried to.
+pub(crate) fn report(
+    ctx: &Context,
+    so_far: &Handover,
+    service: Option<Service>,
+    deployment: Deployment,
+) -> Report {
     let run = |environment: &Environment| {
         let get = |name: &str| environment.get(name);
         let (server, repository) = (get("GITHUB_SERVER_URL")?, get("GITHUB_REPOSITORY")?);
@@ -49,6 +73,7 @@ pub(crate) fn report(ctx: &Context, so_far: &Handover, deployment: Deployment) -
         id: so_far.id.clone(),
         actor: actor(ctx),
         url: run(&ctx.environment).filter(|url| url.starts_with("https://")),
+        service,
         rehearsal: ctx.is_rehearsal(),
         started: so_far.started.min(deployment.started),
         finished: deployment.finished,
@@ -109,7 +134,7 @@ pub(crate) fn ids(ctx: &Context) -> Result<Vec<String>> {
     Ok(read(ctx)?.into_keys().collect())
 }
 
-/// Every report that is kept on this machine.
+/// Every report that is kept on this machine. A file that is not one is named and left alone.
 fn read(ctx: &Context) -> Result<Reports> {
     let folder = folder(ctx);
     let mut reports = Reports::new();
@@ -120,17 +145,18 @@ fn read(ctx: &Context) -> Result<Reports> {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "json") {
             let bytes = fs_err::read(&path)?;
-            let report: Report = serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is not a report: move it away", path.display()))
-                .or_exit(Exit::Usage)?;
-            reports.insert(report.id, bytes);
+            match id(&bytes) {
+                Some(id) => drop(reports.insert(id, bytes)),
+                None => ctx.reporter.skipped("report", format!("{} is not a report", path.display())),
+            }
         }
     }
     Ok(reports)
 }
 
 fn keep(ctx: &Context, report: &Report) -> Result<()> {
-    let problems: Vec<String> = report.problems().iter().map(ToString::to_string).collect();
+    let problems: Vec<String> =
+        report.problems(SystemTime::now().into()).iter().map(ToString::to_string).collect();
     anyhow::ensure!(problems.is_empty(), "the report is not valid: {}", problems.join(", "));
     write_whole(&folder(ctx).join(format!("{}.json", report.id)), &serde_json::to_vec(report)?)
 }

@@ -6,13 +6,14 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use report::{Commit, DeploymentKind, Time};
+use report::{Commit, Time};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::http::{Http, base_url, first_words};
 use crate::secret::Secret;
+use crate::steps::deploy::Kind;
 use crate::steps::docker_build::version;
 
 /// For one request.
@@ -33,16 +34,10 @@ pub(crate) fn announce(ctx: &Context, commits: &[Commit]) {
 
 /// Records that the release of a commit was deployed to the environment of this `SERVER_TYPE`, which has the name that
 /// the app reports its errors under; a new release is finalised with it.
-pub(crate) fn deployed(
-    ctx: &Context,
-    kind: DeploymentKind,
-    commit: &str,
-    started: Time,
-    server_type: Option<&str>,
-) {
+pub(crate) fn deployed(ctx: &Context, kind: Kind, commit: &str, started: Time, server_type: Option<&str>) {
     told(ctx, commit, "Sentry deploy", |sentry| {
         let (environment, finished) = (environment(server_type), SystemTime::now().into());
-        if kind == DeploymentKind::Deploy {
+        if kind == Kind::Deploy {
             sentry.finalise(finished)?;
         }
         sentry.record(environment, started, finished)?;

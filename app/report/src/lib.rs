@@ -1,17 +1,26 @@
 //! The wire format of run reports: what one run of the pipeline did, and how the deployment in it ended.
 //!
 //! The pipeline writes them and the release board shows them. A report holds no secret and no value of a variable.
+//!
+//! Readers and writers are of different versions: a field that a reader does not know is ignored, and an outcome that it
+//! does not know is shown in the writer's own word. A report that is passed on is passed on as the bytes that came.
 
 mod time;
 mod validate;
 
+use std::time::Duration;
+
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 pub use time::Time;
 pub use validate::Problem;
 
-/// The version of this format. Raised when a field changes its meaning or goes.
+/// The version of this format. Raised only when older readers would misread a report: a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
+
+/// How far the clock of the machine that wrote a report may be ahead of the reader's.
+pub const SKEW: Duration = Duration::from_mins(5);
 
 /// The most bytes that a report may have as JSON.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -21,7 +30,6 @@ pub const MAX_COMMITS: usize = 100;
 
 /// One run of the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -32,6 +40,9 @@ pub struct Report {
     /// The run's page on the CI server: `https://…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Where it deploys to; absent where nobody could tell, and in reports from before there was this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
     /// Whether it ran against stand-ins.
     pub rehearsal: bool,
     /// When the run began.
@@ -59,9 +70,34 @@ pub struct Report {
     pub deployment: Option<Deployment>,
 }
 
+impl Report {
+    /// The environment of a deployment that nobody could tell.
+    pub const NO_ENVIRONMENT: &str = "unknown";
+}
+
+/// The service that a run deploys to. Several of them may share an image repository, and with it a ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Tells it from every other service: [`Service::key`].
+    pub key: String,
+    /// What people call it, which may change: one line of 1 to 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl Service {
+    /// The key of the service with this id on its platform: the first 16 hexadecimal digits of the id's SHA-256.
+    ///
+    /// Not the id itself: it is kept among the secrets, and what shows secrets would mask it.
+    #[must_use]
+    pub fn key(id: &str) -> String {
+        let hash = digest(&SHA256, id.trim().as_bytes());
+        hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+    }
+}
+
 /// A commit of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Commit {
     /// 40 lower-case hexadecimal digits.
     pub sha: String,
@@ -73,7 +109,6 @@ pub struct Commit {
 
 /// One step of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Step {
     /// Such as `test-coverage`: 1 to 40 of `[a-z-]`.
     pub name: String,
@@ -84,7 +119,7 @@ pub struct Step {
 }
 
 /// How a step ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepOutcome {
     /// It did all that it should.
@@ -95,11 +130,13 @@ pub enum StepOutcome {
     Skipped,
     /// It was asked to end.
     Interrupted,
+    /// Something else, in the word of the newer version that wrote it: 1 to 40 of `[a-z-]`.
+    #[serde(untagged)]
+    Other(String),
 }
 
 /// What a test run counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Tests {
     /// Tests that passed.
     pub passed: u64,
@@ -111,7 +148,6 @@ pub struct Tests {
 
 /// The lines that the tests ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Coverage {
     /// Lines that ran; not more than `lines`.
     pub covered: u64,
@@ -123,7 +159,6 @@ pub struct Coverage {
 
 /// An image in a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Image {
     /// Without tag and digest, 1 to 255 characters.
     pub repository: String,
@@ -135,11 +170,10 @@ pub struct Image {
 
 /// One attempt to make a release live.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Deployment {
     /// What was attempted.
     pub kind: DeploymentKind,
-    /// The `SERVER_TYPE` that was deployed to, such as `PROD`: 1 to 64 of `[A-Za-z0-9._-]`.
+    /// The `SERVER_TYPE` that was deployed to, such as `PROD`, or [`Report::NO_ENVIRONMENT`]: 1 to 64 of `[A-Za-z0-9._-]`.
     pub environment: String,
     /// The platform's id of it, `dep-…`, where it took one: 1 to 64 of `[A-Za-z0-9._-]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,17 +199,20 @@ pub struct Deployment {
 }
 
 /// What a deployment attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeploymentKind {
     /// A new release goes live.
     Deploy,
     /// An earlier release goes live again.
     Rollback,
+    /// Something else, in the word of the newer version that wrote it: 1 to 40 of `[a-z-]`.
+    #[serde(untagged)]
+    Other(String),
 }
 
 /// How a deployment ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeploymentOutcome {
     /// The release is live, and the running app said so.
@@ -188,11 +225,13 @@ pub enum DeploymentOutcome {
     NotRolledBack,
     /// Somebody else's newer deployment took its place.
     Superseded,
+    /// Something else, in the word of the newer version that wrote it: 1 to 40 of `[a-z-]`.
+    #[serde(untagged)]
+    Other(String),
 }
 
 /// One image digest with its commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Release {
     /// `sha256:` and 64 lower-case hexadecimal digits.
     pub digest: String,

@@ -3,8 +3,12 @@ use super::*;
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+/// So many seconds into 2026.
+fn at(seconds: u64) -> Time {
+    Time::from_milliseconds(1_767_225_600_000 + seconds * 1000)
+}
+
 fn report() -> Report {
-    let at = |seconds: u64| Time::from_milliseconds(1_767_225_600_000 + seconds * 1000);
     let commit = Commit { sha: SHA.to_owned(), time: at(0), subject: "Say why".to_owned() };
     let release = Release { digest: DIGEST.to_owned(), commit: Some(format!("{SHA}-dirty")) };
     Report {
@@ -12,6 +16,7 @@ fn report() -> Report {
         id: "run-1".to_owned(),
         actor: "ada".to_owned(),
         url: Some("https://github.com/slipway/app/actions/runs/1".to_owned()),
+        service: Some(Service { key: Service::key("srv-1"), name: Some("app".to_owned()) }),
         rehearsal: false,
         started: at(10),
         finished: at(70),
@@ -42,7 +47,7 @@ fn a_report_survives_the_wire() {
     assert!(text.contains(r#""started":"2026-01-01T00:00:10.000Z""#), "{text}");
     assert!(text.contains(r#""outcome":"rolled-back""#), "{text}");
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report());
-    assert_eq!(report().problems(), []);
+    assert_eq!(report().problems(at(70)), []);
 }
 
 #[test]
@@ -72,18 +77,22 @@ fn every_problem_is_named_with_its_field() {
     bad.commit.sha = SHA.to_uppercase();
     bad.commits[0].subject = "x".repeat(201);
     bad.steps[0].name = String::new();
+    bad.steps[0].outcome = StepOutcome::Other("\u{1b}[2J".to_owned());
     bad.steps[0].milliseconds = u64::MAX;
+    bad.service = Some(Service { key: "srv-1".to_owned(), name: Some(String::new()) });
     bad.coverage = Some(Coverage { covered: 11, lines: 10, floor: 101 });
     bad.tests = Some(Tests { passed: u64::MAX, failed: 0, skipped: 0 });
     bad.image = Some(Image { repository: String::new(), digest: SHA.to_owned(), bytes: u64::MAX });
     let deployment = bad.deployment.as_mut().unwrap();
+    deployment.kind = DeploymentKind::Other("x".repeat(41));
+    deployment.outcome = DeploymentOutcome::Other(String::new());
     deployment.environment = String::new();
     deployment.id = Some("dep 1".to_owned());
     deployment.plan = Some("a".to_owned());
     deployment.finished = Time::from_milliseconds(0);
     deployment.reason = Some(String::new());
     deployment.release = Some(Release { digest: String::new(), commit: Some("dirty".to_owned()) });
-    let fields: Vec<_> = bad.problems().into_iter().map(|problem| problem.field).collect();
+    let fields: Vec<_> = bad.problems(at(70)).into_iter().map(|problem| problem.field).collect();
     assert_eq!(
         fields,
         [
@@ -91,10 +100,15 @@ fn every_problem_is_named_with_its_field() {
             "id",
             "actor",
             "url",
+            "service.key",
+            "service.name",
+            "finished",
+            "deployment.finished",
             "finished",
             "commit.sha",
             "commits[0].subject",
             "steps[0].name",
+            "steps[0].outcome",
             "steps[0].milliseconds",
             "tests.passed",
             "coverage.covered",
@@ -102,6 +116,8 @@ fn every_problem_is_named_with_its_field() {
             "image.repository",
             "image.digest",
             "image.bytes",
+            "deployment.kind",
+            "deployment.outcome",
             "deployment.environment",
             "deployment.id",
             "deployment.plan",
@@ -116,15 +132,77 @@ fn every_problem_is_named_with_its_field() {
         steps: vec![report().steps[0].clone(); 21],
         ..report()
     };
-    let said: Vec<_> = many.problems().iter().map(ToString::to_string).collect();
+    let said: Vec<_> = many.problems(at(70)).iter().map(ToString::to_string).collect();
     assert_eq!(said, ["`commits` must be at most 100", "`steps` must be at most 20"]);
 }
 
 #[test]
-fn what_is_not_known_and_what_is_no_time_is_refused() {
+fn what_a_newer_version_adds_is_no_problem() {
     let text = serde_json::to_string(&report()).unwrap();
-    let more = text.replacen('{', r#"{"more":1,"#, 1);
-    assert!(serde_json::from_str::<Report>(&more).unwrap_err().to_string().contains("unknown field `more`"));
+    let newer = text
+        .replace('{', r#"{"added":{"by":"a newer version"},"#)
+        .replace(r#""outcome":"passed""#, r#""outcome":"cached""#)
+        .replace(r#""outcome":"rolled-back""#, r#""outcome":"paused""#)
+        .replace(r#""kind":"deploy""#, r#""kind":"canary""#);
+    let read: Report = serde_json::from_str(&newer).unwrap();
+    assert_eq!(read.problems(at(70)), []);
+    assert_eq!(read.steps[0].outcome, StepOutcome::Other("cached".to_owned()));
+    let deployment = read.deployment.as_ref().unwrap();
+    assert_eq!(deployment.kind, DeploymentKind::Other("canary".to_owned()));
+    assert_eq!(deployment.outcome, DeploymentOutcome::Other("paused".to_owned()));
+    // Its own words go out again as they came.
+    let again = serde_json::to_string(&read).unwrap();
+    assert!(again.contains(r#""outcome":"paused""#) && again.contains(r#""outcome":"cached""#), "{again}");
+}
+
+#[test]
+fn what_an_older_version_wrote_is_read() {
+    let old = Report { service: None, ..report() };
+    let text = serde_json::to_string(&old).unwrap();
+    assert!(!text.contains("service"), "{text}");
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), old);
+}
+
+#[test]
+fn a_report_that_would_be_misread_says_what_to_do() {
+    let newer = Report { schema: 2, ..report() };
+    let said: Vec<_> = newer.problems(at(70)).iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["`schema` must be 1; one of a newer version needs an update here"]);
+}
+
+#[test]
+fn a_report_is_of_a_time_that_the_reader_knows() {
+    let skew = SKEW.as_secs();
+    assert!(report().is_timely(at(70)));
+    // Written by a clock that is ahead.
+    assert_eq!(Report { finished: at(70 + skew), ..report() }.problems(at(70)), []);
+    let fields = |report: &Report| {
+        assert!(!report.is_timely(at(70)));
+        report.problems(at(70)).into_iter().map(|problem| problem.field).collect::<Vec<_>>()
+    };
+    assert_eq!(fields(&Report { finished: at(71 + skew), ..report() }), ["finished"]);
+    let before = Time::from_milliseconds(Time::EARLIEST.milliseconds() - 1);
+    assert_eq!(fields(&Report { started: before, ..report() }), ["started"]);
+    let mut later = report();
+    later.deployment.as_mut().unwrap().finished = Time::from_milliseconds(u64::MAX);
+    assert_eq!(fields(&later), ["deployment.finished"]);
+    // A commit has the time that its author's clock had.
+    let mut odd = report();
+    odd.commit.time = Time::from_milliseconds(0);
+    odd.commits[0].time = Time::from_milliseconds(u64::MAX);
+    assert_eq!(odd.problems(at(70)), []);
+}
+
+#[test]
+fn a_service_is_told_from_others_without_its_id() {
+    assert_eq!(Service::key(" srv-1\n"), Service::key("srv-1"));
+    assert_ne!(Service::key("srv-1"), Service::key("srv-2"));
+    assert!(!Service::key("srv-1").contains("srv"));
+}
+
+#[test]
+fn what_is_no_time_is_refused() {
+    let text = serde_json::to_string(&report()).unwrap();
     for time in ["yesterday", "1969-12-31T23:59:59Z", "2026-01-01 00:00:10", "2026-02-30T00:00:00Z"] {
         let bad = text.replace("2026-01-01T00:00:10.000Z", time);
         assert!(
@@ -141,6 +219,7 @@ fn a_time_stays_within_what_can_be_written() {
     assert_eq!(Time::from(UNIX_EPOCH - Duration::from_secs(1)).milliseconds(), 0);
     let at = Time::from_milliseconds(1500);
     assert_eq!(Time::from(SystemTime::from(at)), at);
+    assert_eq!(at.after(Duration::MAX).to_string(), "9999-12-31T23:59:59.999Z");
     assert_eq!(at.since(Time::from_milliseconds(500)), Duration::from_secs(1));
     assert_eq!(Time::from_milliseconds(500).since(at), Duration::ZERO);
 }

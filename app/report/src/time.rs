@@ -14,6 +14,9 @@ impl Time {
     /// 9999-12-31T23:59:59.999Z: what RFC 3339 has no words for comes after.
     const LAST: u64 = 253_402_300_799_999;
 
+    /// 2015-01-01T00:00:00Z: there was no pipeline before, and a clock that shows less was never set.
+    pub const EARLIEST: Self = Self(1_420_070_400_000);
+
     /// Milliseconds since 1970; what lies beyond 9999 is taken as its end.
     #[must_use]
     pub fn from_milliseconds(milliseconds: u64) -> Self {
@@ -24,6 +27,12 @@ impl Time {
     #[must_use]
     pub fn milliseconds(self) -> u64 {
         self.0
+    }
+
+    /// So much later.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self::from_milliseconds(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// How long after `earlier` this is; nothing where it is before.

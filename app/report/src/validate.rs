@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{Commit, Deployment, MAX_COMMITS, Release, Report, SCHEMA};
+use crate::{
+    Commit, Deployment, DeploymentKind, DeploymentOutcome, MAX_COMMITS, Release, Report, SCHEMA, SKEW,
+    StepOutcome, Time,
+};
 
 /// A field that does not hold what it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +23,11 @@ impl fmt::Display for Problem {
 }
 
 impl Report {
-    /// Everything in it that is not as its documentation says; empty for a valid report.
+    /// Everything in it that is not as its documentation says, by a clock that shows `now`; empty for a valid report.
     #[must_use]
-    pub fn problems(&self) -> Vec<Problem> {
+    pub fn problems(&self, now: Time) -> Vec<Problem> {
         let mut found = Problems(Vec::new());
-        found.unless(self.schema == SCHEMA, "schema", "1");
+        found.unless(self.schema == SCHEMA, "schema", "1; one of a newer version needs an update here");
         found.unless(is_id(&self.id), "id", ID);
         found.unless(is_line(&self.actor, 1..=100), "actor", "one line of 1 to 100 characters");
         let is_page = |url: &String| url.starts_with("https://") && is_line(url, 9..=500);
@@ -33,6 +36,14 @@ impl Report {
             "url",
             "an https address of at most 500 characters",
         );
+        if let Some(service) = &self.service {
+            found.unless(is_hex(&service.key, 16), "service.key", "16 lower-case hexadecimal digits");
+            let name = service.name.as_ref().is_none_or(|name| is_line(name, 1..=100));
+            found.unless(name, "service.name", "one line of 1 to 100 characters");
+        }
+        for (field, time) in self.times() {
+            found.unless(is_timely(time, now), field, TIMELY);
+        }
         found.unless(self.finished >= self.started, "finished", "not before `started`");
         found.commit("commit", &self.commit);
         found.unless(self.commits.len() <= MAX_COMMITS, "commits", "at most 100");
@@ -41,10 +52,12 @@ impl Report {
         }
         found.unless(self.steps.len() <= 20, "steps", "at most 20");
         for (index, step) in self.steps.iter().take(20).enumerate() {
-            let named = step.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-            let named = named && (1..=40).contains(&step.name.len());
-            found.unless(named, &format!("steps[{index}].name"), "1 to 40 of `[a-z-]`");
-            found.number(&format!("steps[{index}].milliseconds"), step.milliseconds);
+            found.word(&format!("steps[{index}].name"), &step.name);
+            if let StepOutcome::Other(word) = &step.outcome {
+                found.word(&format!("steps[{index}].outcome"), word);
+            }
+            let took = format!("steps[{index}].milliseconds");
+            found.unless(step.milliseconds <= DAY, &took, "at most a day");
         }
         if let Some(tests) = &self.tests {
             found.number("tests.passed", tests.passed);
@@ -66,8 +79,31 @@ impl Report {
         }
         found.0
     }
+
+    /// Whether it is of a time that there can be reports of, by a clock that shows `now`.
+    #[must_use]
+    pub fn is_timely(&self, now: Time) -> bool {
+        self.times().iter().all(|(_, time)| is_timely(*time, now))
+    }
+
+    /// What the pipeline's clock said. The times of commits come from anywhere, and bound nothing.
+    fn times(&self) -> Vec<(&'static str, Time)> {
+        let mut times = vec![("started", self.started), ("finished", self.finished)];
+        if let Some(Deployment { started, finished, .. }) = self.deployment {
+            times.extend([("deployment.started", started), ("deployment.finished", finished)]);
+        }
+        times
+    }
 }
 
+fn is_timely(time: Time, now: Time) -> bool {
+    Time::EARLIEST <= time && time <= now.after(SKEW)
+}
+
+const TIMELY: &str = "a time from 2015 to now, by the clock of who reads it";
+const WORD: &str = "1 to 40 of `[a-z-]`";
+/// In milliseconds.
+const DAY: u64 = 86_400_000;
 const ID: &str = "1 to 64 of `[A-Za-z0-9._-]`";
 const DIGEST: &str = "`sha256:` and 64 lower-case hexadecimal digits";
 const COMMIT: &str = "40 lower-case hexadecimal digits";
@@ -87,6 +123,11 @@ impl Problems {
         self.unless(number <= LARGEST, field, "at most 2^53 - 1");
     }
 
+    fn word(&mut self, field: &str, word: &str) {
+        let plain = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        self.unless(plain && (1..=40).contains(&word.len()), field, WORD);
+    }
+
     fn commit(&mut self, field: &str, commit: &Commit) {
         self.unless(is_hex(&commit.sha, 40), &format!("{field}.sha"), COMMIT);
         let subject = is_line(&commit.subject, 0..=200);
@@ -94,6 +135,12 @@ impl Problems {
     }
 
     fn deployment(&mut self, deployment: &Deployment) {
+        if let DeploymentKind::Other(word) = &deployment.kind {
+            self.word("deployment.kind", word);
+        }
+        if let DeploymentOutcome::Other(word) = &deployment.outcome {
+            self.word("deployment.outcome", word);
+        }
         self.unless(is_id(&deployment.environment), "deployment.environment", ID);
         self.unless(deployment.id.as_deref().is_none_or(is_id), "deployment.id", ID);
         let plan = deployment.plan.as_deref().is_none_or(|plan| is_hex(plan, 64));

@@ -115,6 +115,7 @@ impl Made {
             id: format!("demo-{:05}", self.number),
             actor: chance.one_of(&ACTORS).to_owned(),
             url: Some(format!("https://ci.example/slipway/runs/{}", self.number)),
+            service: None,
             rehearsal: false,
             started: Time::from_milliseconds(self.finished.milliseconds().saturating_sub(took)),
             finished: self.finished,
@@ -188,8 +189,8 @@ impl Made {
         ];
         let kind = if rollback { DeploymentKind::Rollback } else { DeploymentKind::Deploy };
         let outcome = if rollback { DeploymentOutcome::Live } else { outcome };
-        let reason = match outcome {
-            DeploymentOutcome::Live => None,
+        let reason = match &outcome {
+            DeploymentOutcome::Live | DeploymentOutcome::Other(_) => None,
             DeploymentOutcome::Unchanged => Some(chance.one_of(&UNCHANGED)),
             DeploymentOutcome::Superseded => Some("a newer deployment was begun by hand"),
             DeploymentOutcome::RolledBack | DeploymentOutcome::NotRolledBack => {
@@ -259,7 +260,7 @@ mod tests {
     fn a_year_is_valid_and_always_the_same() {
         let now = Time::from_milliseconds(1_767_225_600_000);
         let year = reports(now, 1000);
-        assert_eq!(year.iter().flat_map(Report::problems).collect::<Vec<_>>(), []);
+        assert_eq!(year.iter().flat_map(|report| report.problems(now)).collect::<Vec<_>>(), []);
         assert_eq!(year, reports(now, 1000));
         assert!(year.iter().all(|report| report.finished <= now));
         let last = year.last().unwrap().deployment.as_ref().unwrap();

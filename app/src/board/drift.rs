@@ -21,11 +21,13 @@ pub(super) struct Drift {
 /// Compares what the newest deployment left live with the running process.
 pub(super) fn drift(history: &History, identity: &Identity) -> Option<Drift> {
     let (run, deployment) = history.deployments().pop()?;
-    let reported = match deployment.outcome {
+    let reported = match &deployment.outcome {
         DeploymentOutcome::Live => deployment.release.as_ref(),
         DeploymentOutcome::Unchanged | DeploymentOutcome::RolledBack => deployment.previous.as_ref(),
         // What is live then, the report does not know.
-        DeploymentOutcome::NotRolledBack | DeploymentOutcome::Superseded => None,
+        DeploymentOutcome::NotRolledBack | DeploymentOutcome::Superseded | DeploymentOutcome::Other(_) => {
+            None
+        }
     }?;
     let drifted = runs(identity, reported) == Some(false);
     drifted.then(|| Drift { reported: reported.clone(), at: deployment.finished, run: run.report.id.clone() })

@@ -56,9 +56,9 @@ impl Figures {
         let all = attempts(history);
         let start = Time::from_milliseconds(now.milliseconds().saturating_sub(WINDOW_DAYS * DAY));
         let window = &all[all.partition_point(|attempt| attempt.finished < start)..];
-        let changes = || window.iter().filter(|attempt| attempt.kind == DeploymentKind::Deploy);
+        let changes = || window.iter().filter(|attempt| *attempt.kind == DeploymentKind::Deploy);
 
-        let live = changes().filter(|attempt| attempt.outcome == DeploymentOutcome::Live).count();
+        let live = changes().filter(|attempt| *attempt.outcome == DeploymentOutcome::Live).count();
         let mut leads: Vec<u64> =
             changes().flat_map(|attempt| &attempt.run.leads).map(std::time::Duration::as_secs).collect();
         let failed = changes().filter(|attempt| attempt.failed).count();
@@ -67,7 +67,8 @@ impl Figures {
             .enumerate()
             .filter(|(_, attempt)| attempt.failed)
             .filter_map(|(index, attempt)| {
-                let next = window[index + 1..].iter().find(|next| next.outcome == DeploymentOutcome::Live)?;
+                let next =
+                    window[index + 1..].iter().find(|next| *next.outcome == DeploymentOutcome::Live)?;
                 Some(next.finished.since(attempt.finished).as_secs())
             })
             .collect();
@@ -86,8 +87,8 @@ impl Figures {
 /// A deployment that came to an end of its own.
 pub(super) struct Attempt<'a> {
     run: &'a Run,
-    kind: DeploymentKind,
-    outcome: DeploymentOutcome,
+    kind: &'a DeploymentKind,
+    outcome: &'a DeploymentOutcome,
     pub(super) finished: Time,
     /// It was a change that failed, or that a rollback undid.
     pub(super) failed: bool,
@@ -96,14 +97,16 @@ pub(super) struct Attempt<'a> {
 /// All attempts, by when they ended, oldest first.
 pub(super) fn attempts(history: &History) -> Vec<Attempt<'_>> {
     let mut found: Vec<Attempt<'_>> = Vec::new();
-    for (run, &Deployment { kind, outcome, finished, .. }) in history.deployments() {
+    for (run, Deployment { kind, outcome, finished, .. }) in history.deployments() {
         let failed = match (kind, outcome) {
-            (_, DeploymentOutcome::Superseded) => continue,
-            (DeploymentKind::Deploy, outcome) => outcome != DeploymentOutcome::Live,
+            // What a newer version wrote in words of its own counts for nothing here.
+            (_, DeploymentOutcome::Superseded | DeploymentOutcome::Other(_))
+            | (DeploymentKind::Other(_), _) => continue,
+            (DeploymentKind::Deploy, outcome) => *outcome != DeploymentOutcome::Live,
             (DeploymentKind::Rollback, DeploymentOutcome::Live) => {
                 // It undoes the newest change that went live.
                 let undone = found.iter_mut().rev().find(|attempt| {
-                    attempt.kind == DeploymentKind::Deploy && attempt.outcome == DeploymentOutcome::Live
+                    *attempt.kind == DeploymentKind::Deploy && *attempt.outcome == DeploymentOutcome::Live
                 });
                 if let Some(undone) = undone {
                     undone.failed = true;
@@ -112,7 +115,7 @@ pub(super) fn attempts(history: &History) -> Vec<Attempt<'_>> {
             }
             (DeploymentKind::Rollback, _) => false,
         };
-        found.push(Attempt { run, kind, outcome, finished, failed });
+        found.push(Attempt { run, kind, outcome, finished: *finished, failed });
     }
     found
 }
@@ -130,7 +133,7 @@ fn median(samples: &mut [u64]) -> f64 {
     samples.sort_unstable();
     let middle = samples.len() / 2;
     let upper = samples.get(middle).copied().unwrap_or_default();
-    if samples.len() % 2 == 1 { real(upper) } else { real(samples[middle - 1] + upper) / 2.0 }
+    if samples.len() % 2 == 1 { real(upper) } else { real(samples[middle - 1].saturating_add(upper)) / 2.0 }
 }
 
 #[cfg(test)]

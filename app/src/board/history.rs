@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use report::{Deployment, DeploymentKind, DeploymentOutcome, Report, StepOutcome};
+use report::{Deployment, DeploymentKind, DeploymentOutcome, Report, StepOutcome, Time};
+
+use crate::identity::Identity;
 
 /// The most runs in memory; with some kilobytes each they stay below a small server's. Older ones are in the file.
 pub(super) const MAX_RUNS: u32 = 20_000;
@@ -15,8 +17,12 @@ pub(super) struct History {
     pub(super) version: u64,
     /// Whether a file was ever read: without one, nothing is known, not even that there is nothing.
     pub(super) loaded: bool,
-    /// How many reports the file holds.
+    /// How many reports the file holds, without those that are left out.
     pub(super) total: u64,
+    /// How many runs are left out because they are of another service or environment, and how many because of their
+    /// times; see [`History::of`].
+    pub(super) elsewhere: usize,
+    pub(super) untimely: usize,
     /// Oldest first. They do not depend on the order in which the reports came.
     pub(super) runs: Vec<Arc<Run>>,
 }
@@ -41,6 +47,25 @@ impl History {
         }
         self.total += 1;
         self.version += 1;
+    }
+
+    /// What a page of this process is made of: the runs of its own service and environment, from before `now`.
+    ///
+    /// Others share the ledger when they share the image, and are kept here only because the history is kept whole. A
+    /// report from the future would rule the page for ever.
+    pub(super) fn of(&self, identity: &Identity, now: Time) -> Self {
+        let (mut runs, mut elsewhere, mut untimely) = (Vec::new(), 0, 0);
+        for run in &self.runs {
+            if !run.report.is_timely(now) {
+                untimely += 1;
+            } else if !identity.owns(&run.report) {
+                elsewhere += 1;
+            } else {
+                runs.push(Arc::clone(run));
+            }
+        }
+        let left_out = u64::try_from(elsewhere + untimely).unwrap_or(u64::MAX);
+        Self { total: self.total.saturating_sub(left_out), elsewhere, untimely, runs, ..*self }
     }
 
     /// The deployments that happened, by when they ended, oldest first; rehearsals did not happen.
@@ -73,8 +98,9 @@ impl Run {
         });
         let leads = live.map_or_else(Vec::new, |deployment| {
             let commits = if commits.is_empty() { std::slice::from_ref(&report.commit) } else { &commits };
-            // A commit from after its deployment has a clock that says nothing.
-            let known = commits.iter().filter(|commit| commit.time < deployment.finished);
+            // A commit from after its deployment, or from before all of them, has a clock that says nothing.
+            let known =
+                commits.iter().filter(|commit| (Time::EARLIEST..deployment.finished).contains(&commit.time));
             known.map(|commit| deployment.finished.since(commit.time)).collect()
         });
         Self { report, leads }
@@ -87,6 +113,5 @@ impl Run {
 
 /// The first step that did not end well, if any.
 pub(super) fn stumble(report: &Report) -> Option<&report::Step> {
-    let stumbled = |outcome| matches!(outcome, StepOutcome::Failed | StepOutcome::Interrupted);
-    report.steps.iter().find(|step| stumbled(step.outcome))
+    report.steps.iter().find(|step| matches!(step.outcome, StepOutcome::Failed | StepOutcome::Interrupted))
 }

@@ -18,8 +18,11 @@ struct Body<'a> {
     live: &'a Identity,
     /// What the reports say instead.
     drift: Option<&'a Drift>,
-    /// Reports that are kept.
+    /// Reports of this service and environment.
     reports: u64,
+    /// Reports that are kept and counted nowhere: of other services or environments, and of impossible times.
+    elsewhere: usize,
+    untimely: usize,
     figures: &'a Figures,
     /// Of the newest run that measured it.
     coverage: Option<Coverage>,
@@ -38,6 +41,8 @@ pub(super) fn board(
         live: identity,
         drift,
         reports: history.total,
+        elsewhere: history.elsewhere,
+        untimely: history.untimely,
         figures,
         coverage: newest().find_map(|report| report.coverage),
         runs: newest().take(RUNS).collect(),

@@ -58,6 +58,7 @@ pub struct Pages {
 impl Pages {
     /// As of `now`.
     pub(super) fn new(history: &History, identity: &Identity, now: Time) -> askama::Result<Self> {
+        let history = &history.of(identity, now);
         let figures = Figures::new(history, now);
         let drift = drift::drift(history, identity);
         Ok(Self {

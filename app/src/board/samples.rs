@@ -22,6 +22,7 @@ pub(super) fn run(id: &str, hours: u64) -> Report {
         id: id.to_owned(),
         actor: "ada".to_owned(),
         url: None,
+        service: None,
         rehearsal: false,
         started,
         finished: ago(hours),
@@ -45,7 +46,7 @@ pub(super) fn deployed(id: &str, hours: u64, outcome: DeploymentOutcome) -> Repo
     let report = run(id, hours);
     let deployment = Deployment {
         kind: DeploymentKind::Deploy,
-        environment: "PROD".to_owned(),
+        environment: "TEST".to_owned(),
         id: None,
         plan: None,
         started: report.started,

@@ -31,6 +31,8 @@ struct Home<'a> {
     drift: Option<(&'a Drift, String)>,
     loaded: bool,
     total: u64,
+    /// Why reports are left out, and how many.
+    left_out: Vec<String>,
     figures: [Tile; 4],
     charts: Vec<Chart>,
     deployments: Vec<Row<'a>>,
@@ -87,6 +89,7 @@ pub(super) fn home(
         drift: drift.map(|drift| (drift, minute(drift.at))),
         loaded: history.loaded,
         total: history.total,
+        left_out: left_out(history),
         figures: tiles(figures),
         charts: [charts::deployments(history, now), charts::coverage(history, now), charts::steps(&newest)]
             .into_iter()
@@ -107,18 +110,19 @@ struct Run<'a> {
     finished: String,
     deployment: Option<(&'a Deployment, (&'static str, String))>,
     image_size: String,
-    steps: Vec<(&'a str, (&'static str, &'static str), String)>,
+    steps: Vec<(&'a str, (&'static str, &'a str), String)>,
     commits: Vec<(&'a Commit, String)>,
 }
 
 /// `/runs/{id}`
 pub(super) fn run(report: &Report) -> askama::Result<Page> {
     let steps = report.steps.iter().map(|step| {
-        let (outcome, took) = match step.outcome {
+        let (outcome, took) = match &step.outcome {
             StepOutcome::Passed => (("good", "passed"), milliseconds(step.milliseconds)),
             StepOutcome::Failed => (("bad", "failed"), milliseconds(step.milliseconds)),
             StepOutcome::Skipped => (("quiet", "skipped"), String::new()),
             StepOutcome::Interrupted => (("quiet", "interrupted"), milliseconds(step.milliseconds)),
+            StepOutcome::Other(word) => (("quiet", word.as_str()), milliseconds(step.milliseconds)),
         };
         (step.name.as_str(), outcome, took)
     });
@@ -154,7 +158,7 @@ impl<'a> Row<'a> {
             coverage: report.coverage.map_or_else(String::new, |coverage| shown_percent(percent(&coverage))),
             tests: report.tests.map_or_else(String::new, |tests| match tests.failed {
                 0 => words::number(tests.passed),
-                failed => format!("{} of {} failed", failed, tests.passed + failed),
+                failed => format!("{} of {} failed", failed, tests.passed.saturating_add(failed)),
             }),
         }
     }
@@ -182,20 +186,38 @@ impl<'a> Row<'a> {
 
 /// The class and the words for how a deployment ended.
 pub(super) fn outcome(deployment: &Deployment) -> (&'static str, String) {
-    let (class, words) = match deployment.outcome {
+    let (class, words) = match &deployment.outcome {
         DeploymentOutcome::Live => ("good", "went live"),
         DeploymentOutcome::Unchanged => ("bad", "failed, nothing changed"),
         DeploymentOutcome::RolledBack => ("bad", "failed, rolled back"),
         DeploymentOutcome::NotRolledBack => ("bad", "failed, not rolled back"),
         DeploymentOutcome::Superseded => ("quiet", "superseded"),
+        DeploymentOutcome::Other(word) => ("quiet", word.as_str()),
     };
-    match deployment.kind {
+    match &deployment.kind {
         DeploymentKind::Deploy => (class, words.to_owned()),
         // An undone release is nothing to celebrate.
         DeploymentKind::Rollback => {
             (if class == "good" { "warn" } else { class }, format!("rollback {words}"))
         }
+        DeploymentKind::Other(word) => (class, format!("{word} {words}")),
     }
+}
+
+/// What the page does not show, for whoever misses it.
+fn left_out(history: &History) -> Vec<String> {
+    let reports = |many: usize| if many == 1 { "1 report".to_owned() } else { format!("{many} reports") };
+    let mut reasons = Vec::new();
+    if history.elsewhere > 0 {
+        reasons.push(format!(
+            "{} of other services or environments that share this history",
+            reports(history.elsewhere)
+        ));
+    }
+    if history.untimely > 0 {
+        reasons.push(format!("{} with times that cannot be", reports(history.untimely)));
+    }
+    reasons
 }
 
 fn tiles(figures: &Figures) -> [Tile; 4] {

@@ -13,7 +13,7 @@
 //! | 401 | the request is not signed as it must be, or not for this address; always the same body |
 //! | 409 | another report is kept under this id |
 //! | 413, 415 | the body is too large; it is not declared as JSON |
-//! | 422 | it is no valid report: `{"problems": [{"field": "commit.sha", "must": "be …"}]}` |
+//! | 422 | it is no valid report: `{"problems": [{"field": "commit.sha", "must": "be …"}]}`; fields that are not known are no problem |
 //! | 503 | it cannot be kept at the moment; send it again later |
 //!
 //! # `GET /api/v1/reports?after={sequence}&limit={1 to 1000}`
@@ -31,7 +31,7 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use report::{Problem, Report};
+use report::{Problem, Report, Time};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -69,7 +69,7 @@ pub(super) async fn put(
         warn!(target: "app::report", "refused: signed for another address");
         return Err(Error::Unsigned);
     }
-    let report = match read(&body, &id) {
+    let report = match read(&body, &id, SystemTime::now().into()) {
         Ok(report) => report,
         Err(problems) => {
             warn!(target: "app::report", id, "no valid report: {} problems", problems.problems.len());
@@ -135,13 +135,16 @@ struct Wrong {
     must: String,
 }
 
-/// A valid report of that id.
-fn read(body: &[u8], id: &str) -> Result<Report, Problems> {
+/// A valid report of that id, by a clock that shows `now`.
+fn read(body: &[u8], id: &str, now: Time) -> Result<Report, Problems> {
     let wrong = |field: &str, must: String| Wrong { field: field.to_owned(), must };
     let report: Report = serde_json::from_slice(body)
         .map_err(|error| Problems { problems: vec![wrong("", format!("be a report: {error}"))] })?;
-    let mut problems: Vec<_> =
-        report.problems().iter().map(|Problem { field, must }| wrong(field, format!("be {must}"))).collect();
+    let mut problems: Vec<_> = report
+        .problems(now)
+        .iter()
+        .map(|Problem { field, must }| wrong(field, format!("be {must}")))
+        .collect();
     if report.id != id {
         problems.push(wrong("id", "be that of the address and of `webhook-id`".to_owned()));
     }

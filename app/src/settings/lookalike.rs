@@ -6,7 +6,7 @@
 use super::problem::{Problem, id, shown};
 
 /// Every variable that is read.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "SERVER_TYPE",
     "HOSTS",
     "SECRET_KEY",
@@ -19,6 +19,7 @@ const NAMES: [&str; 13] = [
     "APP_COMMIT",
     "APP_IMAGE_DIGEST",
     "RENDER_EXTERNAL_HOSTNAME",
+    "RENDER_SERVICE_ID",
     "SSL_VERIFY",
 ];
 

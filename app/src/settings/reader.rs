@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The variable without spaces around it; `None` where nothing is left.
-    fn trimmed(&self, name: &str) -> Option<String> {
+    pub(super) fn trimmed(&self, name: &str) -> Option<String> {
         (self.environment)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 

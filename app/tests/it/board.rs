@@ -1,7 +1,7 @@
 //! The board in the process: what is sent to it, and what its pages then say.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use app::board::demo;
 use app::http::{Site, router};
@@ -10,7 +10,7 @@ use app::settings::Settings;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use report::{DeploymentOutcome, Report};
+use report::{DeploymentOutcome, Report, Service, Time};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -160,6 +160,59 @@ async fn what_runs_is_the_word_of_the_process() {
         (&COMMIT.into(), &reported.into())
     );
     assert!(get(&router, "/badge/live.svg").await.body.contains(&COMMIT[..7]));
+}
+
+/// What other services, other environments and impossible clocks reported is kept, and changes nothing on the page.
+#[tokio::test]
+async fn only_reports_of_this_service_count() {
+    let reports = demo(60);
+    let commit = demo::live(&reports).unwrap().commit.clone().unwrap();
+    let settings = Settings::read(&|name| match name {
+        "SERVER_TYPE" => Some("TEST".to_owned()),
+        "RENDER_SERVICE_ID" => Some("srv-own".to_owned()),
+        "APP_COMMIT" => Some(commit.clone()),
+        _ => None,
+    });
+    let settings = settings.unwrap();
+    let of = |id: &str, seconds: u64| Report {
+        service: Some(Service { key: Service::key(id), name: Some("app".to_owned()) }),
+        finished: Time::from(SystemTime::now()).after(Duration::from_secs(seconds)),
+        id: format!("{id}-{seconds}"),
+        ..reports.last().unwrap().clone()
+    };
+    let mut production = of("srv-own", 0);
+    production.id = "production".to_owned();
+    production.deployment.as_mut().unwrap().environment = "PROD".to_owned();
+    let mut others = vec![production, of("srv-other", 0), of("srv-own", 86_400)];
+    for other in &mut others {
+        let deployment = other.deployment.as_mut().unwrap();
+        deployment.finished = other.finished;
+        deployment.release.as_mut().unwrap().commit = Some(COMMIT.to_owned());
+    }
+    let own = [reports.clone(), vec![of("srv-own", 0)]].concat();
+    let boards = [own.clone(), [own, others].concat()].map(|reports| {
+        let site = Site::new(&settings, Identity::new(&settings));
+        site.board.fill(reports).unwrap();
+        router(site)
+    });
+    let [alone, shared] = [json(&boards[0]).await, json(&boards[1]).await];
+    assert_eq!(
+        (&alone["reports"], &alone["elsewhere"], &alone["untimely"]),
+        (&61.into(), &0.into(), &0.into())
+    );
+    assert_eq!(
+        (&shared["reports"], &shared["elsewhere"], &shared["untimely"]),
+        (&61.into(), &2.into(), &1.into())
+    );
+    for field in ["figures", "runs", "coverage", "drift"] {
+        assert_eq!(alone[field], shared[field], "{field}");
+    }
+    let page = get(&boards[1], "/").await.body;
+    assert!(page.contains("Not counted: 2 reports of other services or environments"), "{page}");
+    assert!(page.contains("Not counted: 1 report with times that cannot be"), "{page}");
+    // Each can still be looked at, and is passed on.
+    assert_eq!(get(&boards[1], "/runs/srv-other-0").await.status, StatusCode::OK);
+    assert!(get(&boards[1], "/api/v1/reports?after=61").await.body.contains("srv-other-0"));
 }
 
 #[tokio::test]

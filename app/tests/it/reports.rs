@@ -101,9 +101,55 @@ async fn what_is_no_report_is_refused_with_its_fields() {
             {"field": "id", "must": "be that of the address and of `webhook-id`"},
         ]})
     );
-    report["secret"] = 1.into();
-    let answer = send(&router, put("else", serde_json::to_vec(&report).unwrap())).await;
-    assert!(problems(answer)["problems"][0]["must"].as_str().unwrap().contains("unknown field `secret`"));
+    // Whoever reads it is older than who wrote it, and says so.
+    let mut newer: Value = serde_json::from_slice(&body).unwrap();
+    newer["schema"] = 2.into();
+    let answer = problems(send(&router, put(&id, serde_json::to_vec(&newer).unwrap())).await);
+    let must = "be 1; one of a newer version needs an update here";
+    assert_eq!(answer, json!({"problems": [{"field": "schema", "must": must}]}));
+}
+
+#[tokio::test]
+async fn a_report_of_a_newer_version_is_taken_and_shown() {
+    let (id, body) = body();
+    let router = router(site(COMMIT));
+    let mut newer: Value = serde_json::from_slice(&body).unwrap();
+    newer["added"] = json!({"by": ["a newer version"]});
+    newer["steps"][0]["cached"] = true.into();
+    newer["steps"][0]["outcome"] = "reused".into();
+    newer["deployment"]["outcome"] = "paused-half-way".into();
+    newer["deployment"]["kind"] = "canary".into();
+    let body = serde_json::to_vec(&newer).unwrap();
+    for status in [201, 200] {
+        assert_eq!(send(&router, put(&id, body.clone())).await.status, status);
+    }
+    let page = get(&router, &format!("/runs/{id}")).await.body;
+    assert!(page.contains("canary paused-half-way") && page.contains("reused"), "{page}");
+    assert!(get(&router, "/").await.body.contains("canary paused-half-way"));
+}
+
+#[tokio::test]
+async fn a_report_from_a_time_that_cannot_be_is_refused() {
+    let (id, body) = body();
+    let router = router(site(COMMIT));
+    for (field, time) in [
+        ("finished", "2100-01-01T00:00:00Z"),
+        ("finished", "9999-12-31T23:59:59.999Z"),
+        ("started", "2014-12-31T23:59:59Z"),
+    ] {
+        let mut report: Value = serde_json::from_slice(&body).unwrap();
+        report[field] = time.into();
+        let answer = send(&router, put(&id, serde_json::to_vec(&report).unwrap())).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{time}");
+        let problem =
+            json!({"field": field, "must": "be a time from 2015 to now, by the clock of who reads it"});
+        assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap(), json!({"problems": [problem]}));
+    }
+    // A clock that is a little ahead is nothing to lose a report for.
+    let mut report: Value = serde_json::from_slice(&body).unwrap();
+    report["finished"] =
+        humantime::format_rfc3339_millis(std::time::SystemTime::now() + report::SKEW / 2).to_string().into();
+    assert_eq!(send(&router, put(&id, serde_json::to_vec(&report).unwrap())).await.status, 201);
 }
 
 /// What no pipeline sends, properly signed: taken or refused, and the board lives on.

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use report::Report;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
-use super::Reports;
+use super::{Reports, ended};
 use crate::context::Context;
 use crate::http::{Http, first_words, text};
 use crate::secret::Secret;
@@ -35,8 +34,7 @@ pub(super) fn deliver(ctx: &Context, at: &Url, reports: &Reports, end: Instant) 
     let known = known(&http, at, end)?;
     let mut missing = Vec::new();
     for (id, bytes) in reports.iter().filter(|(id, _)| !known.contains(*id)) {
-        let report: Report = serde_json::from_slice(bytes)?;
-        missing.push((report.finished, id.as_str(), bytes.as_slice()));
+        missing.push((ended(bytes), id.as_str(), bytes.as_slice()));
     }
     // The newest last, so that `pop` takes it first.
     missing.sort_unstable();

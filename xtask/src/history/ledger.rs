@@ -1,15 +1,15 @@
 //! The ledger: the history as an artifact in the registry, under the tag `ledger` beside the images.
 //!
 //! It is text. Each line is the SHA-256 of the line before it (of nothing for the first), a space, and a report as JSON:
-//! nothing can be taken out or changed without every later line showing it. It is cut into parts, of which only the last
+//! nothing can be taken out or changed without every later line showing it. A line that follows the one before it is good,
+//! whatever a newer version has put in it: it is kept and passed on. The text is cut into parts, of which only the last
 //! one grows, so that a run sends little however long the history is.
 
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use report::Report;
 
-use super::{Reports, folder};
+use super::{Reports, ended, folder, id};
 use crate::context::Context;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::registry::reference::{Digest, Repository, Tag};
@@ -56,7 +56,11 @@ fn read_with(ctx: &Context, client: &Client<'_>) -> Result<Ledger> {
     let parts = client.document(&repository(ctx)?, &tag()?, KIND)?.unwrap_or_default();
     Ledger::verified(parts)
         .with_context(|| {
-            format!("the ledger `{}:ledger` was changed: move the tag away to begin a new one", ctx.image())
+            format!(
+                "the ledger `{0}:ledger` was changed, so nothing is added to it: make the tag name an earlier manifest, \
+                 one that is whole",
+                ctx.image()
+            )
         })
         .or_exit(Exit::Registry)
 }
@@ -65,18 +69,20 @@ impl Ledger {
     /// Reads the lines and holds each against the one before.
     fn verified(parts: Vec<Vec<u8>>) -> Result<Self> {
         let mut ledger = Self::default();
+        let mut lines = 0;
         for part in &parts {
             let text = str::from_utf8(part).context("it is not text")?;
             ensure!(text.is_empty() || text.ends_with('\n'), "its last line is not whole");
             for line in text.lines() {
+                lines += 1;
                 let (before, json) = line.split_once(' ').context("a line has no digest")?;
                 let expected = ledger.head.as_ref().map_or_else(|| Digest::of(b""), Clone::clone);
                 if before != expected.hex() {
-                    bail!("line {} does not follow the line before it", ledger.reports.len() + 1);
+                    bail!("line {lines} does not follow the line before it");
                 }
-                let report: Report = serde_json::from_str(json)
-                    .with_context(|| format!("line {} is not a report", ledger.reports.len() + 1))?;
-                ledger.reports.insert(report.id, json.as_bytes().to_vec());
+                if let Some(id) = id(json.as_bytes()) {
+                    ledger.reports.insert(id, json.as_bytes().to_vec());
+                }
                 ledger.head = Some(Digest::of(line.as_bytes()));
             }
         }
@@ -87,8 +93,7 @@ impl Ledger {
     fn add(&mut self, reports: &Reports) -> Result<bool> {
         let mut missing = Vec::new();
         for (id, bytes) in reports.iter().filter(|(id, _)| !self.reports.contains_key(*id)) {
-            let report: Report = serde_json::from_slice(bytes)?;
-            missing.push((report.finished, id, bytes));
+            missing.push((ended(bytes), id, bytes));
         }
         missing.sort();
         for (_, id, bytes) in &missing {

@@ -1,9 +1,10 @@
 //! `cargo xtask history`: the deployment log.
 
 use anyhow::Result;
-use report::{Deployment, DeploymentKind, DeploymentOutcome, Release, Report};
+use report::{Deployment, DeploymentKind, DeploymentOutcome, Release, Report, SCHEMA};
+use serde_json::Value;
 
-use super::{ledger, read};
+use super::{ended, ledger, read};
 use crate::cli::Format;
 use crate::context::Context;
 use crate::overview;
@@ -15,24 +16,39 @@ pub(crate) fn show(ctx: &Context, format: Format) -> Result<()> {
         Ok(ledger) => known.extend(ledger.reports),
         Err(error) => ctx.reporter.skipped("ledger", format!("{error:#}")),
     }
-    let mut reports = Vec::new();
-    for bytes in known.values() {
-        reports.push(serde_json::from_slice::<Report>(bytes)?);
-    }
-    reports.sort_by_key(|report| std::cmp::Reverse(report.finished));
+    let mut known: Vec<_> = known.into_values().collect();
+    known.sort_by_cached_key(|bytes| std::cmp::Reverse(ended(bytes)));
     match format {
+        // With all that is in them, whether this version knows it or not.
         Format::Json => {
-            for report in &reports {
-                ctx.reporter.text(serde_json::to_string(report)?);
+            for bytes in &known {
+                ctx.reporter.text(serde_json::from_slice::<Value>(bytes)?.to_string());
             }
         }
-        Format::Human => ctx.reporter.text(table(&reports)),
+        Format::Human => {
+            let reports: Vec<Report> = known.iter().filter_map(|bytes| understood(bytes)).collect();
+            ctx.reporter.text(table(&reports));
+            match known.len() - reports.len() {
+                0 => {}
+                1 => ctx.reporter.note("1 report was written by a newer Slipway: update to see it"),
+                many => {
+                    ctx.reporter
+                        .note(format!("{many} reports were written by a newer Slipway: update to see them"));
+                }
+            }
+        }
     }
     Ok(())
 }
 
+/// The report, unless it is of a version that means something else.
+fn understood(bytes: &[u8]) -> Option<Report> {
+    serde_json::from_slice(bytes).ok().filter(|report: &Report| report.schema == SCHEMA)
+}
+
 fn table(reports: &[Report]) -> String {
-    let mut rows = vec![["when", "what", "outcome", "commit", "digest", "by", "why"].map(str::to_owned)];
+    let mut rows =
+        vec![["when", "what", "to", "outcome", "commit", "digest", "by", "why"].map(str::to_owned)];
     for report in reports {
         if let Some(deployment) = &report.deployment {
             rows.push(row(report, deployment));
@@ -44,19 +60,23 @@ fn table(reports: &[Report]) -> String {
     overview::table(&rows).trim_end().to_owned()
 }
 
-fn row(report: &Report, deployment: &Deployment) -> [String; 7] {
+fn row(report: &Report, deployment: &Deployment) -> [String; 8] {
     const LONGEST: usize = 80;
-    let what = match deployment.kind {
+    let what = match &deployment.kind {
         DeploymentKind::Deploy => "deploy",
         DeploymentKind::Rollback => "rollback",
+        DeploymentKind::Other(word) => word,
     };
-    let outcome = match deployment.outcome {
+    let outcome = match &deployment.outcome {
         DeploymentOutcome::Live => "live",
         DeploymentOutcome::Unchanged => "unchanged",
         DeploymentOutcome::RolledBack => "rolled back",
         DeploymentOutcome::NotRolledBack => "not rolled back",
         DeploymentOutcome::Superseded => "superseded",
+        DeploymentOutcome::Other(word) => word,
     };
+    let service = report.service.as_ref().map(|service| service.name.as_ref().unwrap_or(&service.key));
+    let to: Vec<&str> = service.into_iter().chain([&deployment.environment]).map(String::as_str).collect();
     let digest = |release: &Release| release.digest.chars().take("sha256:".len() + 12).collect::<String>();
     let release = deployment.release.as_ref();
     let commit = release.and_then(|release| release.commit.as_deref()).unwrap_or(&report.commit.sha);
@@ -65,6 +85,7 @@ fn row(report: &Report, deployment: &Deployment) -> [String; 7] {
     [
         deployment.finished.to_string().get(..16).unwrap_or_default().replace('T', " "),
         what.to_owned(),
+        to.join(" "),
         outcome.to_owned(),
         commit.chars().take(12).collect(),
         release.map_or_else(|| "-".to_owned(), digest),

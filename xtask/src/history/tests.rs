@@ -25,6 +25,7 @@ pub(super) fn ended(id: &str, seconds: u64) -> Report {
         id: id.to_owned(),
         actor: "ada".to_owned(),
         url: None,
+        service: None,
         rehearsal: false,
         started: at,
         finished: at,
@@ -254,7 +255,7 @@ fn a_secret_in_a_commit_is_not_shown() {
     let mut ctx = Context::for_test(dir.path(), Environment::of([("SECRET_KEY", "key-of-all-signing-4713")]));
     ctx.reporter.redact(crate::context::redactor(&ctx.environment));
     ctx.git.commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
-    let found = report(&ctx, &Handover::anew(&ctx).unwrap(), deployed("x").deployment.unwrap());
+    let found = report(&ctx, &Handover::anew(&ctx).unwrap(), None, deployed("x").deployment.unwrap());
     assert_eq!(found.commit.subject, "Log in with <redacted>");
     assert_eq!(found.commits.len(), 1);
     assert_eq!(found.commits[0].subject, found.commit.subject);
@@ -296,6 +297,47 @@ fn a_ledger_that_was_changed_is_neither_believed_nor_written_over() {
     assert!(client.document(&repository, &"absent".parse().unwrap(), kind).unwrap().is_none());
 }
 
+/// Reports of a newer version: one that is read, one that would be misread, and what is no report at all.
+#[test]
+fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
+    let registry = StandIn::basic();
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(&registry.host, dir.path());
+    let text = String::from_utf8(bytes(&ended("run-1", 1))).unwrap();
+    let added =
+        text.replacen('{', r#"{"added":{"by":"a newer version"},"#, 1).replace("\"live\"", "\"paused\"");
+    let other = r#"{"schema":2,"id":"run-2","finished":[2026,1,1]}"#.to_owned();
+    fs_err::create_dir_all(folder(&ctx)).unwrap();
+    for (name, text) in [("run-1", added.as_str()), ("run-2", &other), ("notes", "[]")] {
+        fs_err::write(folder(&ctx).join(format!("{name}.json")), text).unwrap();
+    }
+    let board = Board::start(None);
+    conclude(&ctx, &ended("run-3", 3), Some(&board.site()));
+    let told = notes(&ctx).join("\n");
+    assert!(
+        told.contains("3 reports sent to the board") && told.contains("notes.json is not a report"),
+        "{told}"
+    );
+    let recorded = ledger::read(&ctx).unwrap().reports;
+    for (id, text) in [("run-1", &added), ("run-2", &other)] {
+        let sent = board.reports.lock().unwrap().iter().find(|(sent, _)| sent == id).unwrap().1.clone();
+        assert_eq!((&sent, &recorded[id]), (&text.clone().into_bytes(), &sent), "{id}");
+    }
+    assert_eq!(fs_err::read_to_string(folder(&ctx).join("notes.json")).unwrap(), "[]");
+
+    // On a machine that has only the ledger, in both formats.
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (format, said) in [
+        (crate::cli::Format::Human, "1 report was written by a newer Slipway: update to see it"),
+        (crate::cli::Format::Json, r#""added":{"by":"a newer version"}"#),
+    ] {
+        let ctx = context(&registry.host, elsewhere.path());
+        show(&ctx, format).unwrap();
+        let told = format!("{:?}", ctx.reporter.told()).replace('\\', "");
+        assert!(told.contains(said) && told.contains("paused") && !told.contains("CheckSkipped"), "{told}");
+    }
+}
+
 #[test]
 fn a_rehearsal_is_no_part_of_the_history() {
     let dir = tempfile::tempdir().unwrap();
@@ -315,8 +357,8 @@ fn a_report_says_who_where_and_what_is_new() {
     ];
     let ctx = Context::for_test(Path::new("/nowhere"), Environment::of(variables));
     let so_far = Handover::anew(&ctx).unwrap();
-    let found = report(&ctx, &so_far, deployed("x").deployment.unwrap());
-    assert_eq!(found.problems(), []);
+    let found = report(&ctx, &so_far, None, deployed("x").deployment.unwrap());
+    assert_eq!(found.problems(SystemTime::now().into()), []);
     assert_eq!(found.url.as_deref(), Some("https://github.com/acme/app/actions/runs/7"));
     assert_eq!((found.actor.as_str(), found.id.as_str()), ("ada", so_far.id.as_str()));
     // Without git there is the commit of the run and no other.

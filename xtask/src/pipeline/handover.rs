@@ -35,6 +35,9 @@ pub(crate) struct Handover {
     pub(crate) coverage: Option<Coverage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) image: Option<Image>,
+    /// What another version has put in it, for the next process.
+    #[serde(flatten)]
+    more: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The image, without its repository.
@@ -92,6 +95,7 @@ impl Handover {
             tests: None,
             coverage: None,
             image: None,
+            more: serde_json::Map::new(),
         }
     }
 

@@ -73,8 +73,8 @@ impl Plan {
             Self::DockerBuild(actions) => results.image = Some(docker_build::run(ctx, actions)?),
             Self::Push(actions) => results.pushed = Some(push::run(ctx, actions)?),
             Self::Deploy(actions) => {
-                let deploy::Attempt { record, site, result } = deploy::run(ctx, actions);
-                results.attempt = Some(Attempt { record, site });
+                let deploy::Attempt { record, service, site, result } = deploy::run(ctx, actions);
+                results.attempt = Some(Attempt { record, service, site });
                 results.deployment = Some(result?);
             }
         }

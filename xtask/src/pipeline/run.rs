@@ -56,6 +56,7 @@ pub(crate) struct Results {
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) record: report::Deployment,
+    pub(crate) service: Option<report::Service>,
     /// Where the app answers, if Render told.
     pub(crate) site: Option<Url>,
 }
@@ -284,12 +285,14 @@ impl Run<'_> {
 
     /// Where the step was an attempt to deploy: makes the report of the run with it and sends it on.
     fn conclude(&self, step: &StepRecord) {
-        let (StepId::Deploy, Some(Attempt { record, site })) = (step.step, &self.results.attempt) else {
+        let (StepId::Deploy, Some(Attempt { record, service, site })) = (step.step, &self.results.attempt)
+        else {
             return;
         };
         let mut so_far = self.so_far.clone();
         so_far.add(step, &self.results, None);
-        history::conclude(self.ctx, &history::report(self.ctx, &so_far, record.clone()), site.as_ref());
+        let report = history::report(self.ctx, &so_far, service.clone(), record.clone());
+        history::conclude(self.ctx, &report, site.as_ref());
     }
 
     fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: PathBuf) -> Failed {

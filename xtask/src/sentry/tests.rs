@@ -56,7 +56,7 @@ fn a_release_is_made_finalised_and_recorded_as_deployed() {
     let commit = Commit { sha: "a".repeat(40), time: at(0), subject: "Say why".to_owned() };
     let (asked, told) = asked(201, &SET, |ctx| {
         announce(ctx, &[commit]);
-        deployed(ctx, DeploymentKind::Deploy, &ctx.git.commit, at(1), Some("PROD"));
+        deployed(ctx, Kind::Deploy, &ctx.git.commit, at(1), Some("PROD"));
     });
     // When it ended is now.
     let ended = asked[1].split('"').nth(3).unwrap();
@@ -76,8 +76,7 @@ fn a_release_is_made_finalised_and_recorded_as_deployed() {
 
 #[test]
 fn a_rollback_is_a_deploy_of_the_older_release() {
-    let roll_back =
-        |ctx: &Context| deployed(ctx, DeploymentKind::Rollback, &"b".repeat(40), at(1), Some("PROD"));
+    let roll_back = |ctx: &Context| deployed(ctx, Kind::Rollback, &"b".repeat(40), at(1), Some("PROD"));
     let (asked, told) = asked(201, &SET, roll_back);
     assert_eq!(asked.len(), 1);
     assert!(

@@ -25,7 +25,6 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
-use report::DeploymentKind;
 use reqwest::Url;
 use serde::Serialize;
 
@@ -146,6 +145,22 @@ impl fmt::Display for Action {
     }
 }
 
+/// What is attempted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Deploy,
+    Rollback,
+}
+
+impl From<Kind> for report::DeploymentKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Deploy => Self::Deploy,
+            Kind::Rollback => Self::Rollback,
+        }
+    }
+}
+
 /// What the command line says about a deploy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -199,10 +214,10 @@ pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
 
 /// The actions of `--explain` with the plan for the service as it is now, where Render lets us read it.
 pub(crate) fn explained(ctx: &Context, actions: &[Action]) -> Vec<String> {
-    explained_as(ctx, DeploymentKind::Deploy, actions)
+    explained_as(ctx, Kind::Deploy, actions)
 }
 
-fn explained_as(ctx: &Context, kind: DeploymentKind, actions: &[Action]) -> Vec<String> {
+fn explained_as(ctx: &Context, kind: Kind, actions: &[Action]) -> Vec<String> {
     let mut lines: Vec<String> = actions.iter().map(ToString::to_string).collect();
     // A rehearsal that is only explained has started no service that could be read.
     let nobody_is_there = matches!(&ctx.reach, Reach::Only(bound) if bound.is_empty());
@@ -276,10 +291,10 @@ fn proving(ctx: &Context, commit: Option<String>) -> Vec<Action> {
 /// left changed, [`Exit::Superseded`] where somebody else's newer deploy won, and [`Exit::Interrupted`] where the run was
 /// asked to end and the service is as it was.
 pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Attempt {
-    run_as(ctx, DeploymentKind::Deploy, actions)
+    run_as(ctx, Kind::Deploy, actions)
 }
 
-fn run_as(ctx: &Context, kind: DeploymentKind, actions: &[Action]) -> Attempt {
+fn run_as(ctx: &Context, kind: Kind, actions: &[Action]) -> Attempt {
     // Without a valid address nothing is asked, and the attempt says so itself.
     let pace = ctx.render_url().map_or_else(|_| Pace::hurried(), |url| Pace::of(&url));
     let goal = Goal { kind, pace, ask: Choice::on_terminal };

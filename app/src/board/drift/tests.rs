@@ -16,7 +16,7 @@ fn the_newest_deployment_says_what_should_be_live() {
     assert_eq!(expected(Live, "a"), None);
     assert_eq!(expected(Live, "c"), Some(release("a")));
     for outcome in [Unchanged, RolledBack] {
-        assert_eq!(expected(outcome, "b"), None);
+        assert_eq!(expected(outcome.clone(), "b"), None);
         assert_eq!(expected(outcome, "a"), Some(release("b")));
     }
     for outcome in [NotRolledBack, Superseded] {

@@ -1,3 +1,5 @@
+use report::Service;
+
 use super::*;
 use crate::history::tests::{deployed, ended};
 
@@ -12,11 +14,14 @@ fn every_attempt_is_a_line_the_newest_first() {
     (deployment.kind, deployment.outcome, deployment.release) =
         (DeploymentKind::Rollback, DeploymentOutcome::Unchanged, None);
     deployment.reason = Some("Render refused".to_owned());
+    // Another service that ships the same image.
+    early.service = Some(Service { key: Service::key("srv-2"), name: Some("app-test".to_owned()) });
+    failed.service = Some(Service { key: Service::key("srv-1"), name: None });
     insta::assert_snapshot!(table(&[early, failed, deployed("run-1")]), @"
-    when              what      outcome      commit        digest               by   why
-    2026-01-01 00:02  rollback  unchanged    0123456789ab  -                    ada  Render refused
-    2026-01-01 00:01  deploy    rolled back  0123456789ab  sha256:aaaaaaaaaaaa  ada  the app was never healthy
-    2026-01-01 00:00  deploy    live         0123456789ab  sha256:aaaaaaaaaaaa  ada
+    when              what      to                     outcome      commit        digest               by   why
+    2026-01-01 00:02  rollback  app-test PROD          unchanged    0123456789ab  -                    ada  Render refused
+    2026-01-01 00:01  deploy    ce956e9f24f8d4b3 PROD  rolled back  0123456789ab  sha256:aaaaaaaaaaaa  ada  the app was never healthy
+    2026-01-01 00:00  deploy    PROD                   live         0123456789ab  sha256:aaaaaaaaaaaa  ada
     ");
     assert!(table(&[]).starts_with("nothing was deployed yet"));
 }

@@ -62,6 +62,16 @@ fn a_job_goes_on_with_what_the_job_before_did_on_another_machine() {
 }
 
 #[test]
+fn what_a_newer_version_has_put_in_it_is_handed_on() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let given = step(&context(first.path(), &[]), StepId::TestCoverage).to_line().unwrap();
+    let given = given.replacen('{', r#"{"cached":{"lint":true},"#, 1).replace("\"passed\"", "\"reused\"");
+    let ctx = context(second.path(), &[(VARIABLE, &given)]);
+    let line = step(&ctx, StepId::DockerBuild).to_line().unwrap();
+    assert!(line.contains(r#""cached":{"lint":true}"#) && line.contains(r#""outcome":"reused""#), "{line}");
+}
+
+#[test]
 fn a_rehearsal_leaves_nothing_to_go_on_with() {
     let dir = tempfile::tempdir().unwrap();
     let mut ctx = context(dir.path(), &[]);

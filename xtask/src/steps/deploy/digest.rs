@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::context::Context;
@@ -12,7 +13,7 @@ use crate::http::Http;
 use crate::image::config::Descriptor;
 use crate::registry::reference::{Digest, Reference, Repository, Tag};
 use crate::registry::{self, Access, Client};
-use crate::steps::push::{self, Pushed};
+use crate::steps::push;
 
 use super::remote::Release;
 
@@ -175,9 +176,17 @@ impl Image {
     }
 }
 
+/// What a deploy reads of a [`Pushed`](crate::steps::push::Pushed), whichever version wrote it.
+#[derive(Deserialize)]
+struct Record {
+    repository: Repository,
+    digest: Digest,
+    commit_tag: Tag,
+}
+
 fn recorded(ctx: &Context, path: &Path) -> Result<Digest> {
     let usage = |message: String| Err(Failure::new(Exit::Usage, message).into());
-    let record: Pushed = serde_json::from_str(&fs_err::read_to_string(path)?)
+    let record: Record = serde_json::from_str(&fs_err::read_to_string(path)?)
         .with_context(|| format!("{} is not a push record: run `cargo xtask push` again", path.display()))
         .or_exit(Exit::Usage)?;
     if record.commit_tag != ctx.git.tag().parse()? {

@@ -1,7 +1,7 @@
 //! An attempt and its record, whatever became of it.
 
 use anyhow::Result;
-use report::{DeploymentOutcome, Release};
+use report::{DeploymentOutcome, Release, Report, Service};
 use reqwest::Url;
 
 use crate::context::Context;
@@ -15,6 +15,8 @@ use super::{Action, Deployment, remote};
 pub(crate) struct Attempt {
     /// For the history.
     pub(crate) record: report::Deployment,
+    /// The service that it was for.
+    pub(crate) service: Option<Service>,
     /// Where the app answers, if Render told.
     pub(crate) site: Option<Url>,
     pub(crate) result: Result<Deployment>,
@@ -23,7 +25,7 @@ pub(crate) struct Attempt {
 /// Runs the actions as one transaction, and records how that ended.
 pub(super) fn attempt(ctx: &Context, goal: &Goal, actions: &[Action]) -> Attempt {
     let mut record = report::Deployment {
-        kind: goal.kind,
+        kind: goal.kind.into(),
         environment: ctx.environment.get("SERVER_TYPE").unwrap_or_default().to_owned(),
         id: None,
         plan: None,
@@ -34,6 +36,8 @@ pub(super) fn attempt(ctx: &Context, goal: &Goal, actions: &[Action]) -> Attempt
         release: None,
         previous: None,
     };
+    let id = ctx.environment.get("RENDER_SERVICE_ID");
+    let mut service = id.map(|id| Service { key: Service::key(id), name: None });
     let mut site = None;
     let result = match Transaction::begin(ctx, goal.kind, goal.pace) {
         Err(error) => {
@@ -50,6 +54,9 @@ pub(super) fn attempt(ctx: &Context, goal: &Goal, actions: &[Action]) -> Attempt
                 record.outcome = outcome;
                 error
             });
+            if let Some(service) = &mut service {
+                service.name = called(ctx, &transaction.remote.service.name);
+            }
             site = preflight::address(&transaction.remote.service).ok();
             record.id = transaction.deploy_id();
             record.plan = transaction.plan_hash();
@@ -63,7 +70,7 @@ pub(super) fn attempt(ctx: &Context, goal: &Goal, actions: &[Action]) -> Attempt
     record.finished = now().max(record.started);
     record.environment = named(&record.environment);
     record.reason = result.as_ref().err().map(|error| reason(ctx, error));
-    Attempt { record, site, result }
+    Attempt { record, service, site, result }
 }
 
 /// Why it failed, as a record may say it.
@@ -87,9 +94,16 @@ fn recorded(release: &remote::Release) -> Option<Release> {
     })
 }
 
+/// The service's name, where it has one: one line of at most 100 characters.
+fn called(ctx: &Context, text: &str) -> Option<String> {
+    let name = ctx.reporter.redacted(text);
+    let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
+    (!name.is_empty()).then_some(name)
+}
+
 /// The environment's name: 1 to 64 of `[A-Za-z0-9._-]`.
 fn named(text: &str) -> String {
     let name: String =
         text.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
-    if name.is_empty() { "unknown".to_owned() } else { name }
+    if name.is_empty() { Report::NO_ENVIRONMENT.to_owned() } else { name }
 }

@@ -8,7 +8,6 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
-use report::DeploymentKind;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure, OrExit as _};
@@ -20,7 +19,7 @@ use crate::secret::Secret;
 use super::digest::Image;
 use super::remote::{Release, Remote};
 use super::snapshot::{self, Snapshot, Standing};
-use super::{Action, Attempt, check_service, explained_as, proving, run_as, writing};
+use super::{Action, Attempt, Kind, check_service, explained_as, proving, run_as, writing};
 
 /// Where to go back to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,12 +78,12 @@ pub(crate) fn plan(ctx: &Context, to: &To, expect: Option<&str>) -> Vec<Action> 
 
 /// The actions with what they would change, as far as Render tells.
 pub(crate) fn explained(ctx: &Context, actions: &[Action]) -> Vec<String> {
-    explained_as(ctx, DeploymentKind::Rollback, actions)
+    explained_as(ctx, Kind::Rollback, actions)
 }
 
 /// Does exactly what was planned, or puts back what it has changed; errors as those of a deploy.
 pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Attempt {
-    run_as(ctx, DeploymentKind::Rollback, actions)
+    run_as(ctx, Kind::Rollback, actions)
 }
 
 /// What a release is to run with: each variable's value, or `None` to take it away.
@@ -136,7 +135,7 @@ impl To {
             );
             return Ok((release, Vec::new()));
         };
-        if kept.standing == Standing::Found {
+        if kept.standing != Standing::Proved {
             remote.note("this release was found live by a deploy from here, not proved by one");
         }
         let commit = release.commit.or(kept.release.commit);

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
@@ -32,6 +32,9 @@ pub(super) enum Standing {
     Found,
     /// It was deployed from here, and failed: nothing to go back to.
     Failed,
+    /// In a word of a newer version.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A release as it is kept.
@@ -63,9 +66,11 @@ struct Kept {
 const SCHEMA: u32 = 1;
 
 impl Snapshot {
-    /// Writes it, readable for its owner only. One that was proved stays proved when it is merely found again.
+    /// Writes it, readable for its owner only. What is merely found again stays as it was kept: as proved, or by a newer
+    /// version.
     pub(super) fn keep(&self, ctx: &Context) -> Result<()> {
-        if self.standing == Standing::Found && read(ctx, &self.id).is_some() {
+        let path = path(ctx, &self.id).context("the deploy's id is no name for a file")?;
+        if self.standing == Standing::Found && path.exists() {
             return Ok(());
         }
         let kept = Kept {
@@ -77,7 +82,6 @@ impl Snapshot {
             time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             variables: self.sealed(ctx)?,
         };
-        let path = path(ctx, &self.id).context("the deploy's id is no name for a file")?;
         let folder = folder(ctx);
         fs_err::create_dir_all(&folder)?;
         let beside = path.with_added_extension(format!("{}.part", std::process::id()));
@@ -98,6 +102,10 @@ impl Snapshot {
 
     /// Reads what was kept with a deploy: `None` where nothing was.
     pub(super) fn open(ctx: &Context, id: &str) -> Result<Option<Self>> {
+        ensure!(
+            schema(ctx, id).is_none_or(|schema| schema <= SCHEMA),
+            "what was kept of {id} was written by a newer Slipway: update to go back to its variables"
+        );
         let Some(kept) = read(ctx, id) else { return Ok(None) };
         let opened = opened(ctx, &kept).with_context(|| {
             format!("what was kept of {id} cannot be read with this `RENDER_API_KEY`: it was kept with another one")
@@ -154,9 +162,19 @@ fn path(ctx: &Context, id: &str) -> Option<PathBuf> {
     (id.starts_with("dep-") && id.bytes().all(plain)).then(|| folder(ctx).join(format!("{id}.json")))
 }
 
+/// The version of the format in which a deploy was kept.
+fn schema(ctx: &Context, id: &str) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u32,
+    }
+    let Version { schema } = serde_json::from_slice(&fs_err::read(path(ctx, id)?).ok()?).ok()?;
+    Some(schema)
+}
+
 fn read(ctx: &Context, id: &str) -> Option<Kept> {
     let kept: Kept = serde_json::from_slice(&fs_err::read(path(ctx, id)?).ok()?).ok()?;
-    (kept.schema == SCHEMA && kept.id == id).then_some(kept)
+    (kept.id == id).then_some(kept)
 }
 
 fn opened(ctx: &Context, kept: &Kept) -> Result<BTreeMap<String, Option<String>>> {
@@ -222,6 +240,26 @@ mod tests {
         assert_eq!(standing(&ctx, "dep-1"), Some(Standing::Proved));
         assert!(Snapshot::open(&ctx, "dep-2").unwrap().is_none());
         assert!(snapshot("../dep-1", Standing::Proved).keep(&ctx).is_err());
+    }
+
+    #[test]
+    fn what_a_newer_version_kept_is_read_or_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = context(dir.path(), "the-key");
+        snapshot("dep-1", Standing::Proved).keep(&ctx).unwrap();
+        let path = folder(&ctx).join("dep-1.json");
+        let text = fs_err::read_to_string(&path).unwrap();
+        let newer = text.replacen('{', r#"{"added": [1],"#, 1).replace("proved", "signed-off");
+        fs_err::write(&path, &newer).unwrap();
+        let found = Snapshot::open(&ctx, "dep-1").unwrap().unwrap();
+        assert_eq!((found.standing, found.variables["GONE"].as_ref()), (Standing::Unknown, None));
+        for unreadable in [newer.replace("\"schema\": 1", "\"schema\": 2"), r#"{"schema": 2}"#.to_owned()] {
+            fs_err::write(&path, &unreadable).unwrap();
+            let error = Snapshot::open(&ctx, "dep-1").unwrap_err();
+            assert!(error.to_string().contains("written by a newer Slipway: update"), "{error}");
+            snapshot("dep-1", Standing::Found).keep(&ctx).unwrap();
+            assert_eq!(fs_err::read_to_string(&path).unwrap(), unreadable);
+        }
     }
 
     #[test]

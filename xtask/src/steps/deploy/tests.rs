@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::*;
 use crate::environment::Environment;
@@ -53,10 +54,10 @@ fn attempt(ctx: &Context) -> Result<Deployment> {
 
 /// A deploy with its record, which is as the report's format wants it.
 fn recorded(ctx: &Context, options: &Options) -> Attempt {
-    checked(record::attempt(ctx, &goal(DeploymentKind::Deploy), &plan(ctx, options).unwrap()))
+    checked(record::attempt(ctx, &goal(Kind::Deploy), &plan(ctx, options).unwrap()))
 }
 
-fn goal(kind: DeploymentKind) -> Goal {
+fn goal(kind: Kind) -> Goal {
     Goal { kind, pace: PACE, ask: |_| Choice::Undo }
 }
 
@@ -67,6 +68,7 @@ fn checked(attempt: Attempt) -> Attempt {
         id: "run-1".to_owned(),
         actor: "somebody".to_owned(),
         url: None,
+        service: attempt.service.clone(),
         rehearsal: true,
         started: attempt.record.started,
         finished: attempt.record.finished,
@@ -78,7 +80,7 @@ fn checked(attempt: Attempt) -> Attempt {
         image: None,
         deployment: Some(attempt.record.clone()),
     };
-    assert_eq!(whole.problems(), Vec::new());
+    assert_eq!(whole.problems(SystemTime::now().into()), Vec::new());
     attempt
 }
 
@@ -273,7 +275,7 @@ fn a_base_that_changed_meanwhile_stops_the_deploy() {
     for meddle in meddles {
         let stub = settled();
         let ctx = context(&stub);
-        let mut transaction = Transaction::begin(&ctx, DeploymentKind::Deploy, PACE).unwrap();
+        let mut transaction = Transaction::begin(&ctx, Kind::Deploy, PACE).unwrap();
         let mut stopped = None;
         for action in plan(&ctx, &Options::default()).unwrap() {
             if action == Action::Confirm {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
-use report::DeploymentKind;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -20,11 +19,11 @@ use super::remote::{Release, Remote};
 use super::rollback::To;
 use super::snapshot::{Snapshot, Standing};
 use super::undo::Choice;
-use super::{Action, Deployment, Pace, check, digest, proof};
+use super::{Action, Deployment, Kind, Pace, check, digest, proof};
 
 /// What is attempted, and how.
 pub(super) struct Goal {
-    pub(super) kind: DeploymentKind,
+    pub(super) kind: Kind,
     pub(super) pace: Pace,
     /// What to do when the run is asked to end half-way.
     pub(super) ask: fn(&Context) -> Choice,
@@ -33,7 +32,7 @@ pub(super) struct Goal {
 /// The state that the actions of one run share.
 pub(super) struct Transaction<'a> {
     pub(super) ctx: &'a Context,
-    pub(super) kind: DeploymentKind,
+    pub(super) kind: Kind,
     pub(super) remote: Remote<'a>,
     began: report::Time,
     started: Instant,
@@ -54,11 +53,11 @@ pub(super) struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     /// Missing variables are an error with [`Exit::Missing`] that names them all, reserved ones one with [`Exit::Usage`].
-    pub(super) fn begin(ctx: &'a Context, kind: DeploymentKind, pace: Pace) -> Result<Self> {
+    pub(super) fn begin(ctx: &'a Context, kind: Kind, pace: Pace) -> Result<Self> {
         let names: &[String] = match kind {
-            DeploymentKind::Deploy => &ctx.config.deploy.environment,
+            Kind::Deploy => &ctx.config.deploy.environment,
             // The variables are those of the release.
-            DeploymentKind::Rollback => &[],
+            Kind::Rollback => &[],
         };
         let all = ["RENDER_API_KEY", "RENDER_SERVICE_ID"].into_iter().chain(names.iter().map(String::as_str));
         let missing: Vec<String> =
@@ -107,7 +106,7 @@ impl<'a> Transaction<'a> {
             Action::WriteVariables { names } => self.write_variables(names),
             Action::AskForDeploy { .. } => {
                 let release = self.release.clone().context("the plan has no release")?;
-                if self.kind == DeploymentKind::Deploy {
+                if self.kind == Kind::Deploy {
                     sentry::announce(self.ctx, &self.new_commits());
                 }
                 self.remote.ask(&release, &mut self.fate)

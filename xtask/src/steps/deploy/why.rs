@@ -1,10 +1,9 @@
 //! Why a deploy failed: Render's reason, the app's last lines, and what to try.
 
-use report::DeploymentKind;
-
 use crate::render::model::Deploy;
 use crate::render::signs::Event;
 
+use super::Kind;
 use super::remote::Remote;
 use super::watch::{began, line};
 
@@ -12,7 +11,7 @@ impl Remote<'_> {
     /// Tells what Render knows of a deploy that did not go well, and returns its reason.
     ///
     /// It must not keep an undo waiting for long: what Render does not tell at once is left out.
-    pub(super) fn explain(&self, deploy: &Deploy, kind: DeploymentKind) -> Option<String> {
+    pub(super) fn explain(&self, deploy: &Deploy, kind: Kind) -> Option<String> {
         let begin = began(deploy);
         let ending = self.ending(deploy);
         let crash = || {
@@ -22,11 +21,11 @@ impl Remote<'_> {
         let cause = ending.as_ref().and_then(Event::cause).or_else(crash);
         match kind {
             // The end of a failed step shows its last lines.
-            DeploymentKind::Deploy => {
+            Kind::Deploy => {
                 self.show_log(begin);
                 self.ctx.reporter.keep_tail();
             }
-            DeploymentKind::Rollback => {
+            Kind::Rollback => {
                 const LAST: usize = 20;
                 let lines = self.api.log(&self.service.owner_id, begin).unwrap_or_default();
                 for found in &lines[lines.len().saturating_sub(LAST)..] {

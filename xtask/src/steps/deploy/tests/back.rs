@@ -6,7 +6,7 @@ use crate::steps::deploy::rollback::{To, plan as rollback_plan};
 const OLDEST: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
 
 fn roll(ctx: &Context, to: &To, expect: Option<&str>) -> Attempt {
-    checked(record::attempt(ctx, &goal(DeploymentKind::Rollback), &rollback_plan(ctx, to, expect)))
+    checked(record::attempt(ctx, &goal(Kind::Rollback), &rollback_plan(ctx, to, expect)))
 }
 
 /// A service after one good deploy from here, which changed every variable.
@@ -31,7 +31,7 @@ fn image_and_environment_go_back_together() {
     let deployment = attempt.result.unwrap();
     assert_eq!((deployment.id.as_str(), deployment.digest.as_str()), ("dep-later-1", OTHER));
     assert_eq!(deployment.commit, BEFORE);
-    assert_eq!(attempt.record.kind, DeploymentKind::Rollback);
+    assert_eq!(attempt.record.kind, report::DeploymentKind::Rollback);
     let mut variables = stub.state().variables.clone();
     variables.sort();
     let before = [("HOSTS", "value-of-old-hosts"), ("OWN", "value-of-own")];
@@ -115,7 +115,7 @@ fn what_was_taken_back_is_not_gone_back_to() {
         };
         stub.state().deploys = deploys.iter().enumerate().map(made).collect();
         let ctx = context(&stub);
-        let mut transaction = Transaction::begin(&ctx, DeploymentKind::Rollback, PACE).unwrap();
+        let mut transaction = Transaction::begin(&ctx, Kind::Rollback, PACE).unwrap();
         let done = transaction.execute(&Action::ChooseRelease { to: To::Last });
         done.map(|()| transaction.releases().0.unwrap().digest.clone()).map_err(|error| error.to_string())
     };

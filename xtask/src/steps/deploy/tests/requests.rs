@@ -45,7 +45,7 @@ fn a_deploy_that_is_under_way_is_waited_for() {
     let stub = settled();
     stub.state().deploys.push(deploy("dep-orphan", "update_in_progress", "api", THIRD, 2));
     let ctx = context(&stub);
-    let goal = Goal { pace: Pace { queue: Duration::from_secs(20), ..PACE }, ..goal(DeploymentKind::Deploy) };
+    let goal = Goal { pace: Pace { queue: Duration::from_secs(20), ..PACE }, ..goal(Kind::Deploy) };
     let attempt = std::thread::scope(|scope| {
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(30));

@@ -129,7 +129,7 @@ fn what_cannot_be_put_back_is_a_page_of_facts() {
     let ctx = context(&stub);
     // The first answer was a lie: the value is there all the same.
     let actions = plan(&ctx, &Options::default()).unwrap();
-    let mut transaction = Transaction::begin(&ctx, DeploymentKind::Deploy, PACE).unwrap();
+    let mut transaction = Transaction::begin(&ctx, Kind::Deploy, PACE).unwrap();
     let failed = actions.iter().try_for_each(|action| {
         let done = transaction.execute(action);
         if matches!(action, Action::WriteVariables { .. }) {
@@ -163,7 +163,7 @@ fn an_undo_does_not_try_for_ever() {
     stub.state().sha = None;
     let ctx = context(&stub);
     let pace = Pace { backoff: Duration::from_millis(50), undo: Duration::from_millis(20), ..PACE };
-    let mut transaction = Transaction::begin(&ctx, DeploymentKind::Deploy, pace).unwrap();
+    let mut transaction = Transaction::begin(&ctx, Kind::Deploy, pace).unwrap();
     let failed = plan(&ctx, &Options::default()).unwrap().iter().try_for_each(|action| {
         let done = transaction.execute(action);
         if matches!(action, Action::AskForDeploy { .. }) {
@@ -221,7 +221,7 @@ fn what_somebody_else_wrote_meanwhile_is_theirs() {
     let stub = different();
     let ctx = context(&stub);
     let actions = plan(&ctx, &Options::default()).unwrap();
-    let mut transaction = Transaction::begin(&ctx, DeploymentKind::Deploy, PACE).unwrap();
+    let mut transaction = Transaction::begin(&ctx, Kind::Deploy, PACE).unwrap();
     for action in &actions {
         transaction.execute(action).unwrap();
         if matches!(action, Action::WriteVariables { .. }) {
@@ -248,7 +248,7 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
         let ctx = context(&stub);
         stub.state().interrupt = Some(ctx.interrupt.clone());
         let actions = plan(&ctx, &Options::default()).unwrap();
-        let attempt = checked(record::attempt(&ctx, &Goal { ask, ..goal(DeploymentKind::Deploy) }, &actions));
+        let attempt = checked(record::attempt(&ctx, &Goal { ask, ..goal(Kind::Deploy) }, &actions));
         let error = attempt.result.unwrap_err();
         (stub, Exit::of(&error), format!("{error:#}"), attempt.record.outcome)
     };
@@ -284,7 +284,7 @@ fn an_attached_deploy_is_followed_and_proved_or_undone() {
         let ctx = context(&stub);
         stub.state().interrupt = Some(ctx.interrupt.clone());
         let actions = plan(&ctx, &Options::default()).unwrap();
-        let goal = Goal { ask: |_| Choice::Leave, ..goal(DeploymentKind::Deploy) };
+        let goal = Goal { ask: |_| Choice::Leave, ..goal(Kind::Deploy) };
         record::attempt(&ctx, &goal, &actions).result.unwrap_err();
         (stub, ctx)
     };
