@@ -19,6 +19,7 @@ mod retry;
 #[cfg(test)]
 pub(crate) mod testing;
 mod upload;
+mod words;
 
 use anyhow::Result;
 

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
@@ -17,9 +19,10 @@ use super::reference::Repository;
 use super::refusal;
 use super::retry::{Trouble, is_passing, retry_after, retrying};
 use super::upload::time_to_send;
+use super::words;
 use crate::context::Context;
-use crate::http::{Http, text};
-use crate::secret::Secret;
+use crate::http::Http;
+use crate::secret::{Redactor, Secret};
 
 /// A client for the registries of one run. It keeps what they granted, and asks for no more than they ask of it.
 #[derive(Clone)]
@@ -141,10 +144,43 @@ impl<'a> Client<'a> {
     pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Response, Trouble> {
         let response = self.answer(ask)?;
         let status = response.status();
+        if words::is_page(&response) && !is_passing(status) {
+            self.must_be_registry(ask.repository)?;
+            if status.is_success() {
+                let said = self.said(ask.repository, self.with_words(ask, response));
+                let (registry, action) = (ask.repository.registry(), &ask.action);
+                let message = format!(
+                    "the registry at {registry} answered with a web page{said} when asked to {action}"
+                );
+                return Err(Trouble::refused(message));
+            }
+        }
         if status.is_success() || (ask.reads() && status == StatusCode::NOT_FOUND) {
             return Ok(response);
         }
         Err(self.trouble(ask, response))
+    }
+
+    /// Trouble where a host does not answer the one question that every registry does (OCI distribution spec,
+    /// "Determining Support"): `/v2/` is there, or wants a login.
+    fn must_be_registry(&self, repository: &Repository) -> Result<(), Trouble> {
+        let url = base(repository)?.join("/v2/").map_err(anyhow::Error::from)?;
+        let request = self.http.request(Method::GET, &url)?.timeout(self.time_for(0));
+        let response = request.send().map_err(|error| broken(&url_host(&url), error))?;
+        let (status, headers) = (response.status(), response.headers());
+        let is_registry = headers.contains_key("Docker-Distribution-Api-Version")
+            || (status == StatusCode::UNAUTHORIZED && headers.contains_key(WWW_AUTHENTICATE))
+            || (status.is_success() && !words::is_page(&response));
+        if is_registry {
+            return Ok(());
+        }
+        let page = if words::is_page(&response) { " with a web page" } else { "" };
+        let said = self.said(repository, response);
+        Err(Trouble::refused(format!(
+            "{} is not a registry: it answers `/v2/` with {status}{page}{said}. An image's name begins with the host of \
+             a registry, as in `docker.io/acme/app` or `ghcr.io/acme/app`",
+            repository.registry()
+        )))
     }
 
     /// Sends once, following the redirects of a read. Any answer is one.
@@ -196,7 +232,7 @@ impl<'a> Client<'a> {
             }
             (Answer::Basic, Some(credentials)) => {
                 if matches!(known, Some(Authorization::Basic(_))) {
-                    return Err(wrong(ask.repository, &credentials, response));
+                    return Err(self.wrong(ask.repository, &credentials, response));
                 }
                 Authorization::Basic(credentials)
             }
@@ -217,7 +253,7 @@ impl<'a> Client<'a> {
         let response = self.once(ask, url, Some(&authorization))?;
         if let Authorization::Basic(credentials) = authorization {
             if response.status() == StatusCode::UNAUTHORIZED {
-                return Err(wrong(ask.repository, &credentials, response));
+                return Err(self.wrong(ask.repository, &credentials, response));
             }
             self.remember(ask.repository, |grant| *grant = Grant::Basic(credentials));
         }
@@ -245,7 +281,7 @@ impl<'a> Client<'a> {
             request.timeout(self.time_for(0)).send().map_err(|error| broken(&url_host(url), error))?;
         let status = response.status();
         if is_passing(status) {
-            return Err(passing(&url_host(url), &response));
+            return Err(self.passing(repository, credentials, response));
         }
         if status.is_success() {
             let body = bytes(response)?;
@@ -256,9 +292,9 @@ impl<'a> Client<'a> {
         if let Some(credentials) = credentials
             && matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
         {
-            return Err(wrong(repository, credentials, response));
+            return Err(self.wrong(repository, credentials, response));
         }
-        let said = said(response);
+        let said = self.said(repository, response);
         Err(Trouble::Lasting(
             refusal::refusal(self.access, repository, credentials, status, "get a token", &said).into(),
         ))
@@ -318,45 +354,78 @@ impl<'a> Client<'a> {
 
     pub(super) fn trouble(&self, ask: &Ask<'_>, response: Response) -> Trouble {
         let status = response.status();
+        let credentials = match self.credentials(ask.repository) {
+            Ok(credentials) => credentials,
+            Err(error) => return Trouble::Lasting(error),
+        };
         if is_passing(status) {
-            return passing(&url_host(response.url()), &response);
+            return self.passing(ask.repository, credentials.as_ref(), response);
         }
-        let said = said(response);
-        match self.credentials(ask.repository) {
-            Ok(credentials) => {
-                let failure = refusal::refusal(
-                    self.access,
-                    ask.repository,
-                    credentials.as_ref(),
-                    status,
-                    &ask.action,
-                    &said,
-                );
-                Trouble::Lasting(failure.into())
-            }
-            Err(error) => Trouble::Lasting(error),
+        let response = if status.is_redirection() { response } else { self.with_words(ask, response) };
+        let said = self.said(ask.repository, response);
+        let (repository, action) = (ask.repository, &ask.action);
+        Trouble::Lasting(
+            refusal::refusal(self.access, repository, credentials.as_ref(), status, action, &said).into(),
+        )
+    }
+
+    /// The answer to a HEAD has no words, that to the same question by GET has them.
+    fn with_words(&self, ask: &Ask<'_>, response: Response) -> Response {
+        if ask.method != Method::HEAD || response.status() == StatusCode::UNAUTHORIZED {
+            return response;
         }
+        let get = Ask { method: Method::GET, url: ask.url.clone(), action: ask.action.clone(), ..*ask };
+        match self.answer(&get) {
+            Ok(answer) if answer.status() == response.status() => answer,
+            _ => response,
+        }
+    }
+
+    fn passing(
+        &self,
+        repository: &Repository,
+        credentials: Option<&Credentials>,
+        response: Response,
+    ) -> Trouble {
+        let after = retry_after(response.headers(), SystemTime::now());
+        let (host, status) = (url_host(response.url()), response.status());
+        let hint = (status == StatusCode::TOO_MANY_REQUESTS).then(|| match credentials {
+            None => format!("wait a while, or log in for a higher limit: {}", way_out(repository)),
+            Some(_) => "wait a while, or use an account with a higher limit".to_owned(),
+        });
+        let message = format!("{host} answered {status}{}", self.said(repository, response));
+        Trouble::Passing { message, after, hint }
+    }
+
+    fn wrong(&self, repository: &Repository, credentials: &Credentials, response: Response) -> Trouble {
+        let said = self.said(repository, response);
+        Trouble::Lasting(refusal::wrong_credentials(repository, credentials, &said).into())
+    }
+
+    /// An answer's words in brackets; one that cannot be read says nothing. A registry may quote what we sent it, and
+    /// the reporter does not know the secrets of Docker's configuration.
+    fn said(&self, repository: &Repository, response: Response) -> String {
+        let mut body = Vec::new();
+        response.take(words::LONGEST_BODY).read_to_end(&mut body).ok();
+        let mut secrets = Vec::new();
+        if let Ok(Some(Credentials { username, password, .. })) = self.credentials(repository) {
+            secrets.push(Secret::new(STANDARD.encode(format!("{username}:{}", password.expose()))));
+            secrets.push(password);
+        }
+        if let Some(Grant::Bearer(tokens)) =
+            self.grants.lock().unwrap_or_else(PoisonError::into_inner).get(repository.registry())
+        {
+            secrets.extend(tokens.values().cloned());
+        }
+        let said = Redactor::new(secrets).redact(&words::of(&body));
+        if said.is_empty() { said } else { format!(" ({said})") }
     }
 }
 
 /// A connection that broke. The message leaves out the address, whose query may hold an upload's state.
 pub(super) fn broken(host: &str, error: reqwest::Error) -> Trouble {
     let error = anyhow::Error::from(error.without_url());
-    Trouble::Passing { message: format!("no answer from {host}: {error:#}"), after: None }
-}
-
-fn passing(host: &str, response: &Response) -> Trouble {
-    let after = retry_after(response.headers(), SystemTime::now());
-    Trouble::Passing { message: format!("{host} answered {}", response.status()), after }
-}
-
-fn wrong(repository: &Repository, credentials: &Credentials, response: Response) -> Trouble {
-    Trouble::Lasting(refusal::wrong_credentials(repository, credentials, &said(response)).into())
-}
-
-/// A refusal's body in one line; one that cannot be read says nothing.
-fn said(response: Response) -> String {
-    text(response).map(|body| refusal::said(&body)).unwrap_or_default()
+    Trouble::passing(format!("no answer from {host}: {error:#}"))
 }
 
 /// What an answer says that it is, without parameters.
@@ -370,10 +439,7 @@ pub(super) fn bytes(response: Response) -> Result<Vec<u8>, Trouble> {
     let host = url_host(response.url());
     let mut bytes = Vec::new();
     if let Err(error) = response.take(Http::LONGEST_TEXT + 1).read_to_end(&mut bytes) {
-        return Err(Trouble::Passing {
-            message: format!("{host} broke off its answer: {error}"),
-            after: None,
-        });
+        return Err(Trouble::passing(format!("{host} broke off its answer: {error}")));
     }
     if bytes.len() as u64 > Http::LONGEST_TEXT {
         return Err(Trouble::refused(format!("{host} sent more than {} bytes", Http::LONGEST_TEXT)));

@@ -4,11 +4,13 @@ use anyhow::Result;
 use reqwest::blocking::RequestBuilder;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
+use serde_json::Value;
 
 use super::address::base;
 use super::client::{Ask, Client, bytes};
 use super::reference::{Digest, Reference, Repository, Tag};
 use super::retry::Trouble;
+use super::words;
 use crate::exit::{Exit, Failure};
 
 /// A manifest as it is pushed: these bytes, which the digest is of.
@@ -66,7 +68,18 @@ impl Client<'_> {
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        Ok(Some(Digest::of(&bytes(response)?)))
+        let manifest = bytes(response)?;
+        let version =
+            serde_json::from_slice(&manifest).map(|manifest: Value| manifest["schemaVersion"].is_u64());
+        if !version.is_ok_and(|has_one| has_one) {
+            let message = format!(
+                "{} answered something else than a manifest when asked for `{reference}` ({}): is it a registry?",
+                repository.registry(),
+                words::of(&manifest)
+            );
+            return Err(Trouble::refused(message));
+        }
+        Ok(Some(Digest::of(&manifest)))
     }
 
     /// Makes a tag name this manifest, then asks the registry what the tag names.

@@ -53,7 +53,7 @@ impl Client<'_> {
             let mut bytes = Vec::new();
             response.take(blob.size.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| {
                 let message = format!("{} broke off {}: {error}", repository.registry(), blob.digest.short());
-                Trouble::Passing { message, after: None }
+                Trouble::passing(message)
             })?;
             match Digest::of(&bytes) {
                 found if found == blob.digest => Ok(bytes),
@@ -73,9 +73,9 @@ impl Client<'_> {
         let (mut hash, mut size, mut piece) = (Context::new(&SHA256), 0, vec![0; 64 << 10]);
         loop {
             self.ctx.interrupt.check()?;
-            let broken = |error| Trouble::Passing {
-                message: format!("{} broke off {}: {error}", repository.registry(), blob.digest.short()),
-                after: None,
+            let broken = |error| {
+                let message = format!("{} broke off {}: {error}", repository.registry(), blob.digest.short());
+                Trouble::passing(message)
             };
             let read = response.read(&mut piece).map_err(broken)?;
             let piece = piece.get(..read).unwrap_or_default();
@@ -92,7 +92,7 @@ impl Client<'_> {
         }
         if size < blob.size {
             let message = format!("{} sent {size} of {} bytes", repository.registry(), blob.size);
-            return Err(Trouble::Passing { message, after: None });
+            return Err(Trouble::passing(message));
         }
         match Digest::finish(hash) {
             found if found == blob.digest => Ok(()),

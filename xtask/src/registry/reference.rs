@@ -139,6 +139,9 @@ fn repository(text: &str) -> Result<Repository> {
         Some((first, rest)) if is_host(first) => (first.to_ascii_lowercase(), rest),
         _ => (Repository::HUB.to_owned(), text),
     };
+    if let Some(hint) = website(&registry, name) {
+        bail!("`{text}` is the address of a web page, not of an image: write `{hint}`");
+    }
     if !is_valid_host(&registry) {
         bail!("`{registry}` in `{text}` is not a registry's `host` or `host:port`");
     }
@@ -157,6 +160,32 @@ fn repository(text: &str) -> Result<Repository> {
         name.to_owned()
     };
     Ok(Repository { registry, name })
+}
+
+/// The image that somebody means who copied the address of its page, or the same without `https://`.
+fn website(registry: &str, name: &str) -> Option<String> {
+    let (host, name) = match (registry, name) {
+        ("https:" | "http:", name) => return name.strip_prefix('/').map(|rest| website_or(rest)),
+        ("hub.docker.com", name) => (Repository::HUB, name),
+        ("github.com", name) => ("ghcr.io", name),
+        ("gitlab.com", name) => ("registry.gitlab.com", name),
+        ("quay.io", name) => ("quay.io", name.strip_prefix("repository/")?),
+        ("gallery.ecr.aws", name) => ("public.ecr.aws", name),
+        _ => return None,
+    };
+    let name = match host {
+        Repository::HUB => {
+            let pages = ["r/", "_/", "repository/docker/"];
+            pages.iter().find_map(|page| name.strip_prefix(page)).unwrap_or(name)
+        }
+        _ => name,
+    };
+    Some(format!("{host}/{}", name.trim_end_matches('/')))
+}
+
+fn website_or(address: &str) -> String {
+    let page = address.split_once('/').and_then(|(host, name)| website(host, name));
+    page.unwrap_or_else(|| address.to_owned())
 }
 
 /// Whether the first component of a name is a host: Docker's rule.

@@ -284,7 +284,7 @@ fn all_listed(
         Some(artifact) => {
             let registry = repository.registry();
             let message = format!("the registry at {registry} took {} and does not list it", artifact.name);
-            Err(Trouble::Passing { message, after: None })
+            Err(Trouble::passing(message))
         }
     }
 }

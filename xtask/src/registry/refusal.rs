@@ -1,17 +1,15 @@
-//! What a registry says when it refuses, in one line.
+//! The error for what a registry refuses.
 
 use reqwest::StatusCode;
-use serde_json::Value;
 
 use super::client::Access;
 use super::credentials::{Credentials, Source, way_out};
 use super::reference::Repository;
 use crate::exit::{Exit, Failure};
-use crate::secret::Redactor;
 
 /// The error for an answer that is a refusal.
 ///
-/// `action` is what was asked, as in "upload sha256:…"; `said` is what [`said`] made of the body.
+/// `action` is what was asked, as in "upload sha256:…"; `said` are the registry's words in brackets.
 pub(super) fn refusal(
     access: Access,
     repository: &Repository,
@@ -21,7 +19,6 @@ pub(super) fn refusal(
     said: &str,
 ) -> Failure {
     let registry = repository.registry();
-    let said = told(credentials, said);
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if credentials.is_none() => Failure::new(
             Exit::Missing,
@@ -59,7 +56,6 @@ pub(super) fn refusal(
 /// The error for credentials that the registry, or its token server, does not take.
 pub(super) fn wrong_credentials(repository: &Repository, credentials: &Credentials, said: &str) -> Failure {
     let registry = repository.registry();
-    let said = told(Some(credentials), said);
     let from = match credentials.source {
         Source::Variables => "DOCKERHUB_USERNAME or DOCKERHUB_TOKEN is wrong or has expired",
         Source::DockerConfig => "what `docker login` left is wrong or has expired",
@@ -73,38 +69,6 @@ pub(super) fn wrong_credentials(repository: &Repository, credentials: &Credentia
     )
 }
 
-/// What a registry said, in brackets. One that quotes our password is not quoted: the reporter does not know those of
-/// Docker's configuration.
-fn told(credentials: Option<&Credentials>, said: &str) -> String {
-    let secret = credentials.map(|credentials| credentials.password.clone());
-    let said = Redactor::new(secret).redact(said);
-    if said.is_empty() { said } else { format!(" ({said})") }
-}
-
-/// The body of a refusal in one line: `CODE: message` for each error of the OCI distribution spec ("Error codes"),
-/// the `details` or `message` of token servers, and nothing for a page of HTML.
-pub(super) fn said(body: &str) -> String {
-    /// More of it would only hide what matters.
-    const LONGEST: usize = 200;
-    let Ok(body) = serde_json::from_str::<Value>(body) else {
-        return String::new();
-    };
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let errors =
-        body.get("errors").and_then(Value::as_array).into_iter().flatten().filter_map(|error| {
-            match (text(error, "code"), text(error, "message")) {
-                (Some(code), Some(message)) => Some(format!("{code}: {message}")),
-                (code, message) => code.or(message),
-            }
-        });
-    let mut said = errors.collect::<Vec<_>>().join("; ");
-    if said.is_empty() {
-        said = text(&body, "details").or_else(|| text(&body, "message")).unwrap_or_default();
-    }
-    let printable = said.chars().map(|c| if c.is_control() { ' ' } else { c });
-    printable.take(LONGEST).collect::<String>().trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,26 +76,6 @@ mod tests {
 
     fn credentials(source: Source) -> Credentials {
         Credentials { username: "me".to_owned(), password: Secret::new("hunter2-hunter2"), source }
-    }
-
-    #[test]
-    fn bodies_become_one_line() {
-        for (body, expected) in [
-            (
-                r#"{"errors":[{"code":"DENIED","message":"access denied","detail":[1]}]}"#,
-                "DENIED: access denied",
-            ),
-            (r#"{"errors":[{"code":"A","message":"b\nc"},{"code":"D"},{"message":"e"},{}]}"#, "A: b c; D; e"),
-            (r#"{"details":"incorrect username or password"}"#, "incorrect username or password"),
-            (r#"{"message":"slow down"}"#, "slow down"),
-            ("<html>502 Bad Gateway</html>", ""),
-            ("{}", ""),
-            ("", ""),
-        ] {
-            assert_eq!(said(body), expected, "of `{body}`");
-        }
-        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(1000));
-        assert_eq!(said(&long).len(), 200);
     }
 
     #[test]
@@ -153,7 +97,7 @@ mod tests {
             (&hub, Some(&mine), 400, Exit::Registry, "answered 400 Bad Request when asked to push (X: y)"),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            let failure = refusal(Access::Push, repository, credentials, status, "push", "X: y");
+            let failure = refusal(Access::Push, repository, credentials, status, "push", " (X: y)");
             assert_eq!(failure.exit, exit, "{failure}");
             assert!(failure.to_string().contains(expected), "{failure}");
         }

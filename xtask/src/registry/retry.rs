@@ -13,13 +13,17 @@ use crate::exit::{Exit, Failure};
 /// Why an attempt failed.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// It may go better in a while; the other side may have said when.
-    Passing { message: String, after: Option<Duration> },
+    /// It may go better in a while; the other side may have said when. The hint is for when it does not.
+    Passing { message: String, after: Option<Duration>, hint: Option<String> },
     /// Another attempt would end the same.
     Lasting(anyhow::Error),
 }
 
 impl Trouble {
+    pub(super) fn passing(message: impl Into<String>) -> Self {
+        Self::Passing { message: message.into(), after: None, hint: None }
+    }
+
     /// A registry's refusal that will not change by itself.
     pub(super) fn refused(message: impl Into<String>) -> Self {
         Self::Lasting(Failure::new(Exit::Registry, message).into())
@@ -28,7 +32,7 @@ impl Trouble {
     /// The error for one that is not tried again.
     pub(super) fn into_error(self) -> anyhow::Error {
         match self {
-            Self::Passing { message, .. } => Failure::new(Exit::Registry, message).into(),
+            Self::Passing { message, hint, .. } => given_up(&message, "", hint.as_deref()),
             Self::Lasting(error) => error,
         }
     }
@@ -57,26 +61,33 @@ pub(super) fn retrying<T>(
     let mut number = 1;
     loop {
         ctx.interrupt.check()?;
-        let (message, after) = match attempt() {
+        let (message, after, hint) = match attempt() {
             Ok(value) => return Ok(value),
-            Err(Trouble::Passing { message, after }) => (message, after),
+            Err(Trouble::Passing { message, after, hint }) => (message, after, hint),
             Err(lasting) => return Err(lasting.into_error()),
         };
         // What an interrupt broke off looks like a broken connection.
         ctx.interrupt.check()?;
         if number == TRIES {
-            return Err(Failure::new(Exit::Registry, format!("{message}; tried {TRIES} times")).into());
+            return Err(given_up(&message, &format!("; tried {TRIES} times"), hint.as_deref()));
+        }
+        if let Some(after) = after.filter(|after| *after > LONGEST_WAIT * TRIES) {
+            let asked = format!("; it asks to wait {}", humantime::format_duration(after));
+            return Err(given_up(&message, &asked, hint.as_deref()));
         }
         let wait = after.unwrap_or_else(|| jittered(pause * 2_u32.pow(number - 1))).min(LONGEST_WAIT);
         if end.is_some_and(|end| Instant::now() + wait >= end) {
-            return Err(
-                Failure::new(Exit::Registry, format!("{message}; no time is left to try again")).into()
-            );
+            return Err(given_up(&message, "; no time is left to try again", hint.as_deref()));
         }
         ctx.reporter.note(format!("{message}; trying again in {:.1} s", wait.as_secs_f64()));
         ctx.interrupt.sleep(wait)?;
         number += 1;
     }
+}
+
+fn given_up(message: &str, why: &str, hint: Option<&str>) -> anyhow::Error {
+    let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
+    Failure::new(Exit::Registry, format!("{message}{why}{hint}")).into()
 }
 
 /// Whether a status is worth another try: too slow, too many requests, or trouble of the server's own, but for what
@@ -127,7 +138,7 @@ mod tests {
     }
 
     fn passing(after: Option<Duration>) -> Trouble {
-        Trouble::Passing { message: "the registry is busy".to_owned(), after }
+        Trouble::Passing { message: "the registry is busy".to_owned(), after, hint: Some("wait".to_owned()) }
     }
 
     #[test]
@@ -158,7 +169,7 @@ mod tests {
         })
         .unwrap_err();
         assert_eq!((tries, Exit::of(&error)), (5, Exit::Registry));
-        assert_eq!(error.to_string(), "the registry is busy; tried 5 times");
+        assert_eq!(error.to_string(), "the registry is busy; tried 5 times: wait");
         assert_eq!(ctx.reporter.told().len(), 4);
     }
 
@@ -183,7 +194,21 @@ mod tests {
         })
         .unwrap_err();
         assert_eq!((tries, Exit::of(&error)), (2, Exit::Registry));
-        assert_eq!(error.to_string(), "the registry is busy; no time is left to try again");
+        assert_eq!(error.to_string(), "the registry is busy; no time is left to try again: wait");
+    }
+
+    #[test]
+    fn a_wait_of_hours_is_told_and_not_waited_for() {
+        let mut tries = 0;
+        let error = retrying(&ctx(), Duration::from_millis(1), None, || -> Result<(), _> {
+            tries += 1;
+            Err(passing(Some(Duration::from_hours(6))))
+        })
+        .unwrap_err();
+        assert_eq!(
+            (tries, error.to_string().as_str()),
+            (1, "the registry is busy; it asks to wait 6h: wait")
+        );
     }
 
     #[test]

@@ -244,9 +244,9 @@ fn nobody_there_is_an_error_without_the_address() {
 fn without_the_digest_header_the_manifest_is_hashed() {
     let server = Server::twisted(|request, _| match request.method.as_str() {
         "HEAD" => Some(Reply::new(200)),
-        _ => Some(Reply::new(200).body("{ }")),
+        _ => Some(Reply::new(200).body(r#"{"schemaVersion":2}"#)),
     });
-    assert_eq!(ask(&server, &[], Access::Pull).unwrap(), Some(Digest::of(b"{ }")));
+    assert_eq!(ask(&server, &[], Access::Pull).unwrap(), Some(Digest::of(br#"{"schemaVersion":2}"#)));
     assert_eq!(server.lines(), ["HEAD manifests/latest", "GET manifests/latest"]);
     assert!(server.seen()[1].header("accept").contains("application/vnd.oci.image.manifest.v1+json"));
 
@@ -321,10 +321,10 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
     let server = Server::twisted(|request, before| match request.method.as_str() {
         "HEAD" => Some(Reply::new(200)),
         // Promises more than it sends.
-        _ if before == 0 => Some(Reply::new(200).header("Content-Length", "9").body("{}")),
-        _ => Some(Reply::new(200).body("{}")),
+        _ if before == 0 => Some(Reply::new(200).header("Content-Length", "99").body("{}")),
+        _ => Some(Reply::new(200).body(r#"{"schemaVersion":2}"#)),
     });
-    assert_eq!(ask(&server, &[], Access::Pull).unwrap(), Some(Digest::of(b"{}")));
+    assert_eq!(ask(&server, &[], Access::Pull).unwrap(), Some(Digest::of(br#"{"schemaVersion":2}"#)));
     assert_eq!(server.count("GET", "manifests"), 2);
 }
 
@@ -352,4 +352,104 @@ fn a_token_server_may_refuse_everybody() {
     let error = ask(&server, &[], Access::Pull).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Missing);
     assert!(error.to_string().contains("wants a login to get a token"), "{error}");
+}
+
+/// A host that answers everything like this.
+fn host(reply: &Reply) -> Server {
+    let reply = reply.clone();
+    Server::twisted(move |_, _| Some(reply.clone()))
+}
+
+fn page(status: u16) -> Reply {
+    let html = "<!doctype html><html><title>Acme &amp; friends</title><p>Welcome</html>";
+    Reply::new(status).header("Content-Type", "text/html; charset=utf-8").body(html)
+}
+
+#[test]
+fn a_host_that_is_no_registry_is_recognised_before_anything_is_compared() {
+    for (status, words) in [
+        (200, "is not a registry: it answers `/v2/` with 200 OK with a web page (Acme & friends)."),
+        (404, "is not a registry: it answers `/v2/` with 404 Not Found with a web page (Acme & friends)."),
+        (403, "is not a registry: it answers `/v2/` with 403 Forbidden with a web page (Acme & friends)."),
+    ] {
+        let server = host(&page(status));
+        let error = ask(&server, &VARIABLES, Access::Push).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Registry);
+        let error = error.to_string();
+        assert!(error.contains(words) && error.contains("as in `docker.io/acme/app`"), "{error}");
+    }
+    let server = host(&Reply::new(200).header("Content-Type", "application/json").body(r#"{"ok":true}"#));
+    let error = ask(&server, &VARIABLES, Access::Push).unwrap_err().to_string();
+    assert!(
+        error.contains(r#"something else than a manifest when asked for `latest` ({"ok":true})"#),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_registry_may_answer_with_a_page_where_it_has_nothing() {
+    let api = ("Docker-Distribution-Api-Version", "registry/2.0");
+    for base in [Reply::new(200).header(api.0, api.1), Reply::challenge("Basic realm=x"), Reply::new(200)] {
+        let shown = format!("{base:?}");
+        let server = Server::twisted(move |request, _| {
+            Some(if request.target == "/v2/" { base.clone() } else { page(404) })
+        });
+        assert_eq!(ask(&server, &VARIABLES, Access::Push).unwrap(), None, "{shown}");
+    }
+    let server = Server::twisted(move |request, _| {
+        Some(if request.target == "/v2/" { Reply::new(200) } else { page(200) })
+    });
+    let error = ask(&server, &VARIABLES, Access::Push).unwrap_err().to_string();
+    assert!(
+        error.contains("answered with a web page (Acme & friends) when asked to read `latest`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_registry_is_quoted_whatever_it_speaks() {
+    for (reply, words) in [
+        (Reply::new(400).body("unknown vendor field\u{1b}[2J\n"), "(unknown vendor field[2J)"),
+        (page(400), "(Acme & friends)"),
+        (Reply::new(400).body(r#"{"errors":[{"code":"A","message":"b","detail":"c"}]}"#), "(A: b: c)"),
+    ] {
+        // A HEAD is answered without words.
+        let server = Server::twisted(move |request, _| {
+            Some(if request.target == "/v2/" { Reply::new(200) } else { reply.clone() })
+        });
+        let error = ask(&server, &[], Access::Push).unwrap_err().to_string();
+        assert!(error.contains("answered 400 Bad Request when asked to read `latest`"), "{error}");
+        assert!(error.ends_with(words), "{error}");
+    }
+}
+
+#[test]
+fn a_limit_names_the_way_out() {
+    let words = "toomanyrequests: You have reached your unauthenticated pull rate limit.";
+    for (variables, way_out) in [
+        (&[][..], "wait a while, or log in for a higher limit: set DOCKERHUB_USERNAME"),
+        (&VARIABLES, "wait a while, or use an account with a higher limit"),
+    ] {
+        let server = Server::twisted(move |request, _| {
+            let asked = request.is("GET", "/manifests/");
+            let head = request.is("HEAD", "/manifests/").then(|| Reply::new(200));
+            asked.then(|| Reply::new(429).header("Retry-After", "21600").body(words)).or(head)
+        });
+        let error = ask(&server, variables, Access::Push).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Registry);
+        let expected =
+            format!("{} answered 429 Too Many Requests ({words}); it asks to wait 6h: ", server.host());
+        let error = error.to_string();
+        assert!(error.starts_with(&expected) && error.contains(way_out), "{error}");
+    }
+}
+
+#[test]
+fn a_registry_that_quotes_what_it_got_is_not_quoted() {
+    let server = Server::twisted(|request, _| {
+        let got = format!("you sent {}", request.header("authorization"));
+        wants_basic(request).or_else(|| Some(Reply::new(400).body(got)))
+    });
+    let error = ask(&server, &VARIABLES, Access::Push).unwrap_err().to_string();
+    assert!(error.contains("(you sent Basic <redacted>)"), "{error}");
 }

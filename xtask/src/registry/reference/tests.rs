@@ -45,7 +45,7 @@ fn an_error_says_what_is_wrong() {
         ("acme/a___b", "`a___b` in"),
         ("acme/a._b", "`a._b` in"),
         ("acme//app", "`` in `acme//app`"),
-        ("https://docker.io/acme/app", "is not a registry's `host`"),
+        ("ftp://docker.io/acme/app", "is not a registry's `host`"),
         ("-a.io/x", "`-a.io` in `-a.io/x` is not a registry's"),
         ("a.io:99999/x", "`a.io:99999` in"),
         ("a.io:/x", "`a.io:` in"),
@@ -61,6 +61,26 @@ fn an_error_says_what_is_wrong() {
         let error = text.parse::<ImageName>().unwrap_err().to_string();
         assert!(error.contains(expected), "of `{text}`: {error}");
     }
+}
+
+#[test]
+fn the_address_of_a_page_is_told_from_an_image() {
+    for (text, meant) in [
+        ("hub.docker.com/r/acme/app", "docker.io/acme/app"),
+        ("https://hub.docker.com/r/acme/app/", "docker.io/acme/app"),
+        ("hub.docker.com/_/debian", "docker.io/debian"),
+        ("hub.docker.com/repository/docker/acme/app", "docker.io/acme/app"),
+        ("github.com/acme/app", "ghcr.io/acme/app"),
+        ("gitlab.com/acme/app", "registry.gitlab.com/acme/app"),
+        ("quay.io/repository/acme/app", "quay.io/acme/app"),
+        ("https://ghcr.io/acme/app", "ghcr.io/acme/app"),
+        ("http://127.0.0.1:5000/acme/app", "127.0.0.1:5000/acme/app"),
+    ] {
+        let error = text.parse::<Repository>().unwrap_err().to_string();
+        assert!(error.ends_with(&format!("not of an image: write `{meant}`")), "of `{text}`: {error}");
+        meant.parse::<Repository>().unwrap();
+    }
+    "quay.io/acme/app".parse::<Repository>().unwrap();
 }
 
 #[test]

@@ -101,11 +101,20 @@ fn trouble_that_passes_does_not_end_a_push() {
         (&[Fault::TokensExpire], "moved `latest`"),
         (
             &[Fault::TooManyRequests { put: 1, retry_after: 0 }],
-            "429 Too Many Requests; trying again in 0.0 s",
+            "429 Too Many Requests (TOOMANYREQUESTS: too many requests); trying again in 0.0 s",
         ),
-        (&[Fault::TooManyRequestsUntil], "429 Too Many Requests; trying again in 0.0 s"),
-        (&[Fault::BlobPutFails], "500 Internal Server Error; trying again"),
-        (&[Fault::TagFails(COMMIT), Fault::TagFails("latest")], "503 Service Unavailable; trying again"),
+        (
+            &[Fault::TooManyRequestsUntil],
+            "429 Too Many Requests (TOOMANYREQUESTS: too many requests); trying again in 0.0 s",
+        ),
+        (
+            &[Fault::BlobPutFails],
+            "500 Internal Server Error (UNKNOWN: the upload could not be stored); trying again",
+        ),
+        (
+            &[Fault::TagFails(COMMIT), Fault::TagFails("latest")],
+            "503 Service Unavailable (UNKNOWN: try again later); trying again",
+        ),
         (&[Fault::BlobStalls], "operation timed out; trying again"),
         (&[Fault::TagStalls("latest")], "operation timed out; trying again"),
         (&unread[..4], "moved `latest`"),
@@ -131,11 +140,17 @@ fn trouble_that_lasts_ends_a_push_before_latest_moves() {
         (&[Fault::Location(Place::Missing)][..], ["did not say where to go on", untagged]),
         (&[Fault::Location(Place::Inside)], ["sends us to `169.254.169.254`, an address inside", untagged]),
         // Both blobs, five times each.
-        (&[Fault::BlobPutFails; 10], ["answered 500 Internal Server Error; tried 5 times", untagged]),
-        (&[Fault::BlobClaimed], ["(MANIFEST_BLOB_UNKNOWN: blob unknown to registry)", untagged]),
+        (&[Fault::BlobPutFails; 10], ["(UNKNOWN: the upload could not be stored); tried 5 times", untagged]),
+        (
+            &[Fault::BlobClaimed],
+            ["(MANIFEST_BLOB_UNKNOWN: blob unknown to registry: {\"digest\":\"sha256:", untagged],
+        ),
         (&[Fault::TagRefused(COMMIT)], ["does not let this account tag", untagged]),
         (&[Fault::TagRefused("latest")], ["as `latest` (DENIED: requested access is denied)", tagged]),
-        (&[Fault::TagFails("latest"); 5], ["503 Service Unavailable; tried 5 times", tagged]),
+        (
+            &[Fault::TagFails("latest"); 5],
+            ["503 Service Unavailable (UNKNOWN: try again later); tried 5 times", tagged],
+        ),
         // For the challenge, the look, the tag that is put, and the proof of it.
         (&[Fault::WrongContentDigest; 4], ["says that it names sha256:000000", tagged]),
     ] {
