@@ -1,7 +1,6 @@
 //! Child processes: one line to show, one way to run them.
 
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,6 +14,7 @@ use crate::exit::{Exit, Failure, OrExit as _};
 use crate::git;
 use crate::interrupt::{self, Interrupt};
 use crate::pipeline::VARIABLES;
+use crate::plain::send_lines;
 
 /// A command line: what `--explain` shows is what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,10 +96,10 @@ impl Call {
             .or_exit(Exit::Missing)?;
         let (sender, lines) = mpsc::channel();
         if let Some(stdout) = group.child.stdout.take() {
-            read_lines(stdout, sender.clone());
+            send_lines(stdout, sender.clone());
         }
         if let Some(stderr) = group.child.stderr.take() {
-            read_lines(stderr, sender);
+            send_lines(stderr, sender);
         }
         loop {
             match lines.recv_timeout(Interrupt::TICK) {
@@ -245,22 +245,6 @@ fn quoted(text: &str) -> String {
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))
     }
-}
-
-/// Lines of at most 64 KiB, so that a child without newlines cannot fill the memory.
-pub(crate) fn read_lines(stream: impl Read + Send + 'static, lines: mpsc::Sender<String>) {
-    const LONGEST: u64 = 64 << 10;
-    std::thread::spawn(move || {
-        let mut stream = BufReader::new(stream);
-        let mut bytes = Vec::new();
-        while matches!((&mut stream).take(LONGEST).read_until(b'\n', &mut bytes), Ok(1..)) {
-            let text = String::from_utf8_lossy(&bytes);
-            if lines.send(text.trim_end_matches(['\n', '\r']).to_owned()).is_err() {
-                return;
-            }
-            bytes.clear();
-        }
-    });
 }
 
 /// A child in a process group of its own, ended as a whole when it is dropped before it ended by itself.

@@ -14,7 +14,7 @@ use crate::findings::Findings;
 use crate::git::Git;
 use crate::http::{Http, Reach, base_url};
 use crate::interrupt::Interrupt;
-use crate::pipeline::{VARIABLES, variable};
+use crate::pipeline::{SETTINGS, VARIABLES, is_token, variable};
 use crate::report::Reporter;
 use crate::secret::{Redactor, Secret};
 
@@ -33,10 +33,11 @@ pub(crate) struct Context {
 impl Context {
     /// Reads the workspace at `root`.
     pub(crate) fn read(root: PathBuf, reporter: Reporter, interrupt: Interrupt) -> Result<Self> {
-        let config = Config::read(&root.join("Cargo.toml"))?;
+        // First: what goes wrong with the rest is told, too.
         let environment = Environment::read(&root)?;
-        let git = Git::read(&root)?;
         reporter.redact(redactor(&environment));
+        let config = Config::read(&root.join("Cargo.toml"))?;
+        let git = Git::read(&root)?;
         let reach = Reach::of(environment.get("XTASK_REACH"))?;
         Ok(Self { root, config, environment, git, reporter, interrupt, reach })
     }
@@ -45,7 +46,8 @@ impl Context {
     pub(crate) fn rehearsed(&self, variables: Environment, reach: Reach) -> Self {
         let names: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
         let environment = self.environment.clone().without(&names).with(variables);
-        self.reporter.redact(redactor(&environment));
+        // The developer's own are no less secret now.
+        self.reporter.redact(redactor(&self.environment).and(redactor(&environment)));
         Self {
             root: self.root.clone(),
             config: self.config.clone(),
@@ -80,6 +82,16 @@ impl Context {
     /// `target/xtask`, where a run leaves its image, its logs and its records.
     pub(crate) fn output(&self) -> PathBuf {
         self.root.join("target/xtask")
+    }
+
+    /// Writes a text that the run leaves for others.
+    pub(crate) fn leave(&self, path: &Path, text: &str) -> Result<()> {
+        write_whole(path, self.reporter.redacted(text).as_bytes())
+    }
+
+    /// The same for JSON.
+    pub(crate) fn leave_json(&self, path: &Path, json: &str) -> Result<()> {
+        write_whole(path, self.reporter.shown_json(json).as_bytes())
     }
 
     /// `target/ci`, the target folder that clippy, the tests and the documentation share.
@@ -209,13 +221,16 @@ pub(crate) fn find_root(start: &Path) -> Result<PathBuf> {
     none().or_exit(Exit::Usage)
 }
 
+/// The secrets of an environment: what the pipeline's table says, the machine's tokens, and of `.env` all that is not
+/// known to be anything else.
 pub(crate) fn redactor(environment: &Environment) -> Redactor {
-    Redactor::new(
-        VARIABLES
-            .iter()
-            .filter(|variable| variable.sensitive)
-            .filter_map(|variable| environment.secret(variable.name)),
-    )
+    let is_secret = |name: &&str| variable(name).is_some_and(|variable| variable.sensitive) || is_token(name);
+    let (secrets, others): (Vec<&str>, Vec<&str>) = environment.names().partition(is_secret);
+    let is_setting =
+        |name: &str| variable(name).is_some() || SETTINGS.contains(&name) || name.starts_with("XTASK_");
+    let unknown = others.into_iter().filter(|name| environment.is_from_file(name) && !is_setting(name));
+    let unknown = unknown.filter(|name| !Redactor::is_ordinary(environment.get(name).unwrap_or_default()));
+    Redactor::new(secrets.into_iter().chain(unknown).filter_map(|name| environment.secret(name)))
 }
 
 /// Writes a file whole or not at all: beside its place, then renamed.
@@ -253,6 +268,20 @@ mod tests {
         let error = ctx.check(&says("error: No space left on device (os error 28)")).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Internal);
         assert!(error.to_string().ends_with(": the disk is full"), "{error}");
+    }
+
+    #[test]
+    fn what_dotenv_holds_is_secret_unless_it_is_known_to_be_a_setting() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = "DATABASE_URL=postgres://u:p@db/x\nHOSTS=www.example.com\nPIPELINE_IMAGE=ghcr.io/a/image\n\
+            XTASK_INSTALL=never-ever\nPORT=8000\nRENDER_API_KEY=key1\n";
+        fs_err::write(dir.path().join(".env"), file).unwrap();
+        let redactor = redactor(&Environment::read(dir.path()).unwrap());
+        let shown = redactor.redact(file);
+        assert!(shown.starts_with("DATABASE_URL=<redacted>\nHOSTS=www.example.com\n"), "{shown}");
+        assert!(shown.ends_with(
+            "IMAGE=ghcr.io/a/image\nXTASK_INSTALL=never-ever\nPORT=8000\nRENDER_API_KEY=<redacted>\n"
+        ));
     }
 
     #[test]

@@ -29,6 +29,10 @@ use crate::{doctor, history, overview, rehearsal, workflow};
 pub(crate) fn run(cli: &Cli) -> Exit {
     let reporter =
         Reporter::new(sink(cli).unwrap_or_else(|_| Sink::Terminal(Terminal::new(false, Look::default()))));
+    std::panic::set_hook(Box::new({
+        let reporter = reporter.clone();
+        move |panic| reporter.panicked(panic)
+    }));
     let ended = guarded(|| dispatch(cli, &reporter));
     let exit = ended.map_or_else(|error| tell(&reporter, &error), |()| Exit::Done);
     let Some(error) = reporter.lost() else { return exit };
@@ -36,7 +40,8 @@ pub(crate) fn run(cli: &Cli) -> Exit {
     // A reader that has gone knows that it has not read all.
     if !error.downcast_ref().is_some_and(is_closed) {
         // Where this cannot be written either, the code is all that is left.
-        writeln!(io::stderr(), "error: not all output could be written: {error:#}").ok();
+        let text = reporter.redacted(&format!("{error:#}"));
+        writeln!(io::stderr(), "error: not all output could be written: {text}").ok();
     }
     if exit == Exit::Done { Exit::Internal } else { exit }
 }

@@ -1,6 +1,6 @@
 //! The variables that the pipeline reads, from the environment and from a git-ignored `.env`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -10,7 +10,11 @@ use crate::secret::Secret;
 
 /// The environment, read once. An empty variable counts as absent, as GitHub passes a secret that is not set.
 #[derive(Clone, Default)]
-pub(crate) struct Environment(BTreeMap<String, String>);
+pub(crate) struct Environment {
+    values: BTreeMap<String, String>,
+    /// What stands in `.env`, whether it counts or the process environment does.
+    in_file: BTreeSet<String>,
+}
 
 impl Environment {
     /// The process environment, and from `.env` in the workspace root what it lacks.
@@ -19,6 +23,7 @@ impl Environment {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(_, value)| !value.is_empty())
             .collect();
+        let mut in_file = BTreeSet::new();
         let file = root.join(".env");
         if file.is_file() {
             let text = fs_err::read_to_string(&file).or_exit(Exit::Usage)?;
@@ -26,41 +31,50 @@ impl Environment {
                 .with_context(|| format!("{} is not valid", file.display()))
                 .or_exit(Exit::Usage)?;
             for (name, value) in added {
+                in_file.insert(name.clone());
                 values.entry(name).or_insert(value);
             }
         }
-        Ok(Self(values))
+        Ok(Self { values, in_file })
     }
 
     /// Exactly these variables.
     pub(crate) fn of<N: Into<String>, V: Into<String>>(values: impl IntoIterator<Item = (N, V)>) -> Self {
-        Self(
-            values
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .filter(|(_, value)| !value.is_empty())
-                .collect(),
-        )
+        let values = values
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        Self { values, in_file: BTreeSet::new() }
     }
 
     /// These variables instead of the ones of the same name.
     pub(crate) fn with(mut self, over: Self) -> Self {
-        self.0.extend(over.0);
+        self.values.extend(over.values);
         self
     }
 
     /// Without these variables.
     pub(crate) fn without(mut self, names: &[&str]) -> Self {
-        self.0.retain(|name, _| !names.contains(&name.as_str()));
+        self.values.retain(|name, _| !names.contains(&name.as_str()));
         self
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.values.get(name).map(String::as_str)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.values.contains_key(name)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// Whether `.env` has the variable.
+    pub(crate) fn is_from_file(&self, name: &str) -> bool {
+        self.in_file.contains(name)
     }
 
     pub(crate) fn secret(&self, name: &str) -> Option<Secret> {

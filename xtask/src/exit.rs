@@ -5,10 +5,10 @@ use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use rustix::io::Errno;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The exit codes of `cargo xtask`; `--help` and the README list the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Exit {
     Done,

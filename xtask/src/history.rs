@@ -98,7 +98,8 @@ pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
 fn conclude_within(ctx: &Context, report: &Report, site: Option<&Url>, patience: [Duration; 2]) {
     let [recorded, delivered] = patience.map(|patience| Instant::now() + patience);
     let skipped = |check: &str, error: &anyhow::Error| ctx.reporter.skipped(check, format!("{error:#}"));
-    if let Err(error) = keep(ctx, report) {
+    // It is for everybody who may read the repository or the board.
+    if let Err(error) = ctx.reporter.shown(report).and_then(|report| keep(ctx, &report)) {
         skipped("report", &error);
         ctx.reporter.lose(error);
         return;

@@ -19,6 +19,7 @@ mod image;
 mod interrupt;
 mod overview;
 mod pipeline;
+mod plain;
 mod registry;
 mod rehearsal;
 mod render;

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use crate::context::{Context, write_whole};
+use crate::context::Context;
 use crate::environment::Environment;
 use crate::exit::{Exit, OrExit as _};
 use crate::http::Reach;
@@ -59,7 +59,7 @@ pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool, stay: 
     stage.announce(ctx);
     let played = stage.play(ctx, &request, &runtime);
     // Also after a failure: what was exchanged is kept, and no process is left.
-    let kept = stage.keep_transcripts(&folder);
+    let kept = stage.keep_transcripts(ctx, &folder);
     if played.is_err() {
         stage.tell_log(ctx, &folder);
     }
@@ -186,7 +186,7 @@ impl Stage {
     }
 
     /// One line an exchange, without bodies and headers.
-    fn keep_transcripts(&self, folder: &Path) -> Result<()> {
+    fn keep_transcripts(&self, ctx: &Context, folder: &Path) -> Result<()> {
         #[derive(Serialize)]
         struct Line<'a> {
             method: &'a str,
@@ -206,10 +206,10 @@ impl Stage {
                 text.push_str(&serde_json::to_string(&line)?);
                 text.push('\n');
             }
-            write_whole(&folder.join(format!("{name}.jsonl")), text.as_bytes())?;
+            ctx.leave_json(&folder.join(format!("{name}.jsonl")), &text)?;
         }
         let log = self.render.log().join("\n") + "\n";
-        write_whole(&folder.join("app.log"), log.as_bytes())
+        ctx.leave(&folder.join("app.log"), &log)
     }
 
     /// The app's last lines: where a deploy failed, they usually say why.

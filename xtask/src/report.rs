@@ -5,11 +5,18 @@ pub(crate) mod github;
 pub(crate) mod json;
 pub(crate) mod terminal;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{ErrorKind, Write as _};
+use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::pipeline::StepId;
+use crate::plain::plain;
 use crate::secret::{Redactor, Secret};
 pub(crate) use event::{Drilled, Event, Failed, Finding, Outcome, Row, Summary};
 
@@ -43,6 +50,8 @@ pub(crate) enum Sink {
 impl Reporter {
     /// How many of a step's last lines the end of a failed run shows.
     const TAIL: usize = 20;
+    /// How many bytes of a child's line are shown.
+    const LONGEST: usize = 64 << 10;
 
     pub(crate) fn new(sink: Sink) -> Self {
         let state = State {
@@ -107,6 +116,53 @@ impl Reporter {
         self.state().redactor.redact(text)
     }
 
+    /// The same data without a secret in any of its texts.
+    pub(crate) fn shown<T: Serialize + DeserializeOwned>(&self, data: &T) -> anyhow::Result<T> {
+        event::shown(data, &self.state().redactor)
+            .context("a secret has the value of a word that its form needs")
+    }
+
+    /// The JSON without a secret in any of its texts.
+    pub(crate) fn shown_json(&self, json: &str) -> String {
+        let redactor = &self.state().redactor;
+        let mut shown = String::with_capacity(json.len());
+        let mut rest = json;
+        while let Some((before, text)) = rest.split_once('"') {
+            let mut is_escaped = false;
+            let end = text.bytes().position(|byte| {
+                let was_escaped = is_escaped;
+                is_escaped = !was_escaped && byte == b'\\';
+                byte == b'"' && !was_escaped
+            });
+            let end = end.unwrap_or(text.len());
+            shown.extend([before, "\"", &redactor.redact(&text[..end]), "\""]);
+            rest = text.get(end + 1..).unwrap_or_default();
+        }
+        shown + rest
+    }
+
+    /// Tells of a panic, which may come in the middle of anything.
+    pub(crate) fn panicked(&self, panic: &PanicHookInfo<'_>) {
+        let backtrace = Backtrace::capture();
+        let trace = match backtrace.status() {
+            BacktraceStatus::Captured => format!("\n{backtrace}"),
+            _ => String::new(),
+        };
+        let redactor = match self.0.try_lock() {
+            Ok(state) => Some(state.redactor.clone()),
+            Err(TryLockError::Poisoned(state)) => Some(state.into_inner().redactor.clone()),
+            // It is the reporter's own.
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let text = match (redactor, panic.location()) {
+            (Some(redactor), _) => redactor.redact(&plain(&format!("{panic}{trace}"))),
+            (None, Some(place)) => format!("panicked at {place}"),
+            (None, None) => "panicked".to_owned(),
+        };
+        // There is nowhere else to tell it.
+        drop(writeln!(std::io::stderr(), "{text}"));
+    }
+
     /// The last lines are those of a child that failed: the end of the run shows them.
     pub(crate) fn keep_tail(&self) {
         self.state().tail_is_kept = true;
@@ -129,7 +185,7 @@ impl Reporter {
             state.findings.clear();
             state.skipped.clear();
         }
-        self.emit(Event::StepStarted { step, log: path.clone() });
+        self.emit(Event::StepStarted { step, log: path.display().to_string() });
         Ok(path)
     }
 
@@ -152,7 +208,13 @@ impl Reporter {
 
     pub(crate) fn emit(&self, event: Event) {
         let mut state = self.state();
-        let event = event.redacted(&state.redactor);
+        let mut event = event.shown(&state.redactor);
+        if let Event::Output { line } = &mut event
+            && line.len() > Self::LONGEST
+        {
+            line.truncate(line.floor_char_boundary(Self::LONGEST));
+            line.push('…');
+        }
         state.log(&event);
         // Who closes the pipe wants no more of what a run tells by the way; what was asked for, and what a program reads,
         // is cut short by it.

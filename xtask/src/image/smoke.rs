@@ -22,11 +22,12 @@ use serde::Deserialize;
 use super::binary::Platform;
 use super::config::Settings;
 use super::layer::Tar;
-use crate::command::{Group, read_lines};
+use crate::command::Group;
 use crate::context::Context;
 use crate::exit::{Exit, OrExit as _};
 use crate::http::{self, Http, Reach};
 use crate::interrupt::Interrupt;
+use crate::plain::send_lines;
 use container::Container;
 use program::Program;
 
@@ -130,10 +131,10 @@ impl<'a> Running<'a> {
         let mut group = Group::spawn(command)?;
         let (sender, lines) = mpsc::channel();
         if let Some(stdout) = group.child.stdout.take() {
-            read_lines(stdout, sender.clone());
+            send_lines(stdout, sender.clone());
         }
         if let Some(stderr) = group.child.stderr.take() {
-            read_lines(stderr, sender);
+            send_lines(stderr, sender);
         }
         Ok(Self { ctx, group, lines, http: Http::new(Reach::Only(vec![address]))?, address, container })
     }

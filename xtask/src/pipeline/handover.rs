@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::StepId;
 use super::record::StepRecord;
 use super::run::{Results, Scope};
-use crate::context::{Context, write_whole};
+use crate::context::Context;
 use crate::report::Outcome;
 use crate::secret::random_word;
 
@@ -131,7 +131,7 @@ impl Handover {
 
     /// Leaves it for the next process; a rehearsal is nobody's run to go on with.
     pub(super) fn leave(&self, ctx: &Context) -> Result<()> {
-        if ctx.is_rehearsal() { Ok(()) } else { write_whole(&path(ctx), self.to_line()?.as_bytes()) }
+        if ctx.is_rehearsal() { Ok(()) } else { ctx.leave_json(&path(ctx), &self.to_line()?) }
     }
 
     /// One line of JSON.

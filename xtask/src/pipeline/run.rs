@@ -1,6 +1,6 @@
 //! The executor: which steps run, in order, what is skipped and why, and the record of it all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
@@ -11,7 +11,7 @@ use super::plan::{Options, Plan};
 use super::record::{JobRecord, Record, StepRecord};
 use super::rule::Trigger;
 use super::{JobId, PIPELINE, StepId, preflight};
-use crate::context::{Context, write_whole};
+use crate::context::Context;
 use crate::exit::{Exit, Told};
 use crate::history;
 use crate::report::{Event, Failed, Outcome, Row, StepEnd, Summary};
@@ -174,8 +174,8 @@ impl Run<'_> {
         let path = self.ctx.output().join("run.json");
         let kept = record
             .to_json()
-            .and_then(|json| write_whole(&path, json.as_bytes()))
-            .and_then(|()| write_whole(&self.ctx.output().join("junit.xml"), record.to_junit().as_bytes()))
+            .and_then(|json| self.ctx.leave_json(&path, &json))
+            .and_then(|()| self.ctx.leave(&self.ctx.output().join("junit.xml"), &record.to_junit()))
             .and_then(|()| self.so_far.leave(self.ctx));
         let mut facts = self.results.facts();
         facts.push(("record".to_owned(), path.display().to_string()));
@@ -274,8 +274,8 @@ impl Run<'_> {
         let end = self.ctx.reporter.step_finished(step, outcome, milliseconds(elapsed));
         let mut record = StepRecord::ran(step, started, elapsed, outcome, end.skipped.clone());
         if let Err(error) = result {
-            record.reason = Some(self.ctx.reporter.redacted(&format!("{error:#}")));
-            let failed = self.failed(step, &error, end, log.clone());
+            record.reason = Some(format!("{error:#}"));
+            let failed = self.failed(step, &error, end, &log);
             self.failed.push(failed);
             self.failure.get_or_insert((step, error));
         }
@@ -295,7 +295,7 @@ impl Run<'_> {
         history::conclude(self.ctx, &report, site.as_ref());
     }
 
-    fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: PathBuf) -> Failed {
+    fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: &Path) -> Failed {
         let again = match step.job() {
             _ if !self.ctx.is_rehearsal() => format!("cargo xtask {step}"),
             // The registry of a rehearsal begins empty.
@@ -308,7 +308,7 @@ impl Run<'_> {
             exit: Exit::of(error),
             findings: end.findings,
             tail: end.tail,
-            log: Some(log),
+            log: Some(log.display().to_string()),
             again: Some(again),
         }
     }

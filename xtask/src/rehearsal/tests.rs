@@ -58,7 +58,7 @@ fn no_secret_is_told_or_left() {
         keep_going: false,
     };
     let played = stage.play(&ctx, &request, &runtime);
-    let kept = stage.keep_transcripts(&folder);
+    let kept = stage.keep_transcripts(&ctx, &folder);
     // While the instance still lies there unpacked.
     let mut left = Vec::new();
     files(&ctx.output(), &mut left);

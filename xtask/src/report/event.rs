@@ -1,16 +1,18 @@
 //! Events: what a run tells, as data.
 
 use std::fmt;
-use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::pipeline::{JobId, StepId};
+use crate::plain::plain;
 use crate::secret::Redactor;
 
 /// Something that a run tells. One of these is one line of `--format json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub(crate) enum Event {
     /// The run begins: its heading.
@@ -36,7 +38,7 @@ pub(crate) enum Event {
     },
     StepStarted {
         step: StepId,
-        log: PathBuf,
+        log: String,
     },
     /// A step that does not run, and why.
     StepSkipped {
@@ -80,37 +82,34 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// The same without these values.
-    pub(super) fn redacted(self, redactor: &Redactor) -> Self {
-        match self {
-            Self::Text { text } => Self::Text { text: redactor.redact(&text) },
-            Self::Planned { step, lines } => {
-                Self::Planned { step, lines: lines.iter().map(|line| redactor.redact(line)).collect() }
-            }
-            Self::Command { line } => Self::Command { line: redactor.redact(&line) },
-            Self::Output { line } => Self::Output { line: redactor.redact(&line) },
-            Self::Note { text } => Self::Note { text: redactor.redact(&text) },
-            Self::Progress { text } => Self::Progress { text: redactor.redact(&text) },
-            Self::CheckSkipped { check, reason } => {
-                Self::CheckSkipped { check, reason: redactor.redact(&reason) }
-            }
-            Self::Finding(finding) => {
-                Self::Finding(Finding { message: redactor.redact(&finding.message), ..finding })
-            }
-            Self::Drill(drilled) => {
-                let remarks = drilled.remarks.iter().map(|line| redactor.redact(line)).collect();
-                Self::Drill(Drilled { remarks, ..drilled })
-            }
-            Self::Failed(failed) => {
-                Self::Failed(Failed { message: redactor.redact(&failed.message), ..failed })
-            }
-            other => other,
-        }
+    /// The event as it may be shown and written: no text in it holds a secret or steers a terminal.
+    ///
+    /// All its texts, whatever they are: a new kind of event needs nothing for that.
+    pub(super) fn shown(self, redactor: &Redactor) -> Self {
+        shown(&self, redactor).unwrap_or_else(|_| Self::Note {
+            text: "something is not shown: a secret has the value of a word that its form needs".to_owned(),
+        })
+    }
+}
+
+/// The same data, every text in it made plain and redacted.
+pub(crate) fn shown<T: Serialize + DeserializeOwned>(data: &T, redactor: &Redactor) -> serde_json::Result<T> {
+    let mut value = serde_json::to_value(data)?;
+    each_text(&mut value, &|text| redactor.redact(&plain(text)));
+    serde_json::from_value(value)
+}
+
+fn each_text(value: &mut Value, change: &impl Fn(&str) -> String) {
+    match value {
+        Value::String(text) => *text = change(text),
+        Value::Array(list) => list.iter_mut().for_each(|value| each_text(value, change)),
+        Value::Object(map) => map.values_mut().for_each(|value| each_text(value, change)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
 /// How something ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
     Passed,
@@ -132,7 +131,7 @@ impl Outcome {
 }
 
 /// A place in the sources and what is wrong there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
     /// Relative to the workspace root.
     pub(crate) file: String,
@@ -148,7 +147,7 @@ impl fmt::Display for Finding {
 }
 
 /// Why a step, or the run, did not pass, and how to go on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Failed {
     /// Absent when nothing was run.
     pub(crate) step: Option<StepId>,
@@ -157,25 +156,25 @@ pub(crate) struct Failed {
     pub(crate) findings: Vec<Finding>,
     /// The step's last lines.
     pub(crate) tail: Vec<String>,
-    pub(crate) log: Option<PathBuf>,
+    pub(crate) log: Option<String>,
     /// The command that runs it again.
     pub(crate) again: Option<String>,
 }
 
 /// What the end of a run shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) rehearsal: bool,
     pub(crate) rows: Vec<Row>,
     /// Facts of the run: `image`, `digest`, `coverage`, `url`.
     pub(crate) facts: Vec<(String, String)>,
     /// What the process that goes on with the run is given; on GitHub a step output.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) handover: String,
 }
 
 /// One step in the summary.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) job: JobId,
     pub(crate) step: StepId,
@@ -186,7 +185,7 @@ pub(crate) struct Row {
 }
 
 /// A drill, with what had to come of it and what did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Drilled {
     pub(crate) drill: String,
     pub(crate) passed: bool,
@@ -200,3 +199,6 @@ pub(crate) struct Drilled {
     /// What else is not as it must be, and of a drill that failed the last lines.
     pub(crate) remarks: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests;

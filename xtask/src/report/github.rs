@@ -17,7 +17,10 @@ pub(crate) struct GitHub {
     summary: Option<PathBuf>,
     /// `GITHUB_OUTPUT`: `name=value` lines are appended.
     output: Option<PathBuf>,
-    /// While a child prints, its lines are not commands; this word makes them so again. Nobody can guess it.
+    /// Whether GitHub takes no line for a command at the moment: it finds commands in all that is printed, indented or
+    /// not, on both streams, and only our own are meant.
+    stopped: bool,
+    /// The word that makes lines commands again. Nobody can guess it.
     token: String,
 }
 
@@ -27,7 +30,7 @@ impl GitHub {
 
     /// `token` is a random word of at least 16 characters.
     pub(crate) fn new(summary: Option<PathBuf>, output: Option<PathBuf>, token: String) -> Self {
-        Self { plain: Terminal::new(false, Look::default()), summary, output, token }
+        Self { plain: Terminal::new(false, Look::default()), summary, output, stopped: false, token }
     }
 
     pub(super) fn show(&mut self, event: &Event) -> io::Result<()> {
@@ -42,25 +45,39 @@ impl GitHub {
         written
     }
 
-    fn text(&self, event: &Event) -> String {
+    fn text(&mut self, event: &Event) -> String {
         match event {
-            Event::StepStarted { step, .. } => format!("::group::{step}\n::stop-commands::{}\n", self.token),
+            Event::StepStarted { step, .. } => self.commands(&format!("::group::{step}\n")) + &self.words(""),
             Event::StepFinished { .. } => {
-                format!("{}::{}::\n::endgroup::\n", self.plain.text(event), self.token)
+                self.words(&self.plain.text(event)) + &self.commands("::endgroup::\n")
             }
-            Event::Output { line } => format!("{line}\n"),
+            Event::Output { line } => self.words(&format!("{line}\n")),
             // A log grows; nothing in it is written over.
             Event::Progress { .. } => String::new(),
             Event::Failed(failed) => {
                 let title = failed.step.map_or("cargo xtask", |step| step.name());
-                let mut text = self.plain.text(event);
-                if failed.findings.is_empty() {
-                    text = text + "::error title=" + title + "::" + &data(&failed.message) + "\n";
-                }
-                failed.findings.iter().fold(text, |text, finding| text + &annotation(title, finding))
+                let annotations = match failed.findings.as_slice() {
+                    [] => format!("::error title={title}::{}\n", data(&failed.message)),
+                    findings => findings.iter().map(|finding| annotation(title, finding)).collect(),
+                };
+                self.words(&self.plain.text(event)) + &self.commands(&annotations)
             }
-            _ => self.plain.text(event),
+            _ => self.words(&self.plain.text(event)),
         }
+    }
+
+    /// Text of which no line is a command.
+    fn words(&mut self, text: &str) -> String {
+        let stop = if self.stopped { String::new() } else { format!("::stop-commands::{}\n", self.token) };
+        self.stopped = true;
+        stop + text
+    }
+
+    /// Lines that are commands.
+    fn commands(&mut self, lines: &str) -> String {
+        let resume = if self.stopped { format!("::{}::\n", self.token) } else { String::new() };
+        self.stopped = false;
+        resume + lines
     }
 }
 
@@ -129,9 +146,78 @@ mod tests {
     }
 
     #[test]
-    fn a_child_cannot_give_commands() {
-        let github = github();
-        let started = github.text(&Event::StepStarted { step: StepId::Lint, log: PathBuf::new() });
+    fn nothing_but_our_own_lines_are_commands() {
+        const HOSTILE: &str = "::add-mask::a\n  ::error::b\n##[group]c";
+        let mut github = github();
+        let words = || HOSTILE.to_owned();
+        let failed = Failed {
+            step: Some(StepId::Lint),
+            message: words(),
+            exit: Exit::CheckFailed,
+            findings: Vec::new(),
+            tail: vec![words()],
+            log: None,
+            again: Some(words()),
+        };
+        let finding = Finding { file: words(), line: 1, message: words() };
+        let row = Row {
+            job: JobId::Test,
+            step: StepId::Lint,
+            outcome: Outcome::Skipped,
+            milliseconds: 0,
+            remark: words(),
+        };
+        let (step, outcome) = (StepId::Lint, Outcome::Passed);
+        let printed: String = [
+            Event::Started { title: words() },
+            Event::Text { text: words() },
+            Event::JobSkipped { job: JobId::Test, reason: words() },
+            Event::StepStarted { step, log: words() },
+            Event::Command { line: words() },
+            Event::Output { line: words() },
+            Event::Note { text: words() },
+            Event::CheckSkipped { check: words(), reason: words() },
+            Event::Progress { text: words() },
+            Event::StepFinished { step, outcome, milliseconds: 1234 },
+            Event::Note { text: words() },
+            Event::Failed(failed.clone()),
+            Event::Failed(Failed { findings: vec![finding], ..failed }),
+            Event::Summary(Summary { rows: vec![row], ..Summary::default() }),
+        ]
+        .iter()
+        .map(|event| github.text(event))
+        .collect();
+        // As the runner reads them: `src/Runner.Worker/ActionCommandManager.cs` and `ActionCommand.cs`.
+        let mut stopped = false;
+        let mut commands = Vec::new();
+        for line in printed.lines() {
+            let is_command = line.trim_start().starts_with("::") || line.contains("##[");
+            match line {
+                "::stop-commands::0123456789abcdef" if !stopped => stopped = true,
+                "::0123456789abcdef::" => stopped = false,
+                _ if is_command && !stopped => commands.push(line),
+                _ => {}
+            }
+        }
+        let escaped = "::add-mask::a%0A  ::error::b%0A##[group]c";
+        let property = "%3A%3Aadd-mask%3A%3Aa%0A  %3A%3Aerror%3A%3Ab%0A##[group]c";
+        assert_eq!(
+            commands,
+            [
+                "::group::lint".to_owned(),
+                "::endgroup::".to_owned(),
+                format!("::error title=lint::{escaped}"),
+                format!("::error file={property},line=1,title=lint::{escaped}"),
+            ]
+        );
+        // What is printed past us, as by a panic, is no command either.
+        assert!(stopped, "{printed}");
+    }
+
+    #[test]
+    fn a_step_is_a_group() {
+        let mut github = github();
+        let started = github.text(&Event::StepStarted { step: StepId::Lint, log: String::new() });
         let finished = github.text(&Event::StepFinished {
             step: StepId::Lint,
             outcome: Outcome::Passed,

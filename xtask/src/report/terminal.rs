@@ -140,7 +140,7 @@ impl Terminal {
             line(&format!("  at {finding}"));
         }
         if let Some(log) = &failed.log {
-            line(&format!("  log    {}", log.display()));
+            line(&format!("  log    {log}"));
         }
         if let Some(again) = &failed.again {
             line(&format!("  again  {again}"));

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::attest;
 use crate::config::Engine;
-use crate::context::{Context, write_whole};
+use crate::context::Context;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::image::config::Descriptor;
 use crate::image::guard::{self, Part};
@@ -194,7 +194,7 @@ fn carry_out(
             Action::Record { path } => {
                 let pushed = looked(pushed)?;
                 pushed.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                write_whole(path, &serde_json::to_vec_pretty(pushed)?)?;
+                ctx.leave_json(path, &serde_json::to_string_pretty(pushed)?)?;
             }
         }
     }

@@ -10,7 +10,7 @@ use super::child::{Ended, Running};
 use super::drill::{Break, Drill, Side, Step, words};
 use super::releases::Releases;
 use super::scene::Scene;
-use crate::context::{Context, write_whole};
+use crate::context::Context;
 use crate::http::Reach;
 use crate::pipeline::run::milliseconds;
 use crate::report::Drilled;
@@ -75,7 +75,7 @@ fn tell(ctx: &Context, releases: &Releases, drill: &Drill, scene: &Scene, folder
     }
     remarks.extend(secrets_told(ctx, &ended.text, &scene.secrets())?);
     let log = folder.join("drills").join(format!("{}.log", drill.name));
-    write_whole(&log, ctx.reporter.redacted(&ended.text).as_bytes())?;
+    ctx.leave(&log, &ended.text)?;
     let passed = expected == observed && remarks.is_empty();
     if !passed {
         remarks.extend(last_lines(&ended.text));

@@ -15,7 +15,7 @@ use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::command::{Group, read_lines};
+use crate::command::Group;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::image::config::{Descriptor, Manifest};
@@ -23,6 +23,7 @@ use crate::image::digest::Digest;
 use crate::image::layout::Layout;
 use crate::image::unpack::{Bounds, Unpacked, find, program, unpack};
 use crate::interrupt::Interrupt;
+use crate::plain::send_lines;
 use crate::registry::reference::Repository;
 use crate::registry::{Access, Client};
 use crate::secret::Secret;
@@ -176,7 +177,7 @@ impl Image {
         }
         let (sender, lines) = mpsc::channel();
         if let Some(stderr) = group.child.stderr.take() {
-            read_lines(stderr, sender);
+            send_lines(stderr, sender);
         }
         let end = Instant::now() + PATIENCE;
         let status = loop {

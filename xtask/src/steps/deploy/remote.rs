@@ -15,7 +15,7 @@ use crate::render::api::Api;
 use crate::render::image;
 use crate::render::model::{Deploy, EnvVar, Service};
 use crate::render::preflight;
-use crate::secret::Secret;
+use crate::secret::{Redactor, Secret};
 
 use super::Pace;
 
@@ -109,9 +109,11 @@ impl<'a> Remote<'a> {
     ///
     /// A variable that the pipeline does not know may hold anything; of those that it knows the table says which are secret.
     pub(super) fn hide<'v>(&self, values: impl IntoIterator<Item = (&'v str, &'v Secret)>) {
-        let secret = |name: &str| variable(name).is_none_or(|variable| variable.sensitive);
-        let more: Vec<Secret> =
-            values.into_iter().filter(|(name, _)| secret(name)).map(|(_, value)| value.clone()).collect();
+        let secret = |(name, value): &(&str, &Secret)| {
+            variable(name)
+                .map_or_else(|| !Redactor::is_ordinary(value.expose()), |variable| variable.sensitive)
+        };
+        let more: Vec<Secret> = values.into_iter().filter(secret).map(|(_, value)| value.clone()).collect();
         self.ctx.reporter.redact_also(more);
     }
 
