@@ -19,7 +19,7 @@ use ring::{hkdf, hmac};
 const RUNS: u32 = 10_000;
 const CLIENTS: u32 = 10;
 const RATE: u32 = 500;
-const SECRET: &str = "0123456789abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH";
+const SECRET: &str = "tK7vQ2xW9mZ4pL8sR3bN6cF1yH5jD0gT7uA2eX4wM9qVz5Jk8BrU";
 
 fn main() {
     let seconds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(10_u32);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SECRET: &str = "0123456789abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH";
+const SECRET: &str = "tK7vQ2xW9mZ4pL8sR3bN6cF1yH5jD0gT7uA2eX4wM9qVz5Jk8BrU";
 const GOOD: [(&str, &str); 6] = [
     ("SERVER_TYPE", "PROD"),
     ("HOSTS", "example.com"),

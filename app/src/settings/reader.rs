@@ -100,6 +100,15 @@ impl<'a> Reader<'a> {
         };
         let key = SecretKey::new(text);
         self.judge(id, name, "", &key, strict);
+        if !key.fits_fallbacks() {
+            let wrong = "has a comma in it or spaces around it, so `SECRET_KEY_FALLBACKS` cannot hold it once it is changed";
+            self.warning(
+                id,
+                name,
+                wrong,
+                "prefer a key without, for example from `cargo xtask secrets generate`",
+            );
+        }
         Some(key)
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use app::settings::secret_key::{SecretKey, Weakness};
 use app::settings::{Problem, ServerType, Settings};
+use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 
 use crate::support::{COMMIT, PROD, SECRET};
@@ -174,10 +175,8 @@ fn the_time_for_an_end_has_bounds() {
 
 #[test]
 fn a_weak_key_stops_a_prod_server_and_warns_a_test_server() {
-    let weak = "hunter2".repeat(9);
     let message = prod(&[("SECRET_KEY", &"ab".repeat(40))]).unwrap_err();
     assert!(message.contains("SECRET_KEY: has fewer than 5 different characters"), "{message}");
-    assert!(prod(&[("SECRET_KEY", &weak)]).is_ok(), "63 characters, 6 different ones, 170 bits");
     let warnings = told(&read(&[("SERVER_TYPE", "TEST"), ("SECRET_KEY", "hunter2")]).unwrap().warnings);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
@@ -196,10 +195,63 @@ fn keys_are_judged_as_django_does_and_by_their_entropy() {
         assert_eq!(weaknesses.is_empty(), vector["ok"].as_bool().unwrap(), "{key}: {weaknesses:?}");
     }
     let weaknesses = |key: &str| SecretKey::new(key.to_owned()).weaknesses();
-    assert_eq!(weaknesses(&"abcde".repeat(10)), [Weakness::Predictable]);
+    // 63 characters, 6 different ones, 170 bits where only those are counted.
+    assert_eq!(weaknesses(&"hunter2".repeat(9)), [Weakness::Predictable]);
     assert_eq!(weaknesses(SECRET), []);
     assert_eq!(weaknesses(&format!("{SECRET}\u{fffd}")), [Weakness::NotUtf8]);
     assert_eq!(Weakness::NotUtf8.to_string(), "is not UTF-8");
+}
+
+#[test]
+fn what_fingers_and_loops_make_is_no_key() {
+    for key in [
+        "abcde".repeat(10),
+        "abcdefghij".repeat(5),
+        "Xk9#mQ2$vL".repeat(5),
+        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ".to_owned(),
+        "zyxwvutsrqponmlkjihgfedcba9876543210ZYXWVUTSRQPONMLKJIHGFEDCBA".to_owned(),
+        "qwertyuiopasdfghjklzxcvbnm1234567890QWERTYUIOPASDFGHJKLZXCVBNM".to_owned(),
+        "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik,9ol.0p;/!QAZ2WSX3EDC4RFV5TGB".to_owned(),
+        "acegikmoqsuwybdfhjlnprtvxz13579024680ACEGIKMOQSUWY".to_owned(),
+        "a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r8s9t0u1v2w3x4y5z6".to_owned(),
+        format!("secret{}", "0".repeat(60)),
+    ] {
+        let weaknesses = SecretKey::new(key.clone()).weaknesses();
+        assert!(weaknesses.contains(&Weakness::Predictable), "{key}: {weaknesses:?}");
+    }
+}
+
+#[test]
+fn what_generators_make_is_a_key() {
+    let random = |length: usize, alphabet: &[u8]| -> String {
+        let mut bytes = vec![0; length];
+        SystemRandom::new().fill(&mut bytes).unwrap();
+        bytes.iter().map(|byte| char::from(alphabet[usize::from(*byte) % alphabet.len()])).collect()
+    };
+    for _ in 0..2000 {
+        for key in [
+            // Django's `get_random_secret_key`, `secrets generate`, `openssl rand -hex 32`.
+            random(50, b"abcdefghijklmnopqrstuvwxyz0123456789!@#$%^&*(-_=+)"),
+            random(50, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+            random(64, b"0123456789abcdef"),
+        ] {
+            assert_eq!(SecretKey::new(key.clone()).weaknesses(), [], "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_cannot_become_a_fallback_is_named() {
+    for key in [format!("{SECRET},x"), format!(" {SECRET}"), format!("{SECRET}\n")] {
+        let warnings = told(&prod(&[("SECRET_KEY", &key)]).unwrap().warnings);
+        assert!(warnings.iter().any(|warning| warning.contains("`SECRET_KEY_FALLBACKS` cannot hold it")));
+        assert!(warnings.iter().all(|warning| !warning.contains(SECRET)), "{warnings:?}");
+    }
+    // A space within is part of a key.
+    let inner = format!("{SECRET} {SECRET}");
+    let settings = prod(&[("SECRET_KEY", &inner), ("SECRET_KEY_FALLBACKS", &inner)]).unwrap();
+    assert!(told(&settings.warnings).iter().all(|warning| !warning.contains("SECRET_KEY")));
+    assert_eq!(settings.secret_key_fallbacks[0].expose(), inner.as_bytes());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// A key that a PROD server accepts.
-pub(crate) const SECRET: &str = "0123456789abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH";
+pub(crate) const SECRET: &str = "tK7vQ2xW9mZ4pL8sR3bN6cF1yH5jD0gT7uA2eX4wM9qVz5Jk8BrU";
 /// What a PROD server on loopback needs.
 pub(crate) const PROD: [(&str, &str); 4] =
     [("SERVER_TYPE", "PROD"), ("HOSTS", "localhost"), ("SECRET_KEY", SECRET), ("APP_COMMIT", COMMIT)];
