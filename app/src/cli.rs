@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use crate::board::demo;
+use crate::serve::Signals;
 use crate::settings::{self, Environment, Settings, lookalikes};
 use crate::{check, healthcheck, serve};
 
@@ -54,13 +55,7 @@ pub fn run(
     names: &[String],
 ) -> ExitCode {
     let outcome = match Command::parse(arguments) {
-        Ok(Command::Serve) => match Settings::read(environment) {
-            Ok(mut settings) => {
-                settings.warnings.extend(lookalikes(names.iter().map(String::as_str)));
-                serve::run(&settings, Vec::new()).map_err(|error| (1, error.to_string()))
-            }
-            Err(problems) => Err((2, problems.to_string())),
-        },
+        Ok(Command::Serve) => serve(environment, names),
         Ok(Command::Check { deploy, json }) => {
             let findings = check::run(environment, names, deploy);
             let text = if json { check::json(&findings) } else { Ok(check::text(&findings)) };
@@ -96,9 +91,17 @@ pub fn run(
     }
 }
 
+fn serve(environment: &Environment, names: &[String]) -> Result<(), (u8, String)> {
+    let signals = Signals::catch().map_err(|error| (1, error.to_string()))?;
+    let mut settings = Settings::read(environment).map_err(|problems| (2, problems.to_string()))?;
+    settings.warnings.extend(lookalikes(names.iter().map(String::as_str)));
+    serve::run(&signals, &settings, Vec::new()).map_err(|error| (1, error.to_string()))
+}
+
 /// Serves a made-up board, as the process that its last deployment made live.
 fn demo(environment: &Environment) -> Result<(), (u8, String)> {
     const REPORTS: u32 = 1000;
+    let signals = Signals::catch().map_err(|error| (1, error.to_string()))?;
     let reports = demo::reports(SystemTime::now().into(), REPORTS);
     let live = demo::live(&reports);
     let settings = Settings::read(&|name| match name {
@@ -110,7 +113,7 @@ fn demo(environment: &Environment) -> Result<(), (u8, String)> {
         _ => None,
     });
     let settings = settings.map_err(|problems| (2, problems.to_string()))?;
-    serve::run(&settings, reports).map_err(|error| (1, error.to_string()))
+    serve::run(&signals, &settings, reports).map_err(|error| (1, error.to_string()))
 }
 
 /// What the first argument asks for.

@@ -1,6 +1,7 @@
 //! `app serve`: one process from its start to its end, with a bound on each part of the end.
 
 mod connections;
+mod signals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use std::{fmt, io};
 use report::Report;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use self::connections::Connections;
+pub(crate) use self::signals::Signals;
+use self::signals::Told;
 use crate::board::store::Unavailable;
 use crate::http::{Site, router};
 use crate::identity::Identity;
@@ -23,7 +25,7 @@ use crate::telemetry::metrics::Metrics;
 
 /// Serves until SIGTERM or SIGINT, with these reports on the board to begin with. After that at most `DRAIN` for the
 /// requests and the bound of [`telemetry::sentry::Sentry::close`] for what is left to be sent.
-pub(crate) fn run(settings: &Settings, reports: Vec<Report>) -> Result<(), ServeError> {
+pub(crate) fn run(signals: &Signals, settings: &Settings, reports: Vec<Report>) -> Result<(), ServeError> {
     let identity = Identity::new(settings);
     let metrics = Arc::new(Metrics::default());
     telemetry::log::start();
@@ -37,10 +39,22 @@ pub(crate) fn run(settings: &Settings, reports: Vec<Report>) -> Result<(), Serve
         warn!("{warning}");
     }
     let runtime = Runtime::new().map_err(ServeError::Runtime)?;
-    let site = Site::new(settings, identity).with_metrics(metrics);
-    site.board.fill(reports).map_err(ServeError::Board)?;
-    let outcome = runtime.block_on(serve(settings, Arc::new(site)));
-    // Connections that outlived the drain end here.
+    let outcome = runtime.block_on(async {
+        let mut told = signals.told().map_err(ServeError::Runtime)?;
+        let (board, name) = (settings.clone(), identity.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let site = Site::new(&board, name).with_metrics(metrics);
+            site.board.fill(reports).map_err(ServeError::Board).map(|()| site)
+        });
+        tokio::select! {
+            site = opened => serve(settings, Arc::new(site.map_err(io::Error::from).map_err(ServeError::Runtime)??), &mut told).await,
+            () = told.end() => {
+                info!("told to end before the board was open");
+                Ok(())
+            }
+        }
+    });
+    // What outlived the drain ends here: connections, and a file that is still being opened.
     runtime.shutdown_background();
     if let Some(sentry) = sentry {
         sentry.close();
@@ -48,9 +62,7 @@ pub(crate) fn run(settings: &Settings, reports: Vec<Report>) -> Result<(), Serve
     outcome
 }
 
-async fn serve(settings: &Settings, site: Arc<Site>) -> Result<(), ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Runtime)?;
+async fn serve(settings: &Settings, site: Arc<Site>, told: &mut Told) -> Result<(), ServeError> {
     let bind = |error| ServeError::Bind(settings.listen, error);
     let listener = TcpListener::bind(settings.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
@@ -59,8 +71,7 @@ async fn serve(settings: &Settings, site: Arc<Site>) -> Result<(), ServeError> {
     let connections = Connections::new(router(Arc::clone(&site)));
     tokio::select! {
         never = connections.accept(&listener) => match never {},
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = told.end() => {}
     }
     site.ending.store(true, Ordering::Relaxed);
     info!("told to end");
