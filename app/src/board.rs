@@ -1,8 +1,9 @@
 //! The release board: what the pipeline reported, kept and made readable.
 //!
 //! Reports come in through [`Board::put`] and are kept in an `SQLite` file ([`store`]), which is a cache: the pipeline
-//! has them all and sends again what is missing. What a page needs of them stays in memory (`history`). The pages
-//! are made when somebody asks after a report came or a day began, and until then are the same bytes.
+//! has them all and sends again what is missing. What is asked of them stays in memory (`history`), so that nobody who
+//! reads waits for the file. The pages are made when somebody asks after a report came or a day began, and until then
+//! are the same bytes.
 
 mod badges;
 pub mod demo;
@@ -26,7 +27,7 @@ use std::time::SystemTime;
 use report::{Report, Time};
 
 pub use self::page::{Page, Pages};
-use self::store::{Entry, Kept, Size, Store, Unavailable};
+use self::store::{Entry, Kept, Store, Unavailable};
 use crate::identity::Identity;
 
 /// The board of one process.
@@ -66,7 +67,7 @@ impl Board {
     #[must_use]
     pub fn current(&self) -> Option<Arc<Pages>> {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.as_ref().filter(|pages| pages.made_of(self.store.version(), now())).cloned()
+        pages.as_ref().filter(|pages| pages.made_of(self.store.history().version, now())).cloned()
     }
 
     /// The pages, made anew where they must be. Blocks for some milliseconds.
@@ -81,28 +82,25 @@ impl Board {
         Ok(pages)
     }
 
-    /// The page of one run; `None` where no such report is kept. Blocks.
+    /// The page of one run; `None` where no such report is kept. Blocks where it is not among the newest.
     pub fn run(&self, id: &str) -> Result<Option<askama::Result<Page>>, Unavailable> {
-        let body = self.store.body(id)?;
-        let report = body.and_then(|body| serde_json::from_slice(&body).ok());
-        Ok(report.map(|report: Report| views::run(&report)))
+        Ok(self.store.report(id)?.map(|report| views::run(&report)))
     }
 
     /// At most `limit` kept reports, in the order in which they came, from the first one after the sequence number.
-    /// Blocks.
-    pub fn after(&self, sequence: u64, limit: u32) -> Result<Vec<Entry>, Unavailable> {
+    pub fn after(&self, sequence: u64, limit: usize) -> Result<Vec<Arc<Entry>>, Unavailable> {
         self.store.after(sequence, limit)
     }
 
-    /// Whether reports can be kept; tries to open the file again where it could not be used. Blocks.
+    /// Whether the board has read its file, which may have been lost since.
     pub fn ping(&self) -> Result<(), Unavailable> {
         self.store.ping()
     }
 
-    /// How much is kept.
+    /// How many reports are kept.
     #[must_use]
-    pub fn size(&self) -> Size {
-        self.store.size()
+    pub fn total(&self) -> u64 {
+        self.store.history().total
     }
 }
 

@@ -1,17 +1,19 @@
 //! The runs that pages are made of, in memory.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use report::{Deployment, DeploymentKind, DeploymentOutcome, Report, StepOutcome, Time};
+use report::{Commit, Deployment, DeploymentKind, DeploymentOutcome, Report, StepOutcome, Time};
 
+use super::store::Entry;
 use crate::identity::Identity;
 
 /// The most runs in memory; with some kilobytes each they stay below a small server's. Older ones are in the file.
 pub(super) const MAX_RUNS: u32 = 20_000;
 
-/// The newest runs, by when they began.
-#[derive(Debug, Default)]
+/// What the file holds: an index of all reports, and the newest runs by when they began.
+#[derive(Clone, Debug, Default)]
 pub(super) struct History {
     /// Changes with the content.
     pub(super) version: u64,
@@ -25,27 +27,48 @@ pub(super) struct History {
     pub(super) untimely: usize,
     /// Oldest first. They do not depend on the order in which the reports came.
     pub(super) runs: Vec<Arc<Run>>,
+    /// All reports, in the order in which they came.
+    pub(super) entries: Vec<Arc<Entry>>,
+    /// The same by id, with the run where it is one of `runs`.
+    known: HashMap<String, (Arc<Entry>, Option<Arc<Run>>)>,
 }
 
 impl History {
-    /// Starts again with what a file holds, in any order.
-    pub(super) fn replace(&mut self, total: u64, reports: Vec<Report>) {
+    /// Starts again with what a file holds: the entries in their order, the reports in any.
+    pub(super) fn replace(&mut self, entries: Vec<Entry>, reports: Vec<Report>) {
         self.runs = reports.into_iter().map(|report| Arc::new(Run::new(report))).collect();
         self.runs.sort_by(|a, b| a.key().cmp(&b.key()));
-        self.total = total;
+        self.entries = entries.into_iter().map(Arc::new).collect();
+        let known = self.entries.iter().map(|entry| (entry.id.clone(), (Arc::clone(entry), None)));
+        self.known = known.collect();
+        for run in &self.runs {
+            if let Some((_, known)) = self.known.get_mut(&run.report.id) {
+                *known = Some(Arc::clone(run));
+            }
+        }
         self.loaded = true;
-        self.version += 1;
+        self.changed();
     }
 
     /// Adds a report that is new to the file.
-    pub(super) fn add(&mut self, report: Report) {
+    pub(super) fn add(&mut self, entry: Entry, report: Report) {
+        let entry = Arc::new(entry);
         let run = Arc::new(Run::new(report));
+        self.known.insert(entry.id.clone(), (Arc::clone(&entry), Some(Arc::clone(&run))));
+        self.entries.push(entry);
         let place = self.runs.partition_point(|other| other.key() <= run.key());
         self.runs.insert(place, run);
         if self.runs.len() > MAX_RUNS as usize {
-            self.runs.remove(0);
+            let oldest = self.runs.remove(0);
+            if let Some((_, run)) = self.known.get_mut(&oldest.report.id) {
+                *run = None;
+            }
         }
-        self.total += 1;
+        self.changed();
+    }
+
+    fn changed(&mut self) {
+        self.total = self.entries.len() as u64;
         self.version += 1;
     }
 
@@ -65,7 +88,27 @@ impl History {
             }
         }
         let left_out = u64::try_from(elsewhere + untimely).unwrap_or(u64::MAX);
-        Self { total: self.total.saturating_sub(left_out), elsewhere, untimely, runs, ..*self }
+        let total = self.total.saturating_sub(left_out);
+        Self {
+            version: self.version,
+            loaded: self.loaded,
+            total,
+            elsewhere,
+            untimely,
+            runs,
+            ..Self::default()
+        }
+    }
+
+    /// What is kept under that id.
+    pub(super) fn entry(&self, id: &str) -> Option<&Entry> {
+        self.known.get(id).map(|(entry, _)| &**entry)
+    }
+
+    /// The report of that id, whole, if it is among the newest.
+    pub(super) fn report(&self, id: &str) -> Option<Report> {
+        let run = self.known.get(id)?.1.as_ref()?;
+        Some(Report { commits: run.commits.clone(), ..run.report.clone() })
     }
 
     /// The deployments that happened, by when they ended, oldest first; rehearsals did not happen.
@@ -84,8 +127,9 @@ impl History {
 /// A run as the pages need it.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// Without its commits, which are most of it.
+    /// Without its commits: most pages need none.
     pub(super) report: Report,
+    commits: Vec<Commit>,
     /// For a deployment that went live: how long each of its commits took from being made to being live.
     pub(super) leads: Vec<Duration>,
 }
@@ -97,13 +141,14 @@ impl Run {
             deployment.kind == DeploymentKind::Deploy && deployment.outcome == DeploymentOutcome::Live
         });
         let leads = live.map_or_else(Vec::new, |deployment| {
-            let commits = if commits.is_empty() { std::slice::from_ref(&report.commit) } else { &commits };
+            let commits =
+                if commits.is_empty() { std::slice::from_ref(&report.commit) } else { commits.as_slice() };
             // A commit from after its deployment, or from before all of them, has a clock that says nothing.
             let known =
                 commits.iter().filter(|commit| (Time::EARLIEST..deployment.finished).contains(&commit.time));
             known.map(|commit| deployment.finished.since(commit.time)).collect()
         });
-        Self { report, leads }
+        Self { report, commits, leads }
     }
 
     pub(super) fn key(&self) -> (report::Time, &str) {

@@ -6,6 +6,7 @@ use report::{
 };
 
 use super::history::History;
+use super::store::Entry;
 use crate::identity::Identity;
 use crate::settings::Settings;
 
@@ -70,9 +71,9 @@ pub(super) fn rollback(id: &str, hours: u64) -> Report {
 
 pub(super) fn history(reports: Vec<Report>) -> History {
     let mut history = History::default();
-    history.replace(0, Vec::new());
-    for report in reports {
-        history.add(report);
+    history.replace(Vec::new(), Vec::new());
+    for (report, sequence) in reports.into_iter().zip(1..) {
+        history.add(Entry { sequence, id: report.id.clone(), sha256: String::new() }, report);
     }
     history
 }

@@ -1,52 +1,88 @@
 //! The file that keeps the reports: `SQLite`, one writer, and a cache.
 //!
-//! The pipeline has every report and sends again what is missing. So a file that cannot be read or written is not
-//! worth a human's night: it is moved aside, to `<path>.broken`, and an empty one takes its place. Where that is not
-//! possible either, pages are served from memory, reports are refused with 503, and every next use tries again.
+//! Who reads is answered from memory, whatever the file does. Who writes waits for one thread, which alone has the file
+//! open, and no longer than [`DEADLINE`]: a file that another process holds costs each report so much and no more.
+//!
+//! The pipeline has every report and sends again what is missing. So a file of ours that cannot be read is not worth a
+//! human's night: it is moved aside, to `<path>.broken-1`, and an empty one takes its place. A file that is not ours is
+//! neither moved nor changed. While a file cannot be written, pages are served from memory, reports are refused with
+//! 503, and the writer looks again every few seconds.
+//!
+//! The file is in `SQLite`'s rollback mode: between two reports it is whole by itself. A backup may be copied over it at
+//! any time; a write-ahead log would be replayed into what has replaced its file.
 //!
 //! Nothing is deleted: the pipeline would send it again. Reports are signed and take some kilobytes each.
 
-use std::ffi::OsString;
+mod file;
+mod writer;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use report::Report;
 use ring::digest::{SHA256, digest};
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OptionalExtension, params};
 use serde::Serialize;
-use tracing::{error, warn};
 
+use self::writer::{Job, Writer};
 use super::history::{History, MAX_RUNS};
 
-/// Each raises `user_version` by one. Only ever add to the end.
-const MIGRATIONS: [&str; 1] = ["
-    CREATE TABLE reports (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        started INTEGER NOT NULL,
-        body BLOB NOT NULL
-    ) STRICT;
-    CREATE INDEX reports_started ON reports (started);
-"];
-
-/// How long another process may hold the file; well within the time that a request has.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a report may take to be kept, the wait for others included; well within the time that a request has.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// How much longer one waits for the writer itself, which may hang with its disk.
+const GRACE: Duration = Duration::from_secs(1);
+/// Most reports that wait for the writer.
+const QUEUE: usize = 64;
+/// How often the writer looks at a file that nobody writes to.
+const TICK: Duration = Duration::from_secs(5);
+/// How long a file that somebody else changes must lie still before it is read again.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// The reports of one board.
 #[derive(Debug)]
 pub struct Store {
     /// Empty for one in memory.
     path: PathBuf,
-    patience: Duration,
-    /// `None` while the file cannot be used.
-    connection: Mutex<Option<Connection>>,
-    /// What `connection` holds, as far as pages need it. Written only by who holds `connection`.
-    history: RwLock<History>,
-    /// That of `history`, for whoever must not wait for it.
-    version: AtomicU64,
+    times: Times,
+    memory: Arc<Memory>,
+    /// `None` only while it is dropped: the writer ends with it.
+    jobs: Option<SyncSender<Box<Job>>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What readers and the writer share.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Swapped by the writer: who reads holds what it was, and nobody up.
+    history: RwLock<Arc<History>>,
+    /// Why nothing can be kept; `None` where it can.
+    fault: Mutex<Option<String>>,
+}
+
+impl Memory {
+    fn history(&self) -> Arc<History> {
+        Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut History)) {
+        // Copies it only where somebody is reading.
+        change(Arc::make_mut(&mut self.history.write().unwrap_or_else(PoisonError::into_inner)));
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// How long things may take; tests have less time.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    deadline: Duration,
+    tick: Duration,
+    settle: Duration,
 }
 
 /// What became of a report.
@@ -69,15 +105,6 @@ pub struct Entry {
     pub id: String,
     /// The SHA-256 of its bytes, in hexadecimal digits.
     pub sha256: String,
-}
-
-/// How much is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Reports.
-    pub reports: u64,
-    /// Bytes on the disk; 0 in memory.
-    pub bytes: u64,
 }
 
 /// The file cannot be used at the moment.
@@ -104,241 +131,104 @@ impl Store {
     /// Never fails: what is wrong is logged, and the store takes reports again when it has gone.
     #[must_use]
     pub fn open(path: &Path) -> Self {
-        Self::with_patience(path, PATIENCE)
+        Self::with(path, Times { deadline: DEADLINE, tick: TICK, settle: SETTLE })
     }
 
-    fn with_patience(path: &Path, patience: Duration) -> Self {
-        let store = Self {
-            path: path.to_owned(),
-            patience,
-            connection: Mutex::default(),
-            history: RwLock::default(),
-            version: AtomicU64::default(),
-        };
-        if let Err(unavailable) = store.ping() {
-            error!("{unavailable}; reports are refused until it can");
-        }
-        store
+    fn with(path: &Path, times: Times) -> Self {
+        let memory = Arc::<Memory>::default();
+        let (jobs, queue) = sync_channel(QUEUE);
+        let (opened, open) = sync_channel(1);
+        let mut writer = Writer::new(path.to_owned(), times, Arc::clone(&memory));
+        let writer = thread::Builder::new().name("board".to_owned()).spawn(move || {
+            writer.look();
+            opened.send(()).ok();
+            writer.run(&queue);
+        });
+        // Fails where the thread could not start; then every report is refused.
+        open.recv().ok();
+        Self { path: path.to_owned(), times, memory, jobs: Some(jobs), writer: writer.ok() }
     }
 
     /// Keeps a valid report, which arrived as `body`. It is on the disk when this returns.
     pub(super) fn put(&self, report: Report, body: &[u8]) -> Result<Kept, Unavailable> {
-        self.with(|connection| {
-            let started = i64::try_from(report.started.milliseconds()).unwrap_or(i64::MAX);
-            let new = connection.execute(
-                "INSERT INTO reports (id, started, body) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING",
-                params![report.id, started, body],
-            )?;
-            if new == 1 {
-                self.change(|history| history.add(report));
-                return Ok(Kept::New);
+        let sha256 = sha256(body);
+        if let Some(entry) = self.history().entry(&report.id) {
+            return Ok(if entry.sha256 == sha256 { Kept::Same } else { Kept::Different });
+        }
+        let (answer, kept) = sync_channel(1);
+        let until = Instant::now() + self.times.deadline;
+        let job = Job { report, body: body.to_vec(), sha256, until, answer };
+        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Box::new(job)));
+        match sent {
+            Some(Ok(())) => {}
+            Some(Err(TrySendError::Full(_))) => {
+                return Err(Unavailable("too many reports wait for it".to_owned()));
             }
-            Ok(if body_of(connection, &report.id)?.as_deref() == Some(body) {
-                Kept::Same
-            } else {
-                Kept::Different
-            })
+            Some(Err(TrySendError::Disconnected(_))) | None => {
+                return Err(Unavailable("its writer has ended".to_owned()));
+            }
+        }
+        kept.recv_timeout(self.times.deadline + GRACE).unwrap_or_else(|error| {
+            Err(Unavailable(match error {
+                RecvTimeoutError::Timeout => "it does not answer".to_owned(),
+                RecvTimeoutError::Disconnected => "its writer has ended".to_owned(),
+            }))
         })
     }
 
-    /// The bytes of a report.
-    pub(super) fn body(&self, id: &str) -> Result<Option<Vec<u8>>, Unavailable> {
-        self.with(|connection| body_of(connection, id))
+    /// A report, from memory if it is among the newest, else from the file.
+    pub(super) fn report(&self, id: &str) -> Result<Option<Report>, Unavailable> {
+        let history = self.history();
+        if history.entry(id).is_none() {
+            return if history.loaded { Ok(None) } else { Err(self.unread()) };
+        }
+        if let Some(report) = history.report(id) {
+            return Ok(Some(report));
+        }
+        let body = file::body(&self.path, id).map_err(|error| Unavailable::because(&error))?;
+        Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }
 
     /// At most `limit` reports that came after that one.
-    pub(super) fn after(&self, sequence: u64, limit: u32) -> Result<Vec<Entry>, Unavailable> {
-        let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
-        self.with(|connection| {
-            let mut query = connection.prepare(
-                "SELECT sequence, id, body FROM reports WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
-            )?;
-            let entries = query.query_map(params![sequence, limit], |row| {
-                let body: Vec<u8> = row.get(2)?;
-                Ok(Entry {
-                    sequence: row.get::<_, i64>(0)?.unsigned_abs(),
-                    id: row.get(1)?,
-                    sha256: hex(digest(&SHA256, &body).as_ref()),
-                })
-            })?;
-            entries.collect()
-        })
+    pub(super) fn after(&self, sequence: u64, limit: usize) -> Result<Vec<Arc<Entry>>, Unavailable> {
+        let history = self.history();
+        if !history.loaded {
+            return Err(self.unread());
+        }
+        let first = history.entries.partition_point(|entry| entry.sequence <= sequence);
+        Ok(history.entries[first..].iter().take(limit).cloned().collect())
     }
 
-    /// Whether the file can be used.
+    /// Whether the file was read, so that pages can be made of it.
     pub(super) fn ping(&self) -> Result<(), Unavailable> {
-        // A query of no table would not touch the file.
-        self.with(|connection| connection.query_row("SELECT max(sequence) FROM reports", [], |_| Ok(())))
+        if self.history().loaded { Ok(()) } else { Err(self.unread()) }
     }
 
-    /// How much is kept.
-    pub(super) fn size(&self) -> Size {
-        let length = |suffix| fs_err::metadata(beside(&self.path, suffix)).map_or(0, |file| file.len());
-        let bytes = if self.path.as_os_str().is_empty() { 0 } else { length("") + length("-wal") };
-        Size { reports: self.history().total, bytes }
+    fn unread(&self) -> Unavailable {
+        Unavailable(self.memory.fault().unwrap_or_else(|| "it was not read".to_owned()))
     }
 
-    /// What pages are made of.
-    pub(super) fn history(&self) -> RwLockReadGuard<'_, History> {
-        self.history.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes with the history. Does not block.
-    pub(super) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
-    }
-
-    fn change(&self, change: impl FnOnce(&mut History)) {
-        let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-        change(&mut history);
-        self.version.store(history.version, Ordering::Release);
-    }
-
-    /// Works with the file, which is opened first where it is not.
-    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Unavailable> {
-        let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let connection = match slot.take() {
-            Some(connection) => connection,
-            None => self.connect().map_err(|fault| Unavailable::because(&fault))?,
-        };
-        let outcome = work(&connection);
-        // Whatever is wrong with the file itself shows when it is opened again.
-        let usable = outcome.as_ref().err().is_none_or(passes);
-        if usable || self.path.as_os_str().is_empty() {
-            *slot = Some(connection);
-        }
-        outcome.map_err(|error| {
-            warn!("the board's file: {error}");
-            Unavailable::because(&error)
-        })
-    }
-
-    fn connect(&self) -> Result<Connection, Fault> {
-        let (connection, (total, reports)) = match open(&self.path, self.patience) {
-            Err(Fault::Spoilt(cause)) if self.path.is_file() => {
-                let aside = beside(&self.path, ".broken");
-                for suffix in ["", "-wal", "-shm"] {
-                    let (from, to) = (beside(&self.path, suffix), beside(&aside, suffix));
-                    if from.exists() {
-                        fs_err::rename(from, to)
-                            .map_err(|error| Fault::Spoilt(format!("{cause}; {error}")))?;
-                    }
-                }
-                error!(
-                    "{} cannot be used: {cause}; moved it to {}, starting empty",
-                    self.path.display(),
-                    aside.display()
-                );
-                open(&self.path, self.patience)
-            }
-            opened => opened,
-        }?;
-        self.change(|history| history.replace(total, reports));
-        Ok(connection)
+    /// What pages are made of, as it is now.
+    pub(super) fn history(&self) -> Arc<History> {
+        self.memory.history()
     }
 }
 
-/// Why a file could not be opened.
-#[derive(Debug)]
-enum Fault {
-    /// It will not get better by itself.
-    Spoilt(String),
-    /// It may.
-    Passing(rusqlite::Error),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Spoilt(cause) => f.write_str(cause),
-            Self::Passing(error) => error.fmt(f),
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            writer.join().ok();
         }
     }
 }
 
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            // Unknown: the statement does not fit the tables, which then are not ours.
-            Some(
-                ErrorCode::NotADatabase
-                | ErrorCode::DatabaseCorrupt
-                | ErrorCode::ReadOnly
-                | ErrorCode::Unknown,
-            ) => Self::Spoilt(error.to_string()),
-            _ => Self::Passing(error),
-        }
-    }
-}
-
-/// Whether the same connection may do better the next time.
-fn passes(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
-}
-
-/// A connection to a sound file of the newest form that can be written, and what it holds.
-fn open(path: &Path, patience: Duration) -> Result<(Connection, Held), Fault> {
-    let mut connection =
-        if path.as_os_str().is_empty() { Connection::open_in_memory() } else { Connection::open(path) }?;
-    connection.busy_timeout(patience)?;
-    if connection.is_readonly(MAIN_DB)? {
-        return Err(Fault::Spoilt("it cannot be written".to_owned()));
-    }
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    // What is acknowledged survives a loss of power.
-    connection.pragma_update(None, "synchronous", "full")?;
-    let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if sound != "ok" {
-        return Err(Fault::Spoilt(sound));
-    }
-    // Immediate: one process at a time, and proof that the file can be written.
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let Some(missing) = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..)) else {
-        return Err(Fault::Spoilt(format!("it has the form {version} of a newer version of this program")));
-    };
-    for (migration, version) in missing.iter().zip(version + 1..) {
-        transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "user_version", version)?;
-    }
-    transaction.commit()?;
-    let held = load(&connection)?;
-    Ok((connection, held))
-}
-
-/// How many reports there are, and the newest.
-type Held = (u64, Vec<Report>);
-
-fn load(connection: &Connection) -> rusqlite::Result<Held> {
-    let total: i64 = connection.query_row("SELECT count(*) FROM reports", [], |row| row.get(0))?;
-    let mut query = connection.prepare("SELECT body FROM reports ORDER BY started DESC, id DESC LIMIT ?1")?;
-    let mut rows = query.query([MAX_RUNS])?;
-    let mut reports = Vec::new();
-    while let Some(row) = rows.next()? {
-        match serde_json::from_slice(row.get_ref(0)?.as_bytes()?) {
-            Ok(report) => reports.push(report),
-            Err(error) => warn!("left a report out that this version does not understand: {error}"),
-        }
-    }
-    Ok((total.unsigned_abs(), reports))
-}
-
-fn body_of(connection: &Connection, id: &str) -> rusqlite::Result<Option<Vec<u8>>> {
-    connection.query_row("SELECT body FROM reports WHERE id = ?1", [id], |row| row.get(0)).optional()
+fn sha256(bytes: &[u8]) -> String {
+    hex(digest(&SHA256, bytes).as_ref())
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
-}
-
-/// The path with more at its end.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl Hooks {
         let (asked, counted) = (Arc::clone(board), Arc::clone(board));
         Self {
             ready: Box::new(move || asked.ping().map_err(|cause| cause.to_string())),
-            board_reports: Box::new(move || Some(counted.size().reports)),
+            board_reports: Box::new(move || Some(counted.total())),
         }
     }
 }

@@ -94,19 +94,19 @@ pub(super) struct Part {
     #[serde(default)]
     after: u64,
     #[serde(default = "Part::limit")]
-    limit: u32,
+    limit: usize,
 }
 
 impl Part {
-    fn limit() -> u32 {
+    fn limit() -> usize {
         100
     }
 }
 
 /// What is kept.
 #[derive(Serialize)]
-struct List {
-    reports: Vec<Entry>,
+struct List<'a> {
+    reports: Vec<&'a Entry>,
 }
 
 /// Lists what is kept.
@@ -118,8 +118,8 @@ pub(super) async fn list(
     if !(1..=1000).contains(&limit) {
         return Err(Error::Malformed);
     }
-    let reports = blocking(&site, move |board| board.after(after, limit)).await?;
-    Ok(Json(List { reports: reports.map_err(|_| Error::Unavailable)? }).into_response())
+    let entries = site.board.after(after, limit).map_err(|_| Error::Unavailable)?;
+    Ok(Json(List { reports: entries.iter().map(|entry| &**entry).collect() }).into_response())
 }
 
 /// What is wrong with a report.

@@ -1,15 +1,18 @@
 //! The board when things break around it, as a process of its own.
 
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::board::demo;
-use crate::support::{SECRET, Server, now, sign_for};
+use crate::support::{SECRET, Server, app, now, sign_for};
 
 struct Folder(PathBuf);
 
@@ -44,8 +47,8 @@ fn request(id: &str) -> String {
 }
 
 /// Sends reports until the server is gone. Answers what it acknowledged.
-fn write(server: SocketAddr, prefix: &str) -> Vec<String> {
-    use std::io::{Read, Write};
+fn write(server: SocketAddr, prefix: &str, count: &AtomicU32) -> Vec<String> {
+    use std::io::Write;
     let mut kept = Vec::new();
     for number in 0.. {
         let id = format!("{prefix}-{number}");
@@ -60,6 +63,7 @@ fn write(server: SocketAddr, prefix: &str) -> Vec<String> {
             break;
         }
         kept.push(id);
+        count.fetch_add(1, Ordering::Relaxed);
     }
     kept
 }
@@ -88,10 +92,15 @@ fn every_acknowledged_report_survives_a_kill() {
     for round in 0..rounds {
         let mut server = start(&database);
         let address = server.address;
+        let count = &AtomicU32::new(0);
         kept.extend(thread::scope(|scope| {
             let writers =
-                ["a", "b"].map(|name| scope.spawn(move || write(address, &format!("{round}-{name}"))));
-            thread::sleep(Duration::from_millis(20 + round % 7 * 11));
+                ["a", "b"].map(|name| scope.spawn(move || write(address, &format!("{round}-{name}"), count)));
+            let start = Instant::now();
+            while count.load(Ordering::Relaxed) < 2 && start.elapsed() < Duration::from_secs(10) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            thread::sleep(Duration::from_millis(round % 7 * 11));
             server.signal(Signal::KILL);
             writers.map(|writer| writer.join().unwrap()).concat()
         }));
@@ -101,7 +110,7 @@ fn every_acknowledged_report_survives_a_kill() {
     let lost: Vec<_> = kept.iter().filter(|id| !listed.contains(id)).collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert!(kept.len() as u64 > rounds, "{} in {rounds} rounds prove nothing", kept.len());
-    assert!(!folder.0.join("board.db.broken").exists());
+    assert!(!folder.0.join("board.db.broken-1").exists());
 }
 
 #[test]
@@ -127,4 +136,43 @@ fn the_demo_shows_a_year() {
         "{page}"
     );
     server.end();
+}
+
+#[test]
+fn somebody_elses_file_is_named_and_left_alone() {
+    let folder = Folder::new("foreign");
+    let database = folder.0.join("board.db");
+    rusqlite::Connection::open(&database).unwrap().execute_batch("CREATE TABLE payments (id TEXT)").unwrap();
+    let before = fs_err::read(&database).unwrap();
+    let server = start(database.to_str().unwrap());
+    assert_eq!((server.get("/").status, server.send(&request("a")).status), (200, 503));
+    assert_eq!((server.get("/healthz").status, server.get("/readyz").status), (200, 503));
+    let log = server.end();
+    assert!(log.contains("board.db is the database of another application, with `payments`"), "{log}");
+    assert_eq!(fs_err::read(&database).unwrap(), before);
+    assert_eq!(fs_err::read_dir(&folder.0).unwrap().count(), 1);
+}
+
+/// As process 1 the signal would be lost; as any other it would end the process as a failure.
+#[test]
+fn a_signal_while_the_file_is_opened_ends_the_start() {
+    let folder = Folder::new("start");
+    let database = folder.0.join("board.db");
+    drop(start(&database.display().to_string()));
+    // Whoever opens the file waits for this one.
+    let other = rusqlite::Connection::open(&database).unwrap();
+    other.execute_batch("PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE").unwrap();
+    let variables = [("SERVER_TYPE", "TEST"), ("DATABASE", database.to_str().unwrap()), ("PORT", "0")];
+    let mut child = app(&[], &variables).env("LISTEN", "127.0.0.1").stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    // The first line of the log: the handlers stand long before it.
+    log.read_line(&mut line).unwrap();
+    assert!(line.contains("SECRET_KEY"), "{line}");
+    let start = Instant::now();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    log.read_to_string(&mut line).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{line}");
+    assert!(line.contains("told to end before the board was open") && !line.contains("listening"), "{line}");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }

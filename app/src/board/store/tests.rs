@@ -1,13 +1,17 @@
-use std::sync::atomic::AtomicU32;
+//! A board's file in good and bad days.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rusqlite::Connection;
 
 use super::*;
 use crate::board::samples::run;
 
 /// A folder of its own for one test, gone with it.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("slipway-store-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -15,8 +19,17 @@ impl Folder {
         Self(path)
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.0.join("board.db")
+    }
+
+    /// What is in it, but for the journal that `SQLite` leaves empty.
+    fn names(&self) -> Vec<String> {
+        let names =
+            fs_err::read_dir(&self.0).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| !name.ends_with("-journal")).collect();
+        names.sort();
+        names
     }
 }
 
@@ -26,8 +39,11 @@ impl Drop for Folder {
     }
 }
 
+/// With little patience, and a tick that no test waits for.
 fn open_at(path: &Path) -> Store {
-    Store::with_patience(path, Duration::from_millis(20))
+    let times =
+        Times { deadline: Duration::from_millis(200), tick: Duration::from_hours(1), settle: Duration::ZERO };
+    Store::with(path, times)
 }
 
 fn put(store: &Store, id: &str) -> Result<Kept, Unavailable> {
@@ -48,14 +64,12 @@ fn a_report_is_kept_once_and_for_good() {
     assert_eq!(put(&store, "a").unwrap(), Kept::Same);
     assert_eq!(store.put(run("a", 1), b"other").unwrap(), Kept::Different);
     assert_eq!(put(&store, "b").unwrap(), Kept::New);
-    let (version, size) = (store.version(), store.size());
-    assert_eq!(size.reports, 2);
-    assert!(size.bytes > 8192, "{size:?}");
+    let history = store.history();
+    assert!(history.version > 0 && history.total == 2, "{history:?}");
     drop(store);
     let store = open_at(&folder.file());
     assert_eq!(ids(&store), ["a", "b"]);
     assert_eq!(put(&store, "b").unwrap(), Kept::Same);
-    assert!(version > 0);
 }
 
 #[test]
@@ -65,47 +79,86 @@ fn the_cursor_goes_through_all_in_the_order_in_which_they_came() {
         put(&store, id).unwrap();
     }
     let ids = |after, limit| -> Vec<_> {
-        store.after(after, limit).unwrap().into_iter().map(|entry| (entry.sequence, entry.id)).collect()
+        store.after(after, limit).unwrap().iter().map(|entry| (entry.sequence, entry.id.clone())).collect()
     };
     assert_eq!(ids(0, 2), [(1, "c".to_owned()), (2, "a".to_owned())]);
     assert_eq!(ids(2, 2), [(3, "b".to_owned())]);
     assert_eq!(ids(u64::MAX, 2), []);
-    let body = store.body("c").unwrap().unwrap();
-    assert_eq!(body, serde_json::to_vec(&run("c", 1)).unwrap());
+    let body = serde_json::to_vec(&run("c", 1)).unwrap();
     assert_eq!(store.after(0, 1).unwrap()[0].sha256, hex(digest(&SHA256, &body).as_ref()));
     assert_eq!(hex(&[0, 0xaf]), "00af");
-    assert_eq!(store.size(), Size { reports: 3, bytes: 0 });
+    assert_eq!(store.history().total, 3);
+}
+
+/// What stands in a file's way, and is not to be touched.
+fn assert_left_alone(folder: &Folder) {
+    let before = fs_err::read(folder.file()).unwrap();
+    let names = folder.names();
+    let store = open_at(&folder.file());
+    let refused = put(&store, "a").unwrap_err().to_string();
+    assert!(refused.contains("board.db ") && refused.contains("left alone; let DATABASE name"), "{refused}");
+    assert!(store.ping().is_err() && store.after(0, 1).is_err());
+    assert_eq!(fs_err::read(folder.file()).unwrap(), before, "{refused}");
+    assert_eq!(folder.names(), names, "{refused}");
+    // The way out works without a restart.
+    fs_err::rename(folder.file(), folder.0.join("elsewhere")).unwrap();
+    assert_eq!(put(&store, "a").unwrap(), Kept::New);
 }
 
 #[test]
-fn what_is_no_database_is_moved_aside() {
+fn what_is_not_a_board_is_neither_moved_nor_changed() {
     let folder = Folder::new();
     fs_err::write(folder.file(), "not a database, and longer than the head of one would be".repeat(20))
         .unwrap();
-    let store = open_at(&folder.file());
-    assert_eq!(put(&store, "a").unwrap(), Kept::New);
-    assert!(fs_err::read_to_string(folder.0.join("board.db.broken")).unwrap().starts_with("not a database"));
+    assert_left_alone(&folder);
+    for tables in [
+        "CREATE TABLE django_session (id TEXT); PRAGMA journal_mode = wal",
+        "CREATE TABLE reports (id TEXT, body TEXT)",
+        "PRAGMA application_id = 252006; CREATE TABLE reports (sequence, id, started, body)",
+    ] {
+        let folder = Folder::new();
+        Connection::open(folder.file()).unwrap().execute_batch(tables).unwrap();
+        assert_left_alone(&folder);
+    }
+    // What is broken and does not say whose it is may be anybody's.
+    let folder = Folder::new();
+    Connection::open(folder.file()).unwrap().execute_batch("CREATE TABLE others (id TEXT)").unwrap();
+    spoil(&folder.file());
+    assert_left_alone(&folder);
+}
+
+/// All but the head becomes noise.
+fn spoil(file: &Path) {
+    let mut bytes = fs_err::read(file).unwrap();
+    for byte in &mut bytes[100..] {
+        *byte ^= 0xa5;
+    }
+    fs_err::write(file, bytes).unwrap();
 }
 
 #[test]
-fn a_file_that_broke_is_moved_aside_and_the_board_starts_again() {
+fn files_that_broke_are_set_aside_one_beside_the_other() {
     let folder = Folder::new();
-    let store = open_at(&folder.file());
-    for id in ["a", "b", "c"] {
-        put(&store, id).unwrap();
+    let mut spoilt = Vec::new();
+    for round in 1..=9 {
+        let store = open_at(&folder.file());
+        assert_eq!(put(&store, &format!("round-{round}")).unwrap(), Kept::New);
+        assert_eq!(ids(&store).len(), 1);
+        drop(store);
+        spoil(&folder.file());
+        fs_err::write(folder.0.join("board.db-shm"), format!("log {round}")).unwrap();
+        spoilt.push(fs_err::read(folder.file()).unwrap());
     }
-    drop(store);
-    // All but the head becomes noise.
-    let mut bytes = fs_err::read(folder.file()).unwrap();
-    for byte in &mut bytes[200..] {
-        *byte ^= 0xa5;
+    drop(open_at(&folder.file()));
+    for (bytes, round) in spoilt.iter().zip(1..) {
+        let aside = folder.0.join(format!("board.db.broken-{round}"));
+        assert!(fs_err::read(&aside).unwrap() == *bytes, "{round}");
+        let log = fs_err::read_to_string(format!("{}-shm", aside.display())).unwrap();
+        assert_eq!(log, format!("log {round}"));
     }
-    fs_err::write(folder.file(), bytes).unwrap();
-    let store = open_at(&folder.file());
-    assert_eq!(ids(&store), [""; 0]);
-    assert_eq!(put(&store, "d").unwrap(), Kept::New);
-    assert_eq!(ids(&open_at(&folder.file())), ["d"]);
-    assert!(folder.0.join("board.db.broken").exists());
+    spoil(&folder.file());
+    let refused = put(&open_at(&folder.file()), "last").unwrap_err().to_string();
+    assert!(refused.contains("9 files were set aside already"), "{refused}");
 }
 
 #[test]
@@ -115,74 +168,160 @@ fn a_report_that_nobody_understands_is_left_out() {
     let insert = "INSERT INTO reports (id, started, body) VALUES ('b', 0, x'7b7d')";
     Connection::open(folder.file()).unwrap().execute(insert, []).unwrap();
     let store = open_at(&folder.file());
-    assert_eq!((ids(&store), store.size().reports), (vec!["a".to_owned()], 2));
+    assert_eq!((ids(&store), store.history().total), (vec!["a".to_owned()], 2));
+    // Nor is it lost: it is asked of the file.
+    assert!(store.report("b").unwrap().is_none() && store.report("c").unwrap().is_none());
+    assert_eq!(store.report("a").unwrap().unwrap(), run("a", 1));
+}
+
+/// As older versions made it: with a write-ahead log, and without a mark.
+pub(super) fn older(file: &Path) {
+    let connection = Connection::open(file).unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = wal;
+             CREATE TABLE reports (sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+                                   started INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
+             CREATE INDEX reports_started ON reports (started);
+             PRAGMA user_version = 1",
+        )
+        .unwrap();
+    let body = serde_json::to_vec(&run("old", 1)).unwrap();
+    connection.execute("INSERT INTO reports (id, started, body) VALUES ('old', 0, ?1)", [body]).unwrap();
 }
 
 #[test]
-fn a_file_of_a_newer_version_is_moved_aside() {
+fn a_file_of_an_older_version_goes_on() {
     let folder = Folder::new();
-    drop(open_at(&folder.file()));
-    Connection::open(folder.file()).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(put(&open_at(&folder.file()), "a").unwrap(), Kept::New);
-    assert!(folder.0.join("board.db.broken").exists());
-}
-
-#[test]
-fn a_file_with_other_tables_is_moved_aside() {
-    let folder = Folder::new();
+    older(&folder.file());
     let store = open_at(&folder.file());
-    put(&store, "a").unwrap();
-    let other = Connection::open(folder.file()).unwrap();
-    other.execute_batch("DROP TABLE reports; CREATE TABLE others (id TEXT)").unwrap();
-    drop(other);
-    assert!(store.ping().unwrap_err().to_string().contains("no such table"));
-    // The same that a board finds that begins with such a file.
-    assert_eq!(put(&store, "b").unwrap(), Kept::New);
-    assert_eq!((ids(&store), store.size().reports), (vec!["b".to_owned()], 1));
-    assert!(folder.0.join("board.db.broken").exists());
-    store.ping().unwrap();
+    assert_eq!(put(&store, "new").unwrap(), Kept::New);
+    drop(store);
+    assert_eq!(ids(&open_at(&folder.file())), ["new", "old"]);
+    assert_eq!(folder.names(), ["board.db"]);
 }
 
 #[test]
-fn a_locked_file_is_refused_and_taken_when_it_is_free() {
+fn a_file_of_a_newer_version_is_used_where_it_fits() {
+    let folder = Folder::new();
+    put(&open_at(&folder.file()), "a").unwrap();
+    let newer = "PRAGMA user_version = 99; ALTER TABLE reports ADD COLUMN more TEXT";
+    Connection::open(folder.file()).unwrap().execute_batch(newer).unwrap();
+    let store = open_at(&folder.file());
+    assert_eq!(put(&store, "b").unwrap(), Kept::New);
+    assert_eq!(ids(&store), ["a", "b"]);
+    assert_eq!(folder.names(), ["board.db"]);
+}
+
+#[test]
+fn a_file_of_ours_that_does_not_fit_is_set_aside() {
+    for change in [
+        "ALTER TABLE reports RENAME COLUMN sequence TO number",
+        "DROP INDEX reports_started; ALTER TABLE reports DROP COLUMN started",
+        "DROP TABLE reports; CREATE TABLE reports (sequence INTEGER, id TEXT, started INTEGER, body BLOB)",
+        "DROP TABLE reports",
+    ] {
+        let folder = Folder::new();
+        put(&open_at(&folder.file()), "a").unwrap();
+        Connection::open(folder.file()).unwrap().execute_batch(change).unwrap();
+        let store = open_at(&folder.file());
+        assert_eq!(put(&store, "b").unwrap(), Kept::New, "{change}");
+        assert_eq!((ids(&store), store.history().total), (vec!["b".to_owned()], 1), "{change}");
+        assert_eq!(folder.names(), ["board.db", "board.db.broken-1"], "{change}");
+    }
+}
+
+#[test]
+fn a_locked_file_costs_each_report_the_same_and_readers_nothing() {
     let folder = Folder::new();
     let store = open_at(&folder.file());
     put(&store, "a").unwrap();
     let other = Connection::open(folder.file()).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    assert!(put(&store, "b").unwrap_err().to_string().contains("locked"));
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let store = &store;
+        let waiting: Vec<_> = (0..20).map(|n| scope.spawn(move || put(store, &format!("n-{n}")))).collect();
+        assert_eq!(store.after(0, 9).unwrap().len(), 1);
+        assert!(put(store, "a").unwrap() == Kept::Same && store.report("a").unwrap().is_some());
+        assert!(start.elapsed() < store.times.deadline, "{:?}", start.elapsed());
+        for waited in waiting {
+            let refused = waited.join().unwrap().unwrap_err().to_string();
+            assert!(refused.contains("locked") || refused.contains("took too long"), "{refused}");
+        }
+    });
+    assert!(start.elapsed() < store.times.deadline * 3, "{:?}", start.elapsed());
     // One that is opened meanwhile neither fails nor moves it.
     let second = open_at(&folder.file());
     assert!(second.ping().is_err() && put(&second, "c").is_err());
-    assert_eq!(ids(&store), ["a"]);
     other.execute_batch("COMMIT").unwrap();
     assert_eq!(put(&store, "b").unwrap(), Kept::New);
     assert_eq!(put(&second, "c").unwrap(), Kept::New);
     assert_eq!(ids(&second), ["a", "b", "c"]);
-    assert!(!folder.0.join("board.db.broken").exists());
+    assert_eq!(folder.names(), ["board.db"]);
 }
 
 #[test]
-fn a_full_disk_refuses_reports_and_nothing_else() {
+fn what_can_only_be_read_is_shown() {
     let folder = Folder::new();
+    put(&open_at(&folder.file()), "a").unwrap();
+    let other = Connection::open(folder.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let store = open_at(&folder.file());
-    put(&store, "a").unwrap();
-    let limit = |pages: u32| {
-        let slot = store.connection.lock().unwrap();
-        slot.as_ref()
-            .unwrap()
-            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
-            .unwrap();
-    };
-    limit(1);
-    let full = (0..100).find_map(|n| put(&store, &format!("more-{n}")).err()).unwrap();
-    assert!(full.to_string().contains("full"), "{full}");
-    let kept = ids(&store);
-    assert_eq!(store.after(0, 1000).unwrap().len(), kept.len());
+    assert_eq!(ids(&store), ["a"]);
     store.ping().unwrap();
-    limit(1_000_000);
-    assert_eq!(put(&store, "later").unwrap(), Kept::New);
-    assert_eq!(ids(&open_at(&folder.file())).len(), kept.len() + 1);
+    assert!(put(&store, "b").unwrap_err().to_string().contains("locked"));
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(put(&store, "b").unwrap(), Kept::New);
+}
+
+#[test]
+fn a_backup_that_is_restored_meanwhile_is_what_counts() {
+    for replace in [true, false] {
+        let folder = Folder::new();
+        let (file, backup) = (folder.file(), folder.0.join("backup"));
+        let store = open_at(&file);
+        for id in ["a", "b"] {
+            put(&store, id).unwrap();
+        }
+        fs_err::copy(&file, &backup).unwrap();
+        for n in 0..20 {
+            put(&store, &format!("lost-{n}")).unwrap();
+        }
+        // Over the file, or in its place.
+        if replace {
+            fs_err::rename(&backup, &file).unwrap();
+        } else {
+            fs_err::copy(&backup, &file).unwrap();
+        }
+        assert!(put(&store, "c").unwrap_err().to_string().contains("another process is changing it"));
+        assert_eq!(put(&store, "c").unwrap(), Kept::New);
+        assert_eq!(ids(&store), ["a", "b", "c"]);
+        drop(store);
+        assert_eq!(ids(&open_at(&file)), ["a", "b", "c"], "{replace}");
+        assert!(folder.names().iter().all(|name| !name.contains("broken")), "{replace}");
+    }
+}
+
+#[test]
+fn a_file_is_not_judged_while_somebody_writes_it() {
+    let folder = Folder::new();
+    let times =
+        Times { deadline: DEADLINE, tick: Duration::from_millis(10), settle: Duration::from_millis(300) };
+    let store = Store::with(&folder.file(), times);
+    put(&store, "a").unwrap();
+    let whole = fs_err::read(folder.file()).unwrap();
+    fs_err::write(folder.file(), &whole[..whole.len() / 2]).unwrap();
+    thread::sleep(Duration::from_millis(100));
+    assert!(put(&store, "b").unwrap_err().to_string().contains("another process is changing it"));
+    fs_err::write(folder.file(), &whole).unwrap();
+    // It is found again without anybody asking.
+    let again = (0..500).any(|_| {
+        thread::sleep(Duration::from_millis(20));
+        store.memory.fault().is_none()
+    });
+    assert!(again && put(&store, "b").unwrap() == Kept::New);
+    assert_eq!(folder.names(), ["board.db"]);
 }
 
 #[test]
@@ -192,32 +331,11 @@ fn a_path_that_cannot_be_a_file_refuses_reports() {
     for path in [folder.0.clone(), folder.0.join("missing/board.db")] {
         let store = open_at(&path);
         assert!(put(&store, "a").is_err() && store.ping().is_err(), "{}", path.display());
-        assert_eq!(store.size().reports, 0);
+        assert_eq!(store.history().total, 0);
     }
     assert!(folder.0.is_dir());
     // It heals when the cause goes.
     let store = open_at(&folder.0.join("missing/board.db"));
     fs_err::create_dir_all(folder.0.join("missing")).unwrap();
     assert_eq!(put(&store, "a").unwrap(), Kept::New);
-}
-
-#[test]
-fn a_file_that_cannot_be_written_is_no_use() {
-    let folder = Folder::new();
-    drop(open_at(&folder.file()));
-    // As root every file can be written, so this asks SQLite not to.
-    let reading = PathBuf::from(format!("file:{}?mode=ro", folder.file().display()));
-    assert_eq!(open(&reading, PATIENCE).unwrap_err().to_string(), "it cannot be written");
-}
-
-#[test]
-fn a_connection_that_turns_read_only_is_replaced() {
-    let folder = Folder::new();
-    let store = open_at(&folder.file());
-    put(&store, "a").unwrap();
-    store.connection.lock().unwrap().as_ref().unwrap().pragma_update(None, "query_only", true).unwrap();
-    assert!(put(&store, "b").unwrap_err().to_string().contains("readonly"));
-    // Here it was the connection alone: the next use opens the file again and finds it well.
-    assert_eq!(put(&store, "b").unwrap(), Kept::New);
-    assert_eq!(ids(&store), ["a", "b"]);
 }
