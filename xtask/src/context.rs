@@ -129,7 +129,7 @@ impl Context {
     }
 
     pub(crate) fn http(&self) -> Result<Http> {
-        Http::new(self.reach.clone())
+        Http::through(self.reach.clone(), &self.environment)
     }
 
     /// The variable, or an error with [`Exit::Missing`] that says how to get it.

@@ -1,5 +1,8 @@
 //! The one HTTP client: what it may reach, how long it waits, how much it reads.
 
+mod broken;
+mod proxy;
+
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Once;
@@ -9,6 +12,10 @@ use anyhow::{Result, bail};
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::{Method, Url};
 
+pub(crate) use broken::Broken;
+use proxy::Proxy;
+
+use crate::environment::Environment;
 use crate::exit::{Exit, Failure, OrExit as _};
 
 /// What a run may connect to.
@@ -35,6 +42,7 @@ impl Reach {
 pub(crate) struct Http {
     client: Client,
     reach: Reach,
+    proxy: Proxy,
 }
 
 impl Http {
@@ -43,7 +51,13 @@ impl Http {
     /// The longest text answer that is read, in bytes: manifests and API answers are far smaller.
     pub(crate) const LONGEST_TEXT: u64 = 8 << 20;
 
+    /// Without a proxy.
     pub(crate) fn new(reach: Reach) -> Result<Self> {
+        Self::through(reach, &Environment::default())
+    }
+
+    /// Through the proxy that these variables name, but for loopback addresses, and in a rehearsal for none.
+    pub(crate) fn through(reach: Reach, environment: &Environment) -> Result<Self> {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
             // An error says that there is a provider already, which is all that is wanted.
@@ -52,13 +66,21 @@ impl Http {
         let mut builder = Client::builder()
             .user_agent(concat!("slipway-xtask/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
+            // The client's own reading of the environment would send loopback through a proxy too.
+            .no_proxy()
             .connect_timeout(Duration::from_secs(10))
             .timeout(Self::IDLE);
+        let mut proxy = Proxy::default();
         if matches!(reach, Reach::Only(_)) {
-            // Loopback needs no proxy, and no certificate store, which a bare machine may lack.
-            builder = builder.no_proxy().tls_certs_only([]);
+            // Loopback needs no certificate store, which a bare machine may lack.
+            builder = builder.tls_certs_only([]);
+        } else {
+            proxy = Proxy::of(environment);
         }
-        Ok(Self { client: builder.build().or_exit(Exit::Missing)?, reach })
+        if let Some(proxy) = proxy.for_client() {
+            builder = builder.proxy(proxy);
+        }
+        Ok(Self { client: builder.build().or_exit(Exit::Missing)?, reach, proxy })
     }
 
     /// A request to an address within reach.
@@ -67,7 +89,15 @@ impl Http {
     /// [`Exit::Usage`] that names the host but not the path, which may hold an upload's state.
     pub(crate) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder> {
         self.check(url).or_exit(Exit::Usage)?;
+        if !is_loopback(url) {
+            self.proxy.check()?;
+        }
         Ok(self.client.request(method, url.clone()))
+    }
+
+    /// Why a request of this client got no answer.
+    pub(crate) fn broken(&self, error: reqwest::Error) -> Broken {
+        Broken::of(error, &self.proxy)
     }
 
     pub(crate) fn check(&self, url: &Url) -> Result<()> {

@@ -21,7 +21,7 @@ use super::retry::{Trouble, is_passing, retry_after, retrying};
 use super::upload::time_to_send;
 use super::words;
 use crate::context::Context;
-use crate::http::Http;
+use crate::http::{Broken, Http};
 use crate::secret::{Redactor, Secret};
 
 /// A client for the registries of one run. It keeps what they granted, and asks for no more than they ask of it.
@@ -166,7 +166,7 @@ impl<'a> Client<'a> {
     fn must_be_registry(&self, repository: &Repository) -> Result<(), Trouble> {
         let url = base(repository)?.join("/v2/").map_err(anyhow::Error::from)?;
         let request = self.http.request(Method::GET, &url)?.timeout(self.time_for(0));
-        let response = request.send().map_err(|error| broken(&url_host(&url), error))?;
+        let response = request.send().map_err(|error| self.broken(error))?;
         let (status, headers) = (response.status(), response.headers());
         let is_registry = headers.contains_key("Docker-Distribution-Api-Version")
             || (status == StatusCode::UNAUTHORIZED && headers.contains_key(WWW_AUTHENTICATE))
@@ -277,8 +277,7 @@ impl<'a> Client<'a> {
             }
             None => self.http.request(Method::GET, url)?,
         };
-        let response =
-            request.timeout(self.time_for(0)).send().map_err(|error| broken(&url_host(url), error))?;
+        let response = request.timeout(self.time_for(0)).send().map_err(|error| self.broken(error))?;
         let status = response.status();
         if is_passing(status) {
             return Err(self.passing(repository, credentials, response));
@@ -316,7 +315,7 @@ impl<'a> Client<'a> {
             Some(Authorization::Bearer(token)) => request.bearer_auth(token.expose()),
             None => request,
         };
-        request.send().map_err(|error| broken(&url_host(url), error))
+        request.send().map_err(|error| self.broken(error))
     }
 
     /// What the registry granted before, for an address of its own; nothing for any other.
@@ -381,6 +380,11 @@ impl<'a> Client<'a> {
         }
     }
 
+    fn broken(&self, error: reqwest::Error) -> Trouble {
+        let Broken { message, lasts } = self.http.broken(error);
+        if lasts { Trouble::refused(message) } else { Trouble::passing(message) }
+    }
+
     fn passing(
         &self,
         repository: &Repository,
@@ -420,12 +424,6 @@ impl<'a> Client<'a> {
         let said = Redactor::new(secrets).redact(&words::of(&body));
         if said.is_empty() { said } else { format!(" ({said})") }
     }
-}
-
-/// A connection that broke. The message leaves out the address, whose query may hold an upload's state.
-pub(super) fn broken(host: &str, error: reqwest::Error) -> Trouble {
-    let error = anyhow::Error::from(error.without_url());
-    Trouble::passing(format!("no answer from {host}: {error:#}"))
 }
 
 /// What an answer says that it is, without parameters.
