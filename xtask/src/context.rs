@@ -18,6 +18,8 @@ use crate::pipeline::{SETTINGS, VARIABLES, is_token, variable};
 use crate::report::Reporter;
 use crate::secret::{Redactor, Secret};
 
+pub(crate) use crate::file::write_whole;
+
 /// Everything that a step may know or touch.
 pub(crate) struct Context {
     /// The workspace root.
@@ -233,20 +235,6 @@ pub(crate) fn redactor(environment: &Environment) -> Redactor {
     Redactor::new(secrets.into_iter().chain(unknown).filter_map(|name| environment.secret(name)))
 }
 
-/// Writes a file whole or not at all: beside its place, then renamed.
-pub(crate) fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
-    let beside = path.with_added_extension(format!("{}.part", std::process::id()));
-    let written = fs_err::write(&beside, contents).and_then(|()| fs_err::rename(&beside, path));
-    if written.is_err() {
-        // The first error is the one to report.
-        drop(fs_err::remove_file(&beside));
-    }
-    Ok(written?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,19 +299,5 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let error = find_root(elsewhere.path()).unwrap_err();
         assert!(error.to_string().contains(&elsewhere.path().display().to_string()), "{error}");
-    }
-
-    #[test]
-    fn a_file_is_written_whole_or_not_at_all() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a/b.json");
-        write_whole(&path, b"1").unwrap();
-        write_whole(&path, b"2").unwrap();
-        assert_eq!(fs_err::read(&path).unwrap(), b"2");
-        // A folder stands in the way.
-        write_whole(&dir.path().join("a"), b"3").unwrap_err();
-        let names: Vec<_> =
-            fs_err::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, ["a"]);
     }
 }

@@ -11,6 +11,7 @@ mod dispatch;
 mod doctor;
 mod environment;
 mod exit;
+mod file;
 mod findings;
 mod git;
 mod history;

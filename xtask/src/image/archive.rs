@@ -4,7 +4,7 @@
 //! points at the same blobs. Engines before 25 cannot load a layout alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -17,25 +17,14 @@ use super::binary::Platform;
 use super::digest::Digest;
 use super::layer::Layer;
 use super::layout::{self, Layout};
+use crate::file;
 
 /// The most that is read of a configuration or of `manifest.json`.
 const LONGEST_JSON: u64 = 8 << 20;
 
 /// Writes the image of a layout into one file, whole or not at all; the same image gives the same bytes.
 pub(crate) fn write(layout: &Layout, repository: &str, path: &Path) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
-    let beside = path.with_added_extension(format!("{}.part", std::process::id()));
-    let written = fs_err::File::create(&beside)
-        .map_err(Into::into)
-        .and_then(|file| pack(layout, repository, BufWriter::new(file)))
-        .and_then(|()| Ok(fs_err::rename(&beside, path)?));
-    if written.is_err() {
-        // The first error is the one to report.
-        drop(fs_err::remove_file(&beside));
-    }
-    written
+    file::write_pieces(path, |file| pack(layout, repository, file))
 }
 
 /// Entries are sorted, and their times are 0.
@@ -65,8 +54,7 @@ fn pack(layout: &Layout, repository: &str, file: impl Write) -> Result<()> {
     ] {
         tar.append(&header(name, EntryType::Regular, bytes.len() as u64)?, bytes.as_slice())?;
     }
-    tar.into_inner()?.flush()?;
-    Ok(())
+    Ok(tar.finish()?)
 }
 
 fn header(path: &str, kind: EntryType, size: u64) -> Result<Header> {

@@ -18,8 +18,9 @@ use super::config::{self, Below, Descriptor, LAYER, PLAIN_LAYER, Settings};
 use super::digest::Digest;
 use super::recipe::BaseName;
 use super::size;
-use crate::context::{Context, write_whole};
+use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::file::{self, write_whole};
 use crate::registry::reference::{ImageName, Reference, Repository, Tag};
 use crate::registry::{Access, Client};
 use files::Files;
@@ -275,9 +276,9 @@ impl Finder<'_> {
         }
         fs_err::create_dir_all(&self.store.folder)?;
         let path = self.store.path(&blob.digest);
-        let beside = path.with_added_extension(format!("{}.part", std::process::id()));
+        let beside = file::beside(&path);
         let read = self.client.download(self.repository, blob, &beside);
-        let read = read.map_err(unreachable).and_then(|()| Ok(fs_err::rename(&beside, &path)?));
+        let read = read.map_err(unreachable).and_then(|()| file::put_in_place(&beside, &path));
         if read.is_err() {
             // The first error is the one to report.
             drop(fs_err::remove_file(&beside));

@@ -12,8 +12,8 @@ use super::binary::Platform;
 use super::config::{self, Descriptor, Manifest};
 use super::digest::Digest;
 use crate::config::Engine;
-use crate::context::write_whole;
 use crate::exit::{Exit, OrExit as _};
+use crate::file::{self, write_whole};
 use crate::registry::reference::Repository;
 
 /// The annotation that names an image in an index.
@@ -196,17 +196,15 @@ impl Parts<'_> {
 }
 
 /// Makes a file that is there already one of the layout too: the same bytes on disk where that can be, a copy elsewhere.
-fn take_in(file: &Path, place: &Path) -> Result<()> {
+fn take_in(blob: &Path, place: &Path) -> Result<()> {
     if let Some(folder) = place.parent() {
         fs_err::create_dir_all(folder)?;
     }
-    let beside = place.with_added_extension(format!("{}.part", std::process::id()));
-    // Left by a run that was killed and had the same number.
-    drop(fs_err::remove_file(&beside));
-    if fs_err::hard_link(file, &beside).is_err() {
-        fs_err::copy(file, &beside)?;
+    let beside = file::beside(place);
+    if fs_err::hard_link(blob, &beside).is_err() {
+        fs_err::copy(blob, &beside)?;
     }
-    Ok(fs_err::rename(&beside, place)?)
+    file::put_in_place(&beside, place)
 }
 
 fn blob(folder: &Path, digest: &Digest) -> PathBuf {

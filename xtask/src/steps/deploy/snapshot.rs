@@ -4,20 +4,19 @@
 //! very variable that changed, and whoever has the API key can read the variables anyway.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fs_err::os::unix::fs::OpenOptionsExt as _;
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::file::write_private;
 use crate::secret::Secret;
 
 use super::remote::Release;
@@ -82,22 +81,7 @@ impl Snapshot {
             time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             variables: self.sealed(ctx)?,
         };
-        let folder = folder(ctx);
-        fs_err::create_dir_all(&folder)?;
-        let beside = path.with_added_extension(format!("{}.part", std::process::id()));
-        let written = fs_err::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)
-            .and_then(|mut file| file.write_all(&serde_json::to_vec_pretty(&kept)?))
-            .and_then(|()| fs_err::rename(&beside, &path));
-        if written.is_err() {
-            // The first error is the one to report.
-            drop(fs_err::remove_file(&beside));
-        }
-        Ok(written?)
+        write_private(&path, &serde_json::to_vec_pretty(&kept)?)
     }
 
     /// Reads what was kept with a deploy: `None` where nothing was.

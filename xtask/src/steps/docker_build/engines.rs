@@ -7,6 +7,8 @@ use anyhow::Result;
 use super::{Action, Options, Toolchain, arguments, builtin, created, image};
 use crate::config::Engine;
 use crate::context::Context;
+use crate::exit::{Exit, OrExit as _};
+use crate::file;
 use crate::image::binary::Platform;
 use crate::image::config::Settings;
 use crate::image::docker::{self, Task};
@@ -17,6 +19,9 @@ pub(super) fn plan(ctx: &Context, options: &Options, toolchain: &Toolchain) -> R
     let folder = ctx.output().join("image");
     let is_docker = options.engine == Engine::Docker;
     let mut actions = Vec::new();
+    if let Some(output) = &options.output {
+        file::check(output).or_exit(Exit::Usage)?;
+    }
     if is_docker || options.load || options.compare {
         // First: a compilation would be for nothing.
         actions.push(Action::Docker(Task::Reach));
