@@ -3,7 +3,7 @@
 //! `recipe` says what goes in and how it starts, `base` what it begins with, `tree` finds those files in the context, `binary` proves that the
 //! binary can run alone, `layer` and `config` make the bytes, `cache` keeps those that took time, `layout` keeps the image
 //! on disk and reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of, or a
-//! container; `reproducible` builds twice and compares; `guard` looks for what must not leave. `archive` is the form in
+//! container; `entries` reads layers within bounds; `reproducible` builds twice and compares; `guard` looks for what must not leave. `archive` is the form in
 //! which a Docker engine takes and gives images, `docker` is that engine, `compare` says where the two engines disagree.
 
 pub(crate) mod archive;
@@ -14,6 +14,7 @@ pub(crate) mod compare;
 pub(crate) mod config;
 pub(crate) mod digest;
 pub(crate) mod docker;
+pub(crate) mod entries;
 pub(crate) mod guard;
 pub(crate) mod ignore;
 pub(crate) mod layer;

@@ -4,20 +4,20 @@
 //! points at the same blobs. Engines before 25 cannot load a layout alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use flate2::bufread::GzDecoder;
-use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::binary::Platform;
 use super::digest::Digest;
+use super::entries::{Bounds, Reader, plain};
 use super::layer::Layer;
 use super::layout::{self, Layout};
 use crate::file;
+use crate::interrupt::Interrupt;
 
 /// The most that is read of a configuration or of `manifest.json`.
 const LONGEST_JSON: u64 = 8 << 20;
@@ -118,11 +118,12 @@ struct RootFs {
 /// Reads the one image of a docker-archive; a layer that is not what the configuration says is an error.
 ///
 /// The archive is read in pieces: only what the image will be, the compressed layers, is held in memory.
-pub(crate) fn read(path: &Path, platform: Platform) -> Result<Image> {
-    unpack(path, platform).with_context(|| format!("{} does not hold an image for us", path.display()))
+pub(crate) fn read(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Image> {
+    unpack(path, platform, interrupt)
+        .with_context(|| format!("{} does not hold an image for us", path.display()))
 }
 
-fn unpack(path: &Path, platform: Platform) -> Result<Image> {
+fn unpack(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Image> {
     let contents = Contents::of(path)?;
     let images: Vec<Saved> = serde_json::from_slice(&contents.json("manifest.json")?)
         .context("its `manifest.json` is not that of a docker-archive")?;
@@ -137,9 +138,12 @@ fn unpack(path: &Path, platform: Platform) -> Result<Image> {
     if diff_ids.len() != saved.layers.len() {
         bail!("it holds {} layers, and its configuration names {}", saved.layers.len(), diff_ids.len());
     }
+    let mut reader = Reader::new(interrupt, Bounds::IMAGE);
     let mut layers = Vec::new();
     for (path, diff_id) in saved.layers.iter().zip(diff_ids) {
-        let layer = contents.with(path, |tar| compress(tar))?;
+        let layer = contents
+            .with(path, |tar| compress(tar, &mut reader))
+            .with_context(|| format!("its layer `{path}`"))?;
         if layer.diff_id != diff_id {
             bail!("its layer `{path}` has other contents than its configuration says: {}", layer.diff_id);
         }
@@ -150,24 +154,27 @@ fn unpack(path: &Path, platform: Platform) -> Result<Image> {
 }
 
 /// Compresses a tar; one that comes compressed with gzip, as engines with containerd's store give it, is made anew.
-pub(super) fn compress(stream: impl Read) -> Result<Layer> {
-    let mut stream = BufReader::with_capacity(64 << 10, stream);
-    let compressed = std::io::BufRead::fill_buf(&mut stream)?.starts_with(&[0x1f, 0x8b]);
-    let mut tar: Box<dyn Read> = if compressed { Box::new(GzDecoder::new(stream)) } else { Box::new(stream) };
+///
+/// It is read as a deploy will read it, so that what a deploy could not check is refused here.
+pub(super) fn compress(stream: impl Read, reader: &mut Reader<'_>) -> Result<Layer> {
     // The bytes do not depend on the pieces in which the tar comes.
-    let mut gzip = Layer::gzip();
-    let mut hash = Context::new(&SHA256);
-    let mut piece = vec![0; 64 << 10];
-    loop {
-        let read = tar.read(&mut piece)?;
-        let piece = piece.get(..read).unwrap_or_default();
-        if piece.is_empty() {
-            break;
-        }
-        hash.update(piece);
-        gzip.write_all(piece)?;
+    let mut tee = Tee { tar: plain(stream)?, gzip: Layer::gzip() };
+    let diff_id = reader.read(&mut tee, |_| Ok(()))?;
+    Ok(Layer { origin: String::new(), diff_id, bytes: tee.gzip.finish()? })
+}
+
+/// Compresses what is read through it.
+struct Tee<R, W> {
+    tar: R,
+    gzip: W,
+}
+
+impl<R: Read, W: Write> Read for Tee<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.tar.read(buffer)?;
+        self.gzip.write_all(buffer.get(..read).unwrap_or_default())?;
+        Ok(read)
     }
-    Ok(Layer { origin: String::new(), diff_id: Digest::finish(hash), bytes: gzip.finish()? })
 }
 
 /// Where the files of an archive are.
@@ -183,7 +190,8 @@ impl Contents {
     fn of(path: &Path) -> Result<Self> {
         let mut contents = Self { path: path.to_owned(), files: BTreeMap::new(), links: BTreeMap::new() };
         let mut archive = Archive::new(fs_err::File::open(path)?);
-        for entry in archive.entries_with_seek()? {
+        // Raw: no name of an engine is a long one, and the crate would read headers of any length into memory.
+        for entry in archive.entries_with_seek()?.raw(true) {
             let entry = entry?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             match entry.header().entry_type() {

@@ -1,13 +1,13 @@
 //! The base of an image: what a final stage `FROM <image>` begins with, read from a registry and kept by digest.
 //!
 //! A plan needs all of it: what `ENV` and `WORKDIR` of the base say, and what lies where in its layers. What a name means
-//! is asked each time; what a digest means never changes, so a build asks for nothing that an earlier one has read, and a
-//! base that is named by its digest needs no registry at all by then.
+//! is asked each time; what a digest means never changes, so a build downloads nothing that an earlier one has, and a
+//! base that is named by its digest needs no registry at all by then. What was kept is checked each time.
 
 pub(crate) mod files;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::binary::Platform;
 use super::config::{self, Below, Descriptor, LAYER, PLAIN_LAYER, Settings};
 use super::digest::Digest;
+use super::entries::{Bounds, Reader};
 use super::recipe::BaseName;
 use super::size;
 use crate::context::Context;
@@ -132,7 +133,6 @@ struct Machine {
     architecture: String,
     #[serde(default)]
     os: String,
-    variant: Option<String>,
 }
 
 impl Machine {
@@ -142,10 +142,15 @@ impl Machine {
 }
 
 /// The part of an image's configuration that is read.
+///
+/// Not flattened over [`Machine`]: serde would hold all of an unknown field in memory.
 #[derive(Deserialize)]
 struct Described {
-    #[serde(flatten)]
-    machine: Machine,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    os: String,
+    variant: Option<String>,
     #[serde(default)]
     config: Option<Value>,
     rootfs: RootFs,
@@ -167,10 +172,6 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// The longest configuration, in bytes: as much as registries take for a manifest.
-    const LONGEST_CONFIG: u64 = 4 << 20;
-    /// The longest layer, in bytes, as it travels.
-    const LONGEST_LAYER: u64 = 4 << 30;
     /// Docker mounts no more.
     const MOST_LAYERS: usize = 127;
 
@@ -187,8 +188,9 @@ impl Finder<'_> {
         let (digest, document) = self.for_platform(digest, platform)?;
         let manifest = document.config.context("its manifest is of an old kind, without a configuration")?;
         let config = self.config(&manifest)?;
-        let Described { machine, config: settings, rootfs, history } =
+        let Described { architecture, os, variant, config: settings, rootfs, history } =
             serde_json::from_slice(&config).context("its configuration is not an image's")?;
+        let machine = Machine { architecture, os };
         ensure!(
             machine.is(platform),
             "it is for {}/{}, and the image is for {platform}: choose another base, or correct `target` in the pipeline's configuration",
@@ -215,10 +217,10 @@ impl Finder<'_> {
         let history =
             if history.iter().filter(makes_layer).count() == layers.len() { history } else { Vec::new() };
         for layer in &layers {
-            self.fetch(layer, Self::LONGEST_LAYER)?;
+            self.fetch(layer, Bounds::PACKED)?;
         }
-        let files = self.files(&manifest.digest, &layers, &diff_ids)?;
-        let below = Below { layers, diff_ids, history, variant: machine.variant };
+        let files = self.files(&layers, &diff_ids)?;
+        let below = Below { layers, diff_ids, history, variant };
         let name = ImageName { repository: self.repository.clone(), reference: Some(reference) };
         let base = Base { name, digest, platform, below, store: self.store.clone() };
         Ok(Found { base, settings, files })
@@ -258,7 +260,7 @@ impl Finder<'_> {
     }
 
     fn config(&self, config: &Descriptor) -> Result<Vec<u8>> {
-        self.fetch(config, Self::LONGEST_CONFIG)?;
+        self.fetch(config, config::LONGEST_CONFIG)?;
         Ok(fs_err::read(self.store.path(&config.digest))?)
     }
 
@@ -288,34 +290,28 @@ impl Finder<'_> {
         read
     }
 
-    /// What lies where in the layers; looked up where an earlier plan has left it.
-    fn files(&self, config: &Digest, layers: &[Descriptor], diff_ids: &[Digest]) -> Result<Files> {
-        /// Another number is another form.
-        const FORM: u32 = 1;
-        let kept = self.store.path(config).with_added_extension(format!("files-{FORM}.json"));
-        if let Some(files) = read_json(&kept) {
-            return Ok(files);
-        }
+    /// What lies where in the layers, each of which must unpack to what the configuration says.
+    ///
+    /// They are unpacked each time: what was kept of an earlier time would have to be believed.
+    fn files(&self, layers: &[Descriptor], diff_ids: &[Digest]) -> Result<Files> {
         let mut files = Files::default();
+        let mut reader = Reader::new(&self.ctx.interrupt, Bounds::IMAGE);
         for (layer, diff_id) in layers.iter().zip(diff_ids) {
             let file = fs_err::File::open(self.store.path(&layer.digest))?;
-            let found = files
-                .add(file, &self.ctx.interrupt)
-                .with_context(|| format!("its layer {} cannot be read", layer.digest.short()))?;
+            let found = files.add(file, &mut reader).with_context(|| {
+                format!(
+                    "its layer {} cannot be followed (choose another base, or build with `--engine docker`)",
+                    layer.digest.short()
+                )
+            })?;
             ensure!(
                 found == *diff_id,
                 "its layer {} unpacks to {found}, and its configuration says {diff_id}",
                 layer.digest.short()
             );
         }
-        // Without it the next plan is slower, and no worse.
-        drop(serde_json::to_vec(&files).map(|bytes| write_whole(&kept, &bytes)));
         Ok(files)
     }
-}
-
-fn read_json(path: &Path) -> Option<Files> {
-    serde_json::from_slice(&fs_err::read(path).ok()?).ok()
 }
 
 /// A layer under the name that OCI has for its type. The bytes stay what they are.

@@ -5,18 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::BufReader;
 
 use anyhow::{Context as _, Result};
-use flate2::bufread::GzDecoder;
 use ring::digest::{Context as Hash, SHA256};
 use serde_json::Value;
-use tar::{Archive, EntryType};
 
 use super::digest::Digest;
+use super::entries::{Bounds, Entry, Kind, Reader};
 use super::layout::Layout;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupt;
 
 /// A place where the images differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub(crate) struct Difference {
 
 /// Tells the differences of two images as a table; one without a known reason is an error with [`Exit::CheckFailed`].
 pub(crate) fn check(ctx: &Context, builtin: &Layout, docker: &Layout, binary: &str) -> Result<()> {
-    let differences = differences(builtin, docker, binary)?;
+    let differences = differences(&ctx.interrupt, builtin, docker, binary)?;
     if !differences.is_empty() {
         ctx.reporter.text(table(&differences));
     }
@@ -43,7 +42,12 @@ pub(crate) fn check(ctx: &Context, builtin: &Layout, docker: &Layout, binary: &s
     Ok(())
 }
 
-fn differences(builtin: &Layout, docker: &Layout, binary: &str) -> Result<Vec<Difference>> {
+fn differences(
+    interrupt: &Interrupt,
+    builtin: &Layout,
+    docker: &Layout,
+    binary: &str,
+) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
     let mut add = |place: String, ours: Option<String>, theirs: Option<String>, reason| {
         if ours != theirs {
@@ -55,7 +59,7 @@ fn differences(builtin: &Layout, docker: &Layout, binary: &str) -> Result<Vec<Di
     for key in keys(&ours, &theirs) {
         add(key.clone(), ours.remove(&key), theirs.remove(&key), known_setting(&key));
     }
-    let (mut ours, mut theirs) = (files(builtin)?, files(docker)?);
+    let (mut ours, mut theirs) = (files(interrupt, builtin)?, files(interrupt, docker)?);
     for path in keys(&ours, &theirs) {
         let place = format!("/{path}");
         match (ours.remove(&path), theirs.remove(&path)) {
@@ -131,7 +135,7 @@ fn says_nothing(value: &Value) -> bool {
 struct File {
     kind: String,
     mode: u32,
-    owner: (u64, u64),
+    owner: (u32, u32),
     /// Size and hash of a regular file.
     contents: Option<String>,
 }
@@ -144,50 +148,46 @@ impl fmt::Display for File {
 
 /// All files of an image by path, its layers laid over each other (OCI image specification, "Image Layer Filesystem
 /// Changeset").
-fn files(layout: &Layout) -> Result<BTreeMap<String, File>> {
+fn files(interrupt: &Interrupt, layout: &Layout) -> Result<BTreeMap<String, File>> {
     let mut files = BTreeMap::new();
+    let mut reader = Reader::new(interrupt, Bounds::IMAGE);
     for layer in &layout.layers {
-        let file = BufReader::new(fs_err::File::open(layout.blob(&layer.digest))?);
-        let mut archive = Archive::new(GzDecoder::new(file));
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            let path = super::ignore::clean(&String::from_utf8_lossy(&entry.path_bytes()));
-            let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
-            if let Some(removed) = name.strip_prefix(".wh.") {
-                // Whiteouts remove what lower layers hold.
-                let above = if above.is_empty() { String::new() } else { format!("{above}/") };
-                let removed = if removed == ".wh..opq" { above } else { format!("{above}{removed}") };
-                files.retain(|path: &String, _| !is_at_or_below(path, &removed));
-                continue;
-            }
-            if path.is_empty() {
-                continue;
-            }
-            let header = entry.header();
-            let link =
-                || Ok::<_, anyhow::Error>(entry.link_name()?.unwrap_or_default().display().to_string());
-            let kind = match header.entry_type() {
-                EntryType::Regular => "file".to_owned(),
-                EntryType::Directory => "folder".to_owned(),
-                EntryType::Symlink => format!("link to {}", link()?),
-                EntryType::Link => format!("hard link to {}", link()?),
-                other => format!("{other:?}"),
-            };
-            let mut file = File {
-                kind,
-                mode: header.mode()? & 0o7777,
-                owner: (header.uid()?, header.gid()?),
-                contents: None,
-            };
-            if header.entry_type() == EntryType::Regular {
-                let mut hash = Hash::new(&SHA256);
-                let size = std::io::copy(&mut entry, &mut Hasher(&mut hash))?;
-                file.contents = Some(format!("{size} bytes, {}", Digest::finish(hash).short()));
-            }
-            files.insert(path, file);
-        }
+        reader.read(fs_err::File::open(layout.blob(&layer.digest))?, |entry| lay(&mut files, entry))?;
     }
     Ok(files)
+}
+
+/// Lays an entry of a layer over what the layers below have.
+fn lay(files: &mut BTreeMap<String, File>, mut entry: Entry<'_>) -> Result<()> {
+    let path = entry.name();
+    let target = |link: &[u8]| String::from_utf8_lossy(link).into_owned();
+    let kind = match &entry.kind {
+        Kind::Whiteout => {
+            files.retain(|other, _| !is_at_or_below(other, &path));
+            return Ok(());
+        }
+        Kind::Opaque => {
+            let above = if path.is_empty() { path } else { format!("{path}/") };
+            files.retain(|other, _| !is_at_or_below(other, &above));
+            return Ok(());
+        }
+        _ if path.is_empty() => return Ok(()),
+        Kind::File => "file".to_owned(),
+        Kind::Folder => "folder".to_owned(),
+        Kind::Symlink(link) => format!("link to {}", target(link)),
+        Kind::HardLink(link) => format!("hard link to {}", target(link)),
+        Kind::Device => "device".to_owned(),
+    };
+    let contents = if entry.kind == Kind::File {
+        let mut hash = Hash::new(&SHA256);
+        let size = std::io::copy(&mut entry.contents, &mut Hasher(&mut hash))?;
+        Some(format!("{size} bytes, {}", Digest::finish(hash).short()))
+    } else {
+        None
+    };
+    let owner = (entry.uid, entry.gid);
+    files.insert(path, File { kind, mode: entry.mode, owner, contents });
+    Ok(())
 }
 
 fn is_at_or_below(path: &str, removed: &str) -> bool {

@@ -17,6 +17,9 @@ pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// A layer that is not compressed.
 pub(crate) const PLAIN_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
+/// The longest configuration that is read, in bytes. In memory it takes up to ninety times as much.
+pub(crate) const LONGEST_CONFIG: u64 = 512 << 10;
+
 /// The labels that link an image to the one it was built on (OCI image specification, "Pre-Defined Annotation Keys").
 pub(crate) const BASE_NAME: &str = "org.opencontainers.image.base.name";
 pub(crate) const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";

@@ -5,13 +5,13 @@
 //! secret, and does not see a value that is encoded or compressed.
 
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use flate2::bufread::MultiGzDecoder;
 use memchr::memmem::Finder;
 
+use super::entries::{Bounds, Kind, Reader};
 use crate::context::Context;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::interrupt::Interrupt;
@@ -70,8 +70,6 @@ impl Guard {
     const SHORTEST: usize = 8;
     /// How much is read at once.
     const PIECE: usize = 64 << 10;
-    /// A layer that unpacks to more is no layer of a service: it was made to fill a disk.
-    const LONGEST: u64 = 16 << 30;
     /// How much of what was read stays for the next piece: at least a key's first line and what follows it.
     const KEPT: usize = 512;
 
@@ -92,18 +90,17 @@ impl Guard {
                 return Ok(found.into_iter().map(str::to_owned).collect());
             }
         };
-        let mut file = BufReader::new(fs_err::File::open(path)?);
-        // The first bytes tell more than a media type: what `docker save` writes is not compressed.
-        let gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-        let tar: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
         let mut places = Vec::new();
-        for entry in tar::Archive::new(tar.take(Self::LONGEST)).entries()? {
-            let entry = entry?;
-            let path = entry.path()?.into_owned();
-            let what = forbidden(&path).into_iter().map(str::to_owned);
-            let values = self.search(entry)?.into_iter().map(str::to_owned);
-            places.extend(what.chain(values).map(|what| format!("`{}`: {what}", path.display())));
-        }
+        Reader::new(&self.interrupt, Bounds::IMAGE).read(fs_err::File::open(path)?, |entry| {
+            if matches!(entry.kind, Kind::Whiteout | Kind::Opaque) {
+                return Ok(());
+            }
+            let name = entry.name();
+            let what = forbidden(Path::new(&name)).into_iter();
+            let values = self.search(entry.contents)?.into_iter();
+            places.extend(what.chain(values).map(|what| format!("`{name}`: {what}")));
+            Ok(())
+        })?;
         Ok(places)
     }
 

@@ -168,7 +168,16 @@ impl Parts<'_> {
     ) -> Result<Descriptor> {
         let mut kept = BTreeSet::new();
         for (digest, file) in base.into_iter().flat_map(|base| &base.layers) {
-            take_in(file, &blob(folder, digest))?;
+            let place = blob(folder, digest);
+            take_in(file, &place)?;
+            // While the binary was compiled, it may have been damaged or replaced.
+            if Digest::of_file(&place)?.0 != **digest {
+                fs_err::remove_file(&place)?;
+                bail!(
+                    "a layer of the base image is no longer what was checked, {}: build again",
+                    digest.short()
+                );
+            }
             kept.insert(digest.hex().to_owned());
         }
         for bytes in self.layers.iter().copied().chain([self.config.as_slice(), self.manifest.as_slice()]) {

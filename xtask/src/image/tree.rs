@@ -70,6 +70,7 @@ impl Tree {
     /// same: engines make what is missing in a layer as they like.
     fn folder(&mut self, path: &str, owner: Owner) -> Result<(), String> {
         let path = self.real(path)?;
+        check_names(&path)?;
         let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
         for folder in ends.filter_map(|end| path.get(..end)).filter(|folder| !folder.is_empty()) {
             let (owner, mode) = match self.base.get(folder) {
@@ -94,6 +95,7 @@ impl Tree {
         let above = self.real(above)?;
         self.folder(&above, entry.owner)?;
         let mut path = join(&above, name);
+        check_names(&path)?;
         if is_folder(&entry) {
             // A link of the base to a folder stays one.
             path = self.real(&path)?;
@@ -165,6 +167,7 @@ impl Tree {
     fn place_binary(&mut self, step: &CopyStep) -> Result<(), String> {
         let name = step.sources.first().and_then(|source| source.rsplit('/').next()).unwrap_or_default();
         self.binary = self.target(step, name)?;
+        check_names(&self.binary)?;
         let is_folder = self.base.get(&self.binary).is_some_and(|node| node.folder().is_some());
         if self.entries.contains_key(&self.binary) || is_folder {
             return Err(format!(
@@ -232,6 +235,15 @@ fn field(fields: &[String], place: usize, file: &str, name: &str) -> Result<u32,
         .get(place)
         .and_then(|field| field.parse().ok())
         .ok_or_else(|| format!("the line of `{name}` in `/{file}` is not valid"))
+}
+
+/// OCI image specification, "Whiteouts": in a layer such a name means that another file is gone.
+fn check_names(path: &str) -> Result<(), String> {
+    let Some(name) = path.split('/').find(|name| name.starts_with(".wh.")) else { return Ok(()) };
+    Err(format!(
+        "`/{path}` would hide a file instead of being one, as every name in a layer that begins with `.wh.`: rename `{name}`, \
+         or keep it out with `.dockerignore`"
+    ))
 }
 
 fn join(folder: &str, name: &str) -> String {

@@ -2,101 +2,79 @@
 //!
 //! What is read here may be anyone's: a path that leads out of the folder is an error, links are followed as the image's
 //! own root would have it, and the sizes have a bound. Owners and the bits beyond rwx are left out: the folder belongs
-//! to whoever runs this.
+//! to whoever runs this. A device is an empty file here: only root could make one.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
-use tar::{Archive, EntryType};
 
-/// How much may be unpacked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// All the files together, in bytes.
-    pub(crate) bytes: u64,
-    pub(crate) entries: u64,
-}
+use super::entries::{Entry, Kind, Reader};
 
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { bytes: 2 << 30, entries: 100_000 }
-    }
-}
-
-/// Unpacks the tars of layers, the lowest first, into a folder that is there.
+/// Unpacks layers, the lowest first, into a folder that is there.
 pub(crate) fn unpack<R: Read>(
     folder: &Path,
-    tars: impl IntoIterator<Item = R>,
-    bounds: Bounds,
+    layers: impl IntoIterator<Item = R>,
+    mut reader: Reader<'_>,
 ) -> Result<()> {
-    let mut left = bounds;
-    for tar in tars {
-        // What is not a file may be large too: long names, padding and the end of a tar have this much room.
-        let longest = left.bytes.saturating_add(left.entries.saturating_mul(1024)).saturating_add(64 << 10);
-        let mut archive = Archive::new(tar.take(longest));
-        let mut layer = Unpacking { folder, own: BTreeSet::new() };
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            let path = String::from_utf8(entry.path_bytes().into_owned())
-                .context("a path in a layer is not UTF-8")?;
-            left = left
-                .after(entry.size())
-                .with_context(|| format!("the image is larger than {} bytes", bounds.bytes))?;
-            layer.place(&path, &mut entry).with_context(|| format!("cannot unpack `{path}`"))?;
-        }
+    let hasher = RandomState::new();
+    for layer in layers {
+        let mut layer_of = Unpacking { folder, hasher: &hasher, own: HashSet::new() };
+        reader.read(layer, |entry| layer_of.place(entry))?;
     }
     Ok(())
 }
 
 /// The file that a path of the image means, with its links followed as the image's own root would have it.
 pub(crate) fn find(folder: &Path, path: &str) -> Result<PathBuf> {
-    resolve(folder, path, false)
+    resolve(folder, path.as_bytes(), false)
 }
 
 /// The same; what is missing becomes a folder, where it may.
-fn resolve(folder: &Path, path: &str, create: bool) -> Result<PathBuf> {
-    /// As many as Linux follows.
-    const LINKS: usize = 40;
-    let mut found = Vec::new();
-    let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-    let mut links = 0;
+fn resolve(folder: &Path, path: &[u8], create: bool) -> Result<PathBuf> {
+    /// How many parts a path may have, those of the links on its way included.
+    const LONGEST_WAY: usize = 256;
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    let parts = |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect();
+    let mut left: Vec<Vec<u8>> = parts(path);
+    let mut way = 0;
     while let Some(part) = left.pop() {
-        match part.as_str() {
-            "" | "." => continue,
-            ".." => {
+        way += 1;
+        ensure!(way <= LONGEST_WAY, "`{}` leads through too many links", String::from_utf8_lossy(path));
+        match part.as_slice() {
+            b"" | b"." => continue,
+            b".." => {
                 // Above the root is the root.
                 found.pop();
                 continue;
             }
             _ => found.push(part),
         }
-        let here = folder.join(found.join("/"));
+        let here = folder.join(OsStr::from_bytes(&found.join(&b'/')));
         let Ok(metadata) = here.symlink_metadata() else {
             if create {
                 fs_err::create_dir(&here)?;
                 continue;
             }
-            bail!("`{path}` is not in the image");
+            bail!("`{}` is not in the image", String::from_utf8_lossy(path));
         };
         if metadata.is_symlink() {
-            links += 1;
-            if links > LINKS {
-                bail!("`{path}` leads through too many links");
-            }
             let target = fs_err::read_link(&here)?;
-            let target = target.to_str().context("a link leads to a name that is not UTF-8")?;
             found.pop();
-            if target.starts_with('/') {
+            if target.is_absolute() {
                 found.clear();
             }
-            left.extend(target.split('/').rev().map(str::to_owned));
+            let mut behind: Vec<Vec<u8>> = parts(target.as_os_str().as_bytes());
+            left.append(&mut behind);
         }
     }
-    Ok(folder.join(found.join("/")))
+    Ok(folder.join(OsStr::from_bytes(&found.join(&b'/'))))
 }
 
 /// The file of a program: a path is one of the image, a bare name is looked for in the `PATH` of its `NAME=value` pairs.
@@ -136,45 +114,41 @@ impl Drop for Unpacked {
     }
 }
 
-impl Bounds {
-    /// What is left after one more entry.
-    fn after(self, size: u64) -> Option<Self> {
-        Some(Self { bytes: self.bytes.checked_sub(size)?, entries: self.entries.checked_sub(1)? })
-    }
-}
-
 /// A layer that is being unpacked over those below it.
 ///
 /// OCI image specification, "Image Layer Filesystem Changeset".
 struct Unpacking<'a> {
     folder: &'a Path,
-    /// What this layer brought, with the folders above it: its own whiteouts do not hide that.
-    own: BTreeSet<PathBuf>,
+    hasher: &'a RandomState,
+    /// Hashes of the paths that this layer brought, with the folders above them: its own whiteouts do not hide those.
+    own: HashSet<u64>,
 }
 
 impl Unpacking<'_> {
     /// Puts one entry where it belongs.
-    fn place(&mut self, path: &str, entry: &mut tar::Entry<'_, impl Read>) -> Result<()> {
-        let Some((above, name)) = split(path)? else {
+    fn place(&mut self, entry: Entry<'_>) -> Result<()> {
+        if entry.kind == Kind::Opaque {
+            return self.hide_all_in(&resolve(self.folder, &entry.path, true)?);
+        }
+        let (above, name) = split(&entry.path);
+        if name.is_empty() {
             // The root itself.
             return Ok(());
-        };
-        let above = resolve(self.folder, &above, true)?;
-        if !above.is_dir() {
-            bail!("a part of its path is not a folder");
         }
-        if name == ".wh..wh..opq" {
-            return self.hide_all_in(&above);
+        let above = resolve(self.folder, above, true)?;
+        ensure!(above.is_dir(), "has a part that is not a folder");
+        let place = above.join(OsStr::from_bytes(name));
+        if entry.kind == Kind::Whiteout {
+            return remove(&place);
         }
-        if let Some(hidden) = name.strip_prefix(".wh.") {
-            // It may name a part of a path, and never one above.
-            let Some((_, hidden)) = split(hidden)? else { bail!("it hides nothing") };
-            return remove(&above.join(hidden));
-        }
-        let place = above.join(name);
         let folders = place.ancestors().take_while(|above| *above != self.folder);
-        self.own.extend(folders.map(Path::to_owned));
-        let is_folder = entry.header().entry_type() == EntryType::Directory;
+        for own in folders {
+            if !self.own.insert(self.hasher.hash_one(own)) {
+                // Those above are there too.
+                break;
+            }
+        }
+        let is_folder = entry.kind == Kind::Folder;
         if is_folder && place.symlink_metadata().is_ok_and(|there| there.is_dir()) {
             return Ok(());
         }
@@ -183,28 +157,27 @@ impl Unpacking<'_> {
         self.create(&place, entry)
     }
 
-    fn create(&self, place: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<()> {
-        match entry.header().entry_type() {
-            EntryType::Directory => Ok(fs_err::create_dir(place)?),
-            EntryType::Regular => {
-                let mode = entry.header().mode()? & 0o777 | 0o600;
+    fn create(&self, place: &Path, mut entry: Entry<'_>) -> Result<()> {
+        match &entry.kind {
+            Kind::Folder => Ok(fs_err::create_dir(place)?),
+            Kind::File | Kind::Device => {
                 // `create_new` follows no link.
                 let mut options = fs_err::OpenOptions::new();
-                options.write(true).create_new(true).mode(mode);
-                std::io::copy(entry, &mut options.open(place)?)?;
+                options.write(true).create_new(true).mode(entry.mode & 0o777 | 0o600);
+                std::io::copy(&mut entry.contents, &mut options.open(place)?)?;
                 Ok(())
             }
-            EntryType::Symlink => Ok(symlink(target(entry)?, place)?),
-            EntryType::Link => {
-                let target = target(entry)?;
-                let Some((above, name)) = split(&target)? else { bail!("it is a link to the root") };
-                let file = find(self.folder, &above)?.join(name);
+            Kind::Symlink(target) => Ok(symlink(OsStr::from_bytes(target), place)?),
+            Kind::HardLink(target) => {
+                let shown = String::from_utf8_lossy(target);
+                let (above, name) = split(target);
+                let file = resolve(self.folder, above, false)?.join(OsStr::from_bytes(name));
                 if file.symlink_metadata().map_or(true, |file| file.is_dir()) {
-                    bail!("it is a link to `{target}`, which is no file of the image");
+                    bail!("is a link to `{shown}`, which is no file of the image");
                 }
                 Ok(fs_err::hard_link(file, place)?)
             }
-            _ => bail!("it is neither a file nor a folder nor a link"),
+            Kind::Whiteout | Kind::Opaque => Ok(()),
         }
     }
 
@@ -212,7 +185,7 @@ impl Unpacking<'_> {
     fn hide_all_in(&self, folder: &Path) -> Result<()> {
         for entry in fs_err::read_dir(folder)? {
             let path = entry?.path();
-            if !self.own.contains(&path) {
+            if !self.own.contains(&self.hasher.hash_one(&*path)) {
                 remove(&path)?;
             } else if path.symlink_metadata()?.is_dir() {
                 self.hide_all_in(&path)?;
@@ -222,24 +195,12 @@ impl Unpacking<'_> {
     }
 }
 
-/// The folder above and the name of a path in the image; `None` is the root.
-fn split(path: &str) -> Result<Option<(String, String)>> {
-    let mut parts = Vec::new();
-    for part in Path::new(path).components() {
-        match part {
-            Component::Normal(name) => parts.push(name.to_str().unwrap_or_default().to_owned()),
-            Component::CurDir => {}
-            _ => bail!("it leaves the image"),
-        }
-    }
-    let name = parts.pop();
-    Ok(name.map(|name| (parts.join("/"), name)))
-}
-
-/// The target of a link.
-fn target(entry: &tar::Entry<'_, impl Read>) -> Result<String> {
-    let target = entry.link_name_bytes().context("it is a link to nothing")?;
-    String::from_utf8(target.into_owned()).context("its target is not UTF-8")
+/// The folder above and the name of a path in the image.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let slash = path.iter().rposition(|byte| *byte == b'/');
+    slash.map_or((&[], path), |slash| {
+        (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default())
+    })
 }
 
 /// Removes whatever is there; a link is removed itself.

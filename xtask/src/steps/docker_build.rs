@@ -166,7 +166,7 @@ fn carry_out<'scope>(
             }
             Action::Docker(task) => task.run(ctx)?,
             Action::Import { archive, image } => {
-                let saved = archive::read(archive, image.platform);
+                let saved = archive::read(archive, image.platform, &ctx.interrupt);
                 fs_err::remove_file(archive)?;
                 let saved = saved.or_exit(Exit::CheckFailed)?;
                 built =

@@ -1,13 +1,17 @@
 //! Layers onto disk, without letting an archive out of its folder.
 //!
-//! After OCI image spec 1.1, "Image Layer Filesystem Changeset". What the images of this workspace do not have
-//! (devices, ownership) is refused or left out.
+//! After OCI image spec 1.1, "Image Layer Filesystem Changeset". Devices and ownership, which only root can give, are
+//! left out.
 
-use std::io::Read;
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::io::{Read, Take};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context as _, bail, ensure};
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use fs_err::File;
 use ring::digest::{Context, SHA256};
 use tar::{Archive, Entry, EntryType};
@@ -16,24 +20,49 @@ use crate::server::hex;
 
 /// More than any image of ours unpacked, less than what would fill a laptop's disk.
 const MAX_UNPACKED: u64 = 2 << 30;
+const MAX_ENTRIES: usize = 1_000_000;
+/// What may stand between two files, in bytes: long names, which the archive holds in memory.
+const MAX_BETWEEN: u64 = 1 << 20;
+const MAX_DEPTH: usize = 128;
 
 /// Unpacks one layer over what is already in `root` and checks it against its `diff_id`.
 pub(crate) fn unpack(layer: &Path, gzip: bool, diff_id: &str, root: &Path) -> anyhow::Result<()> {
-    let file = File::open(layer)?;
-    let plain: Box<dyn Read> = if gzip { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
-    let mut archive = Archive::new(Hashed { inner: plain.take(MAX_UNPACKED), hash: Context::new(&SHA256) });
     let root = fs_err::canonicalize(root)?;
-    for entry in archive.entries()? {
+    // First, since they hide what the layers below have, wherever they stand among the layer's own files.
+    walk(layer, gzip, |_, path| hide(path, &root))?;
+    let actual = walk(layer, gzip, |entry, path| place(entry, path, &root))?;
+    ensure!(actual == diff_id, "the layer is {actual} but the config says {diff_id}");
+    Ok(())
+}
+
+/// Shows every entry of a layer and its path below the root, and returns the layer's `diff_id`.
+fn walk(
+    layer: &Path,
+    gzip: bool,
+    mut show: impl FnMut(&mut Entry<'_, Hashed<Take<Box<dyn Read>>>>, &Path) -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
+    let file = File::open(layer)?;
+    let plain: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let room = Rc::new(Cell::new(MAX_BETWEEN));
+    let hashed =
+        Hashed { inner: plain.take(MAX_UNPACKED), hash: Context::new(&SHA256), room: Rc::clone(&room) };
+    let mut archive = Archive::new(hashed);
+    for (number, entry) in archive.entries()?.enumerate() {
+        ensure!(number < MAX_ENTRIES, "the layer has more than {MAX_ENTRIES} entries");
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
-        place(&mut entry, &path, &root).with_context(|| format!("failed to unpack {}", path.display()))?;
+        room.set(u64::MAX);
+        relative(&path)
+            .and_then(|path| show(&mut entry, &path))
+            .with_context(|| format!("failed to unpack {}", path.display()))?;
+        std::io::copy(&mut entry, &mut std::io::sink())?;
+        room.set(MAX_BETWEEN);
     }
+    room.set(u64::MAX);
     let mut rest = archive.into_inner();
     std::io::copy(&mut rest, &mut std::io::sink())?;
     ensure!(rest.inner.limit() > 0, "the layer is larger than {MAX_UNPACKED} bytes");
-    let actual = format!("sha256:{}", hex(rest.hash.finish().as_ref()));
-    ensure!(actual == diff_id, "the layer is {actual} but the config says {diff_id}");
-    Ok(())
+    Ok(format!("sha256:{}", hex(rest.hash.finish().as_ref())))
 }
 
 /// A program's place on disk: the path inside the image, whose root is `root`.
@@ -41,25 +70,38 @@ pub(crate) fn inside(root: &Path, path: &Path) -> anyhow::Result<PathBuf> {
     Ok(root.join(relative(path)?))
 }
 
+/// Removes what a whiteout hides; any other entry is none.
+fn hide(path: &Path, root: &Path) -> anyhow::Result<()> {
+    let Some(hidden) = path.file_name().and_then(|name| name.as_bytes().strip_prefix(b".wh.")) else {
+        return Ok(());
+    };
+    ensure!(!matches!(hidden, b"" | b"." | b".."), "a whiteout without a name");
+    let parent = path.parent().unwrap_or(Path::new(""));
+    // Where there is no such folder nothing is to be hidden.
+    let Ok(parent) = fs_err::canonicalize(root.join(parent)) else { return Ok(()) };
+    ensure!(parent.starts_with(root), "the path leaves the image");
+    if !parent.is_dir() {
+        return Ok(());
+    }
+    if hidden != b".wh..opq" {
+        return remove(&parent.join(OsStr::from_bytes(hidden)));
+    }
+    for hidden in fs_err::read_dir(parent)? {
+        remove(&hidden?.path())?;
+    }
+    Ok(())
+}
+
 fn place<R: Read>(entry: &mut Entry<'_, R>, path: &Path, root: &Path) -> anyhow::Result<()> {
-    let path = relative(path)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    if name.as_bytes().starts_with(b".wh.") {
+        return Ok(());
+    }
     let parent = root.join(parent);
     make_folder(&parent, root)?;
     // Where it really is: a parent may be a link, and the depth of a link's target counts from there.
     let parent = &fs_err::canonicalize(parent)?;
     let target = parent.join(name);
-    let name = name.to_str().unwrap_or_default();
-    if name == ".wh..wh..opq" {
-        for hidden in fs_err::read_dir(parent)? {
-            remove(&hidden?.path())?;
-        }
-        return Ok(());
-    }
-    if let Some(hidden) = name.strip_prefix(".wh.") {
-        ensure!(!matches!(hidden, "" | "." | ".."), "a whiteout without a name");
-        return remove(&parent.join(hidden));
-    }
     match entry.header().entry_type() {
         EntryType::Directory => make_folder(&target, root),
         EntryType::Regular | EntryType::Continuous => {
@@ -78,10 +120,12 @@ fn place<R: Read>(entry: &mut Entry<'_, R>, path: &Path, root: &Path) -> anyhow:
         }
         EntryType::Symlink => {
             let link = entry.link_name()?.context("a link without a target")?.into_owned();
-            let link = contained(&link, target.strip_prefix(root)?)?;
+            let link = contained(&link, target.strip_prefix(root)?);
             remove(&target)?;
             Ok(fs_err::os::unix::fs::symlink(link, &target)?)
         }
+        // Render makes a device, which only root can.
+        EntryType::Char | EntryType::Block | EntryType::Fifo => remove(&target),
         EntryType::XGlobalHeader => Ok(()),
         other => bail!("entries of type {other:?} are not supported"),
     }
@@ -97,11 +141,12 @@ fn relative(path: &Path) -> anyhow::Result<PathBuf> {
             Component::ParentDir | Component::Prefix(_) => bail!("the path leaves the image"),
         }
     }
+    ensure!(clean.components().count() <= MAX_DEPTH, "the path is too deep");
     Ok(clean)
 }
 
 /// The target of a symbolic link at `at`, written so that it means the same without a `chroot`.
-fn contained(link: &Path, at: &Path) -> anyhow::Result<PathBuf> {
+fn contained(link: &Path, at: &Path) -> PathBuf {
     let folder = at.parent().unwrap_or(Path::new(""));
     let depth = folder.components().count();
     let start = if link.is_absolute() { PathBuf::new() } else { folder.to_owned() };
@@ -109,13 +154,14 @@ fn contained(link: &Path, at: &Path) -> anyhow::Result<PathBuf> {
     for component in link.components() {
         match component {
             Component::Normal(name) => resolved.push(name),
-            Component::ParentDir => ensure!(resolved.pop(), "the link leaves the image"),
+            // Above the root is the root.
+            Component::ParentDir => drop(resolved.pop()),
             Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
         }
     }
     let mut relative: PathBuf = std::iter::repeat_n("..", depth).collect();
     relative.push(resolved);
-    Ok(if relative.as_os_str().is_empty() { PathBuf::from(".") } else { relative })
+    if relative.as_os_str().is_empty() { PathBuf::from(".") } else { relative }
 }
 
 /// Creates a folder and those above it, and makes sure that no link on the way led out.
@@ -145,11 +191,15 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 struct Hashed<R> {
     inner: R,
     hash: Context,
+    /// How much may be read for now, in bytes.
+    room: Rc<Cell<u64>>,
 }
 
 impl<R: Read> Read for Hashed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.inner.read(buffer)?;
+        let left = self.room.get().checked_sub(read as u64);
+        self.room.set(left.ok_or_else(|| std::io::Error::other("a header in the layer is too long"))?);
         self.hash.update(&buffer[..read]);
         Ok(read)
     }

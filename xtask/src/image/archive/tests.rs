@@ -23,7 +23,11 @@ fn layout(folder: &Path, layers: &[Layer]) -> Layout {
 }
 
 fn layer(text: &str) -> Layer {
-    compress(Cursor::new(tar_of(&[("file", text.as_bytes())]))).unwrap()
+    compress(
+        Cursor::new(tar_of(&[("file", text.as_bytes())])),
+        &mut Reader::new(&Interrupt::default(), Bounds::IMAGE),
+    )
+    .unwrap()
 }
 
 fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -73,7 +77,7 @@ fn the_archive_is_a_layout_and_a_docker_archive_and_always_the_same() {
     insta::assert_snapshot!(text("manifest.json"), @r#"[{"Config":"blobs/sha256/<config>","RepoTags":["docker.io/a/b:c0ffee","docker.io/a/b:latest"],"Layers":["blobs/sha256/<one>","blobs/sha256/<two>","blobs/sha256/<one>"]}]"#);
     insta::assert_snapshot!(text("index.json"), @r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:<manifest>","size":706,"annotations":{"io.containerd.image.name":"docker.io/a/b:c0ffee","org.opencontainers.image.ref.name":"c0ffee"}},{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:<manifest>","size":706,"annotations":{"io.containerd.image.name":"docker.io/a/b:latest","org.opencontainers.image.ref.name":"latest"}}],"annotations":{"slipway.engine":"docker"}}"#);
 
-    let image = read(&one, Platform::Amd64).unwrap();
+    let image = read(&one, Platform::Amd64, &Interrupt::default()).unwrap();
     assert_eq!(Digest::of(&image.config), layout.config.digest);
     assert_eq!(image.layers, layers);
     assert_eq!(image.labels["a"], "b");
@@ -118,7 +122,7 @@ fn saved(folder: &Path, change: impl FnOnce(&mut String, &mut Vec<u8>)) -> PathB
 #[test]
 fn what_older_and_newer_engines_save_is_read() {
     let dir = tempfile::tempdir().unwrap();
-    let older = read(&saved(dir.path(), |_, _| {}), Platform::Amd64).unwrap();
+    let older = read(&saved(dir.path(), |_, _| {}), Platform::Amd64, &Interrupt::default()).unwrap();
     assert_eq!(older.layers, [layer("one"), layer("one")]);
     assert!(older.labels.is_empty());
     // Compressed with other settings than ours.
@@ -127,14 +131,15 @@ fn what_older_and_newer_engines_save_is_read() {
         gzip.write_all(tar).unwrap();
         *tar = gzip.finish().unwrap();
     };
-    let newer = read(&saved(dir.path(), gzip), Platform::Amd64).unwrap();
+    let newer = read(&saved(dir.path(), gzip), Platform::Amd64, &Interrupt::default()).unwrap();
     assert_eq!(newer.layers, older.layers);
 }
 
 #[test]
 fn what_is_no_image_for_us_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let error = |path: &Path| format!("{:#}", read(path, Platform::Amd64).unwrap_err());
+    let error =
+        |path: &Path| format!("{:#}", read(path, Platform::Amd64, &Interrupt::default()).unwrap_err());
     let changed = |change: fn(&mut String, &mut Vec<u8>)| error(&saved(dir.path(), change));
     let other = changed(|_, tar| *tar = tar_of(&[("file", b"two")]));
     assert!(

@@ -1,261 +1,247 @@
 //! What lies where in a base image: a `COPY` means one thing where there is a folder and another where there is none.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufReader, Read};
+use std::collections::BTreeMap;
+use std::io::Read;
 
-use anyhow::{Context as _, Result, ensure};
-use flate2::bufread::MultiGzDecoder;
-use ring::digest::{Context, SHA256};
-use serde::{Deserialize, Serialize};
-use tar::{Archive, EntryType};
+use anyhow::{Result, bail, ensure};
 
 use crate::image::digest::Digest;
-use crate::image::ignore::clean;
+use crate::image::entries::{Entry, Kind, Reader};
 use crate::image::layer::Owner;
-use crate::interrupt::Interrupt;
 
-/// The paths of an image, without a `/` in front or behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The files of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Files {
-    nodes: BTreeMap<String, Node>,
+    /// By name in their folders: a path costs as much as its last part, however deep it lies.
+    places: BTreeMap<Key, Place>,
     /// The contents of the account files.
-    accounts: BTreeMap<String, String>,
+    accounts: BTreeMap<Key, String>,
+    /// The number of the last folder, and of the last layer.
+    folders: u32,
+    layers: u8,
+    /// About how much memory the places take, in bytes.
+    held: usize,
+}
+
+/// The number of a folder, and a name in it.
+type Key = (u32, Box<str>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    node: Node,
+    /// The last layer that had it, or something below it.
+    layer: u8,
 }
 
 /// What a path is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Node {
     Folder {
+        number: u32,
         uid: u32,
         gid: u32,
         /// Permission bits.
         mode: u32,
     },
     /// A symbolic link with this target.
-    Link(String),
+    Link(Box<str>),
     /// A file, or what else is no folder.
     File,
 }
+
+/// The root's number.
+const ROOT: u32 = 0;
 
 /// The files that say who is who.
 const ACCOUNTS: [&str; 2] = ["etc/passwd", "etc/group"];
 
 impl Files {
-    /// How many paths an image may have; one with more was made to fill the memory.
-    const MOST: usize = 2_000_000;
-    /// What a layer may unpack to, in bytes; one that is larger was made to keep us busy.
-    const LONGEST: u64 = 16 << 30;
+    /// How much memory the files of an image may take, in bytes.
+    const ROOM: usize = 48 << 20;
+    /// What a place takes beside its name.
+    const PLACE: usize = 128;
     /// The longest account file that is read, in bytes.
     const LONGEST_ACCOUNTS: u64 = 1 << 20;
+    /// How many parts a path may have, those of the links on its way included.
+    const LONGEST_WAY: usize = 256;
 
+    /// What a path without a `/` in front or behind is; its links are not followed.
     pub(crate) fn get(&self, path: &str) -> Option<&Node> {
-        self.nodes.get(path)
+        self.places.get(&self.key(path)?).map(|place| &place.node)
     }
 
     /// The text of `etc/passwd` or `etc/group`.
     pub(crate) fn accounts(&self, path: &str) -> Option<&str> {
-        self.accounts.get(path).map(String::as_str)
+        self.accounts.get(&self.key(path)?).map(String::as_str)
     }
 
-    /// Lays a layer over those below, and returns its diff ID: the digest of what it unpacks to.
+    fn key(&self, path: &str) -> Option<Key> {
+        let (mut folder, mut parts) = (ROOT, path.split('/').peekable());
+        while let Some(part) = parts.next() {
+            let key = (folder, Box::from(part));
+            if parts.peek().is_none() {
+                return Some(key);
+            }
+            folder = self.places.get(&key)?.node.number()?;
+        }
+        None
+    }
+
+    /// Lays a layer over those below, and returns its diff ID.
     ///
-    /// OCI image specification, "Image Layer Filesystem Changeset": a file `.wh.NAME` hides `NAME`, and `.wh..wh..opq` all
-    /// that the layers below have in its folder.
-    pub(crate) fn add(&mut self, layer: impl Read, interrupt: &Interrupt) -> Result<Digest> {
-        let mut layer = BufReader::with_capacity(64 << 10, layer);
-        let gzip = std::io::BufRead::fill_buf(&mut layer)?.starts_with(&[0x1f, 0x8b]);
-        let tar: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(layer)) } else { Box::new(layer) };
-        let mut archive =
-            Archive::new(Hashed { inner: tar.take(Self::LONGEST), hash: Context::new(&SHA256) });
-        let mut own = BTreeSet::new();
-        for entry in archive.entries()? {
-            interrupt.check()?;
-            let mut entry = entry?;
-            let path = clean(&String::from_utf8_lossy(&entry.path_bytes()));
-            let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
-            if let Some(hidden) = name.strip_prefix(".wh.") {
-                let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-                match hidden {
-                    ".wh..opq" => self.remove_below(&folder, &own),
-                    hidden => self.remove(&format!("{folder}{hidden}")),
+    /// OCI image specification, "Image Layer Filesystem Changeset".
+    pub(crate) fn add(&mut self, layer: impl Read, reader: &mut Reader<'_>) -> Result<Digest> {
+        self.layers += 1;
+        reader.read(layer, |entry| self.place(entry))
+    }
+
+    fn place(&mut self, mut entry: Entry<'_>) -> Result<()> {
+        // A name that is not UTF-8 is one that no recipe can say.
+        let path = String::from_utf8_lossy(&entry.path).into_owned();
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        if entry.kind == Kind::Opaque {
+            if let Some(folder) = self.folder(&path, false)? {
+                self.clear(folder, Some(self.layers));
+            }
+            return Ok(());
+        }
+        if name.is_empty() {
+            // The root is there already.
+            return Ok(());
+        }
+        let Some(folder) = self.folder(above, entry.kind != Kind::Whiteout)? else { return Ok(()) };
+        let key = (folder, Box::from(name));
+        let there = self.places.get(&key).and_then(|place| place.node.number());
+        if !(entry.kind == Kind::Folder && there.is_some()) {
+            // What was a folder is none any more.
+            self.remove(&key);
+        }
+        let node = match &entry.kind {
+            Kind::Whiteout | Kind::Opaque => return Ok(()),
+            Kind::Folder => {
+                let number = there.unwrap_or_else(|| self.number());
+                Node::Folder { number, uid: entry.uid, gid: entry.gid, mode: entry.mode }
+            }
+            Kind::Symlink(target) => Node::Link(String::from_utf8_lossy(target).into()),
+            Kind::File | Kind::HardLink(_) | Kind::Device => Node::File,
+        };
+        if ACCOUNTS.contains(&path.as_str()) && entry.kind == Kind::File {
+            let mut text = String::new();
+            // One that is no text knows nobody.
+            if entry.contents.by_ref().take(Self::LONGEST_ACCOUNTS).read_to_string(&mut text).is_ok() {
+                self.accounts.insert(key.clone(), text);
+            }
+        }
+        self.put(key, node)
+    }
+
+    fn put(&mut self, key: Key, node: Node) -> Result<()> {
+        let before = self.places.get(&key).map_or(0, |before| Self::size(&key, &before.node));
+        self.held = self.held - before + Self::size(&key, &node);
+        ensure!(self.held <= Self::ROOM, "has more files than a plan can hold");
+        self.places.insert(key, Place { node, layer: self.layers });
+        Ok(())
+    }
+
+    fn size((_, name): &Key, node: &Node) -> usize {
+        let target = if let Node::Link(target) = node { target.len() } else { 0 };
+        Self::PLACE + name.len() + target
+    }
+
+    fn number(&mut self) -> u32 {
+        self.folders += 1;
+        self.folders
+    }
+
+    /// The folder that a path means, with its links followed; what is missing is made as engines make it, or there is
+    /// none.
+    fn folder(&mut self, path: &str, make: bool) -> Result<Option<u32>> {
+        let mut found = Vec::new();
+        let mut left: Vec<Box<str>> = path.split('/').rev().map(Box::from).collect();
+        let mut way = 0;
+        while let Some(part) = left.pop() {
+            way += 1;
+            ensure!(way <= Self::LONGEST_WAY, "leads through too many links");
+            match &*part {
+                "" | "." => continue,
+                ".." => {
+                    found.pop();
+                    continue;
                 }
-                continue;
+                _ => {}
             }
-            let Some(node) = node(&entry)? else { continue };
-            if !matches!(node, Node::Folder { .. }) {
-                // What was a folder is none any more.
-                self.remove(&path);
-            }
-            if ACCOUNTS.contains(&path.as_str()) && entry.header().entry_type() == EntryType::Regular {
-                let mut text = String::new();
-                // One that is no text knows nobody.
-                if entry.by_ref().take(Self::LONGEST_ACCOUNTS).read_to_string(&mut text).is_ok() {
-                    self.accounts.insert(path.clone(), text);
+            let key = (found.last().copied().unwrap_or(ROOT), part);
+            match self.places.get_mut(&key) {
+                Some(Place { node: Node::Folder { number, .. }, layer }) => {
+                    if make {
+                        *layer = self.layers;
+                    }
+                    found.push(*number);
                 }
+                Some(Place { node: Node::Link(target), .. }) => {
+                    if target.starts_with('/') {
+                        found.clear();
+                    }
+                    left.extend(target.split('/').rev().map(Box::from));
+                }
+                None if make => {
+                    let number = self.number();
+                    self.put(key, Node::Folder { number, uid: 0, gid: 0, mode: 0o755 })?;
+                    found.push(number);
+                }
+                Some(Place { node: Node::File, .. }) if make => bail!("has a part that is not a folder"),
+                _ => return Ok(None),
             }
-            own.insert(path.clone());
-            self.make_above(&path);
-            self.nodes.insert(path, node);
-            ensure!(self.nodes.len() <= Self::MOST, "it has more than {} files", Self::MOST);
         }
-        // Behind the end of the tar there may be padding, which counts.
-        let mut rest = archive.into_inner();
-        std::io::copy(&mut rest, &mut std::io::sink())?;
-        ensure!(rest.inner.limit() > 0, "a layer unpacks to more than {} bytes", Self::LONGEST);
-        Ok(Digest::finish(rest.hash))
+        Ok(Some(found.last().copied().unwrap_or(ROOT)))
     }
 
-    /// The folders above a path that no layer lists, as engines make them.
-    fn make_above(&mut self, path: &str) {
-        for (end, _) in path.rmatch_indices('/') {
-            let Some(folder) = path.get(..end).filter(|folder| !self.nodes.contains_key(*folder)) else {
-                return;
-            };
-            self.nodes.insert(folder.to_owned(), Node::Folder { uid: 0, gid: 0, mode: 0o755 });
+    /// A place and all below it.
+    fn remove(&mut self, key: &Key) {
+        self.accounts.remove(key);
+        if let Some(Place { node, .. }) = self.places.remove(key) {
+            self.held -= Self::size(key, &node);
+            if let Some(number) = node.number() {
+                self.clear(number, None);
+            }
         }
     }
 
-    /// A path and all below it.
-    fn remove(&mut self, path: &str) {
-        self.nodes.remove(path);
-        self.accounts.remove(path);
-        self.remove_below(&format!("{path}/"), &BTreeSet::new());
-    }
-
-    /// All paths that begin so, but for those to keep.
-    fn remove_below(&mut self, prefix: &str, kept: &BTreeSet<String>) {
-        let below = self.nodes.range(prefix.to_owned()..).map(|(path, _)| path);
-        let below = below.take_while(|path| path.starts_with(prefix)).filter(|path| !kept.contains(*path));
-        for path in below.cloned().collect::<Vec<_>>() {
-            self.nodes.remove(&path);
-            self.accounts.remove(&path);
+    /// What lies in a folder, but for what a layer has there.
+    fn clear(&mut self, folder: u32, kept: Option<u8>) {
+        let mut left = vec![folder];
+        while let Some(folder) = left.pop() {
+            let names = self.places.range((folder, Box::from(""))..(folder + 1, Box::from("")));
+            for key in names.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+                let Some(place) = self.places.get(&key) else { continue };
+                let number = place.node.number();
+                if Some(place.layer) != kept {
+                    self.held -= Self::size(&key, &place.node);
+                    self.places.remove(&key);
+                    self.accounts.remove(&key);
+                }
+                // Nothing of the layer lies below what it does not have.
+                left.extend(number);
+            }
         }
     }
-}
-
-/// What an entry is; `None` for one that is no file at all.
-fn node<R: Read>(entry: &tar::Entry<'_, R>) -> Result<Option<Node>> {
-    let header = entry.header();
-    Ok(match header.entry_type() {
-        // Some tools leave out who owns it, which engines read as root.
-        EntryType::Directory => Some(Node::Folder {
-            uid: u32::try_from(header.uid().unwrap_or_default())?,
-            gid: u32::try_from(header.gid().unwrap_or_default())?,
-            mode: header.mode()? & 0o7777,
-        }),
-        EntryType::Symlink => {
-            let target = entry.link_name_bytes().context("a link in it leads nowhere")?;
-            Some(Node::Link(String::from_utf8_lossy(&target).into_owned()))
-        }
-        EntryType::XGlobalHeader => None,
-        _ => Some(Node::File),
-    })
 }
 
 impl Node {
+    fn number(&self) -> Option<u32> {
+        match *self {
+            Self::Folder { number, .. } => Some(number),
+            Self::Link(_) | Self::File => None,
+        }
+    }
+
     pub(crate) fn folder(&self) -> Option<(Owner, u32)> {
         match *self {
-            Self::Folder { uid, gid, mode } => Some((Owner { uid, gid }, mode)),
+            Self::Folder { uid, gid, mode, .. } => Some((Owner { uid, gid }, mode)),
             Self::Link(_) | Self::File => None,
         }
     }
 }
 
-/// Hashes what is read through it.
-struct Hashed<R> {
-    inner: R,
-    hash: Context,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.hash.update(buffer.get(..read).unwrap_or_default());
-        Ok(read)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tar(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
-        let mut tar = tar::Builder::new(Vec::new());
-        for (path, kind, text) in entries {
-            let mut header = tar::Header::new_ustar();
-            header.set_entry_type(*kind);
-            header.set_mode(0o1777);
-            header.set_uid(3);
-            header.set_gid(4);
-            header.set_path(path).unwrap();
-            let is_link = *kind == EntryType::Symlink;
-            if is_link {
-                header.set_link_name(text).unwrap();
-            }
-            let text = if is_link { "" } else { text };
-            header.set_size(text.len() as u64);
-            header.set_cksum();
-            tar.append(&header, text.as_bytes()).unwrap();
-        }
-        tar.into_inner().unwrap()
-    }
-
-    fn paths(files: &Files) -> Vec<&str> {
-        files.nodes.keys().map(String::as_str).collect()
-    }
-
-    #[test]
-    fn layers_hide_what_is_below_them() {
-        use EntryType::{Directory, Regular, Symlink};
-
-        let mut files = Files::default();
-        let first = tar(&[
-            ("./", Directory, ""),
-            ("./etc/", Directory, ""),
-            ("./etc/passwd", Regular, "me:x:7:9::/:\n"),
-            ("bin", Symlink, "usr/bin"),
-            ("usr/bin/", Directory, ""),
-            ("usr/bin/tool", Regular, "x"),
-            ("var/", Directory, ""),
-            ("var/a", Regular, ""),
-            ("var/b/c", Regular, ""),
-        ]);
-        assert_eq!(files.add(first.as_slice(), &Interrupt::default()).unwrap(), Digest::of(&first));
-        assert_eq!(files.get("bin"), Some(&Node::Link("usr/bin".to_owned())));
-        assert_eq!(files.get("etc").unwrap().folder(), Some((Owner { uid: 3, gid: 4 }, 0o1777)));
-        assert_eq!(files.accounts("etc/passwd"), Some("me:x:7:9::/:\n"));
-
-        let second = tar(&[
-            ("etc/.wh.passwd", Regular, ""),
-            ("usr/bin", Regular, "a file now"),
-            ("var/new", Regular, ""),
-            ("var/.wh..wh..opq", Regular, ""),
-        ]);
-        // Compressed, and with what some tools leave behind the end.
-        let mut padded = second.clone();
-        padded.resize(second.len() + 10_240, 0);
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        std::io::Write::write_all(&mut gzip, &padded).unwrap();
-        let gzip = gzip.finish().unwrap();
-        assert_eq!(files.add(gzip.as_slice(), &Interrupt::default()).unwrap(), Digest::of(&padded));
-        assert_eq!(paths(&files), ["", "bin", "etc", "usr", "usr/bin", "var", "var/new"]);
-        assert_eq!((files.get("usr/bin"), files.accounts("etc/passwd")), (Some(&Node::File), None));
-    }
-
-    #[test]
-    fn folders_that_are_not_listed_are_there() {
-        let mut files = Files::default();
-        files.add(tar(&[("a/b/c", EntryType::Regular, "")]).as_slice(), &Interrupt::default()).unwrap();
-        assert_eq!(paths(&files), ["a", "a/b", "a/b/c"]);
-    }
-
-    #[test]
-    fn what_is_no_layer_is_an_error() {
-        let mut files = Files::default();
-        files.add(&b"\x28\xb5\x2f\xfd and so on"[..], &Interrupt::default()).unwrap_err();
-        files.add(&b"\x1f\x8b and so on"[..], &Interrupt::default()).unwrap_err();
-        let interrupt = Interrupt::default();
-        interrupt.set();
-        files.add(tar(&[("a", EntryType::Regular, "")]).as_slice(), &interrupt).unwrap_err();
-    }
-}
+mod tests;

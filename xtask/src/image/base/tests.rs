@@ -154,6 +154,35 @@ fn what_was_read_once_is_not_read_again() {
 }
 
 #[test]
+fn a_layer_is_checked_where_its_configuration_is_known_already() {
+    let rig = Rig::new();
+    let digest = rig.image(GZIP, |_| {});
+    rig.find(&format!("@{digest}")).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&rig.answers.lock().unwrap()["manifests/12"]).unwrap();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    std::io::Write::write_all(&mut gzip, &[0; 1024]).unwrap();
+    manifest["layers"] = json!([rig.blob(GZIP, &gzip.finish().unwrap())]);
+    let other = rig.manifest(&manifest);
+    let error = rig.find(&format!("@{other}")).unwrap_err();
+    assert!(format!("{error:#}").contains("unpacks to sha256:"), "{error:#}");
+}
+
+#[test]
+fn a_configuration_has_a_bound() {
+    let rig = Rig::new();
+    let digest = rig.image(GZIP, |config| config["comment"] = "x".repeat(512 << 10).into());
+    let error = format!("{:#}", rig.find(&format!("@{digest}")).unwrap_err());
+    assert!(error.contains("and more than 524.3 kB is not read"), "{error}");
+    // Nested deeper than a stack is.
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let config = format!(r#"{{"architecture":"amd64","os":"linux","rootfs":{{}},"history":{deep}}}"#);
+    let config = rig.blob("application/vnd.oci.image.config.v1+json", config.as_bytes());
+    let digest = rig.manifest(&json!({ "config": config, "layers": [] }));
+    let error = format!("{:#}", rig.find(&format!("@{digest}")).unwrap_err());
+    assert!(error.contains("its configuration is not an image's: recursion limit exceeded"), "{error}");
+}
+
+#[test]
 fn an_index_is_followed_to_the_platform() {
     let rig = Rig::new();
     let digest = rig.image(GZIP, |_| {});

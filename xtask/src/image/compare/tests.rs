@@ -1,12 +1,13 @@
 use std::path::Path;
 
-use tar::{Builder, Header};
+use tar::{Builder, EntryType, Header};
 
 use super::*;
 use crate::environment::Environment;
 use crate::image::archive;
 use crate::image::binary::Platform;
 use crate::image::config::{self, Settings};
+use crate::image::entries::{Bounds, Reader};
 use crate::image::layer::Layer;
 use crate::image::layout::Parts;
 use crate::report::Event;
@@ -32,7 +33,9 @@ fn layer(files: Files<'_>) -> Layer {
             tar.append_data(&mut header, path, text.as_bytes()).unwrap();
         }
     }
-    archive::compress(tar.into_inner().unwrap().as_slice()).unwrap()
+    let interrupt = Interrupt::default();
+    let mut reader = Reader::new(&interrupt, Bounds::IMAGE);
+    archive::compress(tar.into_inner().unwrap().as_slice(), &mut reader).unwrap()
 }
 
 /// An image whose configuration is ours, or what `config` makes of it.
@@ -84,7 +87,7 @@ fn what_docker_only_writes_out_is_no_difference() {
         }
         config["container_config"] = serde_json::json!({"Hostname": "0123"});
     });
-    assert_eq!(differences(&ours, &theirs, "app").unwrap(), []);
+    assert_eq!(differences(&Interrupt::default(), &ours, &theirs, "app").unwrap(), []);
     let ctx = Context::for_test(dir.path(), Environment::default());
     check(&ctx, &ours, &theirs, "app").unwrap();
     let [Event::Note { text }] = &ctx.reporter.told()[..] else { panic!("{:?}", ctx.reporter.told()) };
@@ -124,7 +127,7 @@ fn every_setting_and_every_file_is_compared() {
             config["config"]["Labels"] = serde_json::json!({"name": "y"});
         },
     );
-    let found = differences(&ours, &theirs, "app").unwrap();
+    let found = differences(&Interrupt::default(), &ours, &theirs, "app").unwrap();
     let expected = [
         "config Image",
         "!config User",
@@ -140,7 +143,7 @@ fn every_setting_and_every_file_is_compared() {
     ];
     assert_eq!(places(&found), expected);
     // The binary may have other bytes, but nothing else.
-    assert_eq!(places(&differences(&ours, &theirs, "").unwrap())[5], "!/app");
+    assert_eq!(places(&differences(&Interrupt::default(), &ours, &theirs, "").unwrap())[5], "!/app");
 
     let ctx = Context::for_test(dir.path(), Environment::default());
     let error = check(&ctx, &ours, &theirs, "app").unwrap_err();
@@ -181,7 +184,7 @@ fn an_upper_layer_removes_and_replaces() {
         ("d/.wh..wh..opq", FILE, 0o644, ""),
         (".wh.f", FILE, 0o644, ""),
     ];
-    let files = files(&image(dir.path(), &[lower, upper], |_| {})).unwrap();
+    let files = files(&Interrupt::default(), &image(dir.path(), &[lower, upper], |_| {})).unwrap();
     let found: Vec<String> = files.iter().map(|(path, file)| format!("{path}: {file}")).collect();
     assert_eq!(found, ["a/bc: file 0755 0:0", "d: folder 0755 0:0"]);
 }

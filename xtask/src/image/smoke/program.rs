@@ -14,8 +14,9 @@ use super::{Running, free_address};
 use crate::context::Context;
 use crate::image::binary::{self, Platform};
 use crate::image::config::Settings;
+use crate::image::entries::{Bounds, Reader};
 use crate::image::layer::Tar;
-use crate::image::unpack::{Bounds, Unpacked, find, program, unpack};
+use crate::image::unpack::{Unpacked, find, program, unpack};
 
 /// What an image starts, and where its files are unpacked for that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,8 @@ impl Program {
             )));
         }
         let folder = Unpacked::new(&self.folder)?;
-        unpack(&folder.0, tars.iter().map(|tar| tar.bytes.as_slice()), Bounds::default())?;
+        let reader = Reader::new(&ctx.interrupt, Bounds::IMAGE);
+        unpack(&folder.0, tars.iter().map(|tar| tar.bytes.as_slice()), reader)?;
         let mut words = self.words();
         let name = words.next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
         let file = program(&folder.0, &self.settings.working_dir, &self.settings.env, name)?;

@@ -4,7 +4,9 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use super::*;
 use crate::exit::Exit;
 use crate::image::config::Settings;
+use crate::image::entries::{Bounds, Reader};
 use crate::image::recipe::Arguments;
+use crate::interrupt::Interrupt;
 
 /// Writes files into a folder; a name that ends with `/` is a folder.
 fn fill(root: &Path, files: &[(&str, &str)]) {
@@ -238,30 +240,44 @@ fn what_cannot_be_copied_is_refused() {
 
 /// A base with the links that distributions have.
 fn debian() -> Files {
-    let folder = |mode| Node::Folder { uid: 0, gid: 0, mode };
-    let link = |target: &str| Node::Link(target.to_owned());
-    let nodes = [
-        ("bin", link("usr/bin")),
-        ("etc", folder(0o755)),
-        ("etc/motd", Node::File),
-        ("etc/passwd", Node::File),
-        ("home", folder(0o755)),
-        ("home/me", Node::Folder { uid: 7, gid: 9, mode: 0o700 }),
-        ("loop", link("loop")),
-        ("run", folder(0o755)),
-        ("tmp", folder(0o1777)),
-        ("usr", folder(0o755)),
-        ("usr/bin", folder(0o755)),
-        ("usr/bin/tool", Node::File),
-        ("var", folder(0o755)),
-        ("var/run", link("/run")),
-        ("var/up", link("../../etc")),
-    ];
-    let nodes: BTreeMap<&str, Node> = nodes.into();
-    serde_json::from_value(
-        serde_json::json!({ "nodes": nodes, "accounts": {"etc/passwd": "me:x:7:9::/:\n"} }),
-    )
-    .unwrap()
+    use tar::EntryType::{Directory, Regular, Symlink};
+
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, kind, mode, text) in [
+        ("bin", Symlink, 0o777, "usr/bin"),
+        ("etc", Directory, 0o755, ""),
+        ("etc/motd", Regular, 0o644, ""),
+        ("etc/passwd", Regular, 0o644, "me:x:7:9::/:\n"),
+        ("home", Directory, 0o755, ""),
+        ("home/me", Directory, 0o700, ""),
+        ("loop", Symlink, 0o777, "loop"),
+        ("run", Directory, 0o755, ""),
+        ("tmp", Directory, 0o1777, ""),
+        ("usr", Directory, 0o755, ""),
+        ("usr/bin", Directory, 0o755, ""),
+        ("usr/bin/tool", Regular, 0o755, ""),
+        ("var", Directory, 0o755, ""),
+        ("var/run", Symlink, 0o777, "/run"),
+        ("var/up", Symlink, 0o777, "../../etc"),
+    ] {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        let (uid, gid) = if path == "home/me" { (7, 9) } else { (0, 0) };
+        header.set_uid(uid);
+        header.set_gid(gid);
+        if kind == Symlink {
+            header.set_size(0);
+            tar.append_link(&mut header, path, text).unwrap();
+        } else {
+            header.set_size(text.len() as u64);
+            tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+        }
+    }
+    let mut files = Files::default();
+    let interrupt = Interrupt::default();
+    files.add(&*tar.into_inner().unwrap(), &mut Reader::new(&interrupt, Bounds::IMAGE)).unwrap();
+    files
 }
 
 /// What an image on that base adds, or why there is none.
@@ -316,4 +332,34 @@ fn what_a_base_has_stays_what_it_is() {
         let refused = added(dir.path(), stage, binary);
         assert!(refused.as_ref().is_err_and(|error| error.contains(expected)), "{stage}: {refused:?}");
     }
+}
+
+#[test]
+fn no_file_becomes_a_whiteout() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(
+        dir.path(),
+        &[("f", ""), ("d/.wh.f", ""), ("e/.wh.g/h", ""), (".wh..wh..opq", ""), ("k/a.wh.b", "")],
+    );
+    for stage in [
+        "COPY d /x",
+        "COPY d/.wh.f /x/",
+        "COPY e /x",
+        "COPY .wh..wh..opq /",
+        "COPY f /.wh.f",
+        "WORKDIR /.wh.d",
+    ] {
+        let error = refusal(dir.path(), stage);
+        assert!(error.starts_with("Dockerfile:3: ") && error.contains(": rename `.wh."), "{stage}: {error}");
+    }
+    assert_eq!(
+        refusal(dir.path(), "COPY d /x"),
+        "Dockerfile:3: `COPY d /x`: `/x/.wh.f` would hide a file instead of being one, as every name in a layer that \
+         begins with `.wh.`: rename `.wh.f`, or keep it out with `.dockerignore`"
+    );
+    let error = added(dir.path(), "", "/.wh.app").unwrap_err();
+    assert!(error.contains("rename `.wh.app`"), "{error}");
+    // Under another name it is a file as any other.
+    read(dir.path(), "COPY d/.wh.f /x/f").unwrap();
+    read(dir.path(), "COPY k /k").unwrap();
 }

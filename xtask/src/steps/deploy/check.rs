@@ -6,22 +6,23 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use flate2::bufread::MultiGzDecoder;
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::command::Group;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::image::config::{Descriptor, Manifest};
+use crate::image::config::{Descriptor, LONGEST_CONFIG, Manifest};
 use crate::image::digest::Digest;
+use crate::image::entries::{Bounds, Reader};
 use crate::image::layout::Layout;
-use crate::image::unpack::{Bounds, Unpacked, find, program, unpack};
+use crate::image::unpack::{Unpacked, find, program, unpack};
 use crate::interrupt::Interrupt;
 use crate::plain::send_lines;
 use crate::registry::reference::Repository;
@@ -60,14 +61,15 @@ enum Severity {
 
 /// Runs the program of the release with these variables; an error that it finds is one with [`Exit::DeployFailed`].
 ///
-/// Where the image cannot be had, or is for another machine, that is said and nothing is judged.
+/// Where the image cannot be had or unpacked, or is for another machine, that is said and nothing is judged.
 pub(super) fn run(
     ctx: &Context,
     release: &Release,
     variables: &BTreeMap<String, Secret>,
     arguments: &[String],
 ) -> Result<()> {
-    let image = match Image::find(ctx, release) {
+    let folder = Unpacked::new(&ctx.output().join("check"))?;
+    let image = match Image::find(ctx, release, &folder.0.join("layers")) {
         Ok(image) => image,
         Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
         Err(error) => {
@@ -85,50 +87,57 @@ pub(super) fn run(
         ctx.reporter.skipped(NAME, format!("the image is for {platform}, not for this machine"));
         return Ok(());
     }
-    let folder = Unpacked::new(&ctx.output().join("check"))?;
-    unpack(
-        &folder.0,
-        image.layers.iter().map(|layer| MultiGzDecoder::new(layer.as_slice())),
-        Bounds::default(),
-    )?;
-    let (status, answer) = image.start(ctx, &folder, variables, arguments)?;
+    let root = folder.0.join("root");
+    if let Err(error) = image.unpack(ctx, &root) {
+        ctx.interrupt.check()?;
+        ctx.reporter.skipped(NAME, format!("the image cannot be unpacked here: {error:#}"));
+        return Ok(());
+    }
+    let (status, answer) = image.start(ctx, &root, variables, arguments)?;
     judge(ctx, status, &answer)
 }
 
-/// An image with its layers' bytes.
+/// An image whose layers are files.
 struct Image {
     config: Value,
-    layers: Vec<Vec<u8>>,
+    layers: Vec<PathBuf>,
 }
 
 impl Image {
-    /// The one that was built here when it is the one to deploy, or else the registry's.
-    fn find(ctx: &Context, release: &Release) -> Result<Self> {
+    /// The one that was built here when it is the one to deploy, or else the registry's, whose layers go into a folder.
+    fn find(ctx: &Context, release: &Release, folder: &Path) -> Result<Self> {
         if let Ok(layout) = Layout::open(&ctx.output().join("image"))
             && release.is(layout.manifest.digest.as_str())
         {
-            let read = |blob: &Descriptor| Ok(fs_err::read(layout.blob(&blob.digest))?);
-            return Self::read(&layout.config, &layout.layers, read);
+            let config = serde_json::from_slice(&fs_err::read(layout.blob(&layout.config.digest))?)?;
+            let layers = layout.layers.iter().map(|layer| layout.blob(&layer.digest)).collect();
+            return Ok(Self { config, layers });
         }
         let repository: Repository = ctx.image().parse()?;
         let client = Client::new(ctx, Access::Pull)?;
         let digest: Digest = release.platform.as_ref().unwrap_or(&release.digest).parse()?;
         let bytes = client.manifest(&repository, &digest)?.context("the registry does not have it")?;
         let Manifest { config, layers, .. } = serde_json::from_slice(&bytes).context("it has no manifest")?;
-        Self::read(&config, &layers, |blob| client.blob(&repository, blob))
+        let size = layers.iter().fold(0, |sum: u64, blob| sum.saturating_add(blob.size));
+        ensure!(
+            size <= Bounds::PACKED && config.size <= LONGEST_CONFIG,
+            "it has {size} bytes and a configuration of {}, too many to read here",
+            config.size
+        );
+        let config = serde_json::from_slice(&client.blob(&repository, &config)?)
+            .context("its configuration is not JSON")?;
+        fs_err::create_dir_all(folder)?;
+        let download = |blob: &Descriptor| {
+            let path = folder.join(blob.digest.hex());
+            client.download(&repository, blob, &path).map(|()| path)
+        };
+        Ok(Self { config, layers: layers.iter().map(download).collect::<Result<_>>()? })
     }
 
-    fn read(
-        config: &Descriptor,
-        layers: &[Descriptor],
-        read: impl Fn(&Descriptor) -> Result<Vec<u8>>,
-    ) -> Result<Self> {
-        let size = layers.iter().chain([config]).fold(0, |sum: u64, blob| sum.saturating_add(blob.size));
-        if size > Bounds::default().bytes {
-            bail!("it has {size} bytes, too many to unpack here");
-        }
-        let config = serde_json::from_slice(&read(config)?).context("its configuration is not JSON")?;
-        Ok(Self { config, layers: layers.iter().map(read).collect::<Result<_>>()? })
+    fn unpack(&self, ctx: &Context, root: &Path) -> Result<()> {
+        fs_err::create_dir_all(root)?;
+        let layers: std::io::Result<Vec<_>> = self.layers.iter().map(fs_err::File::open).collect();
+        unpack(root, layers?, Reader::new(&ctx.interrupt, Bounds::IMAGE))
     }
 
     fn text(&self, name: &str) -> &str {
@@ -148,7 +157,7 @@ impl Image {
     fn start(
         &self,
         ctx: &Context,
-        folder: &Unpacked,
+        root: &Path,
         variables: &BTreeMap<String, Secret>,
         arguments: &[String],
     ) -> Result<(ExitStatus, Vec<u8>)> {
@@ -156,8 +165,8 @@ impl Image {
         let working_dir = self.config["config"]["WorkingDir"].as_str().unwrap_or("/");
         let (name, before) =
             words.split_first().context("the image has no `ENTRYPOINT` to give arguments to")?;
-        let mut command = Command::new(program(&folder.0, working_dir, &env, name)?);
-        command.args(before).args(arguments).current_dir(find(&folder.0, working_dir)?).env_clear();
+        let mut command = Command::new(program(root, working_dir, &env, name)?);
+        command.args(before).args(arguments).current_dir(find(root, working_dir)?).env_clear();
         command.envs(env.iter().filter_map(|pair| pair.split_once('=')));
         // Render's own default, where the service sets none.
         command.env("PORT", "10000");
