@@ -1,13 +1,15 @@
 //! `[workspace.metadata.pipeline]` of the root `Cargo.toml`, read into one validated value.
 
+mod check;
+
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::exit::{Exit, OrExit as _};
-use crate::pipeline::JobId;
+pub(crate) use check::image;
 
 /// What the pipeline is told about the workspace.
 #[derive(Clone, Debug, Deserialize)]
@@ -93,53 +95,8 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self> {
         let Manifest { workspace: Workspace { metadata: Metadata { pipeline } } } = toml::from_str(text)?;
-        pipeline.validate()?;
+        check::check(&pipeline)?;
         Ok(pipeline)
-    }
-
-    fn validate(&self) -> Result<()> {
-        for (key, value) in
-            [("app", &self.app), ("branch", &self.branch), ("image", &self.image), ("target", &self.target)]
-        {
-            if value.trim().is_empty() || value.contains(char::is_whitespace) {
-                bail!("`{key}` must be a name without spaces, but is `{value}`");
-            }
-        }
-        // It stands in the workflow's expressions, between quotes.
-        if !self.branch.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c)) {
-            bail!("`branch` must be of letters, digits, `.`, `_`, `/` and `-`, but is `{}`", self.branch);
-        }
-        if !(0.0..=100.0).contains(&self.coverage) {
-            bail!("`coverage` must be a percentage from 0 to 100, but is {}", self.coverage);
-        }
-        let paths = [
-            ("health", Some(&self.deploy.health)),
-            ("version", Some(&self.deploy.version)),
-            ("canary", self.deploy.canary.as_ref()),
-            ("reports", self.deploy.reports.as_ref()),
-        ];
-        for (key, path) in paths {
-            if let Some(path) = path
-                && !path.starts_with('/')
-            {
-                bail!("`deploy.{key}` must be a path that starts with `/`, but is `{path}`");
-            }
-        }
-        if self.deploy.timeout.is_zero() {
-            bail!("`deploy.timeout` must be longer than nothing");
-        }
-        for name in &self.deploy.environment {
-            if name == "PORT" || name.starts_with("RENDER") {
-                bail!("`deploy.environment` names `{name}`, which Render sets itself");
-            }
-            if !JobId::Deploy.job().variables.contains(&name.as_str()) {
-                bail!(
-                    "`deploy.environment` names `{name}`, which the workflow would not pass on: add it to the deploy job and \
-                     the variables in xtask/src/pipeline.rs"
-                );
-            }
-        }
-        Ok(())
     }
 }
 
@@ -207,6 +164,32 @@ environment = ["SECRET_KEY"]
             ("\"10m\"", "\"0s\"", "`deploy.timeout`"),
             ("[\"SECRET_KEY\"]", "[\"SECRET_KY\"]", "`SECRET_KY`, which the workflow would not pass on"),
             ("\"master\"", "\"it's\"", "`branch` must be of letters"),
+            ("\"master\"", "\"a..b\"", "git does not take"),
+            ("\"master\"", "\"-x\"", "git does not take"),
+            ("\"master\"", "\"/x\"", "git does not take"),
+            ("\"master\"", "\"x/\"", "git does not take"),
+            ("\"master\"", "\"a//b\"", "git does not take"),
+            ("\"master\"", "\"a/.b\"", "git does not take"),
+            ("\"master\"", "\"x.lock/y\"", "git does not take"),
+            ("\"master\"", "\"x.\"", "git does not take"),
+            ("\"master\"", "\"HEAD\"", "git does not take"),
+            ("acme/app\"", "Acme/App\"", "`image` must be a repository such as `docker.io/acme/app`: `Acme`"),
+            ("acme/app\"", "acme/app:latest\"", "must name a repository only, without `latest`"),
+            ("docker.io/acme", "https://docker.io/acme", "the address of a web page"),
+            ("docker.io/acme", "docker.io:port/acme", "is not a registry's `host`"),
+            ("docker.io/acme", "hub.docker.com/r/acme", "the address of a web page"),
+            ("docker.io/acme/app", "docker.io/", "is not part of a repository's name"),
+            ("x86_64-unknown-linux-gnu", "x86_64-pc-windows-gnu", "`target` is `x86_64-pc-windows-gnu`"),
+            ("coverage = 80", "coverage = nan", "`coverage` must be a percentage"),
+            ("coverage = 80", "coverage = -1", "`coverage` must be a percentage"),
+            ("\"/version\"", "\"//example.com/version\"", "`deploy.version` must be a path"),
+            ("\"/version\"", "\"/the version\"", "a path has no ' ' in it"),
+            ("\"/version\"", "\"/version#commit\"", "a path has no '#' in it"),
+            ("\"10m\"", "\"10ms\"", "`deploy.timeout` must be from 1s to 2h, but is 10ms"),
+            ("\"10m\"", "\"3h\"", "`deploy.timeout` must be from 1s to 2h, but is 3h"),
+            ("\"10m\"", "\"10m\"\nbake = \"1day\"", "`deploy.bake` must be from 1s to 1h, but is 1day"),
+            ("\"10m\"", "\"10m\"\nbake = \"1ns\"", "`deploy.bake` must be from 1s"),
+            ("[\"SECRET_KEY\"]", "[\"SECRET_KEY\", \"SECRET_KEY\"]", "names `SECRET_KEY` twice"),
             ("[\"SECRET_KEY\"]", "[\"PORT\"]", "which Render sets itself"),
             ("branch = \"master\"", "", "missing field `branch`"),
         ] {

@@ -1,7 +1,6 @@
 //! The seams: what a step is given instead of reaching for it.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 
 use anyhow::{Result, bail};
 use reqwest::Url;
@@ -144,12 +143,8 @@ impl Context {
     }
 
     /// Runs a child in the workspace root: its line is shown, its output logged.
-    pub(crate) fn run(&self, call: &Call) -> Result<ExitStatus> {
-        self.reporter.command(&call.to_string());
-        call.run(&self.root, &self.interrupt, |line| self.reporter.output(line))
-    }
-
-    /// The same, and anything but success is an error with [`Exit::CheckFailed`]; the places that it named are told.
+    ///
+    /// Anything but success is an error with [`Exit::CheckFailed`]; the places that it named are told.
     pub(crate) fn check(&self, call: &Call) -> Result<()> {
         self.reporter.command(&call.to_string());
         let mut findings = Findings::default();

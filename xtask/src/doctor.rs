@@ -3,12 +3,15 @@
 use anyhow::Result;
 
 use crate::command::Call;
+use crate::config::{Engine, image};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::overview::table;
+use crate::pipeline::needs::{self, Need};
+use crate::pipeline::plan::{Options, Plan};
 use crate::pipeline::rule::{Trigger, When};
-use crate::pipeline::{Job, JobId, PIPELINE, variable};
-use crate::tools::{Found, TOOLS, Tool, has_llvm_tools};
+use crate::pipeline::{Job, JobId, PIPELINE, StepId, variable};
+use crate::tools::{Found, TOOLS, Tool};
 
 /// Whether the pipeline can do without what a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ enum State {
     NoRelease,
     /// Nothing works.
     Missing,
+    /// Nothing works, and it is the configuration or the `Dockerfile` that is to blame.
+    Wrong,
 }
 
 impl State {
@@ -29,6 +34,7 @@ impl State {
             Self::Without => "absent",
             Self::NoRelease => "not set",
             Self::Missing => "MISSING",
+            Self::Wrong => "WRONG",
         }
     }
 }
@@ -53,9 +59,9 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
         .map(|line| [line.what.clone(), line.state.word().to_owned(), line.found.clone(), line.fix.clone()])
         .collect();
     ctx.reporter.text(table(&rows).trim_end());
-    let missing = lines.iter().filter(|line| line.state == State::Missing).count();
-    let unset = lines.iter().filter(|line| line.state == State::NoRelease).count();
-    ctx.reporter.text(match (missing, unset) {
+    let count = |state| lines.iter().filter(|line| line.state == state).count();
+    let (missing, wrong, unset) = (count(State::Missing), count(State::Wrong), count(State::NoRelease));
+    ctx.reporter.text(match (missing + wrong, unset) {
         (0, 0) => "\nEverything is here, for a release too.".to_owned(),
         (0, _) => {
             "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. A release from this machine needs what is not set; \
@@ -71,12 +77,15 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
         )
         .into());
     }
+    if wrong > 0 {
+        return Err(Failure::new(Exit::Usage, format!("{wrong} of what is configured cannot work")).into());
+    }
     Ok(())
 }
 
 fn tools(ctx: &Context) -> Vec<Line> {
     let version = |program: &str| Call::new(program).arg("--version").read(&ctx.root).ok();
-    let mut lines: Vec<Line> = ["cargo", "rustfmt", "cargo-clippy"]
+    let mut lines: Vec<Line> = ["cargo"]
         .into_iter()
         .map(|program| match version(program) {
             Some(found) => Line { what: program.to_owned(), state: State::Good, found, fix: String::new() },
@@ -88,24 +97,33 @@ fn tools(ctx: &Context) -> Vec<Line> {
             },
         })
         .collect();
-    lines.push(if has_llvm_tools(ctx) {
-        Line {
-            what: "llvm-tools".to_owned(),
-            state: State::Good,
-            found: "in the toolchain".to_owned(),
-            fix: String::new(),
-        }
-    } else {
-        Line {
-            what: "llvm-tools".to_owned(),
-            state: State::Missing,
-            found: "not found".to_owned(),
-            fix: "rustup component add llvm-tools".to_owned(),
-        }
-    });
+    lines.extend(toolchain(ctx));
     lines.extend(TOOLS.iter().map(|tool| tool_line(ctx, tool)));
     lines.push(docker(ctx));
     lines
+}
+
+/// The parts of the Rust toolchain that rustup can add.
+fn toolchain(ctx: &Context) -> Vec<Line> {
+    let sysroot = needs::sysroot(ctx).unwrap_or_default();
+    let needs = PIPELINE.iter().flat_map(|job| job.steps);
+    let needs = needs.flat_map(|step| Need::of(ctx, *step, ctx.config.engine));
+    let line = |need: Need| {
+        let what = match &need {
+            Need::Tool(_) => return None,
+            Need::Component(name) => (*name).to_owned(),
+            Need::Target(target) => format!("target {target}"),
+        };
+        let (state, found, fix) = if need.is_here(ctx, &sysroot) {
+            (State::Good, "in the toolchain", String::new())
+        } else if need.may_install(ctx) {
+            (State::Good, "not here yet", "installed when it is needed".to_owned())
+        } else {
+            (State::Missing, "not found", need.problem(ctx))
+        };
+        Some(Line { what, state, found: found.to_owned(), fix })
+    };
+    needs.filter_map(line).collect()
 }
 
 fn tool_line(ctx: &Context, tool: &Tool) -> Line {
@@ -131,6 +149,11 @@ fn docker(ctx: &Context) -> Line {
     let version = Call::new("docker").args(["version", "--format", "{{.Server.Version}}"]).read(&ctx.root);
     let (state, found, fix) = match version {
         Ok(version) => (State::Good, format!("Engine {version}"), String::new()),
+        Err(_) if ctx.config.engine == Engine::Docker => (
+            State::Missing,
+            "no engine answers".to_owned(),
+            "start Docker, or configure `engine = \"builtin\"`, which needs none".to_owned(),
+        ),
         Err(_) => (
             State::Without,
             "no engine answers".to_owned(),
@@ -194,8 +217,23 @@ fn state(ctx: &Context) -> Result<Vec<Line>> {
             line("tree", "clean".to_owned(), "")
         },
         line("image", ctx.image().to_owned(), ""),
+        planned(ctx),
         line("Render", ctx.render_url()?.to_string(), ""),
     ])
+}
+
+/// Whether the image can be planned, from the package to the last file that the `Dockerfile` copies.
+fn planned(ctx: &Context) -> Line {
+    let plan = image("PIPELINE_IMAGE", ctx.image())
+        .and_then(|()| Plan::of(StepId::DockerBuild, ctx, &Options::of(&ctx.config)));
+    let (state, found) = match plan {
+        Ok(_) => (State::Good, format!("`{}` with the {} engine", ctx.config.app, ctx.config.engine.name())),
+        Err(error) => (
+            if Exit::of(&error) == Exit::Missing { State::Missing } else { State::Wrong },
+            format!("{error:#}"),
+        ),
+    };
+    Line { what: "build".to_owned(), state, found, fix: String::new() }
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ mod proxy;
 
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Once;
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::blocking::{Client, ClientBuilder, RequestBuilder, Response};
 use reqwest::{Method, Url};
 
 pub(crate) use broken::Broken;
@@ -40,7 +40,10 @@ impl Reach {
 /// A blocking client that follows no redirect and refuses what lies out of reach.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
-    client: Client,
+    /// For plain http: without the certificate store, which a bare machine may lack.
+    loopback: Client,
+    /// For all other addresses: made when the first of them is asked.
+    outside: Arc<OnceLock<Client>>,
     reach: Reach,
     proxy: Proxy,
 }
@@ -63,24 +66,45 @@ impl Http {
             // An error says that there is a provider already, which is all that is wanted.
             drop(rustls::crypto::ring::default_provider().install_default());
         });
-        let mut builder = Client::builder()
+        let proxy = if matches!(reach, Reach::Only(_)) { Proxy::default() } else { Proxy::of(environment) };
+        let loopback = Self::builder().tls_certs_only([]).build().or_exit(Exit::Missing)?;
+        Ok(Self { loopback, outside: Arc::default(), reach, proxy })
+    }
+
+    fn builder() -> ClientBuilder {
+        Client::builder()
             .user_agent(concat!("slipway-xtask/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             // The client's own reading of the environment would send loopback through a proxy too.
             .no_proxy()
             .connect_timeout(Duration::from_secs(10))
-            .timeout(Self::IDLE);
-        let mut proxy = Proxy::default();
-        if matches!(reach, Reach::Only(_)) {
-            // Loopback needs no certificate store, which a bare machine may lack.
-            builder = builder.tls_certs_only([]);
-        } else {
-            proxy = Proxy::of(environment);
+            .timeout(Self::IDLE)
+    }
+
+    /// The client for an address that was checked.
+    fn client(&self, url: &Url) -> Result<&Client> {
+        if url.scheme() == "http" || matches!(self.reach, Reach::Only(_)) {
+            return Ok(&self.loopback);
         }
-        if let Some(proxy) = proxy.for_client() {
-            builder = builder.proxy(proxy);
+        if let Some(client) = self.outside.get() {
+            return Ok(client);
         }
-        Ok(Self { client: builder.build().or_exit(Exit::Missing)?, reach, proxy })
+        let builder = Self::builder();
+        let builder = match self.proxy.for_client() {
+            Some(proxy) => builder.proxy(proxy),
+            None => builder,
+        };
+        let client = builder.build().map_err(|error| {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            let way_out = if error.contains("No CA certificates") {
+                ": install the package `ca-certificates`, or name a file of certificates in `SSL_CERT_FILE`"
+            } else {
+                ""
+            };
+            let host = url.host_str().unwrap_or_default();
+            Failure::new(Exit::Missing, format!("`https://{host}` cannot be asked: {error}{way_out}"))
+        })?;
+        Ok(self.outside.get_or_init(|| client))
     }
 
     /// A request to an address within reach.
@@ -92,7 +116,7 @@ impl Http {
         if !is_loopback(url) {
             self.proxy.check()?;
         }
-        Ok(self.client.request(method, url.clone()))
+        Ok(self.client(url)?.request(method, url.clone()))
     }
 
     /// Why a request of this client got no answer.

@@ -33,6 +33,7 @@ mod steps;
 mod testing;
 mod tools;
 mod workflow;
+mod workspace;
 
 use std::process::ExitCode;
 

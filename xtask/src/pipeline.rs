@@ -3,6 +3,7 @@
 //! `ci` executes this table, `workflow` renders it, and the help, `doctor` and the README show it.
 
 pub(crate) mod handover;
+pub(crate) mod needs;
 pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod record;

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::http::{Http, base_url, first_words};
 use crate::secret::Secret;
 use crate::steps::deploy::Kind;
-use crate::steps::docker_build::version;
+use crate::workspace::version;
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,11 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-
 use crate::command::Call;
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
 use crate::pipeline::StepId;
 
 /// A program that is not part of the Rust toolchain.
@@ -75,7 +72,7 @@ impl Tool {
         }
     }
 
-    /// Whether a missing tool may be installed: not under `XTASK_INSTALL=never`.
+    /// Whether the pipeline may install anything: not under `XTASK_INSTALL=never`.
     pub(crate) fn may_install(ctx: &Context) -> bool {
         ctx.environment.get("XTASK_INSTALL") != Some("never")
     }
@@ -90,26 +87,6 @@ impl Tool {
             .env_remove("RUSTFLAGS")
     }
 
-    /// The tool at its pinned version; one that is required is installed when it is missing.
-    pub(crate) fn program(&self, ctx: &Context) -> Result<PathBuf> {
-        let found = self.find(ctx);
-        if let Found::Pinned(program) = found {
-            return Ok(program);
-        }
-        if !Self::may_install(ctx) {
-            return Err(Failure::new(Exit::Missing, self.problem(&found)).into());
-        }
-        ctx.reporter.note(format!("installing {} {} into target/xtask/tools, once", self.name, self.version));
-        let call = self.install(ctx);
-        let status = ctx.run(&call)?;
-        if !status.success() {
-            let message =
-                format!("`{call}` ended with {status}: install it yourself with `{}`", self.install_line());
-            return Err(Failure::new(Exit::Missing, message).into());
-        }
-        Ok(own_folder(ctx).join("bin").join(self.name))
-    }
-
     /// What is wrong and the way out.
     pub(crate) fn problem(&self, found: &Found) -> String {
         let Self { name, version, .. } = self;
@@ -121,13 +98,6 @@ impl Tool {
             Found::Nowhere => format!("{name} {version} is not installed: `{}`", self.install_line()),
         }
     }
-}
-
-/// Whether the toolchain has the component that coverage needs.
-pub(crate) fn has_llvm_tools(ctx: &Context) -> bool {
-    let Ok(sysroot) = Call::new("rustc").arg("--print").arg("sysroot").read(&ctx.root) else { return false };
-    let Ok(hosts) = fs_err::read_dir(Path::new(&sysroot).join("lib/rustlib")) else { return false };
-    hosts.flatten().any(|host| host.path().join("bin/llvm-profdata").is_file())
 }
 
 fn own_folder(ctx: &Context) -> PathBuf {
@@ -179,12 +149,11 @@ mod tests {
 
         program(&path, "cargo-deny", "cargo-deny 0.1.0");
         assert_eq!(DENY.find(&ctx), Found::Other("0.1.0".to_owned()));
-        let error = DENY.program(&ctx).unwrap_err();
-        assert_eq!(Exit::of(&error), Exit::Missing);
-        assert!(error.to_string().contains("cargo-deny is 0.1.0, the pipeline wants"), "{error}");
+        let problem = DENY.problem(&DENY.find(&ctx));
+        assert!(problem.contains("cargo-deny is 0.1.0, the pipeline wants"), "{problem}");
 
         program(&path, "cargo-deny", &format!("cargo-deny {}", DENY.version));
-        assert_eq!(DENY.program(&ctx).unwrap(), path.join("cargo-deny"));
+        assert_eq!(DENY.find(&ctx), Found::Pinned(path.join("cargo-deny")));
 
         let own = dir.path().join("target/xtask/tools/bin");
         program(&own, "cargo-deny", &format!("cargo-deny {}", DENY.version));
@@ -202,11 +171,5 @@ mod tests {
                 LLVM_COV.version
             )
         );
-    }
-
-    #[test]
-    fn the_toolchain_has_llvm_tools() {
-        let ctx = Context::for_test(Path::new(env!("CARGO_MANIFEST_DIR")), Environment::default());
-        assert!(has_llvm_tools(&ctx));
     }
 }

@@ -237,7 +237,9 @@ impl<T> Shared<T> {
 pub fn loopback_client() -> anyhow::Result<reqwest::Client> {
     // reqwest wants a provider even for plain http. Installing fails when there is one already, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();
-    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    // No proxy and no certificate store: a bare machine may lack the latter.
+    let builder =
+        reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
     builder.build().context("failed to set up an HTTP client")
 }
 

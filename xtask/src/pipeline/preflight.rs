@@ -2,12 +2,15 @@
 
 use anyhow::Result;
 
+use super::needs::Need;
+use super::plan::Options;
 use super::rule::{Trigger, When};
 use super::{StepId, variable};
+use crate::config::{Engine, image};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::http::is_loopback_host;
-use crate::tools::{Found, TOOLS, Tool, has_llvm_tools};
+use crate::workspace;
 
 /// Something that would end a run half-way, and the way out.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,9 +19,23 @@ pub(crate) struct Problem {
     pub(crate) text: String,
 }
 
-/// An error that lists all problems; a missing tool or credential gives the exit code before a wrong state does.
-pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId]) -> Result<()> {
-    let problems = problems(ctx, trigger, steps);
+/// Installs what is missing and can be had. All that is wrong is one error; a missing tool or credential gives it its exit
+/// code before a wrong state does, and then nothing is installed.
+pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId], options: &Options) -> Result<()> {
+    let mut problems = Vec::new();
+    let missing = needs(ctx, steps, options.image.engine, &mut problems);
+    variables(ctx, steps, &mut problems);
+    state(ctx, trigger, steps, &mut problems);
+    sources(ctx, steps, options.image.engine, &mut problems);
+    if problems.is_empty() {
+        for need in missing {
+            match need.install(ctx) {
+                Err(error) if Exit::of(&error) != Exit::Missing => return Err(error),
+                Err(error) => problems.push(Problem { exit: Exit::Missing, text: error.to_string() }),
+                Ok(()) => {}
+            }
+        }
+    }
     let Some(first) = problems.iter().min_by_key(|problem| problem.exit != Exit::Missing) else {
         return Ok(());
     };
@@ -30,28 +47,18 @@ pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId]) -> Resul
     Err(Failure::new(first.exit, format!("nothing was run: {count}\n{}", lines.join("\n"))).into())
 }
 
-fn problems(ctx: &Context, trigger: &Trigger, steps: &[StepId]) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    tools(ctx, steps, &mut problems);
-    variables(ctx, steps, &mut problems);
-    state(ctx, trigger, steps, &mut problems);
-    problems
-}
-
-fn tools(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
+/// What is missing and can be installed; the rest are problems.
+fn needs(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<Problem>) -> Vec<Need> {
     let mut missing = |text: String| problems.push(Problem { exit: Exit::Missing, text });
-    for tool in TOOLS.iter().filter(|tool| tool.required && steps.contains(&tool.step)) {
-        let found = tool.find(ctx);
-        if !matches!(found, Found::Pinned(_)) && !Tool::may_install(ctx) {
-            missing(tool.problem(&found));
-        }
+    let needs = Need::missing(ctx, steps, engine).unwrap_or_else(|error| {
+        missing(format!("{error:#}"));
+        Vec::new()
+    });
+    let (can_be_had, cannot): (Vec<_>, Vec<_>) = needs.into_iter().partition(|need| need.may_install(ctx));
+    for need in cannot {
+        missing(need.problem(ctx));
     }
-    if steps.contains(&StepId::TestCoverage) && !has_llvm_tools(ctx) {
-        missing(
-            "the toolchain has no llvm-tools, which coverage needs: `rustup component add llvm-tools`"
-                .to_owned(),
-        );
-    }
+    can_be_had
 }
 
 fn variables(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
@@ -67,6 +74,9 @@ fn variables(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
 /// A release is of the branch and of the commit that it says, unless it stays on this machine.
 fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<Problem>) {
     let mut wrong = |text: String| problems.push(Problem { exit: Exit::Usage, text });
+    if let Err(error) = image("PIPELINE_IMAGE", ctx.image()) {
+        wrong(format!("{error:#}"));
+    }
     let leaves_the_machine = |step: &StepId| match step {
         StepId::Lint | StepId::TestCoverage | StepId::DockerBuild => false,
         StepId::Push => !is_local_image(ctx.image()),
@@ -88,6 +98,20 @@ fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<
     }
     if ctx.git.dirty {
         wrong("the tree is not the commit: commit, stash or ignore what `git status` shows".to_owned());
+    }
+}
+
+/// What can be said of the package and the `Dockerfile` before anything is compiled.
+fn sources(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<Problem>) {
+    if !steps.contains(&StepId::DockerBuild) {
+        return;
+    }
+    let recipe =
+        || if engine == Engine::Builtin { crate::image::check(&ctx.root, &ctx.config) } else { Ok(()) };
+    for result in [workspace::version(ctx).map(drop), recipe()] {
+        if let Err(error) = result {
+            problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") });
+        }
     }
 }
 
@@ -120,9 +144,11 @@ mod tests {
 
     #[test]
     fn every_problem_is_listed_at_once() {
-        let mut ctx = Context::for_test(Path::new("/w"), Environment::of([("XTASK_INSTALL", "never")]));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut ctx = Context::for_test(root, Environment::of([("XTASK_INSTALL", "never")]));
         ctx.git.dirty = true;
-        let error = check(&ctx, &Trigger::push("feature"), &all_steps()).unwrap_err();
+        let error =
+            check(&ctx, &Trigger::push("feature"), &all_steps(), &Options::of(&ctx.config)).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Missing);
         let text = error.to_string();
         for name in PIPELINE.iter().flat_map(|job| job.variables) {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use reqwest::Url;
 
 use super::handover::Handover;
+use super::needs::Need;
 use super::plan::{Options, Plan};
 use super::record::{JobRecord, Record, StepRecord};
 use super::rule::Trigger;
@@ -71,7 +72,7 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
     if request.explain {
         return explain(ctx, request, &jobs).map(|()| Results::default());
     }
-    preflight::check(ctx, &request.trigger, &steps)?;
+    preflight::check(ctx, &request.trigger, &steps, &request.options)?;
     Run {
         ctx,
         request,
@@ -126,7 +127,7 @@ fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
         for step in &job.steps {
             let plan = Plan::of(*step, ctx, &request.options);
             let lines = match plan {
-                Ok(plan) => plan.explained(ctx),
+                Ok(plan) => installs(ctx, *step, request).into_iter().chain(plan.explained(ctx)).collect(),
                 // What an earlier step hands over is not there yet.
                 Err(error) => {
                     let line = format!("cannot be planned yet: {error:#}");
@@ -140,6 +141,21 @@ fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
         }
     }
     refused.map_or(Ok(()), |exit| Err(Told(exit).into()))
+}
+
+/// What the preflight of a step would install, or has no way to.
+fn installs(ctx: &Context, step: StepId, request: &Request) -> Vec<String> {
+    let line = |need: &Need| {
+        if need.may_install(ctx) {
+            format!("install {need}")
+        } else {
+            format!("missing: {}", need.problem(ctx))
+        }
+    };
+    match Need::missing(ctx, &[step], request.options.image.engine) {
+        Ok(missing) => missing.iter().map(line).collect(),
+        Err(error) => vec![format!("missing: {error:#}")],
+    }
 }
 
 struct Run<'a> {

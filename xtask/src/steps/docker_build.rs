@@ -31,7 +31,6 @@ use crate::image::smoke::Smoke;
 use crate::image::tree::{self, Tree};
 use crate::image::{archive, compare, size};
 use toolchain::Toolchain;
-pub(crate) use toolchain::version;
 
 /// What makes the image, and what becomes of it beside the layout.
 #[derive(Clone, Debug, PartialEq, Eq)]

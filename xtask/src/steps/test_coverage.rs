@@ -18,8 +18,6 @@ use crate::tools::{Found, LLVM_COV};
 /// One action of the step.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action {
-    /// cargo-llvm-cov is not here yet.
-    Install,
     /// Removes what an earlier run measured: it would count in this one's figure.
     Clean(Call),
     /// The tests; the reports are written also when one of them fails.
@@ -36,9 +34,6 @@ pub(crate) enum Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Install => {
-                write!(f, "install {} {} into target/xtask/tools", LLVM_COV.name, LLVM_COV.version)
-            }
             Self::Clean(call) | Self::Test(call) | Self::Report(call) => write!(f, "{call}"),
             Self::Gate { json, floor, .. } => {
                 write!(f, "require at least {floor} % of every crate's lines in {}", json.display())
@@ -68,6 +63,7 @@ pub(crate) fn plan(ctx: &Context) -> Vec<Action> {
     let llvm_cov = |line: &str| {
         let call = match &found {
             Found::Pinned(program) => Call::new(program.to_string_lossy()),
+            // Before the step runs it is installed there.
             Found::Other(_) | Found::Nowhere => {
                 Call::new(ctx.output().join("tools/bin/cargo-llvm-cov").to_string_lossy())
             }
@@ -79,19 +75,14 @@ pub(crate) fn plan(ctx: &Context) -> Vec<Action> {
             .env_remove("CARGO_TARGET_DIR")
     };
     let path = |path: &Path| path.to_string_lossy().into_owned();
-    let mut actions = Vec::new();
-    if !matches!(found, Found::Pinned(_)) {
-        actions.push(Action::Install);
-    }
-    actions.extend([
+    vec![
         Action::Clean(llvm_cov("clean --profraw-only --workspace")),
         Action::Test(llvm_cov("--no-report --no-fail-fast --locked --workspace")),
         Action::Report(llvm_cov("report --json --skip-functions --output-path").arg(path(&json))),
         Action::Report(llvm_cov("report --lcov --output-path").arg(path(&lcov))),
         Action::Report(llvm_cov("report --html --output-dir").arg(path(&folder))),
         Action::Gate { json, lcov, floor: ctx.config.coverage },
-    ]);
-    actions
+    ]
 }
 
 pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<CoverageRecord> {
@@ -105,7 +96,6 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<CoverageRecord> {
     let mut record = None;
     for action in actions {
         match action {
-            Action::Install => drop(LLVM_COV.program(ctx)?),
             Action::Clean(call) => {
                 ctx.check(call)?;
                 remove_merged_profiles(&ctx.ci_target())?;

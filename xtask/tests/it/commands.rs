@@ -64,6 +64,53 @@ fn the_doctor_says_what_is_missing_and_how_to_get_it() {
 }
 
 #[test]
+fn what_cannot_be_planned_is_found_at_once() {
+    let fixture = Fixture::new();
+    let run = |arguments: &[&str]| fixture.xtask(arguments).env("XTASK_INSTALL", "").finish();
+    let good = fixture.read("Cargo.toml");
+    for (from, to, says) in [
+        (
+            "app = \"app\"",
+            "app = \"nope\"",
+            "`app` is `nope`, which is not a package of this workspace: it has `app`",
+        ),
+        (
+            "x86_64-unknown-linux-gnu",
+            "x86_64-none-linux-gnu",
+            "`x86_64-none-linux-gnu`, which this Rust does not know",
+        ),
+    ] {
+        fixture.replace("Cargo.toml", from, to);
+        for arguments in [&["doctor"][..], &["rehearse", "--job", "build"], &["docker-build"]] {
+            let code = if says.contains("Rust") { 3 } else { 2 };
+            run(arguments).exits(code).says(&[says]).says_nothing_of(&["can run here"]);
+        }
+        fixture.write("Cargo.toml", &good);
+    }
+    fixture.replace("Cargo.toml", "docker.io/acme/app", "docker.io/Acme/App:latest");
+    let says = "`image` must be a repository such as `docker.io/acme/app`: ";
+    fixture.run(&["doctor"]).exits(2).says(&[says, "Cargo.toml"]);
+    fixture.write("Cargo.toml", &good);
+    let says = "`PIPELINE_IMAGE` must be a repository";
+    for arguments in [&["doctor"][..], &["docker-build"]] {
+        fixture
+            .xtask(arguments)
+            .envs(&[("PIPELINE_IMAGE", "acme/app:1"), ("XTASK_INSTALL", "")])
+            .finish()
+            .exits(2)
+            .says(&[says]);
+    }
+    // The package has another binary than the one that is shipped.
+    fixture.append("app/Cargo.toml", "\n[[bin]]\nname = \"server\"\npath = \"src/main.rs\"\n");
+    run(&["doctor"]).exits(2).says(&["has no binary `app`: it has `server`"]);
+    fixture.run(&["docker-build"]).exits(2).says(&["nothing was run: 1 problem\n", "it has `server`"]);
+    fixture.git(&["checkout", "--quiet", "."]);
+    fixture.replace("Dockerfile", "COPY motd", "COPY mode");
+    run(&["doctor"]).exits(2).says(&["WRONG", "Dockerfile:8", "1 of what is configured cannot work"]);
+    assert!(!fixture.exists("target/image"), "nothing was run");
+}
+
+#[test]
 fn the_bill_of_materials_is_all_that_is_printed() {
     let fixture = Fixture::new();
     let ran = fixture.run(&["sbom"]).exits(0);

@@ -88,7 +88,7 @@ fn every_fault_is_named_with_its_place() {
 fn an_image_that_cannot_be_made_is_not_compiled_for() {
     let fixture = Fixture::new();
     fixture.replace("Dockerfile", "EXPOSE 8000", "RUN true\nEXPOSE 8000");
-    fixture.run(&["docker-build"]).exits(2).says(&["Dockerfile:13", "again  cargo xtask docker-build"]);
+    fixture.run(&["docker-build"]).exits(2).says(&["nothing was run: 1 problem\n", "Dockerfile:13"]);
     assert!(!fixture.exists("target/image"));
     // A copy of what is not there.
     fixture.git(&["checkout", "--quiet", "Dockerfile"]);

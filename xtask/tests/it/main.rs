@@ -1,6 +1,7 @@
 //! Whole commands: the pipeline's program, run on a copy of a small workspace.
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
+mod bare;
 mod ci;
 mod commands;
 mod faults;

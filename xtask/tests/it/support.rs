@@ -62,11 +62,16 @@ impl Fixture {
 
     /// Puts a program of another version in front: whether the machine has the pinned one must not change a test.
     fn hide(&self, name: &str, version: &str) {
+        self.put(name, &format!("echo '{version}'"));
+    }
+
+    /// Puts a program in front: a script.
+    pub(crate) fn put(&self, name: &str, script: &str) {
         use std::os::unix::fs::PermissionsExt as _;
 
         fs_err::create_dir_all(self.tools()).unwrap();
         let path = self.tools().join(name);
-        fs_err::write(&path, format!("#!/bin/sh\necho '{version}'\n")).unwrap();
+        fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
@@ -145,14 +150,14 @@ impl Fixture {
         children::none_in(&self.root());
     }
 
-    /// Whether the pipeline finds cargo-llvm-cov; where it does not, says that the test is skipped.
+    /// Whether the pipeline finds cargo-llvm-cov and what that needs; where it does not, says that the test is skipped.
     pub(crate) fn has_coverage(&self, test: &str) -> bool {
         let plan = self.run(&["test-coverage", "--explain"]).exits(0);
-        let found = !plan.out.contains("install cargo-llvm-cov");
-        if !found {
-            skipped(test, "no cargo-llvm-cov");
+        let missing = plan.out.lines().find_map(|line| line.trim().strip_prefix("missing: "));
+        if let Some(missing) = missing {
+            skipped(test, missing);
         }
-        found
+        missing.is_none()
     }
 }
 

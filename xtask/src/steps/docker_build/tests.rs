@@ -192,8 +192,8 @@ fn the_machine_is_asked_for_what_the_plan_needs() {
     assert_eq!(toolchain.version, env!("CARGO_PKG_VERSION"));
     ctx.config.app = "nobody".to_owned();
     let error = Toolchain::ask(&ctx).err().unwrap();
-    assert_eq!(Exit::of(&error), Exit::Missing);
-    assert!(format!("{error:#}").starts_with("`app` is `nobody`, which is not a package here"), "{error:#}");
+    assert_eq!(Exit::of(&error), Exit::Usage);
+    assert!(error.to_string().starts_with("`app` is `nobody`, which is not a package of this"), "{error:#}");
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 
 use crate::command::Call;
 use crate::context::Context;
-use crate::exit::{Exit, OrExit as _};
+use crate::workspace;
 
 /// What a plan needs to know of the machine.
 pub(super) struct Toolchain {
@@ -23,10 +23,10 @@ impl Toolchain {
         // Side by side: each waits for rustup.
         let (sysroot, version) = std::thread::scope(|scope| {
             let sysroot = scope.spawn(|| sysroot.read(&ctx.root));
-            let version = version(ctx);
+            let version = workspace::version(ctx);
             (sysroot.join(), version)
         });
-        let sysroot = sysroot.map_err(|_| anyhow!("`rustc` could not be asked"))??;
+        let sysroot = sysroot.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let home = Path::new(ctx.environment.get("HOME").unwrap_or_default()).join(".cargo");
         Ok(Self {
             sysroot: sysroot.into(),
@@ -34,15 +34,4 @@ impl Toolchain {
             version: version?,
         })
     }
-}
-
-/// The version of the package that is shipped.
-pub(crate) fn version(ctx: &Context) -> Result<String> {
-    // `path+file:///…/app#0.1.0`, or `…#app@0.1.0` where the folder has another name.
-    let id = Call::cargo("pkgid --locked --package")
-        .arg(&ctx.config.app)
-        .read(&ctx.root)
-        .with_context(|| format!("`app` is `{}`, which is not a package here", ctx.config.app))
-        .or_exit(Exit::Usage)?;
-    Ok(id.rsplit(['#', '@']).next().unwrap_or_default().to_owned())
 }

@@ -6,7 +6,6 @@ fn the_lines_of_the_step() {
     let ctx = Context::for_test(Path::new("/w"), Environment::default());
     let lines: Vec<String> = plan(&ctx).iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
-    install cargo-llvm-cov 0.9.0 into target/xtask/tools
     CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov clean --profraw-only --workspace
     CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov --no-report --no-fail-fast --locked --workspace
     CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --json --skip-functions --output-path /w/target/xtask/coverage/coverage.json

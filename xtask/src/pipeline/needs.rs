@@ -1,0 +1,165 @@
+//! What a step needs of the machine, and how the pipeline gets it by itself.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::StepId;
+use crate::command::Call;
+use crate::config::Engine;
+use crate::context::Context;
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::tools::{Found, TOOLS, Tool, on_path};
+
+/// One thing that a step cannot do without. Its `Display` is what an installation puts where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Tool(&'static Tool),
+    /// A component of the Rust toolchain.
+    Component(&'static str),
+    /// The standard library for the target of the image's program.
+    Target(String),
+}
+
+impl Need {
+    /// What the step needs; a Docker engine brings a toolchain of its own.
+    pub(crate) fn of(ctx: &Context, step: StepId, engine: Engine) -> Vec<Self> {
+        let tools = TOOLS.iter().filter(|tool| tool.required && tool.step == step).map(Self::Tool);
+        let own = match step {
+            StepId::Lint => vec![Self::Component("rustfmt"), Self::Component("clippy")],
+            StepId::TestCoverage => vec![Self::Component("llvm-tools")],
+            StepId::DockerBuild if engine == Engine::Builtin => vec![Self::Target(ctx.config.target.clone())],
+            StepId::DockerBuild | StepId::Push | StepId::Deploy => Vec::new(),
+        };
+        own.into_iter().chain(tools).collect()
+    }
+
+    /// Those of these steps' needs that this machine lacks.
+    pub(crate) fn missing(ctx: &Context, steps: &[StepId], engine: Engine) -> Result<Vec<Self>> {
+        let needs: Vec<Self> = steps.iter().flat_map(|step| Self::of(ctx, *step, engine)).collect();
+        if needs.is_empty() {
+            return Ok(needs);
+        }
+        let sysroot = sysroot(ctx)?;
+        Ok(needs.into_iter().filter(|need| !need.is_here(ctx, &sysroot)).collect())
+    }
+
+    pub(crate) fn is_here(&self, ctx: &Context, sysroot: &Path) -> bool {
+        let all = |files: &[&str]| files.iter().all(|file| sysroot.join("bin").join(file).is_file());
+        match self {
+            Self::Tool(tool) => matches!(tool.find(ctx), Found::Pinned(_)),
+            Self::Component("rustfmt") => all(&["rustfmt", "cargo-fmt"]) || answers(ctx, "cargo-fmt"),
+            Self::Component("clippy") => {
+                all(&["clippy-driver", "cargo-clippy"]) || answers(ctx, "cargo-clippy")
+            }
+            Self::Component(_) => has_llvm_tools(sysroot),
+            Self::Target(target) => sysroot.join("lib/rustlib").join(target).join("lib").is_dir(),
+        }
+    }
+
+    /// Whether the pipeline can install it.
+    pub(crate) fn may_install(&self, ctx: &Context) -> bool {
+        let can_be_had = match self {
+            Self::Tool(_) => true,
+            Self::Component(_) => on_path(ctx, "rustup").is_some(),
+            Self::Target(target) => on_path(ctx, "rustup").is_some() && is_known(ctx, target),
+        };
+        can_be_had && Tool::may_install(ctx)
+    }
+
+    /// What the user types.
+    pub(crate) fn install_line(&self) -> String {
+        match self {
+            Self::Tool(tool) => tool.install_line(),
+            Self::Component(name) => format!("rustup component add {name}"),
+            Self::Target(target) => format!("rustup target add {target}"),
+        }
+    }
+
+    /// What is wrong and the way out.
+    pub(crate) fn problem(&self, ctx: &Context) -> String {
+        let what = match self {
+            Self::Tool(tool) => return tool.problem(&tool.find(ctx)),
+            Self::Target(target) if !is_known(ctx, target) => {
+                return format!(
+                    "`target` is `{target}`, which this Rust does not know: see `rustc --print target-list`"
+                );
+            }
+            Self::Component(name) => format!("the Rust toolchain has no {name}"),
+            Self::Target(target) => format!("the Rust toolchain cannot build for `{target}`"),
+        };
+        if on_path(ctx, "rustup").is_some() {
+            return format!("{what}: `{}`", self.install_line());
+        }
+        format!(
+            "{what}, and it is not rustup's: install Rust from https://rustup.rs, then `{}`",
+            self.install_line()
+        )
+    }
+
+    /// Installs it, and makes sure that it is there.
+    pub(crate) fn install(&self, ctx: &Context) -> Result<()> {
+        ctx.reporter.note(format!("installing {self}, once"));
+        let call = match self {
+            Self::Tool(tool) => tool.install(ctx),
+            Self::Component(_) | Self::Target(_) => {
+                let line = self.install_line();
+                let mut words = line.split(' ');
+                Call::new(words.next().unwrap_or_default()).args(words)
+            }
+        };
+        let mut printed = Vec::new();
+        let status = call.run(&ctx.root, &ctx.interrupt, |line| {
+            ctx.reporter.output(line);
+            printed.push(line.to_owned());
+        })?;
+        let failed = |why: String| {
+            Err(Failure::new(Exit::Missing, format!("{self} cannot be installed: `{call}` {why}")).into())
+        };
+        if !status.success() {
+            let last = printed.split_off(printed.len().saturating_sub(3)).join("; ");
+            return failed(format!("ended with {status}: {last}"));
+        }
+        if !self.is_here(ctx, &sysroot(ctx)?) {
+            return failed("ended well, but the Rust on `PATH` is another one than rustup's".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tool(tool) => write!(f, "{} {} into target/xtask/tools", tool.name, tool.version),
+            Self::Component(name) => write!(f, "{name} into the Rust toolchain"),
+            Self::Target(target) => write!(f, "the target `{target}` into the Rust toolchain"),
+        }
+    }
+}
+
+/// The folder of the toolchain that runs the pipeline.
+pub(crate) fn sysroot(ctx: &Context) -> Result<PathBuf> {
+    let sysroot = Call::new("rustc").args(["--print", "sysroot"]).read(&ctx.root);
+    Ok(sysroot.or_exit(Exit::Missing)?.into())
+}
+
+/// Whether the compiler has heard of a target.
+fn is_known(ctx: &Context, target: &str) -> bool {
+    let known = Call::new("rustc").args(["--print", "target-list"]).read(&ctx.root).unwrap_or_default();
+    known.lines().any(|known| known == target)
+}
+
+/// Whether a program of the toolchain runs: outside rustup it may be a package of its own.
+fn answers(ctx: &Context, program: &str) -> bool {
+    Call::new(program).arg("--version").read(&ctx.root).is_ok()
+}
+
+/// Whether the toolchain has the component that coverage needs.
+fn has_llvm_tools(sysroot: &Path) -> bool {
+    let Ok(hosts) = fs_err::read_dir(sysroot.join("lib/rustlib")) else { return false };
+    hosts.flatten().any(|host| host.path().join("bin/llvm-profdata").is_file())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+use super::*;
+use crate::environment::Environment;
+
+fn ctx(root: &Path, variables: &[(&str, &str)]) -> Context {
+    Context::for_test(root, Environment::of(variables.iter().copied()))
+}
+
+#[test]
+fn each_step_says_what_it_needs() {
+    let ctx = ctx(Path::new("/w"), &[]);
+    let lines = |step, engine| -> Vec<String> {
+        Need::of(&ctx, step, engine).iter().map(Need::install_line).collect()
+    };
+    let of = |step| lines(step, Engine::Builtin);
+    assert_eq!(of(StepId::Lint), ["rustup component add rustfmt", "rustup component add clippy"]);
+    let coverage = ["rustup component add llvm-tools", "cargo install --locked cargo-llvm-cov@0.9.0"];
+    assert_eq!(of(StepId::TestCoverage), coverage);
+    assert_eq!(of(StepId::DockerBuild), ["rustup target add x86_64-unknown-linux-gnu"]);
+    assert_eq!(lines(StepId::DockerBuild, Engine::Docker), Vec::<String>::new());
+    assert_eq!(of(StepId::Deploy), Vec::<String>::new());
+}
+
+#[test]
+fn what_the_toolchain_has_is_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = ctx(dir.path(), &[]);
+    let [llvm, target] =
+        [Need::Component("llvm-tools"), Need::Target("x86_64-unknown-linux-musl".to_owned())];
+    let rustlib = dir.path().join("lib/rustlib");
+    for need in [&llvm, &target] {
+        assert!(!need.is_here(&ctx, dir.path()), "{need}");
+    }
+    fs_err::create_dir_all(rustlib.join("x86_64-unknown-linux-gnu/bin")).unwrap();
+    fs_err::write(rustlib.join("x86_64-unknown-linux-gnu/bin/llvm-profdata"), "").unwrap();
+    assert!(llvm.is_here(&ctx, dir.path()) && !target.is_here(&ctx, dir.path()));
+    fs_err::create_dir_all(rustlib.join("x86_64-unknown-linux-musl/lib")).unwrap();
+    assert!(target.is_here(&ctx, dir.path()));
+}
+
+#[test]
+fn only_a_toolchain_of_rustup_can_be_added_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let need = Need::Component("llvm-tools");
+    let bare = ctx(dir.path(), &[("PATH", "/nowhere")]);
+    assert!(!need.may_install(&bare));
+    assert!(need.problem(&bare).contains("install Rust from https://rustup.rs"), "{}", need.problem(&bare));
+
+    fs_err::write(dir.path().join("rustup"), "").unwrap();
+    let path = dir.path().to_str().unwrap();
+    let with = ctx(dir.path(), &[("PATH", path)]);
+    assert!(need.may_install(&with));
+    let never = ctx(dir.path(), &[("PATH", path), ("XTASK_INSTALL", "never")]);
+    assert!(!need.may_install(&never));
+    assert_eq!(
+        need.problem(&never),
+        "the Rust toolchain has no llvm-tools: `rustup component add llvm-tools`"
+    );
+}

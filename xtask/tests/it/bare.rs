@@ -1,0 +1,94 @@
+//! A bare machine: the toolchain lacks parts, and there are no certificates.
+
+use std::path::Path;
+
+use crate::support::{Fixture, Run, program};
+
+/// A toolchain that says it lacks the target, the components and all, and a rustup that adds what it is asked for and
+/// writes down what that was.
+fn bare(fixture: &Fixture, rustup: &str) {
+    let root = fixture.root();
+    let found = |name: &str| program("sh", &["-c", &format!("command -v {name}")], &root);
+    let sysroot = root.with_file_name("sysroot").display().to_string();
+    let rustc = found("rustc");
+    fixture.put(
+        "rustc",
+        &format!("if [ \"$*\" = '--print sysroot' ]; then echo {sysroot}; else exec {rustc} \"$@\"; fi"),
+    );
+    fixture.put("rustup", &format!("echo \"$*\" >> {sysroot}.log\n{}", rustup.replace("SYSROOT", &sysroot)));
+    for program in ["cargo-fmt", "cargo-clippy"] {
+        fixture.put(program, "exit 1");
+    }
+}
+
+const ADDS: &str = "mkdir -p SYSROOT/lib/rustlib/$3/lib SYSROOT/bin\n\
+    case $3 in rustfmt) touch SYSROOT/bin/rustfmt SYSROOT/bin/cargo-fmt;;\n\
+    clippy) touch SYSROOT/bin/clippy-driver SYSROOT/bin/cargo-clippy;; esac";
+
+fn asked(fixture: &Fixture) -> String {
+    fs_err::read_to_string(fixture.root().with_file_name("sysroot.log")).unwrap_or_default()
+}
+
+fn installing(run: Run) -> Run {
+    run.env("XTASK_INSTALL", "")
+}
+
+#[test]
+fn what_the_toolchain_lacks_is_added_first() {
+    let fixture = Fixture::new();
+    bare(&fixture, ADDS);
+    let missing = "the Rust toolchain cannot build for `x86_64-unknown-linux-gnu`: \
+                   `rustup target add x86_64-unknown-linux-gnu`";
+    fixture.run(&["docker-build"]).exits(3).says(&["nothing was run: 1 problem\n", missing]);
+    fixture.run(&["docker-build", "--explain"]).exits(0).says(&[&format!("missing: {missing}")]);
+    fixture.run(&["doctor"]).exits(3).says(&[missing, "`rustup component add clippy`"]);
+    assert_eq!(asked(&fixture), "", "nothing may be installed");
+
+    let explained = installing(fixture.xtask(&["docker-build", "--explain"])).finish().exits(0);
+    explained.says(&["  install the target `x86_64-unknown-linux-gnu` into the Rust toolchain\n"]);
+    installing(fixture.xtask(&["doctor"])).finish().says(&["installed when it is needed"]);
+    assert_eq!(asked(&fixture), "", "nothing was to run");
+
+    let ran = installing(fixture.xtask(&["docker-build"])).finish().exits(0);
+    let said = "installing the target `x86_64-unknown-linux-gnu` into the Rust toolchain, once";
+    assert!(ran.out.find(said).unwrap() < ran.out.find("build: image").unwrap(), "{}", ran.text());
+    // The step fails, as the clippy of this test is nothing, but all of its needs are there.
+    installing(fixture.xtask(&["lint"])).finish().exits(1).says(&["installing rustfmt", "installing clippy"]);
+    installing(fixture.xtask(&["docker-build"])).finish().exits(0).says_nothing_of(&["installing"]);
+    let all = ["target add x86_64-unknown-linux-gnu", "component add rustfmt", "component add clippy", ""];
+    assert_eq!(asked(&fixture), all.join("\n"));
+}
+
+#[test]
+fn what_cannot_be_added_is_named_with_the_reason() {
+    let fixture = Fixture::new();
+    bare(&fixture, "echo 'error: could not download' >&2; exit 1");
+    let ran = installing(fixture.xtask(&["docker-build"])).finish().exits(3);
+    ran.says(&["nothing was run: 1 problem\n", "cannot be installed", "error: could not download"]);
+    // It adds to a toolchain that is not the one in use.
+    bare(&fixture, "true");
+    let ran = installing(fixture.xtask(&["lint"])).finish().exits(3);
+    ran.says(&["nothing was run: 2 problems\n", "the Rust on `PATH` is another one than rustup's"]);
+    assert!(!fixture.exists("target"), "nothing was run");
+}
+
+/// Where neither file nor folder has a certificate.
+fn without_certificates(run: Run, empty: &Path) -> Run {
+    let empty = empty.to_str().unwrap();
+    run.env("SSL_CERT_FILE", &format!("{empty}/none.pem")).env("SSL_CERT_DIR", empty)
+}
+
+#[test]
+fn certificates_are_for_what_is_outside() {
+    let fixture = Fixture::new();
+    let empty = tempfile::tempdir().unwrap();
+    let arguments = ["rehearse", "--job", "build", "--job", "deploy"];
+    without_certificates(fixture.xtask(&arguments), empty.path()).finish().exits(0).says(&["is live"]);
+    let rollback = fixture.xtask(&["rollback", "--to", "dep-1"]);
+    let rollback = rollback.envs(&[("RENDER_API_KEY", "rnd_key"), ("RENDER_SERVICE_ID", "srv-1")]);
+    without_certificates(rollback, empty.path()).finish().exits(3).says(&[
+        "`https://api.render.com` cannot be asked",
+        "install the package `ca-certificates`",
+        "`SSL_CERT_FILE`",
+    ]);
+}
