@@ -13,7 +13,7 @@ use crate::findings::Findings;
 use crate::git::Git;
 use crate::http::{Http, Reach, base_url};
 use crate::interrupt::Interrupt;
-use crate::pipeline::{SETTINGS, VARIABLES, is_token, variable};
+use crate::pipeline::{JobId, SETTINGS, StepId, VARIABLES, is_token, variable};
 use crate::report::Reporter;
 use crate::secret::{Redactor, Secret};
 
@@ -122,6 +122,21 @@ impl Context {
             "RENDER_API_URL",
             self.environment.get("RENDER_API_URL").unwrap_or("https://api.render.com/v1"),
         )
+    }
+
+    /// Where a run keeps what later runs go by; a rehearsal's go with it, and never pass for a real one's.
+    pub(crate) fn kept(&self) -> PathBuf {
+        if self.is_rehearsal() { self.output().join("rehearsal") } else { self.output() }
+    }
+
+    /// The command that runs a step again, from where this run is: no advice of a rehearsal leads out of it.
+    pub(crate) fn again(&self, step: StepId) -> String {
+        match step.job() {
+            _ if !self.is_rehearsal() => format!("cargo xtask {step}"),
+            // The registry of a rehearsal begins empty.
+            JobId::Deploy => "cargo xtask rehearse --job build --job deploy".to_owned(),
+            job => format!("cargo xtask rehearse --job {job}"),
+        }
     }
 
     /// Whether the run is a rehearsal.

@@ -48,6 +48,9 @@ fn ended(bytes: &[u8]) -> Option<Time> {
 /// The longest that a run waits at its end for the registry, and for registry and board together.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(30)];
 
+/// The longest that a run waits at its end.
+pub(crate) const LONGEST: Duration = PATIENCE[1];
+
 /// The report of a run that deployed to this service, or tried to.
 pub(crate) fn report(
     ctx: &Context,
@@ -162,10 +165,8 @@ fn keep(ctx: &Context, report: &Report) -> Result<()> {
     write_whole(&folder(ctx).join(format!("{}.json", report.id)), &serde_json::to_vec(report)?)
 }
 
-/// What a rehearsal did is no part of the service's history.
 fn folder(ctx: &Context) -> PathBuf {
-    let output = ctx.output();
-    if ctx.is_rehearsal() { output.join("rehearsal/history") } else { output.join("history") }
+    ctx.kept().join("history")
 }
 
 /// Who began the run: on GitHub the account, elsewhere whoever commits here, or the user of this machine.

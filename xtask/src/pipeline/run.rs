@@ -106,7 +106,7 @@ fn select(ctx: &Context, request: &Request) -> Vec<Selected> {
         .map(|job| {
             let skipped = if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&job.id)) {
                 Some("not asked for by `--job`".to_owned())
-            } else if job.when.rule(branch).allows(&request.trigger) {
+            } else if job.when.allows(branch, &request.trigger) {
                 None
             } else {
                 Some(format!("runs on {}; this is a {}", job.when.words(branch), request.trigger))
@@ -312,12 +312,6 @@ impl Run<'_> {
     }
 
     fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: &Path) -> Failed {
-        let again = match step.job() {
-            _ if !self.ctx.is_rehearsal() => format!("cargo xtask {step}"),
-            // The registry of a rehearsal begins empty.
-            JobId::Deploy => "cargo xtask rehearse --job build --job deploy".to_owned(),
-            job => format!("cargo xtask rehearse --job {job}"),
-        };
         Failed {
             step: Some(step),
             message: format!("{error:#}"),
@@ -325,7 +319,7 @@ impl Run<'_> {
             findings: end.findings,
             tail: end.tail,
             log: Some(log.display().to_string()),
-            again: Some(again),
+            again: Some(self.ctx.again(step)),
         }
     }
 }

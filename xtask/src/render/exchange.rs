@@ -93,7 +93,7 @@ impl Api {
             401 => Failure::new(
                 Exit::Missing,
                 format!(
-                    "Render does not know the key in `RENDER_API_KEY` ({why}): create one in the dashboard under Account settings → API keys"
+                    "Render does not know the key in `RENDER_API_KEY` ({why}): create one in the account settings, under API keys"
                 ),
             ),
             403 => Failure::new(

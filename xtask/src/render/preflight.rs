@@ -32,7 +32,7 @@ pub(crate) fn problems(service: &Service, image: &str) -> Vec<String> {
         ));
     }
     if service.suspended == "suspended" {
-        problems.push("it is suspended: resume it in the Render dashboard".to_owned());
+        problems.push("it is suspended: resume it in its settings".to_owned());
     }
     if details.maintenance_mode.as_ref().is_some_and(|mode| mode.enabled) {
         problems.push("it is in maintenance mode: end that in its settings".to_owned());

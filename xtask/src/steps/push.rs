@@ -206,7 +206,7 @@ fn carry_out(
 
 /// The record of the last push.
 pub(crate) fn record(ctx: &Context) -> PathBuf {
-    ctx.output().join("push.json")
+    ctx.kept().join("push.json")
 }
 
 fn looked(pushed: &mut Option<Pushed>) -> Result<&mut Pushed> {

@@ -73,6 +73,7 @@ fn tell(ctx: &Context, releases: &Releases, drill: &Drill, scene: &Scene, folder
     if scene.lost() > 0 {
         remarks.push(format!("{} requests of visitors were lost", scene.lost()));
     }
+    remarks.extend(leads_out(&ended.text));
     remarks.extend(secrets_told(ctx, &ended.text, &scene.secrets())?);
     let log = folder.join("drills").join(format!("{}.log", drill.name));
     ctx.leave(&log, &ended.text)?;
@@ -134,6 +135,15 @@ fn reached(ctx: &Context, scene: &Scene, running: &mut Running) -> Result<bool> 
             return Ok(false);
         }
     }
+}
+
+/// A remark for every line that would lead whoever follows it out of the rehearsal.
+fn leads_out(printed: &str) -> Option<String> {
+    let outside = |line: &&str| {
+        let mut commands = line.split("cargo xtask ").skip(1);
+        commands.any(|command| !command.starts_with("rehearse")) || line.contains("dashboard")
+    };
+    printed.lines().find(outside).map(|line| format!("it leads out of the rehearsal: {}", line.trim()))
 }
 
 /// A remark for every place where a secret stands: what was printed, and the files that a run leaves.

@@ -27,7 +27,7 @@ fn all_problems_are_found_at_once() {
     insta::assert_snapshot!(found.join("\n"), @"
     its type is `cron_job`, not `web_service`: set `RENDER_SERVICE_ID` to a web service
     it runs `ghcr.io/o/app`, but the pipeline ships `docker.io/slipway/app`: change the service's image in its settings
-    it is suspended: resume it in the Render dashboard
+    it is suspended: resume it in its settings
     it is in maintenance mode: end that in its settings
     it has no health check path, so Render would call any open port healthy: set one in its settings
     Render does not tell its workspace (`ownerId`), which its logs and its image need

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::http::Http;
 use crate::image::config::Descriptor;
+use crate::pipeline::StepId;
 use crate::registry::reference::{Digest, Reference, Repository, Tag};
 use crate::registry::{self, Access, Client};
 use crate::steps::push;
@@ -60,6 +61,7 @@ impl fmt::Display for Source {
 pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
     let repository: Repository = ctx.image().parse()?;
     let tag: Tag = ctx.git.tag().parse()?;
+    let push = ctx.again(StepId::Push);
     let commit = Some(ctx.git.tag());
     let known = match source {
         Source::Given(digest) => Some(digest.clone()),
@@ -72,14 +74,16 @@ pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
         (Some(known), Ok(Some(named))) => {
             return Err(Failure::new(
                 Exit::Registry,
-                format!("`{repository}:{tag}` names {named} in the registry, and not {known}: run `cargo xtask push` again"),
+                format!(
+                    "`{repository}:{tag}` names {named} in the registry, and not {known}: run `{push}` again"
+                ),
             )
             .into());
         }
         (_, Ok(_)) => {
             return Err(Failure::new(
                 Exit::Registry,
-                format!("the registry has no `{repository}:{tag}`: run `cargo xtask push` first"),
+                format!("the registry has no `{repository}:{tag}`: run `{push}` first"),
             )
             .into());
         }
@@ -89,9 +93,9 @@ pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
             return Ok(Release { digest: known.to_string(), platform: None, commit });
         }
         (None, Err(error)) => {
-            return Err(error.context(
-                "no image was pushed from here, and the registry does not tell: run `cargo xtask push` first",
-            ));
+            return Err(error.context(format!(
+                "no image was pushed from here, and the registry does not tell: run `{push}` first"
+            )));
         }
     };
     let image = Image::read(ctx, &repository, &digest)?;
@@ -185,20 +189,21 @@ struct Record {
 }
 
 fn recorded(ctx: &Context, path: &Path) -> Result<Digest> {
+    let push = ctx.again(StepId::Push);
     let usage = |message: String| Err(Failure::new(Exit::Usage, message).into());
     let record: Record = serde_json::from_str(&fs_err::read_to_string(path)?)
-        .with_context(|| format!("{} is not a push record: run `cargo xtask push` again", path.display()))
+        .with_context(|| format!("{} is not a push record: run `{push}` again", path.display()))
         .or_exit(Exit::Usage)?;
     if record.commit_tag != ctx.git.tag().parse()? {
         return usage(format!(
-            "the image that was pushed is that of `{}`, but this is `{}`: run `cargo xtask push` first",
+            "the image that was pushed is that of `{}`, but this is `{}`: run `{push}` first",
             record.commit_tag,
             ctx.git.tag()
         ));
     }
     if record.repository != ctx.image().parse()? {
         return usage(format!(
-            "the image was pushed to `{}`, but the pipeline ships `{}`: run `cargo xtask push` first",
+            "the image was pushed to `{}`, but the pipeline ships `{}`: run `{push}` first",
             record.repository,
             ctx.image()
         ));

@@ -68,7 +68,10 @@ impl Transaction<'_> {
                 let (remote, written, fate) = (&self.remote, &self.written, &mut self.fate);
                 Undo { remote, base, written, release, fate, timeout: self.timeout }.run()
             }
-            _ => Undone::Left(vec!["what was before is not known on this machine".to_owned()]),
+            _ => Undone::Left(vec![format!(
+                "what was before is not known on this machine, nor which of these variables the deploy wrote: {}",
+                listed(&self.ctx.config.deploy.environment)
+            )]),
         };
         match undone {
             Undone::Restored => {

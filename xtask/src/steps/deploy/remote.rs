@@ -95,14 +95,17 @@ impl<'a> Remote<'a> {
             .map_err(|error| Failure::new(Exit::Usage, format!("`{path}` is no path: {error}")).into())
     }
 
-    /// The service's page.
-    pub(super) fn dashboard(&self) -> String {
+    /// The service's page; a rehearsal's service has none.
+    pub(super) fn dashboard(&self) -> Option<String> {
+        if self.ctx.is_rehearsal() {
+            return None;
+        }
         let told = &self.service.dashboard_url;
         if told.starts_with("https://dashboard.render.com/") && !told.contains(char::is_control) {
-            return told.clone();
+            return Some(told.clone());
         }
         let id = self.ctx.environment.get("RENDER_SERVICE_ID").unwrap_or_default();
-        format!("https://dashboard.render.com/web/{id}")
+        Some(format!("https://dashboard.render.com/web/{id}"))
     }
 
     /// From now on no value of these is shown, nor one of the pipeline's own.

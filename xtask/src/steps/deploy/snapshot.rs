@@ -135,10 +135,8 @@ pub(super) fn with_commit(ctx: &Context, start: &str) -> Vec<String> {
         .collect()
 }
 
-/// `target/xtask/deployments`; a rehearsal's go with it.
 pub(super) fn folder(ctx: &Context) -> PathBuf {
-    let output = ctx.output();
-    if ctx.is_rehearsal() { output.join("rehearsal/deployments") } else { output.join("deployments") }
+    ctx.kept().join("deployments")
 }
 
 fn path(ctx: &Context, id: &str) -> Option<PathBuf> {

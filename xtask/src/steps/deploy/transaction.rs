@@ -339,9 +339,7 @@ impl<'a> Transaction<'a> {
             Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
             Err(error) => self.ctx.reporter.skipped(
                 "image in the service's settings",
-                format!(
-                    "they name another one, which the next deploy from the dashboard would bring: {error:#}"
-                ),
+                format!("they name another one, which the next deploy by hand would bring: {error:#}"),
             ),
         }
         Ok(())

@@ -64,6 +64,12 @@ impl Undo<'_, '_> {
                 Serving::Perhaps
             }
         };
+        if self.base.live.is_none() && !matches!(serving, Serving::Never) {
+            // A first deploy has no release to go back to. The one that is live, or may come to be, keeps what it was
+            // started with: without its variables it would not survive the next start.
+            left.push(self.stays());
+            return Undone::Left(left);
+        }
         let (api, patience) = (&self.remote.api, self.remote.pace.undo);
         if let Err(error) = api.within(patience, || self.restore_variables()) {
             left.push(format!("variables: {error:#}"));
@@ -173,24 +179,21 @@ impl Undo<'_, '_> {
         Err(refused.unwrap_or_else(|| anyhow::anyhow!("they do not keep what is written")))
     }
 
+    /// What a first deploy leaves, where it could not be ended.
+    fn stays(&self) -> String {
+        let what = match &self.fate {
+            Fate::Ours(deploy) => format!("deploy {} is {}, unproved, and stays", deploy.id, deploy.status),
+            _ => "the deploy that was asked for may still begin, and is left to".to_owned(),
+        };
+        format!(
+            "nothing was live before, so there is nothing to go back to: {what}, with the variables that it needs"
+        )
+    }
+
     /// Sees to it that what was live is live, with the environment that it had.
     fn restore_release(&self, serving: &Serving) -> Result<()> {
         let remote = self.remote;
-        let Some(before) = &self.base.live else {
-            return match (serving, &self.fate) {
-                (Serving::Never, _) => Ok(()),
-                (_, Fate::Ours(deploy)) => {
-                    anyhow::bail!(
-                        "nothing was live before, and deploy {} is {}, unproved",
-                        deploy.id,
-                        deploy.status
-                    )
-                }
-                _ => anyhow::bail!(
-                    "nothing was live before, and the deploy that was asked for may still begin"
-                ),
-            };
-        };
+        let Some(before) = &self.base.live else { return Ok(()) };
         if matches!(serving, Serving::Never) {
             if matches!(self.fate, Fate::NotAsked) {
                 return Ok(());
@@ -318,28 +321,47 @@ impl Remote<'_> {
                 differ.join(", ")
             ));
         }
-        lines.push("by hand:".to_owned());
-        if !differ.is_empty() {
-            lines.push(format!("- {} → Environment: set {} back", self.dashboard(), differ.join(", ")));
-        }
-        if let Some(before) = base.and_then(|base| base.live.as_ref()) {
-            lines.push(format!(
-                "- `cargo xtask rollback --to {}`, from this machine also the variables",
-                before.id
-            ));
-        }
-        if let Some(before) = base.and_then(|base| base.release.as_ref()) {
-            lines.push(format!(
-                "- or {} → Manual Deploy → Deploy a specific image: `{}@{}`",
-                self.dashboard(),
-                self.repository(),
-                before.digest
-            ));
-        } else {
-            lines.push(format!("- look at {}", self.dashboard()));
-        }
+        lines.extend(by_hand(self.dashboard().as_deref(), &self.repository(), base, &differ));
         lines.join("\n")
     }
+}
+
+/// What is left to do, and where; in a rehearsal, which has no dashboard, nothing.
+pub(super) fn by_hand(
+    dashboard: Option<&str>,
+    repository: &str,
+    base: Option<&Base>,
+    differ: &[&str],
+) -> Vec<String> {
+    let Some(dashboard) = dashboard else {
+        return vec!["nothing to do by hand: this service ends with the rehearsal".to_owned()];
+    };
+    let mut lines = vec!["by hand:".to_owned()];
+    if base.is_some_and(|base| base.live.is_none()) {
+        lines.push("- deploy again, once the cause is gone: the next deploy replaces this one".to_owned());
+        lines.push(format!(
+            "- or {dashboard} → Settings → Suspend Web Service: nothing is live then, as before"
+        ));
+        return lines;
+    }
+    if !differ.is_empty() {
+        lines.push(format!("- {dashboard} → Environment: set {} back", differ.join(", ")));
+    }
+    if let Some(before) = base.and_then(|base| base.live.as_ref()) {
+        lines.push(format!(
+            "- `cargo xtask rollback --to {}`, from this machine also the variables",
+            before.id
+        ));
+    }
+    if let Some(before) = base.and_then(|base| base.release.as_ref()) {
+        lines.push(format!(
+            "- or {dashboard} → Manual Deploy → Deploy a specific image: `{repository}@{}`",
+            before.digest
+        ));
+    } else {
+        lines.push(format!("- look at {dashboard}"));
+    }
+    lines
 }
 
 fn superseded_by(other: &Deploy) -> anyhow::Error {

@@ -33,9 +33,7 @@ fn a_foreign_deploy_alone_is_not_ours() {
     - release: the deploy that was asked for may still begin, after or before dep-foreign
     what is so now:
     - live: deploy dep-before, [other]
-    by hand:
-    - `cargo xtask rollback --to dep-before`, from this machine also the variables
-    - or https://dashboard.render.com/web/srv-1 → Manual Deploy → Deploy a specific image: `docker.io/slipway/app@[other]`
+    nothing to do by hand: this service ends with the rehearsal
     ");
 }
 
@@ -117,7 +115,7 @@ fn the_push_record_must_be_of_this_commit_and_this_image() {
     ctx.environment = ctx.environment.without(&["PIPELINE_DIGEST"]);
     let (exit, said) = failure(&ctx);
     assert_eq!(exit, Exit::Usage);
-    assert!(said.contains("run `cargo xtask push` first"), "{said}");
+    assert!(said.contains("run `cargo xtask rehearse --job build` first"), "{said}");
     let record = |repository: &str, digest: &str, tag: &str| {
         serde_json::json!({
             "schema": 1, "repository": repository, "digest": digest, "commit_tag": tag, "latest": true,
@@ -125,19 +123,21 @@ fn the_push_record_must_be_of_this_commit_and_this_image() {
         })
         .to_string()
     };
-    fs_err::create_dir_all(ctx.output()).unwrap();
+    fs_err::create_dir_all(ctx.kept()).unwrap();
     for bad in [
         "{".to_owned(),
         record("docker.io/slipway/app", DIGEST, "0000"),
         record("ghcr.io/slipway/app", DIGEST, COMMIT),
         record("docker.io/slipway/app", "latest", COMMIT),
     ] {
-        fs_err::write(ctx.output().join("push.json"), bad).unwrap();
+        fs_err::write(ctx.kept().join("push.json"), bad).unwrap();
         let (exit, said) = failure(&ctx);
         assert_eq!(exit, Exit::Usage);
-        assert!(said.contains("run `cargo xtask push`"), "{said}");
+        assert!(said.contains("run `cargo xtask rehearse --job build`"), "{said}");
     }
     assert_eq!(stub.asked("P"), Vec::<String>::new());
-    fs_err::write(ctx.output().join("push.json"), record("slipway/app", DIGEST, COMMIT)).unwrap();
+    // That of a real push is no business of a rehearsal's.
+    fs_err::write(ctx.output().join("push.json"), "{").unwrap();
+    fs_err::write(ctx.kept().join("push.json"), record("slipway/app", DIGEST, COMMIT)).unwrap();
     assert_eq!(attempt(&ctx).unwrap().digest, DIGEST);
 }

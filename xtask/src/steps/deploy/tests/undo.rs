@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::steps::deploy::base::Base;
+use crate::steps::deploy::remote::Release;
+use crate::steps::deploy::undo::by_hand;
+
 use super::*;
+use crate::render::model::{Deploy, Service};
 use crate::render::stub::event;
 
 const CANCEL: &str = "POST /v1/services/srv-1/deploys/dep-ours/cancel";
@@ -149,10 +154,7 @@ fn what_cannot_be_put_back_is_a_page_of_facts() {
     what is so now:
     - live: deploy dep-ours, [digest]
     - these variables keep what this deploy wrote, and the next deploy of any kind takes them up: SECRET_KEY
-    by hand:
-    - https://dashboard.render.com/web/srv-1 → Environment: set SECRET_KEY back
-    - `cargo xtask rollback --to dep-before`, from this machine also the variables
-    - or https://dashboard.render.com/web/srv-1 → Manual Deploy → Deploy a specific image: `docker.io/slipway/app@[other]`
+    nothing to do by hand: this service ends with the rehearsal
     ");
 }
 
@@ -195,13 +197,66 @@ fn where_nothing_was_live_there_is_nothing_to_go_back_to() {
     let (exit, said) = failure(&context(&stub));
     assert_eq!(exit, Exit::DeployFailed, "{said}");
 
+    assert_as_before_without_deploy(&stub);
+}
+
+fn assert_as_before_without_deploy(stub: &Stub) {
+    let mut variables = stub.state().variables.clone();
+    variables.sort();
+    let mut before = BEFORE_VALUES.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    before.sort();
+    assert_eq!(variables, before);
+}
+
+/// The first release is live and not proved: there is no other one, and it needs what it was started with.
+#[test]
+fn a_first_deploy_keeps_its_variables_with_its_release() {
     let stub = different();
     stub.state().deploys.clear();
     stub.state().sha = None;
     let (exit, said) = failure(&context(&stub));
     assert_eq!(exit, Exit::NotRolledBack);
-    assert!(said.contains("nothing was live before, and deploy dep-ours is live, unproved"), "{said}");
-    assert!(!said.contains("these variables"), "{said}");
+    insta::assert_snapshot!(stable(&stub, &said), @"
+    Render runs an image whose digest it does not tell, but [digest] was asked for
+    the service is NOT as it was:
+    - nothing was live before, so there is nothing to go back to: deploy dep-ours is live, unproved, and stays, with the variables that it needs
+    what is so now:
+    - live: deploy dep-ours, [digest]
+    - these variables keep what this deploy wrote, and the next deploy of any kind takes them up: HOSTS, SECRET_KEY, SENTRY_DSN
+    nothing to do by hand: this service ends with the rehearsal
+    ");
+    assert_eq!((stub.asked("POST").len(), stub.asked("PATCH").len()), (1, 0));
+    let written = stub.state().variables.clone();
+    assert!(written.contains(&("SECRET_KEY".to_owned(), "value-of-key".to_owned())), "{written:?}");
+}
+
+#[test]
+fn what_is_left_by_hand_is_where_the_service_is() {
+    let base = |live: bool| Base {
+        service: Service::default(),
+        variables: Vec::new(),
+        live: live.then(|| Deploy { id: "dep-before".to_owned(), ..Deploy::default() }),
+        release: live.then(|| Release { digest: OTHER.to_owned(), ..Release::default() }),
+        answered: None,
+    };
+    let page = |dashboard: Option<&str>, live: bool| {
+        by_hand(dashboard, "docker.io/slipway/app", Some(&base(live)), &["HOSTS"]).join("\n")
+    };
+    let dashboard = Some("https://dashboard.render.com/web/srv-1");
+    insta::assert_snapshot!(page(dashboard, true).replace(OTHER, "[other]"), @"
+    by hand:
+    - https://dashboard.render.com/web/srv-1 → Environment: set HOSTS back
+    - `cargo xtask rollback --to dep-before`, from this machine also the variables
+    - or https://dashboard.render.com/web/srv-1 → Manual Deploy → Deploy a specific image: `docker.io/slipway/app@[other]`
+    ");
+    insta::assert_snapshot!(page(dashboard, false), @"
+    by hand:
+    - deploy again, once the cause is gone: the next deploy replaces this one
+    - or https://dashboard.render.com/web/srv-1 → Settings → Suspend Web Service: nothing is live then, as before
+    ");
+    for live in [true, false] {
+        assert_eq!(page(None, live), "nothing to do by hand: this service ends with the rehearsal");
+    }
 }
 
 #[test]
