@@ -89,7 +89,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
     let request = |scope, branch: Option<&str>| -> Result<Request> {
         Ok(Request {
             scope,
-            trigger: Trigger::read(&ctx.environment, &ctx.git, branch)?,
+            trigger: Trigger::read(&ctx.environment, &ctx.git, branch),
             options: StepOptions::of(&ctx.config),
             explain: cli.shared.explain,
             keep_going: false,

@@ -188,8 +188,8 @@ fn secrets(ctx: &Context) -> Vec<Line> {
 }
 
 fn state(ctx: &Context) -> Result<Vec<Line>> {
-    let trigger = Trigger::read(&ctx.environment, &ctx.git, None)?;
-    let releases = When::Release.rule(&ctx.config.branch).allows(&trigger);
+    let trigger = Trigger::read(&ctx.environment, &ctx.git, None);
+    let releases = When::Release.allows(&ctx.config.branch, &trigger);
     let line = |what: &str, found: String, fix: &str| Line {
         what: what.to_owned(),
         state: State::Good,

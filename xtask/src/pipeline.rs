@@ -11,9 +11,12 @@ pub(crate) mod rule;
 pub(crate) mod run;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
+use crate::steps::deploy;
 use rule::When;
 
 /// What GitHub calls a job.
@@ -29,8 +32,24 @@ pub(crate) struct Job {
     pub(crate) variables: &'static [&'static str],
     /// The variables that its steps can do without, at the price of what each says of itself.
     pub(crate) optional: &'static [&'static str],
-    /// GitHub's bound on the job, in minutes.
-    pub(crate) timeout_minutes: u32,
+    /// How many minutes it may take on a fresh machine, which compiles the pipeline first, without what the configuration
+    /// adds.
+    minutes: u64,
+}
+
+impl Job {
+    /// GitHub ends every job after so many minutes.
+    pub(crate) const MOST_MINUTES: u64 = 360;
+
+    /// GitHub's bound on the job. What takes longer is killed, a deploy with its undo: so it is of the configuration's own
+    /// bounds.
+    pub(crate) fn timeout_minutes(&self, config: &Config) -> u64 {
+        let longest = match self.id {
+            JobId::Test | JobId::Build => Duration::ZERO,
+            JobId::Deploy => deploy::longest(&config.deploy),
+        };
+        self.minutes.saturating_add(longest.as_secs().div_ceil(60))
+    }
 }
 
 /// The jobs in order; each needs the one before.
@@ -43,7 +62,7 @@ pub(crate) const PIPELINE: [Job; 3] = [
         steps: &[StepId::Lint, StepId::TestCoverage],
         variables: &[],
         optional: &[],
-        timeout_minutes: 45,
+        minutes: 45,
     },
     Job {
         id: JobId::Build,
@@ -53,7 +72,7 @@ pub(crate) const PIPELINE: [Job; 3] = [
         steps: &[StepId::DockerBuild, StepId::Push],
         variables: &["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"],
         optional: &[],
-        timeout_minutes: 45,
+        minutes: 45,
     },
     Job {
         id: JobId::Deploy,
@@ -77,7 +96,7 @@ pub(crate) const PIPELINE: [Job; 3] = [
             "SENTRY_ORG",
             "SENTRY_PROJECT",
         ],
-        timeout_minutes: 30,
+        minutes: 20,
     },
 ];
 

@@ -90,7 +90,7 @@ fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<
     if ctx.is_rehearsal() || !steps.iter().any(leaves_the_machine) {
         return;
     }
-    if !When::Release.rule(&ctx.config.branch).allows(trigger) {
+    if !When::Release.allows(&ctx.config.branch, trigger) {
         let words = When::Release.words(&ctx.config.branch);
         wrong(format!(
             "a release runs on {words}, and this is a {trigger}: `cargo xtask rehearse` runs it on this machine"

@@ -1,9 +1,6 @@
 //! The branch rule: when a job runs, evaluated here and rendered as the workflow's `if:`.
 
 use std::fmt;
-use std::path::Path;
-
-use anyhow::{Context as _, Result};
 
 use crate::environment::Environment;
 use crate::git::Git;
@@ -11,25 +8,32 @@ use crate::git::Git;
 /// When a job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
-    /// On every branch, and for pull requests from forks; those from the repository itself ran as a push already.
+    /// On every push, for every pull request, and for every group of a merge queue.
+    ///
+    /// Without a condition, so that GitHub never skips the job: there a skipped job counts as successful, also where a
+    /// branch rule requires it.
     Always,
     /// On a push to the release branch.
     Release,
 }
 
 impl When {
-    /// The rule for this release branch.
-    pub(crate) fn rule(self, branch: &str) -> Rule {
+    /// The rule for this release branch, where there is one.
+    pub(crate) fn rule(self, branch: &str) -> Option<Rule> {
         match self {
-            Self::Always => Rule::Any(vec![Rule::Not(Box::new(Rule::Event("pull_request"))), Rule::FromFork]),
-            Self::Release => Rule::All(vec![Rule::Event("push"), Rule::Branch(branch.to_owned())]),
+            Self::Always => None,
+            Self::Release => Some(Rule::All(vec![Rule::Event("push"), Rule::Branch(branch.to_owned())])),
         }
+    }
+
+    pub(crate) fn allows(self, branch: &str, trigger: &Trigger) -> bool {
+        self.rule(branch).is_none_or(|rule| rule.allows(trigger))
     }
 
     /// The rule in words.
     pub(crate) fn words(self, branch: &str) -> String {
         match self {
-            Self::Always => "every branch, and pull requests from forks".to_owned(),
+            Self::Always => "every push, pull request and merge queue".to_owned(),
             Self::Release => format!("push to `{branch}`"),
         }
     }
@@ -39,52 +43,32 @@ impl When {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     All(Vec<Rule>),
-    Any(Vec<Rule>),
     Not(Box<Rule>),
     Event(&'static str),
     Branch(String),
-    FromFork,
 }
 
 impl Rule {
     pub(crate) fn allows(&self, trigger: &Trigger) -> bool {
         match self {
             Self::All(rules) => rules.iter().all(|rule| rule.allows(trigger)),
-            Self::Any(rules) => rules.iter().any(|rule| rule.allows(trigger)),
             Self::Not(rule) => !rule.allows(trigger),
             Self::Event(event) => trigger.event == *event,
             Self::Branch(branch) => trigger.git_ref == format!("refs/heads/{branch}"),
-            Self::FromFork => trigger.from_fork,
         }
     }
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let join = |f: &mut fmt::Formatter<'_>, rules: &[Self], operator: &str| {
-            for (place, rule) in rules.iter().enumerate() {
-                if place > 0 {
-                    write!(f, " {operator} ")?;
-                }
-                match rule {
-                    Self::All(_) | Self::Any(_) => write!(f, "({rule})")?,
-                    _ => write!(f, "{rule}")?,
-                }
-            }
-            Ok(())
-        };
         match self {
-            Self::All(rules) => join(f, rules, "&&"),
-            Self::Any(rules) => join(f, rules, "||"),
-            Self::Not(rule) => match rule.as_ref() {
-                Self::Event(event) => write!(f, "github.event_name != '{event}'"),
-                rule => write!(f, "!({rule})"),
-            },
+            Self::All(rules) => {
+                let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
+                f.write_str(&rules.join(" && "))
+            }
+            Self::Not(rule) => write!(f, "!({rule})"),
             Self::Event(event) => write!(f, "github.event_name == '{event}'"),
             Self::Branch(branch) => write!(f, "github.ref == 'refs/heads/{branch}'"),
-            Self::FromFork => {
-                f.write_str("github.event.pull_request.head.repo.full_name != github.repository")
-            }
         }
     }
 }
@@ -96,25 +80,23 @@ pub(crate) struct Trigger {
     pub(crate) event: String,
     /// `refs/heads/master`, `refs/pull/1/merge`, …; empty on a detached head.
     pub(crate) git_ref: String,
-    pub(crate) from_fork: bool,
 }
 
 impl Trigger {
     /// On GitHub what it says; elsewhere a push of `branch`, or of the branch that git is on.
-    pub(crate) fn read(environment: &Environment, git: &Git, branch: Option<&str>) -> Result<Self> {
+    pub(crate) fn read(environment: &Environment, git: &Git, branch: Option<&str>) -> Self {
         if let Some(branch) = branch.or(git.branch.as_deref().filter(|_| !on_github(environment))) {
-            return Ok(Self::push(branch));
+            return Self::push(branch);
         }
         if !on_github(environment) {
-            return Ok(Self { event: "push".to_owned(), git_ref: String::new(), from_fork: false });
+            return Self { event: "push".to_owned(), git_ref: String::new() };
         }
-        let event = environment.get("GITHUB_EVENT_NAME").unwrap_or_default().to_owned();
-        let from_fork = event == "pull_request" && is_from_fork(environment)?;
-        Ok(Self { event, git_ref: environment.get("GITHUB_REF").unwrap_or_default().to_owned(), from_fork })
+        let get = |name: &str| environment.get(name).unwrap_or_default().to_owned();
+        Self { event: get("GITHUB_EVENT_NAME"), git_ref: get("GITHUB_REF") }
     }
 
     pub(crate) fn push(branch: &str) -> Self {
-        Self { event: "push".to_owned(), git_ref: format!("refs/heads/{branch}"), from_fork: false }
+        Self { event: "push".to_owned(), git_ref: format!("refs/heads/{branch}") }
     }
 
     /// The branch, where the trigger is one.
@@ -136,15 +118,6 @@ impl fmt::Display for Trigger {
 /// Whether the run is one of GitHub Actions.
 pub(crate) fn on_github(environment: &Environment) -> bool {
     environment.get("GITHUB_ACTIONS") == Some("true")
-}
-
-/// Compares the two repositories that the event's payload and the environment name, as the expression does.
-fn is_from_fork(environment: &Environment) -> Result<bool> {
-    let path = environment.get("GITHUB_EVENT_PATH").context("GITHUB_EVENT_PATH is not set")?;
-    let event: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(Path::new(path))?)
-        .with_context(|| format!("{path} is not JSON"))?;
-    let head = event.pointer("/pull_request/head/repo/full_name").and_then(serde_json::Value::as_str);
-    Ok(head != environment.get("GITHUB_REPOSITORY"))
 }
 
 #[cfg(test)]

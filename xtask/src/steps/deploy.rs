@@ -28,8 +28,10 @@ use anyhow::Result;
 use reqwest::Url;
 use serde::Serialize;
 
+use crate::config::DeployConfig;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::history;
 use crate::http::{Reach, is_loopback};
 use crate::render::image;
 
@@ -324,7 +326,33 @@ struct Pace {
     bake: Duration,
 }
 
+/// The longest that a deploy takes, the wait before and the undo after it included.
+///
+/// An undo asks twice for the release before. Of calls to Render only what is waited for on purpose is counted: that they
+/// take a minute each is nothing to plan for.
+pub(crate) fn longest(config: &DeployConfig) -> Duration {
+    let Pace { patience, queue, undo, .. } = Pace::RENDER;
+    // Ours, and that of the undo twice: each is found, followed, and answers.
+    let deploys = config.timeout.saturating_add(patience * 2).saturating_mul(3);
+    let ended = patience;
+    let (variables, facts) = (undo, undo);
+    [queue, deploys, config.bake, ended, variables, facts, history::LONGEST]
+        .into_iter()
+        .fold(Duration::ZERO, Duration::saturating_add)
+}
+
 impl Pace {
+    /// Render's own.
+    const RENDER: Self = Self {
+        poll: Duration::from_secs(3),
+        backoff: Duration::from_secs(1),
+        patience: Duration::from_mins(1),
+        queue: Duration::from_mins(2),
+        // Two windows of the rate limit.
+        undo: Duration::from_mins(2),
+        bake: Duration::MAX,
+    };
+
     fn of(api: &Url) -> Self {
         if is_loopback(api) {
             // A stand-in answers in a millisecond, and nobody else uses it.
@@ -337,15 +365,7 @@ impl Pace {
                 bake: Duration::from_secs(1),
             }
         } else {
-            Self {
-                poll: Duration::from_secs(3),
-                backoff: Duration::from_secs(1),
-                patience: Duration::from_mins(1),
-                queue: Duration::from_mins(2),
-                // Two windows of the rate limit.
-                undo: Duration::from_mins(2),
-                bake: Duration::MAX,
-            }
+            Self::RENDER
         }
     }
 

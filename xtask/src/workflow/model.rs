@@ -24,12 +24,13 @@ pub(crate) struct Workflow {
 pub(crate) struct On {
     pub(crate) push: Push,
     pub(crate) pull_request: Map<&'static str, String>,
+    pub(crate) merge_group: Map<&'static str, String>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Push {
-    pub(crate) branches: Vec<&'static str>,
+    pub(crate) branches_ignore: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,12 +55,13 @@ pub(crate) struct Run {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Job {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) needs: Option<JobId>,
-    pub(crate) r#if: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) r#if: Option<String>,
     pub(crate) runs_on: &'static str,
-    pub(crate) timeout_minutes: u32,
+    pub(crate) timeout_minutes: u64,
     pub(crate) permissions: Map<&'static str, Commented<&'static str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) environment: Option<&'static str>,

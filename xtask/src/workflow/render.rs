@@ -6,7 +6,7 @@ use serde_saphyr::{Commented, LitString, SpaceAfter, ser_options};
 use super::model::{Action, Command, Concurrency, Defaults, Input, Job, Map, On, Push, Run, Step, Workflow};
 use super::pins::{self, Pins};
 use crate::config::Config;
-use crate::pipeline::rule::Rule;
+use crate::pipeline::rule::{Rule, When};
 use crate::pipeline::{self, JobId, PIPELINE, StepId, handover};
 use crate::tools::TOOLS;
 
@@ -34,7 +34,12 @@ fn workflow(config: &Config, pins: &Pins<'_>) -> Workflow {
     let on_branch = Rule::Branch(config.branch.clone());
     Workflow {
         name: "pipeline",
-        on: SpaceAfter(On { push: Push { branches: vec!["**"] }, pull_request: Map(Vec::new()) }),
+        on: SpaceAfter(On {
+            // What a merge queue pushes is an event of its own, too.
+            push: Push { branches_ignore: vec!["gh-readonly-queue/**"] },
+            pull_request: Map(Vec::new()),
+            merge_group: Map(Vec::new()),
+        }),
         permissions: SpaceAfter(Map(Vec::new())),
         concurrency: SpaceAfter(Concurrency {
             group: expression("github.workflow") + "-" + &expression("github.ref"),
@@ -61,15 +66,28 @@ fn job(row: &pipeline::Job, config: &Config, on_branch: &Rule, pins: &Pins<'_>) 
         steps.push(upload(pins));
     }
     Job {
-        name: row.id.name(),
+        name: name(row),
         needs: row.needs,
-        r#if: expression(row.when.rule(&config.branch)),
+        r#if: row.when.rule(&config.branch).map(expression),
         runs_on: "ubuntu-24.04",
-        timeout_minutes: row.timeout_minutes,
+        timeout_minutes: row.timeout_minutes(config),
         permissions: Map(vec![("contents", Commented("read", "to check the repository out".to_owned()))]),
         environment: environment(row.id),
         outputs: outputs(row),
         steps,
+    }
+}
+
+/// The name of a job's check.
+///
+/// A commit of a pull request is pushed as well, and both runs report on it. What a branch rule requires is the run for
+/// what is to be merged, so that one alone has the name of the job: of two checks with one name GitHub may count either.
+fn name(row: &pipeline::Job) -> String {
+    match row.when {
+        When::Always => {
+            expression(format_args!("{} && '{id} (push)' || '{id}'", Rule::Event("push"), id = row.id))
+        }
+        When::Release => row.id.to_string(),
     }
 }
 

@@ -103,11 +103,11 @@ fn a_bump_by_a_bot_is_kept() {
     let bump = format!("actions/checkout@{} # v8.0.0", "a".repeat(40));
     edit(&ctx, "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", &bump);
     check(&ctx).unwrap();
-    edit(&ctx, "timeout-minutes: 30", "timeout-minutes: 300");
+    edit(&ctx, "timeout-minutes: 65", "timeout-minutes: 650");
     write(&ctx).unwrap();
     let text = fs_err::read_to_string(ctx.root.join(FILE)).unwrap();
     assert_eq!(text.matches(&bump).count(), 3);
-    assert!(!text.contains("timeout-minutes: 300"));
+    assert!(!text.contains("timeout-minutes: 650"));
 }
 
 #[test]

@@ -44,16 +44,13 @@ fn github_is_told_in_its_own_words() {
     assert!(written.contains("| build | docker-build | passed | "), "{written}");
     assert!(written.contains("| test | lint | failed | "), "{written}");
     assert!(written.contains(&format!("- digest: `{digest}`\n")), "{written}");
-    // A pull request of the repository itself was tested as a push, and releases nothing.
-    let event = file("event");
-    fs_err::write(&event, r#"{"pull_request":{"head":{"repo":{"full_name":"acme/app"}}}}"#).unwrap();
-    let pull = [
-        ("GITHUB_ACTIONS", "true"),
-        ("GITHUB_EVENT_NAME", "pull_request"),
-        ("GITHUB_EVENT_PATH", event.as_str()),
-        ("GITHUB_REF", "refs/pull/1/merge"),
-        ("GITHUB_REPOSITORY", "acme/app"),
-    ];
-    let ran = fixture.xtask(&["ci", "--explain"]).envs(&pull).finish().exits(0);
-    ran.says_nothing_of(&["docker-build\n", "cargo fmt"]);
+    // A pull request is tested, and releases nothing; so is what a merge queue puts together.
+    for (event, git_ref) in [
+        ("pull_request", "refs/pull/1/merge"),
+        ("merge_group", "refs/heads/gh-readonly-queue/master/pr-1-c0ffee"),
+    ] {
+        let pull = [("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", event), ("GITHUB_REF", git_ref)];
+        let ran = fixture.xtask(&["ci", "--explain"]).envs(&pull).finish().exits(0);
+        ran.says(&["cargo fmt"]).says_nothing_of(&["docker-build\n"]);
+    }
 }

@@ -5,9 +5,12 @@ use serde_json::{Map as Object, Value};
 use super::*;
 use crate::pipeline::VARIABLES;
 
+fn config() -> Config {
+    Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")).unwrap()
+}
+
 fn text() -> String {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    render(&Config::read(&manifest).unwrap(), &Pins::default()).unwrap()
+    render(&config(), &Pins::default()).unwrap()
 }
 
 /// The workflow as a YAML parser sees it.
@@ -37,8 +40,7 @@ fn all_steps() -> Vec<(JobId, Value)> {
 
 #[test]
 fn what_was_rendered_is_what_a_parser_reads() {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let workflow = workflow(&Config::read(&manifest).unwrap(), &Pins::default());
+    let workflow = workflow(&config(), &Pins::default());
     assert_eq!(parsed(), uncommented(serde_json::to_value(workflow).unwrap()));
 }
 
@@ -67,11 +69,33 @@ fn jobs_are_the_rows_of_the_table() {
     for row in &PIPELINE {
         let job = job(row.id);
         assert_eq!(job["needs"].as_str(), row.needs.map(JobId::name));
-        assert_eq!(job["if"], format!("${{{{ {} }}}}", row.when.rule("master")));
-        assert_eq!(job["timeout-minutes"], row.timeout_minutes);
+        let rule = row.when.rule("master").map(|rule| format!("${{{{ {rule} }}}}"));
+        assert_eq!(job["if"].as_str(), rule.as_deref());
+        assert_eq!(job["timeout-minutes"], row.timeout_minutes(&config()));
         let run: Vec<_> = steps(&job).iter().filter_map(|step| step["run"].as_str()).collect();
         let expected: Vec<_> = row.steps.iter().map(|step| format!("cargo xtask {step}")).collect();
         assert_eq!(run, expected);
+    }
+}
+
+/// GitHub: "A job that is skipped will report its status as Success. It will not prevent a pull request from merging, even
+/// if it is a required check." So what a branch rule requires has no condition, its own or that of a job it needs, and no
+/// other event reports under its name.
+#[test]
+fn the_check_that_a_branch_rule_requires_is_never_a_skipped_one() {
+    let test = job(JobId::Test);
+    assert!(test["if"].is_null() && test["needs"].is_null(), "{test}");
+    assert_eq!(test["name"], "${{ github.event_name == 'push' && 'test (push)' || 'test' }}");
+    // Once for each commit of a queue, under the name that is required.
+    let on = &parsed()["on"];
+    assert_eq!((&on["pull_request"], &on["merge_group"]), (&serde_json::json!({}), &serde_json::json!({})));
+    assert_eq!(on["push"], serde_json::json!({ "branches-ignore": ["gh-readonly-queue/**"] }));
+    // A step that may go wrong makes the job red.
+    for step in steps(&test) {
+        assert!(
+            step["continue-on-error"].is_null() && (step["run"].is_null() || step["if"].is_null()),
+            "{step}"
+        );
     }
 }
 
@@ -192,8 +216,9 @@ fn every_pinned_tool_is_installed_in_the_job_that_uses_it() {
 fn only_common_keys_are_used() {
     let parsed = parsed();
     within(&parsed, &["name", "on", "permissions", "concurrency", "defaults", "jobs"]);
-    within(&parsed["on"], &["push", "pull_request"]);
-    within(&parsed["on"]["push"], &["branches"]);
+    within(&parsed["on"], &["push", "pull_request", "merge_group"]);
+    within(&parsed["on"]["merge_group"], &[]);
+    within(&parsed["on"]["push"], &["branches-ignore"]);
     within(&parsed["on"]["pull_request"], &[]);
     within(&parsed["concurrency"], &["group", "cancel-in-progress"]);
     within(&parsed["defaults"], &["run"]);
