@@ -69,7 +69,7 @@ impl Call {
         self
     }
 
-    /// Of the environment this child inherits these variables and nothing else.
+    /// Of the environment this child inherits these variables and nothing else; `NAME_*` is all that begin with `NAME_`.
     pub(crate) fn inherit_only(mut self, names: &'static [&'static str]) -> Self {
         self.inherited = Some(names);
         self
@@ -160,15 +160,14 @@ impl Call {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         for (name, value) in std::env::vars_os() {
-            if let Some(text) = name.to_str()
-                && (is_added_by_cargo(text)
-                    || is_secret(text)
-                    || git::is_of_a_hook(text)
-                    || self.inherited.is_some_and(|names| !names.contains(&text)))
+            let text = name.to_string_lossy();
+            if is_added_by_cargo(&text)
+                || is_secret(&text)
+                || git::is_of_a_hook(&text)
+                || self.inherited.is_some_and(|names| !is_one_of(&text, names))
             {
                 command.env_remove(&name);
-            }
-            if matches!(name.to_str(), Some("LD_LIBRARY_PATH" | "DYLD_FALLBACK_LIBRARY_PATH")) {
+            } else if matches!(&*text, "LD_LIBRARY_PATH" | "DYLD_FALLBACK_LIBRARY_PATH") {
                 let own: Vec<PathBuf> =
                     std::env::split_paths(&value).filter(|path| !is_toolchain_path(path)).collect();
                 if own.is_empty() {
@@ -214,6 +213,13 @@ fn is_added_by_cargo(name: &str) -> bool {
         "CARGO" | "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE" | "RUST_RECURSION_COUNT"
     ) || name.starts_with("CARGO_PKG_")
         || name.starts_with("CARGO_MANIFEST_")
+}
+
+fn is_one_of(variable: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| match name.strip_suffix('*') {
+        Some(start) => variable.starts_with(start),
+        None => variable == *name,
+    })
 }
 
 /// Whether a variable is one of the pipeline's secrets, which no child needs.
@@ -328,6 +334,19 @@ mod tests {
         let names: Vec<&str> = seen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
         assert!(!names.iter().any(|name| is_added_by_cargo(name)), "{names:?}");
         assert!(names.contains(&"PATH"));
+    }
+
+    #[test]
+    fn a_child_inherits_what_is_named() {
+        let names = |call: Call| -> Vec<String> {
+            let seen = call.read(here()).unwrap();
+            seen.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect()
+        };
+        let mut seen =
+            names(Call::new("env").inherit_only(&["PATH", "CARGO_MANIFEST_*", "HOM*"]).env("X", "1"));
+        seen.sort();
+        // What cargo adds stays away all the same.
+        assert_eq!(seen, ["CARGO_TERM_COLOR", "HOME", "PATH", "X"]);
     }
 
     #[test]

@@ -161,12 +161,17 @@ impl Context {
     ///
     /// Anything but success is an error with [`Exit::CheckFailed`]; the places that it named are told.
     pub(crate) fn check(&self, call: &Call) -> Result<()> {
+        self.check_in(&self.root, call)
+    }
+
+    /// [`Self::check`] in another folder.
+    pub(crate) fn check_in(&self, folder: &Path, call: &Call) -> Result<()> {
         self.reporter.command(&call.to_string());
         let mut findings = Findings::default();
         let mut compiled = Compiled::default();
         let mut is_disk_full = false;
-        let status = call.run(&self.root, &self.interrupt, |line| {
-            findings.read(&self.root, line);
+        let status = call.run(folder, &self.interrupt, |line| {
+            findings.read(folder, line);
             compiled.read(line);
             is_disk_full |= line.contains("No space left on device (os error 28)");
             self.reporter.output(line);

@@ -3,6 +3,7 @@
 //! Only plumbing is asked, with every setting overridden that would change what it prints or counts as clean. Git gets
 //! no more of the environment than it needs, and starts no hook and no file system monitor.
 
+pub(crate) mod files;
 mod refusal;
 mod state;
 
@@ -97,9 +98,8 @@ const INHERITED: [&str; 11] = [
     "GIT_DISCOVERY_ACROSS_FILESYSTEM",
 ];
 
-/// Settings of the user that would start a program, or change what is printed or counts as clean.
-const SETTINGS: [&str; 9] = [
-    "core.hooksPath=/dev/null",
+/// Settings, where one of the user's would start a program, or change what is printed or counts as clean.
+const SETTINGS: [&str; 8] = [
     "core.fsmonitor=false",
     "core.fileMode=true",
     "core.symlinks=true",
@@ -110,21 +110,22 @@ const SETTINGS: [&str; 9] = [
     "color.ui=false",
 ];
 
-/// Git, whatever it is asked for.
-pub(crate) fn anywhere() -> Call {
-    let call = Call::new("git").args(["--no-pager", "--no-optional-locks", "--no-replace-objects"]);
-    let call = SETTINGS.iter().fold(call, |call, setting| call.arg("-c").arg(*setting));
-    let call = call.inherit_only(&INHERITED).env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
-    // A partial clone would fetch what it lacks, from anywhere.
-    call.env("GIT_NO_LAZY_FETCH", "1").env("GIT_LITERAL_PATHSPECS", "1")
+/// Git, where it is not asked about a checkout: it starts no hook, and inherits no more than it needs.
+pub(crate) fn plain() -> Call {
+    Call::new("git").args(["-c", "core.hooksPath=/dev/null"]).inherit_only(&INHERITED)
 }
 
 /// Git, in the checkout that `root` lies in.
 pub(crate) fn call(root: &Path) -> Call {
+    let call = SETTINGS.iter().fold(plain(), |call, setting| call.arg("-c").arg(*setting));
+    let call = call.args(["--no-pager", "--no-optional-locks", "--no-replace-objects"]);
+    let call = call.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env("GIT_LITERAL_PATHSPECS", "1");
+    // A partial clone would fetch what it lacks, from anywhere.
+    let call = call.env("GIT_NO_LAZY_FETCH", "1");
     // The files are those around the workspace, whatever `core.worktree` and `core.bare` say.
     match top(root) {
-        Some(top) => anywhere().env("GIT_WORK_TREE", top.display().to_string()),
-        None => anywhere(),
+        Some(top) => call.env("GIT_WORK_TREE", top.display().to_string()),
+        None => call,
     }
 }
 

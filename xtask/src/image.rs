@@ -1,6 +1,7 @@
 //! The image: from the recipe in the `Dockerfile` and a compiled binary to an OCI image layout, without Docker.
 //!
-//! `recipe` says what goes in and how it starts, `base` what it begins with, `tree` finds those files in the context, `binary` proves that the
+//! `recipe` says what goes in and how it starts, `base` what it begins with, `sources` lists the files that git has and
+//! checks them out, `tree` finds those that the recipe copies, `binary` proves that the
 //! binary can run alone, `layer` and `config` make the bytes, `cache` keeps those that took time, `layout` keeps the image
 //! on disk and reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of, or a
 //! container; `entries` reads layers within bounds; `reproducible` builds twice and compares; `guard` looks for what must not leave. `archive` is the form in
@@ -22,29 +23,30 @@ pub(crate) mod layout;
 pub(crate) mod recipe;
 pub(crate) mod reproducible;
 pub(crate) mod smoke;
+pub(crate) mod sources;
 pub(crate) mod tree;
 pub(crate) mod unpack;
 
-use std::path::Path;
-
 use anyhow::Result;
 
-use crate::config::Config;
+use crate::context::Context;
 use base::files::Files;
 use recipe::Recipe;
+use sources::Sources;
 
-/// Checks that both engines can follow the recipe in `root`'s `Dockerfile`, and that all that it copies is there.
+/// Checks that both engines can follow the recipe in the `Dockerfile`, and that all that it copies is there.
 ///
 /// No registry is asked: what only the base image decides is left to the build.
 ///
 /// An error has [`Exit::Usage`](crate::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
-pub(crate) fn check(root: &Path, config: &Config) -> Result<()> {
-    let text = recipe::read(root)?;
+pub(crate) fn check(ctx: &Context) -> Result<()> {
+    let (sources, config) = (Sources::read(ctx)?, &ctx.config);
+    let text = recipe::read(&sources)?;
     recipe::portable::check(&text)?;
     binary::Platform::of_target(&config.target)?;
     match Recipe::parse_blind(&text, &config.app)? {
-        Some(recipe) if recipe.base.is_none() => tree::resolve(root, &recipe, Files::default()).map(drop),
-        Some(recipe) => tree::check_sources(root, &recipe),
+        Some(recipe) if recipe.base.is_none() => tree::resolve(&sources, &recipe, Files::default()).map(drop),
+        Some(recipe) => tree::check_sources(&sources, &recipe),
         None => Ok(()),
     }
 }

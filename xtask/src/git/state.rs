@@ -49,6 +49,6 @@ fn hidden(root: &Path) -> Result<BTreeSet<Vec<u8>>> {
     Ok(paths.filter(is_there).map(<[u8]>::to_vec).collect())
 }
 
-fn parts(listed: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn parts(listed: &[u8]) -> impl Iterator<Item = &[u8]> {
     listed.split(|byte| *byte == 0).filter(|part| !part.is_empty())
 }

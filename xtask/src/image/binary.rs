@@ -42,7 +42,7 @@ impl Platform {
     }
 
     /// The name of the processor in Rust.
-    pub(super) fn processor(self) -> &'static str {
+    pub(crate) fn processor(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64",
             Self::Arm64 => "aarch64",

@@ -8,6 +8,7 @@ use super::base::files::Files;
 use super::binary::{self, Platform};
 use super::config::Settings;
 use super::recipe::{self, Arguments, Recipe};
+use super::sources::Sources;
 use super::tree;
 use crate::exit::Exit;
 
@@ -69,11 +70,11 @@ fn program(root: &Path, name: &str) -> PathBuf {
 /// What becomes of a case: the entries of its image, or why there is none.
 fn outcome(root: &Path, name: &str) -> anyhow::Result<String> {
     fs_err::copy(folder().join(format!("{name}.dockerfile")), root.join("Dockerfile"))?;
-    let text = recipe::read(root)?;
+    let text = recipe::read(&Sources::of_folder(root)?)?;
     recipe::portable::check(&text)?;
     let recipe = Recipe::parse(&text, &Arguments::default(), "app", &Settings::default())?;
     // What is not asked for here: the base is as good as empty.
-    let tree = tree::resolve(root, &recipe, Files::default())?;
+    let tree = tree::resolve(&Sources::of_folder(root)?, &recipe, Files::default())?;
     binary::verify(&program(root, name), Platform::Amd64)?;
     let mut said = recipe.base.map_or_else(String::new, |base| format!("from {}: ", base.image));
     for (path, entry) in &tree.entries {

@@ -35,6 +35,8 @@ pub(crate) enum Task {
 /// A `docker build` of the workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Build {
+    /// The folder of the sources.
+    pub(crate) context: PathBuf,
     /// By buildx, or by the classic builder.
     pub(crate) buildx: bool,
     pub(crate) platform: Platform,
@@ -115,7 +117,7 @@ impl Build {
         for (name, value) in &self.labels {
             call = call.arg("--label").arg(format!("{name}={value}"));
         }
-        call.arg(".")
+        call.arg(self.context.display().to_string())
     }
 }
 

@@ -9,14 +9,14 @@ mod words;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Error, Result};
 use parse_dockerfile::{CopyInstruction, Dockerfile, Flag, FromInstruction, Instruction, Source};
 
 use super::config::Settings;
 use super::ignore::clean;
-use crate::exit::{Exit, Failure, OrExit as _};
+use crate::exit::{Exit, Failure};
+use crate::image::sources::Sources;
 pub(crate) use from::BaseName;
 use words::Words;
 
@@ -68,10 +68,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(crate) type Arguments = BTreeMap<&'static str, String>;
 
 /// The text of the `Dockerfile` in the workspace root.
-pub(crate) fn read(root: &Path) -> Result<String> {
-    let text = fs_err::read_to_string(root.join("Dockerfile"))
-        .context("an image is made from the `Dockerfile` in the workspace root")
-        .or_exit(Exit::Usage)?;
+pub(crate) fn read(sources: &Sources) -> Result<String> {
+    let text = sources.needed("Dockerfile")?;
     // The parser's places do not count a byte order mark.
     Ok(text.trim_start_matches('\u{feff}').to_owned())
 }

@@ -1,10 +1,12 @@
 //! Proof that the image is reproducible: the commit is built twice, as two people would, and the bytes are compared.
 //!
-//! The two builds differ in the folder of the sources and how deep it lies, in the home and cargo's home, in the time
-//! zone and the user's name. They share the machine, its toolchain and cargo's downloads.
+//! The two builds differ in what other machines have otherwise: the folder of the checkout and how deep it lies, the home
+//! and cargo's home, the time zone, the locale, the umask, the user's name, and whether the toolchain has the component
+//! `rust-src`. They share the machine, its user, the rest of its toolchain and cargo's downloads.
 
+use std::fs::Permissions;
 use std::io::Read as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -17,14 +19,19 @@ use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::git;
 use crate::secret::random_word;
+use crate::steps::docker_build;
 
 /// Builds the commit twice and compares; a difference is an error with [`Exit::CheckFailed`] that names the first one.
 ///
 /// With `explain` it only tells what it would do.
 pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
     let temporary = Temporary(std::env::temp_dir().join(format!("slipway-reproducible-{}", random_word()?)));
-    let sides = [("work", "home"), ("a/longer/way/to/work", "somebody/elses/home")];
-    let sides = sides.map(|(work, home)| Side { work: temporary.0.join(work), home: temporary.0.join(home) });
+    let sides = [("work", "home", false), ("a/longer/way/to/work", "somebody/elses/home", true)];
+    let sides = sides.map(|(work, home, is_second)| Side {
+        work: temporary.0.join(work),
+        home: temporary.0.join(home),
+        is_second,
+    });
     let program = std::env::current_exe().context("this program has no name")?.display().to_string();
     let calls = sides
         .each_ref()
@@ -39,8 +46,9 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
         ctx.reporter.note("the tree is dirty: what is built twice is its last commit");
     }
     fs_err::create_dir_all(&temporary.0)?;
+    let sysroot = docker_build::sysroot(ctx)?;
     for (side, calls) in sides.iter().zip(&calls) {
-        side.prepare(ctx)?;
+        side.prepare(ctx, &sysroot)?;
         for call in calls {
             run_to_end(ctx, call, if side.work.exists() { &side.work } else { &temporary.0 })?;
         }
@@ -61,30 +69,37 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
 struct Side {
     work: PathBuf,
     home: PathBuf,
+    is_second: bool,
 }
 
 impl Side {
     fn clone_call(&self, ctx: &Context) -> Call {
         let folders = [&ctx.root, &self.work].map(|folder| folder.display().to_string());
-        git::anywhere().args(["clone", "--quiet", "--no-checkout"]).args(folders)
+        git::plain().args(["clone", "--quiet", "--no-checkout"]).args(folders)
     }
 
     /// The commit by its number: the second build begins minutes later, and somebody may have made another one.
     fn checkout_call(&self, ctx: &Context) -> Call {
         let work = self.work.display().to_string();
-        git::anywhere().args(["-C", &work, "checkout", "--quiet", "--detach", &ctx.git.commit])
+        git::plain().args(["-C", &work, "checkout", "--quiet", "--detach", &ctx.git.commit])
     }
 
     fn build_call(&self, ctx: &Context, program: &str) -> Call {
-        let name = self.home.file_name().unwrap_or_default().to_string_lossy();
-        let deep = self.work.components().count() % 2;
-        let call = Call::new(program)
+        let own = self.home.join(".cargo");
+        let (umask, zone, locale) =
+            if self.is_second { ("077", "UTC-13", "tr_TR.UTF-8") } else { ("022", "UTC+11", "C") };
+        let path =
+            format!("{}:{}", own.join("bin").display(), ctx.environment.get("PATH").unwrap_or_default());
+        let call = Call::new("sh")
+            .args(["-c", &format!("umask {umask} && exec \"$@\""), "sh", program])
             .args(["docker-build", "--engine", "builtin"])
             .env("HOME", self.home.display().to_string())
-            .env("CARGO_HOME", self.home.join(".cargo").display().to_string())
+            .env("CARGO_HOME", own.display().to_string())
             .env("RUSTUP_HOME", home(ctx, "RUSTUP_HOME", ".rustup").display().to_string())
-            .env("TZ", ["UTC+11", "UTC-13"].get(deep).copied().unwrap_or_default())
-            .env("USER", format!("{name}-{deep}"));
+            .env("PATH", path)
+            .env("TZ", zone)
+            .env("LC_ALL", locale)
+            .env("USER", format!("user-{umask}"));
         // It is no step of a workflow: its summary and its outputs are nobody's.
         ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"]
             .iter()
@@ -92,18 +107,41 @@ impl Side {
     }
 
     /// Makes the home: cargo's own is another folder with the same things in it, so that nothing is fetched again.
-    fn prepare(&self, ctx: &Context) -> Result<()> {
+    fn prepare(&self, ctx: &Context, sysroot: &Path) -> Result<()> {
         let own = self.home.join(".cargo");
-        fs_err::create_dir_all(&own)?;
         let shared = home(ctx, "CARGO_HOME", ".cargo");
-        if shared.is_dir() {
-            for entry in fs_err::read_dir(shared)? {
-                let entry = entry?;
-                symlink(entry.path(), own.join(entry.file_name()))?;
+        link_all(&shared, &own, "bin")?;
+        link_all(&shared.join("bin"), &own.join("bin"), "rustc")?;
+        // The same compiler, which looks for its libraries, and for the sources of the standard one, elsewhere.
+        let view = self.home.join("sysroot");
+        link_all(&sysroot.join("lib/rustlib"), &view.join("lib/rustlib"), "src")?;
+        if self.is_second {
+            let sources = view.join("lib/rustlib/src/rust/library/std/src");
+            fs_err::create_dir_all(&sources)?;
+            // By this file the compiler knows that they are there.
+            fs_err::write(sources.join("lib.rs"), "")?;
+        }
+        let compiler = sysroot.join("bin/rustc");
+        let script =
+            format!("#!/bin/sh\nexec '{}' --sysroot '{}' \"$@\"\n", compiler.display(), view.display());
+        let place = own.join("bin/rustc");
+        fs_err::write(&place, script)?;
+        Ok(fs_err::set_permissions(place, Permissions::from_mode(0o755))?)
+    }
+}
+
+/// A folder with links to all that is in another one but for one name.
+fn link_all(from: &Path, to: &Path, but: &str) -> Result<()> {
+    fs_err::create_dir_all(to)?;
+    if from.is_dir() {
+        for entry in fs_err::read_dir(from)? {
+            let entry = entry?;
+            if entry.file_name() != but {
+                symlink(entry.path(), to.join(entry.file_name()))?;
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// The folder that a variable names, or the one of this name in the home.

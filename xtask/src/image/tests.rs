@@ -1,5 +1,8 @@
+use std::path::Path;
+
 use super::recipe::Arguments;
 use super::*;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::image::config::Settings;
 
@@ -10,11 +13,11 @@ fn sizes_are_for_people() {
 
 #[test]
 fn the_check_finds_what_either_engine_cannot_follow() {
-    let config = Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")).unwrap();
     let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
     let error = |text: &str| {
         fs_err::write(dir.path().join("Dockerfile"), text).unwrap();
-        let error = check(dir.path(), &config).unwrap_err();
+        let error = check(&ctx).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Usage);
         format!("{error:#}")
     };
@@ -30,24 +33,21 @@ fn the_check_finds_what_either_engine_cannot_follow() {
             .starts_with("Dockerfile:3: `COPY missing /`")
     );
     fs_err::write(dir.path().join("Dockerfile"), format!("{start}FROM scratch\n{binary}")).unwrap();
-    check(dir.path(), &config).unwrap();
+    check(&ctx).unwrap();
     fs_err::remove_file(dir.path().join("Dockerfile")).unwrap();
-    assert!(
-        format!("{:#}", check(dir.path(), &config).unwrap_err())
-            .contains("`Dockerfile` in the workspace root")
-    );
+    assert!(format!("{:#}", check(&ctx).unwrap_err()).contains("`Dockerfile` is not in the workspace root"));
 }
 
 #[test]
 fn the_check_asks_no_registry_for_a_base() {
-    let config = Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")).unwrap();
     let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
     let checked = |stage: &str| {
         let text = format!(
             "FROM rust AS build\nFROM registry.invalid/base\n{stage}\nCOPY --from=build /x/release/app /app/app\n"
         );
         fs_err::write(dir.path().join("Dockerfile"), text).unwrap();
-        check(dir.path(), &config).map_err(|error| format!("{error:#}"))
+        check(&ctx).map_err(|error| format!("{error:#}"))
     };
     // Whether there is such a folder, such an account and such a variable only the base knows.
     checked("COPY Dockerfile /etc\nCOPY --chown=nobody Dockerfile /etc/x").unwrap();
@@ -60,7 +60,7 @@ fn the_check_asks_no_registry_for_a_base() {
 #[test]
 fn this_workspace_has_a_recipe_for_both_engines() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let text = recipe::read(root).unwrap();
+    let text = recipe::read(&Sources::of_folder(root).unwrap()).unwrap();
     recipe::portable::check(&text).unwrap();
     let arguments = Arguments::from([("COMMIT", "c0ffee".to_owned())]);
     let recipe = Recipe::parse(&text, &arguments, "app", &Settings::default()).unwrap();

@@ -1,18 +1,17 @@
 //! The files of an image: what the recipe's `COPY`s find in the context.
 //!
-//! Dockerfile reference, "COPY". Modes are stated instead of copied, since a checkout's depend on the umask:
-//! 0755 for folders and programs, 0644 for other files.
+//! Dockerfile reference, "COPY". Modes are those that git knows: 0755 for folders and programs, 0644 for other files.
 
 mod finder;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::Result;
 
 use super::base::files::{Files, Node};
 use super::layer::{Entry, Kind, Owner};
 use super::recipe::{CopyStep, Recipe, Step, at};
+use super::sources::Sources;
 use finder::Finder;
 
 /// The files of an image, without the binary, and where the binary goes.
@@ -20,6 +19,8 @@ use finder::Finder;
 pub(crate) struct Tree {
     /// What the base has.
     base: Files,
+    /// What our own account files hold.
+    accounts: BTreeMap<String, String>,
     /// By path: relative to the image's root, `/` between the parts. Every folder above an entry is there too.
     pub(crate) entries: BTreeMap<String, Entry>,
     /// The binary's path in the image.
@@ -28,13 +29,13 @@ pub(crate) struct Tree {
     pub(crate) binary_mode: u32,
 }
 
-/// Finds the files that the recipe names in the context at `root`, as `.dockerignore` leaves it, and where they go above
+/// Finds the files that the recipe names in the context, as `.dockerignore` leaves it, and where they go above
 /// the files of its base.
 ///
 /// What is missing, ignored or outside is an error with [`Exit::Usage`](crate::exit::Exit::Usage) that begins with `Dockerfile:LINE:`.
-pub(crate) fn resolve(root: &Path, recipe: &Recipe, base: Files) -> Result<Tree> {
+pub(crate) fn resolve(sources: &Sources, recipe: &Recipe, base: Files) -> Result<Tree> {
     let mut tree = Tree { base, ..Tree::default() };
-    let finder = Finder::new(root)?;
+    let finder = Finder::new(sources)?;
     for step in &recipe.steps {
         match step {
             Step::Folder { line, path } => {
@@ -50,8 +51,8 @@ pub(crate) fn resolve(root: &Path, recipe: &Recipe, base: Files) -> Result<Tree>
 }
 
 /// Checks that all that the recipe copies is there; where it goes is not known without the base.
-pub(super) fn check_sources(root: &Path, recipe: &Recipe) -> Result<()> {
-    let finder = Finder::new(root)?;
+pub(super) fn check_sources(sources: &Sources, recipe: &Recipe) -> Result<()> {
+    let finder = Finder::new(sources)?;
     let copies = recipe.steps.iter().filter_map(|step| match step {
         Step::Copy(copy) => Some(copy),
         Step::Folder { .. } => None,
@@ -218,9 +219,9 @@ impl Tree {
     /// The fields of a name's line in one of the image's account files: ours, or else the base's.
     fn account(&self, file: &str, name: &str) -> Result<Vec<String>, String> {
         let own = match self.entries.get(file).map(|entry| &entry.kind) {
-            Some(Kind::File(path)) => Some(fs_err::read_to_string(path).map_err(|error| error.to_string())?),
+            Some(Kind::File(_)) => self.accounts.get(file).map(String::as_str),
             Some(_) => None,
-            None => self.base.accounts(file).map(str::to_owned),
+            None => self.base.accounts(file),
         };
         own.unwrap_or_default()
             .lines()

@@ -97,7 +97,7 @@ fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<
         ));
     }
     if ctx.git.dirty {
-        wrong("the tree is not the commit: commit, stash or ignore what `git status` shows".to_owned());
+        wrong("the tree is not the commit: commit or stash what `git status` shows".to_owned());
     }
 }
 
@@ -106,8 +106,7 @@ fn sources(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<P
     if !steps.contains(&StepId::DockerBuild) {
         return;
     }
-    let recipe =
-        || if engine == Engine::Builtin { crate::image::check(&ctx.root, &ctx.config) } else { Ok(()) };
+    let recipe = || if engine == Engine::Builtin { crate::image::check(ctx) } else { Ok(()) };
     for result in [workspace::version(ctx).map(drop), recipe()] {
         if let Err(error) = result {
             problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") });

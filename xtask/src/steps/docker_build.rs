@@ -1,12 +1,14 @@
 //! Step: docker-build. The binary, compiled to run alone, and the image that the recipe makes of it.
 
 mod based;
+mod compile;
 mod engines;
+mod settings;
 mod toolchain;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, UNIX_EPOCH};
@@ -28,9 +30,11 @@ use crate::image::layer::{Entry, Kind, Layer, Tar};
 use crate::image::layout::{Files, Layout, Parts};
 use crate::image::recipe::{self, Arguments, Recipe, Step};
 use crate::image::smoke::Smoke;
+use crate::image::sources::{Checkout, Sources};
 use crate::image::tree::{self, Tree};
 use crate::image::{archive, compare, size};
 use toolchain::Toolchain;
+pub(crate) use toolchain::sysroot;
 
 /// What makes the image, and what becomes of it beside the layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +57,10 @@ impl From<Engine> for Options {
 /// One thing that the step does; its `Display` is the line that `--explain` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Compiles the binary, in a target folder of its own.
-    Compile(Call),
+    /// Brings the sources to a folder of their own.
+    CheckOut(Checkout),
+    /// Compiles the binary in the folder of the sources, with a target folder of its own.
+    Compile { folder: PathBuf, call: Call },
     /// Begins with the layers of another image, which the plan has read.
     Begin(Box<Base>),
     /// Proves that the binary runs on the platform with nothing beside it.
@@ -109,7 +115,9 @@ pub(crate) struct Built {
 ///
 /// The recipe is read and its files are found here, so that a bad one fails before anything is compiled.
 pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
-    engines::plan(ctx, options, &Toolchain::ask(ctx)?)
+    let sources = Sources::read(ctx)?;
+    sources.needed("Cargo.lock")?;
+    engines::plan(ctx, options, &sources, &Toolchain::ask(ctx, &sources)?)
 }
 
 /// Does what the plan says, and nothing else.
@@ -143,10 +151,13 @@ fn carry_out<'scope>(
     let mut compressing: Vec<ScopedJoinHandle<'_, Result<Layer>>> = Vec::new();
     let mut base = None;
     let mut built = None;
+    // Held to the end: what is packed is what was compiled.
+    let mut sources = None;
     for action in actions {
         ctx.interrupt.check()?;
         match action {
-            Action::Compile(call) => ctx.check(call)?,
+            Action::CheckOut(checkout) => sources = Some(checkout.run(&ctx.interrupt)?),
+            Action::Compile { folder, call } => ctx.check_in(folder, call)?,
             Action::Begin(image) => base = Some(image.as_ref()),
             Action::Verify { binary, platform } => binary::verify(binary, *platform)?,
             Action::Pack { origin, entries } => {
@@ -179,6 +190,7 @@ fn carry_out<'scope>(
             }
         }
     }
+    drop(sources);
     built.context("the plan does not end with an image")
 }
 
@@ -237,7 +249,8 @@ impl Image {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Compile(call) => call.fmt(f),
+            Self::CheckOut(checkout) => checkout.fmt(f),
+            Self::Compile { folder, call } => write!(f, "in {}: {call}", folder.display()),
             Self::Begin(base) => write!(f, "begin with {base}"),
             Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
             Self::Verify { binary, platform } => {
@@ -278,25 +291,31 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-fn builtin(ctx: &Context, toolchain: &Toolchain) -> Result<Vec<Action>> {
+fn builtin(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Vec<Action>> {
     let platform = Platform::of_target(&ctx.config.target)?;
     let arguments = arguments(ctx, toolchain);
-    let text = recipe::read(&ctx.root)?;
+    let text = recipe::read(sources)?;
     let (base, inherited, below) = based::start(ctx, &text, &arguments, platform)?;
     let recipe = Recipe::parse(&text, &arguments, &ctx.config.app, &inherited)?;
-    let tree = tree::resolve(&ctx.root, &recipe, below)?;
+    let tree = tree::resolve(sources, &recipe, below)?;
     let target = ctx.root.join("target/image");
     let binary = target.join(&ctx.config.target).join("release").join(&ctx.config.app);
 
     let smoke = based::smoke(ctx, platform, &recipe.settings, &tree, base.is_some());
     let mut actions: Vec<Action> = base.map(|base| Action::Begin(Box::new(base))).into_iter().collect();
-    actions.push(Action::Compile(compile(ctx, toolchain, &target)));
+    let call = compile::call(ctx, sources, toolchain)?;
+    actions.extend(check_out(sources));
+    actions.push(Action::Compile { folder: sources.root.clone(), call });
     actions.push(Action::Verify { binary: binary.clone(), platform });
     actions.extend(layers(&recipe, tree, binary));
     actions.push(smoke);
     let image = image(ctx, ctx.output().join("image"), platform, recipe.settings);
     actions.push(Action::Write(Box::new(image)));
     Ok(actions)
+}
+
+fn check_out(sources: &Sources) -> Option<Action> {
+    (!sources.checkout.is_in_place()).then(|| Action::CheckOut(sources.checkout.clone()))
 }
 
 fn image(ctx: &Context, folder: PathBuf, platform: Platform, settings: Settings) -> Image {
@@ -338,39 +357,6 @@ fn layers(recipe: &Recipe, tree: Tree, binary: PathBuf) -> Vec<Action> {
     let binary = Action::Pack { origin: recipe.binary.text.clone(), entries: vec![(tree.binary, program)] };
     files.into_iter().chain([binary]).collect()
 }
-
-/// `cargo build` of a binary that is static and says nothing of the machine it was compiled on.
-///
-/// `--target` stands there even for the host's own: without it the flags would reach build scripts and macros too.
-fn compile(ctx: &Context, toolchain: &Toolchain, target: &Path) -> Call {
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
-    for (folder, name) in
-        [(&ctx.root, "/workspace"), (&toolchain.cargo_home, "/cargo"), (&toolchain.sysroot, "/rust")]
-    {
-        flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
-    }
-    let call = Call::cargo("build --release --locked")
-        .args(["--package", &ctx.config.app, "--bin", &ctx.config.app, "--target", &ctx.config.target])
-        .env("CARGO_TARGET_DIR", target.display().to_string())
-        // Wins over `RUSTFLAGS` and every configuration file, and a path with a space stays one flag.
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
-    DISTURBING.iter().fold(call, |call, name| call.env_remove(*name))
-}
-
-/// Variables of a developer that would make another binary of the same source, or put it elsewhere.
-const DISTURBING: [&str; 11] = [
-    "RUSTFLAGS",
-    "CARGO_BUILD_RUSTFLAGS",
-    "CARGO_BUILD_TARGET",
-    "CARGO_BUILD_BUILD_DIR",
-    "CARGO_BUILD_INCREMENTAL",
-    "CARGO_INCREMENTAL",
-    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS",
-    "CARGO_PROFILE_RELEASE_DEBUG",
-    "CARGO_PROFILE_RELEASE_LTO",
-    "CARGO_PROFILE_RELEASE_OPT_LEVEL",
-    "CARGO_PROFILE_RELEASE_STRIP",
-];
 
 #[cfg(test)]
 mod tests;

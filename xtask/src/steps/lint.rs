@@ -65,7 +65,7 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<()> {
         let result = match action {
             Action::Run(call) => ctx.check(call),
             Action::Workflow => workflow::check(ctx),
-            Action::Recipe => image::check(&ctx.root, &ctx.config),
+            Action::Recipe => image::check(ctx),
             Action::Skip { check, reason } => {
                 ctx.reporter.skipped(check, reason);
                 Ok(())

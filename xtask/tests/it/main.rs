@@ -4,6 +4,7 @@
 mod bare;
 mod ci;
 mod commands;
+mod commit;
 mod faults;
 mod github;
 mod interrupt;

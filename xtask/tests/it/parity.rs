@@ -50,7 +50,7 @@ fn both_engines_compile_and_pack_the_same() {
     assert_eq!(ran.out.matches("smoke run: up in ").count(), 2, "{}", ran.out);
     let log = fixture.read("target/xtask/logs/docker-build.log");
     // In the container, and here.
-    for place in ["/src/app".to_owned(), fixture.path("app").display().to_string()] {
+    for place in ["/src/app".to_owned(), fixture.path("target/xtask/source/app").display().to_string()] {
         assert!(log.contains(&format!("Compiling app v0.1.0 ({place})")), "{log}");
     }
     fixture.is_left_alone();

@@ -3,6 +3,7 @@ use crate::environment::Environment;
 
 fn build() -> Build {
     Build {
+        context: ".".into(),
         buildx: false,
         platform: Platform::Amd64,
         name: "docker.io/slipway/app:c0ffee".to_owned(),

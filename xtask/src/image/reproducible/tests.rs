@@ -68,12 +68,20 @@ fn the_plan_names_two_homes_and_two_folders() {
     let [Event::Text { text }] = &told[..] else { panic!("{told:?}") };
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 7, "{text}");
-    assert!(lines[0].starts_with("git clone --quiet ") && lines[0].ends_with("/work"), "{text}");
+    assert!(
+        lines[0].starts_with("git -c core.hooksPath=/dev/null clone --quiet ") && lines[0].ends_with("/work"),
+        "{text}"
+    );
     // Both build the commit that was asked for, whatever is committed meanwhile.
     for line in [lines[1], lines[4]] {
         assert!(line.ends_with(&format!("/work checkout --quiet --detach {}", ctx.git.commit)), "{text}");
     }
-    assert!(lines[2].contains("/home/.cargo RUSTUP_HOME=/home/me/.rustup TZ="), "{text}");
+    assert!(lines[2].contains("/home/.cargo RUSTUP_HOME=/home/me/.rustup PATH="), "{text}");
+    for name in ["HOME=", "CARGO_HOME=", "PATH=", " TZ=", "LC_ALL=", "USER=", "umask "] {
+        let value =
+            |line: &str| line.split_once(name).unwrap().1.split_whitespace().next().unwrap().to_owned();
+        assert_ne!(value(lines[2]), value(lines[5]), "{name}");
+    }
     assert!(lines[2].ends_with(" docker-build --engine builtin"), "{text}");
     assert_ne!(lines[2], lines[5]);
     assert_eq!(lines[6], "compare the two images");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{Action, Options, Toolchain, arguments, builtin, created, image};
+use super::{Action, Options, Toolchain, arguments, builtin, check_out, created, image};
 use crate::config::Engine;
 use crate::context::Context;
 use crate::exit::{Exit, OrExit as _};
@@ -14,8 +14,14 @@ use crate::image::config::Settings;
 use crate::image::docker::{self, Task};
 use crate::image::recipe;
 use crate::image::smoke::Smoke;
+use crate::image::sources::Sources;
 
-pub(super) fn plan(ctx: &Context, options: &Options, toolchain: &Toolchain) -> Result<Vec<Action>> {
+pub(super) fn plan(
+    ctx: &Context,
+    options: &Options,
+    sources: &Sources,
+    toolchain: &Toolchain,
+) -> Result<Vec<Action>> {
     let folder = ctx.output().join("image");
     let is_docker = options.engine == Engine::Docker;
     let mut actions = Vec::new();
@@ -27,20 +33,20 @@ pub(super) fn plan(ctx: &Context, options: &Options, toolchain: &Toolchain) -> R
         actions.push(Action::Docker(Task::Reach));
     }
     if options.compare {
-        let (docker, own) = (ctx.output().join("image-docker"), builtin(ctx, toolchain)?);
+        let (docker, own) = (ctx.output().join("image-docker"), builtin(ctx, sources, toolchain)?);
         let binary = own.iter().rev().find_map(|action| match action {
             Action::Pack { entries, .. } => entries.first().map(|(path, _)| path.clone()),
             _ => None,
         });
-        actions.extend(by_docker(ctx, toolchain, docker.clone())?);
+        actions.extend(by_docker(ctx, sources, toolchain, docker.clone())?);
         // Last, so that it is the one that the step leaves.
         actions.extend(own);
         let binary = binary.unwrap_or_default();
         actions.push(Action::Compare { builtin: folder.clone(), docker, binary });
     } else if is_docker {
-        actions.extend(by_docker(ctx, toolchain, folder.clone())?);
+        actions.extend(by_docker(ctx, sources, toolchain, folder.clone())?);
     } else {
-        actions.extend(builtin(ctx, toolchain)?);
+        actions.extend(builtin(ctx, sources, toolchain)?);
     }
     let archive = options.output.clone().unwrap_or_else(|| ctx.output().join("image.tar"));
     if options.output.is_some() || options.load {
@@ -54,19 +60,26 @@ pub(super) fn plan(ctx: &Context, options: &Options, toolchain: &Toolchain) -> R
 }
 
 /// The recipe followed by the Docker engine, and its image as one of ours in `folder`.
-fn by_docker(ctx: &Context, toolchain: &Toolchain, folder: PathBuf) -> Result<Vec<Action>> {
+fn by_docker(
+    ctx: &Context,
+    sources: &Sources,
+    toolchain: &Toolchain,
+    folder: PathBuf,
+) -> Result<Vec<Action>> {
     let platform = Platform::of_target(&ctx.config.target)?;
     let (id, archive) = (ctx.output().join("docker.iid"), ctx.output().join("docker.tar"));
     let mut arguments = arguments(ctx, toolchain);
     arguments.extend(ctx.environment.get("PIPELINE_RUST_IMAGE").map(|base| ("RUST_IMAGE", base.to_owned())));
     let labels = [("revision", ctx.git.tag()), ("created", created(ctx))];
     let labels = labels.map(|(label, value)| (format!("org.opencontainers.image.{label}"), value));
-    let text = recipe::read(&ctx.root)?;
+    let text = recipe::read(sources)?;
     // On the command line a label would win over the recipe's own.
     let labels = labels.into_iter().filter(|(label, _)| !text.contains(label)).collect();
     let name = format!("{}:{}", ctx.image(), ctx.git.tag());
-    Ok(vec![
+    let mut actions: Vec<Action> = check_out(sources).into_iter().collect();
+    actions.extend([
         Action::Docker(Task::Build(docker::Build {
+            context: sources.root.clone(),
             buildx: docker::has_buildx(ctx),
             platform,
             name: name.clone(),
@@ -77,5 +90,6 @@ fn by_docker(ctx: &Context, toolchain: &Toolchain, folder: PathBuf) -> Result<Ve
         Action::Smoke(Box::new(Smoke::of_image(ctx, platform, name))),
         Action::Docker(Task::Save { id, archive: archive.clone() }),
         Action::Import { archive, image: Box::new(image(ctx, folder, platform, Settings::default())) },
-    ])
+    ]);
+    Ok(actions)
 }

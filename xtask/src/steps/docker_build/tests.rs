@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::environment::Environment;
 use crate::image::docker;
@@ -27,6 +29,8 @@ fn workspace(root: &Path) -> Context {
 
 fn toolchain() -> Toolchain {
     Toolchain {
+        commit: Some("c0ffee".to_owned()),
+        pinned: None,
         sysroot: "/opt/rust".into(),
         cargo_home: "/home/me/.cargo".into(),
         version: "1.2.3".to_owned(),
@@ -52,10 +56,14 @@ fn compile_program(ctx: &Context) -> PathBuf {
     binary
 }
 
+fn planned(ctx: &Context) -> Result<Vec<Action>> {
+    builtin(ctx, &Sources::read(ctx)?, &toolchain())
+}
+
 /// The plan without its first action, which is cargo's, and without the smoke run: the program here is no server.
 fn without_compiling(ctx: &Context) -> Vec<Action> {
-    let mut actions = builtin(ctx, &toolchain()).unwrap();
-    assert!(matches!(actions.remove(0), Action::Compile(_)));
+    let mut actions = planned(ctx).unwrap();
+    assert!(matches!(actions.remove(0), Action::Compile { .. }));
     actions.retain(|action| !matches!(action, Action::Smoke(_)));
     actions
 }
@@ -65,13 +73,10 @@ fn the_plan_is_what_explain_shows() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = workspace(dir.path());
     let root = dir.path().display().to_string();
-    let lines: Vec<String> = builtin(&ctx, &toolchain())
-        .unwrap()
-        .iter()
-        .map(|action| action.to_string().replace(&root, "/w"))
-        .collect();
+    let lines: Vec<String> =
+        planned(&ctx).unwrap().iter().map(|action| action.to_string().replace(&root, "/w")).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-CARGO_TARGET_DIR=/w/target/image CARGO_ENCODED_RUSTFLAGS=$'-Ctarget-feature=+crt-static\x1f--remap-path-prefix=/w=/workspace\x1f--remap-path-prefix=/home/me/.cargo=/cargo\x1f--remap-path-prefix=/opt/rust=/rust' cargo build --release --locked --package app --bin app --target x86_64-unknown-linux-gnu
+in /w: CARGO_TARGET_DIR=/w/target/image CARGO_ENCODED_RUSTFLAGS=$'-Ctarget-feature=+crt-static\x1f--remap-path-prefix=/w=/workspace\x1f--remap-path-prefix=/home/me/.cargo=/cargo\x1f--remap-path-prefix=/opt/rust=/rust\x1f--remap-path-prefix=/opt/rust/lib/rustlib/src/rust=/rustc/c0ffee' CARGO_INCREMENTAL=0 RUSTC_WRAPPER='' RUSTC_WORKSPACE_WRAPPER='' SOURCE_DATE_EPOCH=1767225600 TZ=UTC cargo build --release --locked --package app --bin app --target x86_64-unknown-linux-gnu
 check that /w/target/image/x86_64-unknown-linux-gnu/release/app is a static program for linux/amd64
 pack a layer of 2 folders and 2 files: COPY rootfs/ /
 pack a layer of /app/app: COPY --from=build /w/release/app /app/app
@@ -101,14 +106,14 @@ fn a_bad_recipe_fails_before_anything_is_compiled() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = workspace(dir.path());
     fs_err::write(dir.path().join("Dockerfile"), format!("{DOCKERFILE}RUN true\n")).unwrap();
-    let error = builtin(&ctx, &toolchain()).unwrap_err();
+    let error = planned(&ctx).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);
     assert!(error.to_string().starts_with("Dockerfile:12: `RUN`"), "{error}");
 }
 
 /// The lines of a plan whose ends the caller chooses, and which `docker` is not asked for.
 fn lines(ctx: &Context, options: &Options) -> String {
-    let actions = engines::plan(ctx, options, &toolchain()).unwrap();
+    let actions = engines::plan(ctx, options, &Sources::read(ctx).unwrap(), &toolchain()).unwrap();
     let root = ctx.root.display().to_string();
     let lines: Vec<String> = actions
         .into_iter()
@@ -134,7 +139,7 @@ fn the_docker_engine_gets_what_the_builtin_engine_gets() {
     let mut ctx = workspace(dir.path());
     insta::assert_snapshot!(lines(&ctx, &Engine::Docker.into()), @"
 check that a Docker engine answers
-DOCKER_BUILDKIT=0 docker build --platform linux/amd64 --iidfile /w/target/xtask/docker.iid --tag docker.io/slipway/app:0123456789abcdef0123456789abcdef01234567 --build-arg COMMIT=0123456789abcdef0123456789abcdef01234567 --build-arg CREATED=2026-01-01T00:00:00Z --build-arg VERSION=1.2.3 --label org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567 --label org.opencontainers.image.created=2026-01-01T00:00:00Z .
+DOCKER_BUILDKIT=0 docker build --platform linux/amd64 --iidfile /w/target/xtask/docker.iid --tag docker.io/slipway/app:0123456789abcdef0123456789abcdef01234567 --build-arg COMMIT=0123456789abcdef0123456789abcdef01234567 --build-arg CREATED=2026-01-01T00:00:00Z --build-arg VERSION=1.2.3 --label org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567 --label org.opencontainers.image.created=2026-01-01T00:00:00Z /w
 docker run --rm --name slipway-smoke-NAME --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::8000 --env SERVER_TYPE=TEST --env LISTEN=0.0.0.0 --env PORT=8000 docker.io/slipway/app:0123456789abcdef0123456789abcdef01234567, ask it for /healthz and /version, end it with `docker stop`
 docker save --output /w/target/xtask/docker.tar ID, with the ID from /w/target/xtask/docker.iid
 make an OCI layout of /w/target/xtask/docker.tar in /w/target/xtask/image, its layers compressed anew
@@ -186,12 +191,13 @@ fn the_machine_is_asked_for_what_the_plan_needs() {
     let dir = tempfile::tempdir().unwrap();
     let mut ctx = workspace(dir.path());
     ctx.root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-    let toolchain = Toolchain::ask(&ctx).unwrap();
+    let sources = Sources::of_folder(dir.path()).unwrap();
+    let toolchain = Toolchain::ask(&ctx, &sources).unwrap();
     assert!(toolchain.sysroot.join("lib/rustlib").is_dir());
     assert_eq!(toolchain.cargo_home, Path::new("/home/me/.cargo"));
     assert_eq!(toolchain.version, env!("CARGO_PKG_VERSION"));
     ctx.config.app = "nobody".to_owned();
-    let error = Toolchain::ask(&ctx).err().unwrap();
+    let error = Toolchain::ask(&ctx, &sources).err().unwrap();
     assert_eq!(Exit::of(&error), Exit::Usage);
     assert!(error.to_string().starts_with("`app` is `nobody`, which is not a package of this"), "{error:#}");
 }
@@ -245,7 +251,8 @@ fn the_image_is_the_same_wherever_it_is_made() {
 fn a_failing_compiler_and_a_dynamic_binary_end_the_step() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = workspace(dir.path());
-    let error = run(&ctx, &[Action::Compile(Call::new("false"))]).unwrap_err();
+    let error = run(&ctx, &[Action::Compile { folder: dir.path().to_owned(), call: Call::new("false") }])
+        .unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     let dynamic = Action::Verify { binary: "/bin/true".into(), platform: Platform::Amd64 };
     assert_eq!(Exit::of(&run(&ctx, &[dynamic]).unwrap_err()), Exit::CheckFailed);

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use toml::Table;
 
 use crate::command::Call;
 use crate::context::Context;
+use crate::image::sources::Sources;
 use crate::workspace;
 
 /// What a plan needs to know of the machine.
@@ -13,25 +15,69 @@ pub(super) struct Toolchain {
     /// `rustc --print sysroot`.
     pub(super) sysroot: PathBuf,
     pub(super) cargo_home: PathBuf,
+    /// The commit that the compiler was made from, where it says so.
+    pub(super) commit: Option<String>,
+    /// The toolchain that the sources name, whatever the machine prefers.
+    pub(super) pinned: Option<String>,
     /// The app's version.
     pub(super) version: String,
 }
 
 impl Toolchain {
-    pub(super) fn ask(ctx: &Context) -> Result<Self> {
-        let sysroot = Call::new("rustc").args(["--print", "sysroot"]);
+    pub(super) fn ask(ctx: &Context, sources: &Sources) -> Result<Self> {
+        let pinned = pinned(sources)?;
+        let (sysroot, about) = (
+            rustc(pinned.as_deref(), ["--print", "sysroot"]),
+            rustc(pinned.as_deref(), ["--version", "--verbose"]),
+        );
         // Side by side: each waits for rustup.
-        let (sysroot, version) = std::thread::scope(|scope| {
+        let (sysroot, about, version) = std::thread::scope(|scope| {
             let sysroot = scope.spawn(|| sysroot.read(&ctx.root));
+            let about = scope.spawn(|| about.read(&ctx.root));
             let version = workspace::version(ctx);
-            (sysroot.join(), version)
+            (sysroot.join(), about.join(), version)
         });
-        let sysroot = sysroot.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let asked = |joined: std::thread::Result<Result<String>>| {
+            joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        let (sysroot, about) = (asked(sysroot)?, asked(about)?);
+        let commit = about.lines().find_map(|line| line.strip_prefix("commit-hash: "));
         let home = Path::new(ctx.environment.get("HOME").unwrap_or_default()).join(".cargo");
         Ok(Self {
             sysroot: sysroot.into(),
             cargo_home: ctx.environment.get("CARGO_HOME").map_or(home, PathBuf::from),
+            commit: commit.filter(|commit| *commit != "unknown").map(str::to_owned),
+            pinned,
             version: version?,
         })
     }
+}
+
+/// The compiler of the toolchain that the sources name.
+fn rustc(pinned: Option<&str>, arguments: [&str; 2]) -> Call {
+    let call = Call::new("rustc").args(arguments);
+    match pinned {
+        Some(pinned) => call.env("RUSTUP_TOOLCHAIN", pinned),
+        None => call,
+    }
+}
+
+/// Where the toolchain is that the image is compiled with.
+pub(crate) fn sysroot(ctx: &Context) -> Result<PathBuf> {
+    let pinned = pinned(&Sources::read(ctx)?)?;
+    Ok(rustc(pinned.as_deref(), ["--print", "sysroot"]).read(&ctx.root)?.into())
+}
+
+/// The toolchain of the sources' `rust-toolchain.toml`, by a name that rustup takes.
+fn pinned(sources: &Sources) -> Result<Option<String>> {
+    let text = match sources.text("rust-toolchain")? {
+        Some(text) => text,
+        None => sources.text("rust-toolchain.toml")?.unwrap_or_default(),
+    };
+    let Ok(table) = text.parse::<Table>() else {
+        // The old form is the name alone.
+        return Ok(Some(text.trim().to_owned()).filter(|name| !name.is_empty() && !name.contains('\n')));
+    };
+    let channel = table.get("toolchain").and_then(|toolchain| toolchain.get("channel")?.as_str());
+    Ok(channel.map(str::to_owned))
 }

@@ -37,8 +37,8 @@ impl Drop for Images {
 
 /// Without cargo, and without the smoke run: the program here is no server.
 fn without_cargo(ctx: &Context, options: &Options) -> Vec<Action> {
-    let mut actions = engines::plan(ctx, options, &toolchain()).unwrap();
-    actions.retain(|action| !matches!(action, Action::Compile(_) | Action::Smoke(_)));
+    let mut actions = engines::plan(ctx, options, &Sources::read(ctx).unwrap(), &toolchain()).unwrap();
+    actions.retain(|action| !matches!(action, Action::Compile { .. } | Action::Smoke(_)));
     actions
 }
 

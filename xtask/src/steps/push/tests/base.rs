@@ -50,7 +50,7 @@ fn add_program(root: &Path) {
 fn build(ctx: &Context) -> docker_build::Built {
     let mut actions = docker_build::plan(ctx, &Engine::Builtin.into()).unwrap();
     actions.retain(|action| {
-        !matches!(action, docker_build::Action::Compile(_) | docker_build::Action::Smoke(_))
+        !matches!(action, docker_build::Action::Compile { .. } | docker_build::Action::Smoke(_))
     });
     docker_build::run(ctx, &actions).unwrap()
 }

@@ -1,0 +1,162 @@
+//! The files of a commit, as git stores them, and those of the working tree.
+
+use std::ffi::OsStr;
+use std::io::{BufReader, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::state::parts;
+use super::{bytes, call};
+use crate::command::Group;
+use crate::exit::{Exit, Failure};
+
+/// A file of the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct File {
+    /// Relative to the top of the checkout.
+    pub(crate) path: PathBuf,
+    pub(crate) kind: Kind,
+    pub(crate) content: Content,
+}
+
+/// What git records of a file beside its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    Program,
+    Link,
+}
+
+/// Where the content of a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// An object of the repository of the checkout at `top`.
+    Blob { top: PathBuf, id: String },
+    /// A file, or a link that is its own content.
+    Place(PathBuf),
+}
+
+/// The files of a commit of the checkout at `top`, those of its submodules included.
+///
+/// Their content is what git stores: no filter, line ending or mode of the working tree has a part in it.
+pub(crate) fn of_commit(top: &Path, commit: &str) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    let listed = bytes(top, &call(top).args(["ls-tree", "-r", "-z", "--full-tree", commit]))?;
+    for entry in parts(&listed) {
+        // `mode type id<TAB>path`
+        let (words, path) = split(entry, b'\t').context("git lists a file without a name")?;
+        let words = String::from_utf8_lossy(words);
+        let (mode, id) = (words.split(' ').next().unwrap_or_default(), words.split(' ').next_back());
+        let (path, id) = (PathBuf::from(OsStr::from_bytes(path)), id.unwrap_or_default().to_owned());
+        let kind = match mode {
+            "100755" => Kind::Program,
+            "120000" => Kind::Link,
+            "160000" => {
+                let below = of_commit(&submodule(top, &path)?, &id)?.into_iter();
+                files.extend(below.map(|file| File { path: path.join(&file.path), ..file }));
+                continue;
+            }
+            _ => Kind::Plain,
+        };
+        files.push(File { path, kind, content: Content::Blob { top: top.to_owned(), id } });
+    }
+    Ok(files)
+}
+
+/// The files of the working tree at `top` that git knows or would add, those of its submodules included.
+pub(crate) fn of_tree(top: &Path) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    let listed = bytes(
+        top,
+        &call(top).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]),
+    )?;
+    for path in parts(&listed) {
+        let path = PathBuf::from(OsStr::from_bytes(path));
+        let place = top.join(&path);
+        // It was removed, and the removal not committed.
+        let Ok(metadata) = place.symlink_metadata() else { continue };
+        let kind = if metadata.is_symlink() {
+            Kind::Link
+        } else if metadata.is_dir() {
+            // An empty one is a submodule that is not checked out; a repository in the repository is known as `name/`.
+            if place.join(".git").exists() {
+                let below = of_tree(&place)?.into_iter();
+                files.extend(below.map(|file| File { path: path.join(&file.path), ..file }));
+            }
+            continue;
+        } else if metadata.permissions().mode() & 0o100 != 0 {
+            Kind::Program
+        } else {
+            Kind::Plain
+        };
+        files.push(File { path, kind, content: Content::Place(place) });
+    }
+    Ok(files)
+}
+
+fn submodule(top: &Path, path: &Path) -> Result<PathBuf> {
+    let place = top.join(path);
+    if place.join(".git").exists() {
+        return Ok(place);
+    }
+    let path = path.display();
+    let message = format!(
+        "the submodule `{path}` is part of the commit and not checked out: `git submodule update --init --recursive`"
+    );
+    Err(Failure::new(Exit::Usage, message).into())
+}
+
+/// Hands over the contents of objects of one repository, in this order.
+pub(crate) fn contents(
+    top: &Path,
+    ids: &[&str],
+    mut each: impl FnMut(usize, Vec<u8>) -> Result<()>,
+) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut command = call(top).args(["cat-file", "--batch"]).command(top)?;
+    // What it prints there is small, and in the way of nothing.
+    command.stdin(Stdio::piped()).stderr(Stdio::inherit());
+    let mut group = Group::spawn(command).context("git cannot be started")?;
+    let (stdin, stdout) = (group.child.stdin.take(), group.child.stdout.take());
+    let (mut stdin, stdout) = (stdin.context("git reads nothing")?, stdout.context("git prints nothing")?);
+    let mut lines = ids.join("\n");
+    lines.push('\n');
+    std::thread::scope(|scope| {
+        // It ends when git does.
+        scope.spawn(move || drop(stdin.write_all(lines.as_bytes())));
+        let mut stdout = BufReader::new(stdout);
+        let read = ids.iter().enumerate().try_for_each(|(place, id)| each(place, content(&mut stdout, id)?));
+        drop(stdout);
+        read
+    })
+}
+
+/// `id type size<LF>content<LF>`, or `id missing<LF>`
+fn content(stdout: &mut impl std::io::BufRead, id: &str) -> Result<Vec<u8>> {
+    let mut head = String::new();
+    stdout.read_line(&mut head)?;
+    let size: u64 = match head.trim_end().rsplit(' ').next().map(str::parse) {
+        Some(Ok(size)) if head.starts_with(id) => size,
+        _ => bail!(
+            "the object {id} is not in the repository: a partial clone lacks it. git says: {}",
+            head.trim_end()
+        ),
+    };
+    let mut bytes = Vec::new();
+    stdout.by_ref().take(size + 1).read_to_end(&mut bytes)?;
+    if bytes.pop() != Some(b'\n') || bytes.len() as u64 != size {
+        bail!("git ended in the middle of the object {id}");
+    }
+    Ok(bytes)
+}
+
+fn split(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let place = bytes.iter().position(|byte| *byte == at)?;
+    Some((bytes.get(..place)?, bytes.get(place + 1..)?))
+}

@@ -1,0 +1,98 @@
+//! The compilation: a binary that is static, says nothing of the machine, and is what the commit makes it.
+//!
+//! Cargo gets no variable that could reach the bytes. Of the user's own cargo settings `settings` refuses those that could.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::settings;
+use super::toolchain::Toolchain;
+use crate::command::Call;
+use crate::context::Context;
+use crate::git;
+use crate::image::sources::Sources;
+
+/// What cargo and rustup need of the environment: folders, how to reach registries, and how to talk.
+///
+/// A name that ends with `*` is the beginning of several.
+const INHERITED: [&str; 29] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+    "CARGO_HOME",
+    "CARGO_HTTP_*",
+    "CARGO_NET_*",
+    "CARGO_REGISTRIES_*",
+    "CARGO_REGISTRY_*",
+    "CARGO_TERM_*",
+    "CARGO_BUILD_JOBS",
+    "CARGO_LOG",
+    "RUSTUP_*",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SSH_AUTH_SOCK",
+    "GIT_SSH*",
+    "GIT_SSL_*",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+];
+
+/// `cargo build`, to be run in the folder of the sources.
+///
+/// `--target` stands there even for the host's own: without it the flags would reach build scripts and macros too.
+pub(super) fn call(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Call> {
+    let (app, target) = (&ctx.config.app, &ctx.config.target);
+    let settings = settings::read(ctx, sources, &toolchain.cargo_home)?;
+    let mut flags = settings.flags;
+    flags.push("-Ctarget-feature=+crt-static".to_owned());
+    let sysroot = &toolchain.sysroot;
+    // The last that fits wins.
+    let mut folders: Vec<(&Path, String)> = vec![
+        (git::top(&ctx.root).unwrap_or(&ctx.root), "/repository".to_owned()),
+        (sources.checkout.folder(), "/repository".to_owned()),
+        (&ctx.root, "/workspace".to_owned()),
+        (&sources.root, "/workspace".to_owned()),
+        (&toolchain.cargo_home, "/cargo".to_owned()),
+        (sysroot, "/rust".to_owned()),
+    ];
+    // With the component `rust-src` the compiler names the sources of the standard library by their place on the disk, and
+    // without it as they are named here.
+    let library = sysroot.join("lib/rustlib/src/rust");
+    folders.extend(toolchain.commit.as_ref().map(|commit| (library.as_path(), format!("/rustc/{commit}"))));
+    for (place, (folder, name)) in folders.iter().enumerate() {
+        if folders.iter().skip(place + 1).all(|(later, _)| later != folder) {
+            flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
+        }
+    }
+    let mut call = Call::cargo("build --release --locked")
+        .args(["--package", app, "--bin", app, "--target", target])
+        .inherit_only(&INHERITED)
+        .env("CARGO_TARGET_DIR", ctx.root.join("target/image").display().to_string())
+        // Wins over every configuration file, and a path with a space stays one flag.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("CARGO_INCREMENTAL", "0")
+        .env("RUSTC_WRAPPER", "")
+        .env("RUSTC_WORKSPACE_WRAPPER", "")
+        // For what asks for the time or the zone while it is compiled.
+        .env("SOURCE_DATE_EPOCH", ctx.git.time.to_string())
+        .env("TZ", "UTC");
+    if let Some(linker) = settings.linker {
+        call = call
+            .env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace(['-', '.'], "_")), linker);
+    }
+    if let Some(pinned) = &toolchain.pinned {
+        call = call.env("RUSTUP_TOOLCHAIN", pinned);
+    }
+    Ok(call)
+}

@@ -1,0 +1,190 @@
+//! Cargo's configuration files: those of the commit are followed, and one of the machine that could reach the bytes of the
+//! binary ends the build.
+//!
+//! Cargo reads them from the folder that it runs in, from those above it and from its home; none can be left out.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use toml::{Table, Value};
+
+use crate::context::Context;
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::image::binary::Platform;
+use crate::image::sources::Sources;
+
+/// What the compilation takes from the files.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// The commit's own flags for the compiler.
+    pub(super) flags: Vec<String>,
+    /// A linker instead of one that only this machine names.
+    pub(super) linker: Option<&'static str>,
+}
+
+const NAMES: [&str; 2] = [".cargo/config.toml", ".cargo/config"];
+
+/// Tables and keys that change nothing in a binary: where things come from, under the lock file's checksums, and how
+/// cargo works and talks.
+const HARMLESS: [&str; 17] = [
+    "alias",
+    "cache",
+    "cargo-new",
+    "credential-alias",
+    "doc",
+    "future-incompat-report",
+    "http",
+    "install",
+    "net",
+    "registries",
+    "registry",
+    "resolver",
+    "source",
+    "term",
+    "profile.bench",
+    "profile.dev",
+    "profile.test",
+];
+
+/// Keys that the compilation states itself, or that are about other commands.
+const OVERRIDDEN: [&str; 11] = [
+    "build.build-dir",
+    "build.incremental",
+    "build.jobs",
+    "build.rustc-workspace-wrapper",
+    "build.rustc-wrapper",
+    "build.rustdoc",
+    "build.rustdocflags",
+    "build.rustflags",
+    "build.target",
+    "build.target-dir",
+    "build.warnings",
+];
+
+/// Reads the files; a setting of the machine that could reach the bytes is an error with [`Exit::Usage`].
+pub(super) fn read(ctx: &Context, sources: &Sources, cargo_home: &Path) -> Result<Settings> {
+    let target = &ctx.config.target;
+    let own: Vec<Table> = own(sources)?;
+    let mut settings = Settings { flags: flags(&own, target)?, linker: None };
+    let has_linker = |table: &Table| at(table, &["target", target, "linker"]).is_some();
+    let mut problems = Vec::new();
+    for place in foreign(sources, cargo_home) {
+        let text = fs_err::read_to_string(&place).or_exit(Exit::Usage)?;
+        let table: Table =
+            text.parse().with_context(|| format!("{} is not TOML", place.display())).or_exit(Exit::Usage)?;
+        // The working tree's copy of what the commit has.
+        if own.contains(&table) {
+            continue;
+        }
+        let is_native = Platform::of_target(target)?.processor() == std::env::consts::ARCH;
+        for key in reaching(&table, target) {
+            if key.starts_with("target.") && key.ends_with(".linker") && is_native {
+                if !own.iter().any(has_linker) {
+                    settings.linker = Some("cc");
+                }
+            } else {
+                problems.push(format!("  `{key}` in {}", place.display()));
+            }
+        }
+    }
+    if problems.is_empty() {
+        return Ok(settings);
+    }
+    let message = format!(
+        "the image of a commit is the same on every machine, and these settings of this one would change it:\n{}\nremove them, or move them to the repository's `.cargo/config.toml`",
+        problems.join("\n")
+    );
+    Err(Failure::new(Exit::Usage, message).into())
+}
+
+/// The commit's own files, the nearest last.
+fn own(sources: &Sources) -> Result<Vec<Table>> {
+    let texts = NAMES.iter().find_map(|name| sources.text(name).transpose().map(|text| (name, text)));
+    let parse = |(name, text): (&&str, Result<String>)| -> Result<Table> {
+        text?.parse().with_context(|| format!("{name} is not TOML")).or_exit(Exit::Usage)
+    };
+    texts.into_iter().map(parse).collect()
+}
+
+/// The files that cargo reads and that are none of the sources.
+fn foreign(sources: &Sources, cargo_home: &Path) -> Vec<PathBuf> {
+    let outside =
+        |folder: &&Path| !folder.starts_with(sources.checkout.folder()) || sources.checkout.is_in_place();
+    let above = sources.root.ancestors().filter(outside);
+    let places = above.flat_map(|folder| NAMES.map(|name| folder.join(name)));
+    let mut places: Vec<PathBuf> = places
+        .chain(["config.toml", "config"].map(|name| cargo_home.join(name)))
+        .filter(|it| it.is_file())
+        .collect();
+    // Cargo's home is above the checkout as a rule.
+    places.sort();
+    places.dedup();
+    places
+}
+
+/// The keys of a file that could reach the bytes of the binary.
+fn reaching(table: &Table, target: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, value) in table {
+        let Some(inner) = value.as_table() else {
+            found.push(name.clone());
+            continue;
+        };
+        if HARMLESS.contains(&name.as_str()) {
+            continue;
+        }
+        for (key, value) in inner {
+            let path = format!("{name}.{key}");
+            let of_target = value.as_table().filter(|_| name == "target");
+            match of_target {
+                // Another target's.
+                Some(_) if key != target && !key.starts_with("cfg(") => {}
+                Some(keys) => {
+                    let keys = keys
+                        .keys()
+                        .filter(|key| !["runner", "rustflags", "rustdocflags"].contains(&key.as_str()));
+                    found.extend(keys.map(|key| format!("{path}.{key}")));
+                }
+                None if HARMLESS.contains(&path.as_str()) || OVERRIDDEN.contains(&path.as_str()) => {}
+                None => found.push(path),
+            }
+        }
+    }
+    found
+}
+
+/// The commit's flags, as cargo would find them: those of the target, or else those of the build.
+fn flags(own: &[Table], target: &str) -> Result<Vec<String>> {
+    let list = |path: &[&str]| -> Vec<String> {
+        own.iter().filter_map(|table| at(table, path)).flat_map(words).collect()
+    };
+    for (key, value) in
+        own.iter().filter_map(|table| at(table, &["target"])).filter_map(Value::as_table).flatten()
+    {
+        if key.starts_with("cfg(") && value.get("rustflags").is_some() {
+            let message = format!(
+                "`.cargo/config.toml`: `target.'{key}'.rustflags` is not followed: the image has one target, so write `target.{target}.rustflags`"
+            );
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+    }
+    let of_target = list(&["target", target, "rustflags"]);
+    Ok(if of_target.is_empty() { list(&["build", "rustflags"]) } else { of_target })
+}
+
+fn at<'table>(table: &'table Table, path: &[&str]) -> Option<&'table Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(table.get(*first)?, |value, key| value.get(key))
+}
+
+/// Flags in one text with spaces between them, or in a list.
+fn words(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
