@@ -11,6 +11,7 @@ use crate::pipeline::needs::{self, Need};
 use crate::pipeline::plan::{Options, Plan};
 use crate::pipeline::rule::{Trigger, When};
 use crate::pipeline::{Job, JobId, PIPELINE, StepId, variable};
+use crate::registry::{LOGIN, docker_login};
 use crate::tools::{Found, TOOLS, Tool};
 
 /// Whether the pipeline can do without what a line is about.
@@ -165,10 +166,15 @@ fn docker(ctx: &Context) -> Line {
 
 /// Which variables are set, never to what.
 fn secrets(ctx: &Context) -> Vec<Line> {
+    // A configuration that cannot be read is named by the step that needs it.
+    let by_docker = docker_login(ctx).unwrap_or_default();
     let line = |job: JobId, name: &str, needed: bool| {
         let set = ctx.environment.has(name);
         let source = variable(name).map_or("", |variable| variable.source);
         let (state, found) = match (set, needed) {
+            _ if by_docker.is_some() && LOGIN.contains(&name) => {
+                (State::Good, by_docker.as_deref().unwrap_or_default())
+            }
             (true, _) => (State::Good, "set"),
             (false, true) => (State::NoRelease, "for a release"),
             (false, false) => (State::Without, "optional"),
@@ -177,7 +183,7 @@ fn secrets(ctx: &Context) -> Vec<Line> {
             what: format!("{job}: {name}"),
             state,
             found: found.to_owned(),
-            fix: if set { String::new() } else { source.to_owned() },
+            fix: if state == State::Good { String::new() } else { source.to_owned() },
         }
     };
     let lines = |job: &'static Job| {
@@ -269,6 +275,18 @@ mod tests {
         );
         assert!(line("branch").contains("push of `master`"), "{text}");
         assert!(line("cargo ").contains("1.95.0"), "{text}");
+    }
+
+    #[test]
+    fn a_login_of_docker_is_shown_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6cGFzc3dvcmQ="}}}"#;
+        fs_err::write(dir.path().join("config.json"), config).unwrap();
+        let folder = dir.path().to_str().unwrap();
+        let (_, text) = told(Environment::of([("DOCKER_CONFIG", folder)]));
+        let line = text.lines().find(|line| line.contains("build: DOCKERHUB_TOKEN")).unwrap();
+        let words = format!("`docker login`, in {folder}/config.json");
+        assert!(line.contains("ok") && line.contains(&words), "{text}");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! The variables that the pipeline reads, from the environment and from a git-ignored `.env`.
 
+mod dotenv;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::exit::{Exit, OrExit as _};
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::pipeline::variable;
 use crate::secret::Secret;
 
 /// The environment, read once. An empty variable counts as absent, as GitHub passes a secret that is not set.
@@ -17,17 +21,30 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// The process environment, and from `.env` in the workspace root what it lacks.
+    /// How long a `.env` that is a pipe may take: a password manager may ask for a finger.
+    const PATIENCE: Duration = Duration::from_mins(1);
+
+    /// The process environment, and from `.env` in the workspace root what it lacks. What pasting leaves around the
+    /// value of a variable of the pipeline is dropped.
     pub(crate) fn read(root: &Path) -> Result<Self> {
-        let mut values: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
+        let mut values = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) if !value.is_empty() => {
+                    values.insert(name, value);
+                }
+                (Ok(name), Err(_)) if variable(&name).is_some() => {
+                    return Err(
+                        Failure::new(Exit::Usage, format!("`{name}` is not UTF-8: set it again")).into()
+                    );
+                }
+                _ => {}
+            }
+        }
         let mut in_file = BTreeSet::new();
         let file = root.join(".env");
-        if file.is_file() {
-            let text = fs_err::read_to_string(&file).or_exit(Exit::Usage)?;
-            let added = parse(&text)
+        if let Some(text) = dotenv::read(&file, Self::PATIENCE).or_exit(Exit::Usage)? {
+            let added = dotenv::parse(&text)
                 .with_context(|| format!("{} is not valid", file.display()))
                 .or_exit(Exit::Usage)?;
             for (name, value) in added {
@@ -35,6 +52,10 @@ impl Environment {
                 values.entry(name).or_insert(value);
             }
         }
+        for (_, value) in values.iter_mut().filter(|(name, _)| variable(name).is_some()) {
+            *value = pasted(value).to_owned();
+        }
+        values.retain(|_, value| !value.is_empty());
         Ok(Self { values, in_file })
     }
 
@@ -82,55 +103,34 @@ impl Environment {
     }
 }
 
-/// Lines `NAME=value`; comments, blank lines, a leading `export` and one pair of quotes around the value are dropped.
-///
-/// Nothing is substituted: a `$` in a secret key is a dollar sign.
-/// An error names the line, never its text, which may hold a secret.
-fn parse(text: &str) -> Result<Vec<(String, String)>> {
-    let mut values = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let Some((name, value)) = line.split_once('=') else {
-            bail!("line {} is not `NAME=value`", number + 1);
-        };
-        let name = name.trim_end();
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            bail!("line {} does not begin with the name of a variable", number + 1);
-        }
-        let value = value.trim();
-        let value = ['"', '\'']
-            .iter()
-            .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote))
-            .unwrap_or(value);
-        if !value.is_empty() {
-            values.push((name.to_owned(), value.to_owned()));
-        }
+/// What pasting leaves around a value: blanks, line ends, byte order marks, and marks of no width.
+fn pasted(value: &str) -> &str {
+    value.trim_matches(|c: char| {
+        c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}')
+    })
+}
+
+/// What is wrong with a token that was not pasted as it is, to complete "`NAME` …".
+pub(crate) fn flaw(token: &str) -> Option<&'static str> {
+    let quotes = ['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}'];
+    if token.contains(['\n', '\r']) {
+        Some("holds a line break")
+    } else if token.starts_with(quotes) && token.ends_with(quotes) {
+        Some("is in quotes")
+    } else if token.contains(" #") {
+        Some("ends in a comment")
+    } else if token.contains(char::is_whitespace) {
+        Some("holds a blank")
+    } else if token.contains(|c: char| c.is_control() || !c.is_ascii()) {
+        Some("holds a character that no token has")
+    } else {
+        None
     }
-    Ok(values)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_a_file_of_variables() {
-        let text = "# comment\n\nA=1\nexport B = 'x $HOME y'\nC=\"a=b\"\nD=\n";
-        let expected = [("A", "1"), ("B", "x $HOME y"), ("C", "a=b")];
-        assert_eq!(parse(text).unwrap(), expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
-    }
-
-    #[test]
-    fn an_error_names_the_line_and_not_its_text() {
-        for text in ["A=1\nhunter2", "A=1\nhunter 2=x"] {
-            let error = format!("{:#}", parse(text).unwrap_err());
-            assert!(error.contains("line 2") && !error.contains("hunter"), "{error}");
-        }
-    }
 
     #[test]
     fn the_environment_wins_over_the_file() {
@@ -139,6 +139,34 @@ mod tests {
         let environment = Environment::read(dir.path()).unwrap();
         assert_ne!(environment.get("PATH"), Some("from-file"));
         assert_eq!(environment.get("ONLY_IN_FILE"), Some("yes"));
+    }
+
+    #[test]
+    fn what_pasting_leaves_around_a_value_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = "DOCKERHUB_TOKEN='\u{feff}hunter2-hunter2 \u{200b}'\nRENDER_API_KEY=' '\nOTHER=' x '\n";
+        fs_err::write(dir.path().join(".env"), file).unwrap();
+        let environment = Environment::read(dir.path()).unwrap();
+        assert_eq!(environment.get("DOCKERHUB_TOKEN"), Some("hunter2-hunter2"));
+        assert!(!environment.has("RENDER_API_KEY"));
+        assert_eq!(environment.get("OTHER"), Some(" x "), "it is not the pipeline's");
+        assert_eq!(pasted("\u{feff}a b\r\n"), "a b");
+    }
+
+    #[test]
+    fn a_token_that_was_pasted_badly_is_told() {
+        for (token, expected) in [
+            ("dckr_pat_abc", None),
+            ("a#b", None),
+            ("a\nb", Some("holds a line break")),
+            ("\"abc\"", Some("is in quotes")),
+            ("\u{201c}abc\u{201d}", Some("is in quotes")),
+            ("abc # mine", Some("ends in a comment")),
+            ("abc def", Some("holds a blank")),
+            ("abc\u{2026}", Some("holds a character that no token has")),
+        ] {
+            assert_eq!(flaw(token), expected, "of `{token}`");
+        }
     }
 
     #[test]

@@ -18,12 +18,14 @@ mod refusal;
 mod retry;
 #[cfg(test)]
 pub(crate) mod testing;
+mod trouble;
 mod upload;
 mod words;
 
 use anyhow::Result;
 
 pub(crate) use client::{Access, Client};
+pub(crate) use credentials::{LOGIN, login};
 pub(crate) use document::LARGEST_PART;
 pub(crate) use manifest::Manifest;
 use reference::{Digest, Reference, Repository};
@@ -31,6 +33,14 @@ pub(crate) use referrers::{Artifact, Attached};
 pub(crate) use upload::{Blob, Outcome};
 
 use crate::context::Context;
+
+/// What `docker login` has for the registry of the image, where no variable names a login; else `None`.
+pub(crate) fn docker_login(ctx: &Context) -> Result<Option<String>> {
+    match ctx.image().parse() {
+        Ok(repository) if LOGIN.iter().all(|name| !ctx.environment.has(name)) => login(ctx, &repository),
+        _ => Ok(None),
+    }
+}
 
 /// The digest that a tag names now, or `None` where the repository has no such tag (or digest).
 ///

@@ -10,6 +10,7 @@ use crate::config::{Engine, image};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::http::is_loopback_host;
+use crate::registry;
 use crate::workspace;
 
 /// Something that would end a run half-way, and the way out.
@@ -63,7 +64,17 @@ fn needs(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<Pro
 
 fn variables(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
     let missing = steps.iter().flat_map(|step| step.variables()).filter(|name| !ctx.environment.has(name));
-    for name in missing.filter_map(|name| variable(name)) {
+    let (logins, others): (Vec<&str>, Vec<&str>) = missing.partition(|name| registry::LOGIN.contains(name));
+    let by_docker = if logins.is_empty() { Ok(None) } else { registry::docker_login(ctx) };
+    let logins = match by_docker {
+        Ok(None) => logins,
+        Ok(Some(_)) => Vec::new(),
+        Err(error) => {
+            problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") });
+            Vec::new()
+        }
+    };
+    for name in logins.into_iter().chain(others).filter_map(|name| variable(name)) {
         problems.push(Problem {
             exit: Exit::Missing,
             text: format!("`{}` is not set ({}): {}", name.name, name.meaning, name.source),
@@ -167,6 +178,30 @@ mod tests {
         assert_eq!(texts(&ctx, "master").len(), 1);
         ctx.git.dirty = false;
         assert_eq!(texts(&ctx, "feature").len(), 1);
+    }
+
+    #[test]
+    fn what_docker_login_left_is_as_good_as_the_variables() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |config: &str| fs_err::write(dir.path().join("config.json"), config).unwrap();
+        let folder = dir.path().to_str().unwrap();
+        let texts = |more: &[(&str, &str)]| {
+            let others = VARIABLES.iter().filter(|variable| !registry::LOGIN.contains(&variable.name));
+            let values = others.map(|variable| (variable.name, "x")).chain([("DOCKER_CONFIG", folder)]);
+            texts(
+                &Context::for_test(Path::new("/w"), Environment::of(values.chain(more.iter().copied()))),
+                "master",
+            )
+        };
+        assert_eq!(texts(&[]).len(), 2);
+        write(r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6cGFzc3dvcmQ="}}}"#);
+        assert_eq!(texts(&[]), Vec::<String>::new());
+        assert_eq!(texts(&[("PIPELINE_IMAGE", "ghcr.io/acme/app")]).len(), 2, "another registry's");
+        let half = texts(&[("DOCKERHUB_USERNAME", "me")]);
+        assert!(half.len() == 1 && half[0].starts_with("`DOCKERHUB_TOKEN` is not set"), "{half:?}");
+        write("{");
+        let broken = texts(&[]);
+        assert!(broken.len() == 1 && broken[0].contains("is not a Docker configuration"), "{broken:?}");
     }
 
     #[test]

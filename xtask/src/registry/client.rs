@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::blocking::{RequestBuilder, Response};
 use reqwest::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
@@ -17,21 +15,21 @@ use super::auth::{self, Answer, Scopes};
 use super::credentials::{Credentials, way_out};
 use super::reference::Repository;
 use super::refusal;
-use super::retry::{Trouble, is_passing, retry_after, retrying};
+use super::retry::{Trouble, is_passing, retrying};
 use super::upload::time_to_send;
 use super::words;
 use crate::context::Context;
-use crate::http::{Broken, Http};
-use crate::secret::{Redactor, Secret};
+use crate::http::Http;
+use crate::secret::Secret;
 
 /// A client for the registries of one run. It keeps what they granted, and asks for no more than they ask of it.
 #[derive(Clone)]
 pub(crate) struct Client<'a> {
     pub(super) ctx: &'a Context,
-    http: Http,
-    access: Access,
+    pub(super) http: Http,
+    pub(super) access: Access,
     /// By the registry's origin.
-    grants: Arc<Mutex<BTreeMap<String, Grant>>>,
+    pub(super) grants: Arc<Mutex<BTreeMap<String, Grant>>>,
     /// By the registry's name: a credential helper is asked once.
     credentials: Arc<Mutex<BTreeMap<String, Option<Credentials>>>>,
     /// The first wait between two tries.
@@ -51,7 +49,7 @@ pub(crate) enum Access {
 
 /// How a registry wants to be logged in to.
 #[derive(Clone)]
-enum Grant {
+pub(super) enum Grant {
     Basic(Credentials),
     /// Tokens, each good for its scopes until the registry says otherwise.
     Bearer(BTreeMap<Scopes, Secret>),
@@ -159,28 +157,6 @@ impl<'a> Client<'a> {
             return Ok(response);
         }
         Err(self.trouble(ask, response))
-    }
-
-    /// Trouble where a host does not answer the one question that every registry does (OCI distribution spec,
-    /// "Determining Support"): `/v2/` is there, or wants a login.
-    fn must_be_registry(&self, repository: &Repository) -> Result<(), Trouble> {
-        let url = base(repository)?.join("/v2/").map_err(anyhow::Error::from)?;
-        let request = self.http.request(Method::GET, &url)?.timeout(self.time_for(0));
-        let response = request.send().map_err(|error| self.broken(error))?;
-        let (status, headers) = (response.status(), response.headers());
-        let is_registry = headers.contains_key("Docker-Distribution-Api-Version")
-            || (status == StatusCode::UNAUTHORIZED && headers.contains_key(WWW_AUTHENTICATE))
-            || (status.is_success() && !words::is_page(&response));
-        if is_registry {
-            return Ok(());
-        }
-        let page = if words::is_page(&response) { " with a web page" } else { "" };
-        let said = self.said(repository, response);
-        Err(Trouble::refused(format!(
-            "{} is not a registry: it answers `/v2/` with {status}{page}{said}. An image's name begins with the host of \
-             a registry, as in `docker.io/acme/app` or `ghcr.io/acme/app`",
-            repository.registry()
-        )))
     }
 
     /// Sends once, following the redirects of a read. Any answer is one.
@@ -334,7 +310,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn credentials(&self, repository: &Repository) -> Result<Option<Credentials>> {
+    pub(super) fn credentials(&self, repository: &Repository) -> Result<Option<Credentials>> {
         // Held while a helper is asked, so that four uploads at once do not ask four times.
         let mut known = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(credentials) = known.get(repository.registry()) {
@@ -349,80 +325,6 @@ impl<'a> Client<'a> {
         let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         let registry = repository.registry().to_owned();
         change(grants.entry(registry).or_insert_with(|| Grant::Bearer(BTreeMap::new())));
-    }
-
-    pub(super) fn trouble(&self, ask: &Ask<'_>, response: Response) -> Trouble {
-        let status = response.status();
-        let credentials = match self.credentials(ask.repository) {
-            Ok(credentials) => credentials,
-            Err(error) => return Trouble::Lasting(error),
-        };
-        if is_passing(status) {
-            return self.passing(ask.repository, credentials.as_ref(), response);
-        }
-        let response = if status.is_redirection() { response } else { self.with_words(ask, response) };
-        let said = self.said(ask.repository, response);
-        let (repository, action) = (ask.repository, &ask.action);
-        Trouble::Lasting(
-            refusal::refusal(self.access, repository, credentials.as_ref(), status, action, &said).into(),
-        )
-    }
-
-    /// The answer to a HEAD has no words, that to the same question by GET has them.
-    fn with_words(&self, ask: &Ask<'_>, response: Response) -> Response {
-        if ask.method != Method::HEAD || response.status() == StatusCode::UNAUTHORIZED {
-            return response;
-        }
-        let get = Ask { method: Method::GET, url: ask.url.clone(), action: ask.action.clone(), ..*ask };
-        match self.answer(&get) {
-            Ok(answer) if answer.status() == response.status() => answer,
-            _ => response,
-        }
-    }
-
-    fn broken(&self, error: reqwest::Error) -> Trouble {
-        let Broken { message, lasts } = self.http.broken(error);
-        if lasts { Trouble::refused(message) } else { Trouble::passing(message) }
-    }
-
-    fn passing(
-        &self,
-        repository: &Repository,
-        credentials: Option<&Credentials>,
-        response: Response,
-    ) -> Trouble {
-        let after = retry_after(response.headers(), SystemTime::now());
-        let (host, status) = (url_host(response.url()), response.status());
-        let hint = (status == StatusCode::TOO_MANY_REQUESTS).then(|| match credentials {
-            None => format!("wait a while, or log in for a higher limit: {}", way_out(repository)),
-            Some(_) => "wait a while, or use an account with a higher limit".to_owned(),
-        });
-        let message = format!("{host} answered {status}{}", self.said(repository, response));
-        Trouble::Passing { message, after, hint }
-    }
-
-    fn wrong(&self, repository: &Repository, credentials: &Credentials, response: Response) -> Trouble {
-        let said = self.said(repository, response);
-        Trouble::Lasting(refusal::wrong_credentials(repository, credentials, &said).into())
-    }
-
-    /// An answer's words in brackets; one that cannot be read says nothing. A registry may quote what we sent it, and
-    /// the reporter does not know the secrets of Docker's configuration.
-    fn said(&self, repository: &Repository, response: Response) -> String {
-        let mut body = Vec::new();
-        response.take(words::LONGEST_BODY).read_to_end(&mut body).ok();
-        let mut secrets = Vec::new();
-        if let Ok(Some(Credentials { username, password, .. })) = self.credentials(repository) {
-            secrets.push(Secret::new(STANDARD.encode(format!("{username}:{}", password.expose()))));
-            secrets.push(password);
-        }
-        if let Some(Grant::Bearer(tokens)) =
-            self.grants.lock().unwrap_or_else(PoisonError::into_inner).get(repository.registry())
-        {
-            secrets.extend(tokens.values().cloned());
-        }
-        let said = Redactor::new(secrets).redact(&words::of(&body));
-        if said.is_empty() { said } else { format!(" ({said})") }
     }
 }
 

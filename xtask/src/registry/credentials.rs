@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::reference::Repository;
 use crate::context::Context;
@@ -48,10 +48,11 @@ impl Credentials {
     /// Without them Docker's configuration is read, `config.json` in `$DOCKER_CONFIG` or `~/.docker`
     /// (<https://docs.docker.com/reference/cli/docker/login/#credential-stores>): the helper that `credHelpers` names
     /// for the registry, else the one of `credsStore`, is asked, and what neither has is looked for in `auths`.
+    /// A rehearsal does not look there.
     pub(super) fn find(ctx: &Context, repository: &Repository) -> Result<Option<Self>> {
-        let names = ["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"];
         let ours =
             ctx.image().parse().is_ok_and(|image: Repository| image.registry() == repository.registry());
+        let names = LOGIN;
         if ours && names.iter().any(|name| ctx.environment.has(name)) {
             let [username, password] = [ctx.required(names[0])?, ctx.required(names[1])?];
             let username = username.expose().to_owned();
@@ -61,13 +62,29 @@ impl Credentials {
             return Ok(None);
         };
         let text = fs_err::read_to_string(&path).or_exit(Exit::Usage)?;
-        // Its text holds passwords, and so might the parser's message.
-        let config: DockerConfig = serde_json::from_str(&text)
+        // An empty one is one, to Docker. Its text holds passwords, and so might the parser's message.
+        let config = if text.trim().is_empty() { "null" } else { &text };
+        let config: Value = serde_json::from_str(config)
             .ok()
+            .filter(|config: &Value| config.is_object() || config.is_null())
             .with_context(|| format!("{} is not a Docker configuration", path.display()))
             .or_exit(Exit::Usage)?;
-        config.credentials(ctx, repository, &path)
+        DockerConfig(config).credentials(ctx, repository, &path)
     }
+}
+
+/// The variables of a login.
+pub(crate) const LOGIN: [&str; 2] = ["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"];
+
+/// Where the login for a registry comes from, `None` where there is none. A credential helper is asked for it.
+pub(crate) fn login(ctx: &Context, repository: &Repository) -> Result<Option<String>> {
+    Ok(Credentials::find(ctx, repository)?.map(|credentials| match credentials.source {
+        Source::Variables => "DOCKERHUB_USERNAME and DOCKERHUB_TOKEN".to_owned(),
+        Source::DockerConfig => {
+            let path = docker_config(ctx).unwrap_or_default();
+            format!("`docker login`, in {}", path.display())
+        }
+    }))
 }
 
 /// What to do about credentials that are missing or refused.
@@ -86,6 +103,9 @@ pub(super) fn way_out(repository: &Repository) -> String {
 }
 
 fn docker_config(ctx: &Context) -> Option<PathBuf> {
+    if ctx.is_rehearsal() {
+        return None;
+    }
     let folder = match ctx.environment.get("DOCKER_CONFIG") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(ctx.environment.get("HOME")?).join(".docker"),
@@ -93,25 +113,8 @@ fn docker_config(ctx: &Context) -> Option<PathBuf> {
     Some(folder.join("config.json"))
 }
 
-/// Docker's `config.json`, as far as it says who we are.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DockerConfig {
-    #[serde(default)]
-    auths: std::collections::BTreeMap<String, Auth>,
-    creds_store: Option<String>,
-    #[serde(default)]
-    cred_helpers: std::collections::BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Auth {
-    /// `user:password` in base64.
-    #[serde(default)]
-    auth: String,
-    #[serde(default, rename = "identitytoken")]
-    identity_token: String,
-}
+/// Docker's `config.json`, of which only what says who we are is looked at: `null` is nothing, as Docker has it.
+struct DockerConfig(Value);
 
 impl DockerConfig {
     fn credentials(
@@ -123,24 +126,35 @@ impl DockerConfig {
         if let Some((username, password)) = self.ask_helper(ctx, repository, path)? {
             return Ok(Some(Credentials { username, password, source: Source::DockerConfig }));
         }
-        let Some(Auth { auth, identity_token }) = self.entry(repository) else { return Ok(None) };
-        let (username, password) = if identity_token.is_empty() {
-            if auth.is_empty() {
-                return Ok(None);
+        let Some(entry) = self.entry("auths", repository) else { return Ok(None) };
+        let invalid = || unusable(repository, path, "holds no valid `auth`");
+        let text = |name: &str| match entry.get(name) {
+            None | Some(Value::Null) => Ok(""),
+            Some(value) => value.as_str().ok_or_else(invalid),
+        };
+        let (username, password) = match (text("identitytoken")?, text("auth")?) {
+            ("", "") => match (text("username")?, text("password")?) {
+                (_, "") => return Ok(None),
+                (username, password) => (username.to_owned(), Secret::new(password)),
+            },
+            ("", auth) => {
+                let pair = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+                let pair = pair.as_deref().and_then(|pair| pair.trim_end_matches('\0').split_once(':'));
+                let (username, password) = pair.ok_or_else(invalid)?;
+                (username.to_owned(), Secret::new(password))
             }
-            let pair = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            let pair = pair.as_deref().and_then(|pair| pair.trim_end_matches('\0').split_once(':'));
-            let (username, password) =
-                pair.ok_or_else(|| unusable(repository, path, "holds no valid `auth`"))?;
-            (username.to_owned(), Secret::new(password))
-        } else {
-            (Credentials::IDENTITY.to_owned(), Secret::new(identity_token))
+            (token, _) => (Credentials::IDENTITY.to_owned(), Secret::new(token)),
         };
         Ok(Some(Credentials { username, password, source: Source::DockerConfig }))
     }
 
-    fn entry(&self, repository: &Repository) -> Option<&Auth> {
-        self.auths.iter().find(|(key, _)| is_key_of(key, repository)).map(|(_, entry)| entry)
+    /// What a table of the configuration has for a registry.
+    fn entry(&self, table: &str, repository: &Repository) -> Option<&Value> {
+        let mut entries = self.0.get(table)?.as_object()?.iter();
+        entries
+            .find(|(key, _)| is_key_of(key, repository))
+            .map(|(_, value)| value)
+            .filter(|value| !value.is_null())
     }
 
     fn ask_helper(
@@ -149,14 +163,13 @@ impl DockerConfig {
         repository: &Repository,
         path: &Path,
     ) -> Result<Option<(String, Secret)>> {
-        let own = self.cred_helpers.iter().find(|(key, _)| is_key_of(key, repository)).map(|(_, name)| name);
-        let Some(name) = own.or(self.creds_store.as_ref()).filter(|name| !name.is_empty()) else {
-            return Ok(None);
-        };
+        let own = self.entry("credHelpers", repository);
+        let name = own.or_else(|| self.0.get("credsStore")).and_then(Value::as_str);
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
         let asked = format!("leaves the login to `docker-credential-{name}`, which");
         let Some(program) = helper::find(ctx, name) else {
             // `docker login` leaves an entry in `auths`: without one there is no login that we could miss.
-            if own.is_none() && self.entry(repository).is_none() {
+            if own.is_none() && self.entry("auths", repository).is_none() {
                 return Ok(None);
             }
             return Err(unusable(repository, path, &format!("{asked} is not in PATH,")).into());

@@ -165,7 +165,7 @@ fn repository(text: &str) -> Result<Repository> {
 /// The image that somebody means who copied the address of its page, or the same without `https://`.
 fn website(registry: &str, name: &str) -> Option<String> {
     let (host, name) = match (registry, name) {
-        ("https:" | "http:", name) => return name.strip_prefix('/').map(|rest| website_or(rest)),
+        ("https:" | "http:", name) => return name.strip_prefix('/').map(website_or),
         ("hub.docker.com", name) => (Repository::HUB, name),
         ("github.com", name) => ("ghcr.io", name),
         ("gitlab.com", name) => ("registry.gitlab.com", name),

@@ -5,6 +5,7 @@ use reqwest::StatusCode;
 use super::client::Access;
 use super::credentials::{Credentials, Source, way_out};
 use super::reference::Repository;
+use crate::environment::flaw;
 use crate::exit::{Exit, Failure};
 
 /// The error for an answer that is a refusal.
@@ -57,8 +58,22 @@ pub(super) fn refusal(
 pub(super) fn wrong_credentials(repository: &Repository, credentials: &Credentials, said: &str) -> Failure {
     let registry = repository.registry();
     let from = match credentials.source {
-        Source::Variables => "DOCKERHUB_USERNAME or DOCKERHUB_TOKEN is wrong or has expired",
-        Source::DockerConfig => "what `docker login` left is wrong or has expired",
+        Source::Variables => {
+            let names = [
+                ("DOCKERHUB_USERNAME", credentials.username.as_str()),
+                ("DOCKERHUB_TOKEN", credentials.password.expose()),
+            ];
+            let flaws: Vec<String> = names
+                .into_iter()
+                .filter_map(|(name, value)| Some(format!("`{name}` {}", flaw(value)?)))
+                .collect();
+            if flaws.is_empty() {
+                "DOCKERHUB_USERNAME or DOCKERHUB_TOKEN is wrong or has expired".to_owned()
+            } else {
+                format!("{}: set it again", flaws.join(", "))
+            }
+        }
+        Source::DockerConfig => "what `docker login` left is wrong or has expired".to_owned(),
     };
     Failure::new(
         Exit::Registry,
@@ -118,5 +133,9 @@ mod tests {
         );
         assert!(variables.contains("Personal access tokens"), "{variables}");
         assert!(of(Source::DockerConfig).contains("what `docker login` left is wrong"));
+        let pasted = Credentials { password: Secret::new("\"hunter2\""), ..credentials(Source::Variables) };
+        let pasted = wrong_credentials(&hub, &pasted, "").to_string();
+        assert!(pasted.contains(": `DOCKERHUB_TOKEN` is in quotes: set it again;"), "{pasted}");
+        assert!(!pasted.contains("expired") && !pasted.contains("hunter2"), "{pasted}");
     }
 }

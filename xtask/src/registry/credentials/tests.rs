@@ -71,6 +71,7 @@ fn what_cannot_be_used_is_named_with_the_way_out() {
             "leaves the login to `docker-credential-desktop`, which is not in PATH, for docker.io: set",
         ),
         (r#"{"credHelpers":{"docker.io":"ecr-login"}}"#, "`docker-credential-ecr-login`, which is not in"),
+        (r#"{"auths":{"docker.io":{"auth":7,"x":"hunter2"}}}"#, "no valid `auth`"),
         (r#"{"auths":{"docker.io":{"auth":"not base64"}}}"#, "no valid `auth`"),
         (r#"{"auths":{"docker.io":{"auth":"bm9jb2xvbg=="}}}"#, "no valid `auth`"),
     ] {
@@ -80,9 +81,10 @@ fn what_cannot_be_used_is_named_with_the_way_out() {
         assert!(error.contains(expected) && error.contains("config.json"), "{error}");
         assert!(error.contains("set DOCKERHUB_USERNAME and DOCKERHUB_TOKEN"), "{error}");
     }
-    let error =
-        find(&[], r#"{"auths":{"docker.io":{"auth":7,"x":"hunter2"}}}"#, HUB).unwrap_err().to_string();
-    assert!(error.contains("is not a Docker configuration") && !error.contains("hunter2"), "{error}");
+    for config in ["[\"hunter2\"]", "{\"hunter2\"", "hunter2"] {
+        let error = find(&[], config, HUB).unwrap_err().to_string();
+        assert!(error.contains("is not a Docker configuration") && !error.contains("hunter2"), "{error}");
+    }
 }
 
 #[test]
@@ -158,4 +160,43 @@ fn an_identity_token_is_one_wherever_it_stands() {
     assert!(found.is_identity_token() && found.password.expose() == "hunter2-hunter2");
     let variables = [("DOCKERHUB_USERNAME", "me"), ("DOCKERHUB_TOKEN", "hunter2-hunter2")];
     assert!(!find(&variables, config, HUB).unwrap().unwrap().is_identity_token());
+}
+
+#[test]
+fn null_and_what_we_do_not_know_are_nothing() {
+    let auth = STANDARD.encode("me:hunter2-hunter2");
+    for config in [
+        "",
+        "null",
+        r#"{"auths":null,"credsStore":null,"credHelpers":null}"#,
+        r#"{"auths":{"docker.io":null},"credHelpers":{"docker.io":null}}"#,
+        r#"{"auths":{"docker.io":{"auth":null,"identitytoken":null,"email":null}}}"#,
+        r#"{"auths":{"docker.io":{}},"credsStore":""}"#,
+    ] {
+        assert_eq!(find(&[], config, HUB).unwrap(), None, "of `{config}`");
+    }
+    for config in [
+        format!(
+            r#"{{"auths":{{"ghcr.io":null,"x":7,"docker.io":{{"auth":"{auth}","identitytoken":null}}}},"credsStore":null}}"#
+        ),
+        format!(
+            r#"{{"auths":{{"docker.io":{{"auth":"{auth}"}}}},"credHelpers":{{"docker.io":null}},"psFormat":[1],"proxies":{{"default":null}}}}"#
+        ),
+        r#"{"auths":{"docker.io":{"username":"me","password":"hunter2-hunter2"}}}"#.to_owned(),
+    ] {
+        let found = find(&[], &config, HUB).unwrap().unwrap();
+        assert_eq!((found.username.as_str(), found.password.expose()), ("me", "hunter2-hunter2"), "{config}");
+    }
+}
+
+#[test]
+fn a_rehearsal_does_not_read_dockers_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("config.json"), auths("docker.io", "me:password")).unwrap();
+    let environment = Environment::of([("DOCKER_CONFIG", dir.path().to_str().unwrap())]);
+    let mut ctx = Context::for_test(dir.path(), environment);
+    let words = format!("`docker login`, in {}/config.json", dir.path().display());
+    assert_eq!(login(&ctx, &HUB.parse().unwrap()).unwrap(), Some(words));
+    ctx.reach = crate::http::Reach::Only(Vec::new());
+    assert_eq!(login(&ctx, &HUB.parse().unwrap()).unwrap(), None);
 }

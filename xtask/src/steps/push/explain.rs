@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Access, Action, Blob, Client, Repository, Result, size};
 use crate::context::Context;
+use crate::registry::login;
 
 /// How long each answer may take: a plan must not wait for a registry that does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -15,6 +16,13 @@ pub(crate) fn explained(ctx: &Context, actions: &[Action]) -> Vec<String> {
     let mut lines = Vec::new();
     for action in actions {
         lines.push(action.to_string());
+        if let Action::Look { repository, .. } = action {
+            lines.push(match login(ctx, repository) {
+                Ok(Some(from)) => format!("  logged in with {from}"),
+                Ok(None) => "  without a login".to_owned(),
+                Err(error) => format!("  without a login: {error:#}"),
+            });
+        }
         if let Action::Upload { repository, blobs } = action {
             lines.extend(bytes(ctx, repository, blobs));
         }

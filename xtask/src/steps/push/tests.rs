@@ -128,25 +128,26 @@ fn an_explained_plan_counts_the_bytes() {
     let ctx = server.context(dir.path(), &[]);
     let lines = || explained(&ctx, &plan(&ctx).unwrap());
     let before = lines();
-    assert_eq!(before.len(), 7 + 3);
-    assert!(before[3].starts_with("  sha256:") && before[3].ends_with(" B will be uploaded"), "{before:?}");
-    let total = before[5].split(" of ").next().unwrap().trim();
-    assert_eq!(before[5], format!("  {total} of {total} to upload"));
+    assert_eq!(before.len(), 8 + 3);
+    assert_eq!(before[2], "  without a login");
+    assert!(before[4].starts_with("  sha256:") && before[4].ends_with(" B will be uploaded"), "{before:?}");
+    let total = before[6].split(" of ").next().unwrap().trim();
+    assert_eq!(before[6], format!("  {total} of {total} to upload"));
     assert!(server.seen().iter().all(|request| request.method == "HEAD"), "{:?}", server.lines());
     push(&ctx).unwrap();
     let after = lines();
     assert!(
-        after[3].ends_with(" B is there already") && after[4].ends_with(" B is there already"),
+        after[4].ends_with(" B is there already") && after[5].ends_with(" B is there already"),
         "{after:?}"
     );
-    assert_eq!(after[5], format!("  0 B of {total} to upload"));
+    assert_eq!(after[6], format!("  0 B of {total} to upload"));
 
     let host = server.host();
     drop(server);
     let alone = lines();
-    assert_eq!(alone.len(), 7 + 1);
+    assert_eq!(alone.len(), 8 + 1);
     let expected = format!("  at most {total}: the registry cannot be asked now (no answer from {host}: ");
-    assert!(alone[3].starts_with(&expected), "{alone:?}");
+    assert!(alone[4].starts_with(&expected), "{alone:?}");
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! `.env`: read as its many dialects agree, and refused where they do not.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// The longest `.env`, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// The text of a `.env`, `None` where there is none. It may be a pipe, as password managers make it: whoever writes
+/// has as long as `patience` for it.
+pub(super) fn read(path: &Path, patience: Duration) -> Result<Option<String>> {
+    let shown = path.display();
+    if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let metadata = path.metadata().with_context(|| format!("{shown} cannot be read"))?;
+    ensure!(!metadata.is_dir(), "{shown} is a folder, and must be a file of lines `NAME=value`");
+    let (sender, receiver) = mpsc::channel();
+    let file = path.to_owned();
+    // To open a pipe waits for the other side, which may never come.
+    std::thread::spawn(move || {
+        let read = || {
+            let mut bytes = Vec::new();
+            fs_err::File::open(file)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+            Ok::<_, std::io::Error>(bytes)
+        };
+        sender.send(read()).ok();
+    });
+    let Ok(read) = receiver.recv_timeout(patience) else {
+        bail!(
+            "{shown} is a pipe that nothing was written to in {patience:?}: unlock what fills it, or remove it"
+        );
+    };
+    let bytes = read?;
+    ensure!(bytes.len() as u64 <= LONGEST, "{shown} is longer than {LONGEST} bytes");
+    ensure!(
+        !bytes.starts_with(b"\xff\xfe") && !bytes.starts_with(b"\xfe\xff"),
+        "{shown} is UTF-16: save it as UTF-8"
+    );
+    String::from_utf8(bytes).ok().with_context(|| format!("{shown} is not UTF-8")).map(Some)
+}
+
+/// Lines `NAME=value`; comments, blank lines, a leading `export` and one pair of quotes around the value are dropped.
+///
+/// Nothing is substituted: a `$` in a secret key is a dollar sign.
+/// An error names the line, never its text, which may hold a secret.
+pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>> {
+    let mut values: Vec<(usize, String, String)> = Vec::new();
+    for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let exported = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
+        let Some((name, value)) = exported.unwrap_or(line).split_once('=') else {
+            bail!("line {number} is not `NAME=value`");
+        };
+        let name = name.trim();
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            bail!("line {number} does not begin with the name of a variable");
+        }
+        let value = unquoted(value.trim()).with_context(|| format!("line {number}"))?;
+        match values.iter().find(|(_, known, _)| known == name) {
+            Some((_, _, known)) if known == value => {}
+            Some((first, ..)) => {
+                bail!("line {number} sets `{name}` again, to another value than line {first}")
+            }
+            None => values.push((number, name.to_owned(), value.to_owned())),
+        }
+    }
+    let kept = values.into_iter().filter(|(_, _, value)| !value.is_empty());
+    Ok(kept.map(|(_, name, value)| (name, value)).collect())
+}
+
+/// A value without the quotes around it and the comment after it, which a `#` begins where a blank is before it.
+fn unquoted(value: &str) -> Result<&str> {
+    let Some(quote @ ('"' | '\'')) = value.chars().next() else {
+        let comment = value.match_indices('#').find(|(place, _)| value[..*place].ends_with([' ', '\t']));
+        return Ok(match comment {
+            _ if value.starts_with('#') => "",
+            Some((place, _)) => value[..place].trim_end(),
+            None => value,
+        });
+    };
+    let (value, rest) = value[1..].split_once(quote).context("has no quote at its end")?;
+    let rest = rest.trim_start();
+    ensure!(rest.is_empty() || rest.starts_with('#'), "goes on after the quote at its end");
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn reads_a_file_of_variables() {
+        for (line, expected) in [
+            ("A=1", "1"),
+            ("export A = 'x $HOME y'", "x $HOME y"),
+            ("export\tA=1", "1"),
+            ("A=\"a=b\"", "a=b"),
+            ("A=1\r", "1"),
+            ("\u{feff}A=1", "1"),
+            ("A=1 # a comment", "1"),
+            ("A=1\t#", "1"),
+            ("A=a#b", "a#b"),
+            ("A='a # b' # c", "a # b"),
+            ("A=\"it's\"", "it's"),
+            ("A=a\"b", "a\"b"),
+            ("A=1\nA='1'", "1"),
+        ] {
+            let text = format!("{line}\n# comment\n\nD=\nE= # nothing\n");
+            assert_eq!(parse(&text).unwrap(), [("A".to_owned(), expected.to_owned())], "of `{line}`");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_line_and_not_its_text() {
+        for (text, words) in [
+            ("A=1\nhunter2", "line 2 is not `NAME=value`"),
+            ("A=1\nhunter 2=x", "line 2 does not begin"),
+            ("A=1\nB=\"hunter2", "line 2: has no quote at its end"),
+            ("A=1\nB='hunter2'x", "line 2: goes on after the quote"),
+            ("A=1\nB=\"hunter\\\"2\"", "line 2: goes on after the quote"),
+            ("A=1\nB=2\nA=hunter2", "line 3 sets `A` again, to another value than line 1"),
+        ] {
+            let error = format!("{:#}", parse(text).unwrap_err());
+            assert!(error.contains(words) && !error.contains("hunter"), "{error}");
+        }
+    }
+
+    #[test]
+    fn whatever_stands_there_is_read_or_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".env");
+        assert_eq!(read(&path, PATIENCE).unwrap(), None);
+        let error = |patience| format!("{:#}", read(&path, patience).unwrap_err());
+
+        fs_err::create_dir(&path).unwrap();
+        assert!(error(PATIENCE).contains("is a folder"));
+        fs_err::remove_dir(&path).unwrap();
+
+        fs_err::os::unix::fs::symlink("nowhere", &path).unwrap();
+        assert!(error(PATIENCE).contains("cannot be read"));
+        fs_err::remove_file(&path).unwrap();
+
+        for (bytes, words) in [
+            (&b"\xff\xfeA\0"[..], "UTF-16"),
+            (b"A=\xe4", "not UTF-8"),
+            (&vec![b' '; (1 << 20) + 1], "longer"),
+        ] {
+            fs_err::write(&path, bytes).unwrap();
+            assert!(error(PATIENCE).contains(words), "{}", error(PATIENCE));
+        }
+        fs_err::remove_file(&path).unwrap();
+
+        crate::command::Call::new("mkfifo").args([".env", "written"]).read(dir.path()).unwrap();
+        assert!(error(Duration::from_millis(50)).contains("is a pipe that nothing was written to"));
+        // Another pipe: at the first one, the reader that gave up still waits.
+        let written = dir.path().join("written");
+        let writer = written.clone();
+        std::thread::spawn(move || fs_err::write(writer, "A=1\n"));
+        assert_eq!(read(&written, PATIENCE).unwrap().unwrap(), "A=1\n");
+    }
+}
