@@ -7,6 +7,7 @@
 pub mod board;
 mod check;
 pub mod cli;
+mod clients;
 mod healthcheck;
 pub mod http;
 pub mod identity;

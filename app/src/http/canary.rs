@@ -32,8 +32,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -81,12 +80,8 @@ impl Canary {
 pub(super) async fn raise(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Result<Infallible, Error> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
-        _ => Error::Malformed,
-    })?;
     let id = site.canary.admit(&headers, &body)?;
     sentry::configure_scope(|scope| scope.set_tag("canary", id));
     panic!("canary {id}: raised on request");

@@ -27,7 +27,7 @@ use std::time::SystemTime;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -41,6 +41,8 @@ use super::router::Site;
 use super::signed::{message, one};
 use crate::board::store::{Entry, Kept};
 
+/// Where one report is sent.
+pub(super) const PATH: &str = "/api/v1/reports/{id}";
 /// What the signing key is derived for.
 pub const PURPOSE: &str = "slipway/report/v1";
 
@@ -49,17 +51,13 @@ pub(super) async fn put(
     State(site): State<Arc<Site>>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Result<Response, Error> {
     let Path(id) = id?;
     let media_type = one(&headers, "content-type").unwrap_or_default();
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(Error::MediaType);
     }
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
-        _ => Error::Malformed,
-    })?;
     let message = message(&headers, &body);
     if let Err(refusal) = site.reports.verify(message, SystemTime::now()) {
         warn!(target: "app::report", "refused: {refusal}");

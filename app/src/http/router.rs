@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
@@ -18,7 +18,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::canary::{self, Canary};
 use super::errors::Error;
-use super::{HEALTH_PATH, Hooks, READY_PATH, assets, board, guard, headers, health, observe, reports, shed};
+use super::{
+    HEALTH_PATH, Hooks, METRICS_PATH, READY_PATH, VERSION_PATH, assets, board, guard, headers, health,
+    observe, reports, shed,
+};
 use crate::board::Board;
 use crate::identity::Identity;
 use crate::settings::hosts::AllowedHosts;
@@ -27,10 +30,8 @@ use crate::sign::Verifier;
 use crate::telemetry::limit::Limit;
 use crate::telemetry::metrics::Metrics;
 
-/// For a whole request, its body included.
+/// For a request whose body is here.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// Largest body of a request, in bytes. A route that needs more asks for it.
-pub(crate) const BODY_LIMIT: usize = 1024;
 
 /// What handlers know.
 #[derive(Debug)]
@@ -91,7 +92,6 @@ pub fn router(site: impl Into<Arc<Site>>) -> Router {
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         // From the inside out: a layer sees what those above it answer.
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn(limit_time))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), shed::limit_requests))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), guard::check_host))
@@ -120,14 +120,14 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Site>>)> {
         ("/badge/{name}", get(board::badge)),
         ("/api/board.json", get(board::json)),
         ("/api/v1/reports", get(reports::list)),
-        ("/api/v1/reports/{id}", put(reports::put).layer(DefaultBodyLimit::max(report::MAX_BYTES))),
+        (reports::PATH, put(reports::put)),
         (assets::style_path(), get(assets::style)),
         (assets::icon_path(), get(assets::icon)),
-        ("/version", get(version)),
+        (VERSION_PATH, get(version)),
         ("/canary", post(canary::raise)),
         (HEALTH_PATH, get(health::alive)),
         (READY_PATH, get(health::ready)),
-        ("/metrics", get(health::metrics)),
+        (METRICS_PATH, get(health::metrics)),
     ]
 }
 

@@ -8,18 +8,25 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::errors::Error;
-use super::is_probe;
 use super::router::Site;
+use super::{METRICS_PATH, VERSION_PATH, body, is_probe};
 
-/// Most requests that are answered at a time. Each may hold a body of [`super::BODY_LIMIT`], or of its route's own.
+/// Most requests that are answered at a time.
 pub(super) const MOST: usize = 256;
 
-/// Lets a request through while fewer than [`MOST`] others are being answered, and probes always: a server that has
-/// much to do is not to be restarted for it.
+/// Lets a request through once its body is here, while fewer than [`MOST`] others are being answered.
+///
+/// What shows how the server is, and which, is always let through, and its body not looked at: a server that has much
+/// to do is not to be restarted for it, and a deploy is to be proved all the same.
 pub(super) async fn limit_requests(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    if is_probe(request.uri().path()) {
+    let path = request.uri().path();
+    if is_probe(path) || path == VERSION_PATH || path == METRICS_PATH {
         return next.run(request).await;
     }
+    let request = match body::read(request).await {
+        Ok(request) => request,
+        Err(error) => return error.into_response(),
+    };
     let Ok(_permit) = site.places.try_acquire() else {
         site.metrics.shed.add();
         return Error::Busy.into_response();

@@ -3,6 +3,9 @@
 //! axum's own server has no bound on the time for a head, and ends only when every client has gone: one that sent half
 //! a request keeps it alive for ever.
 //!
+//! Each connection takes a file descriptor, of which there are only so many: when all that may be open are, the one
+//! that has kept the server waiting longest makes room (see [`crate::clients`]).
+//!
 //! A head that is too large or makes no sense is answered by hyper, with 431 or 400 and nothing else: no body, no
 //! further request on that connection, and none of the headers that every answer of the router carries.
 
@@ -12,7 +15,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
@@ -21,11 +24,14 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::warn;
 
 use self::stream::Stream;
+use crate::clients::{Client, Clients, Seat};
+use crate::telemetry::limit::Limit;
 
 /// For the head of a request, and for a connection between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,8 +41,14 @@ const LAST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 const HEAD_LIMIT: usize = 16 * 1024;
 /// Most headers of a request.
 const HEADERS: usize = 64;
-/// Time to wait when the system gives no more connections: each needs a file descriptor, and some come back.
-const RECOVERY: Duration = Duration::from_millis(200);
+/// Most connections. Each may hold a head, a body of a report and an answer.
+const MOST: u64 = 1024;
+/// Descriptors for everything else: the log, the board's file, Sentry.
+const RESERVE: u64 = 64;
+/// Time to wait when there is no room for another connection and nobody to send away, or none that the system gives.
+const RECOVERY: Duration = Duration::from_millis(5);
+/// Most lines about connections that could not be accepted, a minute.
+const MOST_LINES: u32 = 10;
 
 /// All connections of the server.
 pub(super) struct Connections {
@@ -44,16 +56,30 @@ pub(super) struct Connections {
     service: TowerToHyperService<Router>,
     /// Whether connections are to end. Each of them has a receiver until it has ended.
     end: watch::Sender<bool>,
+    clients: Arc<Clients>,
+    lines: Limit,
 }
 
 impl Connections {
+    /// As many as the system gives descriptors for, within reason.
     pub(super) fn new(router: Router) -> Self {
+        let most = descriptors().saturating_sub(RESERVE).clamp(16, MOST);
+        Self::at_most(usize::try_from(most).unwrap_or(usize::MAX), router)
+    }
+
+    fn at_most(most: usize, router: Router) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(HEAD_LIMIT)
             .max_headers(HEADERS);
-        Self { http, service: TowerToHyperService::new(router), end: watch::Sender::new(false) }
+        Self {
+            http,
+            service: TowerToHyperService::new(router),
+            end: watch::Sender::new(false),
+            clients: Clients::new(most),
+            lines: Limit::new(MOST_LINES),
+        }
     }
 
     /// Serves whoever connects.
@@ -61,8 +87,16 @@ impl Connections {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    let seat = loop {
+                        match self.clients.enter() {
+                            Some(seat) => break seat,
+                            // All are being worked for, which takes no one long.
+                            None => tokio::time::sleep(RECOVERY).await,
+                        }
+                    };
                     tokio::spawn(serve(
                         stream,
+                        seat,
                         self.http.clone(),
                         self.service.clone(),
                         self.end.subscribe(),
@@ -70,7 +104,10 @@ impl Connections {
                 }
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
-                    warn!("cannot accept connections: {error}");
+                    self.clients.evict();
+                    if let Some(untold) = self.lines.admit(Instant::now()) {
+                        warn!(untold, "cannot accept connections: {error}");
+                    }
                     tokio::time::sleep(RECOVERY).await;
                 }
             }
@@ -88,9 +125,34 @@ impl Connections {
     }
 }
 
-/// Serves one connection to its end.
+/// Raises the bound on open files to what the system allows this process, and answers it.
+fn descriptors() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    // No bound is no number.
+    (if raised { maximum } else { current }).unwrap_or(u64::MAX)
+}
+
+/// Serves one connection until it ends, or has to make room for another.
 async fn serve(
     stream: TcpStream,
+    seat: Seat,
+    http: http1::Builder,
+    service: TowerToHyperService<Router>,
+    end: watch::Receiver<bool>,
+) {
+    let client = Arc::clone(&seat.client);
+    client.wait();
+    tokio::select! {
+        () = answer(stream, client, http, service, end) => {}
+        () = seat.evicted() => {}
+    }
+}
+
+/// Answers what comes over one connection.
+async fn answer(
+    stream: TcpStream,
+    client: Arc<Client>,
     mut http: http1::Builder,
     service: TowerToHyperService<Router>,
     mut end: watch::Receiver<bool>,
@@ -100,9 +162,18 @@ async fn serve(
     http.keep_alive(!is_last);
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&has_asked);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        service.call(request)
+        let (client, service) = (Arc::clone(&client), service.clone());
+        client.work();
+        request.extensions_mut().insert(Arc::clone(&client));
+        async move {
+            // One request, then the others': who sends many at once is not answered all of them in a row.
+            tokio::task::yield_now().await;
+            let answer = service.call(request).await;
+            client.wait();
+            answer
+        }
     });
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Stream::new(stream)), service));
     if !is_last {

@@ -14,13 +14,18 @@ const LARGE: usize = 64 << 20;
 
 /// A server that answers at once at `/`, at `/slow` in two seconds, and at `/large` more than any buffer holds.
 async fn start() -> (Arc<Connections>, SocketAddr) {
+    start_with(1024).await
+}
+
+/// The same for fewer clients.
+async fn start_with(most: usize) -> (Arc<Connections>, SocketAddr) {
     let slow = || async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         "done"
     };
     let router = Router::new().route("/", get(async || "ok")).route("/slow", get(slow));
     let router = router.route("/large", get(async || vec![0_u8; LARGE]));
-    let connections = Arc::new(Connections::new(router));
+    let connections = Arc::new(Connections::at_most(most, router));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let accepting = Arc::clone(&connections);
@@ -118,4 +123,32 @@ async fn an_end_waits_for_answers_and_not_for_questions() {
 fn clients_that_go_away_are_no_fault() {
     assert!(is_of_the_client(&io::ErrorKind::ConnectionAborted.into()));
     assert!(!is_of_the_client(&io::Error::other("no more files")));
+}
+
+#[tokio::test]
+async fn a_new_connection_takes_the_place_of_one_that_only_waits() {
+    let (_connections, address) = start_with(3).await;
+    let slow = tokio::spawn(async move {
+        ask(address, b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let start = Instant::now();
+    // Each stays as long as it may: with nothing sent, half a head, half a body, an answer behind it.
+    let half = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx";
+    let kinds: [&[u8]; 4] = [b"", b"GET / HT", half, REQUEST];
+    let idle: Vec<_> =
+        (0..20).map(|n| tokio::spawn(async move { ask(address, kinds[n % 4]).await })).collect();
+    for waiting in idle.into_iter().take(18) {
+        waiting.await.unwrap();
+    }
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    // The one that is worked for stayed.
+    assert!(slow.await.unwrap().0.ends_with("done"));
+}
+
+#[test]
+fn the_system_gives_as_many_files_as_it_may() {
+    assert!(descriptors() > 0);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    assert_eq!(current, maximum);
 }
