@@ -65,4 +65,6 @@ pub(crate) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod tests;

@@ -2,6 +2,8 @@
 //!
 //! The rules are those of the Dockerfile reference, ".dockerignore file", as moby's `patternmatcher` has them.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
 
 /// The rules of a `.dockerignore`.
@@ -75,11 +77,17 @@ impl Ignore {
 /// `**` and the `/` after it match any number of folders, none included; at the end it matches everything.
 pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     let (pattern, path): (Vec<char>, Vec<char>) = (pattern.chars().collect(), path.chars().collect());
-    matches_from(&pattern, &path)
+    matches_from(&pattern, &path, &mut BTreeSet::new())
 }
 
-fn matches_from(pattern: &[char], path: &[char]) -> bool {
-    match pattern {
+/// Whether the rest of a pattern matches the rest of a path. What does not is noted by the two lengths: otherwise a few
+/// stars would take for ever.
+fn matches_from(pattern: &[char], path: &[char], failed: &mut BTreeSet<(usize, usize)>) -> bool {
+    let place = (pattern.len(), path.len());
+    if failed.contains(&place) {
+        return false;
+    }
+    let does = match pattern {
         [] => path.is_empty(),
         ['*', '*', rest @ ..] => {
             let rest = rest.strip_prefix(&['/']).unwrap_or(rest);
@@ -87,25 +95,31 @@ fn matches_from(pattern: &[char], path: &[char]) -> bool {
                 |place: usize| place.checked_sub(1).is_none_or(|before| path.get(before) == Some(&'/'));
             rest.is_empty()
                 || (0..=path.len()).any(|place| {
-                    behind_slash(place) && matches_from(rest, path.get(place..).unwrap_or_default())
+                    behind_slash(place) && matches_from(rest, path.get(place..).unwrap_or_default(), failed)
                 })
         }
         ['*', rest @ ..] => {
             let name = path.iter().take_while(|c| **c != '/').count();
-            (0..=name).any(|skipped| matches_from(rest, path.get(skipped..).unwrap_or_default()))
+            (0..=name).any(|skipped| matches_from(rest, path.get(skipped..).unwrap_or_default(), failed))
         }
         [first, rest @ ..] => {
             let Some((c, path)) = path.split_first() else { return false };
             match (first, rest) {
-                ('?', rest) => *c != '/' && matches_from(rest, path),
+                ('?', rest) => *c != '/' && matches_from(rest, path, failed),
                 ('[', rest) => match class(rest) {
-                    Some((class, rest)) => *c != '/' && class.contains(*c) && matches_from(rest, path),
+                    Some((class, rest)) => {
+                        *c != '/' && class.contains(*c) && matches_from(rest, path, failed)
+                    }
                     None => false,
                 },
-                ('\\', [plain, rest @ ..]) | (plain, rest) => plain == c && matches_from(rest, path),
+                ('\\', [plain, rest @ ..]) | (plain, rest) => plain == c && matches_from(rest, path, failed),
             }
         }
+    };
+    if !does {
+        failed.insert(place);
     }
+    does
 }
 
 /// `[…]`: ranges of characters.

@@ -13,7 +13,18 @@ use crate::report::Event;
 
 /// An image on disk whose entry point is this script, and its release.
 fn image(ctx: &Context, script: &str, architecture: &str) -> Release {
+    image_with(ctx, script, architecture, |_| {})
+}
+
+/// The same, with more entries.
+fn image_with(
+    ctx: &Context,
+    script: &str,
+    architecture: &str,
+    more: impl Fn(&mut tar::Builder<Vec<u8>>),
+) -> Release {
     let mut tar = tar::Builder::new(Vec::new());
+    more(&mut tar);
     let mut header = tar::Header::new_ustar();
     header.set_mode(0o755);
     let script = format!("#!/bin/sh\n{script}\n");
@@ -109,4 +120,47 @@ fn an_image_that_cannot_be_run_here_is_skipped_by_name() {
     let other = Release { digest: Digest::of(b"other").to_string(), ..Release::default() };
     run(&ctx, &other, &BTreeMap::new(), &["check".to_owned()]).unwrap();
     assert!(format!("{:?}", ctx.reporter.told()).contains("neither here nor to be had"));
+}
+
+/// An entry whose path goes into its header as it is.
+fn entry(tar: &mut tar::Builder<Vec<u8>>, path: &[u8], kind: tar::EntryType) {
+    let mut header = tar::Header::new_ustar();
+    header.as_old_mut().name[..path.len()].copy_from_slice(path);
+    header.set_entry_type(kind);
+    header.set_mode(0o755);
+    header.set_size(0);
+    header.set_cksum();
+    tar.append(&header, &b""[..]).unwrap();
+}
+
+#[test]
+fn what_an_image_may_hold_does_not_stop_a_deploy() {
+    use tar::EntryType::{Block, Char, Directory, Fifo, Regular};
+
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
+    let release = image_with(&ctx, "echo '[]'", here(), |tar| {
+        for (path, kind) in [
+            (&b"dev/null"[..], Char),
+            (b"dev/sda", Block),
+            (b"pipe", Fifo),
+            (b"/leading/slash", Regular),
+            (b"not-utf-8-\xff\xfe", Regular),
+        ] {
+            entry(tar, path, kind);
+        }
+        (0..100_001).for_each(|_| entry(tar, b"folder/", Directory));
+    });
+    run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
+    let told = format!("{:?}", ctx.reporter.told());
+    assert!(told.contains("finds no error in this environment") && !told.contains("CheckSkipped"), "{told}");
+
+    // What nobody can unpack is named, and stops nothing.
+    let release = image_with(&ctx, "exit 9", here(), |tar| entry(tar, b"../out", Regular));
+    run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
+    let told = format!("{:?}", ctx.reporter.told());
+    assert!(
+        told.contains("the image cannot be unpacked here: its entry `../out`: leaves the image"),
+        "{told}"
+    );
 }
