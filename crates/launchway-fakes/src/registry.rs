@@ -25,8 +25,7 @@ use self::store::Store;
 use crate::server::{Exchange, Incoming, Server, Shared, StandIn};
 
 pub use self::auth::Auth;
-pub use self::fault::Fault;
-pub use self::fault::Place;
+pub use self::fault::{Fault, Odd, Place};
 
 /// A running registry; dropping it ends it.
 pub struct RegistryStandIn {
@@ -114,6 +113,9 @@ enum Route {
 
 impl StandIn for Registry {
     async fn answer(&self, request: &mut Incoming) -> Response {
+        if self.faults.read(|faults| faults.contains(&Fault::Page)) {
+            return fault::page();
+        }
         let mut response = self.dispatch(request).await.unwrap_or_else(Refusal::into_response);
         let version = HeaderValue::from_static("registry/2.0");
         response.headers_mut().insert("docker-distribution-api-version", version);
@@ -126,6 +128,7 @@ impl Registry {
         let segments = request.segments();
         let rest = match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["token"] => return self.gate.token(request),
+            ["login"] => return Ok(fault::page()),
             ["v2", rest @ ..] => Route::of(rest)?,
             _ => return Err(Refusal::not_found("no such page")),
         };
@@ -184,7 +187,7 @@ impl Registry {
     fn fault_for(&self, route: &Route, request: &Incoming) -> Option<Fault> {
         self.faults.change(|faults| {
             let position = faults.iter_mut().position(|fault| fault.fits(route, request))?;
-            Some(faults.remove(position))
+            Some(if faults[position].lasts() { faults[position] } else { faults.remove(position) })
         })
     }
 }

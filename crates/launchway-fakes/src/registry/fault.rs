@@ -1,15 +1,16 @@
 //! What goes wrong on purpose, and with which request.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_LENGTH, LOCATION};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderValue, Method, StatusCode};
-use axum::response::Response;
+use axum::response::{Html, IntoResponse as _, Response};
 
 use super::Route;
 use super::refusal::Refusal;
 use crate::server::Incoming;
 
-/// Something that goes wrong once. Several can be queued; each is used up by the first request that it fits.
+/// Something that goes wrong once, or always where it is the registry's way. Several can be queued; each of the others
+/// is used up by the first request that it fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Any request under `/v2/` is answered 401 with a challenge, as when a token expires in mid-push.
@@ -49,6 +50,25 @@ pub enum Fault {
     ArtifactRefused,
     /// A mount is answered 202 with an upload session, as a registry may always do.
     MountDeclined,
+    /// Always: the list of referrers is answered like this.
+    Referrers(Odd),
+    /// Always: a manifest with a `subject` is not taken, in plain text.
+    SubjectUnknown,
+    /// Always: every request is answered with a web page, by a host that is not a registry.
+    Page,
+}
+
+/// An answer to the request for referrers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Odd {
+    /// This status, without a body.
+    Status(u16),
+    /// 200 and a web page.
+    Page,
+    /// A redirect to a login page.
+    Login,
+    /// An index of nothing, whatever was pushed.
+    Nothing,
 }
 
 /// A `Location` other than the usual path.
@@ -63,6 +83,11 @@ pub enum Place {
 }
 
 impl Fault {
+    /// Whether it is not used up.
+    pub(super) fn lasts(self) -> bool {
+        matches!(self, Self::Referrers(_) | Self::SubjectUnknown | Self::Page)
+    }
+
     /// Whether this is the request that it waits for; a count comes nearer to it.
     pub(super) fn fits(&mut self, route: &Route, request: &Incoming) -> bool {
         let put = request.method == Method::PUT;
@@ -70,7 +95,7 @@ impl Fault {
         let tagged =
             |tag: &str| put && matches!(route, Route::Manifest { reference, .. } if reference == tag);
         match self {
-            Self::Unauthorized => true,
+            Self::Unauthorized | Self::Page => true,
             Self::TooManyRequests { put: left, .. } if put => {
                 *left = left.saturating_sub(1);
                 *left == 0
@@ -83,7 +108,8 @@ impl Fault {
             Self::Truncated => request.method == Method::GET && matches!(route, Route::Manifest { .. }),
             Self::BlobClaimed => request.method == Method::HEAD && matches!(route, Route::Blob { .. }),
             Self::Location(_) => request.method == Method::POST && matches!(route, Route::Uploads { .. }),
-            Self::ArtifactRefused => {
+            Self::Referrers(_) => matches!(route, Route::Referrers { .. }),
+            Self::ArtifactRefused | Self::SubjectUnknown => {
                 put && matches!(route, Route::Manifest { reference, .. } if reference.contains(':'))
             }
             Self::MountDeclined => {
@@ -111,6 +137,18 @@ impl Fault {
             Self::BlobStalls | Self::TagStalls(_) => std::future::pending().await,
             Self::BlobClaimed => Ok(Response::new(Body::empty())),
             Self::ArtifactRefused => Err(Refusal::bad("MANIFEST_INVALID", "manifest invalid")),
+            Self::SubjectUnknown => {
+                Ok((StatusCode::BAD_REQUEST, "unknown field `subject`\n").into_response())
+            }
+            Self::Page | Self::Referrers(Odd::Page) => Ok(page()),
+            Self::Referrers(Odd::Status(status)) => {
+                Ok(StatusCode::from_u16(status).unwrap_or_default().into_response())
+            }
+            Self::Referrers(Odd::Login) => Ok((StatusCode::FOUND, [(LOCATION, "/login")]).into_response()),
+            Self::Referrers(Odd::Nothing) => {
+                let index = "application/vnd.oci.image.index.v1+json";
+                Ok(([(CONTENT_TYPE, index)], r#"{"schemaVersion":2,"manifests":null}"#).into_response())
+            }
             _ => return None,
         })
     }
@@ -150,4 +188,9 @@ impl Fault {
             _ => {}
         }
     }
+}
+
+/// What a website answers.
+pub(super) fn page() -> Response {
+    Html("<!doctype html><title>Sign in</title><p>Welcome").into_response()
 }

@@ -7,7 +7,7 @@ use launchway_fakes::render::{Ailment, Call, Fault};
 use launchway_fakes::sentry::Mode;
 
 /// All of them, in the order of a release.
-pub(super) static DRILLS: [Drill; 38] = [
+pub(super) static DRILLS: [Drill; 43] = [
     push(
         "registry-down",
         "nobody listens at the registry's address",
@@ -33,6 +33,41 @@ pub(super) static DRILLS: [Drill; 38] = [
         "tag-taken",
         "the commit's tag names another image",
         &[Break::TagTaken],
+        Exit::Registry,
+        After::UNPUSHED,
+    ),
+    push(
+        "referrers-login",
+        "the registry sends who asks for referrers to a login page",
+        &[Break::Registry(registry::Fault::Referrers(registry::Odd::Login))],
+        Exit::Done,
+        After::PUSHED,
+    ),
+    push(
+        "referrers-refused",
+        "the registry does not let this account list referrers",
+        &[Break::Registry(registry::Fault::Referrers(registry::Odd::Status(403)))],
+        Exit::Done,
+        After::PUSHED,
+    ),
+    push(
+        "referrers-lost",
+        "the registry takes attestations and lists none",
+        &[Break::Registry(registry::Fault::Referrers(registry::Odd::Nothing))],
+        Exit::Done,
+        After::PUSHED,
+    ),
+    push(
+        "subject-unknown",
+        "the registry refuses a manifest with a subject",
+        &[Break::Registry(registry::Fault::SubjectUnknown)],
+        Exit::Done,
+        After::PUSHED,
+    ),
+    push(
+        "not-a-registry",
+        "the host answers everything with a web page",
+        &[Break::Registry(registry::Fault::Page)],
         Exit::Registry,
         After::UNPUSHED,
     ),

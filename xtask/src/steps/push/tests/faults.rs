@@ -6,7 +6,7 @@ use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, context};
 use super::wire::{Break, Wire};
 use super::*;
 use crate::registry::resolve;
-use launchway_fakes::registry::{Fault, Place};
+use launchway_fakes::registry::{Fault, Odd, Place};
 
 /// A registry where `latest` names the image of an earlier commit, and a workspace with the image of the next.
 struct Rig {
@@ -211,6 +211,37 @@ fn no_refusal_of_an_artifact_stops_a_release() {
         let skipped = |event: &Event| matches!(event, Event::CheckSkipped { reason, .. } if reason.contains(&status.to_string()) || status == 403);
         assert_eq!(ctx.reporter.told().iter().filter(|event| skipped(event)).count(), 2, "{part} {status}");
     }
+}
+
+#[test]
+fn a_registry_with_ways_of_its_own_gets_the_release() {
+    for (fault, attached, words) in [
+        (Fault::Referrers(Odd::Login), 2, ""),
+        (Fault::Referrers(Odd::Page), 2, ""),
+        (Fault::Referrers(Odd::Status(406)), 2, ""),
+        (Fault::Referrers(Odd::Status(403)), 0, "does not let this account list what refers to the image"),
+        (Fault::Referrers(Odd::Nothing), 0, "and does not list it; tried 5 times"),
+        (Fault::SubjectUnknown, 0, "(unknown field `subject`)"),
+    ] {
+        let (stand_in, rig) = broken(&[fault]);
+        add_sources(rig.dir.path());
+        let ctx = context(&stand_in.host, rig.dir.path(), PASSWORD);
+        let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+        let pushed = run_with(&ctx, client, &plan(&ctx).unwrap()).unwrap();
+        assert_eq!((pushed.latest, pushed.referrers.len()), (true, attached), "{fault:?}");
+        assert_eq!(rig.named("latest").as_ref(), Some(&rig.new), "{fault:?}");
+        let told = format!("{:?}", ctx.reporter.told());
+        assert_eq!(told.matches("not attached to the image").count(), 2 - attached, "{fault:?}");
+        assert!(told.contains(words), "{fault:?}: {told}");
+    }
+}
+
+#[test]
+fn a_host_that_is_no_registry_is_sent_nothing() {
+    let (stand_in, rig) = broken(&[Fault::Page]);
+    let error = rig.push(&stand_in.host).0.unwrap_err().to_string();
+    assert!(error.contains("is not a registry") && error.contains("(Sign in)"), "{error}");
+    assert!(error.ends_with("; nothing in the registry has changed"), "{error}");
 }
 
 #[test]
