@@ -28,7 +28,18 @@ pub(crate) struct Config {
     pub(crate) engine: Engine,
     /// The target triple that the shipped binary is built for.
     pub(crate) target: String,
+    #[serde(default)]
+    pub(crate) test: TestConfig,
     pub(crate) deploy: DeployConfig,
+}
+
+/// `[workspace.metadata.pipeline.test]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestConfig {
+    /// Debian packages that tests need: installed on a CI machine, and elsewhere left to the developer.
+    #[serde(default)]
+    pub(crate) packages: Vec<String>,
 }
 
 /// `[workspace.metadata.pipeline.deploy]`.
@@ -194,6 +205,7 @@ environment = ["SECRET_KEY"]
             ("[\"SECRET_KEY\"]", "[\"SECRET_KEY\", \"SECRET_KEY\"]", "names `SECRET_KEY` twice"),
             ("[\"SECRET_KEY\"]", "[\"PORT\"]", "which Render sets itself"),
             ("branch = \"master\"", "", "missing field `branch`"),
+            ("coverage = 80", "coverage = 80\ntest.packages = [\"a; b\"]", "`test.packages` names `a; b`"),
         ] {
             let text = GOOD.replace(from, to);
             assert_ne!(text, GOOD);

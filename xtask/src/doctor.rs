@@ -111,7 +111,7 @@ fn toolchain(ctx: &Context) -> Vec<Line> {
     let needs = needs.flat_map(|step| Need::of(ctx, *step, ctx.config.engine));
     let line = |need: Need| {
         let what = match &need {
-            Need::Tool(_) => return None,
+            Need::Tool(_) | Need::Packages(_) => return None,
             Need::Component(name) => (*name).to_owned(),
             Need::Target(target) => format!("target {target}"),
         };

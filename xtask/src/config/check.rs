@@ -26,6 +26,12 @@ pub(super) fn check(config: &Config) -> Result<()> {
     if !(0.0..=100.0).contains(&config.coverage) {
         bail!("`coverage` must be a percentage from 0 to 100, but is {}", config.coverage);
     }
+    for name in &config.test.packages {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if !name.starts_with(plain) || !name.chars().all(|c| plain(c) || "+.-".contains(c)) {
+            bail!("`test.packages` names `{name}`, which is not the name of a Debian package");
+        }
+    }
     deploy(&config.deploy)?;
     let (job, most) = (JobId::Deploy.job().timeout_minutes(config), Job::MOST_MINUTES);
     if job > most {

@@ -99,8 +99,8 @@ impl Handover {
         }
     }
 
-    /// Adds a step and what it found out; `log` is what it printed.
-    pub(super) fn add(&mut self, step: &StepRecord, results: &Results, log: Option<&Path>) {
+    /// Adds a step and what it found out.
+    pub(super) fn add(&mut self, step: &StepRecord, results: &Results) {
         let outcome = match step.outcome {
             Outcome::Passed => StepOutcome::Passed,
             Outcome::Failed => StepOutcome::Failed,
@@ -111,8 +111,7 @@ impl Handover {
         self.steps.push(Step { name, outcome, milliseconds: step.milliseconds });
         match step.step {
             StepId::TestCoverage => {
-                self.tests =
-                    log.and_then(|log| fs_err::read_to_string(log).ok()).as_deref().and_then(counted);
+                self.tests = results.tests;
                 self.coverage = results.coverage.as_ref().map(|coverage| Coverage {
                     covered: coverage.covered,
                     lines: coverage.lines,
@@ -155,7 +154,7 @@ fn run_on_github(ctx: &Context) -> Option<String> {
 }
 
 /// What cargo's test programs counted. A test that could not run without a real part passes for libtest, not for us.
-fn counted(log: &str) -> Option<Tests> {
+pub(super) fn counted(log: &str) -> Option<Tests> {
     let mut found = None;
     let mut unable = 0;
     for line in log.lines() {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use rustix::process::geteuid;
 
 use super::StepId;
 use crate::command::Call;
@@ -20,6 +21,8 @@ pub(crate) enum Need {
     Component(&'static str),
     /// The standard library for the target of the image's program.
     Target(String),
+    /// Debian packages that the tests of a CI machine need.
+    Packages(Vec<String>),
 }
 
 impl Need {
@@ -28,11 +31,24 @@ impl Need {
         let tools = TOOLS.iter().filter(|tool| tool.required && tool.step == step).map(Self::Tool);
         let own = match step {
             StepId::Lint => vec![Self::Component("rustfmt"), Self::Component("clippy")],
-            StepId::TestCoverage => vec![Self::Component("llvm-tools")],
+            StepId::TestCoverage => {
+                [Self::Component("llvm-tools")].into_iter().chain(Self::packages(ctx)).collect()
+            }
             StepId::DockerBuild if engine == Engine::Builtin => vec![Self::Target(ctx.config.target.clone())],
             StepId::DockerBuild | StepId::Push | StepId::Deploy => Vec::new(),
         };
         own.into_iter().chain(tools).collect()
+    }
+
+    /// The packages that tests need, where a machine that is thrown away afterwards lets them be installed. Elsewhere a
+    /// test without its part is skipped by name.
+    fn packages(ctx: &Context) -> Option<Self> {
+        let is_ci = ctx.environment.get("CI").is_some_and(|value| value != "false");
+        let wanted = is_ci && !ctx.config.test.packages.is_empty() && Tool::may_install(ctx);
+        let can = || {
+            on_path(ctx, "apt-get").is_some() && (geteuid().is_root() || runs(ctx, "sudo", &["-n", "true"]))
+        };
+        (wanted && can()).then(|| Self::Packages(ctx.config.test.packages.clone()))
     }
 
     /// Those of these steps' needs that this machine lacks.
@@ -55,13 +71,14 @@ impl Need {
             }
             Self::Component(_) => has_llvm_tools(sysroot),
             Self::Target(target) => sysroot.join("lib/rustlib").join(target).join("lib").is_dir(),
+            Self::Packages(names) => names.iter().all(|name| runs(ctx, "dpkg", &["--status", name])),
         }
     }
 
     /// Whether the pipeline can install it.
     pub(crate) fn may_install(&self, ctx: &Context) -> bool {
         let can_be_had = match self {
-            Self::Tool(_) => true,
+            Self::Tool(_) | Self::Packages(_) => true,
             Self::Component(_) => on_path(ctx, "rustup").is_some(),
             Self::Target(target) => on_path(ctx, "rustup").is_some() && is_known(ctx, target),
         };
@@ -74,6 +91,7 @@ impl Need {
             Self::Tool(tool) => tool.install_line(),
             Self::Component(name) => format!("rustup component add {name}"),
             Self::Target(target) => format!("rustup target add {target}"),
+            Self::Packages(names) => format!("apt-get install {}", names.join(" ")),
         }
     }
 
@@ -88,6 +106,7 @@ impl Need {
             }
             Self::Component(name) => format!("the Rust toolchain has no {name}"),
             Self::Target(target) => format!("the Rust toolchain cannot build for `{target}`"),
+            Self::Packages(_) => return format!("tests need packages: `{}`", self.install_line()),
         };
         if on_path(ctx, "rustup").is_some() {
             return format!("{what}: `{}`", self.install_line());
@@ -103,6 +122,13 @@ impl Need {
         ctx.reporter.note(format!("installing {self}, once"));
         let call = match self {
             Self::Tool(tool) => tool.install(ctx),
+            Self::Packages(names) => {
+                let install = "apt-get install --quiet --yes --no-install-recommends";
+                let script = format!("apt-get update --quiet && {install} {}", names.join(" "));
+                let as_root: &[&str] = if geteuid().is_root() { &["env"] } else { &["sudo", "-n", "env"] };
+                let script = ["DEBIAN_FRONTEND=noninteractive", "sh", "-c", &script];
+                Call::new(as_root[0]).args(as_root[1..].iter().copied()).args(script)
+            }
             Self::Component(_) | Self::Target(_) => {
                 let line = self.install_line();
                 let mut words = line.split(' ');
@@ -122,7 +148,11 @@ impl Need {
             return failed(format!("ended with {status}: {last}"));
         }
         if !self.is_here(ctx, &sysroot(ctx)?) {
-            return failed("ended well, but the Rust on `PATH` is another one than rustup's".to_owned());
+            let why = match self {
+                Self::Component(_) | Self::Target(_) => "the Rust on `PATH` is another one than rustup's",
+                Self::Tool(_) | Self::Packages(_) => "it is still not there",
+            };
+            return failed(format!("ended well, but {why}"));
         }
         Ok(())
     }
@@ -134,6 +164,7 @@ impl fmt::Display for Need {
             Self::Tool(tool) => write!(f, "{} {} into target/xtask/tools", tool.name, tool.version),
             Self::Component(name) => write!(f, "{name} into the Rust toolchain"),
             Self::Target(target) => write!(f, "the target `{target}` into the Rust toolchain"),
+            Self::Packages(names) => write!(f, "{} with apt-get", names.join(", ")),
         }
     }
 }
@@ -152,7 +183,11 @@ fn is_known(ctx: &Context, target: &str) -> bool {
 
 /// Whether a program of the toolchain runs: outside rustup it may be a package of its own.
 fn answers(ctx: &Context, program: &str) -> bool {
-    Call::new(program).arg("--version").read(&ctx.root).is_ok()
+    runs(ctx, program, &["--version"])
+}
+
+fn runs(ctx: &Context, program: &str, arguments: &[&str]) -> bool {
+    Call::new(program).args(arguments.iter().copied()).read(&ctx.root).is_ok()
 }
 
 /// Whether the toolchain has the component that coverage needs.

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
+use report::Tests;
 use reqwest::Url;
 
-use super::handover::Handover;
+use super::handover::{self, Handover};
 use super::needs::Need;
 use super::plan::{Options, Plan};
 use super::record::{JobRecord, Record, StepRecord};
@@ -45,6 +46,8 @@ pub(crate) enum Scope {
 /// What the steps of a run brought about.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
+    /// Also where some of them failed.
+    pub(crate) tests: Option<Tests>,
     pub(crate) coverage: Option<CoverageRecord>,
     pub(crate) image: Option<Built>,
     pub(crate) pushed: Option<Pushed>,
@@ -228,7 +231,7 @@ impl Run<'_> {
                         self.ctx.reporter.emit(Event::StepSkipped { step: *step, reason: reason.clone() });
                     }
                     let record = StepRecord::skipped(*step, reason);
-                    self.so_far.add(&record, &self.results, None);
+                    self.so_far.add(&record, &self.results);
                     record
                 }
                 None => self.step(*step),
@@ -278,6 +281,9 @@ impl Run<'_> {
         let ran = self.ctx.reporter.step_started(step, &self.ctx.output().join("logs")).map(|log| {
             let plan = Plan::of(step, self.ctx, &self.request.options);
             let result = plan.and_then(|plan| plan.run(self.ctx, &mut self.results));
+            if step == StepId::TestCoverage {
+                self.count_tests(&log);
+            }
             self.conclude(&StepRecord::ran(step, started, clock.elapsed(), outcome(&result), Vec::new()));
             (log, result)
         });
@@ -295,8 +301,17 @@ impl Run<'_> {
             self.failed.push(failed);
             self.failure.get_or_insert((step, error));
         }
-        self.so_far.add(&record, &self.results, Some(&log));
+        self.so_far.add(&record, &self.results);
         record
+    }
+
+    /// What the tests of this step counted; one that was skipped has not passed.
+    fn count_tests(&mut self, log: &Path) {
+        let text = fs_err::read_to_string(log).unwrap_or_default();
+        self.results.tests = handover::counted(&text);
+        if let Some(tests) = &self.results.tests {
+            self.ctx.reporter.note(in_words(tests));
+        }
     }
 
     /// Where the step was an attempt to deploy: makes the report of the run with it and sends it on.
@@ -306,7 +321,7 @@ impl Run<'_> {
             return;
         };
         let mut so_far = self.so_far.clone();
-        so_far.add(step, &self.results, None);
+        so_far.add(step, &self.results);
         let report = history::report(self.ctx, &so_far, service.clone(), record.clone());
         history::conclude(self.ctx, &report, site.as_ref());
     }
@@ -324,6 +339,10 @@ impl Run<'_> {
     }
 }
 
+fn in_words(Tests { passed, failed, skipped }: &Tests) -> String {
+    format!("{passed} tests passed, {failed} failed, {skipped} skipped")
+}
+
 fn outcome(result: &Result<()>) -> Outcome {
     match result {
         Ok(()) => Outcome::Passed,
@@ -337,6 +356,9 @@ impl Results {
     fn facts(&self) -> Vec<(String, String)> {
         let mut facts = Vec::new();
         let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
+        if let Some(tests) = &self.tests {
+            fact("tests", in_words(tests));
+        }
         if let Some(coverage) = &self.coverage {
             fact("coverage", format!("{coverage}"));
         }

@@ -92,3 +92,56 @@ fn certificates_are_for_what_is_outside() {
         "`SSL_CERT_FILE`",
     ]);
 }
+
+#[test]
+fn a_ci_machine_gets_the_packages_of_its_tests() {
+    let fixture = Fixture::new();
+    fixture.replace(
+        "Cargo.toml",
+        "[workspace.metadata.pipeline.deploy]",
+        "[workspace.metadata.pipeline.test]\npackages = [\"a-registry\"]\n\n[workspace.metadata.pipeline.deploy]",
+    );
+    let log = fixture.root().with_file_name("apt.log").display().to_string();
+    fixture.put("apt-get", &format!("echo \"$*\" >> {log}"));
+    fixture.put("sudo", "if [ \"$1\" = -n ]; then shift; fi; exec \"$@\"");
+    fixture.put("dpkg", &format!("grep --quiet \"install.* $2\" {log}"));
+    // The tests do not come into it: that none of the tools is here is what ends the run.
+    fixture.put("cargo-llvm-cov", "echo cargo-llvm-cov 0.9.0; test \"$2\" = --version");
+    let line = "  install a-registry with apt-get\n";
+    let explained = |variables: &[(&str, &str)]| {
+        fixture.xtask(&["test-coverage", "--explain"]).envs(variables).finish().exits(0)
+    };
+    explained(&[("CI", "true"), ("XTASK_INSTALL", "")]).says(&[line]);
+    // A machine of one's own, and one that must not be changed.
+    explained(&[("XTASK_INSTALL", "")]).says_nothing_of(&[line]);
+    explained(&[("CI", "true")]).says_nothing_of(&[line]);
+    assert!(!Path::new(&log).exists(), "nothing was to run");
+
+    bare(
+        &fixture,
+        "mkdir -p SYSROOT/lib/rustlib/host/bin && touch SYSROOT/lib/rustlib/host/bin/llvm-profdata",
+    );
+    let run = fixture.xtask(&["test-coverage"]).envs(&[("CI", "true"), ("XTASK_INSTALL", "")]);
+    run.finish().exits(1).says(&["installing a-registry with apt-get, once"]);
+    let done = fs_err::read_to_string(log).unwrap();
+    assert_eq!(done, "update --quiet\ninstall --quiet --yes --no-install-recommends a-registry\n");
+}
+
+#[test]
+fn a_test_that_was_skipped_is_counted_as_skipped() {
+    let fixture = Fixture::new();
+    if !fixture.has_coverage("a_test_that_was_skipped_is_counted_as_skipped") {
+        return;
+    }
+    let skips = "\n#[test]\nfn pushes() {\n    use std::io::Write as _;\n    \
+                 writeln!(std::io::stderr(), \"SKIPPED: pushes: no registry\").unwrap();\n}\n";
+    fixture.run(&["test-coverage"]).exits(0);
+    let before = fixture.record()["tests"].clone();
+    fixture.append("app/src/lib.rs", skips);
+    let ran = fixture.run(&["test-coverage"]).exits(0);
+    let after = fixture.record()["tests"].clone();
+    assert_eq!((&after["passed"], &after["skipped"]), (&before["passed"], &1.into()), "{after}");
+    let words = format!("{} tests passed, 0 failed, 1 skipped\n", after["passed"]);
+    assert_eq!(ran.out.matches(&words).count(), 2, "{}", ran.text());
+    ran.says(&["skipped pushes: no registry", "without pushes"]);
+}

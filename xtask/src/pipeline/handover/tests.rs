@@ -17,7 +17,7 @@ fn passed(step: StepId) -> StepRecord {
 /// One step in a process of its own.
 fn step(ctx: &Context, step: StepId) -> Handover {
     let mut so_far = Handover::begin(ctx, &Scope::Step(step)).unwrap();
-    so_far.add(&passed(step), &Results::default(), None);
+    so_far.add(&passed(step), &Results::default());
     so_far.leave(ctx).unwrap();
     so_far
 }
@@ -84,13 +84,12 @@ fn a_rehearsal_leaves_nothing_to_go_on_with() {
 fn what_the_steps_found_out_is_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path(), &[]);
-    let log = dir.path().join("log");
     let text = "running 3 tests\nSKIPPED: pushes: no docker-registry\n\
         test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
         test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n";
-    fs_err::write(&log, text).unwrap();
     let digest = Digest::of(b"image");
     let results = Results {
+        tests: counted(text),
         coverage: Some(CoverageRecord { lines: 10, covered: 9, floor: 80.5 }),
         image: Some(Built {
             repository: "docker.io/acme/app".to_owned(),
@@ -103,9 +102,9 @@ fn what_the_steps_found_out_is_in_it() {
         ..Results::default()
     };
     let mut so_far = Handover::anew(&ctx).unwrap();
-    so_far.add(&passed(StepId::TestCoverage), &results, Some(&log));
-    so_far.add(&passed(StepId::DockerBuild), &results, None);
-    so_far.add(&StepRecord::skipped(StepId::Push, "why".to_owned()), &results, None);
+    so_far.add(&passed(StepId::TestCoverage), &results);
+    so_far.add(&passed(StepId::DockerBuild), &results);
+    so_far.add(&StepRecord::skipped(StepId::Push, "why".to_owned()), &results);
     assert_eq!(so_far.tests, Some(Tests { passed: 12, failed: 2, skipped: 2 }));
     assert_eq!(so_far.coverage, Some(Coverage { covered: 9, lines: 10, floor: 80 }));
     assert_eq!(so_far.steps[2].outcome, StepOutcome::Skipped);
