@@ -1,20 +1,23 @@
 //! Child processes: one line to show, one way to run them.
 
+mod environment;
+mod group;
+mod launch;
+pub(crate) mod leftovers;
+
 use std::fmt;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::exit::{Exit, Failure, OrExit as _};
-use crate::git;
-use crate::interrupt::{self, Interrupt};
-use crate::pipeline::VARIABLES;
-use crate::plain::send_lines;
+use crate::interrupt::Interrupt;
+use crate::plain::{plain, send_lines};
+pub(crate) use environment::withhold;
+pub(crate) use group::{Bounds, Group};
+pub(crate) use launch::{command as bare, launched};
 
 /// A command line: what `--explain` shows is what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +94,9 @@ impl Call {
         mut line: impl FnMut(&str),
     ) -> Result<ExitStatus> {
         interrupt.check()?;
-        let mut group = Group::spawn(self.command(folder)?)
+        let mut group = self
+            .command(folder)
+            .and_then(|command| Ok(Group::spawn(command)?))
             .with_context(|| format!("cannot start `{self}`"))
             .or_exit(Exit::Missing)?;
         let (sender, lines) = mpsc::channel();
@@ -113,27 +118,14 @@ impl Call {
             }
         }
         // Its output is closed, yet it may go on for a while.
-        loop {
-            if let Some(status) = group.child.try_wait()? {
-                return Ok(status);
-            }
-            if interrupt.is_set() {
-                group.end();
-                interrupt.check()?;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        group.wait(|| interrupt.check())
     }
 
     /// Runs the command and returns what it printed on standard output; anything but success is an error.
     pub(crate) fn read(&self, folder: &Path) -> Result<String> {
-        let output = self
-            .command(folder)?
-            .output()
-            .with_context(|| format!("cannot start `{self}`"))
-            .or_exit(Exit::Missing)?;
+        let output = self.output(folder).with_context(|| format!("`{self}`")).or_exit(Exit::Missing)?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
+            let said = plain(&String::from_utf8_lossy(&output.stderr));
             return Err(Failure::new(
                 Exit::Missing,
                 format!("`{self}` ended with {}: {}", output.status, said.trim()),
@@ -143,13 +135,17 @@ impl Call {
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
+    /// Runs the command to its end and returns all that it printed.
+    pub(crate) fn output(&self, folder: &Path) -> Result<Output> {
+        /// Far more than any command of ours has to say.
+        const BOUNDS: Bounds = Bounds { bytes: 1 << 30, deadline: None };
+
+        Group::collect(self.command(folder)?, None, BOUNDS, &Interrupt::of_process())
+    }
+
     /// The child, for who needs more of it than its lines and its end.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where children are made, with a clean environment"
-    )]
     pub(crate) fn command(&self, folder: &Path) -> Result<Command> {
-        let mut command = Command::new(&self.program);
+        let mut command = launch::command(&self.program);
         command
             .args(&self.args)
             .current_dir(folder)
@@ -159,29 +155,18 @@ impl Call {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        for (name, value) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if is_added_by_cargo(&text)
-                || is_secret(&text)
-                || git::is_of_a_hook(&text)
-                || self.inherited.is_some_and(|names| !is_one_of(&text, names))
-            {
-                command.env_remove(&name);
-            } else if matches!(&*text, "LD_LIBRARY_PATH" | "DYLD_FALLBACK_LIBRARY_PATH") {
-                let own: Vec<PathBuf> =
-                    std::env::split_paths(&value).filter(|path| !is_toolchain_path(path)).collect();
-                if own.is_empty() {
-                    command.env_remove(&name);
-                } else {
-                    command.env(&name, std::env::join_paths(own)?);
-                }
-            }
-        }
+        environment::strip(&mut command, self.is_cargo(), self.inherited)?;
         for name in &self.without {
             command.env_remove(name);
         }
         command.env("CARGO_TERM_COLOR", "never").envs(self.env.iter().map(|(name, value)| (name, value)));
         Ok(command)
+    }
+
+    /// Whether the program is cargo or one of its subcommands.
+    fn is_cargo(&self) -> bool {
+        let name = self.program.rsplit('/').next().unwrap_or_default();
+        name == "cargo" || name.starts_with("cargo-")
     }
 }
 
@@ -202,40 +187,6 @@ impl fmt::Display for Call {
     }
 }
 
-/// What `cargo run` sets for the program it starts.
-///
-/// A nested cargo must not see it: build scripts that watch these variables would run again at every switch between
-/// `cargo build` and `cargo xtask`.
-/// The list is that of <https://doc.rust-lang.org/cargo/reference/environment-variables.html>.
-fn is_added_by_cargo(name: &str) -> bool {
-    matches!(
-        name,
-        "CARGO" | "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE" | "RUST_RECURSION_COUNT"
-    ) || name.starts_with("CARGO_PKG_")
-        || name.starts_with("CARGO_MANIFEST_")
-}
-
-fn is_one_of(variable: &str, names: &[&str]) -> bool {
-    names.iter().any(|name| match name.strip_suffix('*') {
-        Some(start) => variable.starts_with(start),
-        None => variable == *name,
-    })
-}
-
-/// Whether a variable is one of the pipeline's secrets, which no child needs.
-fn is_secret(name: &str) -> bool {
-    VARIABLES.iter().any(|variable| variable.name == name)
-}
-
-/// Whether cargo put a folder into the library path: its own output folders and the toolchain's.
-fn is_toolchain_path(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    text.contains("/rustlib/")
-        || text.contains("/toolchains/")
-        || text.contains("/target/debug")
-        || text.contains("/target/release")
-}
-
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@+%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -253,54 +204,11 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// A child in a process group of its own, ended as a whole when it is dropped before it ended by itself.
-pub(crate) struct Group {
-    pub(crate) child: Child,
-}
-
-impl Group {
-    /// How long a child may take to end after SIGTERM.
-    const GRACE: Duration = Duration::from_secs(5);
-
-    pub(crate) fn spawn(mut command: Command) -> std::io::Result<Self> {
-        let child = command.process_group(0).spawn()?;
-        interrupt::group_started(child.id());
-        Ok(Self { child })
-    }
-
-    fn end(&mut self) {
-        self.signal(Signal::TERM);
-        let deadline = Instant::now() + Self::GRACE;
-        while Instant::now() < deadline {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                break;
-            }
-            std::thread::sleep(Interrupt::TICK);
-        }
-        // The child may have ended without its own children.
-        self.signal(Signal::KILL);
-        drop(self.child.wait());
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // An error says that the group has gone.
-            kill_process_group(pid, signal).ok();
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.end();
-        }
-        interrupt::group_ended(self.child.id());
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::environment::is_added_by_cargo;
     use super::*;
 
     fn here() -> &'static Path {

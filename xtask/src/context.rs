@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use reqwest::Url;
 
-use crate::command::Call;
+use crate::command::{Call, withhold};
 use crate::config::Config;
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, OrExit as _};
@@ -38,6 +38,8 @@ impl Context {
         let environment = Environment::read(&root)?;
         reporter.redact(redactor(&environment));
         let config = Config::read(&root.join("Cargo.toml"))?;
+        let names = secret_names(&environment).map(str::to_owned).chain(config.deploy.environment.clone());
+        withhold(names.collect::<Vec<_>>(), Redactor::new(known_secrets(&environment)));
         let git = Git::read(&root)?;
         let reach = Reach::of(environment.get("XTASK_REACH"))?;
         Ok(Self { root, config, environment, git, reporter, interrupt, reach })
@@ -238,16 +240,32 @@ pub(crate) fn find_root(start: &Path) -> Result<PathBuf> {
     none().or_exit(Exit::Usage)
 }
 
-/// The secrets of an environment: what the pipeline's table says, the machine's tokens, and of `.env` all that is not
-/// known to be anything else.
+/// The secrets of an environment.
 pub(crate) fn redactor(environment: &Environment) -> Redactor {
-    let is_secret = |name: &&str| variable(name).is_some_and(|variable| variable.sensitive) || is_token(name);
-    let (secrets, others): (Vec<&str>, Vec<&str>) = environment.names().partition(is_secret);
-    let is_setting =
-        |name: &str| variable(name).is_some() || SETTINGS.contains(&name) || name.starts_with("XTASK_");
-    let unknown = others.into_iter().filter(|name| environment.is_from_file(name) && !is_setting(name));
-    let unknown = unknown.filter(|name| !Redactor::is_ordinary(environment.get(name).unwrap_or_default()));
-    Redactor::new(secrets.into_iter().chain(unknown).filter_map(|name| environment.secret(name)))
+    Redactor::new(secret_names(environment).filter_map(|name| environment.secret(name)))
+}
+
+/// What is secret for sure: what the pipeline's table says, and the machine's tokens.
+fn known_secrets(environment: &Environment) -> impl Iterator<Item = Secret> {
+    environment.names().filter(|name| is_known_secret(name)).filter_map(|name| environment.secret(name))
+}
+
+fn is_known_secret(name: &str) -> bool {
+    variable(name).is_some_and(|variable| variable.sensitive) || is_token(name)
+}
+
+/// The variables that are secret, and of `.env` all that are not known to be anything else.
+fn secret_names(environment: &Environment) -> impl Iterator<Item = &str> {
+    let is_setting = |name: &str| {
+        variable(name).is_some()
+            || SETTINGS.contains(&name)
+            || name.starts_with("XTASK_")
+            || matches!(name, "PATH" | "HOME")
+            || Redactor::is_ordinary(environment.get(name).unwrap_or_default())
+    };
+    environment
+        .names()
+        .filter(move |name| is_known_secret(name) || environment.is_from_file(name) && !is_setting(name))
 }
 
 #[cfg(test)]

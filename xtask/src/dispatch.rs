@@ -23,6 +23,7 @@ use crate::report::{Event, Failed, Reporter, Sink};
 use crate::secret::{random_key, random_word};
 use crate::steps::deploy::{self, rollback};
 use crate::steps::docker_build::Options;
+use crate::turn::Turn;
 use crate::{doctor, history, overview, rehearsal, workflow};
 
 /// Runs the command and tells how it ended.
@@ -95,6 +96,13 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             keep_going: false,
         })
     };
+    // They leave what they did in the same places.
+    let writes = match command {
+        Command::DockerBuild(options) => !options.verify_reproducible,
+        Command::Ci(_) | Command::Rollback(_) => true,
+        _ => command.step().is_some(),
+    };
+    let _turn = (writes && !cli.shared.explain).then(|| Turn::wait(&ctx, Turn::OUTPUT)).transpose()?;
     match command {
         Command::Ci(ci) => {
             let jobs = (!ci.job.is_empty()).then(|| ci.job.clone());

@@ -151,8 +151,7 @@ pub(crate) fn is_of_a_hook(name: &str) -> bool {
 /// What git prints; a refusal is an error.
 pub(crate) fn bytes(root: &Path, call: &Call) -> Result<Vec<u8>> {
     let Output { status, stdout, stderr } = call
-        .command(root)?
-        .output()
+        .output(root)
         .context("git cannot be started: install it, or put it on `PATH`")
         .or_exit(Exit::Missing)?;
     if status.success() {

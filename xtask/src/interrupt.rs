@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::command::leftovers;
 use crate::exit::{Exit, Failure};
 
 /// Whether the run has been asked to end.
@@ -22,10 +23,13 @@ impl Interrupt {
     pub(crate) const TICK: Duration = Duration::from_millis(25);
 
     /// From now on SIGINT, SIGTERM and SIGHUP set the flag; a second one kills what still runs and ends the process.
+    ///
+    /// One that is ignored stays so: `nohup` and shells start like that what is to outlive them.
     pub(crate) fn install() -> Result<Self> {
-        let interrupt = Self::default();
+        let interrupt = INSTALLED.get_or_init(Self::default).clone();
         let flag = Arc::clone(&interrupt.0);
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)))?;
         std::thread::spawn(move || {
             for _ in &mut signals {
                 if flag.swap(true, Ordering::Relaxed) {
@@ -35,6 +39,11 @@ impl Interrupt {
             }
         });
         Ok(interrupt)
+    }
+
+    /// The one that signals set.
+    pub(crate) fn of_process() -> Self {
+        INSTALLED.get().cloned().unwrap_or_default()
     }
 
     pub(crate) fn is_set(&self) -> bool {
@@ -71,6 +80,16 @@ impl Interrupt {
     }
 }
 
+static INSTALLED: OnceLock<Interrupt> = OnceLock::new();
+
+/// Whether the process was started with the signal ignored, which Linux tells.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal - 1) & 1 == 1
+}
+
 /// The process groups that were started and have not ended.
 static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
@@ -82,6 +101,7 @@ pub(crate) fn group_started(leader: u32) {
 /// Notes that the leader has been waited for: its number may belong to another process from now on.
 pub(crate) fn group_ended(leader: u32) {
     groups().remove(&leader);
+    leftovers::forget(leader);
 }
 
 fn kill_groups() {

@@ -32,6 +32,7 @@ mod steps;
 #[cfg(test)]
 mod testing;
 mod tools;
+mod turn;
 mod workflow;
 mod workspace;
 
@@ -43,6 +44,9 @@ use crate::cli::Cli;
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
+    if let Some(exit) = command::launched() {
+        return exit;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // `--help` and `--version` arrive here too.

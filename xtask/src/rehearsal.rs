@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
+use crate::command::bare;
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::exit::{Exit, OrExit as _};
@@ -25,6 +26,7 @@ use crate::pipeline::plan::Options as StepOptions;
 use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
 use crate::secret::random_word;
+use crate::turn::Turn;
 use launchway_fakes::Exchange;
 use launchway_fakes::registry::{Auth, RegistryStandIn};
 use launchway_fakes::render::{GroupHooks, Options, PullCredential, RenderStandIn};
@@ -48,6 +50,8 @@ pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool, stay: 
             Environment::of([("PIPELINE_IMAGE", image.as_str()), ("RENDER_SERVICE_ID", Stage::SERVICE)]);
         return run::run(&ctx.rehearsed(variables, Reach::Only(Vec::new())), &request).map(drop);
     }
+    let _stage = Turn::wait(ctx, Turn::REHEARSAL)?;
+    let turn = Turn::wait(ctx, Turn::OUTPUT)?;
     let folder = ctx.output().join("rehearsal");
     // The stand-ins begin empty: what an earlier rehearsal pushed must not pass for this one's.
     if folder.exists() {
@@ -64,6 +68,8 @@ pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool, stay: 
         stage.tell_log(ctx, &folder);
     }
     if stay && played.is_ok() {
+        // What goes on needs nothing but the stage.
+        drop(turn);
         ctx.reporter.text(format!("\nthe app is at {} until Ctrl-C", stage.render.url()));
         // Only an interrupt ends it, and that is what was asked for.
         while ctx.interrupt.sleep(Duration::from_hours(1)).is_ok() {}
@@ -107,7 +113,11 @@ impl Stage {
             health_deadline: Duration::from_secs(30),
             retire_after: Duration::from_millis(500),
             max_shutdown_delay: Duration::from_secs(10),
-            hooks: GroupHooks { started: interrupt::group_started, ended: interrupt::group_ended },
+            hooks: GroupHooks {
+                command: |program| bare(program),
+                started: interrupt::group_started,
+                ended: interrupt::group_ended,
+            },
             // As on a service that was created with a first image.
             ..Options::new(Self::SERVICE, &api_key, &format!("{repository}:latest"))
         };

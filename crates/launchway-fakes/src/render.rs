@@ -22,6 +22,7 @@ mod variables;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,9 +74,12 @@ pub struct Options {
     pub hooks: GroupHooks,
 }
 
-/// How the program that runs the fake learns of the process groups that it has to kill when it cannot end politely.
+/// How the program that runs the fake has a part in the processes of the instances: it may have to kill them, or not be
+/// able to.
 #[derive(Clone, Copy)]
 pub struct GroupHooks {
+    /// The command that starts a program, still without arguments.
+    pub command: fn(&Path) -> Command,
     /// A group runs; its leader has this process id.
     pub started: fn(u32),
     /// The leader has been waited for: its number may belong to another process from now on.
@@ -84,8 +88,13 @@ pub struct GroupHooks {
 
 impl Default for GroupHooks {
     fn default() -> Self {
-        Self { started: |_| {}, ended: |_| {} }
+        Self { command: plain_command, started: |_| {}, ended: |_| {} }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "its environment is cleared")]
+fn plain_command(program: &Path) -> Command {
+    Command::new(program)
 }
 
 /// What the registry asks of whoever pulls.

@@ -22,6 +22,7 @@ use crate::pipeline::StepId;
 use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
 use crate::report::Event;
+use crate::turn::Turn;
 
 use drill::{Break, Drill};
 use releases::Releases;
@@ -43,6 +44,7 @@ pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
 /// Runs one drill, or `all`; one that does not end as stated is an error with [`Exit::CheckFailed`] that names it.
 pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     let drills = chosen(name)?;
+    let _turns = (Turn::wait(ctx, Turn::REHEARSAL)?, Turn::wait(ctx, Turn::OUTPUT)?);
     let folder = ctx.output().join("rehearsal");
     if folder.exists() {
         fs_err::remove_dir_all(&folder)?;

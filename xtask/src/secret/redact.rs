@@ -85,6 +85,11 @@ impl Redactor {
         redacted + &text[end..]
     }
 
+    /// Whether one of the values stands in the text.
+    pub(crate) fn finds(&self, text: &str) -> bool {
+        !self.find(text).is_empty()
+    }
+
     /// Where the values stand.
     fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();

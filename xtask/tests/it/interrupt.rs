@@ -31,8 +31,8 @@ fn an_interrupt_while_cargo_compiles_ends_cargo_too() {
     let fixture = Fixture::new();
     fixture.write("app/build.rs", SLEEPS);
     fixture.commit();
-    // Cargo starts a build script in the package's folder.
-    let building = fixture.path("app/building");
+    // Cargo starts a build script in the folder of the package, which is one of the commit.
+    let building = fixture.path("target/xtask/source/app/building");
     let mut running = fixture.xtask(&["rehearse", "--job", "build", "--job", "deploy"]).start();
     running.wait_while(|| !building.exists());
     let text = interrupted(&fixture, running, "docker-build");

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod bare;
+mod children;
 mod ci;
 mod commands;
 mod commit;
@@ -18,3 +19,4 @@ mod secrets;
 mod smoke;
 mod support;
 mod test_coverage;
+mod turns;

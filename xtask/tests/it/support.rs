@@ -55,8 +55,8 @@ impl Fixture {
         fs_err::canonicalize(self.dir.path()).unwrap().join("work")
     }
 
-    /// A folder beside the workspace whose programs are found before all others.
-    fn tools(&self) -> PathBuf {
+    /// A folder beside the workspace whose programs are found before all others; Docker's configuration lies there, too.
+    pub(crate) fn tools(&self) -> PathBuf {
         self.dir.path().join("bin")
     }
 

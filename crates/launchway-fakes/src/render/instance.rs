@@ -49,7 +49,8 @@ impl Instance {
         processes: &Arc<Processes>,
         logs: &Arc<Shared<Logs>>,
     ) -> anyhow::Result<Self> {
-        let mut child = spawn(launch).await.context("failed to start the entry point")?;
+        let command = (processes.hooks.command)(&launch.program);
+        let mut child = spawn(launch, command.into()).await.context("failed to start the entry point")?;
         let pid = child.id().context("the entry point ended before it had a process id")?;
         processes.add(pid);
         if let Some(output) = child.stdout.take() {
@@ -179,10 +180,9 @@ fn send(pid: u32, signal: Signal) {
 
 /// Starts the process, later if its file is busy: a process that another thread forks inherits, until it is replaced
 /// a moment later, the descriptor with which we are just writing the program.
-async fn spawn(launch: &Launch) -> std::io::Result<Child> {
+async fn spawn(launch: &Launch, mut command: Command) -> std::io::Result<Child> {
     const TRIES: usize = 100;
 
-    let mut command = Command::new(&launch.program);
     command.args(&launch.arguments).current_dir(&launch.folder).env_clear().envs(&launch.environment);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);

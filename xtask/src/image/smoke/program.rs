@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 
 use super::{Running, free_address};
+use crate::command::bare;
 use crate::context::Context;
 use crate::image::binary::{self, Platform};
 use crate::image::config::Settings;
@@ -69,10 +70,6 @@ impl Program {
         [&self.settings.entrypoint, &self.settings.cmd].into_iter().flatten().flatten()
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the child gets the image's environment and nothing of ours"
-    )]
     fn command<'a>(
         &self,
         folder: &Path,
@@ -80,7 +77,7 @@ impl Program {
         arguments: impl Iterator<Item = &'a String>,
     ) -> Result<(Command, SocketAddr)> {
         let address = free_address()?;
-        let mut command = Command::new(file);
+        let mut command = bare(file);
         command.args(arguments).current_dir(find(folder, &self.settings.working_dir)?).env_clear();
         command.envs(self.settings.env.iter().filter_map(|pair| pair.split_once('=')));
         // Over those of the image: nothing here is a secret, and nobody else can reach it.

@@ -1,20 +1,19 @@
 //! The pipeline's own program as a process of a drill.
 
 use std::io::Read;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 
+use crate::command::{Group, bare};
 use crate::context::Context;
-use crate::interrupt;
 
 /// A run under way, in a process group of its own; ended when it is dropped.
 pub(super) struct Running {
-    child: Child,
+    group: Group,
     readers: [JoinHandle<String>; 2],
     started: Instant,
 }
@@ -33,10 +32,6 @@ impl Running {
     const LONGEST: Duration = Duration::from_mins(1);
 
     /// Starts `xtask <command>` with these variables, and of the machine's only what a toolchain needs.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the environment is cleared, and the secrets are the drill's own"
-    )]
     pub(super) fn start(ctx: &Context, command: &str, variables: Vec<(String, String)>) -> Result<Self> {
         const OF_THE_MACHINE: [&str; 8] = [
             "PATH",
@@ -49,7 +44,7 @@ impl Running {
             "LLVM_PROFILE_FILE",
         ];
         let program = std::env::current_exe().context("the pipeline's own program is not there any more")?;
-        let mut process = Command::new(program);
+        let mut process = bare(program);
         process.arg(command).current_dir(&ctx.root).env_clear();
         for name in OF_THE_MACHINE {
             if let Some(value) = std::env::var_os(name) {
@@ -57,40 +52,35 @@ impl Running {
             }
         }
         process.env("XTASK_INSTALL", "never").envs(variables);
-        process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = process.spawn().context("failed to start the pipeline's own program")?;
-        interrupt::group_started(child.id());
-        let readers = [reader(child.stdout.take()), reader(child.stderr.take())];
-        Ok(Self { child, readers, started: Instant::now() })
+        process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut group = Group::spawn(process).context("failed to start the pipeline's own program")?;
+        let readers = [reader(group.child.stdout.take()), reader(group.child.stderr.take())];
+        Ok(Self { group, readers, started: Instant::now() })
     }
 
     pub(super) fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.child.try_wait()?.is_some())
+        Ok(self.group.child.try_wait()?.is_some())
     }
 
     pub(super) fn signal(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // An error says that it has ended.
-            kill_process_group(pid, signal).ok();
-        }
+        self.group.signal(signal);
     }
 
     /// Waits for its end, and kills it when it takes too long or when the drills are interrupted.
     pub(super) fn finish(mut self, ctx: &Context) -> Result<Ended> {
         let mut late = false;
         let status = loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.group.child.try_wait()? {
                 break status;
             }
             late = self.started.elapsed() > Self::LONGEST;
             if late || ctx.interrupt.is_set() {
                 self.signal(Signal::KILL);
-                break self.child.wait()?;
+                break self.group.child.wait()?;
             }
             std::thread::sleep(Duration::from_millis(5));
         };
         let elapsed = self.started.elapsed();
-        interrupt::group_ended(self.child.id());
         ctx.interrupt.check()?;
         let read = |reader: JoinHandle<String>| reader.join().unwrap_or_default();
         let readers = std::mem::replace(&mut self.readers, [reader::<&[u8]>(None), reader::<&[u8]>(None)]);
@@ -99,16 +89,6 @@ impl Running {
             text.push_str("\nthe drill killed it: it did not end in a minute\n");
         }
         Ok(Ended { code: status.code(), text, elapsed })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.signal(Signal::KILL);
-            drop(self.child.wait());
-            interrupt::group_ended(self.child.id());
-        }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::command::Group;
+use crate::command::{Group, bare};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::image::config::{Descriptor, LONGEST_CONFIG, Manifest};
@@ -150,10 +150,6 @@ impl Image {
     }
 
     /// Starts the entry point, and returns how it ended and what it answered.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the child gets the service's environment and nothing of ours"
-    )]
     fn start(
         &self,
         ctx: &Context,
@@ -165,7 +161,7 @@ impl Image {
         let working_dir = self.config["config"]["WorkingDir"].as_str().unwrap_or("/");
         let (name, before) =
             words.split_first().context("the image has no `ENTRYPOINT` to give arguments to")?;
-        let mut command = Command::new(program(root, working_dir, &env, name)?);
+        let mut command = bare(program(root, working_dir, &env, name)?);
         command.args(before).args(arguments).current_dir(find(root, working_dir)?).env_clear();
         command.envs(env.iter().filter_map(|pair| pair.split_once('=')));
         // Render's own default, where the service sets none.

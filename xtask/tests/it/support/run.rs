@@ -81,11 +81,21 @@ impl Run {
     }
 
     /// With files of at most 64 KiB: a longer one fails as on a full disk.
-    #[expect(clippy::disallowed_methods, reason = "the variables are those of the run")]
     pub(crate) fn with_short_files(self) -> Self {
+        self.after("trap '' XFSZ; ulimit -f 64")
+    }
+
+    /// As `nohup` or a shell's `&` starts it.
+    pub(crate) fn ignoring(self, signals: &str) -> Self {
+        self.after(&format!("trap '' {signals}"))
+    }
+
+    /// After a shell has done something.
+    #[expect(clippy::disallowed_methods, reason = "the variables are those of the run")]
+    fn after(self, script: &str) -> Self {
         let mut command = Command::new("bash");
-        let script = "trap '' XFSZ; ulimit -f 64; exec \"$@\"";
-        command.args(["-c", script, "bash"]).arg(self.command.get_program()).args(self.command.get_args());
+        let script = format!("{script}; exec \"$@\"");
+        command.args(["-c", &script, "bash"]).arg(self.command.get_program()).args(self.command.get_args());
         command.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(self.command.get_current_dir().unwrap());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -134,6 +144,11 @@ impl Running {
     /// What a terminal sends on Ctrl-C, here to the program alone.
     pub(crate) fn interrupt(&self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+    }
+
+    /// What a terminal sends that goes away.
+    pub(crate) fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
     /// Ends the program as nothing can prepare for.

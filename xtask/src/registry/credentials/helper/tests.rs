@@ -2,6 +2,7 @@ use super::*;
 use crate::command::Call;
 use crate::environment::Environment;
 use crate::exit::Exit;
+use crate::interrupt::Interrupt;
 
 /// A helper that is this shell script. A child writes it: were it open here, a fork elsewhere would make it busy.
 pub(in super::super) fn install(folder: &Path, name: &str, script: &str) -> PathBuf {

@@ -1,0 +1,64 @@
+//! Runs in one checkout take turns: they build in the same folders and leave what they did in the same places.
+
+use std::fs::TryLockError;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::command::leftovers;
+use crate::context::Context;
+use crate::exit::{Exit, OrExit as _};
+
+/// A turn, until it is dropped; the kernel ends that of a process that was killed.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _lock: Option<fs_err::File>,
+}
+
+impl Turn {
+    /// The turn of those that write to `target/xtask` and `target/image`.
+    pub(crate) const OUTPUT: &str = "run";
+    /// The turn of those that have fakes in `target/xtask/rehearsal`. It is taken first where both are.
+    pub(crate) const REHEARSAL: &str = "rehearsal";
+
+    /// Waits for the turn, and says for whom. What a run of this turn runs itself belongs to it.
+    pub(crate) fn wait(ctx: &Context, name: &str) -> Result<Self> {
+        let path = ctx.output().join(format!("{name}.lock"));
+        fs_err::create_dir_all(ctx.output()).or_exit(Exit::Internal)?;
+        let mut file =
+            fs_err::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+        let mut is_told = false;
+        let lock = loop {
+            match file.file().try_lock() {
+                Ok(()) => {
+                    let command: Vec<String> = std::env::args().skip(1).collect();
+                    file.set_len(0)?;
+                    file.rewind()?;
+                    write!(file, "{} cargo xtask {}", std::process::id(), command.join(" "))?;
+                    break Some(file);
+                }
+                Err(TryLockError::WouldBlock) => {}
+                // Some file systems have no locks: there a developer takes care himself.
+                Err(TryLockError::Error(_)) => break None,
+            }
+            let mut holder = String::new();
+            file.rewind()?;
+            file.read_to_string(&mut holder)?;
+            let (id, command) = holder.split_once(' ').unwrap_or_default();
+            if id.parse().is_ok_and(leftovers::is_within) {
+                break None;
+            }
+            if !is_told && !id.is_empty() {
+                ctx.reporter.note(format!("waiting for `{command}` in this checkout, process {id}"));
+                is_told = true;
+            }
+            ctx.interrupt.sleep(Duration::from_millis(100))?;
+        };
+        let ended = leftovers::begin(&ctx.output().join("children"));
+        if !ended.is_empty() {
+            ctx.reporter.note(format!("ended what a run that was killed had left: {}", ended.join(", ")));
+        }
+        Ok(Self { _lock: lock })
+    }
+}
