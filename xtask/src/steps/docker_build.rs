@@ -304,7 +304,6 @@ fn builtin(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Ve
     let smoke = based::smoke(ctx, platform, &recipe.settings, &tree, base.is_some());
     let mut actions: Vec<Action> = base.map(|base| Action::Begin(Box::new(base))).into_iter().collect();
     let call = compile::call(ctx, sources, toolchain)?;
-    actions.extend(check_out(sources));
     actions.push(Action::Compile { folder: sources.root.clone(), call });
     actions.push(Action::Verify { binary: binary.clone(), platform });
     actions.extend(layers(&recipe, tree, binary));

@@ -32,6 +32,8 @@ pub(super) fn plan(
         // First: a compilation would be for nothing.
         actions.push(Action::Docker(Task::Reach));
     }
+    // Once, whichever engines follow: the folder is held until the step ends.
+    actions.extend(check_out(sources));
     if options.compare {
         let (docker, own) = (ctx.output().join("image-docker"), builtin(ctx, sources, toolchain)?);
         let binary = own.iter().rev().find_map(|action| match action {
@@ -76,8 +78,7 @@ fn by_docker(
     // On the command line a label would win over the recipe's own.
     let labels = labels.into_iter().filter(|(label, _)| !text.contains(label)).collect();
     let name = format!("{}:{}", ctx.image(), ctx.git.tag());
-    let mut actions: Vec<Action> = check_out(sources).into_iter().collect();
-    actions.extend([
+    Ok(vec![
         Action::Docker(Task::Build(docker::Build {
             context: sources.root.clone(),
             buildx: docker::has_buildx(ctx),
@@ -90,6 +91,5 @@ fn by_docker(
         Action::Smoke(Box::new(Smoke::of_image(ctx, platform, name))),
         Action::Docker(Task::Save { id, archive: archive.clone() }),
         Action::Import { archive, image: Box::new(image(ctx, folder, platform, Settings::default())) },
-    ]);
-    Ok(actions)
+    ])
 }

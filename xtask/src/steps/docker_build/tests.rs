@@ -111,6 +111,22 @@ fn a_bad_recipe_fails_before_anything_is_compiled() {
     assert!(error.to_string().starts_with("Dockerfile:12: `RUN`"), "{error}");
 }
 
+#[test]
+fn the_sources_are_checked_out_once_whichever_engines_follow() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ctx = workspace(dir.path());
+    for line in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "Begin"]] {
+        crate::testing::git(dir.path(), line);
+    }
+    ctx.git.commit = crate::testing::git(dir.path(), &["rev-parse", "HEAD"]);
+    for compare in [false, true] {
+        for engine in [Engine::Builtin, Engine::Docker] {
+            let lines = lines(&ctx, &Options { compare, ..engine.into() });
+            assert_eq!(lines.matches("bring the files of commit ").count(), 1, "{lines}");
+        }
+    }
+}
+
 /// The lines of a plan whose ends the caller chooses, and which `docker` is not asked for.
 fn lines(ctx: &Context, options: &Options) -> String {
     let actions = engines::plan(ctx, options, &Sources::read(ctx).unwrap(), &toolchain()).unwrap();
