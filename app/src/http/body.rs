@@ -32,13 +32,9 @@ pub(super) async fn read(request: Request) -> Result<Request, Error> {
         return Err(Error::TooLarge);
     }
     let client = parts.extensions.get::<Arc<Client>>();
-    if let Some(client) = client {
-        client.wait();
-    }
+    client.inspect(|client| client.wait());
     let body = whole(&mut body, limit, client).await;
-    if let Some(client) = client {
-        client.work();
-    }
+    client.inspect(|client| client.work());
     Ok(Request::from_parts(parts, Body::from(body?)))
 }
 
@@ -54,9 +50,7 @@ async fn whole(body: &mut Body, limit: usize, client: Option<&Arc<Client>>) -> R
         }
         received.extend_from_slice(&data);
         deadline += worth(data.len());
-        if let Some(client) = client {
-            client.sent(data.len());
-        }
+        client.inspect(|client| client.sent(data.len()));
     }
 }
 

@@ -41,6 +41,8 @@ use super::router::Site;
 use super::signed::{message, one};
 use crate::board::store::{Entry, Kept};
 
+/// Where what has come is listed.
+pub(super) const LIST_PATH: &str = "/api/v1/reports";
 /// Where one report is sent.
 pub(super) const PATH: &str = "/api/v1/reports/{id}";
 /// What the signing key is derived for.

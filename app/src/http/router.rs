@@ -46,6 +46,8 @@ pub struct Site {
     pub(super) host_lines: Limit,
     /// One for each request that may be answered at a time.
     pub(super) places: Semaphore,
+    /// One for each list that may be written at a time.
+    pub(super) turns: Semaphore,
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the process was told to end.
     pub(crate) ending: AtomicBool,
@@ -64,6 +66,7 @@ impl Site {
             board,
             host_lines: Limit::new(guard::MOST_LINES),
             places: Semaphore::new(shed::MOST),
+            turns: Semaphore::new(shed::TURNS),
             metrics: Arc::default(),
             ending: AtomicBool::new(false),
             identity,
@@ -119,7 +122,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Site>>)> {
         ("/feed.atom", get(board::feed)),
         ("/badge/{name}", get(board::badge)),
         ("/api/board.json", get(board::json)),
-        ("/api/v1/reports", get(reports::list)),
+        (reports::LIST_PATH, get(reports::list)),
         (reports::PATH, put(reports::put)),
         (assets::style_path(), get(assets::style)),
         (assets::icon_path(), get(assets::icon)),

@@ -44,3 +44,23 @@ async fn a_full_server_turns_away_all_but_probes_and_recovers() {
     drop(full);
     assert_eq!(ask("/").await.unwrap().status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn who_waits_for_a_turn_takes_no_place() {
+    let settings = Settings::read(&|name| (name == "SERVER_TYPE").then(|| "TEST".to_owned())).unwrap();
+    let site = Arc::new(Site::new(&settings, Identity::new(&settings)));
+    let service = router(Arc::clone(&site));
+    let ask = |path: &str| {
+        let request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
+        service.clone().oneshot(request)
+    };
+    let turns = site.turns.acquire_many(u32::try_from(TURNS).unwrap()).await.unwrap();
+    let waiting: Vec<_> = (0..MOST * 2).map(|_| tokio::spawn(ask("/api/v1/reports?limit=1000"))).collect();
+    tokio::task::yield_now().await;
+    assert_eq!(ask("/").await.unwrap().status(), StatusCode::OK);
+    assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+    drop(turns);
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+}
