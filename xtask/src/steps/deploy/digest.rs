@@ -61,7 +61,7 @@ impl fmt::Display for Source {
 pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
     let repository: Repository = ctx.image().parse()?;
     let tag: Tag = ctx.git.tag().parse()?;
-    let push = ctx.again(StepId::Push);
+    let push = push(ctx);
     let commit = Some(ctx.git.tag());
     let known = match source {
         Source::Given(digest) => Some(digest.clone()),
@@ -75,7 +75,7 @@ pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
             return Err(Failure::new(
                 Exit::Registry,
                 format!(
-                    "`{repository}:{tag}` names {named} in the registry, and not {known}: run `{push}` again"
+                    "`{repository}:{tag}` names {named} in the registry, and not {known}: run {push} again"
                 ),
             )
             .into());
@@ -83,7 +83,7 @@ pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
         (_, Ok(_)) => {
             return Err(Failure::new(
                 Exit::Registry,
-                format!("the registry has no `{repository}:{tag}`: run `{push}` first"),
+                format!("the registry has no `{repository}:{tag}`: run {push} first"),
             )
             .into());
         }
@@ -94,7 +94,7 @@ pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
         }
         (None, Err(error)) => {
             return Err(error.context(format!(
-                "no image was pushed from here, and the registry does not tell: run `{push}` first"
+                "no image was pushed from here, and the registry does not tell: run {push} first"
             )));
         }
     };
@@ -180,6 +180,11 @@ impl Image {
     }
 }
 
+/// What brings the image; in a rehearsal, whose registry begins empty, only together with the deploy.
+fn push(ctx: &Context) -> String {
+    format!("`{}`", ctx.again(if ctx.is_rehearsal() { StepId::Deploy } else { StepId::Push }))
+}
+
 /// What a deploy reads of a [`Pushed`](crate::steps::push::Pushed), whichever version wrote it.
 #[derive(Deserialize)]
 struct Record {
@@ -189,21 +194,21 @@ struct Record {
 }
 
 fn recorded(ctx: &Context, path: &Path) -> Result<Digest> {
-    let push = ctx.again(StepId::Push);
+    let push = push(ctx);
     let usage = |message: String| Err(Failure::new(Exit::Usage, message).into());
     let record: Record = serde_json::from_str(&fs_err::read_to_string(path)?)
-        .with_context(|| format!("{} is not a push record: run `{push}` again", path.display()))
+        .with_context(|| format!("{} is not a push record: run {push} again", path.display()))
         .or_exit(Exit::Usage)?;
     if record.commit_tag != ctx.git.tag().parse()? {
         return usage(format!(
-            "the image that was pushed is that of `{}`, but this is `{}`: run `{push}` first",
+            "the image that was pushed is that of `{}`, but this is `{}`: run {push} first",
             record.commit_tag,
             ctx.git.tag()
         ));
     }
     if record.repository != ctx.image().parse()? {
         return usage(format!(
-            "the image was pushed to `{}`, but the pipeline ships `{}`: run `{push}` first",
+            "the image was pushed to `{}`, but the pipeline ships `{}`: run {push} first",
             record.repository,
             ctx.image()
         ));

@@ -115,7 +115,7 @@ fn the_push_record_must_be_of_this_commit_and_this_image() {
     ctx.environment = ctx.environment.without(&["PIPELINE_DIGEST"]);
     let (exit, said) = failure(&ctx);
     assert_eq!(exit, Exit::Usage);
-    assert!(said.contains("run `cargo xtask rehearse --job build` first"), "{said}");
+    assert!(said.contains("run `cargo xtask rehearse --job build --job deploy` first"), "{said}");
     let record = |repository: &str, digest: &str, tag: &str| {
         serde_json::json!({
             "schema": 1, "repository": repository, "digest": digest, "commit_tag": tag, "latest": true,
@@ -133,7 +133,7 @@ fn the_push_record_must_be_of_this_commit_and_this_image() {
         fs_err::write(ctx.kept().join("push.json"), bad).unwrap();
         let (exit, said) = failure(&ctx);
         assert_eq!(exit, Exit::Usage);
-        assert!(said.contains("run `cargo xtask rehearse --job build`"), "{said}");
+        assert!(said.contains("run `cargo xtask rehearse --job build --job deploy`"), "{said}");
     }
     assert_eq!(stub.asked("P"), Vec::<String>::new());
     // That of a real push is no business of a rehearsal's.
