@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -13,6 +15,7 @@ use super::state::parts;
 use super::{bytes, call};
 use crate::command::Group;
 use crate::exit::{Exit, Failure};
+use crate::plain::send_lines;
 
 /// A file of the repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,9 +123,12 @@ pub(crate) fn contents(
         return Ok(());
     }
     let mut command = call(top).args(["cat-file", "--batch"]).command(top)?;
-    // What it prints there is small, and in the way of nothing.
-    command.stdin(Stdio::piped()).stderr(Stdio::inherit());
+    command.stdin(Stdio::piped());
     let mut group = Group::spawn(command).context("git cannot be started")?;
+    let (sender, said) = mpsc::channel();
+    if let Some(stderr) = group.child.stderr.take() {
+        send_lines(stderr, sender);
+    }
     let (stdin, stdout) = (group.child.stdin.take(), group.child.stdout.take());
     let (mut stdin, stdout) = (stdin.context("git reads nothing")?, stdout.context("git prints nothing")?);
     let mut lines = ids.join("\n");
@@ -134,6 +140,10 @@ pub(crate) fn contents(
         let read = ids.iter().enumerate().try_for_each(|(place, id)| each(place, content(&mut stdout, id)?));
         drop(stdout);
         read
+    })
+    .map_err(|error| match said.recv_timeout(Duration::from_millis(100)) {
+        Ok(line) => error.context(format!("git says: {line}")),
+        Err(_) => error,
     })
 }
 

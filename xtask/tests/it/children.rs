@@ -120,6 +120,37 @@ fn no_child_inherits_a_secret() {
     assert!(given["cargo"].contains("token-that-fetches-4810"));
 }
 
+#[test]
+fn a_second_interrupt_ends_a_credential_helper_too() {
+    let fixture = Fixture::new();
+    let started = fixture.tools().join("started");
+    let script = format!(
+        "trap '' TERM INT\nsleep 600 &\necho $$ $! > '{0}.part'; mv '{0}.part' '{0}'\nwait",
+        started.display()
+    );
+    fixture.put("docker-credential-test", &script);
+    fs_err::write(fixture.tools().join("config.json"), r#"{"credsStore":"test"}"#).unwrap();
+    fixture.replace("Cargo.toml", "docker.io/acme/app", &format!("{}/acme/app", wants_a_login()));
+    let mut running = fixture.xtask(&["history"]).start();
+    running.wait_while(|| !started.exists());
+    running.interrupt();
+    // It is asked to end first, and has some seconds for that.
+    std::thread::sleep(Duration::from_millis(200));
+    running.interrupt();
+    running.finish().exits(130).says(&["stopped at once"]);
+    let end = Instant::now() + Duration::from_secs(5);
+    for id in fs_err::read_to_string(&started).unwrap().split_whitespace() {
+        let runs = || {
+            let stat = fs_err::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z ")
+        };
+        while runs() {
+            assert!(Instant::now() < end, "process {id} is left");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 /// The processes in `root` that have a `SECRET_KEY`.
 fn with_a_key(root: &Path) -> Vec<String> {
     let processes = fs_err::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
