@@ -52,7 +52,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::environment::Environment;
+    use launchway_core::environment::Environment;
 
     #[test]
     fn an_image_that_nothing_can_be_said_of_says_why() {

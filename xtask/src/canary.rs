@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, anyhow, bail};
 use reqwest::{Method, StatusCode, Url};
 
-use crate::http::Http;
-use crate::secret::Secret;
 use crate::sign::signed;
+use launchway_core::http::Http;
+use launchway_core::secret::Secret;
 
 /// Has the app at `url` raise the error `canary <id>: raised on request`.
 ///

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Engine;
-use crate::exit::Exit;
 use crate::pipeline::{JobId, StepId};
 use crate::steps::deploy::rollback::To;
+use launchway_core::exit::Exit;
 
 /// The pipeline: from commit to live, the same on a laptop as on GitHub.
 ///

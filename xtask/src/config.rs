@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::exit::{Exit, OrExit as _};
 pub(crate) use check::image;
+use launchway_core::exit::{Exit, OrExit as _};
 
 /// What the pipeline is told about the workspace.
 #[derive(Clone, Debug, Deserialize)]

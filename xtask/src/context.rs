@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use reqwest::Url;
 
-use crate::command::{Call, withhold};
 use crate::config::Config;
-use crate::environment::Environment;
-use crate::exit::{Exit, Failure, OrExit as _};
-use crate::findings::Findings;
 use crate::git::Git;
-use crate::http::{Http, Reach, base_url};
-use crate::interrupt::Interrupt;
-use crate::pipeline::{JobId, SETTINGS, StepId, VARIABLES, is_token, variable};
-use crate::report::Reporter;
-use crate::secret::{Redactor, Secret};
+use crate::pipeline::{JobId, SETTINGS, StepId, VARIABLES, variable, variable_names};
+use launchway_core::command::{Call, is_token, withhold};
+use launchway_core::environment::Environment;
+use launchway_core::events::Reporter;
+use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::findings::Findings;
+use launchway_core::http::{Http, Reach, base_url};
+use launchway_core::interrupt::Interrupt;
+use launchway_core::secret::{Redactor, Secret};
 
-pub(crate) use crate::file::write_whole;
+use launchway_core::file::write_whole;
 
 /// Everything that a step may know or touch.
 pub(crate) struct Context {
@@ -35,10 +35,13 @@ impl Context {
     /// Reads the workspace at `root`.
     pub(crate) fn read(root: PathBuf, reporter: Reporter, interrupt: Interrupt) -> Result<Self> {
         // First: what goes wrong with the rest is told, too.
-        let environment = Environment::read(&root)?;
+        let environment = Environment::read(&root, |name| variable(name).is_some())?;
         reporter.redact(redactor(&environment));
         let config = Config::read(&root.join("Cargo.toml"))?;
-        let names = secret_names(&environment).map(str::to_owned).chain(config.deploy.environment.clone());
+        let names = secret_names(&environment)
+            .map(str::to_owned)
+            .chain(variable_names())
+            .chain(config.deploy.environment.clone());
         withhold(names.collect::<Vec<_>>(), Redactor::new(known_secrets(&environment)));
         let git = Git::read(&root)?;
         let reach = Reach::of(environment.get("XTASK_REACH"))?;
@@ -76,7 +79,7 @@ impl Context {
                 dirty: false,
                 time: 1_767_225_600,
             },
-            reporter: Reporter::new(crate::report::Sink::Memory(Vec::new())),
+            reporter: Reporter::new(launchway_core::events::Sink::Memory(Vec::new())),
             interrupt: Interrupt::default(),
             reach: Reach::Anywhere,
         }
@@ -297,7 +300,7 @@ mod tests {
         let file = "DATABASE_URL=postgres://u:p@db/x\nHOSTS=www.example.com\nPIPELINE_IMAGE=ghcr.io/a/image\n\
             XTASK_INSTALL=never-ever\nPORT=8000\nRENDER_API_KEY=key1\n";
         fs_err::write(dir.path().join(".env"), file).unwrap();
-        let redactor = redactor(&Environment::read(dir.path()).unwrap());
+        let redactor = redactor(&Environment::read(dir.path(), |name| variable(name).is_some()).unwrap());
         let shown = redactor.redact(file);
         assert!(shown.starts_with("DATABASE_URL=<redacted>\nHOSTS=www.example.com\n"), "{shown}");
         assert!(shown.ends_with(

@@ -9,22 +9,22 @@ use anyhow::{Context as _, Result};
 use crate::attest::sbom;
 use crate::cli::{Cli, Command, Format, Rollback, Secrets};
 use crate::context::{Context, find_root};
-use crate::exit::{Exit, Failure, Told};
 use crate::image::reproducible;
-use crate::interrupt::Interrupt;
 use crate::pipeline::handover::Handover;
 use crate::pipeline::plan::Options as StepOptions;
 use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
-use crate::report::github::GitHub;
-use crate::report::json::Json;
-use crate::report::terminal::{Look, Terminal};
-use crate::report::{Event, Failed, Reporter, Sink};
-use crate::secret::{random_key, random_word};
 use crate::steps::deploy::{self, rollback};
 use crate::steps::docker_build::Options;
 use crate::turn::Turn;
 use crate::{doctor, history, overview, rehearsal, workflow};
+use launchway_core::events::github::GitHub;
+use launchway_core::events::json::Json;
+use launchway_core::events::terminal::{Look, Terminal};
+use launchway_core::events::{Event, Failed, Reporter, Sink};
+use launchway_core::exit::{Exit, Failure, Told};
+use launchway_core::interrupt::Interrupt;
+use launchway_core::secret::{random_key, random_word};
 
 /// Runs the command and tells how it ended.
 pub(crate) fn run(cli: &Cli) -> Exit {

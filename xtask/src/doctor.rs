@@ -2,10 +2,8 @@
 
 use anyhow::Result;
 
-use crate::command::Call;
 use crate::config::{Engine, image};
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
 use crate::overview::table;
 use crate::pipeline::needs::{self, Need};
 use crate::pipeline::plan::{Options, Plan};
@@ -13,6 +11,8 @@ use crate::pipeline::rule::{Trigger, When};
 use crate::pipeline::{Job, JobId, PIPELINE, StepId, variable};
 use crate::registry::{LOGIN, docker_login};
 use crate::tools::{Found, TOOLS, Tool};
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, Failure};
 
 /// Whether the pipeline can do without what a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,8 +247,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::environment::Environment;
-    use crate::report::Event;
+    use launchway_core::environment::Environment;
+    use launchway_core::events::Event;
 
     fn told(environment: Environment) -> (Result<()>, String) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));

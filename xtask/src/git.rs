@@ -13,8 +13,8 @@ use std::process::Output;
 use anyhow::{Context as _, Result};
 use report::{Commit, Time};
 
-use crate::command::Call;
-use crate::exit::{Exit, OrExit as _};
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, OrExit as _};
 
 /// The commit, its branch and the state of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,20 +132,6 @@ pub(crate) fn call(root: &Path) -> Call {
 /// The top folder of the checkout that `root` lies in.
 pub(crate) fn top(root: &Path) -> Option<&Path> {
     root.ancestors().find(|folder| folder.join(".git").exists())
-}
-
-/// Whether a variable leads git to a repository, an index or settings, as it sets them for its hooks.
-///
-/// What says how to reach a server stays: a cargo that fetches with git needs it.
-pub(crate) fn is_of_a_hook(name: &str) -> bool {
-    let stays = |name: &str| {
-        ["SSH", "SSL_", "HTTP_", "PROXY_", "ASKPASS", "TERMINAL_PROMPT"]
-            .iter()
-            .any(|word| name.starts_with(word))
-            || ["CONFIG_GLOBAL", "CONFIG_SYSTEM", "CONFIG_NOSYSTEM", "DISCOVERY_ACROSS_FILESYSTEM"]
-                .contains(&name)
-    };
-    name.strip_prefix("GIT_").is_some_and(|name| !stays(name))
 }
 
 /// What git prints; a refusal is an error.

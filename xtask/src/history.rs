@@ -16,10 +16,11 @@ use report::{Commit, Deployment, Report, SCHEMA, Service, Time};
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::context::{Context, write_whole};
-use crate::environment::Environment;
+use crate::context::Context;
 use crate::git::Git;
 use crate::pipeline::handover::Handover;
+use launchway_core::environment::Environment;
+use launchway_core::file::write_whole;
 use ledger::Ledger;
 pub(crate) use table::show;
 

@@ -38,7 +38,7 @@ use sources::Sources;
 ///
 /// No registry is asked: what only the base image decides is left to the build.
 ///
-/// An error has [`Exit::Usage`](crate::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
+/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
 pub(crate) fn check(ctx: &Context) -> Result<()> {
     let (sources, config) = (Sources::read(ctx)?, &ctx.config);
     let text = recipe::read(&sources)?;

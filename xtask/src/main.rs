@@ -3,29 +3,19 @@
 mod attest;
 mod canary;
 mod cli;
-mod command;
 mod config;
 mod context;
 mod coverage;
 mod dispatch;
 mod doctor;
-mod environment;
-mod exit;
-mod file;
-mod findings;
 mod git;
 mod history;
-mod http;
 mod image;
-mod interrupt;
 mod overview;
 mod pipeline;
-mod plain;
 mod registry;
 mod rehearsal;
 mod render;
-mod report;
-mod secret;
 mod sentry;
 mod sign;
 mod steps;
@@ -41,12 +31,15 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::Cli;
-use crate::exit::Exit;
+use launchway_core::command::{launched, withhold};
+use launchway_core::exit::Exit;
+use launchway_core::secret::Redactor;
 
 fn main() -> ExitCode {
-    if let Some(exit) = command::launched() {
+    if let Some(exit) = launched() {
         return exit;
     }
+    withhold(pipeline::variable_names(), Redactor::default());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // `--help` and `--version` arrive here too.

@@ -58,7 +58,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::environment::Environment;
+    use launchway_core::environment::Environment;
 
     #[test]
     fn shows_every_job_step_and_command() {

@@ -278,18 +278,9 @@ pub(crate) const VARIABLES: [Variable; 11] = [
 /// What the environment can move besides: no secrets.
 pub(crate) const SETTINGS: [&str; 4] = ["PIPELINE_IMAGE", "RENDER_API_URL", "SENTRY_URL", handover::VARIABLE];
 
-/// Whether a variable is a token of the machine that the pipeline itself never reads.
-///
-/// On GitHub they open the repository, its packages and the run's own artifacts; cargo's publishes packages.
-pub(crate) fn is_token(name: &str) -> bool {
-    matches!(name, "GITHUB_TOKEN" | "GH_TOKEN" | "CARGO_REGISTRY_TOKEN")
-        || name.starts_with("ACTIONS_") && name.ends_with("_TOKEN")
-        || is_registry_token(name)
-}
-
-/// Whether a variable is what cargo logs in to a private registry with.
-pub(crate) fn is_registry_token(name: &str) -> bool {
-    name.starts_with("CARGO_REGISTRIES_") && name.ends_with("_TOKEN")
+/// The names of [`VARIABLES`].
+pub(crate) fn variable_names() -> impl Iterator<Item = String> {
+    VARIABLES.iter().map(|variable| variable.name.to_owned())
 }
 
 /// The entry of [`VARIABLES`] with this name.

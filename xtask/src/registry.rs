@@ -3,7 +3,7 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>; what Docker Hub and others do beyond
 //! it is named where it matters. Everything that a registry refuses or fails at is an error with [`Exit::Registry`].
 //!
-//! [`Exit::Registry`]: crate::exit::Exit::Registry
+//! [`Exit::Registry`]: launchway_core::exit::Exit::Registry
 
 mod address;
 mod auth;

@@ -11,10 +11,10 @@ use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::http::{Http, base_url, first_words};
-use crate::secret::Secret;
 use crate::steps::deploy::Kind;
 use crate::workspace::version;
+use launchway_core::http::{Http, base_url, first_words};
+use launchway_core::secret::Secret;
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(5);

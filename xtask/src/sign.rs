@@ -12,7 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::blocking::RequestBuilder;
 use ring::{hkdf, hmac};
 
-use crate::secret::Secret;
+use launchway_core::secret::Secret;
 
 /// The request with the three headers that sign `body` for `purpose`, such as `slipway/canary/v1`.
 ///

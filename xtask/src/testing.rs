@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::command::Call;
+use launchway_core::command::Call;
 
 /// Runs git in `folder`, as nobody in particular: who runs the tests may sign commits, or have hooks.
 pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {

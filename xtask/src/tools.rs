@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::command::Call;
 use crate::context::Context;
 use crate::pipeline::StepId;
+use launchway_core::command::Call;
 
 /// A program that is not part of the Rust toolchain.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::environment::Environment;
+    use launchway_core::environment::Environment;
 
     fn program(folder: &Path, name: &str, prints: &str) {
         fs_err::create_dir_all(folder).unwrap();

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::command::leftovers;
 use crate::context::Context;
-use crate::exit::{Exit, OrExit as _};
+use launchway_core::command::leftovers;
+use launchway_core::exit::{Exit, OrExit as _};
 
 /// A turn, until it is dropped; the kernel ends that of a process that was killed.
 #[derive(Debug)]

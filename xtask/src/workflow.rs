@@ -9,8 +9,9 @@ use std::io::ErrorKind;
 use anyhow::{Context as _, Result};
 use similar::TextDiff;
 
-use crate::context::{Context, write_whole};
-use crate::exit::{Exit, Failure, OrExit as _};
+use crate::context::Context;
+use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::file::write_whole;
 use pins::Pins;
 
 /// The folder of workflows and the generated one in it, relative to the workspace root.

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde::Deserialize;
 
-use crate::command::Call;
 use crate::context::Context;
-use crate::exit::{Exit, OrExit as _};
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, OrExit as _};
 
 #[derive(Deserialize)]
 struct Metadata {

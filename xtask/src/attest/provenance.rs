@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::PROJECT;
-use crate::command::Call;
 use crate::config::Engine;
 use crate::context::Context;
-use crate::exit::{Exit, OrExit as _};
 use crate::image::digest::Digest;
 use crate::image::layout::Onto;
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, OrExit as _};
 
 /// The kind of the predicate, for those who look for one.
 pub(crate) const PREDICATE: &str = "https://slsa.dev/provenance/v1";
@@ -94,7 +94,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::environment::Environment;
+    use launchway_core::environment::Environment;
 
     const IMAGE: &str = "docker.io/acme/app";
 

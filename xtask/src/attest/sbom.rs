@@ -13,9 +13,9 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::command::Call;
 use crate::context::Context;
-use crate::exit::{Exit, OrExit as _};
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, OrExit as _};
 
 /// What the document does not list, said in it.
 const SCOPE: &str = "the crates that are linked; build dependencies, procedural macros, the standard library and the C \

@@ -1,8 +1,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::http::Reach;
 use crate::render::stub::Stub;
+use launchway_core::http::Reach;
 
 const KEY: &str = "correct horse battery staple correct horse battery staple";
 

@@ -13,9 +13,9 @@ use anyhow::{Context as _, Result, bail};
 
 use super::state::parts;
 use super::{bytes, call};
-use crate::command::Group;
-use crate::exit::{Exit, Failure};
-use crate::plain::send_lines;
+use launchway_core::command::Group;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::plain::send_lines;
 
 /// A file of the repository.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 
 use super::{call, top};
-use crate::exit::{Exit, Failure};
+use launchway_core::exit::{Exit, Failure};
 
 /// The error for what git printed on standard error.
 pub(super) fn error(root: &Path, status: ExitStatus, words: &str) -> anyhow::Error {

@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{bytes, call, top};
-use crate::command::Call;
-use crate::secret::random_word;
+use launchway_core::command::Call;
+use launchway_core::secret::random_word;
 
 /// Whether something differs from the commit or is unknown to it, and not ignored.
 pub(super) fn is_dirty(root: &Path) -> Result<bool> {

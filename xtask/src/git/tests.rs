@@ -199,13 +199,13 @@ fn variables_of_a_hook_are_told_from_those_of_the_user() {
     for name in
         ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0"]
     {
-        assert!(is_of_a_hook(name), "{name}");
+        assert!(launchway_core::command::is_of_a_hook(name), "{name}");
     }
     for name in ["GIT_CONFIG_PARAMETERS", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_QUARANTINE_PATH"] {
-        assert!(is_of_a_hook(name), "{name}");
+        assert!(launchway_core::command::is_of_a_hook(name), "{name}");
     }
     for name in ["GITHUB_SHA", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_CONFIG_GLOBAL", "PATH"] {
-        assert!(!is_of_a_hook(name), "{name}");
+        assert!(!launchway_core::command::is_of_a_hook(name), "{name}");
     }
 }
 

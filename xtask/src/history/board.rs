@@ -13,9 +13,9 @@ use serde::Deserialize;
 
 use super::{Reports, ended};
 use crate::context::Context;
-use crate::http::{Http, first_words, text};
-use crate::secret::Secret;
 use crate::sign::signed;
+use launchway_core::http::{Http, first_words, text};
+use launchway_core::secret::Secret;
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use report::{DeploymentKind, DeploymentOutcome, Release};
 
 use super::*;
-use crate::http::Reach;
-use crate::report::Event;
 use crate::steps::push::tests::registries::{self, DockerRegistry, Login, PASSWORD, StandIn};
 use crate::testing::git;
+use launchway_core::events::Event;
+use launchway_core::http::Reach;
 
 pub(super) fn deployed(id: &str) -> Report {
     ended(id, 0)

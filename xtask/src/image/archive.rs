@@ -16,8 +16,8 @@ use super::digest::Digest;
 use super::entries::{Bounds, Reader, plain};
 use super::layer::Layer;
 use super::layout::{self, Layout};
-use crate::file;
-use crate::interrupt::Interrupt;
+use launchway_core::file;
+use launchway_core::interrupt::Interrupt;
 
 /// The most that is read of a configuration or of `manifest.json`.
 const LONGEST_JSON: u64 = 8 << 20;

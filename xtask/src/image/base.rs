@@ -20,11 +20,11 @@ use super::entries::{Bounds, Reader};
 use super::recipe::BaseName;
 use super::size;
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
-use crate::file::{self, write_whole};
 use crate::registry::reference::{ImageName, Reference, Repository, Tag};
 use crate::registry::{Access, Client};
 use files::Files;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::file::{self, write_whole};
 
 /// A base image, all of whose layers are on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::exit::{Exit, Failure, OrExit as _};
+use launchway_core::exit::{Exit, Failure, OrExit as _};
 
 /// What an image runs on; the operating system is always Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::digest::Digest;
 use super::layer::{Layer, Tar};
-use crate::context::write_whole;
+use launchway_core::file::write_whole;
 
 /// The folder of the compressed layers.
 #[derive(Debug)]

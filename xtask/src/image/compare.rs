@@ -14,8 +14,8 @@ use super::digest::Digest;
 use super::entries::{Bounds, Entry, Kind, Reader};
 use super::layout::Layout;
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
-use crate::interrupt::Interrupt;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::interrupt::Interrupt;
 
 /// A place where the images differ.
 #[derive(Clone, Debug, PartialEq, Eq)]

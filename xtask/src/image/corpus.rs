@@ -10,7 +10,7 @@ use super::config::Settings;
 use super::recipe::{self, Arguments, Recipe};
 use super::sources::Sources;
 use super::tree;
-use crate::exit::Exit;
+use launchway_core::exit::Exit;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dockerfiles")

@@ -10,9 +10,9 @@ use anyhow::Result;
 use super::binary::Platform;
 use super::digest::Digest;
 use super::recipe::Arguments;
-use crate::command::Call;
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, Failure};
 
 /// Something that the engine does; its `Display` is the line that `--explain` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]

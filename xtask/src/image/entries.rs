@@ -12,7 +12,7 @@ use ring::digest::{Context, SHA256};
 use tar::{Archive, EntryType, Header};
 
 use super::digest::Digest;
-use crate::interrupt::Interrupt;
+use launchway_core::interrupt::Interrupt;
 
 /// What the layers of one image may hold, all together.
 #[derive(Clone, Copy, Debug)]

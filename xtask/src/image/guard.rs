@@ -13,10 +13,10 @@ use memchr::memmem::Finder;
 
 use super::entries::{Bounds, Kind, Reader};
 use crate::context::Context;
-use crate::exit::{Exit, Failure, OrExit as _};
-use crate::interrupt::Interrupt;
 use crate::pipeline::VARIABLES;
-use crate::secret::Secret;
+use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::interrupt::Interrupt;
+use launchway_core::secret::Secret;
 
 /// A blob of the image, as people find it.
 #[derive(Clone, Debug, PartialEq, Eq)]

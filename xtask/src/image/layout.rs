@@ -12,9 +12,9 @@ use super::binary::Platform;
 use super::config::{self, Descriptor, Manifest};
 use super::digest::Digest;
 use crate::config::Engine;
-use crate::exit::{Exit, OrExit as _};
-use crate::file::{self, write_whole};
 use crate::registry::reference::Repository;
+use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::file::{self, write_whole};
 
 /// The annotation that names an image in an index.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";

@@ -10,7 +10,7 @@ use super::entries::{Bounds, Reader};
 use super::ignore::{Ignore, matches};
 use super::recipe::{Arguments, BaseName, Recipe, portable};
 use super::unpack::unpack;
-use crate::interrupt::Interrupt;
+use launchway_core::interrupt::Interrupt;
 
 /// Numbers that look random (xorshift, Marsaglia 2003).
 struct Random(u64);

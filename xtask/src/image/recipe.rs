@@ -15,9 +15,9 @@ use parse_dockerfile::{CopyInstruction, Dockerfile, Flag, FromInstruction, Instr
 
 use super::config::Settings;
 use super::ignore::clean;
-use crate::exit::{Exit, Failure};
 use crate::image::sources::Sources;
 pub(crate) use from::BaseName;
+use launchway_core::exit::{Exit, Failure};
 use words::Words;
 
 /// What goes in the image and how it starts.

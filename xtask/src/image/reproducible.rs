@@ -14,12 +14,12 @@ use flate2::read::GzDecoder;
 
 use super::config::Descriptor;
 use super::layout::Layout;
-use crate::command::Call;
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
 use crate::git;
-use crate::secret::random_word;
 use crate::steps::docker_build;
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::secret::random_word;
 
 /// Builds the commit twice and compares; a difference is an error with [`Exit::CheckFailed`] that names the first one.
 ///

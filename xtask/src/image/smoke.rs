@@ -22,13 +22,13 @@ use serde::Deserialize;
 use super::binary::Platform;
 use super::config::Settings;
 use super::layer::Tar;
-use crate::command::Group;
 use crate::context::Context;
-use crate::exit::{Exit, OrExit as _};
-use crate::http::{self, Http, Reach};
-use crate::interrupt::Interrupt;
-use crate::plain::send_lines;
 use container::Container;
+use launchway_core::command::Group;
+use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::http::{self, Http, Reach};
+use launchway_core::interrupt::Interrupt;
+use launchway_core::plain::send_lines;
 use program::Program;
 
 /// A smoke run to be.

@@ -12,9 +12,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 pub(crate) use checkout::Checkout;
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure, OrExit as _};
 use crate::git;
 use crate::git::files::{Content, File, Kind, contents, of_commit, of_tree};
+use launchway_core::exit::{Exit, Failure, OrExit as _};
 
 /// The files of the workspace, the context of its Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]

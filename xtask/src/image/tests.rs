@@ -2,9 +2,9 @@ use std::path::Path;
 
 use super::recipe::Arguments;
 use super::*;
-use crate::environment::Environment;
-use crate::exit::Exit;
 use crate::image::config::Settings;
+use launchway_core::environment::Environment;
+use launchway_core::exit::Exit;
 
 #[test]
 fn sizes_are_for_people() {

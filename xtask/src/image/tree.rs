@@ -32,7 +32,7 @@ pub(crate) struct Tree {
 /// Finds the files that the recipe names in the context, as `.dockerignore` leaves it, and where they go above
 /// the files of its base.
 ///
-/// What is missing, ignored or outside is an error with [`Exit::Usage`](crate::exit::Exit::Usage) that begins with `Dockerfile:LINE:`.
+/// What is missing, ignored or outside is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with `Dockerfile:LINE:`.
 pub(crate) fn resolve(sources: &Sources, recipe: &Recipe, base: Files) -> Result<Tree> {
     let mut tree = Tree { base, ..Tree::default() };
     let finder = Finder::new(sources)?;

@@ -14,8 +14,8 @@ use super::StepId;
 use super::record::StepRecord;
 use super::run::{Results, Scope};
 use crate::context::Context;
-use crate::report::Outcome;
-use crate::secret::random_word;
+use launchway_core::events::Outcome;
+use launchway_core::secret::random_word;
 
 /// The variable in which a job on GitHub is given what the jobs before it did.
 pub(crate) const VARIABLE: &str = "PIPELINE_HANDOVER";

@@ -7,11 +7,11 @@ use anyhow::Result;
 use rustix::process::geteuid;
 
 use super::StepId;
-use crate::command::Call;
 use crate::config::Engine;
 use crate::context::Context;
-use crate::exit::{Exit, Failure, OrExit as _};
 use crate::tools::{Found, TOOLS, Tool, on_path};
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, Failure, OrExit as _};
 
 /// One thing that a step cannot do without. Its `Display` is what an installation puts where.
 #[derive(Clone, Debug, PartialEq, Eq)]

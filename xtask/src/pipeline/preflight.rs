@@ -8,10 +8,10 @@ use super::rule::{Trigger, When};
 use super::{StepId, variable};
 use crate::config::{Engine, image};
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
-use crate::http::is_loopback_host;
 use crate::registry;
 use crate::workspace;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::http::is_loopback_host;
 
 /// Something that would end a run half-way, and the way out.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<
     let leaves_the_machine = |step: &StepId| match step {
         StepId::Lint | StepId::TestCoverage | StepId::DockerBuild => false,
         StepId::Push => !is_local_image(ctx.image()),
-        StepId::Deploy => !ctx.render_url().is_ok_and(|url| crate::http::is_loopback(&url)),
+        StepId::Deploy => !ctx.render_url().is_ok_and(|url| launchway_core::http::is_loopback(&url)),
     };
     if let Err(error) = ctx.render_url()
         && steps.contains(&StepId::Deploy)
@@ -137,8 +137,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::environment::Environment;
     use crate::pipeline::{PIPELINE, VARIABLES};
+    use launchway_core::environment::Environment;
 
     fn all_steps() -> Vec<StepId> {
         PIPELINE.iter().flat_map(|job| job.steps).copied().collect()

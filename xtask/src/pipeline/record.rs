@@ -10,12 +10,12 @@ use super::rule::Trigger;
 use super::run::{Results, milliseconds};
 use super::{JobId, StepId};
 use crate::context::Context;
-use crate::exit::Exit;
-use crate::report::Outcome;
 use crate::steps::deploy::Deployment;
 use crate::steps::docker_build::Built;
 use crate::steps::push::Pushed;
 use crate::steps::test_coverage::CoverageRecord;
+use launchway_core::events::Outcome;
+use launchway_core::exit::Exit;
 
 /// What one pipeline run did.
 #[derive(Debug, Serialize)]

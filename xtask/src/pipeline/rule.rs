@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::environment::Environment;
 use crate::git::Git;
+use launchway_core::environment::Environment;
 
 /// When a job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

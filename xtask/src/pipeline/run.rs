@@ -14,13 +14,13 @@ use super::record::{JobRecord, Record, StepRecord};
 use super::rule::Trigger;
 use super::{JobId, PIPELINE, StepId, preflight};
 use crate::context::Context;
-use crate::exit::{Exit, Told};
 use crate::history;
-use crate::report::{Event, Failed, Outcome, Row, StepEnd, Summary};
 use crate::steps::deploy::Deployment;
 use crate::steps::docker_build::Built;
 use crate::steps::push::Pushed;
 use crate::steps::test_coverage::CoverageRecord;
+use launchway_core::events::{Event, Failed, Outcome, Row, StepEnd, Summary};
+use launchway_core::exit::{Exit, Told};
 
 /// What is to run.
 #[derive(Clone, Debug)]
@@ -119,12 +119,16 @@ fn select(ctx: &Context, request: &Request) -> Vec<Selected> {
         .collect()
 }
 
+fn skipped(job: JobId, reason: &str) -> Event {
+    Event::JobSkipped { job: job.to_string(), title: job.job().title.to_owned(), reason: reason.to_owned() }
+}
+
 /// Tells the plan. One that a registry keeps from being made is an error, once the rest is told.
 fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
     let mut refused = None;
     for job in jobs {
         if let Some(reason) = &job.skipped {
-            ctx.reporter.emit(Event::JobSkipped { job: job.id, reason: reason.clone() });
+            ctx.reporter.emit(skipped(job.id, reason));
             continue;
         }
         for step in &job.steps {
@@ -140,7 +144,7 @@ fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
                     vec![line]
                 }
             };
-            ctx.reporter.emit(Event::Planned { step: *step, lines });
+            ctx.reporter.emit(Event::Planned { step: step.to_string(), lines });
         }
     }
     refused.map_or(Ok(()), |exit| Err(Told(exit).into()))
@@ -219,16 +223,20 @@ impl Run<'_> {
         let before = self.records.len();
         let skipped = job.skipped.clone().or_else(|| self.blocked(job));
         if let Some(reason) = &skipped {
-            self.ctx.reporter.emit(Event::JobSkipped { job: job.id, reason: reason.clone() });
+            self.ctx.reporter.emit(self::skipped(job.id, reason));
         } else {
-            self.ctx.reporter.emit(Event::JobStarted { job: job.id });
+            self.ctx
+                .reporter
+                .emit(Event::JobStarted { job: job.id.to_string(), title: job.id.job().title.to_owned() });
         }
         let mut steps = Vec::new();
         for step in &job.steps {
             let record = match skipped.clone().or_else(|| self.blocked_step(*step, &steps)) {
                 Some(reason) => {
                     if skipped.is_none() {
-                        self.ctx.reporter.emit(Event::StepSkipped { step: *step, reason: reason.clone() });
+                        self.ctx
+                            .reporter
+                            .emit(Event::StepSkipped { step: step.to_string(), reason: reason.clone() });
                     }
                     let record = StepRecord::skipped(*step, reason);
                     self.so_far.add(&record, &self.results);
@@ -237,8 +245,8 @@ impl Run<'_> {
                 None => self.step(*step),
             };
             self.rows.push(Row {
-                job: job.id,
-                step: *step,
+                job: job.id.to_string(),
+                step: step.to_string(),
                 outcome: record.outcome,
                 milliseconds: record.milliseconds,
                 remark: record.remark(),
@@ -278,7 +286,7 @@ impl Run<'_> {
     fn step(&mut self, step: StepId) -> StepRecord {
         let started = SystemTime::now();
         let clock = Instant::now();
-        let ran = self.ctx.reporter.step_started(step, &self.ctx.output().join("logs")).map(|log| {
+        let ran = self.ctx.reporter.step_started(step.name(), &self.ctx.output().join("logs")).map(|log| {
             let plan = Plan::of(step, self.ctx, &self.request.options);
             let result = plan.and_then(|plan| plan.run(self.ctx, &mut self.results));
             if step == StepId::TestCoverage {
@@ -293,7 +301,7 @@ impl Run<'_> {
         };
         let elapsed = clock.elapsed();
         let outcome = outcome(&result);
-        let end = self.ctx.reporter.step_finished(step, outcome, milliseconds(elapsed));
+        let end = self.ctx.reporter.step_finished(step.name(), outcome, milliseconds(elapsed));
         let mut record = StepRecord::ran(step, started, elapsed, outcome, end.skipped.clone());
         if let Err(error) = result {
             record.reason = Some(format!("{error:#}"));
@@ -328,7 +336,7 @@ impl Run<'_> {
 
     fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: &Path) -> Failed {
         Failed {
-            step: Some(step),
+            step: Some(step.to_string()),
             message: format!("{error:#}"),
             exit: Exit::of(error),
             findings: end.findings,

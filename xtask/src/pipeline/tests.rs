@@ -55,7 +55,7 @@ fn the_readme_shows_the_table() {
         );
         assert!(readme.contains(&row), "README.md lacks: {row}");
     }
-    for exit in crate::exit::Exit::ALL {
+    for exit in launchway_core::exit::Exit::ALL {
         let row = format!("| {} | {} |", exit.code(), exit.meaning());
         assert!(readme.contains(&row), "README.md lacks: {row}");
     }
@@ -93,7 +93,7 @@ fn the_readme_shows_the_configuration_as_it_is() {
 #[test]
 fn the_guide_has_a_section_for_every_exit_code() {
     let guide = page("docs/deployment.md");
-    for exit in crate::exit::Exit::ALL {
+    for exit in launchway_core::exit::Exit::ALL {
         let heading = format!("\n### {}: {}\n", exit.code(), exit.meaning());
         assert!(guide.contains(&heading), "docs/deployment.md lacks: {heading}");
     }

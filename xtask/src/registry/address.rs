@@ -9,8 +9,8 @@ use reqwest::header::LOCATION;
 
 use super::reference::Repository;
 use super::retry::Trouble;
-use crate::exit::{Exit, OrExit as _};
-use crate::http::is_loopback_host;
+use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::http::is_loopback_host;
 
 /// The address of a repository's API.
 pub(super) fn base(repository: &Repository) -> Result<Url> {

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::http::is_loopback;
-use crate::secret::Secret;
+use launchway_core::http::is_loopback;
+use launchway_core::secret::Secret;
 
 /// One challenge of a `WWW-Authenticate` header.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,8 +19,8 @@ use super::retry::{Trouble, is_passing, retrying};
 use super::upload::time_to_send;
 use super::words;
 use crate::context::Context;
-use crate::http::Http;
-use crate::secret::Secret;
+use launchway_core::http::Http;
+use launchway_core::secret::Secret;
 
 /// A client for the registries of one run. It keeps what they granted, and asks for no more than they ask of it.
 #[derive(Clone)]

@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::reference::Repository;
 use crate::context::Context;
-use crate::exit::{Exit, Failure, OrExit as _};
 use crate::pipeline::variable;
-use crate::secret::Secret;
+use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::secret::Secret;
 
 /// A user name with its password or access token, or an identity token.
 #[derive(Clone, Debug, PartialEq, Eq)]

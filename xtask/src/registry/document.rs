@@ -10,8 +10,8 @@ use super::manifest::Manifest;
 use super::reference::{Digest, Reference, Repository, Tag};
 use super::referrers::EMPTY;
 use super::upload::Blob;
-use crate::exit::{Exit, OrExit as _};
 use crate::image::config::{Descriptor, MANIFEST};
+use launchway_core::exit::{Exit, OrExit as _};
 
 /// The most parts that a document may have, and the most bytes that a part may have: all of it is held in memory.
 const MOST_PARTS: usize = 1000;

@@ -11,7 +11,7 @@ use super::client::{Ask, Client, bytes};
 use super::reference::{Digest, Reference, Repository, Tag};
 use super::retry::Trouble;
 use super::words;
-use crate::exit::{Exit, Failure};
+use launchway_core::exit::{Exit, Failure};
 
 /// A manifest as it is pushed: these bytes, which the digest is of.
 #[derive(Clone, Debug, PartialEq, Eq)]

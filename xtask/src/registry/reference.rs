@@ -9,8 +9,8 @@ use std::str::FromStr;
 use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::http::is_loopback_host;
 pub(crate) use crate::image::digest::Digest;
+use launchway_core::http::is_loopback_host;
 
 /// What an image is called, in full: `docker.io/acme/app:1.2` or `docker.io/acme/app@sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq)]

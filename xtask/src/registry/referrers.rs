@@ -20,8 +20,8 @@ use super::manifest::Manifest;
 use super::reference::{Digest, Reference, Repository, Tag};
 use super::retry::{Trouble, is_passing};
 use super::upload::{Blob, Outcome};
-use crate::exit::{Exit, Failure};
 use crate::image::config::{Descriptor, MANIFEST};
+use launchway_core::exit::{Exit, Failure};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 

@@ -5,8 +5,8 @@ use reqwest::StatusCode;
 use super::client::Access;
 use super::credentials::{Credentials, Source, way_out};
 use super::reference::Repository;
-use crate::environment::flaw;
-use crate::exit::{Exit, Failure};
+use launchway_core::environment::flaw;
+use launchway_core::exit::{Exit, Failure};
 
 /// The error for an answer that is a refusal.
 ///
@@ -87,7 +87,7 @@ pub(super) fn wrong_credentials(repository: &Repository, credentials: &Credentia
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
+    use launchway_core::secret::Secret;
 
     fn credentials(source: Source) -> Credentials {
         Credentials { username: "me".to_owned(), password: Secret::new("hunter2-hunter2"), source }

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
+use launchway_core::exit::{Exit, Failure};
 
 /// Why an attempt failed.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ mod tests {
     use reqwest::header::HeaderValue;
 
     use super::*;
-    use crate::environment::Environment;
+    use launchway_core::environment::Environment;
 
     fn ctx() -> Context {
         Context::for_test(std::path::Path::new("/nonexistent"), Environment::default())

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use super::reference::{Digest, Repository};
 use crate::context::Context;
-use crate::environment::Environment;
+use launchway_core::environment::Environment;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]

@@ -17,8 +17,8 @@ use super::reference::Repository;
 use super::refusal;
 use super::retry::{Trouble, is_passing, retry_after};
 use super::words;
-use crate::http::Broken;
-use crate::secret::{Redactor, Secret};
+use launchway_core::http::Broken;
+use launchway_core::secret::{Redactor, Secret};
 
 impl Client<'_> {
     /// Trouble where a host does not answer the one question that every registry does (OCI distribution spec,

@@ -17,10 +17,10 @@ use super::address::{base, location};
 use super::client::{Ask, Client};
 use super::reference::{Digest, Repository};
 use super::retry::Trouble;
-use crate::context::write_whole;
 use crate::image::size;
-use crate::interrupt::Interrupt;
-use crate::report::Reporter;
+use launchway_core::events::Reporter;
+use launchway_core::file::write_whole;
+use launchway_core::interrupt::Interrupt;
 
 /// A layer or a configuration, in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

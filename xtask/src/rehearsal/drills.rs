@@ -14,15 +14,15 @@ use anyhow::Result;
 
 use super::Stage;
 use crate::context::{Context, redactor};
-use crate::environment::Environment;
-use crate::exit::{Exit, Failure};
-use crate::http::Reach;
 use crate::overview;
 use crate::pipeline::StepId;
 use crate::pipeline::rule::Trigger;
 use crate::pipeline::run::{self, Request, Scope};
-use crate::report::Event;
 use crate::turn::Turn;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::http::Reach;
 
 use drill::{Break, Drill};
 use releases::Releases;

@@ -12,14 +12,14 @@ use super::Stage;
 use crate::attest;
 use crate::canary;
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
 use crate::history;
-use crate::http;
 use crate::image::layout::Layout;
 use crate::pipeline::run::Results;
-use crate::secret::random_word;
 use crate::steps::deploy::Deployment;
 use crate::steps::push::Referrer;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::http;
+use launchway_core::secret::random_word;
 use launchway_fakes::render::Traffic;
 
 /// One link of the chain: what was found and what it had to be.
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn one_link_that_does_not_hold_breaks_the_chain() {
-        let ctx = Context::for_test(Path::new("/w"), crate::environment::Environment::default());
+        let ctx = Context::for_test(Path::new("/w"), launchway_core::environment::Environment::default());
         tell(&ctx, &[link("a", "a"), link("b", "b")]).unwrap();
         let error = tell(&ctx, &[link("a", "a"), link("b", "c")]).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::CheckFailed);

@@ -4,10 +4,10 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use super::*;
-use crate::command::Call;
-use crate::interrupt::Interrupt;
-use crate::report::{Reporter, Sink};
 use crate::testing::git;
+use launchway_core::command::Call;
+use launchway_core::events::{Reporter, Sink};
+use launchway_core::interrupt::Interrupt;
 
 mod chaos;
 

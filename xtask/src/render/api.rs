@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
-use crate::http::Http;
-use crate::interrupt::Interrupt;
-use crate::secret::{Redactor, Secret};
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::http::Http;
+use launchway_core::interrupt::Interrupt;
+use launchway_core::secret::{Redactor, Secret};
 
 use super::exchange::{below, parse};
 use super::model::{Deploy, EnvVar, Phase, Service};

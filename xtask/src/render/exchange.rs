@@ -9,9 +9,9 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::exit::{Exit, Failure};
-use crate::http;
-use crate::secret::Redactor;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::http;
+use launchway_core::secret::Redactor;
 
 use super::api::{Api, ApiError};
 

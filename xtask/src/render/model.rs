@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::secret::Secret;
+use launchway_core::secret::Secret;
 
 /// A service: <https://api-docs.render.com/reference/retrieve-service>.
 #[derive(Clone, Debug, Default, Deserialize)]

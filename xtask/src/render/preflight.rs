@@ -3,7 +3,7 @@
 use anyhow::Result;
 use reqwest::Url;
 
-use crate::http::base_url;
+use launchway_core::http::base_url;
 
 use super::image;
 use super::model::Service;

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use crate::interrupt::Interrupt;
+use launchway_core::interrupt::Interrupt;
 
 pub(crate) use chaos::{Chaos, Random};
 

@@ -3,8 +3,8 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use super::*;
-use crate::environment::Environment;
-use crate::report::Event;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
 
 /// What was asked of a Sentry that answers everything with this status: one line and the body each.
 fn asked(status: u16, variables: &[(&str, &str)], act: impl FnOnce(&Context)) -> (Vec<String>, Vec<String>) {

@@ -30,10 +30,10 @@ use serde::Serialize;
 
 use crate::config::DeployConfig;
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
 use crate::history;
-use crate::http::{Reach, is_loopback};
 use crate::render::image;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::http::{Reach, is_loopback};
 
 pub(crate) use record::Attempt;
 use transaction::{Goal, Transaction};

@@ -16,10 +16,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::command::Call;
 use crate::config::Engine;
 use crate::context::Context;
-use crate::exit::{Exit, OrExit as _};
 use crate::image::base::Base;
 use crate::image::binary::{self, Platform};
 use crate::image::cache::Cache;
@@ -33,6 +31,8 @@ use crate::image::smoke::Smoke;
 use crate::image::sources::{Checkout, Sources};
 use crate::image::tree::{self, Tree};
 use crate::image::{archive, compare, size};
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, OrExit as _};
 use toolchain::Toolchain;
 pub(crate) use toolchain::sysroot;
 

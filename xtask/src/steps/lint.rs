@@ -6,11 +6,11 @@ use std::fmt;
 
 use anyhow::Result;
 
-use crate::command::Call;
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
 use crate::tools::{DENY, Found, Tool, ZIZMOR};
 use crate::{image, workflow};
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, Failure};
 
 /// One check.
 #[derive(Debug, PartialEq, Eq)]

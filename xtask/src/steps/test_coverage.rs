@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::command::Call;
 use crate::context::Context;
 use crate::coverage::{self, Coverage};
-use crate::exit::{Exit, Failure};
-use crate::report::Finding;
 use crate::tools::{Found, LLVM_COV};
+use launchway_core::command::Call;
+use launchway_core::events::Finding;
+use launchway_core::exit::{Exit, Failure};
 
 /// One action of the step.
 #[derive(Debug, PartialEq)]

@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::environment::Environment;
-use crate::report::Event;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
 
 /// A workspace whose workflow is up to date.
 fn workspace() -> (tempfile::TempDir, Context) {

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::environment::Environment;
+use launchway_core::environment::Environment;
 
 /// This workspace.
 fn here() -> Context {

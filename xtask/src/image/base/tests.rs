@@ -6,8 +6,8 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 
 use super::*;
-use crate::environment::Environment;
 use crate::registry::testing::{Reply, Server};
+use launchway_core::environment::Environment;
 
 const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -295,7 +295,7 @@ fn a_base_that_cannot_be_had_names_its_line() {
     // A rehearsal reaches no registry but its own.
     let mut rehearsed =
         Context::for_test(rig.dir.path(), Environment::of([("DOCKER_CONFIG", "/nonexistent")]));
-    rehearsed.reach = crate::http::Reach::Only(Vec::new());
+    rehearsed.reach = launchway_core::http::Reach::Only(Vec::new());
     let name = BaseName { line: 7, image: "debian:12".parse().unwrap() };
     let error = super::find(&rehearsed, &name, Platform::Amd64).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);

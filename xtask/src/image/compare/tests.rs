@@ -3,14 +3,14 @@ use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
 use super::*;
-use crate::environment::Environment;
 use crate::image::archive;
 use crate::image::binary::Platform;
 use crate::image::config::{self, Settings};
 use crate::image::entries::{Bounds, Reader};
 use crate::image::layer::Layer;
 use crate::image::layout::Parts;
-use crate::report::Event;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
 
 /// What a layer holds: path, kind, mode, and contents or a link's target.
 type Files<'a> = &'a [(&'a str, EntryType, u32, &'a str)];

@@ -1,5 +1,5 @@
 use super::*;
-use crate::environment::Environment;
+use launchway_core::environment::Environment;
 
 fn build() -> Build {
     Build {

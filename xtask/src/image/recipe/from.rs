@@ -19,7 +19,7 @@ pub(crate) struct BaseName {
 impl BaseName {
     /// What the final stage of a Dockerfile begins with; `None` for `scratch`.
     ///
-    /// What cannot be followed is an error with [`Exit::Usage`](crate::exit::Exit::Usage) that begins with
+    /// What cannot be followed is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with
     /// `Dockerfile:LINE:`.
     pub(crate) fn find(text: &str, arguments: &Arguments) -> Result<Option<Self>> {
         let file = parse(text)?;

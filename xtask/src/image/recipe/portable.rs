@@ -7,7 +7,7 @@ use super::{at, flags, line_of, parse};
 
 /// Checks that no stage uses what only `BuildKit` knows: its options, and here-documents.
 ///
-/// An error has [`Exit::Usage`](crate::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
+/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
 pub(in crate::image) fn check(text: &str) -> Result<()> {
     parse(text)?.instructions.iter().try_for_each(|instruction| instruction_is_classic(text, instruction))
 }

@@ -3,8 +3,8 @@ use super::super::config::{self, Settings};
 use super::super::layer::{Entry, Kind, Layer, Owner};
 use super::super::layout::Parts;
 use super::*;
-use crate::environment::Environment;
-use crate::report::Event;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
 
 /// An image with one layer, of these files with these modes.
 fn image(dir: &Path, name: &str, files: &[(&str, &str, u32)], user: &str, label: &str) -> Layout {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::{Running, free_address};
-use crate::command::Call;
 use crate::context::Context;
 use crate::image::binary::Platform;
 use crate::image::digest::Digest;
+use launchway_core::command::Call;
 
 /// What `docker run` ends with when the container was killed: 128 and the signal's number.
 pub(super) const KILLED: i32 = 128 + 9;

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 
 use super::{Running, free_address};
-use crate::command::bare;
 use crate::context::Context;
 use crate::image::binary::{self, Platform};
 use crate::image::config::Settings;
 use crate::image::entries::{Bounds, Reader};
 use crate::image::layer::Tar;
 use crate::image::unpack::{Unpacked, find, program, unpack};
+use launchway_core::command::bare;
 
 /// What an image starts, and where its files are unpacked for that.
 #[derive(Clone, Debug, PartialEq, Eq)]

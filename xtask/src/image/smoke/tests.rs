@@ -7,9 +7,9 @@ use tempfile::TempDir;
 
 use super::super::layer::{Entry, Kind, Owner};
 use super::*;
-use crate::command::Call;
-use crate::environment::Environment;
-use crate::report::Event;
+use launchway_core::command::Call;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
 
 /// Answers its health path with `HEALTH`, and anything else with `VERSION` and then what it sees.
 const SERVER: &str = r#"

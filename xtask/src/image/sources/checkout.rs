@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::read;
-use crate::context::write_whole;
 use crate::git::files::{Content, File, Kind, contents};
-use crate::interrupt::Interrupt;
+use launchway_core::file::write_whole;
+use launchway_core::interrupt::Interrupt;
 
 /// Files, and the folder that is to hold them and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 
 use super::*;
-use crate::environment::Environment;
 use crate::git::Git;
-use crate::interrupt::Interrupt;
 use crate::testing::git;
+use launchway_core::environment::Environment;
+use launchway_core::interrupt::Interrupt;
 
 /// A repository whose workspace is a folder in it.
 fn workspace() -> (tempfile::TempDir, Context) {

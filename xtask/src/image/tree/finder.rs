@@ -3,11 +3,11 @@
 use anyhow::{Context as _, Result};
 
 use super::{Tree, join};
-use crate::exit::{Exit, OrExit as _};
 use crate::image::ignore::{Ignore, clean, is_valid, matches};
 use crate::image::layer::{Entry, Kind, Owner};
 use crate::image::recipe::CopyStep;
 use crate::image::sources::{Node, Sources};
+use launchway_core::exit::{Exit, OrExit as _};
 
 /// Looks for files in the context.
 pub(super) struct Finder<'sources> {

@@ -4,7 +4,7 @@ use tar::{EntryType, Header};
 
 use super::*;
 use crate::image::entries::Bounds;
-use crate::interrupt::Interrupt;
+use launchway_core::interrupt::Interrupt;
 
 /// Path, kind, and contents or target.
 type Entries<'a> = &'a [(&'a str, EntryType, &'a str)];

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::environment::Environment;
 use crate::image::digest::Digest;
 use crate::steps::docker_build::Built;
 use crate::steps::test_coverage::CoverageRecord;
+use launchway_core::environment::Environment;
 
 fn context(root: &Path, variables: &[(&str, &str)]) -> Context {
     Context::for_test(root, Environment::of(variables.iter().copied()))
@@ -75,7 +75,7 @@ fn what_a_newer_version_has_put_in_it_is_handed_on() {
 fn a_rehearsal_leaves_nothing_to_go_on_with() {
     let dir = tempfile::tempdir().unwrap();
     let mut ctx = context(dir.path(), &[]);
-    ctx.reach = crate::http::Reach::Only(Vec::new());
+    ctx.reach = launchway_core::http::Reach::Only(Vec::new());
     step(&ctx, StepId::Lint);
     assert!(!path(&ctx).exists());
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::environment::Environment;
+use launchway_core::environment::Environment;
 
 fn ctx(root: &Path, variables: &[(&str, &str)]) -> Context {
     Context::for_test(root, Environment::of(variables.iter().copied()))

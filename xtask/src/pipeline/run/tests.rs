@@ -2,8 +2,8 @@ use std::path::Path;
 
 use super::*;
 use crate::config::Engine;
-use crate::environment::Environment;
-use crate::exit::Failure;
+use launchway_core::environment::Environment;
+use launchway_core::exit::Failure;
 
 fn request(scope: Scope, branch: &str) -> Request {
     Request {

@@ -4,7 +4,8 @@ use super::super::Manifest;
 use super::super::reference::{Digest, Reference, Tag};
 use super::super::testing::{Reply, Request, Server};
 use super::*;
-use crate::exit::Exit;
+use launchway_core::environment::Environment;
+use launchway_core::exit::Exit;
 
 const VARIABLES: [(&str, &str); 2] = [("DOCKERHUB_USERNAME", "me"), ("DOCKERHUB_TOKEN", "hunter2-hunter2")];
 
@@ -232,7 +233,7 @@ fn nobody_there_is_an_error_without_the_address() {
         server.host()
     };
     let repository: Repository = format!("{host}/acme/app").parse().unwrap();
-    let ctx = Context::for_test(root(), crate::environment::Environment::default());
+    let ctx = Context::for_test(root(), launchway_core::environment::Environment::default());
     let error =
         Client::new(&ctx, Access::Pull).unwrap().hurried().digest(&repository, &latest()).unwrap_err();
     let error = error.to_string();
@@ -452,4 +453,22 @@ fn a_registry_that_quotes_what_it_got_is_not_quoted() {
     });
     let error = ask(&server, &VARIABLES, Access::Push).unwrap_err().to_string();
     assert!(error.contains("(you sent Basic <redacted>)"), "{error}");
+}
+
+#[test]
+fn what_lasts_is_asked_once() {
+    let proxy = Server::twisted(|_, _| Some(Reply::new(403)));
+    let address = proxy.host();
+    let variables = [
+        ("HTTPS_PROXY", address.as_str()),
+        ("DOCKERHUB_USERNAME", "me"),
+        ("DOCKERHUB_TOKEN", "hunter2-hunter2"),
+    ];
+    let ctx = Context::for_test(Path::new("/nonexistent"), Environment::of(variables));
+    let client = Client::new(&ctx, Access::Push).unwrap();
+    let latest = Reference::Tag(Tag::latest());
+    let error = client.digest(&"registry.test/acme/app".parse().unwrap(), &latest).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Registry);
+    assert_eq!(proxy.seen().len(), 1, "{error}");
+    assert!(error.to_string().starts_with(&format!("the proxy at {address} does not connect")), "{error}");
 }

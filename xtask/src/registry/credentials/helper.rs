@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use crate::command::{Bounds, Call, Group};
 use crate::context::Context;
-use crate::secret::Secret;
+use launchway_core::command::{Bounds, Call, Group};
+use launchway_core::secret::Secret;
 
 /// How long a helper may take: it may ask for the key of a store.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);

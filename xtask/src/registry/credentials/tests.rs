@@ -1,5 +1,5 @@
 use super::*;
-use crate::environment::Environment;
+use launchway_core::environment::Environment;
 
 const HUB: &str = "docker.io/slipway/app";
 
@@ -197,6 +197,6 @@ fn a_rehearsal_does_not_read_dockers_configuration() {
     let mut ctx = Context::for_test(dir.path(), environment);
     let words = format!("`docker login`, in {}/config.json", dir.path().display());
     assert_eq!(login(&ctx, &HUB.parse().unwrap()).unwrap(), Some(words));
-    ctx.reach = crate::http::Reach::Only(Vec::new());
+    ctx.reach = launchway_core::http::Reach::Only(Vec::new());
     assert_eq!(login(&ctx, &HUB.parse().unwrap()).unwrap(), None);
 }

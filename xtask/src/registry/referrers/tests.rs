@@ -3,9 +3,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::context::Context;
-use crate::environment::Environment;
 use crate::registry::Access;
 use crate::registry::testing::{Reply, Server};
+use launchway_core::environment::Environment;
 use launchway_fakes::registry::{Auth, RegistryStandIn};
 
 const IMAGE: &[u8] = b"an image";
@@ -184,7 +184,7 @@ fn a_registry_without_a_list_of_its_own_gets_a_tag() {
 #[test]
 fn a_list_that_cannot_be_read_stops_the_documents_and_nothing_else() {
     let denied = r#"{"errors":[{"code":"DENIED","message":"not for you"}]}"#;
-    let huge = " ".repeat(usize::try_from(crate::http::Http::LONGEST_TEXT).unwrap() + 1);
+    let huge = " ".repeat(usize::try_from(launchway_core::http::Http::LONGEST_TEXT).unwrap() + 1);
     for (reply, words) in [
         (Reply::new(403).body(denied), "(DENIED: not for you)"),
         (Reply::new(503), "answered 503 Service Unavailable"),

@@ -3,7 +3,7 @@ use std::path::Path;
 use super::super::testing::{Reply, Server};
 use super::super::{Access, Blob, Client, Outcome};
 use super::*;
-use crate::exit::Exit;
+use launchway_core::exit::Exit;
 
 /// Blobs of these contents, in files of a folder.
 fn blobs(folder: &Path, contents: &[&[u8]]) -> Vec<Blob> {
@@ -16,7 +16,7 @@ fn blobs(folder: &Path, contents: &[&[u8]]) -> Vec<Blob> {
     contents.iter().map(file).collect()
 }
 
-fn upload(server: &Server, blobs: &[Blob]) -> (Result<Vec<Outcome>>, Vec<crate::report::Event>) {
+fn upload(server: &Server, blobs: &[Blob]) -> (Result<Vec<Outcome>>, Vec<launchway_core::events::Event>) {
     let ctx = server.context(Path::new("/nonexistent"), &[]);
     let client = Client::new(&ctx, Access::Push).unwrap().hurried();
     (client.upload(&server.repository(), blobs), ctx.reporter.told())
@@ -176,7 +176,7 @@ fn progress_counts_a_blob_once_and_tells_a_rate() {
         .told()
         .into_iter()
         .map(|event| match event {
-            crate::report::Event::Progress { text } => text,
+            launchway_core::events::Event::Progress { text } => text,
             other => panic!("{other:?}"),
         })
         .collect();

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 
-use crate::command::{Group, bare};
 use crate::context::Context;
+use launchway_core::command::{Group, bare};
 
 /// A run under way, in a process group of its own; ended when it is dropped.
 pub(super) struct Running {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::exit::Exit;
+use launchway_core::exit::Exit;
 use launchway_fakes::registry;
 use launchway_fakes::render::{Ailment, Call, Fault};
 use launchway_fakes::sentry::Mode;

@@ -11,9 +11,9 @@ use super::drill::{Break, Drill, Side, Step, words};
 use super::releases::Releases;
 use super::scene::Scene;
 use crate::context::Context;
-use crate::http::Reach;
 use crate::pipeline::run::milliseconds;
-use crate::report::Drilled;
+use launchway_core::events::Drilled;
+use launchway_core::http::Reach;
 
 /// Runs a drill; an error is one of the drill itself, and not of what it tries out.
 pub(super) fn play(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Drilled> {

@@ -13,7 +13,7 @@ use super::drill::{Break, Drill, Side, Step};
 use super::releases::{EARLIER, Releases};
 use crate::context::Context;
 use crate::rehearsal::Stage;
-use crate::secret::random_word;
+use launchway_core::secret::random_word;
 use launchway_fakes::render::{Call, Fault};
 use launchway_fakes::{hex, loopback_client};
 

@@ -1,7 +1,7 @@
 //! The drills, one a row.
 
 use super::drill::{After, Break, Drill, Side, Step};
-use crate::exit::Exit;
+use launchway_core::exit::Exit;
 use launchway_fakes::registry;
 use launchway_fakes::render::{Ailment, Call, Fault};
 use launchway_fakes::sentry::Mode;

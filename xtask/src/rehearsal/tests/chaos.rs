@@ -31,7 +31,7 @@ const PROGRAM: &str = r#"
 static LAYER: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("app.rs"), PROGRAM).unwrap();
-    crate::command::Call::new("rustc")
+    launchway_core::command::Call::new("rustc")
         .args(["--edition=2024", "-Cstrip=symbols", "app.rs"])
         .read(dir.path())
         .unwrap();

@@ -1,10 +1,10 @@
 use reqwest::header::HeaderMap;
 
 use super::*;
-use crate::environment::Environment;
-use crate::http::Reach;
 use crate::render::exchange::patience;
 use crate::render::stub::{DIGEST, KEY, Stub};
+use launchway_core::environment::Environment;
+use launchway_core::http::Reach;
 
 fn api(stub: &Stub, key: &str, id: &str) -> Result<Api> {
     let environment = Environment::of([

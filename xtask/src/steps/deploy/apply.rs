@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use crate::exit::{Exit, Failure};
 use crate::render::api::{ApiError, Asked};
 use crate::render::image;
 use crate::render::model::Deploy;
+use launchway_core::exit::{Exit, Failure};
 
 use super::remote::{Release, Remote};
 

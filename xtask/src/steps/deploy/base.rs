@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::render::model::{Deploy, EnvVar, Service};
-use crate::secret::Secret;
+use launchway_core::secret::Secret;
 
 use super::proof;
 use super::remote::{Release, Remote};

@@ -15,19 +15,19 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::command::{Group, bare};
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
 use crate::image::config::{Descriptor, LONGEST_CONFIG, Manifest};
 use crate::image::digest::Digest;
 use crate::image::entries::{Bounds, Reader};
 use crate::image::layout::Layout;
 use crate::image::unpack::{Unpacked, find, program, unpack};
-use crate::interrupt::Interrupt;
-use crate::plain::send_lines;
 use crate::registry::reference::Repository;
 use crate::registry::{Access, Client};
-use crate::secret::Secret;
+use launchway_core::command::{Group, bare};
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::interrupt::Interrupt;
+use launchway_core::plain::send_lines;
+use launchway_core::secret::Secret;
 
 use super::remote::Release;
 use super::watch::line;

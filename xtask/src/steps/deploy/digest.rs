@@ -8,13 +8,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure, OrExit as _};
-use crate::http::Http;
 use crate::image::config::Descriptor;
 use crate::pipeline::StepId;
 use crate::registry::reference::{Digest, Reference, Repository, Tag};
 use crate::registry::{self, Access, Client};
 use crate::steps::push;
+use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::http::Http;
 
 use super::remote::Release;
 

@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result};
 use report::DeploymentOutcome;
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
 use crate::render::image;
 use crate::render::model::{EnvVar, Phase};
+use launchway_core::exit::{Exit, Failure};
 
 use super::apply::Fate;
 use super::remote::Release;

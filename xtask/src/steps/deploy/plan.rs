@@ -7,7 +7,7 @@ use ring::{digest, hkdf, hmac};
 
 use crate::context::Context;
 use crate::render::model::EnvVar;
-use crate::secret::Secret;
+use launchway_core::secret::Secret;
 
 use super::base::{Base, value};
 use super::remote::Release;
@@ -207,9 +207,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::environment::Environment;
     use crate::render::model::Service;
     use crate::render::stub::{DIGEST, OTHER};
+    use launchway_core::environment::Environment;
 
     fn base(variables: &[(&str, &str)]) -> Base {
         let variables =

@@ -8,10 +8,10 @@ use reqwest::header::{CACHE_CONTROL, CONNECTION};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
-use crate::exit::{Exit, Failure};
-use crate::http;
 use crate::render::api::ApiError;
 use crate::render::model::{Deploy, Phase};
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::http;
 
 use super::remote::{Release, Remote};
 use super::short;

@@ -8,14 +8,14 @@ use anyhow::Result;
 use reqwest::Url;
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
-use crate::http::Http;
 use crate::pipeline::variable;
 use crate::render::api::Api;
 use crate::render::image;
 use crate::render::model::{Deploy, EnvVar, Service};
 use crate::render::preflight;
-use crate::secret::{Redactor, Secret};
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::http::Http;
+use launchway_core::secret::{Redactor, Secret};
 
 use super::Pace;
 

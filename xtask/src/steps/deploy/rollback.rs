@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, bail};
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure, OrExit as _};
 use crate::registry;
 use crate::registry::reference::{Digest, Reference, Repository, Tag};
 use crate::render::model::{Deploy, Phase};
-use crate::secret::Secret;
+use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::secret::Secret;
 
 use super::digest::Image;
 use super::remote::{Release, Remote};

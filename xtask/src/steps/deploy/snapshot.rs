@@ -16,8 +16,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::file::write_private;
-use crate::secret::Secret;
+use launchway_core::file::write_private;
+use launchway_core::secret::Secret;
 
 use super::remote::Release;
 
@@ -189,7 +189,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::environment::Environment;
+    use launchway_core::environment::Environment;
 
     fn context(root: &std::path::Path, key: &str) -> Context {
         Context::for_test(root, Environment::of([("RENDER_API_KEY", key)]))

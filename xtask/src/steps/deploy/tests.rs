@@ -2,11 +2,11 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::*;
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::http::Reach;
 use crate::render::stub::{BEFORE, COMMIT, DIGEST, KEY, OTHER, Stub, deploy};
-use crate::report::Event;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
+use launchway_core::exit::Exit;
+use launchway_core::http::Reach;
 
 mod back;
 mod chaos;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result};
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
 use crate::pipeline::run::milliseconds;
 use crate::render::{image, preflight};
-use crate::secret::Secret;
 use crate::sentry;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::secret::Secret;
 
 use super::apply::Fate;
 use super::base::Base;

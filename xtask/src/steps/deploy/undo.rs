@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
-use crate::interrupt::Interrupt;
 use crate::render::api::ApiError;
 use crate::render::image;
 use crate::render::model::{Deploy, Phase};
-use crate::secret::Secret;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::interrupt::Interrupt;
+use launchway_core::secret::Secret;
 
 use super::apply::Fate;
 use super::base::{Base, value};

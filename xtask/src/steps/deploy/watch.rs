@@ -4,11 +4,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 
-use crate::exit::{Exit, Failure};
 use crate::render::api::ApiError;
 use crate::render::image;
 use crate::render::model::{Deploy, Phase};
 use crate::render::signs::Event;
+use launchway_core::exit::{Exit, Failure};
 
 use super::remote::Remote;
 

@@ -8,10 +8,10 @@ use anyhow::Result;
 
 use super::settings;
 use super::toolchain::Toolchain;
-use crate::command::Call;
 use crate::context::Context;
 use crate::git;
 use crate::image::sources::Sources;
+use launchway_core::command::Call;
 
 /// What cargo and rustup need of the environment: folders, how to reach registries, and how to talk.
 ///

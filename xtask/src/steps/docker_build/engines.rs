@@ -7,14 +7,14 @@ use anyhow::Result;
 use super::{Action, Options, Toolchain, arguments, builtin, check_out, created, image};
 use crate::config::Engine;
 use crate::context::Context;
-use crate::exit::{Exit, OrExit as _};
-use crate::file;
 use crate::image::binary::Platform;
 use crate::image::config::Settings;
 use crate::image::docker::{self, Task};
 use crate::image::recipe;
 use crate::image::smoke::Smoke;
 use crate::image::sources::Sources;
+use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::file;
 
 pub(super) fn plan(
     ctx: &Context,

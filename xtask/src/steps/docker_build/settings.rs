@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result};
 use toml::{Table, Value};
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure, OrExit as _};
 use crate::image::binary::Platform;
 use crate::image::sources::Sources;
+use launchway_core::exit::{Exit, Failure, OrExit as _};
 
 /// What the compilation takes from the files.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 use std::path::Path;
 
 use super::*;
-use crate::environment::Environment;
 use crate::image::docker;
-use crate::report::Event;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
 
 const DOCKERFILE: &str = r#"FROM rust AS build
 FROM scratch

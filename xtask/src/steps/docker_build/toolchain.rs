@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use toml::Table;
 
-use crate::command::Call;
 use crate::context::Context;
 use crate::image::sources::Sources;
 use crate::workspace;
+use launchway_core::command::Call;
 
 /// What a plan needs to know of the machine.
 pub(super) struct Toolchain {

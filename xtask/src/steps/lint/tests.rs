@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::environment::Environment;
+use launchway_core::environment::Environment;
 
 #[test]
 fn the_checks_and_their_lines() {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Error;
 
 use super::Action;
-use crate::exit::{Exit, Failure};
 use crate::registry::Client;
 use crate::registry::reference::{Reference, Tag};
+use launchway_core::exit::{Exit, Failure};
 
 /// How long an answer may take. Whoever reads the error has waited enough.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -10,9 +10,9 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 
 use super::*;
-use crate::environment::Environment;
 use crate::registry::testing::{Reply, Server};
-use crate::report::Event;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
 
 /// The commit of contexts for tests.
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -84,7 +84,7 @@ fn the_plan_is_what_will_be_done() {
 /// Puts the small workspace beside the image: what the documents about it are made from.
 fn add_sources(root: &Path) {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/.");
-    let copy = crate::command::Call::new("cp").args(["-r", fixture.to_str().unwrap(), "."]);
+    let copy = launchway_core::command::Call::new("cp").args(["-r", fixture.to_str().unwrap(), "."]);
     copy.read(root).unwrap();
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::environment::Environment;
+use launchway_core::environment::Environment;
 
 #[test]
 fn the_lines_of_the_step() {

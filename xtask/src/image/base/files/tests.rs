@@ -1,9 +1,9 @@
 use tar::EntryType;
 
 use super::*;
-use crate::exit::Exit;
 use crate::image::entries::Bounds;
-use crate::interrupt::Interrupt;
+use launchway_core::exit::Exit;
+use launchway_core::interrupt::Interrupt;
 
 /// Lays a layer over others.
 fn add(files: &mut Files, layer: &[u8]) -> Result<Digest> {

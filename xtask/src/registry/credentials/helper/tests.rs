@@ -1,8 +1,8 @@
 use super::*;
-use crate::command::Call;
-use crate::environment::Environment;
-use crate::exit::Exit;
-use crate::interrupt::Interrupt;
+use launchway_core::command::Call;
+use launchway_core::environment::Environment;
+use launchway_core::exit::Exit;
+use launchway_core::interrupt::Interrupt;
 
 /// A helper that is this shell script. A child writes it: were it open here, a fork elsewhere would make it busy.
 pub(in super::super) fn install(folder: &Path, name: &str, script: &str) -> PathBuf {

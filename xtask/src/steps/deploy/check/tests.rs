@@ -5,11 +5,11 @@ use serde_json::json;
 
 use super::*;
 use crate::config::Engine;
-use crate::environment::Environment;
 use crate::image::binary::Platform;
 use crate::image::config::{CONFIG, LAYER, MANIFEST};
 use crate::image::layout::Parts;
-use crate::report::Event;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
 
 /// An image on disk whose entry point is this script, and its release.
 fn image(ctx: &Context, script: &str, architecture: &str) -> Release {
@@ -116,7 +116,7 @@ fn an_image_that_cannot_be_run_here_is_skipped_by_name() {
 
     // Neither here nor in a registry that can be reached.
     let mut ctx = Context::for_test(dir.path(), Environment::default());
-    ctx.reach = crate::http::Reach::Only(Vec::new());
+    ctx.reach = launchway_core::http::Reach::Only(Vec::new());
     let other = Release { digest: Digest::of(b"other").to_string(), ..Release::default() };
     run(&ctx, &other, &BTreeMap::new(), &["check".to_owned()]).unwrap();
     assert!(format!("{:?}", ctx.reporter.told()).contains("neither here nor to be had"));

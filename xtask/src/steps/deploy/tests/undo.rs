@@ -346,8 +346,10 @@ fn an_attached_deploy_is_followed_and_proved_or_undone() {
     let (stub, ctx) = left();
     stub.state().looks = ["live"].into();
     // As another terminal would: nothing is left in memory.
-    let again =
-        Context { reporter: crate::report::Reporter::new(crate::report::Sink::Memory(Vec::new())), ..ctx };
+    let again = Context {
+        reporter: launchway_core::events::Reporter::new(launchway_core::events::Sink::Memory(Vec::new())),
+        ..ctx
+    };
     assert_eq!(recorded(&again, &attach).result.unwrap().commit, COMMIT);
     assert_eq!(stub.asked("POST").len(), 1);
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::environment::Environment;
+use launchway_core::environment::Environment;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 

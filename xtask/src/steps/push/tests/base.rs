@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::real::Pulled;
 use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, USERNAME, context, skipped};
 use super::*;
-use crate::command::Call;
 use crate::steps::docker_build;
+use launchway_core::command::Call;
 use launchway_fakes::registry::Fault;
 
 /// A static program as far as its headers say.

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::registries::{DockerRegistry, Login, PASSWORD, USERNAME, context, skipped};
 use super::*;
-use crate::command::Call;
 use crate::registry::resolve;
+use launchway_core::command::Call;
 
 /// `docker-registry` 2.8 has no referrers API, and takes an index only when it has what the index lists.
 #[test]

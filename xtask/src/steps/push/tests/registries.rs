@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::command::Call;
 use crate::context::Context;
-use crate::environment::Environment;
 use crate::registry::testing::{Reply, Request, Server};
+use launchway_core::command::Call;
+use launchway_core::environment::Environment;
 use launchway_fakes::registry::{Auth, RegistryStandIn};
 
 pub(crate) const USERNAME: &str = "pusher";

@@ -1,0 +1,311 @@
+//! Child processes: one line to show, one way to run them.
+
+mod environment;
+mod group;
+mod launch;
+pub mod leftovers;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+
+use anyhow::{Context as _, Result};
+
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::interrupt::Interrupt;
+use crate::plain::{plain, send_lines};
+pub use environment::{is_of_a_hook, is_token, withhold};
+pub use group::{Bounds, Group};
+pub use launch::{command as bare, launched};
+
+/// A command line: what `--explain` shows is what runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    program: String,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    without: Vec<String>,
+    /// The only variables that the child inherits, where that is not the whole environment.
+    inherited: Option<&'static [&'static str]>,
+    input: Option<PathBuf>,
+}
+
+impl Call {
+    /// A command without arguments; the program is looked up on `PATH`.
+    pub fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            without: Vec::new(),
+            inherited: None,
+            input: None,
+        }
+    }
+
+    /// `cargo` of the toolchain that runs the pipeline; `line` is split at spaces.
+    ///
+    /// Its output is never coloured: it goes to a log, and places are read from it.
+    pub fn cargo(line: &str) -> Self {
+        Self::new("cargo").args(line.split_whitespace())
+    }
+
+    /// One more argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// More arguments, in order.
+    #[must_use]
+    pub fn args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// A variable for this child, never a secret: the line that shows the call shows it too.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// A variable that this child must not inherit.
+    #[must_use]
+    pub fn env_remove(mut self, name: impl Into<String>) -> Self {
+        self.without.push(name.into());
+        self
+    }
+
+    /// Of the environment this child inherits these variables and nothing else; `NAME_*` is all that begin with `NAME_`.
+    #[must_use]
+    pub fn inherit_only(mut self, names: &'static [&'static str]) -> Self {
+        self.inherited = Some(names);
+        self
+    }
+
+    /// A file that the child reads as its standard input.
+    #[must_use]
+    pub fn input(mut self, file: impl Into<PathBuf>) -> Self {
+        self.input = Some(file.into());
+        self
+    }
+
+    /// Runs the command in `folder` and hands every line that it prints to `line`.
+    ///
+    /// An interrupt ends the child and all that it started, and is an error with [`Exit::Interrupted`].
+    pub fn run(
+        &self,
+        folder: &Path,
+        interrupt: &Interrupt,
+        mut line: impl FnMut(&str),
+    ) -> Result<ExitStatus> {
+        interrupt.check()?;
+        let mut group = self
+            .command(folder)
+            .and_then(|command| Ok(Group::spawn(command)?))
+            .with_context(|| format!("cannot start `{self}`"))
+            .or_exit(Exit::Missing)?;
+        let (sender, lines) = mpsc::channel();
+        if let Some(stdout) = group.child.stdout.take() {
+            send_lines(stdout, sender.clone());
+        }
+        if let Some(stderr) = group.child.stderr.take() {
+            send_lines(stderr, sender);
+        }
+        loop {
+            match lines.recv_timeout(Interrupt::TICK) {
+                Ok(text) => line(&text),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+            if interrupt.is_set() {
+                group.end();
+                interrupt.check()?;
+            }
+        }
+        // Its output is closed, yet it may go on for a while.
+        group.wait(|| interrupt.check())
+    }
+
+    /// Runs the command and returns what it printed on standard output; anything but success is an error.
+    pub fn read(&self, folder: &Path) -> Result<String> {
+        let output = self.output(folder).with_context(|| format!("`{self}`")).or_exit(Exit::Missing)?;
+        if !output.status.success() {
+            let said = plain(&String::from_utf8_lossy(&output.stderr));
+            return Err(Failure::new(
+                Exit::Missing,
+                format!("`{self}` ended with {}: {}", output.status, said.trim()),
+            )
+            .into());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+
+    /// Runs the command to its end and returns all that it printed.
+    pub fn output(&self, folder: &Path) -> Result<Output> {
+        /// Far more than any command of ours has to say.
+        const BOUNDS: Bounds = Bounds { bytes: 1 << 30, deadline: None };
+
+        Group::collect(self.command(folder)?, None, BOUNDS, &Interrupt::of_process())
+    }
+
+    /// The child, for who needs more of it than its lines and its end.
+    pub fn command(&self, folder: &Path) -> Result<Command> {
+        let mut command = launch::command(&self.program);
+        command
+            .args(&self.args)
+            .current_dir(folder)
+            .stdin(match &self.input {
+                Some(file) => fs_err::File::open(file)?.into_file().into(),
+                None => Stdio::null(),
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        environment::strip(&mut command, self.is_cargo(), self.inherited)?;
+        for name in &self.without {
+            command.env_remove(name);
+        }
+        command.env("CARGO_TERM_COLOR", "never").envs(self.env.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+
+    /// Whether the program is cargo or one of its subcommands.
+    fn is_cargo(&self) -> bool {
+        let name = self.program.rsplit('/').next().unwrap_or_default();
+        name == "cargo" || name.starts_with("cargo-")
+    }
+}
+
+impl fmt::Display for Call {
+    /// The line to paste into a shell.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.env {
+            write!(f, "{name}={} ", quoted(value))?;
+        }
+        write!(f, "{}", quoted(&self.program))?;
+        for arg in &self.args {
+            write!(f, " {}", quoted(arg))?;
+        }
+        if let Some(file) = &self.input {
+            write!(f, " < {}", quoted(&file.display().to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@+%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else if text.contains(|c: char| c.is_ascii_control()) {
+        // Such a character is invisible as it is: cargo separates encoded flags with one.
+        let shown = |c: char| match c {
+            '\\' | '\'' => format!("\\{c}"),
+            c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),
+            c => c.to_string(),
+        };
+        format!("$'{}'", text.chars().map(shown).collect::<String>())
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::environment::is_added_by_cargo;
+    use super::*;
+
+    fn here() -> &'static Path {
+        Path::new(".")
+    }
+
+    #[test]
+    fn a_call_is_shown_as_a_line_to_paste() {
+        let call = Call::cargo("fmt --all").arg("it's").arg("").env("A", "b c");
+        assert_eq!(call.to_string(), r"A='b c' cargo fmt --all 'it'\''s' ''");
+        let call = Call::new("x").env("FLAGS", "-a\u{1f}it's\\");
+        assert_eq!(call.to_string(), r"FLAGS=$'-a\x1fit\'s\\' x");
+        assert_eq!(Call::new("x").input("/a b").to_string(), "x < '/a b'");
+    }
+
+    #[test]
+    fn every_line_is_handed_over_and_the_status_kept() {
+        let mut lines = Vec::new();
+        let call = Call::new("sh").arg("-c").arg("echo out; echo err >&2; printf tail; exit 3");
+        let status = call.run(here(), &Interrupt::default(), |line| lines.push(line.to_owned())).unwrap();
+        lines.sort();
+        assert_eq!(lines, ["err", "out", "tail"]);
+        assert_eq!(status.code(), Some(3));
+    }
+
+    #[test]
+    fn a_child_sees_nothing_of_cargo_run() {
+        // The test runner, like `cargo run`, sets these for us.
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
+        let seen = Call::new("env").read(here()).unwrap();
+        let names: Vec<&str> = seen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        assert!(!names.iter().any(|name| is_added_by_cargo(name)), "{names:?}");
+        assert!(names.contains(&"PATH"));
+    }
+
+    #[test]
+    fn a_child_inherits_what_is_named() {
+        let names = |call: Call| -> Vec<String> {
+            let seen = call.read(here()).unwrap();
+            seen.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect()
+        };
+        let mut seen =
+            names(Call::new("env").inherit_only(&["PATH", "CARGO_MANIFEST_*", "HOM*"]).env("X", "1"));
+        seen.sort();
+        // What cargo adds stays away all the same.
+        assert_eq!(seen, ["CARGO_TERM_COLOR", "HOME", "PATH", "X"]);
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_child_and_what_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let interrupt = Interrupt::default();
+        let call = Call::new("sh").arg("-c").arg("sleep 600 & echo $!; wait");
+        let mut grandchild = String::new();
+        let error = call
+            .run(dir.path(), &interrupt, |line| {
+                line.clone_into(&mut grandchild);
+                interrupt.set();
+            })
+            .unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Interrupted);
+        let gone = || {
+            let stat = fs_err::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        };
+        // It has been killed, but the kernel takes a moment.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !gone() {
+            assert!(Instant::now() < deadline, "process {grandchild} is left");
+            std::thread::sleep(Interrupt::TICK);
+        }
+    }
+
+    #[test]
+    fn a_file_can_be_the_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("input");
+        fs_err::write(&file, "from a file").unwrap();
+        assert_eq!(Call::new("cat").input(&file).read(here()).unwrap(), "from a file");
+        assert_eq!(Call::new("cat").read(here()).unwrap(), "");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = Call::new("no-such-program").run(here(), &Interrupt::default(), |_| {}).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Missing);
+        assert!(format!("{error:#}").contains("`no-such-program`"));
+        let error = Call::new("false").read(here()).unwrap_err();
+        assert!(format!("{error:#}").contains("`false` ended with"));
+    }
+}

@@ -1,0 +1,138 @@
+//! How a child is started, so that it ends with us even where we are killed.
+//!
+//! The kernel sends a process a signal when its parent dies, if it asked for that. A child cannot ask between fork and
+//! exec without unsafe code, so our own program is started first: it asks, and then becomes the child.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, mpsc};
+use std::time::Duration;
+
+use super::leftovers;
+
+/// The first argument of our own program where it is to become a child.
+const LAUNCH: &str = "--launch";
+
+/// This process's own program, also where its file has been replaced meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Whether our own program knows what [`LAUNCH`] means: in a test it does not.
+static IS_ENABLED: AtomicBool = AtomicBool::new(false);
+
+/// Becomes the child where this process was started to be one, and otherwise starts all children so from now on.
+///
+/// It returns an exit code where the child could not be started. It must be the first thing that a program does.
+pub fn launched() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_none_or(|first| first != LAUNCH) {
+        IS_ENABLED.store(cfg!(target_os = "linux") && Path::new(OWN_PROGRAM).exists(), Ordering::Relaxed);
+        return None;
+    }
+    let (Some(owner), Some(records), Some(program)) = (arguments.next(), arguments.next(), arguments.next())
+    else {
+        return Some(ExitCode::FAILURE);
+    };
+    let error = become_child(&owner, Path::new(&records), &program, arguments);
+    drop(writeln!(io::stderr(), "cannot start {}: {error}", program.display()));
+    // As a shell does.
+    Some(ExitCode::from(127))
+}
+
+fn become_child(
+    owner: &OsStr,
+    records: &Path,
+    program: &OsStr,
+    arguments: impl Iterator<Item = OsString>,
+) -> io::Error {
+    const TRIES: usize = 100;
+
+    if let Err(error) = end_with_parent(owner) {
+        return error;
+    }
+    if !records.as_os_str().is_empty() {
+        leftovers::record(records);
+    }
+    #[expect(clippy::disallowed_methods, reason = "the parent has made this environment")]
+    let mut command = Command::new(program);
+    command.args(arguments);
+    for _ in 1..TRIES {
+        let error = command.exec();
+        // A process that another thread forked holds, until it is replaced a moment later, the descriptor with which we
+        // have just written the program.
+        if error.kind() != ErrorKind::ExecutableFileBusy {
+            return error;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    command.exec()
+}
+
+#[cfg(target_os = "linux")]
+fn end_with_parent(owner: &OsStr) -> io::Result<()> {
+    use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have died before.
+    let parent = getppid().map_or(0, Pid::as_raw_pid);
+    if owner.to_str() == Some(&parent.to_string()) {
+        Ok(())
+    } else {
+        Err(io::Error::other("its parent has gone"))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_with_parent(_: &OsStr) -> io::Result<()> {
+    Ok(())
+}
+
+/// A command that starts a program, with this process's environment.
+#[expect(clippy::disallowed_methods, reason = "this is where children are made")]
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let program = program.as_ref();
+    // A program that is not there fails to start by itself.
+    if !IS_ENABLED.load(Ordering::Relaxed) || find(program).is_none() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(OWN_PROGRAM);
+    command.arg0("xtask").arg(LAUNCH).arg(std::process::id().to_string());
+    command.arg(leftovers::folder().unwrap_or_default()).arg(program);
+    command
+}
+
+/// The file of a program; a relative path is the child's own matter.
+fn find(program: &OsStr) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    let path = PathBuf::from(program);
+    if path.components().count() > 1 {
+        return if path.is_relative() || is_program(&path) { Some(path) } else { None };
+    }
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(is_program)
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Does something on a thread that lives as long as the process.
+///
+/// For the kernel the parent of a child is the thread that started it: where that ended, the child would be killed.
+pub(crate) fn on_lasting_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    static WORKER: LazyLock<mpsc::Sender<Work>> = LazyLock::new(|| {
+        let (sender, works) = mpsc::channel::<Work>();
+        std::thread::spawn(move || works.iter().for_each(|work| work()));
+        sender
+    });
+
+    let gone = || io::Error::other("the thread that starts children has gone");
+    let (sender, result) = mpsc::sync_channel(1);
+    WORKER.send(Box::new(move || drop(sender.send(work())))).map_err(|_| gone())?;
+    result.recv().map_err(|_| gone())
+}

@@ -1,0 +1,167 @@
+//! What a run that was killed left running, and its end by the next run.
+//!
+//! A child ends with us, but not what it started itself. So each child leaves a record of itself, which goes when we
+//! have waited for it. A record whose run is over names a process group to end.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, getppid, kill_process_group};
+use serde::{Deserialize, Serialize};
+
+use crate::file::write_whole;
+
+/// Where this run keeps its records.
+static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// A process group, and the run that started it.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// The boot of the machine and the space of process ids: ids of others mean nothing here.
+    space: String,
+    leader: Process,
+    /// The session of all that belongs to the group.
+    session: i32,
+    run: Process,
+}
+
+/// A process: its number may be another's later, but not with the same start.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Process {
+    id: i32,
+    /// In ticks since boot.
+    start: u64,
+}
+
+/// What the kernel says of a process.
+#[derive(Clone, Copy)]
+struct Status {
+    process: Process,
+    parent: i32,
+    group: i32,
+    session: i32,
+}
+
+impl Status {
+    /// Reads `/proc/<id>/stat`; a process that has ended has none.
+    fn of(id: &str) -> Option<Self> {
+        let text = fs_err::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // The name before may hold anything.
+        let (number, rest) = (text.split_once(' ')?.0, text.rsplit_once(") ")?.1);
+        let fields: Vec<&str> = rest.split(' ').collect();
+        // A zombie runs no more.
+        if matches!(*fields.first()?, "Z" | "X") {
+            return None;
+        }
+        let process = Process { id: number.parse().ok()?, start: fields.get(19)?.parse().ok()? };
+        let parent = fields.get(1)?.parse().ok()?;
+        Some(Self {
+            process,
+            parent,
+            group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
+        })
+    }
+}
+
+/// Whether this process is the one of that number, or was started by it or by what it started.
+pub fn is_within(id: i32) -> bool {
+    let mut own = Status::of("self");
+    while let Some(status) = own.filter(|status| status.process.id > 1) {
+        if status.process.id == id {
+            return true;
+        }
+        own = Status::of(&status.parent.to_string());
+    }
+    false
+}
+
+/// Where the records of this run's children are, if they leave any.
+pub fn folder() -> Option<PathBuf> {
+    FOLDER.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// From now on children leave records in this folder; what runs that are over left there is ended and named.
+pub fn begin(folder: &Path) -> Vec<String> {
+    let ended = end(folder);
+    *FOLDER.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
+    ended
+}
+
+/// Leaves the record of this process, which is about to become a child. Where that cannot be done, the child runs all
+/// the same.
+pub(super) fn record(folder: &Path) {
+    let record = || {
+        let leader = Status::of("self")?;
+        let run = Status::of(&getppid()?.as_raw_pid().to_string())?;
+        let record =
+            Record { space: space()?, leader: leader.process, session: leader.session, run: run.process };
+        write_whole(&path(folder, leader.process.id.unsigned_abs()), &serde_json::to_vec(&record).ok()?).ok()
+    };
+    record();
+}
+
+/// The child has been waited for.
+pub fn forget(leader: u32) {
+    if let Some(folder) = folder() {
+        // One that could not be started has none.
+        drop(fs_err::remove_file(path(&folder, leader)));
+    }
+}
+
+fn path(folder: &Path, leader: u32) -> PathBuf {
+    folder.join(format!("{leader}.json"))
+}
+
+fn space() -> Option<String> {
+    let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(format!("{} {}", boot.trim(), fs_err::read_link("/proc/self/ns/pid").ok()?.display()))
+}
+
+fn end(folder: &Path) -> Vec<String> {
+    let mut ended = Vec::new();
+    let (Some(space), Ok(entries)) = (space(), fs_err::read_dir(folder)) else { return ended };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let record: Option<Record> =
+            fs_err::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let ours = record.filter(|record| record.space == space);
+        if let Some(record) = &ours {
+            let run = Status::of(&record.run.id.to_string());
+            if run.is_some_and(|run| run.process == record.run) {
+                continue;
+            }
+            ended.extend(record.end());
+        }
+        drop(fs_err::remove_file(path));
+    }
+    ended
+}
+
+impl Record {
+    /// Kills the group, if it is the one that was recorded, and returns the programs that ran in it.
+    fn end(&self) -> Vec<String> {
+        let Ok(processes) = fs_err::read_dir("/proc") else { return Vec::new() };
+        let names = processes.flatten().map(|entry| entry.file_name());
+        let group: Vec<Status> = names
+            .filter_map(|name| Status::of(name.to_str()?))
+            .filter(|status| status.group == self.leader.id)
+            .collect();
+        // As long as one of the group lives, its number is nobody else's. Another group of that number would have another
+        // leader, or be of another session.
+        let is_ours = |status: &Status| {
+            status.session == self.session
+                && (status.process.id != self.leader.id || status.process == self.leader)
+        };
+        let Some(pid) = Pid::from_raw(self.leader.id).filter(|_| group.iter().all(is_ours)) else {
+            return Vec::new();
+        };
+        let name = |status: &Status| {
+            let name = fs_err::read_to_string(format!("/proc/{}/comm", status.process.id)).ok()?;
+            Some(format!("{} ({})", name.trim_end(), status.process.id))
+        };
+        let names = group.iter().filter_map(name).collect();
+        // An error says that the group has gone.
+        kill_process_group(pid, Signal::KILL).ok();
+        names
+    }
+}

@@ -1,0 +1,315 @@
+//! What a run tells: events, and the reporters that show them.
+
+mod event;
+pub mod github;
+pub mod json;
+pub mod terminal;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{ErrorKind, Write as _};
+use std::panic::PanicHookInfo;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::plain::plain;
+use crate::secret::{Redactor, Secret};
+pub use event::{Drilled, Event, Failed, Finding, Outcome, Row, Summary};
+
+/// Where events go: to one way of showing them and to the log of the step that is running.
+#[derive(Clone)]
+pub struct Reporter(Arc<Mutex<State>>);
+
+struct State {
+    sink: Sink,
+    redactor: Redactor,
+    log: Option<fs_err::File>,
+    tail: Vec<String>,
+    /// Whether the tail is that of a child that failed, which what runs after it must not replace.
+    tail_is_kept: bool,
+    findings: Vec<Finding>,
+    skipped: Vec<String>,
+    /// The first thing that could not be written. The run goes on: a full disk must not end a deploy half-way.
+    lost: Option<anyhow::Error>,
+}
+
+/// The ways of showing events.
+pub enum Sink {
+    /// For people at a terminal or a pipe.
+    Terminal(terminal::Terminal),
+    /// For the log of a GitHub job.
+    GitHub(github::GitHub),
+    /// For programs: one event a line.
+    Json(json::Json),
+    /// Tests look at what was told.
+    Memory(Vec<Event>),
+}
+
+impl Reporter {
+    /// How many of a step's last lines the end of a failed run shows.
+    const TAIL: usize = 20;
+    /// How many bytes of a child's line are shown.
+    const LONGEST: usize = 64 << 10;
+
+    /// A reporter that redacts nothing yet.
+    pub fn new(sink: Sink) -> Self {
+        let state = State {
+            sink,
+            redactor: Redactor::default(),
+            log: None,
+            tail: Vec::new(),
+            tail_is_kept: false,
+            findings: Vec::new(),
+            skipped: Vec::new(),
+            lost: None,
+        };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// From now on these values are replaced in everything that is told.
+    pub fn redact(&self, redactor: Redactor) {
+        self.state().redactor = redactor;
+    }
+
+    /// The same for more values, beside those that are replaced already.
+    pub fn redact_also(&self, secrets: impl IntoIterator<Item = Secret>) {
+        self.state().redactor.add(secrets);
+    }
+
+    /// The heading of a run.
+    pub fn started(&self, title: impl Into<String>) {
+        self.emit(Event::Started { title: title.into() });
+    }
+
+    /// Text that was asked for.
+    pub fn text(&self, text: impl Into<String>) {
+        self.emit(Event::Text { text: text.into() });
+    }
+
+    /// A sentence for people.
+    pub fn note(&self, text: impl Into<String>) {
+        self.emit(Event::Note { text: text.into() });
+    }
+
+    /// How far a long action is, in one short line.
+    pub fn progress(&self, text: impl Into<String>) {
+        self.emit(Event::Progress { text: text.into() });
+    }
+
+    /// A command line that is about to run.
+    pub fn command(&self, line: &str) {
+        self.emit(Event::Command { line: line.to_owned() });
+    }
+
+    /// A line that a child printed.
+    pub fn output(&self, line: &str) {
+        self.emit(Event::Output { line: line.to_owned() });
+    }
+
+    /// A check inside a step that did not run, and why.
+    pub fn skipped(&self, check: &str, reason: impl Into<String>) {
+        self.emit(Event::CheckSkipped { check: check.to_owned(), reason: reason.into() });
+    }
+
+    /// The text as it may be shown and written.
+    pub fn redacted(&self, text: &str) -> String {
+        self.state().redactor.redact(text)
+    }
+
+    /// The same data without a secret in any of its texts.
+    pub fn shown<T: Serialize + DeserializeOwned>(&self, data: &T) -> anyhow::Result<T> {
+        event::shown(data, &self.state().redactor)
+            .context("a secret has the value of a word that its form needs")
+    }
+
+    /// The JSON without a secret in any of its texts.
+    pub fn shown_json(&self, json: &str) -> String {
+        let redactor = &self.state().redactor;
+        let mut shown = String::with_capacity(json.len());
+        let mut rest = json;
+        while let Some((before, text)) = rest.split_once('"') {
+            let mut is_escaped = false;
+            let end = text.bytes().position(|byte| {
+                let was_escaped = is_escaped;
+                is_escaped = !was_escaped && byte == b'\\';
+                byte == b'"' && !was_escaped
+            });
+            let end = end.unwrap_or(text.len());
+            shown.extend([before, "\"", &redactor.redact(&text[..end]), "\""]);
+            rest = text.get(end + 1..).unwrap_or_default();
+        }
+        shown + rest
+    }
+
+    /// Tells of a panic, which may come in the middle of anything.
+    pub fn panicked(&self, panic: &PanicHookInfo<'_>) {
+        let backtrace = Backtrace::capture();
+        let trace = match backtrace.status() {
+            BacktraceStatus::Captured => format!("\n{backtrace}"),
+            _ => String::new(),
+        };
+        let redactor = match self.0.try_lock() {
+            Ok(state) => Some(state.redactor.clone()),
+            Err(TryLockError::Poisoned(state)) => Some(state.into_inner().redactor.clone()),
+            // It is the reporter's own.
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let text = match (redactor, panic.location()) {
+            (Some(redactor), _) => redactor.redact(&plain(&format!("{panic}{trace}"))),
+            (None, Some(place)) => format!("panicked at {place}"),
+            (None, None) => "panicked".to_owned(),
+        };
+        // There is nowhere else to tell it.
+        drop(writeln!(std::io::stderr(), "{text}"));
+    }
+
+    /// The last lines are those of a child that failed: the end of the run shows them.
+    pub fn keep_tail(&self) {
+        self.state().tail_is_kept = true;
+    }
+
+    /// A place in the sources that has to be fixed.
+    pub fn finding(&self, finding: Finding) {
+        self.emit(Event::Finding(finding));
+    }
+
+    /// Opens the log of a step, in a folder, and tells that the step began.
+    pub fn step_started(&self, step: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+        fs_err::create_dir_all(folder)?;
+        let path = folder.join(format!("{step}.log"));
+        let file = fs_err::File::create(&path)?;
+        {
+            let mut state = self.state();
+            state.log = Some(file);
+            state.tail.clear();
+            state.tail_is_kept = false;
+            state.findings.clear();
+            state.skipped.clear();
+        }
+        self.emit(Event::StepStarted { step: step.to_owned(), log: path.display().to_string() });
+        Ok(path)
+    }
+
+    /// Closes the log of the step and returns what its end needs.
+    pub fn step_finished(&self, step: &str, outcome: Outcome, milliseconds: u64) -> StepEnd {
+        self.emit(Event::StepFinished { step: step.to_owned(), outcome, milliseconds });
+        let mut state = self.state();
+        state.log = None;
+        let mut tail = std::mem::take(&mut state.tail);
+        // A command that did not fail and printed nothing says nothing of the end.
+        if !state.tail_is_kept && tail.len() == 1 {
+            tail.clear();
+        }
+        StepEnd {
+            tail,
+            findings: std::mem::take(&mut state.findings),
+            skipped: std::mem::take(&mut state.skipped),
+        }
+    }
+
+    /// Redacts the event, logs it and shows it.
+    pub fn emit(&self, event: Event) {
+        let mut state = self.state();
+        let mut event = event.shown(&state.redactor);
+        if let Event::Output { line } = &mut event
+            && line.len() > Self::LONGEST
+        {
+            line.truncate(line.floor_char_boundary(Self::LONGEST));
+            line.push('…');
+        }
+        state.log(&event);
+        // Who closes the pipe wants no more of what a run tells by the way; what was asked for, and what a program reads,
+        // is cut short by it.
+        let is_wanted = matches!(event, Event::Text { .. } | Event::Planned { .. });
+        let is_wanted = is_wanted || matches!(state.sink, Sink::Json(_));
+        let shown = match &mut state.sink {
+            Sink::Terminal(terminal) => terminal.show(&event),
+            Sink::GitHub(github) => github.show(&event),
+            Sink::Json(json) => json.show(&event),
+            Sink::Memory(events) => {
+                events.push(event);
+                Ok(())
+            }
+        };
+        if let Err(error) = shown
+            && (is_wanted || error.kind() != ErrorKind::BrokenPipe)
+        {
+            state.lost.get_or_insert(error.into());
+        }
+    }
+
+    /// Something that the run must leave could not be written; the run goes on, and its end says so.
+    pub fn lose(&self, error: anyhow::Error) {
+        self.state().lost.get_or_insert(error);
+    }
+
+    /// Why not all was written that the run must leave, if something was lost.
+    pub fn lost(&self) -> Option<anyhow::Error> {
+        self.state().lost.take()
+    }
+
+    /// What was told, in tests.
+    pub fn told(&self) -> Vec<Event> {
+        match &self.state().sink {
+            Sink::Memory(events) => events.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere must not silence the report of it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a finished step leaves for the end of the run.
+#[derive(Debug, Default)]
+pub struct StepEnd {
+    /// Its last lines.
+    pub tail: Vec<String>,
+    /// The places that it named.
+    pub findings: Vec<Finding>,
+    /// The checks inside it that did not run.
+    pub skipped: Vec<String>,
+}
+
+impl State {
+    /// Keeps the event in the step's log, and what the end of a failed run needs.
+    fn log(&mut self, event: &Event) {
+        let line = match event {
+            Event::Command { line } => format!("$ {line}"),
+            Event::Output { line } => line.clone(),
+            Event::Note { text } => format!("# {text}"),
+            Event::CheckSkipped { check, reason } => {
+                self.skipped.push(check.clone());
+                format!("# {check} skipped: {reason}")
+            }
+            Event::Finding(finding) => {
+                self.findings.push(finding.clone());
+                return;
+            }
+            _ => return,
+        };
+        let Some(log) = &mut self.log else { return };
+        if let Err(error) = writeln!(log, "{line}") {
+            self.lost.get_or_insert(error.into());
+        }
+        if self.tail_is_kept {
+            return;
+        }
+        // The end of a failed run shows what the failed child printed; the rest has been shown.
+        match event {
+            Event::Command { .. } => self.tail = vec![line],
+            Event::Output { .. } => {
+                if self.tail.len() == Reporter::TAIL {
+                    self.tail.remove(0);
+                }
+                self.tail.push(line);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Events: what a run tells, as data.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::exit::Exit;
+use crate::plain::plain;
+use crate::secret::Redactor;
+
+/// Something that a run tells. One of these is one line of `--format json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+pub enum Event {
+    /// The run begins: its heading.
+    Started {
+        /// The heading.
+        title: String,
+    },
+    /// Text that was asked for, shown also when the run is quiet.
+    Text {
+        /// The text, of one line or more.
+        text: String,
+    },
+    /// What a step would do, one line an action.
+    Planned {
+        /// The name of the step.
+        step: String,
+        /// The plan.
+        lines: Vec<String>,
+    },
+    /// A job begins.
+    JobStarted {
+        /// The name of the job.
+        job: String,
+        /// What the job is for.
+        title: String,
+    },
+    /// A job that does not run, and why.
+    JobSkipped {
+        /// The name of the job.
+        job: String,
+        /// What the job is for.
+        title: String,
+        /// Why it does not run.
+        reason: String,
+    },
+    /// A step begins.
+    StepStarted {
+        /// The name of the step.
+        step: String,
+        /// The path of its log.
+        log: String,
+    },
+    /// A step that does not run, and why.
+    StepSkipped {
+        /// The name of the step.
+        step: String,
+        /// Why it does not run.
+        reason: String,
+    },
+    /// A check inside a step that did not run, why, and how to have it run.
+    CheckSkipped {
+        /// The name of the check.
+        check: String,
+        /// Why it did not run, and the way out.
+        reason: String,
+    },
+    /// A child process is about to run.
+    Command {
+        /// The line, as it would be typed.
+        line: String,
+    },
+    /// A line that a child printed.
+    Output {
+        /// The line.
+        line: String,
+    },
+    /// A sentence for people.
+    Note {
+        /// The sentence.
+        text: String,
+    },
+    /// How far a long action is; the next one replaces it.
+    Progress {
+        /// The state, in a few words.
+        text: String,
+    },
+    /// A place in the sources that must be mended.
+    Finding(Finding),
+    /// A step ended.
+    StepFinished {
+        /// The name of the step.
+        step: String,
+        /// How it ended.
+        outcome: Outcome,
+        /// How long it took.
+        milliseconds: u64,
+    },
+    /// Why the run does not end well.
+    Failed(Failed),
+    /// A table of what ran, for the end.
+    Summary(Summary),
+    /// How one drill ended.
+    Drill(Drilled),
+}
+
+impl Event {
+    /// The event as it may be shown and written: no text in it holds a secret or steers a terminal.
+    ///
+    /// All its texts, whatever they are: a new kind of event needs nothing for that.
+    pub(super) fn shown(self, redactor: &Redactor) -> Self {
+        shown(&self, redactor).unwrap_or_else(|_| Self::Note {
+            text: "something is not shown: a secret has the value of a word that its form needs".to_owned(),
+        })
+    }
+}
+
+/// The same data, every text in it made plain and redacted.
+pub(crate) fn shown<T: Serialize + DeserializeOwned>(data: &T, redactor: &Redactor) -> serde_json::Result<T> {
+    let mut value = serde_json::to_value(data)?;
+    each_text(&mut value, &|text| redactor.redact(&plain(text)));
+    serde_json::from_value(value)
+}
+
+fn each_text(value: &mut Value, change: &impl Fn(&str) -> String) {
+    match value {
+        Value::String(text) => *text = change(text),
+        Value::Array(list) => list.iter_mut().for_each(|value| each_text(value, change)),
+        Value::Object(map) => map.values_mut().for_each(|value| each_text(value, change)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// How something ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// All is well.
+    Passed,
+    /// A check failed, or something went wrong.
+    Failed,
+    /// Not run. A skip is not a pass.
+    Skipped,
+    /// The run was asked to stop.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The outcome as people read it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A place in the sources and what is wrong there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Relative to the workspace root.
+    pub file: String,
+    /// 1 is the first line.
+    pub line: u32,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.message)
+    }
+}
+
+/// Why a step, or the run, did not pass, and how to go on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failed {
+    /// Absent when nothing was run.
+    pub step: Option<String>,
+    /// What went wrong and the way out.
+    pub message: String,
+    /// The exit code of the run.
+    pub exit: Exit,
+    /// The places that the failed step named.
+    pub findings: Vec<Finding>,
+    /// The step's last lines.
+    pub tail: Vec<String>,
+    /// The path of the log.
+    pub log: Option<String>,
+    /// The command that runs it again.
+    pub again: Option<String>,
+}
+
+/// What the end of a run shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Whether nothing of it left this machine.
+    pub rehearsal: bool,
+    /// The steps, in order.
+    pub rows: Vec<Row>,
+    /// Facts of the run: `image`, `digest`, `coverage`, `url`.
+    pub facts: Vec<(String, String)>,
+    /// What the process that goes on with the run is given; on GitHub a step output.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub handover: String,
+}
+
+/// One step in the summary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The name of the job.
+    pub job: String,
+    /// The name of the step.
+    pub step: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub milliseconds: u64,
+    /// Why it was skipped, or what in it was.
+    pub remark: String,
+}
+
+/// A drill, with what had to come of it and what did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drilled {
+    /// The name of the drill.
+    pub drill: String,
+    /// Whether what was observed is what was expected.
+    pub passed: bool,
+    /// The exit code and the state of the service afterwards, in words.
+    pub expected: String,
+    /// The same of what happened.
+    pub observed: String,
+    /// How long it took.
+    pub milliseconds: u64,
+    /// The service as the drill found it: digest, keyed hash of the variables, what `latest` names.
+    pub before: String,
+    /// The service as the drill left it.
+    pub after: String,
+    /// What else is not as it must be, and of a drill that failed the last lines.
+    pub remarks: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Whatever a run tells holds no secret and steers no terminal.
+
+use super::*;
+use crate::events::{Reporter, Sink};
+use crate::secret::Secret;
+
+const SECRET: &str = "hunter2/hunter2";
+
+/// One event of each kind, every text in it the same.
+fn events(text: &str) -> Vec<Event> {
+    let words = || text.to_owned();
+    let (outcome, milliseconds) = (Outcome::Failed, 1);
+    let finding = || Finding { file: words(), line: 1, message: words() };
+    let failed = Failed {
+        step: Some(words()),
+        message: words(),
+        exit: Exit::CheckFailed,
+        findings: vec![finding()],
+        tail: vec![words()],
+        log: Some(words()),
+        again: Some(words()),
+    };
+    let row = Row { job: words(), step: words(), outcome, milliseconds, remark: words() };
+    let summary =
+        Summary { rehearsal: false, rows: vec![row], facts: vec![(words(), words())], handover: words() };
+    let drilled = Drilled {
+        drill: words(),
+        passed: false,
+        expected: words(),
+        observed: words(),
+        milliseconds,
+        before: words(),
+        after: words(),
+        remarks: vec![words()],
+    };
+    vec![
+        Event::Started { title: words() },
+        Event::Text { text: words() },
+        Event::Planned { step: words(), lines: vec![words()] },
+        Event::JobStarted { job: words(), title: words() },
+        Event::JobSkipped { job: words(), title: words(), reason: words() },
+        Event::StepStarted { step: words(), log: words() },
+        Event::StepSkipped { step: words(), reason: words() },
+        Event::CheckSkipped { check: words(), reason: words() },
+        Event::Command { line: words() },
+        Event::Output { line: words() },
+        Event::Note { text: words() },
+        Event::Progress { text: words() },
+        Event::Finding(finding()),
+        Event::StepFinished { step: words(), outcome, milliseconds },
+        Event::Failed(failed),
+        Event::Summary(summary),
+        Event::Drill(drilled),
+    ]
+}
+
+#[test]
+fn no_event_holds_a_secret_or_steers_a_terminal() {
+    let told = |text: &str| {
+        let reporter = Reporter::new(Sink::Memory(Vec::new()));
+        reporter.redact(Redactor::new([Secret::new(SECRET)]));
+        for event in events(text) {
+            reporter.emit(event);
+        }
+        format!("{:?}", reporter.told())
+    };
+    for hostile in [
+        SECRET.to_owned(),
+        "hunter2%2Fhunter2".to_owned(),
+        format!("\u{1b}[2J{}\u{1b}]0;x\u{7}\u{1b}[0m{}\r\u{9b}31m", &SECRET[..5], &SECRET[5..]),
+    ] {
+        assert_eq!(told(&hostile), told("<redacted>"));
+    }
+    // Nothing else changes, and nothing is lost.
+    assert!(told("a b").contains("\"a b\"") && !told("a b").contains("is not shown"));
+}
+
+#[test]
+fn an_event_whose_form_is_a_secret_is_not_shown() {
+    let redactor = Redactor::new([Secret::new("skipped")]);
+    let event =
+        Event::JobSkipped { job: "test".to_owned(), title: "a title".to_owned(), reason: String::new() }
+            .shown(&redactor);
+    assert!(
+        matches!(&event, Event::Note { text } if text.starts_with("something is not shown")),
+        "{event:?}"
+    );
+}
+
+#[test]
+fn a_secret_is_found_before_a_line_is_cut() {
+    let reporter = Reporter::new(Sink::Memory(Vec::new()));
+    reporter.redact(Redactor::new([Secret::new(SECRET)]));
+    reporter.output(&format!("{}{SECRET} and more", "é".repeat((64 << 10) / 2 - 4)));
+    let told = format!("{:?}", reporter.told());
+    assert!(told.contains("é<redacte…\"") && !told.contains("hunter"), "{told}");
+}
+
+#[test]
+fn no_text_of_a_record_holds_a_secret() {
+    let reporter = Reporter::new(Sink::Memory(Vec::new()));
+    reporter.redact(Redactor::new(["a\"b\\", "1234", SECRET].map(Secret::new)));
+    let record = serde_json::json!({ "a\"b\\": ["x a\"b\\", "\\", 12345, { "1234": SECRET }], "end": "" });
+    let shown = reporter.shown_json(&serde_json::to_string_pretty(&record).unwrap());
+    let expected = serde_json::json!({ "<redacted>": ["x <redacted>", "\\", 12345, { "<redacted>": "<redacted>" }], "end": "" });
+    assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), expected, "{shown}");
+}

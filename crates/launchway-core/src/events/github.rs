@@ -1,0 +1,279 @@
+//! GitHub Actions: a group a step, annotations, a job summary, step outputs.
+//!
+//! The commands are those of <https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use super::terminal::{Look, Terminal, seconds};
+use super::{Event, Finding, Outcome, Summary};
+
+/// The reporter on GitHub.
+#[derive(Debug)]
+pub struct GitHub {
+    plain: Terminal,
+    /// `GITHUB_STEP_SUMMARY`: Markdown is appended.
+    summary: Option<PathBuf>,
+    /// `GITHUB_OUTPUT`: `name=value` lines are appended.
+    output: Option<PathBuf>,
+    /// Whether GitHub takes no line for a command at the moment: it finds commands in all that is printed, indented or
+    /// not, on both streams, and only our own are meant.
+    stopped: bool,
+    /// The word that makes lines commands again. Nobody can guess it.
+    token: String,
+}
+
+impl GitHub {
+    /// GitHub drops a summary over 1 MiB as a whole.
+    const LONGEST_SUMMARY: usize = 1_000_000;
+
+    /// `token` is a random word of at least 16 characters.
+    pub fn new(summary: Option<PathBuf>, output: Option<PathBuf>, token: String) -> Self {
+        Self { plain: Terminal::new(false, Look::default()), summary, output, stopped: false, token }
+    }
+
+    pub(super) fn show(&mut self, event: &Event) -> io::Result<()> {
+        let text = self.text(event);
+        let mut stdout = io::stdout().lock();
+        let mut written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        if let Event::Summary(summary) = event {
+            for (file, text) in [(&self.summary, markdown(summary)), (&self.output, outputs(summary))] {
+                written = written.and(append(file.as_ref(), &text));
+            }
+        }
+        written
+    }
+
+    fn text(&mut self, event: &Event) -> String {
+        match event {
+            Event::StepStarted { step, .. } => self.commands(&format!("::group::{step}\n")) + &self.words(""),
+            Event::StepFinished { .. } => {
+                self.words(&self.plain.text(event)) + &self.commands("::endgroup::\n")
+            }
+            Event::Output { line } => self.words(&format!("{line}\n")),
+            // A log grows; nothing in it is written over.
+            Event::Progress { .. } => String::new(),
+            Event::Failed(failed) => {
+                let title = failed.step.as_deref().unwrap_or("cargo xtask");
+                let annotations = match failed.findings.as_slice() {
+                    [] => format!("::error title={title}::{}\n", data(&failed.message)),
+                    findings => findings.iter().map(|finding| annotation(title, finding)).collect(),
+                };
+                self.words(&self.plain.text(event)) + &self.commands(&annotations)
+            }
+            _ => self.words(&self.plain.text(event)),
+        }
+    }
+
+    /// Text of which no line is a command.
+    fn words(&mut self, text: &str) -> String {
+        let stop = if self.stopped { String::new() } else { format!("::stop-commands::{}\n", self.token) };
+        self.stopped = true;
+        stop + text
+    }
+
+    /// Lines that are commands.
+    fn commands(&mut self, lines: &str) -> String {
+        let resume = if self.stopped { format!("::{}::\n", self.token) } else { String::new() };
+        self.stopped = false;
+        resume + lines
+    }
+}
+
+fn annotation(title: &str, Finding { file, line, message }: &Finding) -> String {
+    format!("::error file={},line={line},title={}::{}\n", property(file), property(title), data(message))
+}
+
+/// The text of a command: its line breaks and percent signs are escaped.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// The value of a command's property: also the characters that end it.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+fn markdown(summary: &Summary) -> String {
+    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+    let mut text = String::from("| job | step | outcome | time | |\n|---|---|---|--:|---|\n");
+    for row in &summary.rows {
+        let time = if row.outcome == Outcome::Skipped { String::new() } else { seconds(row.milliseconds) };
+        // Writing to a string cannot fail.
+        writeln!(
+            text,
+            "| {} | {} | {} | {time} | {} |",
+            row.job,
+            row.step,
+            row.outcome.word(),
+            cell(&row.remark)
+        )
+        .ok();
+    }
+    text.push('\n');
+    for (name, value) in &summary.facts {
+        writeln!(text, "- {name}: `{value}`").ok();
+    }
+    text.push('\n');
+    if text.len() > GitHub::LONGEST_SUMMARY { String::new() } else { text }
+}
+
+/// What other jobs may read: the image, its digest, and what the run has done so far.
+fn outputs(summary: &Summary) -> String {
+    let read = |(name, value): &(String, String)| {
+        matches!(name.as_str(), "image" | "digest").then(|| format!("{name}={}\n", value.replace('\n', " ")))
+    };
+    let handover = Some(format!("handover={}\n", summary.handover)).filter(|_| !summary.handover.is_empty());
+    summary.facts.iter().filter_map(read).chain(handover).collect()
+}
+
+/// Appends: another step of the job may have written before.
+fn append(path: Option<&PathBuf>, text: &str) -> io::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    fs_err::OpenOptions::new().create(true).append(true).open(path)?.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{Failed, Row};
+    use crate::exit::Exit;
+
+    fn github() -> GitHub {
+        GitHub::new(None, None, "0123456789abcdef".to_owned())
+    }
+
+    #[test]
+    fn nothing_but_our_own_lines_are_commands() {
+        const HOSTILE: &str = "::add-mask::a\n  ::error::b\n##[group]c";
+        let mut github = github();
+        let words = || HOSTILE.to_owned();
+        let failed = Failed {
+            step: Some("lint".to_owned()),
+            message: words(),
+            exit: Exit::CheckFailed,
+            findings: Vec::new(),
+            tail: vec![words()],
+            log: None,
+            again: Some(words()),
+        };
+        let finding = Finding { file: words(), line: 1, message: words() };
+        let row = Row {
+            job: "test".to_owned(),
+            step: "lint".to_owned(),
+            outcome: Outcome::Skipped,
+            milliseconds: 0,
+            remark: words(),
+        };
+        let (step, outcome) = ("lint".to_owned(), Outcome::Passed);
+        let printed: String = [
+            Event::Started { title: words() },
+            Event::Text { text: words() },
+            Event::JobSkipped { job: "test".to_owned(), title: words(), reason: words() },
+            Event::StepStarted { step: step.clone(), log: words() },
+            Event::Command { line: words() },
+            Event::Output { line: words() },
+            Event::Note { text: words() },
+            Event::CheckSkipped { check: words(), reason: words() },
+            Event::Progress { text: words() },
+            Event::StepFinished { step, outcome, milliseconds: 1234 },
+            Event::Note { text: words() },
+            Event::Failed(failed.clone()),
+            Event::Failed(Failed { findings: vec![finding], ..failed }),
+            Event::Summary(Summary { rows: vec![row], ..Summary::default() }),
+        ]
+        .iter()
+        .map(|event| github.text(event))
+        .collect();
+        // As the runner reads them: `src/Runner.Worker/ActionCommandManager.cs` and `ActionCommand.cs`.
+        let mut stopped = false;
+        let mut commands = Vec::new();
+        for line in printed.lines() {
+            let is_command = line.trim_start().starts_with("::") || line.contains("##[");
+            match line {
+                "::stop-commands::0123456789abcdef" if !stopped => stopped = true,
+                "::0123456789abcdef::" => stopped = false,
+                _ if is_command && !stopped => commands.push(line),
+                _ => {}
+            }
+        }
+        let escaped = "::add-mask::a%0A  ::error::b%0A##[group]c";
+        let property = "%3A%3Aadd-mask%3A%3Aa%0A  %3A%3Aerror%3A%3Ab%0A##[group]c";
+        assert_eq!(
+            commands,
+            [
+                "::group::lint".to_owned(),
+                "::endgroup::".to_owned(),
+                format!("::error title=lint::{escaped}"),
+                format!("::error file={property},line=1,title=lint::{escaped}"),
+            ]
+        );
+        // What is printed past us, as by a panic, is no command either.
+        assert!(stopped, "{printed}");
+    }
+
+    #[test]
+    fn a_step_is_a_group() {
+        let mut github = github();
+        let started = github.text(&Event::StepStarted { step: "lint".to_owned(), log: String::new() });
+        let finished = github.text(&Event::StepFinished {
+            step: "lint".to_owned(),
+            outcome: Outcome::Passed,
+            milliseconds: 1234,
+        });
+        assert_eq!(started, "::group::lint\n::stop-commands::0123456789abcdef\n");
+        assert_eq!(finished, "  lint passed in 1.3 s\n::0123456789abcdef::\n::endgroup::\n");
+        assert_eq!(github.text(&Event::Progress { text: "50 %".to_owned() }), "");
+    }
+
+    #[test]
+    fn places_become_annotations() {
+        let mut failed = Failed {
+            step: Some("lint".to_owned()),
+            message: "1 of 2 checks failed:\n  100 %".to_owned(),
+            exit: Exit::CheckFailed,
+            findings: Vec::new(),
+            tail: Vec::new(),
+            log: None,
+            again: None,
+        };
+        let text = github().text(&Event::Failed(failed.clone()));
+        assert!(text.ends_with("::error title=lint::1 of 2 checks failed:%0A  100 %25\n"), "{text}");
+        failed.findings.push(Finding { file: "a,b.rs".to_owned(), line: 3, message: "x: y".to_owned() });
+        let text = github().text(&Event::Failed(failed));
+        assert!(text.ends_with("::error file=a%2Cb.rs,line=3,title=lint::x: y\n"), "{text}");
+    }
+
+    #[test]
+    fn summaries_and_outputs_are_appended() {
+        let dir = tempfile::tempdir().unwrap();
+        let (summary, output) = (dir.path().join("summary"), dir.path().join("output"));
+        fs_err::write(&summary, "before\n").unwrap();
+        let mut github = GitHub::new(Some(summary.clone()), Some(output.clone()), String::new());
+        let row = |outcome, remark: &str| Row {
+            job: "build".to_owned(),
+            step: "push".to_owned(),
+            outcome,
+            milliseconds: 150_000,
+            remark: remark.to_owned(),
+        };
+        let facts = [("image", "acme/app:c0ffee"), ("digest", "sha256:00"), ("url", "https://x")];
+        github
+            .show(&Event::Summary(Summary {
+                rehearsal: false,
+                rows: vec![row(Outcome::Passed, ""), row(Outcome::Skipped, "a|b")],
+                facts: facts.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+                handover: r#"{"id":"run"}"#.to_owned(),
+            }))
+            .unwrap();
+        let written = fs_err::read_to_string(&summary).unwrap();
+        assert!(written.starts_with("before\n| job |"), "{written}");
+        assert!(written.contains("| build | push | passed | 2 min 30 s |  |\n"), "{written}");
+        assert!(written.contains("| build | push | skipped |  | a\\|b |\n"), "{written}");
+        assert_eq!(
+            fs_err::read_to_string(&output).unwrap(),
+            "image=acme/app:c0ffee\ndigest=sha256:00\nhandover={\"id\":\"run\"}\n"
+        );
+    }
+}

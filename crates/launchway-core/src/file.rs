@@ -1,0 +1,238 @@
+//! Files, written whole or not at all: beside their place, flushed to the disk, then renamed.
+//!
+//! A path that the user names may lead elsewhere: a symbolic link stays one, and a device or a pipe is written to.
+
+use std::io::{BufWriter, ErrorKind, Write as _};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use fs_err::{File, OpenOptions};
+
+/// The mode of a file that everybody may read, as far as the umask allows.
+const PUBLIC: u32 = 0o666;
+
+/// Writes these bytes into a file.
+pub fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
+    write_with(path, PUBLIC, |file| Ok(file.write_all(contents)?))
+}
+
+/// Writes these bytes into a file that nobody else may read.
+pub fn write_private(path: &Path, contents: &[u8]) -> Result<()> {
+    write_with(path, 0o600, |file| Ok(file.write_all(contents)?))
+}
+
+/// Writes a file piece by piece.
+pub fn write_pieces(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    write_with(path, PUBLIC, write)
+}
+
+/// Checks that a file can be written here, as far as that shows before it is.
+pub fn check(path: &Path) -> Result<()> {
+    Place::of(path).map(drop)
+}
+
+/// Puts a file that was written beside its place there.
+pub fn put_in_place(beside: &Path, path: &Path) -> Result<()> {
+    File::open(beside)?.sync_all()?;
+    Ok(fs_err::rename(beside, path)?)
+}
+
+/// The name of a file beside a path; what a killed process with our number left there is removed.
+pub fn beside(path: &Path) -> PathBuf {
+    let beside = path.with_added_extension(format!("{}.part", std::process::id()));
+    drop(fs_err::remove_file(&beside));
+    beside
+}
+
+fn write_with(path: &Path, mode: u32, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    let path = match Place::of(path)? {
+        Place::File(path) => path,
+        Place::Stream(path) => {
+            let mut stream = BufWriter::new(OpenOptions::new().write(true).open(path)?);
+            write(&mut stream)?;
+            return Ok(stream.flush()?);
+        }
+    };
+    if let Some(folder) = path.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    let beside = beside(&path);
+    let fill = || {
+        // `create_new` follows no link that somebody else has put there.
+        let mut file =
+            BufWriter::new(OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?);
+        write(&mut file)?;
+        file.flush()?;
+        put_in_place(&beside, &path)
+    };
+    let written = fill();
+    if written.is_err() {
+        // The first error is the one to report.
+        drop(fs_err::remove_file(&beside));
+    }
+    written
+}
+
+/// What a path leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// A file, or nothing yet.
+    File(PathBuf),
+    /// A device or a pipe.
+    Stream(PathBuf),
+}
+
+impl Place {
+    /// Follows the links of a path; what can neither be replaced nor written to is an error.
+    fn of(path: &Path) -> Result<Self> {
+        /// As many as Linux follows.
+        const LINKS: usize = 40;
+        let mut place = path.to_owned();
+        for _ in 0..LINKS {
+            let above = place.parent().filter(|above| !above.as_os_str().is_empty());
+            // A folder that is not there yet holds no link.
+            let Ok(folder) = fs_err::canonicalize(above.unwrap_or(Path::new("."))) else {
+                return Ok(Self::File(place));
+            };
+            let there = match place.symlink_metadata() {
+                Ok(there) => there.file_type(),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::File(place)),
+                Err(error) => return Err(error).context(format!("cannot write {}", path.display())),
+            };
+            // An open file: what is behind it may be a file, and replacing that would not reach who reads it.
+            if folder.starts_with("/proc") {
+                if place.file_name().is_some_and(|name| name == "1" || name == "2") {
+                    bail!("{} shows what the run does: name a file", path.display());
+                }
+                return Ok(Self::Stream(place));
+            }
+            if there.is_symlink() {
+                place = folder.join(fs_err::read_link(&place)?);
+            } else if there.is_file() {
+                return Ok(Self::File(place));
+            } else if there.is_dir() {
+                bail!("{} is a folder: name a file", path.display());
+            } else if there.is_block_device() || there.is_socket() {
+                bail!("{} is a disk or a socket: name a file", path.display());
+            } else {
+                return Ok(Self::Stream(place));
+            }
+        }
+        bail!("{} leads through too many links", path.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use rustix::fs::{FileType, Mode};
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs_err::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_written_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b.json");
+        write_whole(&path, b"1").unwrap();
+        write_whole(&path, b"2").unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"2");
+        write_pieces(&path, |file| {
+            file.write_all(b"3")?;
+            bail!("no more")
+        })
+        .unwrap_err();
+        assert_eq!(fs_err::read(&path).unwrap(), b"2");
+        assert_eq!(names(&dir.path().join("a")), ["b.json"]);
+        // A folder stands in the way.
+        let error = write_whole(&dir.path().join("a"), b"3").unwrap_err().to_string();
+        assert!(error.ends_with("/a is a folder: name a file"), "{error}");
+        assert_eq!(names(dir.path()), ["a"]);
+        write_private(&path, b"4").unwrap();
+        assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_link_stays_one_and_its_file_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs_err::create_dir(at("far")).unwrap();
+        for (target, link) in [("far/file", "link"), ("link", "to-link"), ("far/none", "dangling")] {
+            symlink(target, at(link)).unwrap();
+        }
+        symlink("loop", at("loop")).unwrap();
+        for link in ["to-link", "dangling"] {
+            write_whole(&at(link), link.as_bytes()).unwrap();
+            assert!(at(link).is_symlink());
+            assert_eq!(fs_err::read_to_string(at(link)).unwrap(), link);
+        }
+        assert_eq!(names(&at("far")), ["file", "none"]);
+        assert_eq!(names(dir.path()), ["dangling", "far", "link", "loop", "to-link"]);
+        write_whole(&at("loop"), b"").unwrap_err();
+    }
+
+    #[test]
+    fn a_pipe_is_written_to_and_stays_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, link) = (dir.path().join("pipe"), dir.path().join("link"));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        symlink(&pipe, &link).unwrap();
+        // Open for both, so that neither end waits for the other.
+        let mut held = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        write_whole(&link, b"through").unwrap();
+        assert!(pipe.symlink_metadata().unwrap().file_type().is_fifo());
+        let mut text = [0; 7];
+        held.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"through");
+        assert_eq!(names(dir.path()), ["link", "pipe"]);
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let null = dir.path().join("null");
+        let made = rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &null,
+            FileType::CharacterDevice,
+            Mode::RWXU,
+            rustix::fs::makedev(1, 3),
+        );
+        if made.is_ok() {
+            // A container or a mount may forbid to open what it lets one make.
+            drop(write_whole(&null, b"nothing"));
+            assert!(null.symlink_metadata().unwrap().file_type().is_char_device());
+        } else {
+            // Only root may make one.
+            assert_eq!(Place::of(Path::new("/dev/null")).unwrap(), Place::Stream("/dev/null".into()));
+        }
+        assert_eq!(names(dir.path()).len(), usize::from(made.is_ok()));
+    }
+
+    #[test]
+    fn an_open_file_is_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let open = File::create(&path).unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&open);
+        write_whole(Path::new(&format!("/dev/fd/{number}")), b"x").unwrap();
+        // The same file still: who holds it open sees what was written.
+        assert_eq!(open.metadata().unwrap().len(), 1);
+        for own in ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/proc/self/fd/2"] {
+            let error = check(Path::new(own)).unwrap_err().to_string();
+            assert_eq!(error, format!("{own} shows what the run does: name a file"));
+        }
+    }
+}

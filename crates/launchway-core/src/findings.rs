@@ -1,0 +1,148 @@
+//! Places in the sources, read from what cargo and the tests print.
+
+use std::path::Path;
+
+use crate::events::Finding;
+
+/// Reads lines one by one and keeps the places that they name.
+#[derive(Debug, Default)]
+pub struct Findings {
+    found: Vec<Finding>,
+    /// A message whose place follows, or a place whose message follows.
+    pending: Pending,
+}
+
+#[derive(Debug, Default)]
+enum Pending {
+    #[default]
+    Nothing,
+    Message(String),
+    Place {
+        file: String,
+        line: u32,
+        test: String,
+    },
+}
+
+impl Findings {
+    /// GitHub shows ten errors of a step; more would only hide the first.
+    const MOST: usize = 10;
+
+    /// Reads one line of a child that ran in `root`.
+    pub fn read(&mut self, root: &Path, line: &str) {
+        let message = match std::mem::take(&mut self.pending) {
+            Pending::Place { file, line: number, test } => {
+                self.add(Finding { file, line: number, message: format!("{test}: {line}") });
+                return;
+            }
+            Pending::Message(message) => Some(message),
+            Pending::Nothing => None,
+        };
+        if let Some((file, number)) = line.strip_prefix("Diff in ").and_then(|place| place_in(root, place)) {
+            self.add(Finding {
+                file,
+                line: number,
+                message: "not formatted: run `cargo fmt --all`".to_owned(),
+            });
+        } else if let Some(message) = diagnostic(line) {
+            self.pending = Pending::Message(message.to_owned());
+        } else if let Some((test, place)) = panic(line)
+            && let Some((file, number)) = place_in(root, place)
+        {
+            self.pending = Pending::Place { file, line: number, test: test.to_owned() };
+        } else if let Some(message) = message
+            && let Some((file, number)) =
+                line.trim_start().strip_prefix("--> ").and_then(|place| place_in(root, place))
+        {
+            self.add(Finding { file, line: number, message });
+        }
+    }
+
+    /// The places, in the order in which they were named.
+    pub fn into_found(self) -> Vec<Finding> {
+        self.found
+    }
+
+    fn add(&mut self, finding: Finding) {
+        if self.found.len() < Self::MOST && !self.found.contains(&finding) {
+            self.found.push(finding);
+        }
+    }
+}
+
+/// `error: …`, `error[E0308]: …` or `warning: …`.
+fn diagnostic(line: &str) -> Option<&str> {
+    let (level, message) = line.split_once(": ")?;
+    (level == "error" || level == "warning" || level.starts_with("error[")).then_some(message)
+}
+
+/// `thread 'name' (1234) panicked at src/lib.rs:10:5:`.
+fn panic(line: &str) -> Option<(&str, &str)> {
+    let (thread, place) = line.split_once(" panicked at ")?;
+    Some((thread.strip_prefix("thread '")?.split('\'').next()?, place))
+}
+
+/// `file:line:column`, the file relative to the root.
+fn place_in(root: &Path, text: &str) -> Option<(String, u32)> {
+    let mut parts = text.trim_end_matches(':').splitn(3, ':');
+    let file = parts.next()?;
+    let line = parts.next()?.parse().ok()?;
+    let file = Path::new(file).strip_prefix(root).unwrap_or_else(|_| Path::new(file));
+    Some((file.to_string_lossy().into_owned(), line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<String> {
+        let mut findings = Findings::default();
+        for line in text.lines() {
+            findings.read(Path::new("/w"), line);
+        }
+        findings.into_found().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn places_are_read_from_what_the_tools_print() {
+        let printed = "\
+Diff in /w/app/src/main.rs:3:
+ fn main() {
+error: unused variable: `x`
+ --> app/src/lib.rs:2:9
+  |
+2 |     let x = 1;
+error[E0308]: mismatched types
+  --> /w/xtask/src/main.rs:10:5
+error: could not compile `app` (lib) due to 1 previous error
+warning: build failed, waiting for other jobs to finish...
+
+thread 'tests::adds' (4711) panicked at app/src/lib.rs:30:9:
+assertion `left == right` failed
+error: test failed, to rerun pass `-p app --lib`
+";
+        assert_eq!(
+            read(printed),
+            [
+                "app/src/main.rs:3: not formatted: run `cargo fmt --all`",
+                "app/src/lib.rs:2: unused variable: `x`",
+                "xtask/src/main.rs:10: mismatched types",
+                "app/src/lib.rs:30: tests::adds: assertion `left == right` failed",
+            ]
+        );
+    }
+
+    #[test]
+    fn ordinary_lines_name_no_place() {
+        assert_eq!(
+            read("running 3 tests\ntest a ... ok\n --> nothing\nDiff in nowhere\n"),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn only_the_first_are_kept() {
+        let many: Vec<String> = (1..=40).map(|line| format!("Diff in /w/a.rs:{line}:")).collect();
+        assert_eq!(read(&many.join("\n")).len(), Findings::MOST);
+    }
+}

@@ -1,0 +1,271 @@
+//! The one HTTP client: what it may reach, how long it waits, how much it reads.
+
+mod broken;
+mod proxy;
+
+use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Once, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use reqwest::blocking::{Client, ClientBuilder, RequestBuilder, Response};
+use reqwest::{Method, Url};
+
+pub use broken::Broken;
+use proxy::Proxy;
+
+use crate::environment::Environment;
+use crate::exit::{Exit, Failure, OrExit as _};
+
+/// What a run may connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Any `https` address, and plain `http` on loopback.
+    Anywhere,
+    /// A rehearsal: only these addresses, which it bound itself.
+    Only(Vec<SocketAddr>),
+}
+
+impl Reach {
+    /// `XTASK_REACH`: the addresses of a drill, whose runs are processes of their own and no less bound than it is.
+    pub fn of(addresses: Option<&str>) -> Result<Self> {
+        let Some(addresses) = addresses else { return Ok(Self::Anywhere) };
+        let bound = addresses.split(',').map(str::parse).collect::<Result<_, _>>();
+        let way_out = "`XTASK_REACH` is set by a drill for its own runs and must be addresses: remove it";
+        bound.map(Self::Only).map_err(|_| Failure::new(Exit::Usage, way_out).into())
+    }
+}
+
+/// A blocking client that follows no redirect and refuses what lies out of reach.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// For plain http: without the certificate store, which a bare machine may lack.
+    loopback: Client,
+    /// For all other addresses: made when the first of them is asked.
+    outside: Arc<OnceLock<Client>>,
+    reach: Reach,
+    proxy: Proxy,
+}
+
+impl Http {
+    /// The longest time without a byte from the other side, where the caller sets no time limit of its own.
+    const IDLE: Duration = Duration::from_mins(1);
+    /// The longest text answer that is read, in bytes: manifests and API answers are far smaller.
+    pub const LONGEST_TEXT: u64 = 8 << 20;
+
+    /// Without a proxy.
+    pub fn new(reach: Reach) -> Result<Self> {
+        Self::through(reach, &Environment::default())
+    }
+
+    /// Through the proxy that these variables name, but for loopback addresses, and in a rehearsal for none.
+    pub fn through(reach: Reach, environment: &Environment) -> Result<Self> {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            // An error says that there is a provider already, which is all that is wanted.
+            drop(rustls::crypto::ring::default_provider().install_default());
+        });
+        let proxy = if matches!(reach, Reach::Only(_)) { Proxy::default() } else { Proxy::of(environment) };
+        let loopback = Self::builder().tls_certs_only([]).build().or_exit(Exit::Missing)?;
+        Ok(Self { loopback, outside: Arc::default(), reach, proxy })
+    }
+
+    fn builder() -> ClientBuilder {
+        Client::builder()
+            .user_agent(concat!("slipway-xtask/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            // The client's own reading of the environment would send loopback through a proxy too.
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(10))
+            .timeout(Self::IDLE)
+    }
+
+    /// The client for an address that was checked.
+    fn client(&self, url: &Url) -> Result<&Client> {
+        if url.scheme() == "http" || matches!(self.reach, Reach::Only(_)) {
+            return Ok(&self.loopback);
+        }
+        if let Some(client) = self.outside.get() {
+            return Ok(client);
+        }
+        let builder = Self::builder();
+        let builder = match self.proxy.for_client() {
+            Some(proxy) => builder.proxy(proxy),
+            None => builder,
+        };
+        let client = builder.build().map_err(|error| {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            let way_out = if error.contains("No CA certificates") {
+                ": install the package `ca-certificates`, or name a file of certificates in `SSL_CERT_FILE`"
+            } else {
+                ""
+            };
+            let host = url.host_str().unwrap_or_default();
+            Failure::new(Exit::Missing, format!("`https://{host}` cannot be asked: {error}{way_out}"))
+        })?;
+        Ok(self.outside.get_or_init(|| client))
+    }
+
+    /// A request to an address within reach.
+    ///
+    /// Plain `http` off loopback, and in a rehearsal any address that it did not bind itself, is an error with
+    /// [`Exit::Usage`] that names the host but not the path, which may hold an upload's state.
+    pub fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder> {
+        self.check(url).or_exit(Exit::Usage)?;
+        if !is_loopback(url) {
+            self.proxy.check()?;
+        }
+        Ok(self.client(url)?.request(method, url.clone()))
+    }
+
+    /// Why a request of this client got no answer.
+    pub fn broken(&self, error: reqwest::Error) -> Broken {
+        Broken::of(error, &self.proxy)
+    }
+
+    /// Refuses an address that this client may not contact.
+    pub fn check(&self, url: &Url) -> Result<()> {
+        let host = url.host_str().unwrap_or_default();
+        match url.scheme() {
+            "https" => {}
+            "http" if is_loopback(url) => {}
+            "http" => bail!(
+                "plain http is accepted for loopback addresses only, and `{host}` is not one: use https"
+            ),
+            other => bail!("`{other}://{host}` is not an http address"),
+        }
+        if let Reach::Only(bound) = &self.reach
+            && !bound.iter().any(|address| {
+                url.host_str() == Some(address.ip().to_string().as_str())
+                    && url.port_or_known_default() == Some(address.port())
+            })
+        {
+            bail!("a rehearsal reaches only what it bound itself, and `{host}` is not that");
+        }
+        Ok(())
+    }
+}
+
+/// Whether an address stays on this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
+pub fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(is_loopback_host)
+}
+
+/// The same for a host name or address without a port.
+pub fn is_loopback_host(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}
+
+/// An answer's body as text, read up to [`Http::LONGEST_TEXT`].
+pub fn text(response: Response) -> Result<String> {
+    let mut bytes = Vec::new();
+    response.take(Http::LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > Http::LONGEST_TEXT {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("the answer is longer than {} bytes", Http::LONGEST_TEXT),
+        )
+        .into());
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `: ` and the first words of an answer, for a message; nothing where it has none.
+pub fn first_words(response: Response) -> String {
+    const LONGEST: usize = 200;
+    let body = text(response).unwrap_or_default();
+    let words = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    if words.is_empty() { words } else { format!(": {words}") }
+}
+
+/// Parses a base address from the configuration or the environment; `name` says which in the error.
+pub fn base_url(name: &str, text: &str) -> Result<Url> {
+    let parsed = Url::parse(text);
+    match parsed {
+        Ok(url)
+            if matches!(url.scheme(), "https" | "http")
+                && url.username().is_empty()
+                && url.password().is_none() =>
+        {
+            if url.scheme() == "http" && !is_loopback(&url) {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!(
+                        "`{name}` is plain http, which is accepted for loopback addresses only: use https"
+                    ),
+                )
+                .into());
+            }
+            Ok(url)
+        }
+        _ => Err(Failure::new(
+            Exit::Usage,
+            format!("`{name}` is not an https address: it must look like `https://host/path`"),
+        )
+        .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn plain_http_stays_on_loopback() {
+        let http = Http::new(Reach::Anywhere).unwrap();
+        for good in [
+            "https://registry-1.docker.io/v2/",
+            "http://127.0.0.1:5000/",
+            "http://[::1]:1/",
+            "http://localhost/",
+        ] {
+            http.check(&url(good)).unwrap();
+        }
+        for bad in
+            ["http://example.com/", "http://10.0.0.1/", "ftp://127.0.0.1/", "http://localhost.example.com/"]
+        {
+            http.check(&url(bad)).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_rehearsal_reaches_what_it_bound() {
+        let http = Http::new(Reach::Only(vec!["127.0.0.1:4000".parse().unwrap()])).unwrap();
+        http.check(&url("http://127.0.0.1:4000/v2/")).unwrap();
+        for bad in ["http://127.0.0.1:4001/", "https://api.render.com/v1", "http://localhost:4000/"] {
+            let error = http.request(Method::GET, &url(bad)).unwrap_err();
+            assert_eq!(Exit::of(&error), Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn the_run_of_a_drill_reaches_what_it_is_told() {
+        assert_eq!(Reach::of(None).unwrap(), Reach::Anywhere);
+        let bound = vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()];
+        assert_eq!(Reach::of(Some("127.0.0.1:1,127.0.0.1:2")).unwrap(), Reach::Only(bound));
+        for bad in ["", "everywhere", "127.0.0.1"] {
+            assert_eq!(Exit::of(&Reach::of(Some(bad)).unwrap_err()), Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn a_base_address_is_https_or_loopback() {
+        base_url("RENDER_API_URL", "http://127.0.0.1:1/v1").unwrap();
+        base_url("RENDER_API_URL", "https://api.render.com/v1").unwrap();
+        for bad in ["api.render.com", "http://api.render.com", "https://u:p@api.render.com", ""] {
+            let error = base_url("RENDER_API_URL", bad).unwrap_err();
+            assert!(error.to_string().contains("`RENDER_API_URL`"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Why a request got no answer, in one sentence with a hint.
+
+use std::error::Error;
+use std::io;
+
+use reqwest::Url;
+use rustls::CertificateError;
+
+use super::proxy::Proxy;
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub struct Broken {
+    /// Without the path of the address, which may hold an upload's state, and without a proxy's password.
+    pub message: String,
+    /// Whether another request would end the same.
+    pub lasts: bool,
+}
+
+impl Broken {
+    pub(super) fn of(error: reqwest::Error, proxy: &Proxy) -> Self {
+        let url = error.url().cloned();
+        let error = error.without_url();
+        let host = url.as_ref().map(host_and_port).unwrap_or_default();
+        let between = url.and_then(|url| proxy.between(&url));
+        if let Some(tls) = find::<rustls::Error>(&error) {
+            let behind = between.map(|(proxy, _)| format!(" (asked through the proxy at {proxy})"));
+            return Self { message: of_tls(&host, tls) + &behind.unwrap_or_default(), lasts: true };
+        }
+        let words = words(&error);
+        if error.is_builder() {
+            return Self { message: format!("{host} cannot be asked: {words}"), lasts: true };
+        }
+        if let Some((at, variable)) = between.filter(|_| error.is_connect()) {
+            return of_proxy(&host, &at, variable, proxy.has_login(), &words);
+        }
+        if error.is_dns() || words.contains("dns error") {
+            let lasts = !words.contains("Temporary failure");
+            let hint = "check its spelling, and that this machine is online";
+            return Self { message: format!("the name of {host} cannot be resolved: {hint}"), lasts };
+        }
+        let refused =
+            find::<io::Error>(&error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        let hint = if refused { ": nothing listens there" } else { "" };
+        Self { message: format!("no answer from {host}: {words}{hint}"), lasts: false }
+    }
+}
+
+fn of_tls(host: &str, error: &rustls::Error) -> String {
+    let certificate = match error {
+        rustls::Error::InvalidMessage(_) => {
+            return format!(
+                "{host} does not speak TLS: check the port; plain http is accepted for loopback addresses only"
+            );
+        }
+        rustls::Error::InvalidCertificate(certificate) => certificate,
+        other => return format!("no TLS connection with {host}: {other}"),
+    };
+    let (wrong, hint) = match certificate {
+        CertificateError::UnknownIssuer => (
+            "comes from an authority that this machine does not know".to_owned(),
+            "add the authority's certificate to the system's, or name a file with it in `SSL_CERT_FILE`",
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            ("has expired".to_owned(), "it must be renewed there, unless this machine's clock is wrong")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            ("is not valid yet".to_owned(), "check this machine's clock")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            ("is another host's".to_owned(), "use the name that the certificate has")
+        }
+        // `webpki` has a name for it that is not public here.
+        other if other.to_string().contains("CaUsedAsEndEntity") => {
+            ("is self-signed".to_owned(), "use one that an authority has issued to that host")
+        }
+        other => (format!("is not valid ({other})"), "it must be replaced there"),
+    };
+    format!("the certificate of {host} {wrong}: {hint}")
+}
+
+/// Nothing of this is the account's fault.
+fn of_proxy(host: &str, at: &str, variable: &str, has_login: bool, words: &str) -> Broken {
+    let (lasts, wrong) = if words.contains("proxy authorization required") {
+        let wrong = if has_login {
+            format!("refused the user name or password in `{variable}`")
+        } else {
+            format!(
+                "wants a user name and password: `{variable}` takes them as `http://user:password@host:port`"
+            )
+        };
+        (true, wrong)
+    } else if words.contains("tunnel error: unsuccessful") {
+        (true, format!("does not connect to {host}: allow it there, or list the host in `NO_PROXY`"))
+    } else {
+        (false, format!("cannot be reached ({words}): check `{variable}`"))
+    };
+    Broken { message: format!("the proxy at {at} {wrong}"), lasts }
+}
+
+/// The first cause of this type.
+fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // An I/O error hides the one that it wraps from `source`.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = wrapped.and_then(|wrapped| find(wrapped)) {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// An error and its causes.
+fn words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
+}
+
+fn host_and_port(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

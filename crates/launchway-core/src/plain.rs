@@ -1,0 +1,128 @@
+//! Text from elsewhere as it may be shown: nothing in it steers a terminal.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::sync::mpsc::Sender;
+
+use anstream::adapter::strip_str;
+
+/// The text without escape sequences and control characters; line breaks and tabs stay.
+pub fn plain(text: &str) -> String {
+    let shown = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+    without_sequences(text).chars().filter(shown).collect()
+}
+
+/// C1 control characters begin a sequence too: a terminal takes U+009B for `ESC [`.
+fn without_sequences(text: &str) -> String {
+    if text.contains(|c: char| ('\u{80}'..='\u{9f}').contains(&c)) {
+        let spelt = text.chars().flat_map(|c| match u8::try_from(c) {
+            Ok(byte @ 0x80..=0x9f) => vec!['\u{1b}', char::from(byte - 0x40)],
+            _ => vec![c],
+        });
+        return strip_str(&spelt.collect::<String>()).to_string();
+    }
+    strip_str(text).to_string()
+}
+
+/// Sends each line of a stream as a screen would show it in the end: without escape sequences, and of a progress bar its
+/// last state.
+///
+/// However the stream is cut when it is read, the lines are the same. The rest of a line that is far too long is dropped.
+pub fn send_lines(stream: impl Read + Send + 'static, lines: Sender<String>) {
+    std::thread::spawn(move || each_line(stream, |line| lines.send(line).is_ok()));
+}
+
+/// Hands over lines until `wanted` is false.
+fn each_line(stream: impl Read, mut wanted: impl FnMut(String) -> bool) {
+    /// More than the reporter shows of a line, so that it finds a secret that its own cut would split.
+    const LONGEST: usize = 128 << 10;
+
+    let mut stream = BufReader::new(stream);
+    let mut line = Vec::new();
+    // A stream that breaks has ended.
+    while let Ok(bytes) = stream.fill_buf() {
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let part = &bytes[..end.unwrap_or(bytes.len())];
+        let read = end.map_or(bytes.len(), |end| end + 1);
+        if read == 0 {
+            break;
+        }
+        if line.len() + part.len() > LONGEST
+            && let Some(start) = line.iter().rposition(|byte| *byte == b'\r')
+        {
+            // Overwritten already.
+            line.drain(..start);
+        }
+        line.extend_from_slice(&part[..part.len().min(LONGEST - line.len())]);
+        stream.consume(read);
+        if end.is_some() {
+            if !wanted(shown(&line)) {
+                return;
+            }
+            line.clear();
+        }
+    }
+    if !line.is_empty() {
+        wanted(shown(&line));
+    }
+}
+
+fn shown(line: &[u8]) -> String {
+    let text = without_sequences(&String::from_utf8_lossy(line));
+    let text = text.trim_end_matches('\r');
+    plain(text.rsplit('\r').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives a few bytes at a time.
+    struct Cut<'a>(&'a [u8], usize);
+
+    impl Read for Cut<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let length = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..length].copy_from_slice(&self.0[..length]);
+            self.0 = &self.0[length..];
+            Ok(length)
+        }
+    }
+
+    fn lines(bytes: &[u8], step: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        each_line(Cut(bytes, step), |line| {
+            lines.push(line);
+            true
+        });
+        lines
+    }
+
+    #[test]
+    fn lines_are_read_without_what_steers_a_terminal() {
+        let printed = "\u{1b}[1mSt\u{1b}[0;31mep\u{1b}[m 1/3\u{1b}[K : FROM\r\n\
+            10 %\r 50 %\r100 %\n\
+            \u{1b}]0;a title\u{7}one\u{1b}]8;;https://x\u{1b}\\link\u{1b}]8;;\u{1b}\\\n\
+            \u{1b}(B\u{1b}=\u{1b}7two\u{1b}8\u{1b}[?25l\u{1b}P1$r\u{1b}\\\u{9b}31mred\u{9d}0;x\u{9c}\n\
+            \n\ttab\u{0}\u{8}\u{7f}\u{85}!\r\r\n\
+            Grüße 😀\u{1b}[2J\n\
+            tail\u{1b}[3";
+        let expected = ["Step 1/3 : FROM", "100 %", "onelink", "twored", "", "\ttab!", "Grüße 😀", "tail"];
+        for step in 1..printed.len() {
+            assert_eq!(lines(printed.as_bytes(), step), expected, "{step} bytes at a time");
+        }
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        let printed =
+            [vec![b'x'; 1 << 20], b"\nnext\n".to_vec(), b"50 %\r".repeat(1 << 16), b"100 %".to_vec()];
+        let lines = lines(&printed.concat(), 10_000);
+        assert_eq!(lines.len(), 3);
+        assert_eq!((lines[0].len(), &lines[1][..], &lines[2][..]), (128 << 10, "next", "100 %"));
+    }
+
+    #[test]
+    fn text_keeps_its_lines() {
+        assert_eq!(plain("a\u{1b}[31mb\r\n\tc\u{1b}]0;x"), "ab\n\tc");
+    }
+}

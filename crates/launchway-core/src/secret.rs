@@ -1,0 +1,71 @@
+//! A value that must not be seen.
+
+mod redact;
+
+use std::fmt;
+
+use anyhow::{Result, anyhow};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+pub use redact::Redactor;
+
+/// A secret value: it has no `Display`, and its `Debug` is `<redacted>`.
+///
+/// It reaches a service by header, standard input or environment, never by an argument vector.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a value out of what can be shown.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself. Every caller hands it to a service or compares it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+/// 32 hex digits that nobody can guess.
+pub fn random_word() -> Result<String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("the system gives no random numbers"))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+/// A key for signing: 50 characters, six random bits each.
+///
+/// None of them means anything to a shell, in a `.env` file or in a list with commas.
+pub fn random_key() -> Result<String> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 50];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("the system gives no random numbers"))?;
+    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_does_not_show_the_value() {
+        let secret = Secret::new("hunter2-hunter2");
+        assert_eq!(format!("{secret:?}"), "<redacted>");
+        assert!(!format!("{:?}", Redactor::new([secret])).contains("hunter"));
+    }
+
+    #[test]
+    fn keys_are_long_and_differ() {
+        let (one, other) = (random_key().unwrap(), random_key().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 50);
+        assert!(one.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{one}");
+    }
+}
