@@ -227,20 +227,25 @@ impl Compiled {
 
 /// The workspace root: the nearest folder upwards from `start` whose `Cargo.toml` configures a pipeline.
 pub(crate) fn find_root(start: &Path) -> Result<PathBuf> {
-    for folder in start.ancestors() {
-        let manifest = folder.join("Cargo.toml");
-        if manifest.is_file() && fs_err::read_to_string(&manifest)?.contains("[workspace.metadata.pipeline]")
-        {
-            return Ok(folder.to_owned());
+    let found = || -> Result<PathBuf> {
+        for folder in start.ancestors() {
+            let manifest = folder.join("Cargo.toml");
+            if manifest.is_file()
+                && fs_err::read_to_string(&manifest)?.contains("[workspace.metadata.pipeline]")
+            {
+                // Variables and arguments of children name it.
+                if folder.to_str().is_none() {
+                    bail!("the path {} is not UTF-8: rename the folder", folder.display());
+                }
+                return Ok(folder.to_owned());
+            }
         }
-    }
-    let none = || -> Result<PathBuf> {
         bail!(
             "no `Cargo.toml` with `[workspace.metadata.pipeline]` in {} or above it: run `cargo xtask` inside the workspace",
             start.display()
         )
     };
-    none().or_exit(Exit::Usage)
+    found().or_exit(Exit::Usage)
 }
 
 /// The secrets of an environment.
@@ -273,6 +278,9 @@ fn secret_names(environment: &Environment) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -335,5 +343,10 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let error = find_root(elsewhere.path()).unwrap_err();
         assert!(error.to_string().contains(&elsewhere.path().display().to_string()), "{error}");
+        let odd = elsewhere.path().join(OsStr::from_bytes(b"odd\xff"));
+        fs_err::create_dir(&odd).unwrap();
+        fs_err::write(odd.join("Cargo.toml"), "[workspace.metadata.pipeline]").unwrap();
+        let error = find_root(&odd).unwrap_err();
+        assert!(error.to_string().ends_with("is not UTF-8: rename the folder"), "{error}");
     }
 }

@@ -84,13 +84,15 @@ impl Git {
 }
 
 /// What git needs of the environment: no secret, and nothing that leads to another repository.
-const INHERITED: [&str; 11] = [
+const INHERITED: [&str; 12] = [
     "PATH",
     "HOME",
     "XDG_CONFIG_HOME",
     "TMPDIR",
     "USER",
     "LOGNAME",
+    // Under sudo git trusts what belongs to the user behind it.
+    "SUDO_UID",
     "LD_LIBRARY_PATH",
     "GIT_CONFIG_GLOBAL",
     "GIT_CONFIG_SYSTEM",

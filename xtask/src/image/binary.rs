@@ -5,9 +5,11 @@
 
 use std::fmt;
 use std::io::Read as _;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use memchr::memmem;
 
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 
@@ -72,6 +74,13 @@ pub(crate) fn verify(path: &Path, platform: Platform) -> Result<()> {
         .and_then(|bytes| inspect(&bytes, platform))
         .with_context(|| format!("{} cannot go into an image", path.display()))
         .or_exit(Exit::CheckFailed)
+}
+
+/// The first of these folders that a program names: another machine compiles the program in another one, to other bytes.
+pub(crate) fn named<'folder>(binary: &Path, folders: &'folder [PathBuf]) -> Result<Option<&'folder Path>> {
+    let bytes = read(binary)?;
+    let is_named = |folder: &&PathBuf| memmem::find(&bytes, folder.as_os_str().as_bytes()).is_some();
+    Ok(folders.iter().find(is_named).map(PathBuf::as_path))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -149,8 +149,21 @@ impl Sources {
     pub(crate) fn text(&self, path: &str) -> Result<Option<String>> {
         let Some(path) = self.real(path)? else { return Ok(None) };
         let Some(Node::File { content, .. }) = self.nodes.get(&path) else { return Ok(None) };
-        let text = String::from_utf8(read(content)?).ok().with_context(|| format!("`{path}` is not UTF-8"));
-        Ok(Some(text.or_exit(Exit::Usage)?))
+        Ok(Some(as_text(Path::new(&path), read(content)?)?))
+    }
+
+    /// The workspace's folder in the checkout.
+    pub(crate) fn inside(&self) -> &Path {
+        self.root.strip_prefix(self.checkout.folder()).unwrap_or(Path::new(""))
+    }
+
+    /// [`Self::text`] by the path from the top of the checkout, also of a file that lies beside the workspace.
+    pub(crate) fn text_from_top(&self, path: &Path) -> Result<Option<String>> {
+        if let Ok(inside) = path.strip_prefix(self.inside()) {
+            return self.text(&inside.to_string_lossy());
+        }
+        let found = self.checkout.files.iter().find(|file| file.path == path && file.kind != Kind::Link);
+        found.map(|file| as_text(path, read(&file.content)?)).transpose()
     }
 
     /// The text of a file without which there is no image.
@@ -160,6 +173,11 @@ impl Sources {
             Failure::new(Exit::Usage, message).into()
         })
     }
+}
+
+fn as_text(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    let text = String::from_utf8(bytes).ok();
+    text.with_context(|| format!("`{}` is not UTF-8", path.display())).or_exit(Exit::Usage)
 }
 
 fn leaves(path: &str) -> String {

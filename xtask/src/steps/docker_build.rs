@@ -64,7 +64,7 @@ pub(crate) enum Action {
     /// Begins with the layers of another image, which the plan has read.
     Begin(Box<Base>),
     /// Proves that the binary runs on the platform with nothing beside it.
-    Verify { binary: PathBuf, platform: Platform },
+    Verify { binary: PathBuf, platform: Platform, folders: Vec<PathBuf> },
     /// Packs files into a layer.
     Pack { origin: String, entries: Vec<(String, Entry)> },
     /// Starts what the image starts and asks it; an image that does not start is not written.
@@ -159,7 +159,15 @@ fn carry_out<'scope>(
             Action::CheckOut(checkout) => sources = Some(checkout.run(&ctx.interrupt)?),
             Action::Compile { folder, call } => ctx.check_in(folder, call)?,
             Action::Begin(image) => base = Some(image.as_ref()),
-            Action::Verify { binary, platform } => binary::verify(binary, *platform)?,
+            Action::Verify { binary, platform, folders } => {
+                binary::verify(binary, *platform)?;
+                if let Some(folder) = binary::named(binary, folders)? {
+                    ctx.reporter.note(format!(
+                        "warning: the binary names the folder {} of this machine, so its image differs from one that is made elsewhere: look for `CARGO_MANIFEST_DIR`, `OUT_DIR` and C code with `__FILE__`",
+                        folder.display()
+                    ));
+                }
+            }
             Action::Pack { origin, entries } => {
                 let entries = entries.iter().map(|(path, entry)| (path.as_str(), entry));
                 let tar = Arc::new(Tar::pack(origin.clone(), entries)?);
@@ -253,7 +261,7 @@ impl fmt::Display for Action {
             Self::Compile { folder, call } => write!(f, "in {}: {call}", folder.display()),
             Self::Begin(base) => write!(f, "begin with {base}"),
             Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
-            Self::Verify { binary, platform } => {
+            Self::Verify { binary, platform, .. } => {
                 write!(f, "check that {} is a static program for {platform}", binary.display())
             }
             Self::Pack { origin, entries } if let [(path, _)] = entries.as_slice() => {
@@ -305,7 +313,14 @@ fn builtin(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Ve
     let mut actions: Vec<Action> = base.map(|base| Action::Begin(Box::new(base))).into_iter().collect();
     let call = compile::call(ctx, sources, toolchain)?;
     actions.push(Action::Compile { folder: sources.root.clone(), call });
-    actions.push(Action::Verify { binary: binary.clone(), platform });
+    let cargo_home = &toolchain.cargo_home;
+    let folders = vec![
+        sources.checkout.folder().to_owned(),
+        target,
+        cargo_home.join("registry"),
+        cargo_home.join("git"),
+    ];
+    actions.push(Action::Verify { binary: binary.clone(), platform, folders });
     actions.extend(layers(&recipe, tree, binary));
     actions.push(smoke);
     let image = image(ctx, ctx.output().join("image"), platform, recipe.settings);

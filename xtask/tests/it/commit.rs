@@ -1,6 +1,6 @@
 //! The image of a commit: the same bytes, whatever lies beside the commit and whatever the machine is set to.
 
-use crate::support::{Fixture, program};
+use crate::support::{Fixture, program, skipped, try_program};
 
 /// The digest of the image, and its tags.
 fn built(fixture: &Fixture, variables: &[(&str, &str)]) -> (String, Vec<String>) {
@@ -171,4 +171,27 @@ fn no_program_that_git_starts_sees_a_secret() {
     }
     let seen = fs_err::read_to_string(&place).unwrap_or_default();
     assert!(!seen.contains("s3cret"), "{seen}");
+}
+
+#[test]
+fn a_binary_that_names_the_folder_it_was_compiled_in_is_told() {
+    const WARNING: &str = "warning: the binary names the folder";
+    let fixture = Fixture::new();
+    fixture.run(&["docker-build"]).exits(0).says_nothing_of(&[WARNING]);
+    let naming = "fn main() {\n    std::hint::black_box(env!(\"CARGO_MANIFEST_DIR\"));";
+    fixture.replace("app/src/main.rs", "fn main() {", naming);
+    fixture.commit();
+    let folder = fixture.path("target/xtask/source");
+    fixture.run(&["docker-build"]).exits(0).says(&[&format!("{WARNING} {}", folder.display())]);
+}
+
+#[test]
+fn under_sudo_the_checkout_may_belong_to_the_user_behind_it() {
+    let fixture = Fixture::new();
+    let root = fixture.root();
+    if try_program("chown", &["-R", "12345", "."], &root).is_err() {
+        return skipped("under_sudo_the_checkout_may_belong_to_the_user_behind_it", "only root may do that");
+    }
+    fixture.run(&[]).exits(2).says(&["git does not trust", "dubious ownership"]);
+    fixture.xtask(&[]).env("SUDO_UID", "12345").finish().exits(0);
 }

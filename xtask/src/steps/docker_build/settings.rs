@@ -3,7 +3,8 @@
 //!
 //! Cargo reads them from the folder that it runs in, from those above it and from its home; none can be left out.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use toml::{Table, Value};
@@ -22,7 +23,8 @@ pub(super) struct Settings {
     pub(super) linker: Option<&'static str>,
 }
 
-const NAMES: [&str; 2] = [".cargo/config.toml", ".cargo/config"];
+/// In one folder the first one counts.
+const NAMES: [&str; 2] = [".cargo/config", ".cargo/config.toml"];
 
 /// Tables and keys that change nothing in a binary: where things come from, under the lock file's checksums, and how
 /// cargo works and talks.
@@ -64,14 +66,11 @@ const OVERRIDDEN: [&str; 11] = [
 /// Reads the files; a setting of the machine that could reach the bytes is an error with [`Exit::Usage`].
 pub(super) fn read(ctx: &Context, sources: &Sources, cargo_home: &Path) -> Result<Settings> {
     let target = &ctx.config.target;
-    let own: Vec<Table> = own(sources)?;
+    let own = own(sources)?;
     let mut settings = Settings { flags: flags(&own, target)?, linker: None };
     let has_linker = |table: &Table| at(table, &["target", target, "linker"]).is_some();
     let mut problems = Vec::new();
-    for place in foreign(sources, cargo_home) {
-        let text = fs_err::read_to_string(&place).or_exit(Exit::Usage)?;
-        let table: Table =
-            text.parse().with_context(|| format!("{} is not TOML", place.display())).or_exit(Exit::Usage)?;
+    for (place, table) in foreign(sources, cargo_home)? {
         // The working tree's copy of what the commit has.
         if own.contains(&table) {
             continue;
@@ -97,29 +96,103 @@ pub(super) fn read(ctx: &Context, sources: &Sources, cargo_home: &Path) -> Resul
     Err(Failure::new(Exit::Usage, message).into())
 }
 
-/// The commit's own files, the nearest last.
+/// The commit's own files, from the top of the checkout down to the workspace, and what they include.
 fn own(sources: &Sources) -> Result<Vec<Table>> {
-    let texts = NAMES.iter().find_map(|name| sources.text(name).transpose().map(|text| (name, text)));
-    let parse = |(name, text): (&&str, Result<String>)| -> Result<Table> {
-        text?.parse().with_context(|| format!("{name} is not TOML")).or_exit(Exit::Usage)
-    };
-    texts.into_iter().map(parse).collect()
+    let mut files = Files::default();
+    let text = |place: &Path| sources.text_from_top(place);
+    let mut folders: Vec<&Path> = sources.inside().ancestors().collect();
+    folders.reverse();
+    for folder in folders {
+        for place in NAMES.map(|name| folder.join(name)) {
+            if let Some(found) = text(&place)? {
+                files.add(place, &found, &text)?;
+                break;
+            }
+        }
+    }
+    Ok(files.tables.into_iter().map(|(_, table)| table).collect())
 }
 
-/// The files that cargo reads and that are none of the sources.
-fn foreign(sources: &Sources, cargo_home: &Path) -> Vec<PathBuf> {
+/// The files that cargo reads and that are none of the sources, and what they include.
+fn foreign(sources: &Sources, cargo_home: &Path) -> Result<Vec<(PathBuf, Table)>> {
     let outside =
         |folder: &&Path| !folder.starts_with(sources.checkout.folder()) || sources.checkout.is_in_place();
     let above = sources.root.ancestors().filter(outside);
     let places = above.flat_map(|folder| NAMES.map(|name| folder.join(name)));
-    let mut places: Vec<PathBuf> = places
-        .chain(["config.toml", "config"].map(|name| cargo_home.join(name)))
-        .filter(|it| it.is_file())
-        .collect();
+    let mut places: Vec<PathBuf> =
+        places.chain(["config", "config.toml"].map(|name| cargo_home.join(name))).collect();
     // Cargo's home is above the checkout as a rule.
     places.sort();
     places.dedup();
-    places
+    let text = |place: &Path| {
+        place.is_file().then(|| fs_err::read_to_string(place)).transpose().or_exit(Exit::Usage)
+    };
+    let mut files = Files::default();
+    for place in places {
+        if let Some(found) = text(&place)? {
+            files.add(place, &found, &text)?;
+        }
+    }
+    Ok(files.tables)
+}
+
+/// Configuration files, each after those that it includes, because it wins over them.
+#[derive(Default)]
+struct Files {
+    seen: BTreeSet<PathBuf>,
+    tables: Vec<(PathBuf, Table)>,
+}
+
+impl Files {
+    /// Adds a file and what it includes, which `read` finds; cargo itself complains of what is missing.
+    fn add(
+        &mut self,
+        place: PathBuf,
+        text: &str,
+        read: &dyn Fn(&Path) -> Result<Option<String>>,
+    ) -> Result<()> {
+        let mut table: Table =
+            text.parse().with_context(|| format!("{} is not TOML", place.display())).or_exit(Exit::Usage)?;
+        self.seen.insert(place.clone());
+        let included = match table.remove("include") {
+            Some(Value::Array(included)) => included,
+            included => included.into_iter().collect(),
+        };
+        for included in included {
+            let path = included.get("path").unwrap_or(&included).as_str().unwrap_or_default();
+            let Some(other) = joined(place.parent().unwrap_or(Path::new("")), path) else {
+                let message = format!(
+                    "`{}` includes `{path}`, which lies outside of the repository: move it in",
+                    place.display()
+                );
+                return Err(Failure::new(Exit::Usage, message).into());
+            };
+            if !self.seen.contains(&other)
+                && let Some(text) = read(&other)?
+            {
+                self.add(other, &text, read)?;
+            }
+        }
+        self.tables.push((place, table));
+        Ok(())
+    }
+}
+
+/// A path from a folder; nothing where the folder is one of the checkout and the path leads out of that.
+fn joined(folder: &Path, path: &str) -> Option<PathBuf> {
+    if folder.is_absolute() {
+        return Some(folder.join(path));
+    }
+    let mut found = PathBuf::new();
+    for part in folder.join(path).components() {
+        match part {
+            Component::Normal(name) => found.push(name),
+            Component::ParentDir if found.pop() => {}
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    Some(found)
 }
 
 /// The keys of a file that could reach the bytes of the binary.

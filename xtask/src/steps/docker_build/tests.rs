@@ -270,7 +270,8 @@ fn a_failing_compiler_and_a_dynamic_binary_end_the_step() {
     let error = run(&ctx, &[Action::Compile { folder: dir.path().to_owned(), call: Call::new("false") }])
         .unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
-    let dynamic = Action::Verify { binary: "/bin/true".into(), platform: Platform::Amd64 };
+    let dynamic =
+        Action::Verify { binary: "/bin/true".into(), platform: Platform::Amd64, folders: Vec::new() };
     assert_eq!(Exit::of(&run(&ctx, &[dynamic]).unwrap_err()), Exit::CheckFailed);
     ctx.interrupt.set();
     assert_eq!(Exit::of(&run(&ctx, &without_compiling(&ctx)).unwrap_err()), Exit::Interrupted);

@@ -1,4 +1,6 @@
 use super::*;
+use crate::git::Git;
+use crate::testing::git;
 use launchway_core::environment::Environment;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -41,7 +43,6 @@ fn a_setting_of_the_machine_that_reaches_the_bytes_is_named() {
         ("[target.'cfg(unix)'.ssl]\nrustc-link-lib = ['ssl']", "target.cfg(unix).ssl"),
         ("[host]\nlinker = 'x'", "host.linker"),
         ("paths = ['/x']", "paths"),
-        ("include = ['other.toml']", "include"),
     ] {
         for read in read_both("", text) {
             let error = read.unwrap_err();
@@ -97,4 +98,57 @@ fn a_linker_of_the_machine_is_not_used() {
     for read in read_both("[target.x86_64-unknown-linux-gnu]\nlinker = 'own'", machine) {
         assert_eq!(read, Ok(Settings::default()));
     }
+}
+
+#[test]
+fn what_a_file_includes_is_the_commit_s_or_the_machine_s() {
+    let dir = tempfile::tempdir().unwrap();
+    let top = fs_err::canonicalize(dir.path()).unwrap().join("repository");
+    let write = |path: &str, text: &str| {
+        let place = top.join(path);
+        fs_err::create_dir_all(place.parent().unwrap()).unwrap();
+        fs_err::write(place, text).unwrap();
+    };
+    write("web/Cargo.toml", "");
+    write(".gitignore", "local.toml\n");
+    write("shared.toml", "[build]\nrustflags = ['-Cshared']\n[env]\nA = '1'\n");
+    let includes = "include = ['../shared.toml', { path = 'local.toml', optional = true }]\n";
+    // Above the workspace, as in a repository of many.
+    write(".cargo/config.toml", &format!("{includes}[profile.release]\nlto = true\n"));
+    let commit = || {
+        git(&top, &["add", "--all"]);
+        git(&top, &["commit", "--quiet", "--message", "Change"]);
+    };
+    git(&top, &["init", "--quiet"]);
+    commit();
+    let home = top.with_file_name("home");
+    let read = || {
+        let mut ctx = Context::for_test(&top.join("web"), Environment::default());
+        TARGET.clone_into(&mut ctx.config.target);
+        ctx.git = Git::read(&ctx.root).unwrap();
+        assert!(!ctx.git.dirty);
+        let read = read(&ctx, &Sources::read(&ctx).unwrap(), &home);
+        read.map_err(|error| error.to_string())
+    };
+    assert_eq!(read().unwrap().flags, ["-Cshared"]);
+
+    // Git ignores it, and cargo reads it beside the working tree's copy.
+    write(".cargo/local.toml", "[profile.release]\nopt-level = 0\n");
+    let error = read().unwrap_err();
+    assert!(error.contains("\n  `profile.release` in ") && error.contains("/.cargo/local.toml\n"), "{error}");
+    fs_err::remove_file(top.join(".cargo/local.toml")).unwrap();
+
+    write("../home/config.toml", "include = 'more.toml'\n[net]\nretry = 3\n");
+    write("../home/more.toml", "include = ['config.toml']\n[env]\nB = '1'\n");
+    let error = read().unwrap_err();
+    assert!(error.contains("\n  `env.B` in ") && error.contains("/home/more.toml\n"), "{error}");
+    fs_err::remove_dir_all(&home).unwrap();
+
+    write(".cargo/config.toml", "include = ['../../outside.toml']\n");
+    commit();
+    let error = read().unwrap_err();
+    assert_eq!(
+        error,
+        "`.cargo/config.toml` includes `../../outside.toml`, which lies outside of the repository: move it in"
+    );
 }
