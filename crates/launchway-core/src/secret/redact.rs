@@ -1,14 +1,17 @@
 //! Takes the secrets' values out of text that is about to be shown or written.
 //!
 //! The last line of defence, for what a child process or a server prints; our own messages never hold a value.
-//! A value is found also as others write it: escaped as in JSON, Rust or XML, percent-encoded, or inside base64.
+//! A value is found also as others write it: escaped as in JSON, Rust or XML, percent-encoded, in hexadecimal, or inside
+//! base64; and so is the password in a URL.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use reqwest::Url;
 
 use super::Secret;
 
@@ -44,6 +47,10 @@ impl Redactor {
             // Text comes line by line, and so does a key of many lines.
             let lines = whole.lines().map(str::trim).filter(|line| line.len() >= Self::SHORTEST_PART);
             self.0.extend(lines.map(str::to_owned));
+            self.0.extend(password(whole).filter(|password| password.len() >= Self::SHORTEST));
+            if whole.len() >= Self::SHORTEST_PART {
+                self.0.extend(bytes(whole));
+            }
             self.0.extend(base64(whole).into_iter().filter(|text| text.len() >= Self::SHORTEST_BASE64));
         }
         self.0.sort();
@@ -66,6 +73,8 @@ impl Redactor {
             || value.parse::<IpAddr>().is_ok()
             || value.parse::<SocketAddr>().is_ok()
             || value.parse::<f64>().is_ok()
+            // A folder of tools or of data.
+            || value.starts_with('/') && Path::new(value).exists()
     }
 
     /// The text with `<redacted>` in place of every secret.
@@ -117,6 +126,29 @@ impl fmt::Debug for Redactor {
     }
 }
 
+/// The password in a URL, as a client shows it that has taken the URL apart.
+///
+/// One that is the user's name, or that opens what this machine alone can reach, is a convention and no secret.
+fn password(value: &str) -> Option<String> {
+    let url = Url::parse(value).ok()?;
+    let is_own = url.host_str().is_none_or(|host| {
+        host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|it: IpAddr| it.is_loopback())
+    });
+    let password = url.password().filter(|password| !is_own && *password != url.username())?;
+    // As the name of a query, which is decoded in the same way but for these two.
+    let query = password.replace('+', "%2B").replace('&', "%26");
+    let query = Url::parse(&format!("x:?{query}")).ok()?;
+    Some(query.query_pairs().next()?.0.into_owned())
+}
+
+/// A value as what shows bytes shows it: in hexadecimal, as Rust's `Debug` and as a list in JSON.
+fn bytes(value: &str) -> [String; 4] {
+    let digits = value.bytes().flat_map(|byte| [byte >> 4, byte & 15]);
+    let hex: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+    let list = |between: &str| value.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(between);
+    [hex.to_uppercase(), hex, list(", "), list(",")]
+}
+
 /// The base64 characters that a value determines alone, wherever it stands in what is encoded: as the password in
 /// `user:password`, say. Padding and the characters that it shares with its neighbours are not among them.
 fn base64(value: &str) -> Vec<String> {
@@ -152,6 +184,9 @@ fn matches(text: &[u8], value: &str) -> Option<usize> {
     ends.into_iter().max()
 }
 
+/// Of escapes of escapes, those that somebody meets: of four levels.
+const MOST_BACKSLASHES: usize = 15;
+
 /// Calls `found` with the length of each way in which `text` begins with the character.
 fn ways(text: &[u8], character: char, mut found: impl FnMut(usize)) {
     let mut buffer = [0; 4];
@@ -164,7 +199,11 @@ fn ways(text: &[u8], character: char, mut found: impl FnMut(usize)) {
         Some(b'+') if character == ' ' => found(1),
         Some(b'\\') => {
             found_if(hexadecimal(text, b"\\x", bytes), &mut found);
-            found_if(escaped(text, character), found);
+            // What is escaped again, as JSON in JSON, has more of them.
+            let more = text.iter().take(MOST_BACKSLASHES).take_while(|byte| **byte == b'\\').count() - 1;
+            for more in if character == '\\' { 0..=more } else { more..=more } {
+                found_if(escaped(&text[more..], character).map(|length| length + more), &mut found);
+            }
         }
         Some(b'&') => found_if(entity(text, character), found),
         _ => {}
@@ -243,101 +282,4 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-
-    use super::*;
-
-    /// With everything in it that somebody escapes.
-    const VALUE: &str = "pa ss/w\"ö\\rd&<?>+~😀='1%41";
-
-    fn redact(values: &[&str], text: &str) -> String {
-        Redactor::new(values.iter().map(|value| Secret::new(*value))).redact(text)
-    }
-
-    #[test]
-    fn a_value_is_found_as_others_write_it() {
-        let percent = |keep: &dyn Fn(u8) -> bool, lower: bool| -> String {
-            let encode = |byte: u8| match byte {
-                byte if keep(byte) => char::from(byte).to_string(),
-                byte if lower => format!("%{byte:02x}"),
-                byte => format!("%{byte:02X}"),
-            };
-            VALUE.bytes().map(encode).collect()
-        };
-        let json = serde_json::to_string(VALUE).unwrap();
-        let ascii: String = VALUE
-            .encode_utf16()
-            .map(|unit| match char::from_u32(unit.into()) {
-                Some(c @ ('"' | '\\' | '/')) => format!("\\{c}"),
-                Some(c) if c.is_ascii() => c.to_string(),
-                _ => format!("\\u{unit:04x}"),
-            })
-            .collect();
-        let forms = [
-            VALUE.to_owned(),
-            json[1..json.len() - 1].to_owned(),
-            ascii,
-            VALUE.escape_debug().to_string(),
-            VALUE.escape_default().to_string(),
-            VALUE.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;"),
-            VALUE.chars().flat_map(|c| ["&#".to_owned(), u32::from(c).to_string(), ";".to_owned()]).collect(),
-            percent(&|_| false, true),
-            percent(&|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte), false),
-            percent(&|byte| byte.is_ascii_graphic() && !b"%\"<>".contains(&byte), true),
-            percent(&|byte| byte.is_ascii_alphanumeric() || b"*-._ ".contains(&byte), false)
-                .replace(' ', "+"),
-        ];
-        for form in forms {
-            assert_eq!(redact(&[VALUE], &format!("x={form}&y")), "x=<redacted>&y", "{form}");
-        }
-    }
-
-    #[test]
-    fn a_value_is_found_inside_base64() {
-        let engines = [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD];
-        for value in [VALUE, "hunter2", "?>?>?>~~~", "0123456789abcdef"] {
-            for before in ["", "u", "us", "usr", "user:"] {
-                for after in ["", ":", "::", "more"] {
-                    for engine in &engines {
-                        let encoded = engine.encode(format!("{before}{value}{after}"));
-                        let shown = redact(&[value], &format!("Basic {encoded}"));
-                        let left = shown.strip_prefix("Basic ").unwrap().replace("<redacted>", "|");
-                        let own = engine.encode(value);
-                        assert!(left.contains('|'), "{value} in {encoded}");
-                        // No more than the characters that the value shares with its neighbours, and the others' own.
-                        let rest = encoded.len() - own.trim_end_matches('=').len();
-                        assert!(left.len() <= rest + 4, "{value}: {shown}");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn of_values_that_overlap_no_rest_stays() {
-        assert_eq!(
-            redact(&["12345678", "x12345678x"], "a x12345678x b 12345678"),
-            "a <redacted> b <redacted>"
-        );
-        assert_eq!(redact(&["abcdef", "defghi"], "_abcdefghi_"), "_<redacted>_");
-        assert_eq!(redact(&["redacted", "hunter2"], "hunter2 redacted"), "<redacted> <redacted>");
-    }
-
-    #[test]
-    fn a_value_of_many_lines_is_found_line_by_line() {
-        let key = "-----BEGIN-----\nhunter2-hunter2\n{\n";
-        assert_eq!(redact(&[key], "key: hunter2-hunter2"), "key: <redacted>");
-        assert_eq!(redact(&[key], "a\\n{"), "a\\n{");
-        assert_eq!(redact(&["line end\n"], "line end"), "<redacted>");
-    }
-
-    #[test]
-    fn a_value_in_every_other_line_stays() {
-        assert_eq!(redact(&["1", "on", "yes", " "], "1 on yes"), "1 on yes");
-        for setting in ["info", "8000", "127.0.0.1", "127.0.0.1:8000", "localhost", "100000000"] {
-            assert!(Redactor::is_ordinary(setting), "{setting}");
-        }
-        assert!(!Redactor::is_ordinary("correcthorse"));
-    }
-}
+mod tests;
