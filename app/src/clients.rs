@@ -3,12 +3,15 @@
 //! Either a connection is being worked for, or the server waits for its client: for a request, for the rest of a body,
 //! for an answer to be taken. Only so many may be open; a new one takes the place of the one that has kept the server
 //! waiting longest. Bytes of a body count against that wait, so that one who sends something stays longer than one who
-//! only holds a connection.
+//! only holds a connection. Where the server waits for nobody, because each has sent its next request before it got the
+//! last answer, those with the most requests are to end after the answer that they are at.
 //!
 //! Addresses play no part. Behind a proxy all clients share a few, and what `X-Forwarded-For` says anybody can write:
 //! a bound on each address would lock out the pipeline together with those that it is meant for.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +46,7 @@ impl Clients {
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Seat> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.clients.len() >= self.most && !open.evict() {
+            open.dismiss();
             return None;
         }
         let (key, client) = (open.next, Arc::new(Client::default()));
@@ -73,6 +77,21 @@ impl Open {
         }
         several > 0
     }
+
+    /// Tells those that had the most answers to end after the next one.
+    fn dismiss(&self) {
+        let requests = |client: &&Arc<Client>| client.requests.load(Ordering::Relaxed);
+        let mut served: Vec<_> = self.clients.values().filter(|client| requests(client) > 1).collect();
+        let several = self.clients.len().div_ceil(SHARE).min(served.len());
+        if several < served.len() {
+            served.select_nth_unstable_by_key(several, |client| Reverse(requests(client)));
+        }
+        for client in &served[..several] {
+            // Once is enough.
+            client.requests.store(0, Ordering::Relaxed);
+            client.last.notify_one();
+        }
+    }
 }
 
 /// One connection's place; free again when it is dropped.
@@ -102,7 +121,9 @@ pub(crate) struct Client {
     /// Since when the server waits for it. `None` while it works for it, and while it has not looked yet at what a new
     /// one sent: in a rush, nobody would be served if the next ones took their places before.
     since: Mutex<Option<Instant>>,
+    requests: AtomicU64,
     leave: Notify,
+    last: Notify,
 }
 
 impl Client {
@@ -116,9 +137,19 @@ impl Client {
         self.set(None);
     }
 
-    /// It sent that much of what the server waits for.
+    /// It sent another request.
+    pub(crate) fn asked(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns when the answer that it is at is to be its last.
+    pub(crate) async fn dismissed(&self) {
+        self.last.notified().await;
+    }
+
+    /// It sent that much of what the server waits for. That buys no credit: who has just come never waits behind it.
     pub(crate) fn sent(&self, bytes: usize) {
-        self.set(self.since().map(|since| since + worth(bytes)));
+        self.set(self.since().map(|since| (since + worth(bytes)).min(Instant::now())));
     }
 
     fn since(&self) -> Option<Instant> {
@@ -138,6 +169,18 @@ pub(crate) fn worth(bytes: usize) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_sends_a_lot_at_once_does_not_outstay_who_has_just_come() {
+        let clients = Clients::new(2);
+        let [sender, newcomer] = [clients.enter().unwrap(), clients.enter().unwrap()];
+        sender.client.wait();
+        sender.client.sent(64 * RATE);
+        newcomer.client.wait();
+        assert!(clients.evict());
+        let open = |seat: &Seat| clients.open.lock().unwrap().clients.contains_key(&seat.key);
+        assert_eq!([open(&sender), open(&newcomer)], [false, true]);
+    }
 
     #[test]
     fn room_is_made_by_who_kept_the_server_waiting_longest() {

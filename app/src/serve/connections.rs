@@ -90,7 +90,8 @@ impl Connections {
                     let seat = loop {
                         match self.clients.enter() {
                             Some(seat) => break seat,
-                            // All are being worked for, which takes no one long.
+                            // All are being worked for, which takes no one long: who sends one request behind the
+                            // other is told to end.
                             None => tokio::time::sleep(RECOVERY).await,
                         }
                     };
@@ -161,10 +162,11 @@ async fn answer(
     let is_last = *end.borrow();
     http.keep_alive(!is_last);
     let has_asked = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&has_asked);
+    let (asked, served) = (Arc::clone(&has_asked), Arc::clone(&client));
     let service = service_fn(move |mut request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        let (client, service) = (Arc::clone(&client), service.clone());
+        let (client, service) = (Arc::clone(&served), service.clone());
+        client.asked();
         client.work();
         request.extensions_mut().insert(Arc::clone(&client));
         async move {
@@ -183,6 +185,7 @@ async fn answer(
             // A client that breaks off or talks nonsense is nobody's fault here.
             _ = connection.as_mut() => return,
             () = told(&mut end) => {}
+            () = client.dismissed() => {}
         }
         connection.as_mut().graceful_shutdown();
     }

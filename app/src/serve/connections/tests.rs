@@ -146,6 +146,26 @@ async fn a_new_connection_takes_the_place_of_one_that_only_waits() {
     assert!(slow.await.unwrap().0.ends_with("done"));
 }
 
+#[tokio::test]
+async fn who_sends_request_after_request_makes_room_as_well() {
+    let (_connections, address) = start_with(2).await;
+    let greedy: Vec<_> = (0..2)
+        .map(|_| {
+            tokio::spawn(async move {
+                let (mut answers, mut requests) = TcpStream::connect(address).await.unwrap().into_split();
+                let many = REQUEST.repeat(1000);
+                tokio::spawn(async move { while requests.write_all(&many).await.is_ok() {} });
+                tokio::io::copy(&mut answers, &mut tokio::io::sink()).await.ok();
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let asked = ask(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let (answer, _) = tokio::time::timeout(Duration::from_mins(1), asked).await.unwrap();
+    assert!(answer.ends_with("ok"), "{answer}");
+    drop(greedy);
+}
+
 #[test]
 fn the_system_gives_as_many_files_as_it_may() {
     assert!(descriptors() > 0);
