@@ -11,7 +11,6 @@ use super::client::{Ask, Client, bytes};
 use super::reference::{Digest, Reference, Repository, Tag};
 use super::retry::Trouble;
 use super::words;
-use launchway_core::exit::{Exit, Failure};
 
 /// A manifest as it is pushed: these bytes, which the digest is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +39,11 @@ impl Client<'_> {
         self.named(repository, reference).map_err(Trouble::into_error)
     }
 
-    fn named(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>, Trouble> {
+    pub(super) fn named(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Result<Option<Digest>, Trouble> {
         let url = base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
         let ask = |method: Method| Ask {
             repository,
@@ -89,20 +92,20 @@ impl Client<'_> {
         let (reference, action) =
             (Reference::Tag(tag.clone()), format!("tag {} as `{tag}`", manifest.digest.short()));
         self.retrying(|| self.put_manifest(repository, &reference, manifest, &action))?;
-        let named = self.digest(repository, &reference)?;
-        if named.as_ref() != Some(&manifest.digest) {
+        // A registry of several machines may answer for a while as if nothing had come.
+        self.retrying(|| {
+            let named = self.named(repository, &reference)?;
+            if named.as_ref() == Some(&manifest.digest) {
+                return Ok(());
+            }
             let named = named.map_or("nothing".to_owned(), |digest| digest.to_string());
-            return Err(Failure::new(
-                Exit::Registry,
-                format!(
-                    "`{repository}:{tag}` should name {} now, but the registry says that it names {named}: push again, \
-                     and do not deploy it before that succeeds",
-                    manifest.digest
-                ),
-            )
-            .into());
-        }
-        Ok(())
+            let message = format!(
+                "`{repository}:{tag}` should name {} now, but the registry says that it names {named}",
+                manifest.digest
+            );
+            let hint = "push again, and do not deploy it before that succeeds".to_owned();
+            Err(Trouble::Passing { message, after: None, hint: Some(hint) })
+        })
     }
 
     /// Sends a manifest once.
@@ -120,5 +123,42 @@ impl Client<'_> {
         let url = base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
         let (method, action) = (Method::PUT, action.to_owned());
         self.send(&Ask { repository, source: None, method, url, action, dress: &dress }).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Access;
+    use super::super::testing::{Reply, Server};
+    use super::*;
+
+    /// Tags `{}` where the first answers are of the time before; what went wrong.
+    fn tag(late: usize) -> Option<String> {
+        let server = Server::twisted(move |request, before| {
+            (request.method == "HEAD" && before < late).then(|| match before {
+                0 => Reply::new(404),
+                _ => Reply::new(200).header("Docker-Content-Digest", Digest::of(b"before").to_string()),
+            })
+        });
+        let ctx = server.context(std::path::Path::new("/nonexistent"), &[]);
+        let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+        let bytes = b"{}".to_vec();
+        let manifest = Manifest { digest: Digest::of(&bytes), media_type: "a/b".to_owned(), bytes };
+        let tagged = client.tag(&server.repository(), &Tag::latest(), &manifest);
+        assert_eq!(server.count("PUT", "manifests/latest"), 1);
+        tagged.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_registry_may_need_a_while_to_say_what_it_took() {
+        assert_eq!(tag(3), None);
+        let error = tag(usize::MAX).unwrap();
+        assert!(
+            error.contains(&format!(
+                "says that it names {}; tried 5 times: push again",
+                Digest::of(b"before")
+            )),
+            "{error}"
+        );
     }
 }

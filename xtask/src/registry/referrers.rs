@@ -21,7 +21,7 @@ use super::reference::{Digest, Reference, Repository, Tag};
 use super::retry::{Trouble, is_passing};
 use super::upload::{Blob, Outcome};
 use crate::image::config::{Descriptor, MANIFEST};
-use launchway_core::exit::{Exit, Failure};
+use launchway_core::exit::Exit;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -210,15 +210,14 @@ impl Client<'_> {
         let (digest, action) = (&artifact.manifest.digest, format!("attach {}", artifact.name));
         let reference = Reference::Digest(digest.clone());
         self.retrying(|| self.put_manifest(repository, &reference, &artifact.manifest, &action))?;
-        if self.digest(repository, &reference)?.as_ref() != Some(digest) {
-            let message = format!(
+        self.retrying(|| match self.named(repository, &reference)? {
+            Some(found) if found == *digest => Ok(()),
+            _ => Err(Trouble::passing(format!(
                 "the registry at {} took {} and does not have it",
                 repository.registry(),
                 artifact.name
-            );
-            return Err(Failure::new(Exit::Registry, message).into());
-        }
-        Ok(())
+            ))),
+        })
     }
 
     /// Adds artifacts to the index that stands for the referrers API, and reads it back.

@@ -151,8 +151,8 @@ fn trouble_that_lasts_ends_a_push_before_latest_moves() {
             &[Fault::TagFails("latest"); 5],
             ["503 Service Unavailable (UNKNOWN: try again later); tried 5 times", tagged],
         ),
-        // For the challenge, the look, the tag that is put, and the proof of it.
-        (&[Fault::WrongContentDigest; 4], ["says that it names sha256:000000", tagged]),
+        // For the challenge, the look, the tag that is put, and the proof of it, five times.
+        (&[Fault::WrongContentDigest; 8], ["says that it names sha256:000000", tagged]),
     ] {
         let (stand_in, rig) = broken(faults);
         rig.fails(&stand_in.host, &words);
