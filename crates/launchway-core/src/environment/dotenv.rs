@@ -45,12 +45,14 @@ pub(super) fn read(path: &Path, patience: Duration) -> Result<Option<String>> {
 }
 
 /// Lines `NAME=value`; comments, blank lines, a leading `export` and one pair of quotes around the value are dropped.
+/// Between quotes a value may have several lines, as keys in PEM do.
 ///
 /// Nothing is substituted: a `$` in a secret key is a dollar sign.
 /// An error names the line, never its text, which may hold a secret.
 pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>> {
     let mut values: Vec<(usize, String, String)> = Vec::new();
-    for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
+    let mut lines = (1..).zip(text.trim_start_matches('\u{feff}').lines());
+    while let Some((number, line)) = lines.next() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -60,10 +62,21 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>> {
             bail!("line {number} is not `NAME=value`");
         };
         let name = name.trim();
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
             bail!("line {number} does not begin with the name of a variable");
         }
-        let value = unquoted(value.trim()).with_context(|| format!("line {number}"))?;
+        let mut value = value.trim().to_owned();
+        if let Some(quote @ ('"' | '\'')) = value.chars().next() {
+            let mut is_open = !value[1..].contains(quote);
+            while is_open {
+                let (_, more) =
+                    lines.next().with_context(|| format!("line {number}: has no quote at its end"))?;
+                value.push('\n');
+                value.push_str(more.trim_end());
+                is_open = !more.contains(quote);
+            }
+        }
+        let value = unquoted(&value).with_context(|| format!("line {number}"))?;
         match values.iter().find(|(_, known, _)| known == name) {
             Some((_, _, known)) if known == value => {}
             Some((first, ..)) => {
@@ -113,9 +126,10 @@ mod tests {
             ("A='a # b' # c", "a # b"),
             ("A=\"it's\"", "it's"),
             ("A=a\"b", "a\"b"),
+            ("A=\"-----BEGIN\r\n  b=\r\n#END-----\" # mine", "-----BEGIN\n  b=\n#END-----"),
             ("A=1\nA='1'", "1"),
         ] {
-            let text = format!("{line}\n# comment\n\nD=\nE= # nothing\n");
+            let text = format!("{line}\n# comment\n\nnpm.user-agent=\nD=\nE= # nothing\n");
             assert_eq!(parse(&text).unwrap(), [("A".to_owned(), expected.to_owned())], "of `{line}`");
         }
     }
@@ -127,6 +141,8 @@ mod tests {
             ("A=1\nhunter 2=x", "line 2 does not begin"),
             ("A=1\nB=\"hunter2", "line 2: has no quote at its end"),
             ("A=1\nB='hunter2'x", "line 2: goes on after the quote"),
+            ("A=1\nB=\"hunter2\nC=\"hunter3\"", "line 2: goes on after the quote"),
+            ("A=1\nB='hunter2\n\nC=3\nD=4\n", "line 2: has no quote at its end"),
             ("A=1\nB=\"hunter\\\"2\"", "line 2: goes on after the quote"),
             ("A=1\nB=2\nA=hunter2", "line 3 sets `A` again, to another value than line 1"),
         ] {
