@@ -1,7 +1,7 @@
 //! An attempt and its record, whatever became of it.
 
 use anyhow::Result;
-use report::{DeploymentOutcome, Release, Report, Service};
+use report::{DeploymentOutcome, Release, Report, Service, Time};
 use reqwest::Url;
 
 use crate::context::Context;
@@ -67,10 +67,16 @@ pub(super) fn attempt(ctx: &Context, goal: &Goal, actions: &[Action]) -> Attempt
             ended
         }
     };
-    record.finished = now().max(record.started);
+    (record.started, record.finished) = between(record.started, now());
     record.environment = named(&record.environment);
     record.reason = result.as_ref().err().map(|error| reason(ctx, error));
     Attempt { record, service, site, result }
+}
+
+/// The times of an attempt. Where the clock was put back meanwhile, the later one is right: a report from the future
+/// would be refused, and with it the deploy would be missing from the history.
+fn between(started: Time, finished: Time) -> (Time, Time) {
+    (started.min(finished), finished)
 }
 
 /// Why it failed, as a record may say it.
@@ -106,4 +112,16 @@ fn named(text: &str) -> String {
     let name: String =
         text.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
     if name.is_empty() { Report::NO_ENVIRONMENT.to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_put_back_loses_no_report() {
+        let [early, late] = [1, 3_600_000].map(Time::from_milliseconds);
+        assert_eq!(between(early, late), (early, late));
+        assert_eq!(between(late, early), (early, early));
+    }
 }

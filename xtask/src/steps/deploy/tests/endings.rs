@@ -99,7 +99,8 @@ fn one_answer_of_an_old_instance_begins_the_count_anew() {
     let answers = [[BEFORE; 2].as_slice(), &[COMMIT; 4], &["older", COMMIT]].concat();
     stub.state().versions = answers.into_iter().map(answer).collect();
     let ctx = context(&stub);
-    attempt(&ctx).unwrap();
+    let goal = Goal { pace: Pace { patience: Duration::from_secs(20), ..PACE }, ..goal(Kind::Deploy) };
+    checked(record::attempt(&ctx, &goal, &plan(&ctx, &Options::default()).unwrap())).result.unwrap();
     assert!(
         notes(&ctx).contains("the app answers commit older: waiting for commit 0123456789ab"),
         "{}",
