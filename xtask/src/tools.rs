@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::context::Context;
 use crate::pipeline::StepId;
+use launchway_core::call;
 use launchway_core::command::Call;
 
 /// A program that is not part of the Rust toolchain.
@@ -79,9 +80,8 @@ impl Tool {
 
     /// The call that installs the tool into the pipeline's own folder, never into the user's.
     pub(crate) fn install(&self, ctx: &Context) -> Call {
-        Call::cargo("install --locked --quiet --root")
-            .arg(own_folder(ctx).to_string_lossy())
-            .arg(format!("{}@{}", self.name, self.version))
+        let (folder, tool) = (own_folder(ctx), format!("{}@{}", self.name, self.version));
+        call!("cargo install --locked --quiet --root {folder} {tool}")
             // The variables that make cargo build elsewhere or otherwise are meant for the workspace.
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTFLAGS")

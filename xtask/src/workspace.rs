@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use crate::context::Context;
-use launchway_core::command::Call;
+use launchway_core::call;
 use launchway_core::exit::{Exit, OrExit as _};
 
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ struct Target {
 ///
 /// A package that the workspace lacks, and one without a binary of its name, is an error with [`Exit::Usage`].
 pub(crate) fn version(ctx: &Context) -> Result<String> {
-    let metadata = Call::cargo("metadata --no-deps --format-version 1").read(&ctx.root)?;
+    let metadata = call!("cargo metadata --no-deps --format-version 1").read(&ctx.root)?;
     shipped(&metadata, &ctx.config.app).or_exit(Exit::Usage)
 }
 

@@ -44,13 +44,6 @@ impl Call {
         }
     }
 
-    /// `cargo` of the toolchain that runs the pipeline; `line` is split at spaces.
-    ///
-    /// Its output is never coloured: it goes to a log, and places are read from it.
-    pub fn cargo(line: &str) -> Self {
-        Self::new("cargo").args(line.split_whitespace())
-    }
-
     /// One more argument.
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -179,6 +172,29 @@ impl Call {
     }
 }
 
+/// The call of a line as it would be typed. What is interpolated stays one argument, whatever it holds.
+///
+/// The line is [`xshell::cmd!`]'s, the child is ours.
+#[macro_export]
+macro_rules! call {
+    ($line:literal) => {
+        $crate::command::typed(|shell| $crate::xshell::cmd!(shell, $line))
+    };
+}
+
+/// What [`call!`](crate::call) stands for.
+#[doc(hidden)]
+pub fn typed(line: impl for<'a> FnOnce(&'a xshell::Shell) -> xshell::Cmd<'a>) -> Call {
+    #[expect(
+        clippy::expect_used,
+        reason = "the workspace was found from the current folder, so there is one"
+    )]
+    let shell = xshell::Shell::new().expect("the current folder exists");
+    let command = Command::from(line(&shell));
+    let text = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
+    Call::new(text(command.get_program())).args(command.get_args().map(text))
+}
+
 impl fmt::Display for Call {
     /// The line to paste into a shell.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -226,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_call_is_shown_as_a_line_to_paste() {
-        let call = Call::cargo("fmt --all").arg("it's").arg("").env("A", "b c");
+        let call = crate::call!("cargo fmt --all").arg("it's").arg("").env("A", "b c");
         assert_eq!(call.to_string(), r"A='b c' cargo fmt --all 'it'\''s' ''");
         let call = Call::new("x").env("FLAGS", "-a\u{1f}it's\\");
         assert_eq!(call.to_string(), r"FLAGS=$'-a\x1fit\'s\\' x");

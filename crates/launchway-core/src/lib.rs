@@ -14,3 +14,6 @@ pub mod http;
 pub mod interrupt;
 pub mod plain;
 pub mod secret;
+
+#[doc(hidden)]
+pub use xshell;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use launchway_core::call;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, OrExit as _};
 
@@ -40,12 +41,10 @@ pub(crate) fn document(ctx: &Context) -> Result<String> {
 
 /// The call that lists what is linked: a line for each crate, its depth in front.
 pub(crate) fn call(ctx: &Context) -> Call {
-    Call::cargo("tree --locked --edges normal,no-proc-macro --prefix depth --format {p}|{l}").args([
-        "--package",
-        &ctx.config.app,
-        "--target",
-        &ctx.config.target,
-    ])
+    let (package, target, format) = (&ctx.config.app, &ctx.config.target, "{p}|{l}");
+    call!(
+        "cargo tree --locked --edges normal,no-proc-macro --prefix depth --format {format} --package {package} --target {target}"
+    )
 }
 
 /// What depends on what, by what `cargo tree` calls a package: `name v1.2.3`, and its source unless it is crates.io.

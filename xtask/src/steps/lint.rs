@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::context::Context;
 use crate::tools::{DENY, Found, Tool, ZIZMOR};
 use crate::{image, workflow};
+use launchway_core::call;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
 
@@ -40,14 +41,16 @@ impl fmt::Display for Action {
 
 pub(crate) fn plan(ctx: &Context) -> Vec<Action> {
     let target = ctx.ci_target().to_string_lossy().into_owned();
-    let shared = |line: &str| Call::cargo(line).env("CARGO_TARGET_DIR", target.as_str());
+    let shared = |call: Call| call.env("CARGO_TARGET_DIR", target.as_str());
     vec![
-        Action::Run(Call::cargo("fmt --all --check")),
+        Action::Run(call!("cargo fmt --all --check")),
         Action::Workflow,
         Action::Recipe,
         // Warnings are denied here and not by `RUSTFLAGS`, which would compile every dependency once more.
-        Action::Run(shared("clippy --workspace --all-targets --locked -- -D warnings")),
-        Action::Run(shared("doc --workspace --no-deps --locked").env("RUSTDOCFLAGS", "-D warnings")),
+        Action::Run(shared(call!("cargo clippy --workspace --all-targets --locked -- -D warnings"))),
+        Action::Run(
+            shared(call!("cargo doc --workspace --no-deps --locked")).env("RUSTDOCFLAGS", "-D warnings"),
+        ),
         optional(ctx, &DENY, |deny| deny.args("deny --workspace check bans licenses sources".split(' '))),
         optional(ctx, &ZIZMOR, |zizmor| {
             zizmor.args("--offline --persona=auditor .github/workflows".split(' '))

@@ -17,10 +17,9 @@ fn texts<'a>(values: &'a Value, key: &str) -> BTreeSet<&'a str> {
 fn it_lists_what_cargo_links() {
     let ctx = here();
     let bom: Value = serde_json::from_str(&document(&ctx).unwrap()).unwrap();
-    let tree = Call::cargo("tree --locked -p app -e normal,no-proc-macro --prefix none --target")
-        .arg(&ctx.config.target)
-        .read(&ctx.root)
-        .unwrap();
+    let target = &ctx.config.target;
+    let tree = call!("cargo tree --locked -p app -e normal,no-proc-macro --prefix none --target {target}");
+    let tree = tree.read(&ctx.root).unwrap();
     let linked: BTreeSet<String> = tree
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with("app "))
@@ -70,7 +69,7 @@ fn it_keeps_the_rules_of_the_schema() {
     let components = bom["components"].as_array().unwrap();
     // What is of the workspace itself has no address and no hash in a registry.
     let (own, foreign): (Vec<_>, Vec<_>) = components.iter().partition(|one| one.get("purl").is_none());
-    assert_eq!(own.iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), ["report"]);
+    assert_eq!(own.iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), ["launchway-report"]);
     for component in foreign {
         assert_eq!(component["type"], "library");
         let purl = format!("pkg:cargo/{}@", component["name"].as_str().unwrap());

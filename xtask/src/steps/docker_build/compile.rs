@@ -11,6 +11,7 @@ use super::toolchain::Toolchain;
 use crate::context::Context;
 use crate::git;
 use crate::image::sources::Sources;
+use launchway_core::call;
 use launchway_core::command::Call;
 
 /// What cargo and rustup need of the environment: folders, how to reach registries, and how to talk.
@@ -75,8 +76,7 @@ pub(super) fn call(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> R
             flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
         }
     }
-    let mut call = Call::cargo("build --release --locked")
-        .args(["--package", app, "--bin", app, "--target", target])
+    let mut call = call!("cargo build --release --locked --package {app} --bin {app} --target {target}")
         .inherit_only(&INHERITED)
         .env("CARGO_TARGET_DIR", ctx.root.join("target/image").display().to_string())
         // Wins over every configuration file, and a path with a space stays one flag.
