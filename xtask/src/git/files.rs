@@ -48,17 +48,11 @@ pub(crate) enum Content {
 /// Their content is what git stores: no filter, line ending or mode of the working tree has a part in it.
 pub(crate) fn of_commit(top: &Path, commit: &str) -> Result<Vec<File>> {
     let mut files = Vec::new();
-    let listed = bytes(top, &call(top).args(["ls-tree", "-r", "-z", "--full-tree", commit]))?;
-    for entry in parts(&listed) {
-        // `mode type id<TAB>path`
-        let (words, path) = split(entry, b'\t').context("git lists a file without a name")?;
-        let words = String::from_utf8_lossy(words);
-        let (mode, id) = (words.split(' ').next().unwrap_or_default(), words.split(' ').next_back());
-        let (path, id) = (PathBuf::from(OsStr::from_bytes(path)), id.unwrap_or_default().to_owned());
-        let kind = match mode {
+    for Entry { mode, id, path } in entries(top, commit)? {
+        let kind = match mode.as_str() {
             "100755" => Kind::Program,
             "120000" => Kind::Link,
-            "160000" => {
+            SUBMODULE => {
                 let below = of_commit(&submodule(top, &path)?, &id)?.into_iter();
                 files.extend(below.map(|file| File { path: path.join(&file.path), ..file }));
                 continue;
@@ -68,6 +62,43 @@ pub(crate) fn of_commit(top: &Path, commit: &str) -> Result<Vec<File>> {
         files.push(File { path, kind, content: Content::Blob { top: top.to_owned(), id } });
     }
     Ok(files)
+}
+
+/// The submodules of a commit of the checkout at `top`, and theirs: each path from the top, with the commit that is pinned.
+pub(crate) fn submodules(top: &Path, commit: &str) -> Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for Entry { id, path, .. } in entries(top, commit)?.into_iter().filter(|entry| entry.mode == SUBMODULE) {
+        let below = submodules(&submodule(top, &path)?, &id)?;
+        let below = below.into_iter().map(|(inner, id)| (path.join(inner), id)).collect::<Vec<_>>();
+        found.push((path, id));
+        found.extend(below);
+    }
+    Ok(found)
+}
+
+/// The mode of a submodule.
+const SUBMODULE: &str = "160000";
+
+/// What git lists of a commit.
+struct Entry {
+    mode: String,
+    id: String,
+    path: PathBuf,
+}
+
+fn entries(top: &Path, commit: &str) -> Result<Vec<Entry>> {
+    let listed = bytes(top, &call(top).args(["ls-tree", "-r", "-z", "--full-tree", commit]))?;
+    let entry = |entry: &[u8]| {
+        // `mode type id<TAB>path`
+        let (words, path) = split(entry, b'\t').context("git lists a file without a name")?;
+        let words = String::from_utf8_lossy(words);
+        Ok(Entry {
+            mode: words.split(' ').next().unwrap_or_default().to_owned(),
+            id: words.split(' ').next_back().unwrap_or_default().to_owned(),
+            path: PathBuf::from(OsStr::from_bytes(path)),
+        })
+    };
+    parts(&listed).map(entry).collect()
 }
 
 /// The files of the working tree at `top` that git knows or would add, those of its submodules included.

@@ -15,7 +15,7 @@ use flate2::read::GzDecoder;
 use super::config::Descriptor;
 use super::layout::Layout;
 use crate::context::Context;
-use crate::git;
+use crate::git::{self, files::submodules};
 use crate::steps::docker_build;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
@@ -27,17 +27,26 @@ use launchway_core::secret::random_word;
 pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
     let temporary = Temporary(std::env::temp_dir().join(format!("slipway-reproducible-{}", random_word()?)));
     let sides = [("work", "home", false), ("a/longer/way/to/work", "somebody/elses/home", true)];
+    let top = git::top(&ctx.root).unwrap_or(&ctx.root);
+    let inside = ctx.root.strip_prefix(top)?;
     let sides = sides.map(|(work, home, is_second)| Side {
         work: temporary.0.join(work),
+        workspace: temporary.0.join(work).join(inside),
         home: temporary.0.join(home),
         is_second,
     });
     let program = std::env::current_exe().context("this program has no name")?.display().to_string();
-    let calls = sides
-        .each_ref()
-        .map(|side| [side.clone_call(ctx), side.checkout_call(ctx), side.build_call(ctx, &program)]);
+    let mut repositories = vec![(PathBuf::new(), ctx.git.commit.clone())];
+    if git::top(&ctx.root).is_some() {
+        repositories.extend(submodules(top, &ctx.git.commit)?);
+    }
+    let calls = sides.each_ref().map(|side| {
+        let clones = repositories.iter().flat_map(|(path, commit)| side.clone_calls(top, path, commit));
+        (clones.collect::<Vec<_>>(), side.build_call(ctx, &program))
+    });
     if explain {
-        let lines = calls.iter().flatten().map(Call::to_string);
+        let lines =
+            calls.iter().flat_map(|(clones, build)| clones.iter().chain([build])).map(Call::to_string);
         let lines: Vec<String> = lines.chain(["compare the two images".to_owned()]).collect();
         ctx.reporter.text(lines.join("\n"));
         return Ok(());
@@ -47,15 +56,16 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
     }
     fs_err::create_dir_all(&temporary.0)?;
     let sysroot = docker_build::sysroot(ctx)?;
-    for (side, calls) in sides.iter().zip(&calls) {
+    for (side, (clones, build)) in sides.iter().zip(&calls) {
         side.prepare(ctx, &sysroot)?;
-        for call in calls {
-            run_to_end(ctx, call, if side.work.exists() { &side.work } else { &temporary.0 })?;
+        for call in clones {
+            run_to_end(ctx, call, &temporary.0)?;
         }
+        run_to_end(ctx, build, &side.workspace)?;
         // What was compiled is large, and only the image is compared.
-        fs_err::remove_dir_all(side.work.join("target/image"))?;
+        fs_err::remove_dir_all(side.workspace.join("target/image"))?;
     }
-    let [one, two] = sides.map(|side| Layout::open(&side.work.join("target/xtask/image")));
+    let [one, two] = sides.map(|side| Layout::open(&side.workspace.join("target/xtask/image")));
     let (one, two) = (one?, two?);
     if let Some(difference) = compare(&one, &two)? {
         let message = format!("the image is not reproducible: {difference}");
@@ -67,21 +77,26 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
 
 /// One of the two builds.
 struct Side {
+    /// The top of the checkout.
     work: PathBuf,
+    workspace: PathBuf,
     home: PathBuf,
     is_second: bool,
 }
 
 impl Side {
-    fn clone_call(&self, ctx: &Context) -> Call {
-        let folders = [&ctx.root, &self.work].map(|folder| folder.display().to_string());
-        git::plain().args(["clone", "--quiet", "--no-checkout"]).args(folders)
-    }
-
+    /// Clones a repository of the checkout at `top`, which lies there at `path`.
+    ///
     /// The commit by its number: the second build begins minutes later, and somebody may have made another one.
-    fn checkout_call(&self, ctx: &Context) -> Call {
-        let work = self.work.display().to_string();
-        git::plain().args(["-C", &work, "checkout", "--quiet", "--detach", &ctx.git.commit])
+    fn clone_calls(&self, top: &Path, path: &Path, commit: &str) -> [Call; 2] {
+        let [from, to] = [top, &self.work].map(|folder| {
+            let folder = if path.as_os_str().is_empty() { folder.to_owned() } else { folder.join(path) };
+            folder.display().to_string()
+        });
+        [
+            git::plain().args(["clone", "--quiet", "--no-checkout", &from, &to]),
+            git::plain().args(["-C", &to, "checkout", "--quiet", "--detach", commit]),
+        ]
     }
 
     fn build_call(&self, ctx: &Context, program: &str) -> Call {

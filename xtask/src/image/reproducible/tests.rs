@@ -96,3 +96,43 @@ fn a_build_that_fails_is_shown() {
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert!(error.to_string().ends_with("ended with exit status: 4:\nwhy"), "{error}");
 }
+
+#[test]
+fn the_checkout_is_cloned_from_its_top_with_its_submodules() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| fs_err::canonicalize(dir.path()).unwrap().join(name);
+    let [inner, outer, top] = ["inner", "outer", "top"].map(at);
+    let add = |root: &Path, what: &Path, path: &str| {
+        let add =
+            ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", what.to_str().unwrap(), path];
+        crate::testing::git(root, &add);
+    };
+    for root in [&inner, &outer, &top] {
+        fs_err::create_dir(root).unwrap();
+        crate::testing::git(root, &["init", "--quiet"]);
+        fs_err::create_dir(root.join("web")).unwrap();
+        fs_err::write(root.join("web/Cargo.toml"), "").unwrap();
+        if *root == outer {
+            add(root, &inner, "in");
+        } else if *root == top {
+            add(root, &outer, "web/out");
+            let update = ["-c", "protocol.file.allow=always", "submodule", "update", "--init", "--recursive"];
+            crate::testing::git(root, &update);
+        }
+        crate::testing::git(root, &["add", "--all"]);
+        crate::testing::git(root, &["commit", "--quiet", "--message", "Begin"]);
+    }
+    let mut ctx = Context::for_test(&top.join("web"), Environment::default());
+    ctx.git = git::Git::read(&ctx.root).unwrap();
+    run(&ctx, true).unwrap();
+    let told = format!("{:?}", ctx.reporter.told());
+    for path in ["", "/web/out", "/web/out/in"] {
+        let from = format!("--no-checkout {}{path} ", top.display());
+        assert_eq!(told.matches(&from).count(), 2, "{path}: {told}");
+        assert_eq!(
+            told.matches(&format!("/work{path} checkout --quiet --detach ")).count(),
+            2,
+            "{path}: {told}"
+        );
+    }
+}
