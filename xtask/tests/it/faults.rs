@@ -46,7 +46,7 @@ fn a_full_disk_leaves_the_image_that_was_there() {
     fs_err::write(&fill, vec![1; size - (64 << 10)]).unwrap();
     fixture.append("motd", "Another line.\n");
     fixture.commit();
-    let ran = fixture.run(&["docker-build"]).exits(2);
+    let ran = fixture.run(&["docker-build"]).exits(70);
     let place = folder.display().to_string();
     ran.says(&[
         "No space left on device",
