@@ -30,7 +30,7 @@ CMD ["serve"]
 ARG VERSION=unknown
 ARG COMMIT=unknown
 ENV APP_COMMIT=$COMMIT
-LABEL org.opencontainers.image.title="Slipway" \
+LABEL org.opencontainers.image.title="Launchway" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version=$VERSION \
       org.opencontainers.image.revision=$COMMIT

@@ -251,7 +251,7 @@ fn probe(server: SocketAddr, path: &str) -> Option<Duration> {
 fn put(server: SocketAddr, report: &report::Report) -> bool {
     let (id, body, time) = (&report.id, serde_json::to_string(report).unwrap(), now());
     let info = [reports::PURPOSE.as_bytes()];
-    let key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway").extract(SECRET.as_bytes());
+    let key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway").extract(SECRET.as_bytes());
     let key: hmac::Key = key.expand(&info, hmac::HMAC_SHA256).unwrap().into();
     let signature = STANDARD.encode(hmac::sign(&key, format!("{id}.{time}.{body}").as_bytes()));
     let Ok(mut stream) = TcpStream::connect_timeout(&server, Duration::from_secs(5)) else { return false };

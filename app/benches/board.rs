@@ -108,7 +108,7 @@ fn put(server: SocketAddr, number: u32) {
     let body = serde_json::to_string(&report).unwrap();
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let info = [reports::PURPOSE.as_bytes()];
-    let key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway").extract(SECRET.as_bytes());
+    let key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway").extract(SECRET.as_bytes());
     let key: hmac::Key = key.expand(&info, hmac::HMAC_SHA256).unwrap().into();
     let signature = STANDARD.encode(hmac::sign(&key, format!("{}.{time}.{body}", report.id).as_bytes()));
     let mut stream = TcpStream::connect(server).unwrap();

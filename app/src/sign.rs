@@ -1,7 +1,7 @@
 //! Signed messages, in the form of Standard Webhooks.
 //!
 //! A message is an id, a time and a body. Its signature is `v1,` and the base64 (standard, padded) of HMAC-SHA256 over
-//! `{id}.{timestamp}.{body}`. The key is made for one purpose only: HKDF-SHA256 with the salt `slipway`, the bytes of
+//! `{id}.{timestamp}.{body}`. The key is made for one purpose only: HKDF-SHA256 with the salt `launchway`, the bytes of
 //! `SECRET_KEY` as input key material, and the purpose as info; 32 bytes.
 //! See <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
 
@@ -37,7 +37,7 @@ pub(crate) struct Message<'a> {
 }
 
 impl Verifier {
-    /// For a purpose such as `slipway/canary/v1`; each has its own key. What `fallbacks` signed still counts.
+    /// For a purpose such as `launchway/canary/v1`; each has its own key. What `fallbacks` signed still counts.
     pub(crate) fn new(secret: &SecretKey, fallbacks: &[SecretKey], purpose: &str) -> Self {
         Self(std::iter::once(secret).chain(fallbacks).map(|secret| derive(secret, purpose)).collect())
     }
@@ -70,7 +70,7 @@ impl Verifier {
 
 /// The signing key of one purpose.
 fn derive(secret: &SecretKey, purpose: &str) -> hmac::Key {
-    let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway").extract(secret.expose());
+    let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway").extract(secret.expose());
     let info = [purpose.as_bytes()];
     #[expect(clippy::expect_used, reason = "fails beyond 255 blocks; this is one")]
     let key = pseudorandom.expand(&info, hmac::HMAC_SHA256).expect("one block");

@@ -10,7 +10,7 @@ pub(crate) mod sbom;
 ///
 /// The top-level domain is reserved and never resolves (RFC 2606, section 2), so that nobody else can own the name; a
 /// project with an address of its own puts it here.
-pub(crate) const PROJECT: &str = "https://slipway.invalid";
+pub(crate) const PROJECT: &str = "https://launchway.invalid";
 
 use anyhow::Result;
 

@@ -15,7 +15,7 @@ use launchway_core::secret::Secret;
 /// request gets whose handler panicked.
 pub(crate) fn raise(http: &Http, url: &Url, key: &Secret, id: &str, now: SystemTime) -> Result<()> {
     let request = http.request(Method::POST, url)?;
-    let response = signed(request, key, "slipway/canary/v1", id, now, b"")?
+    let response = signed(request, key, "launchway/canary/v1", id, now, b"")?
         .send()
         .map_err(|error| anyhow!(error.without_url()))
         .with_context(|| format!("{url} does not answer"))?;

@@ -93,7 +93,7 @@ pub(crate) struct Stage {
 impl Stage {
     const SERVICE: &str = "srv-rehearsal";
     const USER: &str = "rehearsal";
-    const REPOSITORY: &str = "slipway/rehearsal";
+    const REPOSITORY: &str = "launchway/rehearsal";
 
     async fn set(ctx: &Context, folder: &Path) -> Result<Self> {
         Self::set_with(ctx, folder, |_| {}).await

@@ -14,7 +14,7 @@ use ring::{hkdf, hmac};
 
 use launchway_core::secret::Secret;
 
-/// The request with the three headers that sign `body` for `purpose`, such as `slipway/canary/v1`.
+/// The request with the three headers that sign `body` for `purpose`, such as `launchway/canary/v1`.
 ///
 /// `id` is 1 to 64 of `A-Z a-z 0-9 . _ -`; `now` dates the signature. The body itself is not added.
 pub(crate) fn signed(
@@ -38,7 +38,7 @@ pub(crate) fn signed(
 
 /// `v1,` and the MAC of `{id}.{timestamp}.{body}`.
 fn signature(key: &Secret, purpose: &str, id: &str, timestamp: u64, body: &[u8]) -> Result<String> {
-    let key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway")
+    let key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway")
         .extract(key.expose().as_bytes())
         .expand(&[purpose.as_bytes()], hmac::HMAC_SHA256)
         .map(hmac::Key::from)
@@ -55,9 +55,9 @@ mod tests {
     fn the_signature_is_the_one_that_python_computes() {
         let key = Secret::new("correct horse battery staple correct horse battery staple");
         // hmac and hashlib: extract with the salt, expand by one block, sign `rehearsal-1.1767225600.`.
-        let found = signature(&key, "slipway/canary/v1", "rehearsal-1", 1_767_225_600, b"").unwrap();
-        assert_eq!(found, "v1,mhkDskaO6G443OgOMLnuVrkkGW15kQIWQO5NzN84ox8=");
-        let found = signature(&key, "slipway/report/v1", "run-1", 1_767_225_600, b"{}").unwrap();
-        assert_eq!(found, "v1,B0pOHNRh/CQD7ExnoKnU/mcn2ZAq+2K8s5HsXqSUZ4Q=");
+        let found = signature(&key, "launchway/canary/v1", "rehearsal-1", 1_767_225_600, b"").unwrap();
+        assert_eq!(found, "v1,W1L9mmpTDD26wrQkAdUnPclP4Fk4bNICzJYPA0uV+CQ=");
+        let found = signature(&key, "launchway/report/v1", "run-1", 1_767_225_600, b"{}").unwrap();
+        assert_eq!(found, "v1,ASNKV+67+VPmEmjSekBbnAwNbtg0YJTZF+hTVu3B/C0=");
     }
 }

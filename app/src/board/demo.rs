@@ -7,7 +7,7 @@ use report::{
 
 const ACTORS: [&str; 4] = ["ada", "barbara", "edsger", "grace"];
 const STEPS: [&str; 5] = ["lint", "test-coverage", "docker-build", "push", "deploy"];
-const REPOSITORY: &str = "docker.io/slipway/app";
+const REPOSITORY: &str = "docker.io/launchway/app";
 const SUBJECTS: [&str; 24] = [
     "Answer health checks without a database",
     "Bound the drain at shutdown",
@@ -114,7 +114,7 @@ impl Made {
             schema: SCHEMA,
             id: format!("demo-{:05}", self.number),
             actor: chance.one_of(&ACTORS).to_owned(),
-            url: Some(format!("https://ci.example/slipway/runs/{}", self.number)),
+            url: Some(format!("https://ci.example/launchway/runs/{}", self.number)),
             service: None,
             rehearsal: false,
             started: Time::from_milliseconds(self.finished.milliseconds().saturating_sub(took)),

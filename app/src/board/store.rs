@@ -1,7 +1,7 @@
 //! The file that keeps the reports: `SQLite`, one writer, and a cache.
 //!
 //! Who reads is answered from memory, whatever the file does. Who writes waits for one thread, which alone has the file
-//! open, and no longer than [`DEADLINE`]: a file that another process holds costs each report so much and no more.
+//! open, and no longer than `DEADLINE`: a file that another process holds costs each report so much and no more.
 //!
 //! The pipeline has every report and sends again what is missing. So a file of ours that cannot be read is not worth a
 //! human's night: it is moved aside, to `<path>.broken-1`, and an empty one takes its place. A file that is not ours is

@@ -10,8 +10,8 @@
 //! | `webhook-timestamp` | Unix time in seconds, in decimal digits, at most 300 s from now either way |
 //! | `webhook-signature` | `v1,` and the padded standard base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`; several with a space between them, of which the first 8 well-formed ones count |
 //!
-//! The key is HKDF-SHA256: salt `slipway`, input key material the bytes of `SECRET_KEY` as they are, info
-//! `slipway/canary/v1`, 32 bytes. A key in `SECRET_KEY_FALLBACKS` counts as well. The body is empty as a rule; up to 1024 bytes are signed like any and ignored.
+//! The key is HKDF-SHA256: salt `launchway`, input key material the bytes of `SECRET_KEY` as they are, info
+//! `launchway/canary/v1`, 32 bytes. A key in `SECRET_KEY_FALLBACKS` counts as well. The body is empty as a rule; up to 1024 bytes are signed like any and ignored.
 //! The `Host` must be an allowed one, as for every request.
 //!
 //! | answer | when |
@@ -43,7 +43,7 @@ use crate::settings::secret_key::SecretKey;
 use crate::sign::{Refusal, Verifier};
 
 /// What the signing key is derived for.
-pub const PURPOSE: &str = "slipway/canary/v1";
+pub const PURPOSE: &str = "launchway/canary/v1";
 /// Shortest time between two canaries: each costs an event of Sentry's quota.
 const INTERVAL: Duration = Duration::from_secs(1);
 

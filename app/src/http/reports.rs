@@ -46,7 +46,7 @@ pub(super) const LIST_PATH: &str = "/api/v1/reports";
 /// Where one report is sent.
 pub(super) const PATH: &str = "/api/v1/reports/{id}";
 /// What the signing key is derived for.
-pub const PURPOSE: &str = "slipway/report/v1";
+pub const PURPOSE: &str = "launchway/report/v1";
 
 /// Takes a report.
 pub(super) async fn put(

@@ -10,7 +10,7 @@ const SENT: u64 = 1_767_225_600;
 const EMPTY: Message<'_> = Message {
     id: "run-42",
     timestamp: "1767225600",
-    signatures: "v1,lksYDE8YQ0npr8TRIyDEq7jy8NxdvKlFPEtA3uiDnfk=",
+    signatures: "v1,J+PIEpB+IdfsJF5dnT5dhUQEDFK88C/maRnTUvA6vI0=",
     body: b"",
 };
 
@@ -25,7 +25,7 @@ fn with_keys(
     now: u64,
 ) -> Result<(), Refusal> {
     let now = UNIX_EPOCH + Duration::from_secs(now);
-    Verifier::new(secret, fallbacks, "slipway/canary/v1").verify(message, now)
+    Verifier::new(secret, fallbacks, "launchway/canary/v1").verify(message, now)
 }
 
 fn key(text: &str) -> SecretKey {
@@ -43,14 +43,14 @@ fn what_an_earlier_key_signed_still_counts() {
 
 #[test]
 fn each_purpose_has_its_own_key() {
-    let verifier = Verifier::new(&key(KEY), &[], "slipway/report/v1");
+    let verifier = Verifier::new(&key(KEY), &[], "launchway/report/v1");
     assert_eq!(verifier.verify(EMPTY, UNIX_EPOCH + Duration::from_secs(SENT)), Err(Refusal::Signature));
 }
 
 #[test]
 fn signatures_made_elsewhere_pass() {
     assert_eq!(verify(EMPTY, SENT), Ok(()));
-    let signatures = "v1,FzrvnDWOCxPvHdtqUSkOQmets0PBAxlTN9Kjq9SLwOQ=";
+    let signatures = "v1,nwLGplbYmYoQD2DYy7cWGTdf5htIlyurJ4WjbQQu9Bs=";
     assert_eq!(verify(Message { signatures, body: b"body", ..EMPTY }, SENT), Ok(()));
 }
 
@@ -81,7 +81,7 @@ fn every_part_is_signed() {
         Message { body: b"x", ..EMPTY },
         Message { signatures: "", ..EMPTY },
         Message { signatures: "v1,", ..EMPTY },
-        Message { signatures: "v1,lksYDE8YQ0npr8TRIyDEq7jy8NxdvKlFPEtA3uiDnfk", ..EMPTY },
+        Message { signatures: "v1,J+PIEpB+IdfsJF5dnT5dhUQEDFK88C/maRnTUvA6vI0", ..EMPTY },
         Message { signatures: &EMPTY.signatures.replace("v1,", "v2,"), ..EMPTY },
     ] {
         assert_eq!(verify(message, SENT), Err(Refusal::Signature), "{message:?}");

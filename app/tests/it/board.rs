@@ -50,7 +50,7 @@ pub(crate) async fn get(router: &Router, path: &str) -> Answer {
 /// A signed report; `id` is that of the address and of the signature.
 pub(crate) fn put(id: &str, body: impl Into<Vec<u8>>) -> Request<Body> {
     let body = body.into();
-    let signed = sign_for("slipway/report/v1", id, now(), &body);
+    let signed = sign_for("launchway/report/v1", id, now(), &body);
     let mut request = Request::put(format!("/api/v1/reports/{id}"))
         .header("host", "localhost")
         .header("content-type", "application/json");

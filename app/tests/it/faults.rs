@@ -18,7 +18,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("slipway-{name}-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("launchway-{name}-{}", std::process::id()));
         fs_err::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -38,7 +38,7 @@ fn start(database: &str) -> Server {
 fn request(id: &str) -> String {
     let report = report::Report { id: id.to_owned(), ..demo(1).remove(0) };
     let body = serde_json::to_string(&report).unwrap();
-    let signed = sign_for("slipway/report/v1", id, now(), body.as_bytes());
+    let signed = sign_for("launchway/report/v1", id, now(), body.as_bytes());
     let headers: String = signed.each().map(|(name, value)| format!("{name}: {value}\r\n")).concat();
     format!(
         "PUT /api/v1/reports/{id} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",

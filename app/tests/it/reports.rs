@@ -36,10 +36,10 @@ async fn whoever_does_not_hold_the_key_learns_nothing() {
     let (id, body) = body();
     let router = router(site(COMMIT));
     let signed = |purpose, id: &str, time| sign_for(purpose, id, time, &body);
-    let purpose = "slipway/report/v1";
+    let purpose = "launchway/report/v1";
     let mut answers = Vec::new();
     for (address, signed) in [
-        (id.as_str(), signed("slipway/canary/v1", &id, now())),
+        (id.as_str(), signed("launchway/canary/v1", &id, now())),
         (&id, signed(purpose, &id, now() - 301)),
         (&id, signed(purpose, &id, now() + 302)),
         ("other", signed(purpose, &id, now())),

@@ -210,13 +210,13 @@ impl Signed {
 
 /// Signs as the contract of `POST /canary` says, with [`SECRET`].
 pub(crate) fn sign(id: &str, timestamp: u64, body: &str) -> Signed {
-    sign_for("slipway/canary/v1", id, timestamp, body.as_bytes())
+    sign_for("launchway/canary/v1", id, timestamp, body.as_bytes())
 }
 
 /// Signs for another purpose. HKDF is spelled out: two rounds of HMAC.
 pub(crate) fn sign_for(purpose: &str, id: &str, timestamp: u64, body: &[u8]) -> Signed {
     let hmac = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
-    let pseudorandom = hmac(b"slipway", SECRET.as_bytes());
+    let pseudorandom = hmac(b"launchway", SECRET.as_bytes());
     let key = hmac(pseudorandom.as_ref(), format!("{purpose}\x01").as_bytes());
     let signature = hmac(key.as_ref(), &[format!("{id}.{timestamp}.").as_bytes(), body].concat());
     let signature = format!("v1,{}", STANDARD.encode(signature));

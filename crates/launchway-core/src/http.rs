@@ -73,7 +73,7 @@ impl Http {
 
     fn builder() -> ClientBuilder {
         Client::builder()
-            .user_agent(concat!("slipway-xtask/", env!("CARGO_PKG_VERSION")))
+            .user_agent(concat!("launchway-xtask/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             // The client's own reading of the environment would send loopback through a proxy too.
             .no_proxy()

@@ -43,7 +43,7 @@ fn main() {
         ("memory", others::memory),
     ];
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
-    let folder = std::env::temp_dir().join(format!("slipway-bench-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("launchway-bench-{}", std::process::id()));
     let clone = folder.join("clone");
     cargo_free("git").args(["clone", "--quiet"]).args([workspace, &clone]).ok();
     // A branch on which nothing is released.

@@ -30,7 +30,7 @@ pub(crate) fn docker(clone: &Path, folder: &Path) {
         let cargo = release_build(clone).timed().0;
         let ours = xtask(clone, "docker-build").timed().0.saturating_sub(cargo);
         fs_err::copy(binary(clone), context.join("app")).expect("it was built");
-        let build = cargo_free("docker").args(["build", "--quiet", "--tag", "slipway-bench", "."]);
+        let build = cargo_free("docker").args(["build", "--quiet", "--tag", "launchway-bench", "."]);
         let theirs = build.env("DOCKER_BUILDKIT", Path::new("0")).in_folder(&context).timed().0;
         compare(
             &format!("docker-build beyond cargo, change {round}"),
@@ -39,7 +39,7 @@ pub(crate) fn docker(clone: &Path, folder: &Path) {
             theirs,
         );
         // Each round: the next one's would leave it without a name.
-        cargo_free("docker").args(["image", "rm", "--force", "slipway-bench"]).ok();
+        cargo_free("docker").args(["image", "rm", "--force", "launchway-bench"]).ok();
     }
     let (image, program) = (json(clone, "run.json"), size(&binary(clone)));
     println!("image {} bytes, its program {program} bytes stripped", image["image"]["bytes"]);

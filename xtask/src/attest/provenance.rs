@@ -129,11 +129,17 @@ mod tests {
         let lock = fs_err::read(ctx.root.join("Cargo.lock")).unwrap();
         assert_eq!(all[1]["digest"]["sha256"], Digest::of(&lock).hex());
         assert!(all[3]["uri"].as_str().unwrap().starts_with("pkg:generic/rustc@1."), "{}", all[3]);
-        assert_eq!(said["predicate"]["runDetails"]["builder"]["id"], "https://slipway.invalid/builder/local");
+        assert_eq!(
+            said["predicate"]["runDetails"]["builder"]["id"],
+            "https://launchway.invalid/builder/local"
+        );
         // Whoever checks these words finds what they mean in the README.
         let readme = fs_err::read_to_string(ctx.root.join("README.md")).unwrap();
         let kind = build["buildType"].as_str().unwrap();
-        assert!(readme.contains(kind) && readme.contains("https://slipway.invalid/builder/local"), "{kind}");
+        assert!(
+            readme.contains(kind) && readme.contains("https://launchway.invalid/builder/local"),
+            "{kind}"
+        );
     }
 
     #[test]

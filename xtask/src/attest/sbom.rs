@@ -184,8 +184,8 @@ fn bom(graph: &Graph, lock: &Lock, target: &str) -> Result<Value> {
         if *name == graph.root {
             shipped = locked.component("application", &package.license);
             shipped["properties"] = json!([
-                { "name": "slipway:scope", "value": SCOPE },
-                { "name": "slipway:target", "value": target },
+                { "name": "launchway:scope", "value": SCOPE },
+                { "name": "launchway:target", "value": target },
             ]);
         } else {
             components.insert(locked.reference(), locked.component("library", &package.license));

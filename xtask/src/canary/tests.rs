@@ -22,7 +22,7 @@ fn an_answer_is_told_in_words() {
     let line = stub.state().transcript.pop().unwrap();
     assert_eq!(
         line,
-        "POST /answer/500  rehearsal-1 1767225600 v1,mhkDskaO6G443OgOMLnuVrkkGW15kQIWQO5NzN84ox8="
+        "POST /answer/500  rehearsal-1 1767225600 v1,W1L9mmpTDD26wrQkAdUnPclP4Fk4bNICzJYPA0uV+CQ="
     );
     for (path, said) in [
         ("/answer/401", "`SECRET_KEY` is not ours"),

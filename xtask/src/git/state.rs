@@ -21,7 +21,7 @@ pub(super) fn is_dirty(root: &Path) -> Result<bool> {
         return Ok(false);
     }
     // An index without their marks; the tree has no other difference.
-    let index = std::env::temp_dir().join(format!("slipway-index-{}", random_word()?));
+    let index = std::env::temp_dir().join(format!("launchway-index-{}", random_word()?));
     let call = || call(root).env("GIT_INDEX_FILE", index.display().to_string());
     let changed = bytes(root, &call().args(["-c", "core.sparseCheckout=false", "read-tree", "HEAD"]))
         .and_then(|_| bytes(root, &status(call())));

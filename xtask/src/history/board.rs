@@ -109,7 +109,7 @@ fn send(http: &Http, at: &Url, key: &Secret, id: &str, bytes: &[u8], end: Instan
     let request = http.request(Method::PUT, &url)?.timeout(time_until(end));
     let request = request.header(CONTENT_TYPE, "application/json");
     let request =
-        signed(request, key, "slipway/report/v1", id, SystemTime::now(), bytes)?.body(bytes.to_vec());
+        signed(request, key, "launchway/report/v1", id, SystemTime::now(), bytes)?.body(bytes.to_vec());
     let response =
         request.send().map_err(|error| anyhow!(error.without_url())).context("it does not answer")?;
     match response.status() {

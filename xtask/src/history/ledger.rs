@@ -16,7 +16,7 @@ use crate::registry::{Access, Client, LARGEST_PART};
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 
 /// The media type of the ledger and its parts.
-const KIND: &str = "application/vnd.slipway.ledger.v1";
+const KIND: &str = "application/vnd.launchway.ledger.v1";
 /// A part as long as this is not added to any more, in bytes.
 const FULL: usize = 256 << 10;
 

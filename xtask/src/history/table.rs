@@ -30,10 +30,11 @@ pub(crate) fn show(ctx: &Context, format: Format) -> Result<()> {
             ctx.reporter.text(table(&reports));
             match known.len() - reports.len() {
                 0 => {}
-                1 => ctx.reporter.note("1 report was written by a newer Slipway: update to see it"),
+                1 => ctx.reporter.note("1 report was written by a newer Launchway: update to see it"),
                 many => {
-                    ctx.reporter
-                        .note(format!("{many} reports were written by a newer Slipway: update to see them"));
+                    ctx.reporter.note(format!(
+                        "{many} reports were written by a newer Launchway: update to see them"
+                    ));
                 }
             }
         }

@@ -286,11 +286,13 @@ fn a_ledger_that_was_changed_is_neither_believed_nor_written_over() {
     let client = crate::registry::Client::new(&ctx, crate::registry::Access::Push).unwrap();
     let (repository, tag) = (ctx.image().parse().unwrap(), "ledger".parse().unwrap());
     let forged = vec![b"0000 {}\n".to_vec()];
-    client.put_document(&repository, &tag, "application/vnd.slipway.ledger.v1", &forged, dir.path()).unwrap();
+    client
+        .put_document(&repository, &tag, "application/vnd.launchway.ledger.v1", &forged, dir.path())
+        .unwrap();
     conclude(&ctx, &ended("run-1", 1), None);
     let told = notes(&ctx).join("\n");
     assert!(told.contains("skipped ledger") && told.contains("line 1 does not follow"), "{told}");
-    let kind = "application/vnd.slipway.ledger.v1";
+    let kind = "application/vnd.launchway.ledger.v1";
     assert_eq!(client.document(&repository, &tag, kind).unwrap().unwrap(), forged);
     let error = client.document(&repository, &tag, "another/kind").unwrap_err();
     assert!(error.to_string().contains("is not a document of ours (another/kind)"), "{error}");
@@ -328,7 +330,7 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
     // On a machine that has only the ledger, in both formats.
     let elsewhere = tempfile::tempdir().unwrap();
     for (format, said) in [
-        (crate::cli::Format::Human, "1 report was written by a newer Slipway: update to see it"),
+        (crate::cli::Format::Human, "1 report was written by a newer Launchway: update to see it"),
         (crate::cli::Format::Json, r#""added":{"by":"a newer version"}"#),
     ] {
         let ctx = context(&registry.host, elsewhere.path());

@@ -234,12 +234,12 @@ struct Index {
 /// What stands in the index alone, so that it is no part of the image's digest.
 #[derive(Default, Serialize, Deserialize)]
 struct IndexAnnotations {
-    #[serde(default, rename = "slipway.engine")]
+    #[serde(default, rename = "launchway.engine")]
     engine: Engine,
-    #[serde(default, rename = "slipway.base.repository", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "launchway.base.repository", skip_serializing_if = "Option::is_none")]
     base_repository: Option<Repository>,
     /// A number; annotations are texts.
-    #[serde(default, rename = "slipway.base.layers", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "launchway.base.layers", skip_serializing_if = "Option::is_none")]
     base_layers: Option<String>,
 }
 

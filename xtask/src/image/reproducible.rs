@@ -25,7 +25,8 @@ use launchway_core::secret::random_word;
 ///
 /// With `explain` it only tells what it would do.
 pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
-    let temporary = Temporary(std::env::temp_dir().join(format!("slipway-reproducible-{}", random_word()?)));
+    let temporary =
+        Temporary(std::env::temp_dir().join(format!("launchway-reproducible-{}", random_word()?)));
     let sides = [("work", "home", false), ("a/longer/way/to/work", "somebody/elses/home", true)];
     let top = git::top(&ctx.root).unwrap_or(&ctx.root);
     let inside = ctx.root.strip_prefix(top)?;

@@ -134,7 +134,7 @@ pub(super) fn refresh(url: &Url, identity: &Secret) -> (Url, Vec<(String, String
     let own = [
         ("scope", scopes.join(" ").as_str()),
         ("grant_type", "refresh_token"),
-        ("client_id", "slipway-xtask"),
+        ("client_id", "launchway-xtask"),
         ("refresh_token", identity.expose()),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));

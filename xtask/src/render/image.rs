@@ -30,10 +30,10 @@ mod tests {
         for (reference, expected) in [
             ("nginx", "docker.io/library/nginx"),
             ("nginx:1.27", "docker.io/library/nginx"),
-            ("slipway/app", "docker.io/slipway/app"),
-            ("docker.io/slipway/app:latest", "docker.io/slipway/app"),
+            ("launchway/app", "docker.io/launchway/app"),
+            ("docker.io/launchway/app:latest", "docker.io/launchway/app"),
             ("docker.io/nginx", "docker.io/library/nginx"),
-            ("index.docker.io/slipway/app", "docker.io/slipway/app"),
+            ("index.docker.io/launchway/app", "docker.io/launchway/app"),
             ("ghcr.io/o/app", "ghcr.io/o/app"),
             ("GHCR.io/o/app:1", "ghcr.io/o/app"),
             ("localhost/app", "localhost/app"),
@@ -48,12 +48,12 @@ mod tests {
     #[test]
     fn a_pinned_reference_is_known_again() {
         let (ours, other) = (format!("sha256:{}", "a".repeat(64)), format!("sha256:{}", "b".repeat(64)));
-        let reference = pinned("slipway/app:latest", &ours);
-        assert_eq!(reference, format!("docker.io/slipway/app@{ours}"));
-        assert!(is_pinned(&reference, "docker.io/slipway/app", &ours));
-        assert!(is_pinned(&format!("slipway/app:1@{ours}"), "docker.io/slipway/app", &ours));
-        assert!(!is_pinned(&reference, "docker.io/slipway/app", &other));
-        assert!(!is_pinned(&reference, "ghcr.io/slipway/app", &ours));
-        assert!(!is_pinned("slipway/app:1", "slipway/app", &ours));
+        let reference = pinned("launchway/app:latest", &ours);
+        assert_eq!(reference, format!("docker.io/launchway/app@{ours}"));
+        assert!(is_pinned(&reference, "docker.io/launchway/app", &ours));
+        assert!(is_pinned(&format!("launchway/app:1@{ours}"), "docker.io/launchway/app", &ours));
+        assert!(!is_pinned(&reference, "docker.io/launchway/app", &other));
+        assert!(!is_pinned(&reference, "ghcr.io/launchway/app", &ours));
+        assert!(!is_pinned("launchway/app:1", "launchway/app", &ours));
     }
 }

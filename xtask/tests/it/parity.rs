@@ -36,8 +36,8 @@ fn both_engines_compile_and_pack_the_same() {
     fixture.commit();
     let number = std::process::id();
     let (base, image) =
-        (format!("localhost/slipway-toolchain-{number}"), format!("localhost/slipway-compiled-{number}"));
-    let label = format!("slipway.parity={number}");
+        (format!("localhost/launchway-toolchain-{number}"), format!("localhost/launchway-compiled-{number}"));
+    let label = format!("launchway.parity={number}");
     let _images =
         Images { names: [base.clone(), format!("{image}:{}", fixture.head())], label: label.clone() };
     let folder = tempfile::tempdir().unwrap();

@@ -21,7 +21,7 @@ fn the_same_commit_gives_the_same_image_until_its_build_looks_at_the_machine() {
     fixture.commit();
     verify().exits(1).says(&[
         "the image is not reproducible: layer 2 of 2, `app/app` differs at byte ",
-        "/slipway-reproducible-",
+        "/launchway-reproducible-",
     ]);
     fixture.is_left_alone();
 }

@@ -29,7 +29,7 @@ impl Chromium {
         if !Path::new(PROGRAM).exists() {
             return None;
         }
-        let profile = std::env::temp_dir().join(format!("slipway-chromium-{}", std::process::id()));
+        let profile = std::env::temp_dir().join(format!("launchway-chromium-{}", std::process::id()));
         // It reads commands from descriptor 3 and answers on 4; nothing but a shell gives a child those.
         let script = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
         let mut child = Command::new("sh")

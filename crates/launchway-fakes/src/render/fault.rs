@@ -90,7 +90,7 @@ pub enum Ailment {
     NeverHealthy,
     /// It answers as another commit.
     OtherCommit,
-    /// It answers as it should until it has told its version [`Ailment::GOOD_ANSWERS`] times, and with 503 from then on.
+    /// It answers as it should until it has told its version `Ailment::GOOD_ANSWERS` times, and with 503 from then on.
     FailsLater,
 }
 

@@ -75,7 +75,7 @@ fn the_archive_is_a_layout_and_a_docker_archive_and_always_the_same() {
     };
     insta::assert_snapshot!(text("oci-layout"), @r#"{"imageLayoutVersion":"1.0.0"}"#);
     insta::assert_snapshot!(text("manifest.json"), @r#"[{"Config":"blobs/sha256/<config>","RepoTags":["docker.io/a/b:c0ffee","docker.io/a/b:latest"],"Layers":["blobs/sha256/<one>","blobs/sha256/<two>","blobs/sha256/<one>"]}]"#);
-    insta::assert_snapshot!(text("index.json"), @r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:<manifest>","size":706,"annotations":{"io.containerd.image.name":"docker.io/a/b:c0ffee","org.opencontainers.image.ref.name":"c0ffee"}},{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:<manifest>","size":706,"annotations":{"io.containerd.image.name":"docker.io/a/b:latest","org.opencontainers.image.ref.name":"latest"}}],"annotations":{"slipway.engine":"docker"}}"#);
+    insta::assert_snapshot!(text("index.json"), @r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:<manifest>","size":706,"annotations":{"io.containerd.image.name":"docker.io/a/b:c0ffee","org.opencontainers.image.ref.name":"c0ffee"}},{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:<manifest>","size":706,"annotations":{"io.containerd.image.name":"docker.io/a/b:latest","org.opencontainers.image.ref.name":"latest"}}],"annotations":{"launchway.engine":"docker"}}"#);
 
     let image = read(&one, Platform::Amd64, &Interrupt::default()).unwrap();
     assert_eq!(Digest::of(&image.config), layout.config.digest);

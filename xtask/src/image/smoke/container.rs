@@ -27,7 +27,11 @@ pub(super) struct Container {
 impl Container {
     pub(super) fn of(ctx: &Context, platform: Platform, image: String) -> Self {
         let root = Digest::of(ctx.root.as_os_str().as_encoded_bytes());
-        Self { platform, image, name: format!("slipway-smoke-{}", root.hex().get(..12).unwrap_or_default()) }
+        Self {
+            platform,
+            image,
+            name: format!("launchway-smoke-{}", root.hex().get(..12).unwrap_or_default()),
+        }
     }
 
     #[cfg(test)]

@@ -123,7 +123,7 @@ fn an_identity_token_is_exchanged_by_a_form() {
         ("service", "r.io"),
         ("scope", "x:pull y:push"),
         ("grant_type", "refresh_token"),
-        ("client_id", "slipway-xtask"),
+        ("client_id", "launchway-xtask"),
         ("refresh_token", "identity"),
     ];
     assert_eq!(form, expected);

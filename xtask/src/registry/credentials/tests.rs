@@ -1,7 +1,7 @@
 use super::*;
 use launchway_core::environment::Environment;
 
-const HUB: &str = "docker.io/slipway/app";
+const HUB: &str = "docker.io/launchway/app";
 
 /// What is found with these variables and this `config.json`.
 fn find(variables: &[(&str, &str)], config: &str, repository: &str) -> Result<Option<Credentials>> {
@@ -28,7 +28,7 @@ fn the_variables_go_first_and_only_to_the_images_registry() {
     assert_eq!(found.password.expose(), "hunter2-hunter2");
     assert!(!format!("{found:?}").contains("hunter2"));
 
-    assert_eq!(find(&variables, &config, "ghcr.io/slipway/app").unwrap(), None);
+    assert_eq!(find(&variables, &config, "ghcr.io/launchway/app").unwrap(), None);
     let moved = [variables[0], variables[1], ("PIPELINE_IMAGE", "ghcr.io/o/app")];
     assert_eq!(find(&moved, "", "ghcr.io/o/other").unwrap().unwrap().source, Source::Variables);
     assert_eq!(find(&moved, "", HUB).unwrap(), None);

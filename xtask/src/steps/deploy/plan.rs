@@ -165,9 +165,9 @@ impl Marker {
     /// set, as for a rollback, from the API key.
     fn new(ctx: &Context) -> Result<Self> {
         let secret = ctx.required("SECRET_KEY").or_else(|_| ctx.required("RENDER_API_KEY"))?;
-        hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway")
+        hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway")
             .extract(secret.expose().as_bytes())
-            .expand(&[b"slipway/plan/v1"], hmac::HMAC_SHA256)
+            .expand(&[b"launchway/plan/v1"], hmac::HMAC_SHA256)
             .map(|key| Self(key.into()))
             .map_err(|_| anyhow!("the key of the plan cannot be derived"))
     }
@@ -251,10 +251,10 @@ mod tests {
         insta::assert_snapshot!(text, @"
         from [other] (commit not known)
         to   [digest] (commit c0ffee)
-        change  DIFFERENT 3 characters #a097a56e → 4 characters #8f2489bb
-        remove  GONE      3 characters #04532ca1
-        add     NEW       3 characters #333edf94
-        keep    SAME      3 characters #99e7c55a
+        change  DIFFERENT 3 characters #5e4c2625 → 4 characters #2644160e
+        remove  GONE      3 characters #f83b0fee
+        add     NEW       3 characters #6a64ea0c
+        keep    SAME      3 characters #533bc14f
         not ours, left alone: ANOTHER, OTHER
         ");
         assert!(!format!("{text}{plan:?}").contains("v-"));

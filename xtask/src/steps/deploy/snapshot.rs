@@ -88,7 +88,7 @@ impl Snapshot {
     pub(super) fn open(ctx: &Context, id: &str) -> Result<Option<Self>> {
         ensure!(
             schema(ctx, id).is_none_or(|schema| schema <= SCHEMA),
-            "what was kept of {id} was written by a newer Slipway: update to go back to its variables"
+            "what was kept of {id} was written by a newer Launchway: update to go back to its variables"
         );
         let Some(kept) = read(ctx, id) else { return Ok(None) };
         let opened = opened(ctx, &kept).with_context(|| {
@@ -177,9 +177,9 @@ fn about(id: &str, digest: &str) -> String {
 }
 
 fn key(ctx: &Context) -> Result<LessSafeKey> {
-    hkdf::Salt::new(hkdf::HKDF_SHA256, b"slipway")
+    hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway")
         .extract(ctx.required("RENDER_API_KEY")?.expose().as_bytes())
-        .expand(&[b"slipway/deployment/v1"], &aead::AES_256_GCM)
+        .expand(&[b"launchway/deployment/v1"], &aead::AES_256_GCM)
         .map(|key| LessSafeKey::new(UnboundKey::from(key)))
         .map_err(|_| anyhow!("the key of the snapshots cannot be derived"))
 }
@@ -238,7 +238,7 @@ mod tests {
         for unreadable in [newer.replace("\"schema\": 1", "\"schema\": 2"), r#"{"schema": 2}"#.to_owned()] {
             fs_err::write(&path, &unreadable).unwrap();
             let error = Snapshot::open(&ctx, "dep-1").unwrap_err();
-            assert!(error.to_string().contains("written by a newer Slipway: update"), "{error}");
+            assert!(error.to_string().contains("written by a newer Launchway: update"), "{error}");
             snapshot("dep-1", Standing::Found).keep(&ctx).unwrap();
             assert_eq!(fs_err::read_to_string(&path).unwrap(), unreadable);
         }

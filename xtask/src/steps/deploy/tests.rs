@@ -118,14 +118,14 @@ fn the_plan_needs_neither_variables_nor_an_image() {
         plan(ctx, &Options::default()).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     insta::assert_snapshot!(lines(&ctx).join("\n"), @"
-    check that service `RENDER_SERVICE_ID` is up and runs `docker.io/slipway/app`
+    check that service `RENDER_SERVICE_ID` is up and runs `docker.io/launchway/app`
     look for deploys that are under way, and wait a while for them to end
     take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`, and look for it in the registry
     read all variables, and plan what changes of SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
     run the image's program with `check --deploy --json` and that environment; stop where it finds an error
     read it all again, and stop where it has changed
     write those of these variables that differ: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
-    ask for a deploy of `docker.io/slipway/app@<digest>`
+    ask for a deploy of `docker.io/launchway/app@<digest>`
     follow it until it is live, cancel it after 10m
     compare the digest that Render runs with the one that was asked for
     ask the app at `/version` until it answers commit 0123456789ab 5 times in a row
@@ -136,7 +136,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     ctx.environment = Environment::of([("PIPELINE_DIGEST", DIGEST), ("RENDER_SERVICE_ID", "srv-1")]);
     ctx.config.deploy.environment.clear();
     insta::assert_snapshot!(lines(&ctx)[0..4].join("\n"), @"
-    check that service `srv-1` is up and runs `docker.io/slipway/app`
+    check that service `srv-1` is up and runs `docker.io/launchway/app`
     look for deploys that are under way, and wait a while for them to end
     take the digest from `PIPELINE_DIGEST`: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, and look for it in the registry
     read all variables, and plan what changes
@@ -181,12 +181,12 @@ fn a_good_deploy_ends_live_and_proved() {
     deploy dep-busy is update_in_progress: Render finishes it first, or cancels it, as the workspace is set
     from [other] (commit beef5678beef)
     to   [digest] (commit 0123456789ab)
-    change  HOSTS       12 characters #eeced2bb → 14 characters #a5f75090
-    add     SECRET_KEY  12 characters #896fe1d9
-    add     SENTRY_DSN  12 characters #b29a3237
-    keep    SERVER_TYPE 13 characters #abcbb8b7
+    change  HOSTS       12 characters #87898dde → 14 characters #fbaaf42b
+    add     SECRET_KEY  12 characters #5e0c83d4
+    add     SENTRY_DSN  12 characters #6e36dfbf
+    keep    SERVER_TYPE 13 characters #108151d4
     plan [hash]
-    asking for `docker.io/slipway/app@[digest]`
+    asking for `docker.io/launchway/app@[digest]`
     deploy dep-ours: created
     deploy dep-ours: queued
     deploy dep-ours: update_in_progress
@@ -212,7 +212,7 @@ fn a_good_deploy_ends_live_and_proved() {
     assert!(stub.state().service["imagePath"].as_str().unwrap().ends_with(DIGEST));
     assert_eq!(
         stub.asked("POST"),
-        [format!(r#"POST /v1/services/srv-1/deploys {{"imageUrl":"docker.io/slipway/app@{DIGEST}"}}"#)]
+        [format!(r#"POST /v1/services/srv-1/deploys {{"imageUrl":"docker.io/launchway/app@{DIGEST}"}}"#)]
     );
     assert!(!format!("{} {deployment:?}", notes(&ctx)).contains("value-of"));
 }

@@ -81,7 +81,7 @@ check that /w/target/image/x86_64-unknown-linux-gnu/release/app is a static prog
 pack a layer of 2 folders and 2 files: COPY rootfs/ /
 pack a layer of /app/app: COPY --from=build /w/release/app /app/app
 start /app/app of the packed layers on loopback, ask it for /healthz and /version, end it with SIGTERM
-write the image to /w/target/xtask/image: docker.io/slipway/app:0123456789abcdef0123456789abcdef01234567 docker.io/slipway/app:latest
+write the image to /w/target/xtask/image: docker.io/launchway/app:0123456789abcdef0123456789abcdef01234567 docker.io/launchway/app:latest
 "#);
 }
 
@@ -142,7 +142,7 @@ fn lines(ctx: &Context, options: &Options) -> String {
         .map(|action| action.to_string().replace(&root, "/w"))
         .map(|line| {
             // Its name is made of the root.
-            let place = line.find("slipway-smoke-").map(|start| start + "slipway-smoke-".len());
+            let place = line.find("launchway-smoke-").map(|start| start + "launchway-smoke-".len());
             place.map_or(line.clone(), |place| format!("{}NAME{}", &line[..place], &line[place + 12..]))
         })
         .collect();
@@ -155,8 +155,8 @@ fn the_docker_engine_gets_what_the_builtin_engine_gets() {
     let mut ctx = workspace(dir.path());
     insta::assert_snapshot!(lines(&ctx, &Engine::Docker.into()), @"
 check that a Docker engine answers
-DOCKER_BUILDKIT=0 docker build --platform linux/amd64 --iidfile /w/target/xtask/docker.iid --tag docker.io/slipway/app:0123456789abcdef0123456789abcdef01234567 --build-arg COMMIT=0123456789abcdef0123456789abcdef01234567 --build-arg CREATED=2026-01-01T00:00:00Z --build-arg VERSION=1.2.3 --label org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567 --label org.opencontainers.image.created=2026-01-01T00:00:00Z /w
-docker run --rm --name slipway-smoke-NAME --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::8000 --env SERVER_TYPE=TEST --env LISTEN=0.0.0.0 --env PORT=8000 docker.io/slipway/app:0123456789abcdef0123456789abcdef01234567, ask it for /healthz and /version, end it with `docker stop`
+DOCKER_BUILDKIT=0 docker build --platform linux/amd64 --iidfile /w/target/xtask/docker.iid --tag docker.io/launchway/app:0123456789abcdef0123456789abcdef01234567 --build-arg COMMIT=0123456789abcdef0123456789abcdef01234567 --build-arg CREATED=2026-01-01T00:00:00Z --build-arg VERSION=1.2.3 --label org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567 --label org.opencontainers.image.created=2026-01-01T00:00:00Z /w
+docker run --rm --name launchway-smoke-NAME --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::8000 --env SERVER_TYPE=TEST --env LISTEN=0.0.0.0 --env PORT=8000 docker.io/launchway/app:0123456789abcdef0123456789abcdef01234567, ask it for /healthz and /version, end it with `docker stop`
 docker save --output /w/target/xtask/docker.tar ID, with the ID from /w/target/xtask/docker.iid
 make an OCI layout of /w/target/xtask/docker.tar in /w/target/xtask/image, its layers compressed anew
 ");
@@ -239,7 +239,7 @@ fn the_image_is_the_same_wherever_it_is_made() {
     let built = run(&first, &without_compiling(&first)).unwrap();
     assert_eq!(run(&second, &without_compiling(&second)).unwrap(), built);
     assert_eq!(built.tags, [first.git.commit.as_str(), "latest"]);
-    assert_eq!(built.repository, "docker.io/slipway/app");
+    assert_eq!(built.repository, "docker.io/launchway/app");
 
     let layout = Layout::open(&first.output().join("image")).unwrap();
     assert_eq!(
@@ -248,7 +248,7 @@ fn the_image_is_the_same_wherever_it_is_made() {
     );
     let notes: Vec<Event> = first.reporter.told();
     let expected =
-        format!("image docker.io/slipway/app:{} · {} · 2 layers, ", first.git.commit, built.digest);
+        format!("image docker.io/launchway/app:{} · {} · 2 layers, ", first.git.commit, built.digest);
     assert!(matches!(&notes[..], [Event::Note { text }] if text.starts_with(&expected)), "{notes:?}");
     // Another commit: the layers stay, so that only the configuration travels.
     let mut later = workspace(two.path());

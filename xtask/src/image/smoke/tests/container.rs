@@ -50,7 +50,7 @@ struct Built {
 impl Built {
     fn new(tar: &Path, name: &str, variables: &[&str]) -> Self {
         let test = Test::new();
-        let image = format!("localhost/slipway-smoke-test-{}:{name}", std::process::id());
+        let image = format!("localhost/launchway-smoke-test-{}:{name}", std::process::id());
         let version = format!("VERSION={{\"commit\":\"{}\"}}", test.ctx.git.tag());
         let mut arguments =
             vec!["import".to_owned(), "--change".to_owned(), "ENTRYPOINT [\"/server\"]".to_owned()];
@@ -143,7 +143,7 @@ fn an_image_of_the_engine_starts_in_a_container_that_is_always_removed() {
     let (up, asked) = mpsc::channel();
     let waiter = std::thread::spawn(move || {
         let end = Instant::now() + Duration::from_secs(20);
-        while docker(&["ps", "--quiet", "--filter", "name=slipway-smoke-"]).unwrap().is_empty()
+        while docker(&["ps", "--quiet", "--filter", "name=launchway-smoke-"]).unwrap().is_empty()
             && Instant::now() < end
         {
             std::thread::sleep(Interrupt::TICK);

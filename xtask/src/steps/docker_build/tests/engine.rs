@@ -50,13 +50,14 @@ fn the_engine_takes_the_archive_and_runs_the_image() {
     let dir = tempfile::tempdir().unwrap();
     let mut ctx = workspace(dir.path());
     // A name of its own, so that nobody's image is touched.
-    ctx.config.image = format!("localhost/slipway-test-{}", std::process::id());
+    ctx.config.image = format!("localhost/launchway-test-{}", std::process::id());
     compile_program(&ctx);
     let archive = dir.path().join("out/image.tar");
     let options = Options { output: Some(archive.clone()), load: true, ..Engine::Builtin.into() };
     let name = format!("{}:{}", ctx.config.image, ctx.git.commit);
     let latest = format!("{}:latest", ctx.config.image);
-    let _images = Images { names: vec![name.clone(), latest.clone()], label: "slipway.test=none".to_owned() };
+    let _images =
+        Images { names: vec![name.clone(), latest.clone()], label: "launchway.test=none".to_owned() };
     let built = run(&ctx, &without_cargo(&ctx, &options)).unwrap();
 
     assert!(archive.is_file());
@@ -98,9 +99,9 @@ fn both_engines_make_the_same_of_this_workspace() {
         return;
     }
     let (dir, base) =
-        (tempfile::tempdir().unwrap(), format!("localhost/slipway-base-{}", std::process::id()));
+        (tempfile::tempdir().unwrap(), format!("localhost/launchway-base-{}", std::process::id()));
     let mut ctx = workspace(dir.path());
-    ctx.config.image = format!("localhost/slipway-parity-{}", std::process::id());
+    ctx.config.image = format!("localhost/launchway-parity-{}", std::process::id());
     ctx.environment = Environment::of([("HOME", "/home/me"), ("PIPELINE_RUST_IMAGE", &base)]);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for file in ["Dockerfile", ".dockerignore"] {
@@ -110,7 +111,7 @@ fn both_engines_make_the_same_of_this_workspace() {
     fs_err::copy(compile_program(&ctx), dir.path().join("compiled")).unwrap();
 
     let name = format!("{}:{}", ctx.config.image, ctx.git.commit);
-    let label = format!("slipway.test={}", std::process::id());
+    let label = format!("launchway.test={}", std::process::id());
     // The builder stage's images inherit the base's label.
     let images = Images { names: vec![name.clone(), base.clone()], label: label.clone() };
     make_base(&ctx, &base, &label);
