@@ -88,6 +88,8 @@ impl Api {
     pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
     /// The largest page that the API gives.
     const PAGE: usize = 100;
+    /// How many pages of a list are read. No service has so many variables; a list may lead in a circle.
+    const PAGES: usize = 100;
 
     /// The service `RENDER_SERVICE_ID` with the key `RENDER_API_KEY`.
     ///
@@ -271,7 +273,7 @@ impl Api {
         let limit = Self::PAGE.to_string();
         let mut all: Vec<T> = Vec::new();
         let mut from = String::new();
-        loop {
+        for _ in 0..Self::PAGES {
             url.query_pairs_mut().clear().append_pair("limit", &limit).extend_pairs(query);
             if !from.is_empty() {
                 url.query_pairs_mut().append_pair("cursor", &from);
@@ -288,6 +290,8 @@ impl Api {
             }
             from = next;
         }
+        let why = format!("its list at {} has no end after {} entries", url.path(), all.len());
+        Err(ApiError::Unavailable { untouched: true, after: None, why })
     }
 }
 

@@ -36,6 +36,21 @@ fn every_page_is_read() {
 }
 
 #[test]
+fn a_list_that_has_no_end_is_given_up() {
+    let stub = Stub::start();
+    // Its cursors lead in a circle.
+    let page = |cursor| {
+        let item = format!(r#"{{"envVar":{{"key":"A","value":"x"}},"cursor":"{cursor}"}}"#);
+        &*format!("[{}]", vec![item; 100].join(",")).leak()
+    };
+    let [one, two] = ["one", "two"].map(page);
+    stub.state().faults.extend([one, two].repeat(50).into_iter().map(|page| ("GET", "env-vars", 200, page)));
+    let (_, said) = told(api(&stub, KEY, "srv-1").unwrap().variables().unwrap_err());
+    let expected = "its list at /v1/services/srv-1/env-vars has no end after 10000 entries";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
 fn a_refusal_names_the_variable_to_mend() {
     let stub = Stub::start();
     let refused = |key: &str, id: &str| told(api(&stub, key, id).unwrap().service().unwrap_err());
