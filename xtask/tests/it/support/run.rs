@@ -43,7 +43,9 @@ impl Run {
     /// The program in `root`, with `tools` in front of what is on `PATH`.
     #[expect(clippy::disallowed_methods, reason = "the environment is cleared here")]
     pub(super) fn new(root: &Path, tools: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        // A test runner in the background ignores SIGINT, and with it whatever it starts.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,HUP,TERM", env!("CARGO_BIN_EXE_xtask")]);
         command.args(arguments).current_dir(root).env_clear().env("PATH", path(tools));
         // What the toolchain needs, and where a coverage run collects what the child executed. Nothing else: not the
         // variables of the cargo that runs this test, nor those of the machine that it runs on.
@@ -95,7 +97,7 @@ impl Run {
     fn after(self, script: &str) -> Self {
         let mut command = Command::new("bash");
         let script = format!("{script}; exec \"$@\"");
-        command.args(["-c", &script, "bash"]).arg(self.command.get_program()).args(self.command.get_args());
+        command.args(["-c", &script, "bash"]).args(self.command.get_args().skip(1));
         command.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(self.command.get_current_dir().unwrap());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
