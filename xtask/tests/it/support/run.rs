@@ -44,7 +44,7 @@ impl Run {
     #[expect(clippy::disallowed_methods, reason = "the environment is cleared here")]
     pub(super) fn new(root: &Path, tools: &Path, arguments: &[&str]) -> Self {
         // A test runner in the background ignores SIGINT, and with it whatever it starts.
-        let mut command = Command::new("env");
+        let mut command = Command::new("/usr/bin/env");
         command.args(["--default-signal=INT,HUP,TERM", env!("CARGO_BIN_EXE_xtask")]);
         command.args(arguments).current_dir(root).env_clear().env("PATH", path(tools));
         // What the toolchain needs, and where a coverage run collects what the child executed. Nothing else: not the
