@@ -74,13 +74,15 @@ pub(crate) fn plan(ctx: &Context) -> Vec<Action> {
             .env("CARGO_LLVM_COV_TARGET_DIR", ctx.ci_target().to_string_lossy())
             .env_remove("CARGO_TARGET_DIR")
     };
+    // A process that a test kills may leave a profile that is cut short; the others count all the same.
+    let report = |line: &str| llvm_cov(&format!("report --failure-mode all {line}"));
     let path = |path: &Path| path.to_string_lossy().into_owned();
     vec![
         Action::Clean(llvm_cov("clean --profraw-only --workspace")),
         Action::Test(llvm_cov("--no-report --no-fail-fast --locked --workspace")),
-        Action::Report(llvm_cov("report --json --skip-functions --output-path").arg(path(&json))),
-        Action::Report(llvm_cov("report --lcov --output-path").arg(path(&lcov))),
-        Action::Report(llvm_cov("report --html --output-dir").arg(path(&folder))),
+        Action::Report(report("--json --skip-functions --output-path").arg(path(&json))),
+        Action::Report(report("--lcov --output-path").arg(path(&lcov))),
+        Action::Report(report("--html --output-dir").arg(path(&folder))),
         Action::Gate { json, lcov, floor: ctx.config.coverage },
     ]
 }

@@ -55,6 +55,24 @@ fn what_fails_is_named_with_its_place_and_leaves_its_reports() {
 }
 
 #[test]
+fn a_profile_that_was_cut_short_is_left_out() {
+    let fixture = Fixture::new();
+    if !fixture.has_coverage("a_profile_that_was_cut_short_is_left_out") {
+        return;
+    }
+    // As a process leaves it that is killed while it writes.
+    let cuts = r#"
+#[test]
+fn cuts() {
+    let profile = std::env::var("LLVM_PROFILE_FILE").unwrap().replace('%', "x");
+    std::fs::write(profile, "cut").unwrap();
+}
+"#;
+    fixture.append("app/src/lib.rs", cuts);
+    fixture.run(&["test-coverage"]).exits(0).says(&["% of lines"]);
+}
+
+#[test]
 fn what_an_earlier_run_measured_does_not_count() {
     let fixture = Fixture::new();
     if !fixture.has_coverage("what_an_earlier_run_measured_does_not_count") {

@@ -8,9 +8,9 @@ fn the_lines_of_the_step() {
     insta::assert_snapshot!(lines.join("\n"), @r"
     CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov clean --profraw-only --workspace
     CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov --no-report --no-fail-fast --locked --workspace
-    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --json --skip-functions --output-path /w/target/xtask/coverage/coverage.json
-    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --lcov --output-path /w/target/xtask/coverage/lcov.info
-    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --html --output-dir /w/target/xtask/coverage
+    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --failure-mode all --json --skip-functions --output-path /w/target/xtask/coverage/coverage.json
+    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --failure-mode all --lcov --output-path /w/target/xtask/coverage/lcov.info
+    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --failure-mode all --html --output-dir /w/target/xtask/coverage
     require at least 80 % of every crate's lines in /w/target/xtask/coverage/coverage.json
     ");
 }
