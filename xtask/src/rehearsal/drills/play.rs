@@ -1,5 +1,6 @@
 //! One drill from its scene to its verdict.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -151,12 +152,20 @@ fn secrets_told(ctx: &Context, printed: &str, secrets: &[String]) -> Result<Vec<
     let mut files = Vec::new();
     left(&ctx.output(), &mut files)?;
     let mut remarks = Vec::new();
+    // What the run's last children leave of themselves may go while it is looked at.
+    let mut read = Vec::new();
+    for file in files {
+        match fs_err::read(&file) {
+            Ok(bytes) => read.push((file, bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     for secret in secrets {
         if printed.contains(secret.as_str()) {
             remarks.push("a secret was printed".to_owned());
         }
-        for file in &files {
-            let bytes = fs_err::read(file)?;
+        for (file, bytes) in &read {
             if bytes.windows(secret.len()).any(|window| window == secret.as_bytes()) {
                 remarks.push(format!("a secret is in {}", file.display()));
             }
