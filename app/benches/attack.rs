@@ -31,7 +31,7 @@ const PACE: Duration = Duration::from_millis(50);
 /// What no probe may take.
 const BOUND: Duration = Duration::from_millis(100);
 
-/// What one attacking thread does with its connections until it is told to end.
+/// What one attacking thread does with its connections until the attack ends.
 type Attack = fn(SocketAddr, &AtomicBool, &AtomicU64);
 
 const ATTACKS: [(&str, usize, Attack); 17] = [

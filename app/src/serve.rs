@@ -49,7 +49,7 @@ pub(crate) fn run(signals: &Signals, settings: &Settings, reports: Vec<Report>) 
         tokio::select! {
             site = opened => serve(settings, Arc::new(site.map_err(io::Error::from).map_err(ServeError::Runtime)??), &mut told).await,
             () = told.end() => {
-                info!("told to end before the board was open");
+                info!("stopped before the board was open");
                 Ok(())
             }
         }

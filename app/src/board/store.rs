@@ -208,7 +208,7 @@ impl Store {
         Unavailable(self.memory.fault().unwrap_or_else(|| "it was not read".to_owned()))
     }
 
-    /// What pages are made of, as it is now.
+    /// The history that pages are made of, as of now.
     pub(super) fn history(&self) -> Arc<History> {
         self.memory.history()
     }

@@ -204,7 +204,7 @@ pub(super) fn outcome(deployment: &Deployment) -> (&'static str, String) {
     }
 }
 
-/// What the page does not show, for whoever misses it.
+/// The reports that the page leaves out, and why.
 fn left_out(history: &History) -> Vec<String> {
     let reports = |many: usize| if many == 1 { "1 report".to_owned() } else { format!("{many} reports") };
     let mut reasons = Vec::new();

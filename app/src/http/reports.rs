@@ -13,7 +13,7 @@
 //! | 401 | the request is not signed as it must be, or not for this address; always the same body |
 //! | 409 | another report is kept under this id |
 //! | 413, 415 | the body is too large; it is not declared as JSON |
-//! | 422 | it is no valid report: `{"problems": [{"field": "commit.sha", "must": "be …"}]}`; fields that are not known are no problem |
+//! | 422 | it is not a valid report: `{"problems": [{"field": "commit.sha", "must": "be …"}]}`; fields that are not known are no problem |
 //! | 503 | it cannot be kept at the moment; send it again later |
 //!
 //! # `GET /api/v1/reports?after={sequence}&limit={1 to 1000}`

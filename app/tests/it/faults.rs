@@ -173,6 +173,6 @@ fn a_signal_while_the_file_is_opened_ends_the_start() {
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     log.read_to_string(&mut line).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{line}");
-    assert!(line.contains("told to end before the board was open") && !line.contains("listening"), "{line}");
+    assert!(line.contains("stopped before the board was open") && !line.contains("listening"), "{line}");
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }

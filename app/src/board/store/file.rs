@@ -155,7 +155,7 @@ pub(super) fn prove(path: &Path, patience: Duration) -> Result<(), Fault> {
     Ok(migrate(&mut connection)?)
 }
 
-/// The bytes of a report, read beside whoever writes.
+/// The bytes of a report, read while the writer may be at work.
 pub(super) fn body(path: &Path, id: &str) -> rusqlite::Result<Option<Vec<u8>>> {
     if path.as_os_str().is_empty() {
         return Ok(None);

@@ -176,7 +176,7 @@ fn passes(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// What changes with a file, whoever changes it.
+/// What changes with a file, no matter which process changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
