@@ -1,0 +1,72 @@
+//! What is said of an image beside it: what it is made of, and how it was made.
+//!
+//! Both are the same bytes for the same commit: no clock, no random number, no path of the machine.
+//! Neither is signed.
+
+pub(crate) mod provenance;
+pub(crate) mod sbom;
+
+/// A page of the project that says what a word in these documents means.
+///
+/// The top-level domain is reserved and never resolves (RFC 2606, section 2), so that nobody else can own the name; a
+/// project with an address of its own puts it here.
+pub(crate) const PROJECT: &str = "https://launchway.invalid";
+
+use anyhow::Result;
+
+use crate::config::Engine;
+use crate::context::Context;
+use crate::image::config::{Descriptor, MANIFEST};
+use crate::image::layout::Onto;
+use crate::registry::Artifact;
+use crate::registry::reference::Repository;
+
+/// Both documents about an image, or why there are none.
+pub(crate) fn documents(
+    ctx: &Context,
+    repository: &Repository,
+    image: &Descriptor,
+    engine: Engine,
+    base: Option<&Onto>,
+) -> Result<Result<Vec<Artifact>, &'static str>> {
+    if !ctx.root.join("Cargo.lock").is_file() {
+        return Ok(Err("there is no `Cargo.lock` that says what the image was made from"));
+    }
+    if image.media_type != MANIFEST {
+        return Ok(Err("the image is not in the form of OCI: build it again"));
+    }
+    let provenance = provenance::document(ctx, engine, base, &repository.to_string(), &image.digest)?;
+    Ok(Ok(vec![
+        Artifact::new(SBOM, "sbom.cdx.json", sbom::document(ctx)?.into_bytes(), image)?,
+        Artifact::new(PROVENANCE, "provenance.json", provenance.into_bytes(), image)?,
+    ]))
+}
+
+/// The media type of `CycloneDX` in JSON, as registered with IANA.
+pub(crate) const SBOM: &str = "application/vnd.cyclonedx+json";
+/// The media type of an in-toto statement outside an envelope, as `docker buildx` has it.
+pub(crate) const PROVENANCE: &str = "application/vnd.in-toto+json";
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use launchway_core::environment::Environment;
+
+    #[test]
+    fn an_image_that_nothing_can_be_said_of_says_why() {
+        let repository: Repository = "docker.io/acme/app".parse().unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+        let said = |root: &Path, media_type: &str| {
+            let ctx = Context::for_test(root, Environment::default());
+            documents(&ctx, &repository, &Descriptor::of(media_type, b"{}"), Engine::Builtin, None).unwrap()
+        };
+        let names = said(root, MANIFEST).unwrap().iter().map(|one| one.name).collect::<Vec<_>>();
+        assert_eq!(names, ["sbom.cdx.json", "provenance.json"]);
+        assert_eq!(said(root, MANIFEST), said(root, MANIFEST), "the same bytes each time");
+        let docker = "application/vnd.docker.distribution.manifest.v2+json";
+        assert!(said(root, docker).unwrap_err().starts_with("the image is not in the form of OCI"));
+        assert!(said(&root.join("xtask"), MANIFEST).unwrap_err().contains("no `Cargo.lock`"));
+    }
+}

@@ -1,0 +1,171 @@
+//! The provenance: which commit, lock file, recipe, base and compiler an image was made from, as an in-toto statement.
+//!
+//! <https://slsa.dev/spec/v1.0/provenance>, <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>.
+//! It is not signed, so it is level 1 at most: it tells what was done, and does not prove who did it.
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::PROJECT;
+use crate::config::Engine;
+use crate::context::Context;
+use crate::image::digest::Digest;
+use crate::image::layout::Onto;
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, OrExit as _};
+
+/// The kind of the predicate, for those who look for one.
+pub(crate) const PREDICATE: &str = "https://slsa.dev/provenance/v1";
+
+/// The statement of an image with this digest, ending in a line break.
+///
+/// Its `metadata` is left out: it holds times and the number of the run, and two builds of a commit must say the same.
+pub(crate) fn document(
+    ctx: &Context,
+    engine: Engine,
+    base: Option<&Onto>,
+    image: &str,
+    digest: &Digest,
+) -> Result<String> {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": image, "digest": { "sha256": digest.hex() } }],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": format!("{PROJECT}/build/v1"),
+                "externalParameters": {
+                    "commit": ctx.git.tag(),
+                    "engine": engine.name(),
+                    "target": ctx.config.target,
+                },
+                "resolvedDependencies": dependencies(ctx, engine, base)?,
+            },
+            "runDetails": { "builder": { "id": builder(ctx) } },
+        },
+    });
+    // On one line: each commit sends its own.
+    Ok(serde_json::to_string(&statement)? + "\n")
+}
+
+fn dependencies(ctx: &Context, engine: Engine, base: Option<&Onto>) -> Result<Vec<Value>> {
+    let file = |name: &str| -> Result<Value> {
+        let (digest, _) = Digest::of_file(&ctx.root.join(name)).or_exit(Exit::Usage)?;
+        Ok(json!({ "name": name, "digest": { "sha256": digest.hex() } }))
+    };
+    let mut all = Vec::new();
+    // No commit holds what a dirty tree was made from; the parameter says `-dirty`.
+    if !ctx.git.dirty {
+        let mut commit = json!({ "name": "source", "digest": { "gitCommit": ctx.git.commit } });
+        if let Some(repository) = github(ctx, "GITHUB_REPOSITORY") {
+            commit["uri"] = format!("git+{repository}").into();
+        }
+        all.push(commit);
+    }
+    all.push(file("Cargo.lock")?);
+    all.push(file("Dockerfile")?);
+    if let Some(Onto { name, digest, .. }) = base {
+        all.push(json!({ "name": name, "digest": { "sha256": digest.hex() } }));
+    }
+    // The other engine compiles with what the recipe's first stage names.
+    if engine == Engine::Builtin {
+        let version = Call::new("rustc").arg("--version").read(&ctx.root)?;
+        // `rustc 1.95.0 (59807616e 2026-04-14)`.
+        let number = version.split(' ').nth(1).context("`rustc --version` names no version")?;
+        all.push(json!({ "name": "rustc", "uri": format!("pkg:generic/rustc@{number}") }));
+    }
+    Ok(all)
+}
+
+/// Who ran the build: the workflow with its revision on GitHub, or somebody on a machine of their own.
+fn builder(ctx: &Context) -> String {
+    github(ctx, "GITHUB_WORKFLOW_REF").unwrap_or_else(|| format!("{PROJECT}/builder/local"))
+}
+
+/// The address of what a variable of GitHub names (<https://docs.github.com/actions/reference/variables-reference>).
+fn github(ctx: &Context, name: &str) -> Option<String> {
+    let get = |name| ctx.environment.get(name);
+    let path = get(name).filter(|_| get("GITHUB_ACTIONS") == Some("true"))?;
+    Some(format!("{}/{path}", get("GITHUB_SERVER_URL").unwrap_or("https://github.com")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use launchway_core::environment::Environment;
+
+    const IMAGE: &str = "docker.io/acme/app";
+
+    fn statement(ctx: &Context, engine: Engine) -> Value {
+        let digest = Digest::of(b"an image");
+        let text = document(ctx, engine, None, IMAGE, &digest).unwrap();
+        assert_eq!(text, document(ctx, engine, None, IMAGE, &digest).unwrap(), "the same bytes each time");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn here(environment: Environment) -> Context {
+        Context::for_test(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap(), environment)
+    }
+
+    #[test]
+    fn it_names_what_the_image_was_made_from() {
+        let ctx = here(Environment::default());
+        let said = statement(&ctx, Engine::Builtin);
+        assert_eq!(
+            said["subject"],
+            json!([{ "name": IMAGE, "digest": { "sha256": Digest::of(b"an image").hex() } }])
+        );
+        let build = &said["predicate"]["buildDefinition"];
+        assert_eq!(
+            build["externalParameters"],
+            json!({ "commit": ctx.git.commit, "engine": "builtin", "target": ctx.config.target })
+        );
+        let all = build["resolvedDependencies"].as_array().unwrap();
+        let names: Vec<&str> = all.iter().map(|one| one["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["source", "Cargo.lock", "Dockerfile", "rustc"]);
+        assert_eq!(all[0], json!({ "name": "source", "digest": { "gitCommit": ctx.git.commit } }));
+        let lock = fs_err::read(ctx.root.join("Cargo.lock")).unwrap();
+        assert_eq!(all[1]["digest"]["sha256"], Digest::of(&lock).hex());
+        assert!(all[3]["uri"].as_str().unwrap().starts_with("pkg:generic/rustc@1."), "{}", all[3]);
+        assert_eq!(
+            said["predicate"]["runDetails"]["builder"]["id"],
+            "https://launchway.invalid/builder/local"
+        );
+        // Whoever checks these words finds what they mean in the README.
+        let readme = fs_err::read_to_string(ctx.root.join("README.md")).unwrap();
+        let kind = build["buildType"].as_str().unwrap();
+        assert!(
+            readme.contains(kind) && readme.contains("https://launchway.invalid/builder/local"),
+            "{kind}"
+        );
+    }
+
+    #[test]
+    fn on_github_the_workflow_is_the_builder() {
+        let workflow = "acme/app/.github/workflows/main.yaml@refs/heads/master";
+        let variables = [("GITHUB_REPOSITORY", "acme/app"), ("GITHUB_WORKFLOW_REF", workflow)];
+        let on = here(Environment::of(variables).with(Environment::of([("GITHUB_ACTIONS", "true")])));
+        let said = statement(&on, Engine::Builtin)["predicate"].clone();
+        assert_eq!(said["runDetails"]["builder"]["id"], format!("https://github.com/{workflow}"));
+        let source = &said["buildDefinition"]["resolvedDependencies"][0];
+        assert_eq!(source["uri"], "git+https://github.com/acme/app");
+        // A developer's shell may have such variables too.
+        assert!(builder(&here(Environment::of(variables))).ends_with("/local"));
+    }
+
+    #[test]
+    fn it_says_no_more_than_is_known() {
+        let mut ctx = here(Environment::default());
+        ctx.git.dirty = true;
+        let said = statement(&ctx, Engine::Docker);
+        let build = &said["predicate"]["buildDefinition"];
+        assert_eq!(build["externalParameters"]["commit"], format!("{}-dirty", ctx.git.commit));
+        assert_eq!(build["resolvedDependencies"].as_array().unwrap().len(), 2, "{build}");
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = Context::for_test(dir.path(), Environment::default());
+        let error = document(&ctx, Engine::Builtin, None, IMAGE, &Digest::of(b"")).unwrap_err();
+        assert!(format!("{error:#}").contains("Cargo.lock"), "{error:#}");
+    }
+}

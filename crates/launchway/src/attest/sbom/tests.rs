@@ -1,0 +1,139 @@
+use std::path::Path;
+
+use super::*;
+use launchway_core::environment::Environment;
+
+/// This workspace.
+fn here() -> Context {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    Context::for_test(root, Environment::default())
+}
+
+fn texts<'a>(values: &'a Value, key: &str) -> BTreeSet<&'a str> {
+    values.as_array().unwrap().iter().map(|value| value[key].as_str().unwrap()).collect()
+}
+
+#[test]
+fn it_lists_what_cargo_links() {
+    let ctx = here();
+    let bom: Value = serde_json::from_str(&document(&ctx).unwrap()).unwrap();
+    let target = &ctx.config.target;
+    let tree = call!("cargo tree --locked -p app -e normal,no-proc-macro --prefix none --target {target}");
+    let tree = tree.read(&ctx.root).unwrap();
+    let linked: BTreeSet<String> = tree
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("app "))
+        .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    let listed: BTreeSet<String> = bom["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|crate_| {
+            format!("{} v{}", crate_["name"].as_str().unwrap(), crate_["version"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(listed, linked);
+    assert!(listed.len() > 50, "{}", listed.len());
+    // Of the pipeline only, of the tests only, and what runs while it is compiled.
+    for absent in ["reqwest", "clap", "tower-test", "serde_derive", "syn", "cc"] {
+        assert!(!listed.iter().any(|name| name.starts_with(&format!("{absent} v"))), "{absent} is listed");
+    }
+    let root = ctx.root.display().to_string();
+    assert!(!bom.to_string().contains(&root), "a path of this machine is in it");
+}
+
+#[test]
+fn it_keeps_the_rules_of_the_schema() {
+    let ctx = here();
+    let text = document(&ctx).unwrap();
+    assert_eq!(text, document(&ctx).unwrap(), "the same bytes each time");
+    let bom: Value = serde_json::from_str(&text).unwrap();
+    // <https://cyclonedx.org/docs/1.5/json/>: the required keys, and no others than it knows.
+    assert_eq!(
+        (&bom["bomFormat"], &bom["specVersion"], &bom["version"]),
+        (&json!("CycloneDX"), &json!("1.5"), &json!(1))
+    );
+    let known = ["$schema", "bomFormat", "specVersion", "version", "metadata", "components", "dependencies"];
+    assert!(bom.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())));
+    let app = &bom["metadata"]["component"];
+    assert_eq!(
+        (&app["type"], &app["name"], &app["version"]),
+        (&json!("application"), &json!("app"), &json!("0.1.0"))
+    );
+    assert!(app.get("purl").is_none(), "`app` on crates.io is somebody else's");
+    let mut later = here();
+    later.git.commit = "f".repeat(40);
+    later.git.time += 1;
+    assert_eq!(document(&later).unwrap(), text, "another commit changes nothing that is linked");
+    let components = bom["components"].as_array().unwrap();
+    // What is of the workspace itself has no address and no hash in a registry.
+    let (own, foreign): (Vec<_>, Vec<_>) = components.iter().partition(|one| one.get("purl").is_none());
+    assert_eq!(own.iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), ["launchway-report"]);
+    for component in foreign {
+        assert_eq!(component["type"], "library");
+        let purl = format!("pkg:cargo/{}@", component["name"].as_str().unwrap());
+        assert!(component["purl"].as_str().unwrap().starts_with(&purl), "{component}");
+        let [hash] = component["hashes"].as_array().unwrap().as_slice() else { panic!("{component}") };
+        assert_eq!(hash["alg"], "SHA-256");
+        let content = hash["content"].as_str().unwrap();
+        assert!(content.len() == 64 && content.bytes().all(|byte| byte.is_ascii_hexdigit()), "{component}");
+        // `licenses` holds either one expression or any number of licences, never both.
+        let [license] = component["licenses"].as_array().unwrap().as_slice() else { panic!("{component}") };
+        let expression = license["expression"].as_str().unwrap();
+        assert!(!expression.is_empty() && !expression.contains('/'), "{component}");
+    }
+    let mut references = texts(&bom["components"], "bom-ref");
+    assert_eq!(references.len(), components.len(), "`bom-ref` is unique");
+    assert!(references.insert(app["bom-ref"].as_str().unwrap()));
+    assert_eq!(texts(&bom["dependencies"], "ref"), references, "every component says what it needs");
+    for dependency in bom["dependencies"].as_array().unwrap() {
+        for needed in dependency["dependsOn"].as_array().unwrap() {
+            assert!(references.contains(needed.as_str().unwrap()), "{needed} is not in the document");
+        }
+    }
+}
+
+#[test]
+fn a_package_of_another_place_is_named_with_it() {
+    let sum = "ab".repeat(32);
+    let lock = Lock::parse(&format!(
+        "version = 4\n\
+         [[package]]\nname = 'app'\nversion = '1.0.0'\n\
+         [[package]]\nname = 'old'\nversion = '1.0.0+a'\nsource = '{CRATES_IO}'\nchecksum = '{sum}'\n\
+         [[package]]\nname = 'old'\nversion = '1.0.0+a'\nsource = 'git+https://example.com/old#abc'\n\
+         [[package]]\nname = 'own'\nversion = '2.0.0'\nsource = 'sparse+https://example.com/index/'\n"
+    ))
+    .unwrap();
+    let graph = Graph::parse(
+        "0app v1.0.0 (/w/app)|\n1old v1.0.0+a|MIT/Apache-2.0\n1old v1.0.0+a (https://example.com/old#abc)|MIT\n\
+         2own v2.0.0 (registry `own`)|MIT\n1own v2.0.0 (registry `own`)|MIT (*)\n",
+    )
+    .unwrap();
+    let bom = bom(&graph, &lock, "t").unwrap();
+    let git = "pkg:cargo/old@1.0.0%2Ba?vcs_url=git%2Bhttps%3A%2F%2Fexample.com%2Fold%23abc";
+    let own = "pkg:cargo/own@2.0.0?repository_url=sparse%2Bhttps%3A%2F%2Fexample.com%2Findex%2F";
+    assert_eq!(texts(&bom["components"], "purl"), BTreeSet::from(["pkg:cargo/old@1.0.0%2Ba", git, own]));
+    assert_eq!(bom["components"][0]["licenses"], json!([{ "expression": "MIT OR Apache-2.0" }]));
+    assert_eq!(bom["components"][0]["hashes"][0]["content"], sum);
+    assert!(bom["metadata"]["component"].get("licenses").is_none());
+    let needs = |of: &str| {
+        let mut all = bom["dependencies"].as_array().unwrap().iter();
+        all.find(|dependency| dependency["ref"] == of).unwrap()["dependsOn"].clone()
+    };
+    assert_eq!(needs("app@1.0.0"), json!(["pkg:cargo/old@1.0.0%2Ba", git, own]));
+    assert_eq!((needs(git), needs(own)), (json!([own]), json!([])));
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let error = format!("{:#}", Graph::parse("app v1.0.0|MIT").unwrap_err());
+    assert!(error.contains("`app v1.0.0|MIT`, which is not a package"), "{error}");
+    let graph = Graph::parse("0app v1.0.0 (/w/app)|MIT").unwrap();
+    let error = bom(&graph, &Lock { package: Vec::new() }, "t").unwrap_err();
+    assert!(error.to_string().contains("does not list `app v1.0.0 (/w/app)`"), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    let error = document(&Context::for_test(dir.path(), Environment::default())).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Missing);
+    assert!(format!("{error:#}").contains("cannot tell what `app` is linked from"), "{error:#}");
+}

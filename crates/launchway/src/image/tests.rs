@@ -1,0 +1,85 @@
+use std::path::Path;
+
+use super::recipe::Arguments;
+use super::*;
+use crate::image::config::Settings;
+use launchway_core::environment::Environment;
+use launchway_core::exit::Exit;
+
+#[test]
+fn sizes_are_for_people() {
+    assert_eq!([0, 999, 1400, 3_140_000].map(size), ["0 B", "999 B", "1.4 kB", "3.1 MB"]);
+}
+
+#[test]
+fn the_check_finds_what_either_engine_cannot_follow() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
+    let error = |text: &str| {
+        fs_err::write(dir.path().join("Dockerfile"), text).unwrap();
+        let error = check(&ctx).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Usage);
+        format!("{error:#}")
+    };
+    let binary = "COPY --from=build /x/release/app /app/app\n";
+    let start = "\u{feff}FROM rust AS build\n";
+    assert!(
+        error(&format!("{start}RUN --mount=type=cache,target=/x true\nFROM scratch\n{binary}"))
+            .starts_with("Dockerfile:2: `RUN --mount`")
+    );
+    assert!(error(&format!("{start}FROM scratch\nRUN true\n{binary}")).starts_with("Dockerfile:3: `RUN`"));
+    assert!(
+        error(&format!("{start}FROM scratch\nCOPY missing /\n{binary}"))
+            .starts_with("Dockerfile:3: `COPY missing /`")
+    );
+    fs_err::write(dir.path().join("Dockerfile"), format!("{start}FROM scratch\n{binary}")).unwrap();
+    check(&ctx).unwrap();
+    fs_err::remove_file(dir.path().join("Dockerfile")).unwrap();
+    assert!(format!("{:#}", check(&ctx).unwrap_err()).contains("`Dockerfile` is not in the workspace root"));
+}
+
+#[test]
+fn the_check_asks_no_registry_for_a_base() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
+    let checked = |stage: &str| {
+        let text = format!(
+            "FROM rust AS build\nFROM registry.invalid/base\n{stage}\nCOPY --from=build /x/release/app /app/app\n"
+        );
+        fs_err::write(dir.path().join("Dockerfile"), text).unwrap();
+        check(&ctx).map_err(|error| format!("{error:#}"))
+    };
+    // Whether there is such a folder, such an account and such a variable only the base knows.
+    checked("COPY Dockerfile /etc\nCOPY --chown=nobody Dockerfile /etc/x").unwrap();
+    checked("USER $APP_UID").unwrap();
+    let error = checked("COPY missing /").unwrap_err();
+    assert!(error.starts_with("Dockerfile:3: `COPY missing /`: `missing` matches nothing"), "{error}");
+    assert!(checked("RUN true").unwrap_err().starts_with("Dockerfile:3: `RUN`"));
+}
+
+#[test]
+fn this_workspace_has_a_recipe_for_both_engines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let text = recipe::read(&Sources::of_folder(root).unwrap()).unwrap();
+    recipe::portable::check(&text).unwrap();
+    let arguments = Arguments::from([("COMMIT", "c0ffee".to_owned())]);
+    let recipe = Recipe::parse(&text, &arguments, "app", &Settings::default()).unwrap();
+    assert_eq!(recipe.settings.env[1..], ["APP_COMMIT=c0ffee"]);
+    assert_eq!(recipe.settings.labels["org.opencontainers.image.revision"], "c0ffee");
+    assert_eq!(recipe.settings.labels["org.opencontainers.image.version"], "unknown");
+}
+#[test]
+fn bytes_are_written_for_people() {
+    for (bytes, expected) in [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (126_502, "126.5 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (2_667_490, "2.7 MB"),
+        (1_234_567_890, "1234.6 MB"),
+    ] {
+        assert_eq!(size(bytes), expected);
+    }
+}

@@ -1,0 +1,54 @@
+//! The pipeline that takes a Rust web service from commit to live, as a library for the service's own `xtask`.
+
+mod attest;
+mod canary;
+mod cli;
+mod config;
+mod context;
+mod coverage;
+mod dispatch;
+mod doctor;
+mod git;
+mod history;
+mod image;
+mod overview;
+mod pipeline;
+mod registry;
+mod rehearsal;
+mod render;
+mod sentry;
+mod sign;
+mod steps;
+#[cfg(test)]
+mod testing;
+mod tools;
+mod turn;
+mod workflow;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+use launchway_core::command::{launched, withhold};
+use launchway_core::exit::Exit;
+use launchway_core::secret::Redactor;
+
+/// Runs the command line of this process and returns its exit code: an `xtask` calls it and does nothing else.
+pub fn main() -> ExitCode {
+    if let Some(exit) = launched() {
+        return exit;
+    }
+    withhold(pipeline::variable_names(), Redactor::default());
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // `--help` and `--version` arrive here too.
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let exit = if error.print().is_ok() { exit } else { Exit::Internal };
+            return exit.into();
+        }
+    };
+    dispatch::run(&cli).into()
+}

@@ -1,0 +1,252 @@
+use std::path::Path;
+
+use serde_json::{Map as Object, Value};
+
+use super::*;
+use crate::pipeline::VARIABLES;
+
+fn config() -> Config {
+    Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml")).unwrap()
+}
+
+fn text() -> String {
+    render(&config(), &Pins::default()).unwrap()
+}
+
+/// The workflow as a YAML parser sees it.
+fn parsed() -> Value {
+    serde_saphyr::from_str(&text()).unwrap()
+}
+
+fn job(id: JobId) -> Value {
+    parsed()["jobs"][id.name()].clone()
+}
+
+fn object(value: &Value) -> &Object<String, Value> {
+    value.as_object().unwrap()
+}
+
+fn steps(job: &Value) -> &[Value] {
+    job["steps"].as_array().unwrap()
+}
+
+/// Every step of every job, with its job.
+fn all_steps() -> Vec<(JobId, Value)> {
+    PIPELINE
+        .iter()
+        .flat_map(|row| steps(&job(row.id)).to_vec().into_iter().map(|step| (row.id, step)))
+        .collect()
+}
+
+#[test]
+fn what_was_rendered_is_what_a_parser_reads() {
+    let workflow = workflow(&config(), &Pins::default());
+    assert_eq!(parsed(), uncommented(serde_json::to_value(workflow).unwrap()));
+}
+
+/// JSON has no comments: a commented value is a pair there, the comment first.
+fn uncommented(value: Value) -> Value {
+    match value {
+        Value::Array(values) if matches!(values[..], [Value::String(_), Value::String(_)]) => {
+            values[1].clone()
+        }
+        Value::Array(values) => values.into_iter().map(uncommented).collect(),
+        Value::Object(values) => values.into_iter().map(|(key, value)| (key, uncommented(value))).collect(),
+        value => value,
+    }
+}
+
+#[test]
+fn jobs_are_the_rows_of_the_table() {
+    let parsed = parsed();
+    let ids: Vec<_> = object(&parsed["jobs"]).keys().cloned().collect();
+    let mut expected: Vec<_> = PIPELINE.iter().map(|row| row.id.to_string()).collect();
+    // The parsed object is sorted; the text must be in order.
+    let places: Vec<_> = expected.iter().map(|id| text().find(&format!("\n  {id}:\n")).unwrap()).collect();
+    assert!(places.is_sorted());
+    expected.sort();
+    assert_eq!(ids, expected);
+    for row in &PIPELINE {
+        let job = job(row.id);
+        assert_eq!(job["needs"].as_str(), row.needs.map(JobId::name));
+        let rule = row.when.rule("master").map(|rule| format!("${{{{ {rule} }}}}"));
+        assert_eq!(job["if"].as_str(), rule.as_deref());
+        assert_eq!(job["timeout-minutes"], row.timeout_minutes(&config()));
+        let run: Vec<_> = steps(&job).iter().filter_map(|step| step["run"].as_str()).collect();
+        let expected: Vec<_> = row.steps.iter().map(|step| format!("cargo xtask {step}")).collect();
+        assert_eq!(run, expected);
+    }
+}
+
+/// GitHub: "A job that is skipped will report its status as Success. It will not prevent a pull request from merging, even
+/// if it is a required check." So what a branch rule requires has no condition, its own or that of a job it needs, and no
+/// other event reports under its name.
+#[test]
+fn the_check_that_a_branch_rule_requires_is_never_a_skipped_one() {
+    let test = job(JobId::Test);
+    assert!(test["if"].is_null() && test["needs"].is_null(), "{test}");
+    assert_eq!(test["name"], "${{ github.event_name == 'push' && 'test (push)' || 'test' }}");
+    // Once for each commit of a queue, under the name that is required.
+    let on = &parsed()["on"];
+    assert_eq!((&on["pull_request"], &on["merge_group"]), (&serde_json::json!({}), &serde_json::json!({})));
+    assert_eq!(on["push"], serde_json::json!({ "branches-ignore": ["gh-readonly-queue/**"] }));
+    // A step that may go wrong makes the job red.
+    for step in steps(&test) {
+        assert!(
+            step["continue-on-error"].is_null() && (step["run"].is_null() || step["if"].is_null()),
+            "{step}"
+        );
+    }
+}
+
+#[test]
+fn a_run_is_exactly_a_step_and_holds_no_expression() {
+    for (_, step) in all_steps() {
+        if let Some(run) = step["run"].as_str() {
+            assert_eq!(step["id"], step["name"]);
+            assert_eq!(run, format!("cargo xtask {}", step["id"].as_str().unwrap()));
+            assert!(!run.contains("${{"), "{run}");
+        }
+    }
+}
+
+#[test]
+fn each_secret_is_given_to_the_steps_that_read_it_and_to_no_other() {
+    let mut count = 0;
+    for variable in &VARIABLES {
+        let secret = format!("${{{{ secrets.{} }}}}", variable.name);
+        let reads = |step: &&StepId| [step.variables(), step.optional()].concat().contains(&variable.name);
+        let readers = PIPELINE.iter().flat_map(|row| row.steps).filter(reads).count();
+        assert_eq!(text().matches(&secret).count(), readers, "{secret}");
+        count += readers;
+    }
+    assert_eq!(text().matches("secrets.").count(), count);
+    for row in &PIPELINE {
+        for id in row.steps {
+            let job = job(row.id);
+            let step = steps(&job).iter().find(|step| step["id"] == id.name()).unwrap();
+            for name in id.variables().iter().chain(id.optional()) {
+                assert_eq!(step["env"][name], format!("${{{{ secrets.{name} }}}}"));
+            }
+        }
+        assert_eq!(job(row.id)["environment"].is_string(), !row.variables.is_empty(), "{}", row.id);
+    }
+}
+
+#[test]
+fn what_a_job_did_is_handed_to_the_next() {
+    assert_eq!(
+        job(JobId::Test)["outputs"],
+        serde_json::json!({ "handover": "${{ steps.test-coverage.outputs.handover }}" })
+    );
+    assert_eq!(
+        job(JobId::Build)["outputs"],
+        serde_json::json!({
+            "digest": "${{ steps.push.outputs.digest }}",
+            "handover": "${{ steps.push.outputs.handover }}",
+        })
+    );
+    let build = job(JobId::Build);
+    let given: Vec<_> = steps(&build).iter().map(|step| step["env"]["PIPELINE_HANDOVER"].as_str()).collect();
+    assert_eq!(given, [None, Some("${{ needs.test.outputs.handover }}"), None]);
+    assert!(job(JobId::Deploy)["outputs"].is_null());
+    let deploy = job(JobId::Deploy);
+    let step = steps(&deploy).iter().find(|step| step["id"] == "deploy").unwrap();
+    assert_eq!(step["env"]["PIPELINE_DIGEST"], "${{ needs.build.outputs.digest }}");
+    assert_eq!(step["env"]["PIPELINE_HANDOVER"], "${{ needs.build.outputs.handover }}");
+}
+
+#[test]
+fn nothing_may_be_written_to_the_repository() {
+    let parsed = parsed();
+    assert_eq!(parsed["permissions"], serde_json::json!({}));
+    for row in &PIPELINE {
+        assert_eq!(job(row.id)["permissions"], serde_json::json!({ "contents": "read" }));
+    }
+}
+
+#[test]
+fn a_deploy_is_never_cancelled() {
+    assert_eq!(
+        parsed()["concurrency"],
+        serde_json::json!({
+            "group": "${{ github.workflow }}-${{ github.ref }}",
+            "cancel-in-progress": "${{ !(github.ref == 'refs/heads/master') }}",
+        })
+    );
+}
+
+#[test]
+fn every_action_is_pinned() {
+    let text = text();
+    let uses = all_steps().iter().filter(|(_, step)| step["uses"].is_string()).count();
+    assert_eq!(text.matches("uses: ").count(), uses);
+    // Reading them back refuses a line that is not a commit with its version.
+    Pins::read(&text).unwrap();
+    for (_, step) in all_steps() {
+        if step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/checkout@")) {
+            assert_eq!(step["with"]["persist-credentials"], false);
+        }
+    }
+}
+
+#[test]
+fn a_release_is_made_without_a_cache() {
+    for (job, step) in all_steps() {
+        let caches = step["uses"].as_str().is_some_and(|uses| uses.to_lowercase().contains("cache"));
+        assert!(!caches || job == JobId::Test, "{job}");
+    }
+}
+
+#[test]
+fn every_pinned_tool_is_installed_in_the_job_that_uses_it() {
+    for tool in &TOOLS {
+        let pin = format!("{}@{}", tool.name, tool.version);
+        for row in &PIPELINE {
+            let installed = steps(&job(row.id)).iter().any(|step| {
+                step["with"]["tool"].as_str().is_some_and(|tools| tools.split(',').any(|tool| tool == pin))
+            });
+            assert_eq!(installed, tool.step.job() == row.id, "{pin} in {}", row.id);
+        }
+    }
+}
+
+/// `act` refuses a whole file for one key that it does not know, and so may other runners.
+#[test]
+fn only_common_keys_are_used() {
+    let parsed = parsed();
+    within(&parsed, &["name", "on", "permissions", "concurrency", "defaults", "jobs"]);
+    within(&parsed["on"], &["push", "pull_request", "merge_group"]);
+    within(&parsed["on"]["merge_group"], &[]);
+    within(&parsed["on"]["push"], &["branches-ignore"]);
+    within(&parsed["on"]["pull_request"], &[]);
+    within(&parsed["concurrency"], &["group", "cancel-in-progress"]);
+    within(&parsed["defaults"], &["run"]);
+    within(&parsed["defaults"]["run"], &["shell"]);
+    for job in object(&parsed["jobs"]).values() {
+        within(
+            job,
+            &[
+                "name",
+                "needs",
+                "if",
+                "runs-on",
+                "timeout-minutes",
+                "permissions",
+                "environment",
+                "outputs",
+                "steps",
+            ],
+        );
+        assert_eq!(job["runs-on"], "ubuntu-24.04");
+        for step in steps(job) {
+            within(step, &["name", "id", "if", "uses", "with", "run", "env"]);
+        }
+    }
+}
+
+fn within(value: &Value, allowed: &[&str]) {
+    for key in object(value).keys() {
+        assert!(allowed.contains(&key.as_str()), "`{key}` is none of {allowed:?}");
+    }
+}

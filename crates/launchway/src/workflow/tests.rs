@@ -1,0 +1,147 @@
+use std::path::Path;
+
+use super::*;
+use launchway_core::environment::Environment;
+use launchway_core::events::Event;
+
+/// A workspace whose workflow is up to date.
+fn workspace() -> (tempfile::TempDir, Context) {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
+    write(&ctx).unwrap();
+    (dir, ctx)
+}
+
+fn edit(ctx: &Context, from: &str, to: &str) {
+    let path = ctx.root.join(FILE);
+    let text = fs_err::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from}");
+    fs_err::write(path, text.replace(from, to)).unwrap();
+}
+
+/// The message of a check that fails as a check.
+fn failure(ctx: &Context) -> String {
+    let error = check(ctx).unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::CheckFailed);
+    format!("{error:#}")
+}
+
+fn notes(ctx: &Context) -> Vec<String> {
+    let notes = ctx.reporter.told().into_iter().filter_map(|event| match event {
+        Event::Note { text } => Some(text),
+        _ => None,
+    });
+    notes.collect()
+}
+
+#[test]
+fn the_committed_workflow_is_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    check(&Context::for_test(root, Environment::default())).unwrap();
+}
+
+#[test]
+fn a_workflow_is_written_once() {
+    let (_dir, ctx) = workspace();
+    check(&ctx).unwrap();
+    write(&ctx).unwrap();
+    assert_eq!(
+        notes(&ctx),
+        [".github/workflows/main.yaml is written", ".github/workflows/main.yaml is up to date"]
+    );
+}
+
+#[test]
+fn a_missing_workflow_is_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
+    assert_eq!(failure(&ctx), ".github/workflows/main.yaml does not exist: run `cargo xtask workflow`");
+}
+
+#[test]
+fn an_edit_by_hand_is_a_failure_that_shows_it() {
+    let (_dir, ctx) = workspace();
+    edit(&ctx, "run: cargo xtask push", "run: cargo xtask push || true");
+    let message = failure(&ctx);
+    assert!(message.contains("run `cargo xtask workflow`"), "{message}");
+    assert!(message.contains("\n-        run: cargo xtask push || true\n"), "{message}");
+    assert!(message.contains("\n+        run: cargo xtask push\n"), "{message}");
+    write(&ctx).unwrap();
+    check(&ctx).unwrap();
+}
+
+#[test]
+fn another_branch_is_another_workflow() {
+    let (_dir, mut ctx) = workspace();
+    ctx.config.branch = "main".to_owned();
+    assert!(failure(&ctx).contains("refs/heads/main"));
+}
+
+#[test]
+fn line_ends_are_no_difference() {
+    let (_dir, ctx) = workspace();
+    edit(&ctx, "\n", "\r\n");
+    check(&ctx).unwrap();
+}
+
+#[test]
+fn a_long_difference_is_cut() {
+    let (_dir, ctx) = workspace();
+    fs_err::write(ctx.root.join(FILE), "name: mine\n").unwrap();
+    let message = failure(&ctx);
+    let (_, last) = message.rsplit_once('\n').unwrap();
+    let more: usize =
+        last.strip_prefix("… and ").unwrap().strip_suffix(" more lines").unwrap().parse().unwrap();
+    assert!(more > 1, "{message}");
+    // What is wrong, the shown part, and how much is not shown.
+    assert_eq!(message.lines().count(), 1 + SHOWN + 1);
+}
+
+#[test]
+fn a_bump_by_a_bot_is_kept() {
+    let (_dir, ctx) = workspace();
+    let bump = format!("actions/checkout@{} # v8.0.0", "a".repeat(40));
+    edit(&ctx, "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", &bump);
+    check(&ctx).unwrap();
+    edit(&ctx, "timeout-minutes: 65", "timeout-minutes: 650");
+    write(&ctx).unwrap();
+    let text = fs_err::read_to_string(ctx.root.join(FILE)).unwrap();
+    assert_eq!(text.matches(&bump).count(), 3);
+    assert!(!text.contains("timeout-minutes: 650"));
+}
+
+#[test]
+fn a_pin_that_cannot_be_kept_is_a_failure() {
+    let (_dir, ctx) = workspace();
+    edit(&ctx, "@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7");
+    let message = failure(&ctx);
+    assert!(message.contains("main.yaml cannot be kept"), "{message}");
+    assert!(message.contains("`actions/checkout@v7` is not"), "{message}");
+    // Writing would lose what was meant.
+    write(&ctx).unwrap_err();
+}
+
+#[test]
+fn a_generated_file_that_nothing_generates_is_reported() {
+    let (_dir, ctx) = workspace();
+    let text = fs_err::read_to_string(ctx.root.join(FILE)).unwrap();
+    for name in ["old.yml", "older.yaml", "notes.txt"] {
+        fs_err::write(ctx.root.join(FOLDER).join(name), &text).unwrap();
+    }
+    fs_err::write(ctx.root.join(FOLDER).join("mine.yaml"), "name: mine\n").unwrap();
+    let expected = ["old.yml", "older.yaml"].map(|name| {
+        format!(".github/workflows/{name} was generated, but nothing generates it any more: remove it")
+    });
+    assert_eq!(failure(&ctx), expected.join("\n"));
+    write(&ctx).unwrap();
+    assert!(notes(&ctx).ends_with(&expected));
+}
+
+#[test]
+fn a_workflow_that_cannot_be_read_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::create_dir_all(dir.path().join(FILE)).unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
+    let message = format!("{:#}", check(&ctx).unwrap_err());
+    assert!(message.contains("main.yaml"), "{message}");
+}
