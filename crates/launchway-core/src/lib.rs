@@ -13,6 +13,7 @@ pub mod findings;
 pub mod http;
 pub mod interrupt;
 pub mod plain;
+pub mod runner;
 pub mod secret;
 
 #[doc(hidden)]

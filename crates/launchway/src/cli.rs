@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Engine;
-use crate::pipeline::{JobId, StepId};
 use crate::steps::deploy::rollback::To;
+use crate::table::{JobId, StepId};
 use launchway_core::exit::Exit;
 
 /// The pipeline: from commit to live, the same on a laptop as on GitHub.
@@ -182,7 +182,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
-    use crate::pipeline::PIPELINE;
+    use crate::table::PIPELINE;
 
     #[test]
     fn the_command_line_is_sound() {

@@ -7,14 +7,14 @@ use reqwest::Url;
 
 use crate::config::Config;
 use crate::git::Git;
-use crate::pipeline::{JobId, SETTINGS, StepId, VARIABLES, variable, variable_names};
+use crate::table::{JobId, SETTINGS, StepId, VARIABLES, variable, variable_names};
 use launchway_core::command::{Call, is_token, withhold};
 use launchway_core::environment::Environment;
 use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
-use launchway_core::findings::Findings;
 use launchway_core::http::{Http, Reach, base_url};
 use launchway_core::interrupt::Interrupt;
+use launchway_core::runner::Runner;
 use launchway_core::secret::{Redactor, Secret};
 
 use launchway_core::file::write_whole;
@@ -162,66 +162,23 @@ impl Context {
         Ok(secret)
     }
 
-    /// Runs a child in the workspace root: its line is shown, its output logged.
-    ///
-    /// Anything but success is an error with [`Exit::CheckFailed`]; the places that it named are told.
+    /// Runs children in the workspace root.
+    pub(crate) fn runner(&self) -> Runner {
+        Runner {
+            folder: self.root.clone(),
+            reporter: self.reporter.clone(),
+            interrupt: self.interrupt.clone(),
+        }
+    }
+
+    /// [`Runner::check`] in the workspace root.
     pub(crate) fn check(&self, call: &Call) -> Result<()> {
-        self.check_in(&self.root, call)
+        self.runner().check(call)
     }
 
-    /// [`Self::check`] in another folder.
+    /// [`Runner::check_in`].
     pub(crate) fn check_in(&self, folder: &Path, call: &Call) -> Result<()> {
-        self.reporter.command(&call.to_string());
-        let mut findings = Findings::default();
-        let mut compiled = Compiled::default();
-        let mut is_disk_full = false;
-        let status = call.run(folder, &self.interrupt, |line| {
-            findings.read(folder, line);
-            compiled.read(line);
-            is_disk_full |= line.contains("No space left on device (os error 28)");
-            self.reporter.output(line);
-            // A test that needs a real part says so where that is missing, and would otherwise pass for passed.
-            if let Some((check, reason)) =
-                line.strip_prefix("SKIPPED: ").and_then(|skip| skip.split_once(": "))
-            {
-                self.reporter.skipped(check, reason);
-            }
-        })?;
-        if !status.success() {
-            self.reporter.keep_tail();
-            findings.into_found().into_iter().for_each(|finding| self.reporter.finding(finding));
-            let (exit, why) =
-                if is_disk_full { (Exit::Internal, ": the disk is full") } else { (Exit::CheckFailed, "") };
-            return Err(Failure::new(exit, format!("`{call}` ended with {status}{why}")).into());
-        }
-        if let Some(words) = compiled.words() {
-            self.reporter.note(words);
-        }
-        Ok(())
-    }
-}
-
-/// How much of a cargo run was work and how much was there already.
-#[derive(Debug, Default)]
-struct Compiled {
-    crates: usize,
-    finished: bool,
-}
-
-impl Compiled {
-    fn read(&mut self, line: &str) {
-        let line = line.trim_start();
-        self.crates += usize::from(["Compiling ", "Checking "].iter().any(|word| line.starts_with(word)));
-        self.finished |= line.starts_with("Finished `");
-    }
-
-    /// Nothing where the child was not cargo.
-    fn words(&self) -> Option<String> {
-        self.finished.then(|| match self.crates {
-            0 => "nothing to compile: all of it is reused".to_owned(),
-            1 => "1 crate compiled, the others reused".to_owned(),
-            many => format!("{many} crates compiled"),
-        })
+        self.runner().check_in(folder, call)
     }
 }
 
@@ -284,25 +241,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_test_that_could_not_run_is_named() {
-        let ctx = Context::for_test(Path::new("/"), Environment::default());
-        ctx.check(&Call::new("echo").arg("SKIPPED: pushes: no docker-registry")).unwrap();
-        let told = format!("{:?}", ctx.reporter.told());
-        assert!(told.contains(r#"CheckSkipped { check: "pushes", reason: "no docker-registry" }"#), "{told}");
-    }
-
-    #[test]
-    fn a_full_disk_is_not_a_failed_check() {
-        let ctx = Context::for_test(Path::new("/"), Environment::default());
-        let says = |line: &str| Call::new("sh").arg("-c").arg(format!("echo '{line}'; exit 101"));
-        let error = ctx.check(&says("error: linking failed")).unwrap_err();
-        assert_eq!(Exit::of(&error), Exit::CheckFailed);
-        let error = ctx.check(&says("error: No space left on device (os error 28)")).unwrap_err();
-        assert_eq!(Exit::of(&error), Exit::Internal);
-        assert!(error.to_string().ends_with(": the disk is full"), "{error}");
-    }
-
-    #[test]
     fn what_dotenv_holds_is_secret_unless_it_is_known_to_be_a_setting() {
         let dir = tempfile::tempdir().unwrap();
         let file = "DATABASE_URL=postgres://u:p@db/x\nHOSTS=www.example.com\nPIPELINE_IMAGE=ghcr.io/a/image\n\
@@ -314,26 +252,6 @@ mod tests {
         assert!(shown.ends_with(
             "IMAGE=ghcr.io/a/image\nXTASK_INSTALL=never-ever\nPORT=8000\nRENDER_API_KEY=<redacted>\n"
         ));
-    }
-
-    #[test]
-    fn cargo_says_how_much_it_compiled() {
-        let read = |text: &str| {
-            let mut compiled = Compiled::default();
-            text.lines().for_each(|line| compiled.read(line));
-            compiled.words()
-        };
-        let finished = "    Finished `dev` profile in 0.1s";
-        assert_eq!(read("running 3 tests"), None);
-        assert_eq!(read(finished).unwrap(), "nothing to compile: all of it is reused");
-        assert_eq!(
-            read(&format!("    Checking a v1\n{finished}")).unwrap(),
-            "1 crate compiled, the others reused"
-        );
-        assert_eq!(
-            read(&format!("   Compiling a v1\n   Compiling b v1\n{finished}")).unwrap(),
-            "2 crates compiled"
-        );
     }
 
     #[test]

@@ -9,13 +9,13 @@ use anyhow::{Context as _, Result};
 use crate::attest::sbom;
 use crate::cli::{Cli, Command, Format, Rollback, Secrets};
 use crate::context::{Context, find_root};
+use crate::executor::plan::Options as StepOptions;
+use crate::executor::{self, Request, Scope};
 use crate::image::reproducible;
-use crate::pipeline::handover::Handover;
-use crate::pipeline::plan::Options as StepOptions;
-use crate::pipeline::rule::Trigger;
-use crate::pipeline::run::{self, Request, Scope};
+use crate::run_state::RunState;
 use crate::steps::deploy::{self, rollback};
 use crate::steps::docker_build::Options;
+use crate::table::rule::Trigger;
 use crate::turn::Turn;
 use crate::{doctor, history, overview, rehearsal, workflow};
 use launchway_core::events::github::GitHub;
@@ -108,18 +108,18 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             let jobs = (!ci.job.is_empty()).then(|| ci.job.clone());
             let request = request(Scope::Jobs(jobs), ci.branch.as_deref())?;
             ctx.reporter.started(heading(&ctx, &format!("ci, {}", request.trigger)));
-            run::run(&ctx, &Request { keep_going: ci.keep_going, ..request })?;
+            executor::run(&ctx, &Request { keep_going: ci.keep_going, ..request })?;
         }
         Command::Lint | Command::TestCoverage | Command::Push => {
             if let Some(step) = command.step() {
-                run::run(&ctx, &request(Scope::Step(step), None)?)?;
+                executor::run(&ctx, &request(Scope::Step(step), None)?)?;
             }
         }
         Command::DockerBuild(options) if options.verify_reproducible => {
             reproducible::run(&ctx, cli.shared.explain)?;
         }
         Command::DockerBuild(options) => {
-            let request = request(Scope::Step(crate::pipeline::StepId::DockerBuild), None)?;
+            let request = request(Scope::Step(crate::table::StepId::DockerBuild), None)?;
             let image = Options {
                 engine: options.engine.unwrap_or(ctx.config.engine),
                 // Where the command was started, not the workspace root.
@@ -128,14 +128,14 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
                 compare: options.compare,
             };
             let options = StepOptions { image, ..request.options.clone() };
-            run::run(&ctx, &Request { options, ..request })?;
+            executor::run(&ctx, &Request { options, ..request })?;
         }
         Command::Deploy(options) => {
-            let request = request(Scope::Step(crate::pipeline::StepId::Deploy), None)?;
+            let request = request(Scope::Step(crate::table::StepId::Deploy), None)?;
             let deploy =
                 deploy::Options { expect: options.expect_plan.clone(), attach: options.attach.clone() };
             let options = StepOptions { deploy, ..request.options.clone() };
-            run::run(&ctx, &Request { options, ..request })?;
+            executor::run(&ctx, &Request { options, ..request })?;
         }
         Command::Rollback(options) => roll_back(&ctx, options, cli.shared.explain)?,
         Command::Rehearse(options) => {
@@ -185,7 +185,7 @@ fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
     } else {
         ctx.reporter.started(heading(ctx, "rollback"));
         let deploy::Attempt { record, service, site, result } = rollback::run(ctx, &actions);
-        let report = history::report(ctx, &Handover::anew(ctx)?, service, record);
+        let report = history::report(ctx, &RunState::anew(ctx)?, service, record);
         history::conclude(ctx, &report, site.as_ref());
         let deployment = result?;
         ctx.reporter.text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));

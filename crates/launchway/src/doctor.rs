@@ -4,12 +4,12 @@ use anyhow::Result;
 
 use crate::config::{Engine, image};
 use crate::context::Context;
+use crate::executor::plan::{Options, Plan};
+use crate::needs::{self, Need};
 use crate::overview::table;
-use crate::pipeline::needs::{self, Need};
-use crate::pipeline::plan::{Options, Plan};
-use crate::pipeline::rule::{Trigger, When};
-use crate::pipeline::{Job, JobId, PIPELINE, StepId, variable};
 use crate::registry::{LOGIN, docker_login};
+use crate::table::rule::{Trigger, When};
+use crate::table::{Job, JobId, PIPELINE, StepId, variable};
 use crate::tools::{Found, TOOLS, Tool};
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};

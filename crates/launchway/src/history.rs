@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use crate::context::Context;
 use crate::git::Git;
-use crate::pipeline::handover::Handover;
+use crate::run_state::RunState;
 use launchway_core::environment::Environment;
 use launchway_core::file::write_whole;
 use ledger::Ledger;
@@ -55,7 +55,7 @@ pub(crate) const LONGEST: Duration = PATIENCE[1];
 /// The report of a run that deployed to this service, or tried to.
 pub(crate) fn report(
     ctx: &Context,
-    so_far: &Handover,
+    so_far: &RunState,
     service: Option<Service>,
     deployment: Deployment,
 ) -> Report {

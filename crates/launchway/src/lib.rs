@@ -8,17 +8,20 @@ mod context;
 mod coverage;
 mod dispatch;
 mod doctor;
+mod executor;
 mod git;
 mod history;
 mod image;
+mod needs;
 mod overview;
-mod pipeline;
 mod registry;
 mod rehearsal;
 mod render;
+mod run_state;
 mod sentry;
 mod sign;
 mod steps;
+mod table;
 #[cfg(test)]
 mod testing;
 mod tools;
@@ -40,7 +43,7 @@ pub fn main() -> ExitCode {
     if let Some(exit) = launched() {
         return exit;
     }
-    withhold(pipeline::variable_names(), Redactor::default());
+    withhold(table::variable_names(), Redactor::default());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // `--help` and `--version` arrive here too.

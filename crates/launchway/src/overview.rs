@@ -4,7 +4,7 @@ use clap::{Command, CommandFactory as _};
 
 use crate::cli::Cli;
 use crate::context::Context;
-use crate::pipeline::PIPELINE;
+use crate::table::PIPELINE;
 
 /// The pipeline table, then every command with its first line of help.
 pub(crate) fn text(ctx: &Context) -> String {

@@ -16,10 +16,10 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use crate::context::Context;
-use crate::pipeline::JobId;
-use crate::pipeline::plan::Options as StepOptions;
-use crate::pipeline::rule::Trigger;
-use crate::pipeline::run::{self, Request, Scope};
+use crate::executor::plan::Options as StepOptions;
+use crate::executor::{self, Request, Scope};
+use crate::table::JobId;
+use crate::table::rule::Trigger;
 use crate::turn::Turn;
 use launchway_core::command::bare;
 use launchway_core::environment::Environment;
@@ -48,7 +48,7 @@ pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool, stay: 
         let image = format!("127.0.0.1:0/{}", Stage::REPOSITORY);
         let variables =
             Environment::of([("PIPELINE_IMAGE", image.as_str()), ("RENDER_SERVICE_ID", Stage::SERVICE)]);
-        return run::run(&ctx.rehearsed(variables, Reach::Only(Vec::new())), &request).map(drop);
+        return executor::run(&ctx.rehearsed(variables, Reach::Only(Vec::new())), &request).map(drop);
     }
     let _stage = Turn::wait(ctx, Turn::REHEARSAL)?;
     let turn = Turn::wait(ctx, Turn::OUTPUT)?;
@@ -144,7 +144,7 @@ impl Stage {
     /// Runs the pipeline against the stand-ins and proves what came of it.
     fn play(&self, ctx: &Context, request: &Request, runtime: &Runtime) -> Result<()> {
         let rehearsed = ctx.rehearsed(self.environment(), Reach::Only(self.reach()?));
-        let results = run::run(&rehearsed, request)?;
+        let results = executor::run(&rehearsed, request)?;
         if matches!(&request.scope, Scope::Jobs(Some(jobs)) if !jobs.contains(&JobId::Deploy)) {
             ctx.reporter.note("nothing is proved: the deploy job was not asked for");
             return Ok(());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::context::Context;
-use crate::pipeline::StepId;
+use crate::table::StepId;
 use launchway_core::call;
 use launchway_core::command::Call;
 

@@ -26,10 +26,10 @@ fn github_is_told_in_its_own_words() {
     assert!(rest.contains(&format!("\n::{token}::\n::endgroup::\n")), "{}", ran.text());
     let digest = fixture.record()["image"]["digest"].as_str().unwrap().to_owned();
     let written = fs_err::read_to_string(&output).unwrap();
-    let begin = format!("before=1\nimage=docker.io/acme/app:{commit}\ndigest={digest}\nhandover=");
-    let handover = written.strip_prefix(&begin).unwrap_or_else(|| panic!("{written}"));
+    let begin = format!("before=1\nimage=docker.io/acme/app:{commit}\ndigest={digest}\nrun_state=");
+    let run_state = written.strip_prefix(&begin).unwrap_or_else(|| panic!("{written}"));
     assert!(
-        handover.contains(r#"{"name":"docker-build","outcome":"passed","#) && handover.lines().count() == 1
+        run_state.contains(r#"{"name":"docker-build","outcome":"passed","#) && run_state.lines().count() == 1
     );
 
     fixture.replace("app/src/lib.rs", "let length = ", "let length   = ");

@@ -27,7 +27,10 @@ impl Fixture {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let fixture = Self { dir };
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/launchway/tests/fixture"), &fixture.root());
+        copy(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/launchway/tests/fixture"),
+            &fixture.root(),
+        );
         // Under their real names they would hide files of the workspace that they lie in.
         for name in ["gitignore", "dockerignore"] {
             fs_err::rename(fixture.root().join(name), fixture.root().join(format!(".{name}"))).unwrap();

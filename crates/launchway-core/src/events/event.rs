@@ -207,7 +207,7 @@ pub struct Summary {
     pub facts: Vec<(String, String)>,
     /// What the process that goes on with the run is given; on GitHub a step output.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub handover: String,
+    pub run_state: String,
 }
 
 /// One step in the summary.

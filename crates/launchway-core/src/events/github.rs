@@ -124,8 +124,9 @@ fn outputs(summary: &Summary) -> String {
     let read = |(name, value): &(String, String)| {
         matches!(name.as_str(), "image" | "digest").then(|| format!("{name}={}\n", value.replace('\n', " ")))
     };
-    let handover = Some(format!("handover={}\n", summary.handover)).filter(|_| !summary.handover.is_empty());
-    summary.facts.iter().filter_map(read).chain(handover).collect()
+    let run_state =
+        Some(format!("run_state={}\n", summary.run_state)).filter(|_| !summary.run_state.is_empty());
+    summary.facts.iter().filter_map(read).chain(run_state).collect()
 }
 
 /// Appends: another step of the job may have written before.
@@ -264,7 +265,7 @@ mod tests {
                 rehearsal: false,
                 rows: vec![row(Outcome::Passed, ""), row(Outcome::Skipped, "a|b")],
                 facts: facts.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-                handover: r#"{"id":"run"}"#.to_owned(),
+                run_state: r#"{"id":"run"}"#.to_owned(),
             }))
             .unwrap();
         let written = fs_err::read_to_string(&summary).unwrap();
@@ -273,7 +274,7 @@ mod tests {
         assert!(written.contains("| build | push | skipped |  | a\\|b |\n"), "{written}");
         assert_eq!(
             fs_err::read_to_string(&output).unwrap(),
-            "image=acme/app:c0ffee\ndigest=sha256:00\nhandover={\"id\":\"run\"}\n"
+            "image=acme/app:c0ffee\ndigest=sha256:00\nrun_state={\"id\":\"run\"}\n"
         );
     }
 }

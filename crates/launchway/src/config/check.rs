@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use super::{Config, DeployConfig};
 use crate::image::binary::Platform;
-use crate::pipeline::{Job, JobId};
 use crate::registry::reference::Repository;
+use crate::table::{Job, JobId};
 
 pub(super) fn check(config: &Config) -> Result<()> {
     for (key, value) in [

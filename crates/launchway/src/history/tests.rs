@@ -255,7 +255,7 @@ fn a_secret_in_a_commit_is_not_shown() {
     let mut ctx = Context::for_test(dir.path(), Environment::of([("SECRET_KEY", "key-of-all-signing-4713")]));
     ctx.reporter.redact(crate::context::redactor(&ctx.environment));
     ctx.git.commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
-    let found = report(&ctx, &Handover::anew(&ctx).unwrap(), None, deployed("x").deployment.unwrap());
+    let found = report(&ctx, &RunState::anew(&ctx).unwrap(), None, deployed("x").deployment.unwrap());
     assert_eq!(found.commit.subject, "Log in with <redacted>");
     assert_eq!(found.commits.len(), 1);
     assert_eq!(found.commits[0].subject, found.commit.subject);
@@ -358,7 +358,7 @@ fn a_report_says_who_where_and_what_is_new() {
         ("GITHUB_ACTOR", "ada\n"),
     ];
     let ctx = Context::for_test(Path::new("/nowhere"), Environment::of(variables));
-    let so_far = Handover::anew(&ctx).unwrap();
+    let so_far = RunState::anew(&ctx).unwrap();
     let found = report(&ctx, &so_far, None, deployed("x").deployment.unwrap());
     assert_eq!(found.problems(SystemTime::now().into()), []);
     assert_eq!(found.url.as_deref(), Some("https://github.com/acme/app/actions/runs/7"));

@@ -13,7 +13,7 @@ use memchr::memmem::Finder;
 
 use super::entries::{Bounds, Kind, Reader};
 use crate::context::Context;
-use crate::pipeline::VARIABLES;
+use crate::table::VARIABLES;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::secret::Secret;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::reference::Repository;
 use crate::context::Context;
-use crate::pipeline::variable;
+use crate::table::variable;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::secret::Secret;
 

@@ -14,10 +14,10 @@ use anyhow::Result;
 
 use super::Stage;
 use crate::context::{Context, redactor};
+use crate::executor::{self, Request, Scope};
 use crate::overview;
-use crate::pipeline::StepId;
-use crate::pipeline::rule::Trigger;
-use crate::pipeline::run::{self, Request, Scope};
+use crate::table::StepId;
+use crate::table::rule::Trigger;
 use crate::turn::Turn;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
@@ -101,14 +101,14 @@ fn build(ctx: &Context) -> Result<()> {
     let request = Request {
         scope: Scope::Step(StepId::DockerBuild),
         trigger: Trigger::push(&ctx.config.branch),
-        options: crate::pipeline::plan::Options::of(&ctx.config),
+        options: crate::executor::plan::Options::of(&ctx.config),
         explain: false,
         keep_going: false,
     };
     // It goes nowhere from here: each drill has a registry of its own.
     let image = format!("127.0.0.1:0/{}", Stage::REPOSITORY);
     let rehearsed = ctx.rehearsed(Environment::of([("PIPELINE_IMAGE", image)]), Reach::Only(Vec::new()));
-    run::run(&rehearsed, &request).map(drop)
+    executor::run(&rehearsed, &request).map(drop)
 }
 
 #[cfg(test)]

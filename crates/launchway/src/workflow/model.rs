@@ -5,7 +5,7 @@
 use serde::{Serialize, Serializer};
 use serde_saphyr::{Commented, LitString, SpaceAfter};
 
-use crate::pipeline::{JobId, StepId};
+use crate::table::{JobId, StepId};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]

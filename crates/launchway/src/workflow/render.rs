@@ -6,8 +6,8 @@ use serde_saphyr::{Commented, LitString, SpaceAfter, ser_options};
 use super::model::{Action, Command, Concurrency, Defaults, Input, Job, Map, On, Push, Run, Step, Workflow};
 use super::pins::{self, Pins};
 use crate::config::Config;
-use crate::pipeline::rule::{Rule, When};
-use crate::pipeline::{self, JobId, PIPELINE, StepId, handover};
+use crate::table::rule::{Rule, When};
+use crate::table::{self, JobId, PIPELINE, StepId};
 use crate::tools::TOOLS;
 
 /// How every generated workflow begins.
@@ -55,7 +55,7 @@ fn workflow(config: &Config, pins: &Pins<'_>) -> Workflow {
     }
 }
 
-fn job(row: &pipeline::Job, config: &Config, on_branch: &Rule, pins: &Pins<'_>) -> Job {
+fn job(row: &table::Job, config: &Config, on_branch: &Rule, pins: &Pins<'_>) -> Job {
     let mut steps = vec![checkout(row.id, pins)];
     if row.id == JobId::Test {
         steps.push(cache(on_branch, pins));
@@ -82,7 +82,7 @@ fn job(row: &pipeline::Job, config: &Config, on_branch: &Rule, pins: &Pins<'_>) 
 ///
 /// A commit of a pull request is pushed as well, and both runs report on it. What a branch rule requires is the run for
 /// what is to be merged, so that one alone has the name of the job: of two checks with one name GitHub may count either.
-fn name(row: &pipeline::Job) -> String {
+fn name(row: &table::Job) -> String {
     match row.when {
         When::Always => {
             expression(format_args!("{} && '{id} (push)' || '{id}'", Rule::Event("push"), id = row.id))
@@ -105,12 +105,12 @@ fn environment(job: JobId) -> Option<&'static str> {
 /// What later jobs are told: the digest of the image that was pushed, and what the run has done so far.
 ///
 /// Not the image's name, which tends to contain the registry account: GitHub drops an output that contains a secret.
-fn outputs(row: &pipeline::Job) -> Map<&'static str, String> {
+fn outputs(row: &table::Job) -> Map<&'static str, String> {
     let of = |name, step: StepId| (name, expression(format_args!("steps.{step}.outputs.{name}")));
     let digest = row.steps.contains(&StepId::Push).then(|| of("digest", StepId::Push));
     let needed = PIPELINE.iter().any(|job| job.needs == Some(row.id));
-    let handover = row.steps.last().filter(|_| needed).map(|step| of("handover", *step));
-    Map(digest.into_iter().chain(handover).collect())
+    let run_state = row.steps.last().filter(|_| needed).map(|step| of("run_state", *step));
+    Map(digest.into_iter().chain(run_state).collect())
 }
 
 fn command(step: StepId) -> Step {
@@ -119,15 +119,15 @@ fn command(step: StepId) -> Step {
     let job = step.job().job();
     // The first step of a job goes on with what the job before did; the others find what it left.
     let before = job.needs.filter(|_| job.steps.first() == Some(&step));
-    let handover =
-        before.map(|needs| (handover::VARIABLE, expression(format_args!("needs.{needs}.outputs.handover"))));
+    let run_state =
+        before.map(|needs| (table::RUN_STATE, expression(format_args!("needs.{needs}.outputs.run_state"))));
     let secrets = step.variables().iter().chain(step.optional());
     let secrets = secrets.map(|name| (*name, expression(format_args!("secrets.{name}"))));
     Step::Command(Command {
         name: step,
         id: step,
         run: format!("cargo xtask {step}"),
-        env: Map(digest.into_iter().chain(handover).chain(secrets).collect()),
+        env: Map(digest.into_iter().chain(run_state).chain(secrets).collect()),
     })
 }
 

@@ -22,7 +22,7 @@ fn events(text: &str) -> Vec<Event> {
     };
     let row = Row { job: words(), step: words(), outcome, milliseconds, remark: words() };
     let summary =
-        Summary { rehearsal: false, rows: vec![row], facts: vec![(words(), words())], handover: words() };
+        Summary { rehearsal: false, rows: vec![row], facts: vec![(words(), words())], run_state: words() };
     let drilled = Drilled {
         drill: words(),
         passed: false,

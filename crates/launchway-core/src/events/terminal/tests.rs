@@ -73,7 +73,7 @@ fn the_summary_names_what_was_skipped() {
             row("build", "push", Outcome::Skipped, 0, "runs on push to `master`"),
         ],
         facts: vec![("coverage".to_owned(), "91.2 %".to_owned())],
-        handover: String::new(),
+        run_state: String::new(),
     };
     let expected = [
         "",

@@ -12,7 +12,7 @@ use super::drill::{Break, Drill, Side, Step, words};
 use super::releases::Releases;
 use super::scene::Scene;
 use crate::context::Context;
-use crate::pipeline::run::milliseconds;
+use crate::executor::milliseconds;
 use launchway_core::events::Drilled;
 use launchway_core::http::Reach;
 

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::image::config::Descriptor;
-use crate::pipeline::StepId;
 use crate::registry::reference::{Digest, Reference, Repository, Tag};
 use crate::registry::{self, Access, Client};
 use crate::steps::push;
+use crate::table::StepId;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::http::Http;
 

@@ -8,11 +8,11 @@ use anyhow::Result;
 use reqwest::Url;
 
 use crate::context::Context;
-use crate::pipeline::variable;
 use crate::render::api::Api;
 use crate::render::image;
 use crate::render::model::{Deploy, EnvVar, Service};
 use crate::render::preflight;
+use crate::table::variable;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::Http;
 use launchway_core::secret::{Redactor, Secret};

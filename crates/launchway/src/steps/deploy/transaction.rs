@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result};
 
 use crate::context::Context;
-use crate::pipeline::run::milliseconds;
+use crate::executor::milliseconds;
 use crate::render::{image, preflight};
 use crate::sentry;
 use launchway_core::exit::{Exit, Failure};

@@ -3,7 +3,7 @@ use std::path::Path;
 use serde_json::{Map as Object, Value};
 
 use super::*;
-use crate::pipeline::VARIABLES;
+use crate::table::VARIABLES;
 
 fn config() -> Config {
     Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml")).unwrap()
@@ -137,23 +137,23 @@ fn each_secret_is_given_to_the_steps_that_read_it_and_to_no_other() {
 fn what_a_job_did_is_handed_to_the_next() {
     assert_eq!(
         job(JobId::Test)["outputs"],
-        serde_json::json!({ "handover": "${{ steps.test-coverage.outputs.handover }}" })
+        serde_json::json!({ "run_state": "${{ steps.test-coverage.outputs.run_state }}" })
     );
     assert_eq!(
         job(JobId::Build)["outputs"],
         serde_json::json!({
             "digest": "${{ steps.push.outputs.digest }}",
-            "handover": "${{ steps.push.outputs.handover }}",
+            "run_state": "${{ steps.push.outputs.run_state }}",
         })
     );
     let build = job(JobId::Build);
-    let given: Vec<_> = steps(&build).iter().map(|step| step["env"]["PIPELINE_HANDOVER"].as_str()).collect();
-    assert_eq!(given, [None, Some("${{ needs.test.outputs.handover }}"), None]);
+    let given: Vec<_> = steps(&build).iter().map(|step| step["env"]["PIPELINE_RUN_STATE"].as_str()).collect();
+    assert_eq!(given, [None, Some("${{ needs.test.outputs.run_state }}"), None]);
     assert!(job(JobId::Deploy)["outputs"].is_null());
     let deploy = job(JobId::Deploy);
     let step = steps(&deploy).iter().find(|step| step["id"] == "deploy").unwrap();
     assert_eq!(step["env"]["PIPELINE_DIGEST"], "${{ needs.build.outputs.digest }}");
-    assert_eq!(step["env"]["PIPELINE_HANDOVER"], "${{ needs.build.outputs.handover }}");
+    assert_eq!(step["env"]["PIPELINE_RUN_STATE"], "${{ needs.build.outputs.run_state }}");
 }
 
 #[test]

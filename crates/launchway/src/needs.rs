@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rustix::process::geteuid;
 
-use super::StepId;
 use crate::config::Engine;
 use crate::context::Context;
+use crate::table::StepId;
 use crate::tools::{Found, TOOLS, Tool, on_path};
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure, OrExit as _};

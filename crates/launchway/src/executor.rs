@@ -1,5 +1,9 @@
 //! The executor: which steps run, in order, what is skipped and why, and the record of it all.
 
+pub(crate) mod plan;
+pub(crate) mod preflight;
+pub(crate) mod record;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,20 +11,20 @@ use anyhow::{Context as _, Result};
 use report::Tests;
 use reqwest::Url;
 
-use super::handover::{self, Handover};
-use super::needs::Need;
-use super::plan::{Options, Plan};
-use super::record::{JobRecord, Record, StepRecord};
-use super::rule::Trigger;
-use super::{JobId, PIPELINE, StepId, preflight};
 use crate::context::Context;
 use crate::history;
+use crate::needs::Need;
+use crate::run_state::{self, RunState};
 use crate::steps::deploy::Deployment;
 use crate::steps::docker_build::Built;
 use crate::steps::push::Pushed;
 use crate::steps::test_coverage::CoverageRecord;
+use crate::table::rule::Trigger;
+use crate::table::{JobId, PIPELINE, StepId};
 use launchway_core::events::{Event, Failed, Outcome, Row, StepEnd, Summary};
 use launchway_core::exit::{Exit, Told};
+use plan::{Options, Plan};
+use record::{JobRecord, Record, StepRecord};
 
 /// What is to run.
 #[derive(Clone, Debug)]
@@ -79,7 +83,7 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
     Run {
         ctx,
         request,
-        so_far: Handover::begin(ctx, &request.scope)?,
+        so_far: RunState::begin(ctx, &request.scope)?,
         results: Results::default(),
         failure: None,
         failed: Vec::new(),
@@ -168,7 +172,7 @@ fn installs(ctx: &Context, step: StepId, request: &Request) -> Vec<String> {
 struct Run<'a> {
     ctx: &'a Context,
     request: &'a Request,
-    so_far: Handover,
+    so_far: RunState,
     results: Results,
     failure: Option<(StepId, anyhow::Error)>,
     failed: Vec<Failed>,
@@ -202,8 +206,8 @@ impl Run<'_> {
             .and_then(|()| self.so_far.leave(self.ctx));
         let mut facts = self.results.facts();
         facts.push(("record".to_owned(), path.display().to_string()));
-        let handover = self.so_far.to_line()?;
-        self.ctx.reporter.emit(Event::Summary(Summary { rehearsal, rows: self.rows, facts, handover }));
+        let run_state = self.so_far.to_line()?;
+        self.ctx.reporter.emit(Event::Summary(Summary { rehearsal, rows: self.rows, facts, run_state }));
         // Last, where people look first.
         for failed in self.failed {
             self.ctx.reporter.emit(Event::Failed(failed));
@@ -316,7 +320,7 @@ impl Run<'_> {
     /// What the tests of this step counted; one that was skipped has not passed.
     fn count_tests(&mut self, log: &Path) {
         let text = fs_err::read_to_string(log).unwrap_or_default();
-        self.results.tests = handover::counted(&text);
+        self.results.tests = run_state::counted(&text);
         if let Some(tests) = &self.results.tests {
             self.ctx.reporter.note(in_words(tests));
         }

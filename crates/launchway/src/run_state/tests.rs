@@ -15,14 +15,14 @@ fn passed(step: StepId) -> StepRecord {
 }
 
 /// One step in a process of its own.
-fn step(ctx: &Context, step: StepId) -> Handover {
-    let mut so_far = Handover::begin(ctx, &Scope::Step(step)).unwrap();
+fn step(ctx: &Context, step: StepId) -> RunState {
+    let mut so_far = RunState::begin(ctx, &Scope::Step(step)).unwrap();
     so_far.add(&passed(step), &Results::default());
     so_far.leave(ctx).unwrap();
     so_far
 }
 
-fn names(so_far: &Handover) -> Vec<&str> {
+fn names(so_far: &RunState) -> Vec<&str> {
     so_far.steps.iter().map(|step| step.name.as_str()).collect()
 }
 
@@ -39,7 +39,7 @@ fn a_step_goes_on_with_the_run_of_its_commit() {
     ctx.git.commit = "f".repeat(40);
     assert_eq!(names(&step(&ctx, StepId::TestCoverage)), ["test-coverage"]);
     // All the jobs at once are a run of their own.
-    assert!(Handover::begin(&ctx, &Scope::Jobs(None)).unwrap().steps.is_empty());
+    assert!(RunState::begin(&ctx, &Scope::Jobs(None)).unwrap().steps.is_empty());
 }
 
 #[test]
@@ -50,13 +50,13 @@ fn a_job_goes_on_with_what_the_job_before_did_on_another_machine() {
     assert_eq!(before.id, "github-7-2");
     let given = before.to_line().unwrap();
     let [id, attempt] = run;
-    let ctx = context(second.path(), &[id, attempt, (VARIABLE, &given)]);
+    let ctx = context(second.path(), &[id, attempt, (RUN_STATE, &given)]);
     assert_eq!(names(&step(&ctx, StepId::DockerBuild)), ["test-coverage", "docker-build"]);
     assert_eq!(names(&step(&ctx, StepId::Push)), ["test-coverage", "docker-build", "push"]);
     // What is of another run, or cannot be read, is not gone on with.
     for given in [given.replace("7-2", "6-1"), "{".to_owned()] {
         let third = tempfile::tempdir().unwrap();
-        let ctx = context(third.path(), &[id, attempt, (VARIABLE, &given)]);
+        let ctx = context(third.path(), &[id, attempt, (RUN_STATE, &given)]);
         assert_eq!(names(&step(&ctx, StepId::Push)), ["push"]);
     }
 }
@@ -66,7 +66,7 @@ fn what_a_newer_version_has_put_in_it_is_handed_on() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let given = step(&context(first.path(), &[]), StepId::TestCoverage).to_line().unwrap();
     let given = given.replacen('{', r#"{"cached":{"lint":true},"#, 1).replace("\"passed\"", "\"reused\"");
-    let ctx = context(second.path(), &[(VARIABLE, &given)]);
+    let ctx = context(second.path(), &[(RUN_STATE, &given)]);
     let line = step(&ctx, StepId::DockerBuild).to_line().unwrap();
     assert!(line.contains(r#""cached":{"lint":true}"#) && line.contains(r#""outcome":"reused""#), "{line}");
 }
@@ -101,7 +101,7 @@ fn what_the_steps_found_out_is_in_it() {
         }),
         ..Results::default()
     };
-    let mut so_far = Handover::anew(&ctx).unwrap();
+    let mut so_far = RunState::anew(&ctx).unwrap();
     so_far.add(&passed(StepId::TestCoverage), &results);
     so_far.add(&passed(StepId::DockerBuild), &results);
     so_far.add(&StepRecord::skipped(StepId::Push, "why".to_owned()), &results);

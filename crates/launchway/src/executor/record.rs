@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::rule::Trigger;
-use super::run::{Results, milliseconds};
-use super::{JobId, StepId};
+use super::{Results, milliseconds};
 use crate::context::Context;
 use crate::steps::deploy::Deployment;
 use crate::steps::docker_build::Built;
 use crate::steps::push::Pushed;
 use crate::steps::test_coverage::CoverageRecord;
+use crate::table::rule::Trigger;
+use crate::table::{JobId, StepId};
 use launchway_core::events::Outcome;
 use launchway_core::exit::Exit;
 
@@ -149,7 +149,7 @@ impl JobRecord {
 }
 
 impl StepRecord {
-    pub(super) fn skipped(step: StepId, reason: String) -> Self {
+    pub(crate) fn skipped(step: StepId, reason: String) -> Self {
         Self {
             step,
             outcome: Outcome::Skipped,
@@ -160,7 +160,7 @@ impl StepRecord {
         }
     }
 
-    pub(super) fn ran(
+    pub(crate) fn ran(
         step: StepId,
         started: SystemTime,
         elapsed: Duration,

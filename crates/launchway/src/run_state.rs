@@ -10,19 +10,16 @@ use anyhow::Result;
 use report::{Coverage, Step, StepOutcome, Tests, Time};
 use serde::{Deserialize, Serialize};
 
-use super::StepId;
-use super::record::StepRecord;
-use super::run::{Results, Scope};
 use crate::context::Context;
+use crate::executor::record::StepRecord;
+use crate::executor::{Results, Scope};
+use crate::table::{RUN_STATE, StepId};
 use launchway_core::events::Outcome;
 use launchway_core::secret::random_word;
 
-/// The variable in which a job on GitHub is given what the jobs before it did.
-pub(crate) const VARIABLE: &str = "PIPELINE_HANDOVER";
-
 /// What a run has done so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Handover {
+pub(crate) struct RunState {
     /// Names the run, and no other.
     pub(crate) id: String,
     /// The tag of the commit's image.
@@ -53,13 +50,13 @@ impl Image {
     }
 }
 
-impl Handover {
+impl RunState {
     /// Goes on with the run that an earlier process began, or begins one.
     ///
     /// A single step goes on with what is of the same commit (on GitHub: of the same run) and has no such step yet;
     /// anything else is a run of its own.
-    pub(super) fn begin(ctx: &Context, scope: &Scope) -> Result<Self> {
-        let given = ctx.environment.get(VARIABLE).and_then(|text| serde_json::from_str(text).ok());
+    pub(crate) fn begin(ctx: &Context, scope: &Scope) -> Result<Self> {
+        let given = ctx.environment.get(RUN_STATE).and_then(|text| serde_json::from_str(text).ok());
         let earlier = match scope {
             Scope::Step(step) => {
                 let goes_on = |earlier: &Self| {
@@ -100,7 +97,7 @@ impl Handover {
     }
 
     /// Adds a step and what it found out.
-    pub(super) fn add(&mut self, step: &StepRecord, results: &Results) {
+    pub(crate) fn add(&mut self, step: &StepRecord, results: &Results) {
         let outcome = match step.outcome {
             Outcome::Passed => StepOutcome::Passed,
             Outcome::Failed => StepOutcome::Failed,
@@ -129,21 +126,21 @@ impl Handover {
     }
 
     /// Leaves it for the next process; a rehearsal is nobody's run to go on with.
-    pub(super) fn leave(&self, ctx: &Context) -> Result<()> {
+    pub(crate) fn leave(&self, ctx: &Context) -> Result<()> {
         if ctx.is_rehearsal() { Ok(()) } else { ctx.leave_json(&path(ctx), &self.to_line()?) }
     }
 
     /// One line of JSON.
-    pub(super) fn to_line(&self) -> Result<String> {
+    pub(crate) fn to_line(&self) -> Result<String> {
         Ok(serde_json::to_string(self)?)
     }
 }
 
 fn path(ctx: &Context) -> PathBuf {
-    ctx.output().join("handover.json")
+    ctx.output().join("run-state.json")
 }
 
-fn read(path: &Path) -> Option<Handover> {
+fn read(path: &Path) -> Option<RunState> {
     serde_json::from_slice(&fs_err::read(path).ok()?).ok()
 }
 
@@ -154,7 +151,7 @@ fn run_on_github(ctx: &Context) -> Option<String> {
 }
 
 /// What cargo's test programs counted. A test that could not run without a real part passes for libtest, not for us.
-pub(super) fn counted(log: &str) -> Option<Tests> {
+pub(crate) fn counted(log: &str) -> Option<Tests> {
     let mut found = None;
     let mut unable = 0;
     for line in log.lines() {

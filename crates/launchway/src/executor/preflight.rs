@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 
-use super::needs::Need;
 use super::plan::Options;
-use super::rule::{Trigger, When};
-use super::{StepId, variable};
 use crate::config::{Engine, image};
 use crate::context::Context;
+use crate::needs::Need;
 use crate::registry;
+use crate::table::rule::{Trigger, When};
+use crate::table::{StepId, variable};
 use crate::workspace;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::is_loopback_host;
@@ -137,7 +137,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::pipeline::{PIPELINE, VARIABLES};
+    use crate::table::{PIPELINE, VARIABLES};
     use launchway_core::environment::Environment;
 
     fn all_steps() -> Vec<StepId> {

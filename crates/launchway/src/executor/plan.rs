@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use super::StepId;
-use super::run::{Attempt, Results};
+use super::{Attempt, Results};
 use crate::config::Config;
 use crate::context::Context;
 use crate::steps::{deploy, docker_build, lint, push, test_coverage};
+use crate::table::StepId;
 
 /// What the command line says about the steps.
 #[derive(Clone, Debug)]

@@ -51,7 +51,7 @@ fn after(failed: &[StepId], exit: Exit, keep_going: bool, ask: StepId) -> (Optio
     let run = Run {
         ctx: &ctx,
         request: &request,
-        so_far: Handover::begin(&ctx, &request.scope).unwrap(),
+        so_far: RunState::begin(&ctx, &request.scope).unwrap(),
         results: Results::default(),
         failure,
         failed: Vec::new(),

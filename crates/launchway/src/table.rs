@@ -2,13 +2,7 @@
 //!
 //! `ci` executes this table, `workflow` renders it, and the help, `doctor` and the README show it.
 
-pub(crate) mod handover;
-pub(crate) mod needs;
-pub(crate) mod plan;
-pub(crate) mod preflight;
-pub(crate) mod record;
 pub(crate) mod rule;
-pub(crate) mod run;
 
 use std::fmt;
 use std::time::Duration;
@@ -275,8 +269,11 @@ pub(crate) const VARIABLES: [Variable; 11] = [
     },
 ];
 
+/// The variable in which a job on GitHub is given what the jobs before it did.
+pub(crate) const RUN_STATE: &str = "PIPELINE_RUN_STATE";
+
 /// What the environment can move besides: no secrets.
-pub(crate) const SETTINGS: [&str; 4] = ["PIPELINE_IMAGE", "RENDER_API_URL", "SENTRY_URL", handover::VARIABLE];
+pub(crate) const SETTINGS: [&str; 4] = ["PIPELINE_IMAGE", "RENDER_API_URL", "SENTRY_URL", RUN_STATE];
 
 /// The names of [`VARIABLES`].
 pub(crate) fn variable_names() -> impl Iterator<Item = String> {

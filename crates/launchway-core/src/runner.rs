@@ -1,0 +1,140 @@
+//! Runs the children of one run where everybody sees them: their command lines shown, their lines logged, the places they
+//! name reported.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::command::Call;
+use crate::events::Reporter;
+use crate::exit::{Exit, Failure};
+use crate::findings::Findings;
+use crate::interrupt::Interrupt;
+
+/// What a part of the pipeline needs to run children: where, who is told, and what ends them.
+#[derive(Clone)]
+pub struct Runner {
+    /// The folder that children run in.
+    pub folder: PathBuf,
+    /// Who is told.
+    pub reporter: Reporter,
+    /// Ends a child when the run is interrupted.
+    pub interrupt: Interrupt,
+}
+
+impl Runner {
+    /// Runs a child in [`Self::folder`]: shows its line, logs its output.
+    ///
+    /// Anything but success is an error with [`Exit::CheckFailed`], after the places that the child named were reported.
+    pub fn check(&self, call: &Call) -> Result<()> {
+        self.check_in(&self.folder, call)
+    }
+
+    /// [`Self::check`] in another folder.
+    pub fn check_in(&self, folder: &Path, call: &Call) -> Result<()> {
+        self.reporter.command(&call.to_string());
+        let mut findings = Findings::default();
+        let mut compiled = Compiled::default();
+        let mut is_disk_full = false;
+        let status = call.run(folder, &self.interrupt, |line| {
+            findings.read(folder, line);
+            compiled.read(line);
+            is_disk_full |= line.contains("No space left on device (os error 28)");
+            self.reporter.output(line);
+            // A test that needs a real part says so where that is missing, and would otherwise pass for passed.
+            if let Some((check, reason)) =
+                line.strip_prefix("SKIPPED: ").and_then(|skip| skip.split_once(": "))
+            {
+                self.reporter.skipped(check, reason);
+            }
+        })?;
+        if !status.success() {
+            self.reporter.keep_tail();
+            findings.into_found().into_iter().for_each(|finding| self.reporter.finding(finding));
+            let (exit, why) =
+                if is_disk_full { (Exit::Internal, ": the disk is full") } else { (Exit::CheckFailed, "") };
+            return Err(Failure::new(exit, format!("`{call}` ended with {status}{why}")).into());
+        }
+        if let Some(words) = compiled.words() {
+            self.reporter.note(words);
+        }
+        Ok(())
+    }
+}
+
+/// How much of a cargo run was work and how much was there already.
+#[derive(Debug, Default)]
+struct Compiled {
+    crates: usize,
+    finished: bool,
+}
+
+impl Compiled {
+    fn read(&mut self, line: &str) {
+        let line = line.trim_start();
+        self.crates += usize::from(["Compiling ", "Checking "].iter().any(|word| line.starts_with(word)));
+        self.finished |= line.starts_with("Finished `");
+    }
+
+    /// Nothing where the child was not cargo.
+    fn words(&self) -> Option<String> {
+        self.finished.then(|| match self.crates {
+            0 => "nothing to compile".to_owned(),
+            1 => "1 crate compiled, the others reused".to_owned(),
+            many => format!("{many} crates compiled"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Sink;
+
+    fn runner() -> Runner {
+        Runner {
+            folder: PathBuf::from("/"),
+            reporter: Reporter::new(Sink::Memory(Vec::new())),
+            interrupt: Interrupt::default(),
+        }
+    }
+
+    #[test]
+    fn a_test_that_could_not_run_is_named() {
+        let runner = runner();
+        runner.check(&Call::new("echo").arg("SKIPPED: pushes: no docker-registry")).unwrap();
+        let told = format!("{:?}", runner.reporter.told());
+        assert!(told.contains(r#"CheckSkipped { check: "pushes", reason: "no docker-registry" }"#), "{told}");
+    }
+
+    #[test]
+    fn a_full_disk_is_not_a_failed_check() {
+        let runner = runner();
+        let says = |line: &str| Call::new("sh").arg("-c").arg(format!("echo '{line}'; exit 101"));
+        let error = runner.check(&says("error: linking failed")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::CheckFailed);
+        let error = runner.check(&says("error: No space left on device (os error 28)")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Internal);
+        assert!(error.to_string().ends_with(": the disk is full"), "{error}");
+    }
+
+    #[test]
+    fn cargo_says_how_much_it_compiled() {
+        let read = |text: &str| {
+            let mut compiled = Compiled::default();
+            text.lines().for_each(|line| compiled.read(line));
+            compiled.words()
+        };
+        let finished = "    Finished `dev` profile in 0.1s";
+        assert_eq!(read("running 3 tests"), None);
+        assert_eq!(read(finished).unwrap(), "nothing to compile");
+        assert_eq!(
+            read(&format!("    Checking a v1\n{finished}")).unwrap(),
+            "1 crate compiled, the others reused"
+        );
+        assert_eq!(
+            read(&format!("   Compiling a v1\n   Compiling b v1\n{finished}")).unwrap(),
+            "2 crates compiled"
+        );
+    }
+}
