@@ -15,6 +15,9 @@ pub mod interrupt;
 pub mod plain;
 pub mod runner;
 pub mod secret;
+mod size;
+
+pub use size::size;
 
 #[doc(hidden)]
 pub use xshell;

@@ -16,10 +16,10 @@ use anyhow::Result;
 
 use crate::config::Engine;
 use crate::context::Context;
-use crate::image::config::{Descriptor, MANIFEST};
 use crate::image::layout::Onto;
 use crate::registry::Artifact;
-use crate::registry::reference::Repository;
+use launchway_registry::Repository;
+use launchway_registry::oci::{Descriptor, MANIFEST};
 
 /// Both documents about an image, or why there are none.
 pub(crate) fn documents(

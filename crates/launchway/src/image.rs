@@ -13,7 +13,6 @@ pub(crate) mod binary;
 pub(crate) mod cache;
 pub(crate) mod compare;
 pub(crate) mod config;
-pub(crate) mod digest;
 pub(crate) mod docker;
 pub(crate) mod entries;
 pub(crate) mod guard;
@@ -49,17 +48,6 @@ pub(crate) fn check(ctx: &Context) -> Result<()> {
         Some(recipe) => tree::check_sources(&sources, &recipe),
         None => Ok(()),
     }
-}
-
-/// A size for people, in units of 1000: `812 B`, `1.4 kB`, `3.1 MB`.
-pub(crate) fn size(bytes: u64) -> String {
-    // In tenths, so that no float is needed.
-    let (tenths, unit) = match bytes {
-        0..1000 => return format!("{bytes} B"),
-        1000..999_950 => ((bytes + 50) / 100, "kB"),
-        _ => ((bytes + 50_000) / 100_000, "MB"),
-    };
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ mod credentials;
 mod document;
 mod manifest;
 mod pull;
-pub(crate) mod reference;
 mod referrers;
 mod refusal;
 mod retry;
@@ -27,8 +26,8 @@ use anyhow::Result;
 pub(crate) use client::{Access, Client};
 pub(crate) use credentials::{LOGIN, login};
 pub(crate) use document::LARGEST_PART;
+use launchway_registry::{Digest, Reference, Repository};
 pub(crate) use manifest::Manifest;
-use reference::{Digest, Reference, Repository};
 pub(crate) use referrers::{Artifact, Attached};
 pub(crate) use upload::{Blob, Outcome};
 

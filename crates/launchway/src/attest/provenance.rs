@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::PROJECT;
 use crate::config::Engine;
 use crate::context::Context;
-use crate::image::digest::Digest;
 use crate::image::layout::Onto;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, OrExit as _};
+use launchway_registry::Digest;
 
 /// The kind of the predicate, for those who look for one.
 pub(crate) const PREDICATE: &str = "https://slsa.dev/provenance/v1";

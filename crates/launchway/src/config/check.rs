@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use super::{Config, DeployConfig};
 use crate::image::binary::Platform;
-use crate::registry::reference::Repository;
 use crate::table::{Job, JobId};
+use launchway_registry::Repository;
 
 pub(super) fn check(config: &Config) -> Result<()> {
     for (key, value) in [

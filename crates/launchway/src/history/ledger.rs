@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Reports, ended, folder, id};
 use crate::context::Context;
-use crate::registry::reference::{Digest, Repository, Tag};
 use crate::registry::{Access, Client, LARGEST_PART};
 use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_registry::{Digest, Repository, Tag};
 
 /// The media type of the ledger and its parts.
 const KIND: &str = "application/vnd.launchway.ledger.v1";

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::binary::Platform;
-use super::digest::Digest;
 use super::entries::{Bounds, Reader, plain};
 use super::layer::Layer;
 use super::layout::{self, Layout};
 use launchway_core::file;
 use launchway_core::interrupt::Interrupt;
+use launchway_registry::Digest;
 
 /// The most that is read of a configuration or of `manifest.json`.
 const LONGEST_JSON: u64 = 8 << 20;

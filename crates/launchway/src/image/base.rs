@@ -14,17 +14,18 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::binary::Platform;
-use super::config::{self, Below, Descriptor, LAYER, PLAIN_LAYER, Settings};
-use super::digest::Digest;
+use super::config::Below;
 use super::entries::{Bounds, Reader};
 use super::recipe::BaseName;
-use super::size;
 use crate::context::Context;
-use crate::registry::reference::{ImageName, Reference, Repository, Tag};
 use crate::registry::{Access, Client};
 use files::Files;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::file::{self, write_whole};
+use launchway_core::size;
+use launchway_registry::Digest;
+use launchway_registry::oci::{Descriptor, LAYER, PLAIN_LAYER, Settings};
+use launchway_registry::{ImageName, Reference, Repository, Tag};
 
 /// A base image, all of whose layers are on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,10 @@ pub(crate) fn find(ctx: &Context, from: &BaseName, platform: Platform) -> Result
 impl Base {
     /// The labels by which an image tells what it was built on (OCI image specification, "Pre-Defined Annotation Keys").
     pub(crate) fn labels(&self) -> [(&'static str, String); 2] {
-        [(config::BASE_NAME, self.name.to_string()), (config::BASE_DIGEST, self.digest.to_string())]
+        [
+            (launchway_registry::oci::BASE_NAME, self.name.to_string()),
+            (launchway_registry::oci::BASE_DIGEST, self.digest.to_string()),
+        ]
     }
 
     /// The layers' files, the lowest first.
@@ -260,7 +264,7 @@ impl Finder<'_> {
     }
 
     fn config(&self, config: &Descriptor) -> Result<Vec<u8>> {
-        self.fetch(config, config::LONGEST_CONFIG)?;
+        self.fetch(config, launchway_registry::oci::LONGEST_CONFIG)?;
         Ok(fs_err::read(self.store.path(&config.digest))?)
     }
 
@@ -317,8 +321,8 @@ impl Finder<'_> {
 /// A layer under the name that OCI has for its type. The bytes stay what they are.
 fn known(layer: &Descriptor) -> Result<Descriptor> {
     let media_type = match layer.media_type.as_str() {
-        config::LAYER | "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER,
-        config::PLAIN_LAYER | "application/vnd.docker.image.rootfs.diff.tar" => PLAIN_LAYER,
+        launchway_registry::oci::LAYER | "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER,
+        launchway_registry::oci::PLAIN_LAYER | "application/vnd.docker.image.rootfs.diff.tar" => PLAIN_LAYER,
         zstd if zstd.ends_with("zstd") => bail!(
             "its layers are compressed with zstd, which Docker Engine 20.10 cannot unpack and the builtin engine does not \
              read: choose a base with gzip, or build with `--engine docker`"

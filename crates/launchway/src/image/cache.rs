@@ -8,9 +8,9 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-use super::digest::Digest;
 use super::layer::{Layer, Tar};
 use launchway_core::file::write_whole;
+use launchway_registry::Digest;
 
 /// The folder of the compressed layers.
 #[derive(Debug)]

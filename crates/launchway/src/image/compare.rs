@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result};
 use ring::digest::{Context as Hash, SHA256};
 use serde_json::Value;
 
-use super::digest::Digest;
 use super::entries::{Bounds, Entry, Kind, Reader};
 use super::layout::Layout;
 use crate::context::Context;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
+use launchway_registry::Digest;
 
 /// A place where the images differ.
 #[derive(Clone, Debug, PartialEq, Eq)]

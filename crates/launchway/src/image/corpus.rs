@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::base::files::Files;
 use super::binary::{self, Platform};
-use super::config::Settings;
 use super::recipe::{self, Arguments, Recipe};
 use super::sources::Sources;
 use super::tree;
 use launchway_core::exit::Exit;
+use launchway_registry::oci::Settings;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dockerfiles")

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::binary::Platform;
-use super::digest::Digest;
 use super::recipe::Arguments;
 use crate::context::Context;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
+use launchway_registry::Digest;
 
 /// Something that the engine does; its `Display` is the line that `--explain` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]

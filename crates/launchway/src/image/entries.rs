@@ -11,8 +11,8 @@ use flate2::bufread::MultiGzDecoder;
 use ring::digest::{Context, SHA256};
 use tar::{Archive, EntryType, Header};
 
-use super::digest::Digest;
 use launchway_core::interrupt::Interrupt;
+use launchway_registry::Digest;
 
 /// What the layers of one image may hold, all together.
 #[derive(Clone, Copy, Debug)]

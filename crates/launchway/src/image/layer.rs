@@ -10,8 +10,8 @@ use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-use super::config::{Descriptor, LAYER};
-use super::digest::Digest;
+use launchway_registry::Digest;
+use launchway_registry::oci::{Descriptor, LAYER};
 
 /// One file, folder or link of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]

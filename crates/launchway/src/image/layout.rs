@@ -9,12 +9,12 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::binary::Platform;
-use super::config::{self, Descriptor, Manifest};
-use super::digest::Digest;
 use crate::config::Engine;
-use crate::registry::reference::Repository;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::file::{self, write_whole};
+use launchway_registry::Digest;
+use launchway_registry::Repository;
+use launchway_registry::oci::{Descriptor, ImageManifest};
 
 /// The annotation that names an image in an index.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -111,11 +111,12 @@ impl Layout {
         if Descriptor::of(&manifest.media_type, &manifest_bytes) != manifest {
             bail!("the manifest is not what `index.json` says: {}", manifest.digest);
         }
-        let Manifest { config, layers, mut annotations, .. } =
+        let ImageManifest { config, layers, mut annotations, .. } =
             serde_json::from_slice(&manifest_bytes).context("the manifest is not valid")?;
         let IndexAnnotations { engine, base_repository, base_layers } = index.annotations;
         let mut said = |key: &str| annotations.remove(key).unwrap_or_default();
-        let (name, digest) = (said(config::BASE_NAME), said(config::BASE_DIGEST).parse());
+        let (name, digest) =
+            (said(launchway_registry::oci::BASE_NAME), said(launchway_registry::oci::BASE_DIGEST).parse());
         let base = base_repository.zip(base_layers.and_then(|number| number.parse().ok())).zip(digest.ok());
         let base = base.map(|((repository, layers), digest)| Onto { name, digest, repository, layers });
         let folder = folder.to_owned();
@@ -185,7 +186,7 @@ impl Parts<'_> {
             write_whole(&blob(folder, &digest), bytes)?;
             kept.insert(digest.hex().to_owned());
         }
-        let manifest = Descriptor::of(config::MANIFEST, &self.manifest);
+        let manifest = Descriptor::of(launchway_registry::oci::MANIFEST, &self.manifest);
         let mut index = Index::of(&manifest, Some(self.platform), tags);
         index.annotations = IndexAnnotations {
             engine: self.engine,

@@ -5,12 +5,12 @@ use std::path::Path;
 use super::archive;
 use super::base::files::Files;
 use super::binary::Platform;
-use super::config::Settings;
 use super::entries::{Bounds, Reader};
 use super::ignore::{Ignore, matches};
 use super::recipe::{Arguments, BaseName, Recipe, portable};
 use super::unpack::unpack;
 use launchway_core::interrupt::Interrupt;
+use launchway_registry::oci::Settings;
 
 /// Numbers that look random (xorshift, Marsaglia 2003).
 struct Random(u64);
@@ -129,7 +129,7 @@ fn archives_at_random_are_read_or_refused() {
     let tar = layer();
     let config = format!(
         r#"{{"architecture":"amd64","os":"linux","config":{{"Labels":{{"a":"b"}}}},"rootfs":{{"diff_ids":["{}"]}}}}"#,
-        super::digest::Digest::of(&tar)
+        launchway_registry::Digest::of(&tar)
     );
     let mut archive = tar::Builder::new(Vec::new());
     let manifest = r#"[{"Config":"c","RepoTags":null,"Layers":["l"]}]"#;

@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 use anyhow::{Error, Result};
 use parse_dockerfile::{CopyInstruction, Dockerfile, Flag, FromInstruction, Instruction, Source};
 
-use super::config::Settings;
 use super::ignore::clean;
 use crate::image::sources::Sources;
 pub(crate) use from::BaseName;
 use launchway_core::exit::{Exit, Failure};
+use launchway_registry::oci::Settings;
 use words::Words;
 
 /// What goes in the image and how it starts.

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use flate2::read::GzDecoder;
 
-use super::config::Descriptor;
 use super::layout::Layout;
 use crate::context::Context;
 use crate::git::{self, files::submodules};
@@ -20,6 +19,7 @@ use crate::steps::docker_build;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::secret::random_word;
+use launchway_registry::oci::Descriptor;
 
 /// Builds the commit twice and compares; a difference is an error with [`Exit::CheckFailed`] that names the first one.
 ///

@@ -20,7 +20,6 @@ use rustix::process::Signal;
 use serde::Deserialize;
 
 use super::binary::Platform;
-use super::config::Settings;
 use super::layer::Tar;
 use crate::context::Context;
 use container::Container;
@@ -29,6 +28,7 @@ use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::http::{self, Http, Reach};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::plain::send_lines;
+use launchway_registry::oci::Settings;
 use program::Program;
 
 /// A smoke run to be.

@@ -2,14 +2,9 @@ use std::path::Path;
 
 use super::recipe::Arguments;
 use super::*;
-use crate::image::config::Settings;
 use launchway_core::environment::Environment;
 use launchway_core::exit::Exit;
-
-#[test]
-fn sizes_are_for_people() {
-    assert_eq!([0, 999, 1400, 3_140_000].map(size), ["0 B", "999 B", "1.4 kB", "3.1 MB"]);
-}
+use launchway_registry::oci::Settings;
 
 #[test]
 fn the_check_finds_what_either_engine_cannot_follow() {
@@ -67,19 +62,4 @@ fn this_workspace_has_a_recipe_for_both_engines() {
     assert_eq!(recipe.settings.env[1..], ["APP_COMMIT=c0ffee"]);
     assert_eq!(recipe.settings.labels["org.opencontainers.image.revision"], "c0ffee");
     assert_eq!(recipe.settings.labels["org.opencontainers.image.version"], "unknown");
-}
-#[test]
-fn bytes_are_written_for_people() {
-    for (bytes, expected) in [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (126_502, "126.5 kB"),
-        (999_949, "999.9 kB"),
-        (999_950, "1.0 MB"),
-        (2_667_490, "2.7 MB"),
-        (1_234_567_890, "1234.6 MB"),
-    ] {
-        assert_eq!(size(bytes), expected);
-    }
 }

@@ -7,10 +7,10 @@ use reqwest::Url;
 use reqwest::blocking::Response;
 use reqwest::header::LOCATION;
 
-use super::reference::Repository;
 use super::retry::Trouble;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::http::is_loopback_host;
+use launchway_registry::Repository;
 
 /// The address of a repository's API.
 pub(super) fn base(repository: &Repository) -> Result<Url> {

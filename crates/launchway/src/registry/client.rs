@@ -13,7 +13,6 @@ use reqwest::{Method, StatusCode, Url};
 use super::address::{base, is_registry, location, url_host};
 use super::auth::{self, Answer, Scopes};
 use super::credentials::{Credentials, way_out};
-use super::reference::Repository;
 use super::refusal;
 use super::retry::{Trouble, is_passing, retrying};
 use super::upload::time_to_send;
@@ -21,6 +20,7 @@ use super::words;
 use crate::context::Context;
 use launchway_core::http::Http;
 use launchway_core::secret::Secret;
+use launchway_registry::Repository;
 
 /// A client for the registries of one run. It keeps what they granted, and asks for no more than they ask of it.
 #[derive(Clone)]

@@ -9,11 +9,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::reference::Repository;
 use crate::context::Context;
 use crate::table::variable;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::secret::Secret;
+use launchway_registry::Repository;
 
 /// A user name with its password or access token, or an identity token.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::manifest::Manifest;
-use super::reference::{Digest, Reference, Repository, Tag};
 use super::referrers::EMPTY;
 use super::upload::Blob;
-use crate::image::config::{Descriptor, MANIFEST};
 use launchway_core::exit::{Exit, OrExit as _};
+use launchway_registry::oci::{Descriptor, MANIFEST};
+use launchway_registry::{Digest, Reference, Repository, Tag};
 
 /// The most parts that a document may have, and the most bytes that a part may have: all of it is held in memory.
 const MOST_PARTS: usize = 1000;

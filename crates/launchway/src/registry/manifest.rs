@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::address::base;
 use super::client::{Ask, Client, bytes};
-use super::reference::{Digest, Reference, Repository, Tag};
 use super::retry::Trouble;
 use super::words;
+use launchway_registry::{Digest, Reference, Repository, Tag};
 
 /// A manifest as it is pushed: these bytes, which the digest is of.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use ring::digest::{Context, SHA256};
 use super::address::base;
 use super::client::{Ask, Client, bytes};
 use super::manifest::KINDS;
-use super::reference::{Digest, Repository};
 use super::retry::Trouble;
-use crate::image::config::Descriptor;
+use launchway_registry::oci::Descriptor;
+use launchway_registry::{Digest, Repository};
 
 impl Client<'_> {
     /// The bytes of the manifest or index with this digest, or `None` where the repository has none.

@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 use super::address::{base, is_registry};
 use super::client::{Ask, Client, bytes, media_type};
 use super::manifest::Manifest;
-use super::reference::{Digest, Reference, Repository, Tag};
 use super::retry::{Trouble, is_passing};
 use super::upload::{Blob, Outcome};
-use crate::image::config::{Descriptor, MANIFEST};
 use launchway_core::exit::Exit;
+use launchway_registry::oci::{Descriptor, MANIFEST};
+use launchway_registry::{Digest, Reference, Repository, Tag};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 

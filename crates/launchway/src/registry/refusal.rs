@@ -4,9 +4,9 @@ use reqwest::StatusCode;
 
 use super::client::Access;
 use super::credentials::{Credentials, Source, way_out};
-use super::reference::Repository;
 use launchway_core::environment::flaw;
 use launchway_core::exit::{Exit, Failure};
+use launchway_registry::Repository;
 
 /// The error for an answer that is a refusal.
 ///

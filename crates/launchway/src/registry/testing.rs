@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use super::reference::{Digest, Repository};
 use crate::context::Context;
 use launchway_core::environment::Environment;
+use launchway_registry::{Digest, Repository};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]

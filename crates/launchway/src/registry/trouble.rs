@@ -13,12 +13,12 @@ use reqwest::{Method, StatusCode};
 use super::address::{base, url_host};
 use super::client::{Ask, Client, Grant};
 use super::credentials::{Credentials, way_out};
-use super::reference::Repository;
 use super::refusal;
 use super::retry::{Trouble, is_passing, retry_after};
 use super::words;
 use launchway_core::http::Broken;
 use launchway_core::secret::{Redactor, Secret};
+use launchway_registry::Repository;
 
 impl Client<'_> {
     /// Trouble where a host does not answer the one question that every registry does (OCI distribution spec,

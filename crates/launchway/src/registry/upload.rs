@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{base, location};
 use super::client::{Ask, Client};
-use super::reference::{Digest, Repository};
 use super::retry::Trouble;
-use crate::image::size;
 use launchway_core::events::Reporter;
 use launchway_core::file::write_whole;
 use launchway_core::interrupt::Interrupt;
+use launchway_core::size;
+use launchway_registry::{Digest, Repository};
 
 /// A layer or a configuration, in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

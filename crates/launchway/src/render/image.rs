@@ -1,6 +1,6 @@
 //! Image references, as far as telling whether two name the same repository takes.
 
-use crate::registry::reference::ImageName;
+use launchway_registry::ImageName;
 
 /// The repository that a reference names, in full: host, path, no tag, no digest.
 ///

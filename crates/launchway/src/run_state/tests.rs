@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::image::digest::Digest;
 use crate::steps::docker_build::Built;
 use crate::steps::test_coverage::CoverageRecord;
 use launchway_core::environment::Environment;
+use launchway_registry::Digest;
 
 fn context(root: &Path, variables: &[(&str, &str)]) -> Context {
     Context::for_test(root, Environment::of(variables.iter().copied()))

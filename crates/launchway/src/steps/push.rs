@@ -18,13 +18,13 @@ use anyhow::{Context as _, Result, ensure};
 use crate::attest;
 use crate::config::Engine;
 use crate::context::Context;
-use crate::image::config::Descriptor;
 use crate::image::guard::{self, Part};
 use crate::image::layout::{Layout, Onto};
-use crate::image::size;
-use crate::registry::reference::{Digest, Reference, Repository, Tag};
 use crate::registry::{Access, Artifact, Blob, Client, Manifest, Outcome};
 use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::size;
+use launchway_registry::oci::Descriptor;
+use launchway_registry::{Digest, Reference, Repository, Tag};
 
 /// One thing that a push does. `Display` is its line of `--explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]

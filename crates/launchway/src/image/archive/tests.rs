@@ -3,8 +3,9 @@ use std::io::Cursor;
 use flate2::{Compression, GzBuilder};
 
 use super::*;
-use crate::image::config::{self, Settings};
+use crate::image::config;
 use crate::image::layout::Parts;
+use launchway_registry::oci::Settings;
 
 /// The layout of an image with these layers.
 fn layout(folder: &Path, layers: &[Layer]) -> Layout {

@@ -5,9 +5,9 @@ use std::io::Read;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::image::digest::Digest;
 use crate::image::entries::{Entry, Kind, Reader};
 use crate::image::layer::Owner;
+use launchway_registry::Digest;
 
 /// The files of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -128,8 +128,8 @@ fn an_image_of_docker_becomes_one_of_oci_without_a_change_of_its_layers() {
             size(layer.len() as u64)
         )
     );
-    assert_eq!(base.labels()[0], (config::BASE_NAME, format!("{host}/acme/base:12")));
-    assert_eq!(base.labels()[1], (config::BASE_DIGEST, digest.to_string()));
+    assert_eq!(base.labels()[0], (launchway_registry::oci::BASE_NAME, format!("{host}/acme/base:12")));
+    assert_eq!(base.labels()[1], (launchway_registry::oci::BASE_DIGEST, digest.to_string()));
 }
 
 #[test]

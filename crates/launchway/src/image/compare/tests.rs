@@ -5,12 +5,13 @@ use tar::{Builder, EntryType, Header};
 use super::*;
 use crate::image::archive;
 use crate::image::binary::Platform;
-use crate::image::config::{self, Settings};
+use crate::image::config;
 use crate::image::entries::{Bounds, Reader};
 use crate::image::layer::Layer;
 use crate::image::layout::Parts;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
+use launchway_registry::oci::Settings;
 
 /// What a layer holds: path, kind, mode, and contents or a link's target.
 type Files<'a> = &'a [(&'a str, EntryType, u32, &'a str)];

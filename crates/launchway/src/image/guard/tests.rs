@@ -5,8 +5,8 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
-use crate::image::size;
 use launchway_core::environment::Environment;
+use launchway_core::size;
 
 const SECRET: &str = "s3cret-value-of-the-app";
 

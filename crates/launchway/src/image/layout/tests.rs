@@ -1,6 +1,7 @@
 use super::*;
-use crate::image::config::Settings;
+use crate::image::config;
 use crate::image::layer::Layer;
+use launchway_registry::oci::Settings;
 
 fn layer(text: &str) -> Layer {
     Layer { origin: text.to_owned(), diff_id: Digest::of(text.as_bytes()), bytes: text.as_bytes().to_vec() }
@@ -35,8 +36,8 @@ fn what_was_written_is_read() {
     assert_eq!(layout.manifest, manifest);
     assert_eq!(fs_err::read(layout.blob(&manifest.digest)).unwrap(), layout.manifest_bytes);
     assert_eq!(fs_err::read(layout.blob(&layout.layers[1].digest)).unwrap(), b"two");
-    assert_eq!(layout.layers[0].media_type, config::LAYER);
-    assert_eq!(layout.config.media_type, config::CONFIG);
+    assert_eq!(layout.layers[0].media_type, launchway_registry::oci::LAYER);
+    assert_eq!(layout.config.media_type, launchway_registry::oci::CONFIG);
     assert_eq!(layout.blobs().count(), 3);
     assert_eq!(layout.size(), 6 + layout.config.size + manifest.size);
     assert_eq!(fs_err::read_to_string(dir.path().join("oci-layout")).unwrap(), MARKER);

@@ -7,7 +7,7 @@ use anyhow::Result;
 use parse_dockerfile::FromInstruction;
 
 use super::{Arguments, DEFAULT_PATH, Reader, Recipe, at, parse};
-use crate::registry::reference::ImageName;
+use launchway_registry::ImageName;
 
 /// The image of a registry that a stage begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]

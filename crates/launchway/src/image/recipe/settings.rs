@@ -4,8 +4,8 @@ use anyhow::Result;
 use parse_dockerfile::{Command, HealthcheckArguments, HealthcheckInstruction, Instruction};
 
 use super::{Reader, Step};
-use crate::image::config::Healthcheck;
 use crate::image::recipe::at;
+use launchway_registry::oci::Healthcheck;
 
 impl Reader<'_, '_> {
     /// `ENV`, `LABEL`, `EXPOSE`, `USER`, `WORKDIR`, `STOPSIGNAL`, `ENTRYPOINT`, `CMD`, `HEALTHCHECK`.

@@ -1,10 +1,11 @@
 use super::super::binary::Platform;
-use super::super::config::{self, Settings};
+use super::super::config;
 use super::super::layer::{Entry, Kind, Layer, Owner};
 use super::super::layout::Parts;
 use super::*;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
+use launchway_registry::oci::Settings;
 
 /// An image with one layer, of these files with these modes.
 fn image(dir: &Path, name: &str, files: &[(&str, &str, u32)], user: &str, label: &str) -> Layout {
@@ -21,7 +22,7 @@ fn image(dir: &Path, name: &str, files: &[(&str, &str, u32)], user: &str, label:
     let layers = [Layer::pack(String::new(), entries.iter().map(|(path, entry)| (*path, entry))).unwrap()];
     let mut settings = Settings { user: user.to_owned(), ..Settings::default() };
     let config = config::image_config(Platform::Amd64, &settings, "now", &layers).unwrap();
-    settings.labels.insert(config::BASE_NAME.to_owned(), label.to_owned());
+    settings.labels.insert(launchway_registry::oci::BASE_NAME.to_owned(), label.to_owned());
     let manifest = config::manifest(&config, &layers, settings.labels.clone()).unwrap();
     let layers = layers.iter().map(|layer| layer.bytes.as_slice()).collect();
     Parts { engine: crate::config::Engine::Builtin, platform: Platform::Amd64, manifest, config, layers }

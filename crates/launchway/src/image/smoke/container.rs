@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use super::{Running, free_address};
 use crate::context::Context;
 use crate::image::binary::Platform;
-use crate::image::digest::Digest;
 use launchway_core::command::Call;
+use launchway_registry::Digest;
 
 /// What `docker run` ends with when the container was killed: 128 and the signal's number.
 pub(super) const KILLED: i32 = 128 + 9;

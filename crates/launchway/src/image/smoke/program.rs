@@ -13,11 +13,11 @@ use anyhow::{Context as _, Result};
 use super::{Running, free_address};
 use crate::context::Context;
 use crate::image::binary::{self, Platform};
-use crate::image::config::Settings;
 use crate::image::entries::{Bounds, Reader};
 use crate::image::layer::Tar;
 use crate::image::unpack::{Unpacked, find, program, unpack};
 use launchway_core::command::bare;
+use launchway_registry::oci::Settings;
 
 /// What an image starts, and where its files are unpacked for that.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,11 +3,11 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use super::*;
-use crate::image::config::Settings;
 use crate::image::entries::{Bounds, Reader};
 use crate::image::recipe::Arguments;
 use launchway_core::exit::Exit;
 use launchway_core::interrupt::Interrupt;
+use launchway_registry::oci::Settings;
 
 /// Writes files into a folder; a name that ends with `/` is a folder.
 fn fill(root: &Path, files: &[(&str, &str)]) {

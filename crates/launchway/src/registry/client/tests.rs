@@ -1,11 +1,11 @@
 use std::path::Path;
 
 use super::super::Manifest;
-use super::super::reference::{Digest, Reference, Tag};
 use super::super::testing::{Reply, Request, Server};
 use super::*;
 use launchway_core::environment::Environment;
 use launchway_core::exit::Exit;
+use launchway_registry::{Digest, Reference, Tag};
 
 const VARIABLES: [(&str, &str); 2] = [("DOCKERHUB_USERNAME", "me"), ("DOCKERHUB_TOKEN", "hunter2-hunter2")];
 

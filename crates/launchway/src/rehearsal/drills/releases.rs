@@ -40,7 +40,7 @@ impl Releases {
         );
         let config = text.replace(&tag, EARLIER).into_bytes();
         let mut manifest: Value = serde_json::from_slice(&new.manifest)?;
-        manifest["config"]["digest"] = json!(crate::image::digest::Digest::of(&config).to_string());
+        manifest["config"]["digest"] = json!(launchway_registry::Digest::of(&config).to_string());
         manifest["config"]["size"] = json!(config.len());
         let earlier = Image { config, manifest: serde_json::to_vec(&manifest)? };
         Ok(Self { tag, layers, new, earlier })
@@ -70,7 +70,7 @@ impl Releases {
 
     /// The digest of the new release.
     pub(super) fn new_digest(&self) -> String {
-        crate::image::digest::Digest::of(&self.new.manifest).to_string()
+        launchway_registry::Digest::of(&self.new.manifest).to_string()
     }
 
     fn keep(

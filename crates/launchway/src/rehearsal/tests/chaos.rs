@@ -7,10 +7,10 @@ use std::sync::{LazyLock, Mutex};
 use serde_json::json;
 
 use super::*;
-use crate::image::digest::Digest;
 use crate::render::stub::Random;
 use crate::steps::deploy;
 use launchway_fakes::render::{Ailment, Call, Fault};
+use launchway_registry::Digest;
 
 /// An app on the standard library alone, healthy, and of the commit that its image names.
 const PROGRAM: &str = r#"

@@ -16,18 +16,18 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::image::config::{Descriptor, LONGEST_CONFIG, Manifest};
-use crate::image::digest::Digest;
 use crate::image::entries::{Bounds, Reader};
 use crate::image::layout::Layout;
 use crate::image::unpack::{Unpacked, find, program, unpack};
-use crate::registry::reference::Repository;
 use crate::registry::{Access, Client};
 use launchway_core::command::{Group, bare};
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::plain::send_lines;
 use launchway_core::secret::Secret;
+use launchway_registry::Digest;
+use launchway_registry::Repository;
+use launchway_registry::oci::{Descriptor, ImageManifest, LONGEST_CONFIG};
 
 use super::remote::Release;
 use super::watch::line;
@@ -117,7 +117,8 @@ impl Image {
         let client = Client::new(ctx, Access::Pull)?;
         let digest: Digest = release.platform.as_ref().unwrap_or(&release.digest).parse()?;
         let bytes = client.manifest(&repository, &digest)?.context("the registry does not have it")?;
-        let Manifest { config, layers, .. } = serde_json::from_slice(&bytes).context("it has no manifest")?;
+        let ImageManifest { config, layers, .. } =
+            serde_json::from_slice(&bytes).context("it has no manifest")?;
         let size = layers.iter().fold(0, |sum: u64, blob| sum.saturating_add(blob.size));
         ensure!(
             size <= Bounds::PACKED && config.size <= LONGEST_CONFIG,

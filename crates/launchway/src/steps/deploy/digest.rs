@@ -8,13 +8,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::image::config::Descriptor;
-use crate::registry::reference::{Digest, Reference, Repository, Tag};
 use crate::registry::{self, Access, Client};
 use crate::steps::push;
 use crate::table::StepId;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::http::Http;
+use launchway_registry::oci::Descriptor;
+use launchway_registry::{Digest, Reference, Repository, Tag};
 
 use super::remote::Release;
 

@@ -7,10 +7,10 @@ use crate::context::Context;
 use crate::image::base::files::Files;
 use crate::image::base::{self, Base};
 use crate::image::binary::Platform;
-use crate::image::config::Settings;
 use crate::image::recipe::{Arguments, BaseName};
 use crate::image::smoke::Smoke;
 use crate::image::tree::Tree;
+use launchway_registry::oci::Settings;
 
 /// The base of the recipe, what the image is set to before its recipe is followed, and the files below it.
 pub(super) fn start(

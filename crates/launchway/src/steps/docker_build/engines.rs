@@ -8,13 +8,13 @@ use super::{Action, Options, Toolchain, arguments, builtin, check_out, created, 
 use crate::config::Engine;
 use crate::context::Context;
 use crate::image::binary::Platform;
-use crate::image::config::Settings;
 use crate::image::docker::{self, Task};
 use crate::image::recipe;
 use crate::image::smoke::Smoke;
 use crate::image::sources::Sources;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::file;
+use launchway_registry::oci::Settings;
 
 pub(super) fn plan(
     ctx: &Context,

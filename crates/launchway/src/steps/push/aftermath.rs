@@ -8,8 +8,8 @@ use anyhow::Error;
 
 use super::Action;
 use crate::registry::Client;
-use crate::registry::reference::{Reference, Tag};
 use launchway_core::exit::{Exit, Failure};
+use launchway_registry::{Reference, Tag};
 
 /// How long an answer may take. Whoever reads the error has waited enough.
 const PATIENCE: Duration = Duration::from_secs(5);

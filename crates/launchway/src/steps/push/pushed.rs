@@ -5,9 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::image::size;
-use crate::registry::reference::{Digest, Repository, Tag};
 use crate::registry::{Artifact, Attached, Blob, Outcome};
+use launchway_core::size;
+use launchway_registry::{Digest, Repository, Tag};
 
 /// What a push did: `target/xtask/push.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

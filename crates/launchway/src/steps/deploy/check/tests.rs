@@ -6,10 +6,10 @@ use serde_json::json;
 use super::*;
 use crate::config::Engine;
 use crate::image::binary::Platform;
-use crate::image::config::{CONFIG, LAYER, MANIFEST};
 use crate::image::layout::Parts;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
+use launchway_registry::oci::{CONFIG, ImageManifest, LAYER, MANIFEST};
 
 /// An image on disk whose entry point is this script, and its release.
 fn image(ctx: &Context, script: &str, architecture: &str) -> Release {
@@ -38,7 +38,7 @@ fn image_with(
         "config": { "Entrypoint": ["/app", "first"], "Env": ["IMAGE=yes"], "WorkingDir": "/" },
     }))
     .unwrap();
-    let manifest = Manifest {
+    let manifest = ImageManifest {
         schema_version: 2,
         media_type: MANIFEST.to_owned(),
         config: Descriptor::of(CONFIG, &config),

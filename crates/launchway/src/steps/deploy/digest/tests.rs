@@ -16,7 +16,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 }
 
 fn manifest(config: &[u8], layer: u64) -> Vec<u8> {
-    let config = Descriptor::of(crate::image::config::CONFIG, config);
+    let config = Descriptor::of(launchway_registry::oci::CONFIG, config);
     bytes(
         &json!({ "schemaVersion": 2, "config": config, "layers": [{ "size": layer, "digest": "sha256:1" }] }),
     )

@@ -15,16 +15,16 @@ use serde::{Deserialize, Serialize};
 /// Other algorithms are refused: nothing that we read or write uses one (OCI image spec, descriptor, "Digests").
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Digest(String);
+pub struct Digest(String);
 
 impl Digest {
     /// The digest of these bytes.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    pub fn of(bytes: &[u8]) -> Self {
         Self::name(digest(&SHA256, bytes).as_ref())
     }
 
     /// The digest of a file's bytes, and their number; the file is read in pieces.
-    pub(crate) fn of_file(path: &Path) -> Result<(Self, u64)> {
+    pub fn of_file(path: &Path) -> Result<(Self, u64)> {
         let mut file = fs_err::File::open(path)?;
         let mut context = Context::new(&SHA256);
         let mut piece = vec![0; 64 << 10];
@@ -40,22 +40,22 @@ impl Digest {
     }
 
     /// The digest of what was hashed piece by piece, with SHA-256.
-    pub(crate) fn finish(context: Context) -> Self {
+    pub fn finish(context: Context) -> Self {
         Self::name(context.finish().as_ref())
     }
 
     /// The whole of it: `sha256:…`.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The 64 hex digits.
-    pub(crate) fn hex(&self) -> &str {
+    pub fn hex(&self) -> &str {
         self.0.strip_prefix("sha256:").unwrap_or_default()
     }
 
     /// Enough of it for people to tell it from others.
-    pub(crate) fn short(&self) -> String {
+    pub fn short(&self) -> String {
         format!("sha256:{}…", self.hex().get(..12).unwrap_or_default())
     }
 

@@ -9,36 +9,39 @@ use std::str::FromStr;
 use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use crate::image::digest::Digest;
+use crate::Digest;
 use launchway_core::http::is_loopback_host;
 
 /// What an image is called, in full: `docker.io/acme/app:1.2` or `docker.io/acme/app@sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ImageName {
-    pub(crate) repository: Repository,
+pub struct ImageName {
+    /// The part without tag and digest.
+    pub repository: Repository,
     /// With both a tag and a digest the digest counts, as for Docker.
-    pub(crate) reference: Option<Reference>,
+    pub reference: Option<Reference>,
 }
 
 /// A repository on a registry, without a tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Repository {
+pub struct Repository {
     registry: String,
     name: String,
 }
 
 /// Which manifest of a repository is meant; what the OCI distribution spec calls `<reference>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reference {
+pub enum Reference {
+    /// Whatever a tag names.
     Tag(Tag),
+    /// These bytes.
     Digest(Digest),
 }
 
 /// A tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Tag(String);
+pub struct Tag(String);
 
 impl Repository {
     /// Docker Hub's name, whichever of its three names was written.
@@ -47,32 +50,34 @@ impl Repository {
     const LONGEST: usize = 255;
 
     /// `host[:port]`, as people write it: `docker.io`, `ghcr.io`, `127.0.0.1:5000`.
-    pub(crate) fn registry(&self) -> &str {
+    pub fn registry(&self) -> &str {
         &self.registry
     }
 
     /// The part after the host: `library/debian`, `acme/app`.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// `host[:port]` of the registry's API, which on Docker Hub is another host.
-    pub(crate) fn api_host(&self) -> &str {
+    pub fn api_host(&self) -> &str {
         if self.is_hub() { "registry-1.docker.io" } else { &self.registry }
     }
 
     /// Whether the registry is on this machine; only then it is spoken to without TLS, as Docker does.
-    pub(crate) fn is_loopback(&self) -> bool {
+    pub fn is_loopback(&self) -> bool {
         is_loopback_host(host_without_port(&self.registry))
     }
 
-    pub(crate) fn is_hub(&self) -> bool {
+    /// Whether the registry is Docker Hub.
+    pub fn is_hub(&self) -> bool {
         self.registry == Self::HUB
     }
 }
 
 impl Reference {
-    pub(crate) fn as_str(&self) -> &str {
+    /// The tag or the digest, as it stands in an address.
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Tag(tag) => &tag.0,
             Self::Digest(digest) => digest.as_str(),
@@ -82,7 +87,7 @@ impl Reference {
 
 impl Tag {
     /// The tag that always names the newest image.
-    pub(crate) fn latest() -> Self {
+    pub fn latest() -> Self {
         Self("latest".to_owned())
     }
 }
