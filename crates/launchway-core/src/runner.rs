@@ -32,6 +32,15 @@ impl Runner {
 
     /// [`Self::check`] in another folder.
     pub fn check_in(&self, folder: &Path, call: &Call) -> Result<()> {
+        self.run(folder, call, &mut |_| {})
+    }
+
+    /// [`Self::check`], and `read` sees every line that the child prints.
+    pub fn check_reading(&self, call: &Call, read: &mut dyn FnMut(&str)) -> Result<()> {
+        self.run(&self.folder, call, read)
+    }
+
+    fn run(&self, folder: &Path, call: &Call, read: &mut dyn FnMut(&str)) -> Result<()> {
         self.reporter.command(&call.to_string());
         let mut findings = Findings::default();
         let mut compiled = Compiled::default();
@@ -39,6 +48,7 @@ impl Runner {
         let status = call.run(folder, &self.interrupt, |line| {
             findings.read(folder, line);
             compiled.read(line);
+            read(line);
             is_disk_full |= line.contains("No space left on device (os error 28)");
             self.reporter.output(line);
             // A test that needs a real part says so where that is missing, and would otherwise pass for passed.

@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Ci(Ci),
     /// Formatting, clippy, the workflow, the recipe, the documentation.
     Lint,
-    /// All tests, once, under coverage; then the floor for every crate.
+    /// All tests, once, under coverage; then the threshold for every crate.
     TestCoverage,
     /// The image of this commit, in target/xtask/image.
     DockerBuild(DockerBuild),

@@ -60,15 +60,15 @@ impl Coverage {
         })
     }
 
-    /// How many more lines must be covered to reach the floor, given in percent.
+    /// How many more lines must be covered to reach the threshold, given in percent.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
         reason = "a count of lines is exact in an f64, and a share of it is neither negative nor larger"
     )]
-    pub(crate) fn lines_short(&self, floor: f64) -> u64 {
-        let needed = (self.lines as f64 * floor / 100.0).ceil() as u64;
+    pub(crate) fn lines_short(&self, threshold: f64) -> u64 {
+        let needed = (self.lines as f64 * threshold / 100.0).ceil() as u64;
         needed.saturating_sub(self.covered)
     }
 
@@ -175,9 +175,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_floor_is_met_by_whole_lines() {
+    fn the_threshold_is_met_by_whole_lines() {
         let coverage = Coverage::of;
-        for (lines, covered, floor, short) in [
+        for (lines, covered, threshold, short) in [
             (10, 8, 80.0, 0),
             (10, 7, 80.0, 1),
             (999, 799, 80.0, 1),
@@ -185,7 +185,7 @@ mod tests {
             (3, 0, 100.0, 3),
             (3, 0, 0.0, 0),
         ] {
-            assert_eq!(coverage(lines, covered).lines_short(floor), short, "{covered} of {lines}");
+            assert_eq!(coverage(lines, covered).lines_short(threshold), short, "{covered} of {lines}");
         }
         assert_eq!(coverage(2500, 1999).to_string(), "79.9 % of lines (1999 of 2500)");
         assert_eq!(coverage(0, 0).to_string(), "100.0 % of lines (0 of 0)");

@@ -14,11 +14,11 @@ use reqwest::Url;
 use crate::context::Context;
 use crate::history;
 use crate::needs::Need;
-use crate::run_state::{self, RunState};
+use crate::run_state::RunState;
 use crate::steps::deploy::Deployment;
 use crate::steps::docker_build::Built;
 use crate::steps::push::Pushed;
-use crate::steps::test_coverage::CoverageRecord;
+use crate::steps::test_coverage::{self, CoverageRecord};
 use crate::table::rule::Trigger;
 use crate::table::{JobId, PIPELINE, StepId};
 use launchway_core::events::{Event, Failed, Outcome, Row, StepEnd, Summary};
@@ -202,7 +202,6 @@ impl Run<'_> {
         let kept = record
             .to_json()
             .and_then(|json| self.ctx.leave_json(&path, &json))
-            .and_then(|()| self.ctx.leave(&self.ctx.output().join("junit.xml"), &record.to_junit()))
             .and_then(|()| self.so_far.leave(self.ctx));
         let mut facts = self.results.facts();
         facts.push(("record".to_owned(), path.display().to_string()));
@@ -290,23 +289,18 @@ impl Run<'_> {
     fn step(&mut self, step: StepId) -> StepRecord {
         let started = SystemTime::now();
         let clock = Instant::now();
-        let ran = self.ctx.reporter.step_started(step.name(), &self.ctx.output().join("logs")).map(|log| {
-            let plan = Plan::of(step, self.ctx, &self.request.options);
-            let result = plan.and_then(|plan| plan.run(self.ctx, &mut self.results));
-            if step == StepId::TestCoverage {
-                self.count_tests(&log);
+        let log = self.ctx.reporter.step_started(step.name(), &self.ctx.output().join("logs"));
+        let (log, result) = match log {
+            Ok(log) => {
+                let plan = Plan::of(step, self.ctx, &self.request.options);
+                (log, plan.and_then(|plan| plan.run(self.ctx, &mut self.results)))
             }
-            self.conclude(&StepRecord::ran(step, started, clock.elapsed(), outcome(&result), Vec::new()));
-            (log, result)
-        });
-        let (log, result) = match ran {
-            Ok((log, result)) => (log, result),
             Err(error) => (PathBuf::new(), Err(error)),
         };
-        let elapsed = clock.elapsed();
-        let outcome = outcome(&result);
-        let end = self.ctx.reporter.step_finished(step.name(), outcome, milliseconds(elapsed));
-        let mut record = StepRecord::ran(step, started, elapsed, outcome, end.skipped.clone());
+        let mut record = StepRecord::ran(step, started, clock.elapsed(), outcome(&result));
+        self.conclude(&record);
+        let end = self.ctx.reporter.step_finished(step.name(), record.outcome, record.milliseconds);
+        record.skipped.clone_from(&end.skipped);
         if let Err(error) = result {
             record.reason = Some(format!("{error:#}"));
             let failed = self.failed(step, &error, end, &log);
@@ -315,15 +309,6 @@ impl Run<'_> {
         }
         self.so_far.add(&record, &self.results);
         record
-    }
-
-    /// What the tests of this step counted; one that was skipped has not passed.
-    fn count_tests(&mut self, log: &Path) {
-        let text = fs_err::read_to_string(log).unwrap_or_default();
-        self.results.tests = run_state::counted(&text);
-        if let Some(tests) = &self.results.tests {
-            self.ctx.reporter.note(in_words(tests));
-        }
     }
 
     /// Where the step was an attempt to deploy: makes the report of the run with it and sends it on.
@@ -351,10 +336,6 @@ impl Run<'_> {
     }
 }
 
-fn in_words(Tests { passed, failed, skipped }: &Tests) -> String {
-    format!("{passed} tests passed, {failed} failed, {skipped} skipped")
-}
-
 fn outcome(result: &Result<()>) -> Outcome {
     match result {
         Ok(()) => Outcome::Passed,
@@ -369,7 +350,7 @@ impl Results {
         let mut facts = Vec::new();
         let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
         if let Some(tests) = &self.tests {
-            fact("tests", in_words(tests));
+            fact("tests", test_coverage::in_words(tests));
         }
         if let Some(coverage) = &self.coverage {
             fact("coverage", format!("{coverage}"));

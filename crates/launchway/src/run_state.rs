@@ -112,7 +112,7 @@ impl RunState {
                 self.coverage = results.coverage.as_ref().map(|coverage| Coverage {
                     covered: coverage.covered,
                     lines: coverage.lines,
-                    floor: percent(coverage.floor),
+                    floor: percent(coverage.threshold),
                 });
             }
             StepId::DockerBuild => {
@@ -150,41 +150,14 @@ fn run_on_github(ctx: &Context) -> Option<String> {
     Some(format!("github-{}-{}", get("GITHUB_RUN_ID")?, get("GITHUB_RUN_ATTEMPT").unwrap_or("1")))
 }
 
-/// What cargo's test programs counted. A test that could not run without a real part passes for libtest, not for us.
-pub(crate) fn counted(log: &str) -> Option<Tests> {
-    let mut found = None;
-    let mut unable = 0;
-    for line in log.lines() {
-        unable += u64::from(line.starts_with("SKIPPED: "));
-        // `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`
-        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|line| line.split_once(". "))
-        else {
-            continue;
-        };
-        let count = |what: &str| {
-            let counted = counts.split("; ").find_map(|part| part.strip_suffix(what));
-            counted.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default()
-        };
-        let tests = found.get_or_insert(Tests { passed: 0, failed: 0, skipped: 0 });
-        tests.passed += count(" passed");
-        tests.failed += count(" failed");
-        tests.skipped += count(" ignored");
-    }
-    found.map(|Tests { passed, failed, skipped }| Tests {
-        passed: passed.saturating_sub(unable),
-        failed,
-        skipped: skipped + unable,
-    })
-}
-
 /// Whole percent, rounded down.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "0 to 100, as the configuration holds"
 )]
-fn percent(floor: f64) -> u8 {
-    floor.clamp(0.0, 100.0) as u8
+fn percent(threshold: f64) -> u8 {
+    threshold.clamp(0.0, 100.0) as u8
 }
 
 #[cfg(test)]

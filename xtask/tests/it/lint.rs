@@ -77,7 +77,7 @@ fn every_fault_is_named_with_its_place() {
             assert!(!end.contains(check), "`{check}` in {end}");
         }
         assert_eq!(fixture.outcomes(), [("lint".to_owned(), "failed".to_owned())]);
-        assert!(fixture.read("target/xtask/junit.xml").contains("checks failed:&#10;"));
+        assert!(fixture.read("target/xtask/run.json").contains("checks failed:\\n"));
         fixture.replace(fault.file, fault.wrong, fault.right);
     }
     fixture.run(&["lint"]).exits(0);

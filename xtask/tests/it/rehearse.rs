@@ -62,8 +62,6 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     assert_eq!(record["deployment"]["variables_written"], json!(written));
     assert!(record["coverage"]["covered"].as_u64() > Some(0), "{record}");
 
-    let junit = fixture.read("target/xtask/junit.xml");
-    assert!(junit.contains("tests=\"5\" failures=\"0\" skipped=\"0\""), "{junit}");
     for report in ["coverage.json", "lcov.info", "html/index.html"] {
         assert!(fixture.exists(&format!("target/xtask/coverage/{report}")), "{report}");
     }
@@ -128,7 +126,6 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
     assert_eq!((&record["exit_code"], &record["deployment"]), (&json!(5), &Value::Null));
     assert_eq!(record["attempt"]["outcome"], "rolled-back");
     assert_eq!(fixture.outcomes()[4], ("deploy".to_owned(), "failed".to_owned()));
-    assert!(fixture.read("target/xtask/junit.xml").contains("failures=\"1\""));
 
     // An app that is somebody else.
     fixture.write("app/src/main.rs", &main);

@@ -1,10 +1,14 @@
 //! Plan, then run: what a step will do, as a list that `--explain` prints and that running executes.
 
+use std::fmt;
+
 use anyhow::Result;
 
 use super::{Attempt, Results};
 use crate::config::Config;
 use crate::context::Context;
+use crate::steps::lint::LintPlan;
+use crate::steps::test_coverage::TestCoveragePlan;
 use crate::steps::{deploy, docker_build, lint, push, test_coverage};
 use crate::table::StepId;
 
@@ -22,10 +26,11 @@ impl Options {
     }
 }
 
-/// The actions of one step.
+/// What one step will do.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Plan {
-    Lint(Vec<lint::Action>),
-    TestCoverage(Vec<test_coverage::Action>),
+    Lint(LintPlan),
+    TestCoverage(TestCoveragePlan),
     DockerBuild(Vec<docker_build::Action>),
     Push(Vec<push::Action>),
     Deploy(Vec<deploy::Action>),
@@ -47,9 +52,10 @@ impl Plan {
         fn lines(actions: &[impl ToString]) -> Vec<String> {
             actions.iter().map(ToString::to_string).collect()
         }
+        let text = |plan: &dyn fmt::Display| plan.to_string().lines().map(str::to_owned).collect();
         match self {
-            Self::Lint(actions) => lines(actions),
-            Self::TestCoverage(actions) => lines(actions),
+            Self::Lint(plan) => text(plan),
+            Self::TestCoverage(plan) => text(plan),
             Self::DockerBuild(actions) => lines(actions),
             Self::Push(actions) => lines(actions),
             Self::Deploy(actions) => lines(actions),
@@ -68,8 +74,12 @@ impl Plan {
     /// Executes the actions and adds what came of them to the results.
     pub(crate) fn run(&self, ctx: &Context, results: &mut Results) -> Result<()> {
         match self {
-            Self::Lint(actions) => lint::run(ctx, actions)?,
-            Self::TestCoverage(actions) => results.coverage = Some(test_coverage::run(ctx, actions)?),
+            Self::Lint(plan) => plan.run(ctx)?,
+            Self::TestCoverage(plan) => {
+                let tested = plan.run(ctx);
+                results.tests = tested.tests;
+                results.coverage = Some(tested.result?);
+            }
             Self::DockerBuild(actions) => results.image = Some(docker_build::run(ctx, actions)?),
             Self::Push(actions) => results.pushed = Some(push::run(ctx, actions)?),
             Self::Deploy(actions) => {

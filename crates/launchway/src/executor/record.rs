@@ -1,6 +1,5 @@
-//! The run record, `target/xtask/run.json`, and the same steps as `JUnit`.
+//! The run record, `target/xtask/run.json`.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
@@ -64,7 +63,7 @@ pub(crate) struct StepRecord {
     pub(crate) reason: Option<String>,
     /// The checks inside it that did not run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    skipped: Vec<String>,
+    pub(crate) skipped: Vec<String>,
 }
 
 impl<'a> Record<'a> {
@@ -103,39 +102,6 @@ impl<'a> Record<'a> {
     pub(super) fn to_json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
-
-    /// The steps as `JUnit` test cases, the form that CI servers read.
-    pub(super) fn to_junit(&self) -> String {
-        let steps = || self.jobs.iter().flat_map(|job| job.steps.iter().map(move |step| (job.job, step)));
-        let count =
-            |outcomes: &[Outcome]| steps().filter(|(_, step)| outcomes.contains(&step.outcome)).count();
-        let mut xml = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"pipeline\" tests=\"{}\" \
-             failures=\"{}\" skipped=\"{}\" time=\"{}\" timestamp=\"{}\">\n",
-            steps().count(),
-            count(&[Outcome::Failed, Outcome::Interrupted]),
-            count(&[Outcome::Skipped]),
-            seconds(self.milliseconds),
-            self.started,
-        );
-        for (job, step) in steps() {
-            let reason = escaped(step.reason.as_deref().unwrap_or_default());
-            let inner = match step.outcome {
-                Outcome::Passed => String::new(),
-                Outcome::Failed | Outcome::Interrupted => format!("<failure message=\"{reason}\"/>"),
-                Outcome::Skipped => format!("<skipped message=\"{reason}\"/>"),
-            };
-            // Writing to a string cannot fail.
-            writeln!(
-                xml,
-                "<testcase classname=\"{job}\" name=\"{}\" time=\"{}\">{inner}</testcase>",
-                step.step,
-                seconds(step.milliseconds)
-            )
-            .ok();
-        }
-        xml + "</testsuite>\n</testsuites>\n"
-    }
 }
 
 impl JobRecord {
@@ -160,20 +126,14 @@ impl StepRecord {
         }
     }
 
-    pub(crate) fn ran(
-        step: StepId,
-        started: SystemTime,
-        elapsed: Duration,
-        outcome: Outcome,
-        skipped: Vec<String>,
-    ) -> Self {
+    pub(crate) fn ran(step: StepId, started: SystemTime, elapsed: Duration, outcome: Outcome) -> Self {
         Self {
             step,
             outcome,
             started: Some(rfc3339(started)),
             milliseconds: milliseconds(elapsed),
             reason: None,
-            skipped,
+            skipped: Vec::new(),
         }
     }
 
@@ -189,27 +149,4 @@ impl StepRecord {
 
 fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a duration in milliseconds is exact in an f64 for 285 000 years"
-)]
-fn seconds(milliseconds: u64) -> f64 {
-    milliseconds as f64 / 1000.0
-}
-
-fn escaped(text: &str) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '&' => Some("&amp;".to_owned()),
-            '<' => Some("&lt;".to_owned()),
-            '>' => Some("&gt;".to_owned()),
-            '"' => Some("&quot;".to_owned()),
-            '\n' => Some("&#10;".to_owned()),
-            // XML 1.0 has no way to write the other control characters.
-            c if c.is_control() => None,
-            c => Some(c.to_string()),
-        })
-        .collect()
 }

@@ -60,9 +60,7 @@ fn after(failed: &[StepId], exit: Exit, keep_going: bool, ask: StepId) -> (Optio
     };
     let before: Vec<StepRecord> = failed
         .iter()
-        .map(|step| {
-            StepRecord::ran(*step, SystemTime::UNIX_EPOCH, Duration::ZERO, Outcome::Failed, Vec::new())
-        })
+        .map(|step| StepRecord::ran(*step, SystemTime::UNIX_EPOCH, Duration::ZERO, Outcome::Failed))
         .collect();
     let job = Selected { id: ask.job(), steps: vec![ask], skipped: None };
     (run.blocked(&job), run.blocked_step(ask, &before))

@@ -76,7 +76,7 @@ fn no_secret_is_told_or_left() {
     played.and(kept).unwrap_or_else(|error| panic!("{error:#}: {told}"));
     assert!(told.contains("The image that was built is the one that runs."), "{told}");
 
-    for part in ["run.json", "push.json", "junit.xml", "deploy.log", "render.jsonl", "etc/motd"] {
+    for part in ["run.json", "push.json", "deploy.log", "render.jsonl", "etc/motd"] {
         assert!(left.iter().any(|(path, _)| path.ends_with(part)), "no {part}");
     }
     // The report of the run: as it is kept here, and sent to a board, and as a line of the ledger in the registry.

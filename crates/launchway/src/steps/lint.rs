@@ -1,6 +1,7 @@
-//! Step: lint. Formatting, clippy, the generated workflow, the recipe, the documentation, and two tools where they are.
+//! Step: lint. Formatting, clippy, the generated workflow, the Dockerfile, the documentation, and two tools where they are
+//! installed.
 //!
-//! Every check runs, also after one failed: a developer mends them together.
+//! Every check runs even if an earlier one failed: a developer fixes them together.
 
 use std::fmt;
 
@@ -15,94 +16,112 @@ use launchway_core::exit::{Exit, Failure};
 
 /// One check.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum Check {
     Run(Call),
     /// The committed workflow is what the pipeline table says.
     Workflow,
-    /// Both engines can follow the recipe.
-    Recipe,
-    /// A tool that is not here: not a pass.
+    /// Both engines can follow the Dockerfile's final stage.
+    FinalStage,
+    /// A tool that is not installed; a skip is not a pass.
     Skip {
         check: &'static str,
         reason: String,
     },
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Run(call) => write!(f, "{call}"),
             Self::Workflow => f.write_str("compare .github/workflows/main.yaml with the pipeline table"),
-            Self::Recipe => f.write_str("check that both engines can follow the recipe in the Dockerfile"),
+            Self::FinalStage => {
+                f.write_str("check that both engines can follow the final stage of the Dockerfile")
+            }
             Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
         }
     }
 }
 
-pub(crate) fn plan(ctx: &Context) -> Vec<Action> {
+/// Every check of the step, in order.
+#[derive(Debug)]
+pub(crate) struct LintPlan {
+    checks: Vec<Check>,
+}
+
+impl fmt::Display for LintPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.checks.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+pub(crate) fn plan(ctx: &Context) -> LintPlan {
     let target = ctx.ci_target().to_string_lossy().into_owned();
     let shared = |call: Call| call.env("CARGO_TARGET_DIR", target.as_str());
-    vec![
-        Action::Run(call!("cargo fmt --all --check")),
-        Action::Workflow,
-        Action::Recipe,
+    let checks = vec![
+        Check::Run(call!("cargo fmt --all --check")),
+        Check::Workflow,
+        Check::FinalStage,
         // Warnings are denied here and not by `RUSTFLAGS`, which would compile every dependency once more.
-        Action::Run(shared(call!("cargo clippy --workspace --all-targets --locked -- -D warnings"))),
-        Action::Run(
+        Check::Run(shared(call!("cargo clippy --workspace --all-targets --locked -- -D warnings"))),
+        Check::Run(
             shared(call!("cargo doc --workspace --no-deps --locked")).env("RUSTDOCFLAGS", "-D warnings"),
         ),
         optional(ctx, &DENY, |deny| deny.args("deny --workspace check bans licenses sources".split(' '))),
         optional(ctx, &ZIZMOR, |zizmor| {
             zizmor.args("--offline --persona=auditor .github/workflows".split(' '))
         }),
-    ]
+    ];
+    LintPlan { checks }
 }
 
-pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<()> {
-    let mut failed = Vec::new();
-    for action in actions {
-        ctx.interrupt.check()?;
-        if matches!(action, Action::Workflow | Action::Recipe) {
-            ctx.reporter.command(&action.to_string());
-        }
-        let result = match action {
-            Action::Run(call) => ctx.check(call),
-            Action::Workflow => workflow::check(ctx),
-            Action::Recipe => image::check(ctx),
-            Action::Skip { check, reason } => {
-                ctx.reporter.skipped(check, reason);
-                Ok(())
+impl LintPlan {
+    pub(crate) fn run(&self, ctx: &Context) -> Result<()> {
+        let mut failed = Vec::new();
+        for check in &self.checks {
+            ctx.interrupt.check()?;
+            if matches!(check, Check::Workflow | Check::FinalStage) {
+                ctx.reporter.command(&check.to_string());
             }
-        };
-        match result {
-            Err(error) if matches!(Exit::of(&error), Exit::Interrupted | Exit::Internal) => {
-                return Err(error);
-            }
-            Err(error) => {
-                // What a child printed is told with its places; the rest is nowhere but in the error.
-                if !matches!(action, Action::Run(_)) {
-                    ctx.reporter.note(format!("{error:#}"));
+            let result = match check {
+                Check::Run(call) => ctx.check(call),
+                Check::Workflow => workflow::check(ctx),
+                Check::FinalStage => image::check(ctx),
+                Check::Skip { check, reason } => {
+                    ctx.reporter.skipped(check, reason);
+                    Ok(())
                 }
-                failed.push(action.to_string());
+            };
+            match result {
+                Err(error) if matches!(Exit::of(&error), Exit::Interrupted | Exit::Internal) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    // What a child printed is told with its places; the rest is nowhere but in the error.
+                    if !matches!(check, Check::Run(_)) {
+                        ctx.reporter.note(format!("{error:#}"));
+                    }
+                    failed.push(check.to_string());
+                }
+                Ok(()) => {}
             }
-            Ok(()) => {}
         }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::CheckFailed,
+            format!("{} of {} checks failed:\n  {}", failed.len(), self.checks.len(), failed.join("\n  ")),
+        )
+        .into())
     }
-    if failed.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Exit::CheckFailed,
-        format!("{} of {} checks failed:\n  {}", failed.len(), actions.len(), failed.join("\n  ")),
-    )
-    .into())
 }
 
 /// The tool's check where the pinned version is here, and its name and install line where it is not.
-fn optional(ctx: &Context, tool: &'static Tool, call: impl FnOnce(Call) -> Call) -> Action {
+fn optional(ctx: &Context, tool: &'static Tool, call: impl FnOnce(Call) -> Call) -> Check {
     match tool.find(ctx) {
-        Found::Pinned(program) => Action::Run(call(Call::new(program.to_string_lossy()))),
-        found => Action::Skip { check: tool.name, reason: tool.problem(&found) },
+        Found::Pinned(program) => Check::Run(call(Call::new(program.to_string_lossy()))),
+        found => Check::Skip { check: tool.name, reason: tool.problem(&found) },
     }
 }
 

@@ -2,44 +2,55 @@
 //!
 //! Doctests are not counted: cargo-llvm-cov needs a nightly compiler for them.
 
+mod counts;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use report::Tests;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::coverage::{self, Coverage};
 use crate::tools::{Found, LLVM_COV};
+use counts::Counts;
 use launchway_core::command::Call;
 use launchway_core::events::Finding;
 use launchway_core::exit::{Exit, Failure};
 
-/// One action of the step.
+/// What the step does: one test run, its reports, and the comparison with the threshold.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Action {
-    /// Removes what an earlier run measured: it would count in this one's figure.
-    Clean(Call),
-    /// The tests; the reports are written also when one of them fails.
-    Test(Call),
-    Report(Call),
-    /// Every crate's share of covered lines against the floor, in percent.
-    Gate {
-        json: PathBuf,
-        lcov: PathBuf,
-        floor: f64,
-    },
+pub(crate) struct TestCoveragePlan {
+    /// Removes what an earlier run measured, which would count in this run's figure.
+    clean: Call,
+    test: Call,
+    /// JSON, lcov and HTML; written even when a test fails.
+    reports: [Call; 3],
+    /// Where the reports go.
+    folder: PathBuf,
+    /// The target folder, where cargo-llvm-cov keeps its profiles.
+    target: PathBuf,
+    /// The share of every crate's lines that must be covered, in percent.
+    threshold: f64,
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for TestCoveragePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Clean(call) | Self::Test(call) | Self::Report(call) => write!(f, "{call}"),
-            Self::Gate { json, floor, .. } => {
-                write!(f, "require at least {floor} % of every crate's lines in {}", json.display())
-            }
+        writeln!(f, "{}\n{}", self.clean, self.test)?;
+        for report in &self.reports {
+            writeln!(f, "{report}")?;
         }
+        write!(f, "require at least {} % of every crate's lines in {}", self.threshold, self.json().display())
     }
+}
+
+/// What a test run came to.
+#[derive(Debug)]
+pub(crate) struct Tested {
+    /// Absent where no test program got as far as a result.
+    pub(crate) tests: Option<Tests>,
+    pub(crate) result: Result<CoverageRecord>,
 }
 
 /// What the run record keeps.
@@ -47,7 +58,7 @@ impl fmt::Display for Action {
 pub(crate) struct CoverageRecord {
     pub(crate) lines: u64,
     pub(crate) covered: u64,
-    pub(crate) floor: f64,
+    pub(crate) threshold: f64,
 }
 
 impl fmt::Display for CoverageRecord {
@@ -56,14 +67,13 @@ impl fmt::Display for CoverageRecord {
     }
 }
 
-pub(crate) fn plan(ctx: &Context) -> Vec<Action> {
+pub(crate) fn plan(ctx: &Context) -> TestCoveragePlan {
     let found = LLVM_COV.find(ctx);
     let folder = ctx.output().join("coverage");
-    let (json, lcov) = (folder.join("coverage.json"), folder.join("lcov.info"));
     let llvm_cov = |line: &str| {
         let call = match &found {
             Found::Pinned(program) => Call::new(program.to_string_lossy()),
-            // Before the step runs it is installed there.
+            // Preflight installs it there.
             Found::Other(_) | Found::Nowhere => {
                 Call::new(ctx.output().join("tools/bin/cargo-llvm-cov").to_string_lossy())
             }
@@ -74,58 +84,74 @@ pub(crate) fn plan(ctx: &Context) -> Vec<Action> {
             .env("CARGO_LLVM_COV_TARGET_DIR", ctx.ci_target().to_string_lossy())
             .env_remove("CARGO_TARGET_DIR")
     };
-    // A process that a test kills may leave a profile that is cut short; the others count all the same.
-    let report = |line: &str| llvm_cov(&format!("report --failure-mode all {line}"));
-    let path = |path: &Path| path.to_string_lossy().into_owned();
-    vec![
-        Action::Clean(llvm_cov("clean --profraw-only --workspace")),
-        Action::Test(llvm_cov("--no-report --no-fail-fast --locked --workspace")),
-        Action::Report(report("--json --skip-functions --output-path").arg(path(&json))),
-        Action::Report(report("--lcov --output-path").arg(path(&lcov))),
-        Action::Report(report("--html --output-dir").arg(path(&folder))),
-        Action::Gate { json, lcov, floor: ctx.config.coverage },
-    ]
+    // A process that a test kills may leave a truncated profile; the others still count.
+    let report = |line: &str, to: &Path| {
+        llvm_cov(&format!("report --failure-mode all {line}")).arg(to.to_string_lossy())
+    };
+    TestCoveragePlan {
+        clean: llvm_cov("clean --profraw-only --workspace"),
+        test: llvm_cov("--no-report --no-fail-fast --locked --workspace"),
+        reports: [
+            report("--json --skip-functions --output-path", &folder.join(JSON)),
+            report("--lcov --output-path", &folder.join(LCOV)),
+            report("--html --output-dir", &folder),
+        ],
+        folder,
+        target: ctx.ci_target(),
+        threshold: ctx.config.coverage,
+    }
 }
 
-pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<CoverageRecord> {
-    let folder = ctx.output().join("coverage");
-    // What an earlier run left must not pass for this one's.
-    if folder.exists() {
-        fs_err::remove_dir_all(&folder)?;
+const JSON: &str = "coverage.json";
+const LCOV: &str = "lcov.info";
+
+impl TestCoveragePlan {
+    fn json(&self) -> PathBuf {
+        self.folder.join(JSON)
     }
-    fs_err::create_dir_all(&folder)?;
-    let mut failed = None;
-    let mut record = None;
-    for action in actions {
-        match action {
-            Action::Clean(call) => {
-                ctx.check(call)?;
-                remove_merged_profiles(&ctx.ci_target())?;
-            }
-            Action::Test(call) => match ctx.check(call) {
-                Err(error) if Exit::of(&error) == Exit::CheckFailed => {
-                    let message = format!("the tests failed, or do not compile: {error:#}");
-                    failed = Some(Failure::new(Exit::CheckFailed, message).into());
-                }
-                result => result?,
-            },
-            Action::Report(call) => {
-                let written = ctx.check(call);
-                // Without a single object to read there is no report; the tests' own failure is the one to tell.
-                if failed.is_none() {
-                    written?;
-                }
-            }
-            Action::Gate { .. } if failed.is_some() => {
-                ctx.reporter.skipped("coverage", "the tests failed, so the figure would mean nothing");
-            }
-            Action::Gate { json, lcov, floor } => record = Some(gate(ctx, json, lcov, *floor)?),
+
+    pub(crate) fn run(&self, ctx: &Context) -> Tested {
+        let mut counts = Counts::default();
+        let result = self.measure(ctx, &mut counts);
+        let tests = counts.into_tests();
+        if let Some(tests) = &tests {
+            ctx.reporter.note(in_words(tests));
         }
+        Tested { tests, result }
     }
-    if let Some(error) = failed {
-        return Err(error);
+
+    fn measure(&self, ctx: &Context, counts: &mut Counts) -> Result<CoverageRecord> {
+        // What an earlier run left must not pass for this one's.
+        if self.folder.exists() {
+            fs_err::remove_dir_all(&self.folder)?;
+        }
+        fs_err::create_dir_all(&self.folder)?;
+        ctx.check(&self.clean)?;
+        remove_merged_profiles(&self.target)?;
+        let tested = ctx.runner().check_reading(&self.test, &mut |line| counts.read(line));
+        if let Err(error) = tested {
+            if Exit::of(&error) != Exit::CheckFailed {
+                return Err(error);
+            }
+            for report in &self.reports {
+                // If nothing compiled there is nothing to report; the tests' own failure is what counts.
+                ctx.check(report).ok();
+            }
+            ctx.interrupt.check()?;
+            ctx.reporter.skipped("coverage", "the tests failed, so the figure would mean nothing");
+            let message = format!("the tests failed, or do not compile: {error:#}");
+            return Err(Failure::new(Exit::CheckFailed, message).into());
+        }
+        for report in &self.reports {
+            ctx.check(report)?;
+        }
+        compare(ctx, &self.json(), &self.folder.join(LCOV), self.threshold)
     }
-    record.context("the plan has no gate")
+}
+
+/// The counts of a run in words.
+pub(crate) fn in_words(Tests { passed, failed, skipped }: &Tests) -> String {
+    format!("{passed} tests passed, {failed} failed, {skipped} skipped")
 }
 
 /// When nothing compiles, cargo-llvm-cov would make its reports of the last run's merged profile.
@@ -142,8 +168,8 @@ fn remove_merged_profiles(target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Holds every crate against the floor; a total hides a crate without tests behind a larger one.
-fn gate(ctx: &Context, json: &Path, lcov: &Path, floor: f64) -> Result<CoverageRecord> {
+/// Compares every crate with the threshold: a total would hide a crate without tests behind a larger one.
+fn compare(ctx: &Context, json: &Path, lcov: &Path, threshold: f64) -> Result<CoverageRecord> {
     let crates = coverage::read(&ctx.root, &fs_err::read_to_string(json)?, &fs_err::read_to_string(lcov)?)
         .with_context(|| {
             format!("{} is not what cargo-llvm-cov {} writes", json.display(), LLVM_COV.version)
@@ -151,11 +177,11 @@ fn gate(ctx: &Context, json: &Path, lcov: &Path, floor: f64) -> Result<CoverageR
     let mut below = Vec::new();
     for (name, coverage) in &crates {
         ctx.reporter.note(format!("{name}: {coverage}"));
-        let short = coverage.lines_short(floor);
+        let short = coverage.lines_short(threshold);
         if short > 0 {
             let lines = if short == 1 { "line" } else { "lines" };
-            below.push(format!("`{name}` is {short} {lines} short of {floor} %: {coverage}"));
-            tell_worst_files(ctx, coverage);
+            below.push(format!("`{name}` is {short} {lines} short of {threshold} %: {coverage}"));
+            report_worst_files(ctx, coverage);
         }
     }
     let total = Coverage::sum(crates.values());
@@ -164,13 +190,13 @@ fn gate(ctx: &Context, json: &Path, lcov: &Path, floor: f64) -> Result<CoverageR
         json.with_file_name("html").join("index.html").display()
     ));
     if below.is_empty() {
-        return Ok(CoverageRecord { lines: total.lines, covered: total.covered, floor });
+        return Ok(CoverageRecord { lines: total.lines, covered: total.covered, threshold });
     }
-    Err(Failure::new(Exit::CheckFailed, format!("coverage is below the floor\n  {}", below.join("\n  ")))
+    Err(Failure::new(Exit::CheckFailed, format!("coverage is below the threshold\n  {}", below.join("\n  ")))
         .into())
 }
 
-fn tell_worst_files(ctx: &Context, coverage: &Coverage) {
+fn report_worst_files(ctx: &Context, coverage: &Coverage) {
     for file in coverage.worst_files() {
         let ranges = file.uncovered_ranges();
         ctx.reporter.output(&format!(

@@ -6,11 +6,10 @@ use launchway_core::environment::Environment;
 #[test]
 fn the_checks_and_their_lines() {
     let ctx = Context::for_test(Path::new("/w"), Environment::default());
-    let lines: Vec<String> = plan(&ctx).iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(lines.join("\n"), @r"
+    insta::assert_snapshot!(plan(&ctx).to_string(), @r"
     cargo fmt --all --check
     compare .github/workflows/main.yaml with the pipeline table
-    check that both engines can follow the recipe in the Dockerfile
+    check that both engines can follow the final stage of the Dockerfile
     CARGO_TARGET_DIR=/w/target/ci cargo clippy --workspace --all-targets --locked -- -D warnings
     CARGO_TARGET_DIR=/w/target/ci RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
     skip cargo-deny: cargo-deny 0.20.2 is not installed: `cargo install --locked cargo-deny@0.20.2`
@@ -22,13 +21,13 @@ fn the_checks_and_their_lines() {
 fn every_check_runs_and_every_failure_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(dir.path(), Environment::default());
-    let actions = [
-        Action::Run(Call::new("false")),
-        Action::Skip { check: "zizmor", reason: "not here".to_owned() },
-        Action::Run(Call::new("sh").arg("-c").arg("echo 'Diff in src/a.rs:1:'; exit 1")),
-        Action::Run(Call::new("touch").arg("ran")),
+    let checks = vec![
+        Check::Run(Call::new("false")),
+        Check::Skip { check: "zizmor", reason: "not here".to_owned() },
+        Check::Run(Call::new("sh").arg("-c").arg("echo 'Diff in src/a.rs:1:'; exit 1")),
+        Check::Run(Call::new("touch").arg("ran")),
     ];
-    let error = run(&ctx, &actions).unwrap_err();
+    let error = LintPlan { checks }.run(&ctx).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert!(error.to_string().starts_with("2 of 4 checks failed:\n  false\n  sh -c"), "{error}");
     assert!(dir.path().join("ran").is_file());

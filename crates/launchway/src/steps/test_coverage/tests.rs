@@ -4,8 +4,7 @@ use launchway_core::environment::Environment;
 #[test]
 fn the_lines_of_the_step() {
     let ctx = Context::for_test(Path::new("/w"), Environment::default());
-    let lines: Vec<String> = plan(&ctx).iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(lines.join("\n"), @r"
+    insta::assert_snapshot!(plan(&ctx).to_string(), @r"
     CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov clean --profraw-only --workspace
     CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov --no-report --no-fail-fast --locked --workspace
     CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --failure-mode all --json --skip-functions --output-path /w/target/xtask/coverage/coverage.json
@@ -15,7 +14,7 @@ fn the_lines_of_the_step() {
     ");
 }
 
-fn step(root: &Path, floor: f64, tests: &str) -> (Context, Vec<Action>) {
+fn step(root: &Path, threshold: f64, tests: &str) -> (Context, TestCoveragePlan) {
     let ctx = Context::for_test(root, Environment::default());
     let folder = ctx.output().join("coverage");
     let (json, lcov) = (folder.join("coverage.json"), folder.join("lcov.info"));
@@ -24,17 +23,14 @@ fn step(root: &Path, floor: f64, tests: &str) -> (Context, Vec<Action>) {
     fs_err::create_dir_all(file.parent().unwrap()).unwrap();
     fs_err::write(root.join("app/Cargo.toml"), "").unwrap();
     let write = |to: &Path, text: String| {
-        Action::Report(
-            Call::new("sh")
-                .arg("-c")
-                .arg("printf %s \"$1\" > \"$2\"")
-                .arg("sh")
-                .arg(text)
-                .arg(to.to_string_lossy()),
-        )
+        Call::new("sh")
+            .arg("-c")
+            .arg("printf %s \"$1\" > \"$2\"")
+            .arg("sh")
+            .arg(text)
+            .arg(to.to_string_lossy())
     };
-    let actions = vec![
-        Action::Test(Call::new("sh").arg("-c").arg(tests)),
+    let reports = [
         write(
             &json,
             format!(
@@ -42,27 +38,35 @@ fn step(root: &Path, floor: f64, tests: &str) -> (Context, Vec<Action>) {
             ),
         ),
         write(&lcov, format!("SF:{path}\nDA:1,1\nDA:2,0\nDA:3,1\nDA:4,9\nend_of_record\n")),
-        Action::Gate { json, lcov, floor },
+        Call::new("true"),
     ];
-    (ctx, actions)
+    let plan = TestCoveragePlan {
+        clean: Call::new("true"),
+        test: Call::new("sh").arg("-c").arg(tests),
+        reports,
+        folder,
+        target: ctx.ci_target(),
+        threshold,
+    };
+    (ctx, plan)
 }
 
 #[test]
-fn the_floor_itself_passes() {
+fn the_threshold_itself_passes() {
     let dir = tempfile::tempdir().unwrap();
-    let (ctx, actions) = step(dir.path(), 75.0, "true");
-    assert_eq!(run(&ctx, &actions).unwrap(), CoverageRecord { lines: 4, covered: 3, floor: 75.0 });
+    let (ctx, plan) = step(dir.path(), 75.0, "true");
+    assert_eq!(plan.run(&ctx).result.unwrap(), CoverageRecord { lines: 4, covered: 3, threshold: 75.0 });
 }
 
 #[test]
-fn below_the_floor_the_files_are_named() {
+fn below_the_threshold_the_files_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    let (ctx, actions) = step(dir.path(), 80.0, "true");
-    let error = run(&ctx, &actions).unwrap_err();
+    let (ctx, plan) = step(dir.path(), 80.0, "true");
+    let error = plan.run(&ctx).result.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert_eq!(
         error.to_string(),
-        "coverage is below the floor\n  `app` is 1 line short of 80 %: 75.0 % of lines (3 of 4)"
+        "coverage is below the threshold\n  `app` is 1 line short of 80 %: 75.0 % of lines (3 of 4)"
     );
     let told = format!("{:?}", ctx.reporter.told());
     assert!(told.contains("app/src/lib.rs: 1 of 4 lines not covered: 2"), "{told}");
@@ -72,8 +76,8 @@ fn below_the_floor_the_files_are_named() {
 #[test]
 fn failed_tests_leave_reports_and_no_figure() {
     let dir = tempfile::tempdir().unwrap();
-    let (ctx, actions) = step(dir.path(), 0.0, "exit 101");
-    let error = run(&ctx, &actions).unwrap_err();
+    let (ctx, plan) = step(dir.path(), 0.0, "exit 101");
+    let error = plan.run(&ctx).result.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert!(error.to_string().contains("exit status: 101"), "{error}");
     assert!(dir.path().join("target/xtask/coverage/lcov.info").is_file());
