@@ -1,4 +1,4 @@
-//! What a run tells: events, and the reporters that show them.
+//! What a run reports: events, and the ways to show them.
 
 mod event;
 pub mod github;
@@ -19,7 +19,7 @@ use crate::plain::plain;
 use crate::secret::{Redactor, Secret};
 pub use event::{Drilled, Event, Failed, Finding, Outcome, Row, Summary};
 
-/// Where events go: to one way of showing them and to the log of the step that is running.
+/// Receives events, redacts them, shows them, and writes the log of the running step.
 #[derive(Clone)]
 pub struct Reporter(Arc<Mutex<State>>);
 
@@ -28,30 +28,30 @@ struct State {
     redactor: Redactor,
     log: Option<fs_err::File>,
     tail: Vec<String>,
-    /// Whether the tail is that of a child that failed, which what runs after it must not replace.
+    /// Whether the tail comes from a child that failed: later output must not replace it.
     tail_is_kept: bool,
     findings: Vec<Finding>,
     skipped: Vec<String>,
-    /// The first thing that could not be written. The run goes on: a full disk must not end a deploy half-way.
+    /// The first output that could not be written. The run goes on: a full disk must not end a deploy half-way.
     lost: Option<anyhow::Error>,
 }
 
 /// The ways of showing events.
 pub enum Sink {
-    /// For people at a terminal or a pipe.
+    /// People at a terminal, or a pipe.
     Terminal(terminal::Terminal),
-    /// For the log of a GitHub job.
+    /// The log of a GitHub job.
     GitHub(github::GitHub),
-    /// For programs: one event a line.
+    /// Programs: one event a line.
     Json(json::Json),
-    /// Tests look at what was told.
+    /// Tests, which read [`Reporter::events`].
     Memory(Vec<Event>),
 }
 
 impl Reporter {
-    /// How many of a step's last lines the end of a failed run shows.
+    /// How many of a step's last lines a failure shows.
     const TAIL: usize = 20;
-    /// How many bytes of a child's line are shown.
+    /// How many bytes of a child's line are kept.
     const LONGEST: usize = 64 << 10;
 
     /// A reporter that redacts nothing yet.
@@ -69,63 +69,63 @@ impl Reporter {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// From now on these values are replaced in everything that is told.
+    /// Replaces these values in everything that is reported from now on.
     pub fn redact(&self, redactor: Redactor) {
         self.state().redactor = redactor;
     }
 
-    /// The same for more values, beside those that are replaced already.
+    /// Replaces these values too, beside those that are replaced already.
     pub fn redact_also(&self, secrets: impl IntoIterator<Item = Secret>) {
         self.state().redactor.add(secrets);
     }
 
-    /// The heading of a run.
+    /// Reports the heading of a run.
     pub fn started(&self, title: impl Into<String>) {
         self.emit(Event::Started { title: title.into() });
     }
 
-    /// Text that was asked for.
+    /// Reports text that the user requested, which `--quiet` shows too.
     pub fn text(&self, text: impl Into<String>) {
         self.emit(Event::Text { text: text.into() });
     }
 
-    /// A sentence for people.
+    /// Reports a sentence for people.
     pub fn note(&self, text: impl Into<String>) {
         self.emit(Event::Note { text: text.into() });
     }
 
-    /// How far a long action is, in one short line.
+    /// Reports how far a long action is, in a few words.
     pub fn progress(&self, text: impl Into<String>) {
         self.emit(Event::Progress { text: text.into() });
     }
 
-    /// A command line that is about to run.
+    /// Reports a command line that is about to run.
     pub fn command(&self, line: &str) {
         self.emit(Event::Command { line: line.to_owned() });
     }
 
-    /// A line that a child printed.
+    /// Reports a line that a child printed.
     pub fn output(&self, line: &str) {
         self.emit(Event::Output { line: line.to_owned() });
     }
 
-    /// A check inside a step that did not run, and why.
+    /// Reports a check inside a step that did not run, and why.
     pub fn skipped(&self, check: &str, reason: impl Into<String>) {
         self.emit(Event::CheckSkipped { check: check.to_owned(), reason: reason.into() });
     }
 
-    /// The text as it may be shown and written.
+    /// Removes secrets from the text.
     pub fn redacted(&self, text: &str) -> String {
         self.state().redactor.redact(text)
     }
 
-    /// The same data without a secret in any of its texts.
+    /// Removes secrets from every text in the data.
     pub fn shown<T: Serialize + DeserializeOwned>(&self, data: &T) -> anyhow::Result<T> {
         event::shown(data, &self.state().redactor)
             .context("a secret has the value of a word that its form needs")
     }
 
-    /// The JSON without a secret in any of its texts.
+    /// Removes secrets from every text in the JSON.
     pub fn shown_json(&self, json: &str) -> String {
         let redactor = &self.state().redactor;
         let mut shown = String::with_capacity(json.len());
@@ -144,7 +144,7 @@ impl Reporter {
         shown + rest
     }
 
-    /// Tells of a panic, which may come in the middle of anything.
+    /// Prints a panic, which may come in the middle of anything.
     pub fn panicked(&self, panic: &PanicHookInfo<'_>) {
         let backtrace = Backtrace::capture();
         let trace = match backtrace.status() {
@@ -162,21 +162,21 @@ impl Reporter {
             (None, Some(place)) => format!("panicked at {place}"),
             (None, None) => "panicked".to_owned(),
         };
-        // There is nowhere else to tell it.
+        // Nothing is left to report a failure to.
         drop(writeln!(std::io::stderr(), "{text}"));
     }
 
-    /// The last lines are those of a child that failed: the end of the run shows them.
+    /// Keeps the last lines for the end of the run: they come from a child that failed.
     pub fn keep_tail(&self) {
         self.state().tail_is_kept = true;
     }
 
-    /// A place in the sources that has to be fixed.
+    /// Reports a place in the sources that needs a fix.
     pub fn finding(&self, finding: Finding) {
         self.emit(Event::Finding(finding));
     }
 
-    /// Opens the log of a step, in a folder, and tells that the step began.
+    /// Opens the log of a step in a folder, reports that the step began, and returns the log's path.
     pub fn step_started(&self, step: &str, folder: &Path) -> anyhow::Result<PathBuf> {
         fs_err::create_dir_all(folder)?;
         let path = folder.join(format!("{step}.log"));
@@ -199,7 +199,7 @@ impl Reporter {
         let mut state = self.state();
         state.log = None;
         let mut tail = std::mem::take(&mut state.tail);
-        // A command that did not fail and printed nothing says nothing of the end.
+        // The command line alone explains nothing.
         if !state.tail_is_kept && tail.len() == 1 {
             tail.clear();
         }
@@ -221,8 +221,7 @@ impl Reporter {
             line.push('…');
         }
         state.log(&event);
-        // Who closes the pipe wants no more of what a run tells by the way; what was asked for, and what a program reads,
-        // is cut short by it.
+        // A reader that closes the pipe has read enough of the progress of a run; requested text and JSON are cut short.
         let is_wanted = matches!(event, Event::Text { .. } | Event::Planned { .. });
         let is_wanted = is_wanted || matches!(state.sink, Sink::Json(_));
         let shown = match &mut state.sink {
@@ -241,18 +240,18 @@ impl Reporter {
         }
     }
 
-    /// Something that the run must leave could not be written; the run goes on, and its end says so.
+    /// Records that an output could not be written; the run goes on and reports it at the end.
     pub fn lose(&self, error: anyhow::Error) {
         self.state().lost.get_or_insert(error);
     }
 
-    /// Why not all was written that the run must leave, if something was lost.
+    /// Returns why an output could not be written, if one could not.
     pub fn lost(&self) -> Option<anyhow::Error> {
         self.state().lost.take()
     }
 
-    /// What was told, in tests.
-    pub fn told(&self) -> Vec<Event> {
+    /// Returns the events so far, where the sink is [`Sink::Memory`].
+    pub fn events(&self) -> Vec<Event> {
         match &self.state().sink {
             Sink::Memory(events) => events.clone(),
             _ => Vec::new(),
@@ -260,12 +259,12 @@ impl Reporter {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere must not silence the report of it.
+        // A panic elsewhere must not silence the report about it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a finished step leaves for the end of the run.
+/// What the end of the run shows of a finished step.
 #[derive(Debug, Default)]
 pub struct StepEnd {
     /// Its last lines.
@@ -277,7 +276,7 @@ pub struct StepEnd {
 }
 
 impl State {
-    /// Keeps the event in the step's log, and what the end of a failed run needs.
+    /// Writes the event to the step's log and keeps what the end of the run shows.
     fn log(&mut self, event: &Event) {
         let line = match event {
             Event::Command { line } => format!("$ {line}"),
@@ -300,7 +299,7 @@ impl State {
         if self.tail_is_kept {
             return;
         }
-        // The end of a failed run shows what the failed child printed; the rest has been shown.
+        // A failure shows what the failed child printed; the rest has been shown.
         match event {
             Event::Command { .. } => self.tail = vec![line],
             Event::Output { .. } => {

@@ -80,13 +80,14 @@ impl Exit {
         }
     }
 
-    /// The code that an error carries; one without is a matter of usage or configuration, unless the machine failed.
+    /// Returns the code that an error carries. An error without one concerns usage or configuration, unless the machine
+    /// failed.
     pub fn of(error: &anyhow::Error) -> Self {
         error
             .chain()
             .find_map(|cause| {
-                let told = || cause.downcast_ref::<Told>().map(|told| told.0);
-                cause.downcast_ref::<Failure>().map(|failure| failure.exit).or_else(told)
+                let reported = || cause.downcast_ref::<Reported>().map(|reported| reported.0);
+                cause.downcast_ref::<Failure>().map(|failure| failure.exit).or_else(reported)
             })
             .unwrap_or(if machine_failed(error) { Self::Internal } else { Self::Usage })
     }
@@ -103,7 +104,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error that knows how the run must end.
+/// An error with an exit code.
 #[derive(Debug)]
 pub struct Failure {
     /// The code.
@@ -126,21 +127,21 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The end of a run whose failure has been told in full: only its code is left.
+/// The error of a run whose failure has been reported in full: only its exit code is left.
 #[derive(Debug)]
-pub struct Told(pub Exit);
+pub struct Reported(pub Exit);
 
-impl fmt::Display for Told {
+impl fmt::Display for Reported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.meaning())
     }
 }
 
-impl std::error::Error for Told {}
+impl std::error::Error for Reported {}
 
 /// Gives the error of a result its exit code, unless it has one already.
 pub trait OrExit<T> {
-    /// The same result, its error with this code.
+    /// Returns the result, its error with this code.
     fn or_exit(self, exit: Exit) -> anyhow::Result<T>;
 }
 
@@ -158,7 +159,7 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     }
 }
 
-/// Whether an error is the machine's and nobody's input is to blame: its disk is full, or does not work.
+/// Whether the machine is to blame and no input: its disk is full or broken.
 fn machine_failed(error: &anyhow::Error) -> bool {
     let of_the_disk = |error: &io::Error| {
         matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
@@ -182,17 +183,17 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_code_is_one_of_usage() {
+    fn an_error_without_a_code_concerns_usage() {
         assert_eq!(Exit::of(&anyhow!("no such file")), Exit::Usage);
     }
 
     #[test]
     fn the_end_of_a_run_keeps_its_code() {
-        assert_eq!(Exit::of(&Told(Exit::CheckFailed).into()), Exit::CheckFailed);
+        assert_eq!(Exit::of(&Reported(Exit::CheckFailed).into()), Exit::CheckFailed);
     }
 
     #[test]
-    fn a_full_disk_is_not_a_matter_of_usage() {
+    fn a_full_disk_does_not_concern_usage() {
         let full = || Err::<(), _>(io::Error::from(ErrorKind::StorageFull)).context("writing `run.json`");
         let broken = Err::<(), _>(io::Error::from_raw_os_error(Errno::IO.raw_os_error()));
         assert_eq!(Exit::of(&full().unwrap_err()), Exit::Internal);

@@ -1,7 +1,7 @@
 //! The one HTTP client: what it may reach, how long it waits, how much it reads.
 
-mod broken;
 mod proxy;
+mod transport;
 
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
@@ -12,8 +12,8 @@ use anyhow::{Result, bail};
 use reqwest::blocking::{Client, ClientBuilder, RequestBuilder, Response};
 use reqwest::{Method, Url};
 
-pub use broken::Broken;
 use proxy::Proxy;
+pub use transport::TransportError;
 
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, OrExit as _};
@@ -32,8 +32,8 @@ impl Reach {
     pub fn of(addresses: Option<&str>) -> Result<Self> {
         let Some(addresses) = addresses else { return Ok(Self::Anywhere) };
         let bound = addresses.split(',').map(str::parse).collect::<Result<_, _>>();
-        let way_out = "`XTASK_REACH` is set by a drill for its own runs and must be addresses: remove it";
-        bound.map(Self::Only).map_err(|_| Failure::new(Exit::Usage, way_out).into())
+        let hint = "`XTASK_REACH` is set by a drill for its own runs and must be addresses: remove it";
+        bound.map(Self::Only).map_err(|_| Failure::new(Exit::Usage, hint).into())
     }
 }
 
@@ -96,13 +96,13 @@ impl Http {
         };
         let client = builder.build().map_err(|error| {
             let error = format!("{:#}", anyhow::Error::from(error));
-            let way_out = if error.contains("No CA certificates") {
+            let hint = if error.contains("No CA certificates") {
                 ": install the package `ca-certificates`, or name a file of certificates in `SSL_CERT_FILE`"
             } else {
                 ""
             };
             let host = url.host_str().unwrap_or_default();
-            Failure::new(Exit::Missing, format!("`https://{host}` cannot be asked: {error}{way_out}"))
+            Failure::new(Exit::Missing, format!("`https://{host}` cannot be contacted: {error}{hint}"))
         })?;
         Ok(self.outside.get_or_init(|| client))
     }
@@ -119,9 +119,9 @@ impl Http {
         Ok(self.client(url)?.request(method, url.clone()))
     }
 
-    /// Why a request of this client got no answer.
-    pub fn broken(&self, error: reqwest::Error) -> Broken {
-        Broken::of(error, &self.proxy)
+    /// Explains why a request of this client got no response.
+    pub fn transport_error(&self, error: reqwest::Error) -> TransportError {
+        TransportError::of(error, &self.proxy)
     }
 
     /// Refuses an address that this client may not contact.

@@ -11,12 +11,12 @@ use crate::exit::{Exit, Failure};
 use crate::findings::Findings;
 use crate::interrupt::Interrupt;
 
-/// What a part of the pipeline needs to run children: where, who is told, and what ends them.
+/// What a part of the pipeline needs to run children: where, who hears of it, and what ends them.
 #[derive(Clone)]
 pub struct Runner {
     /// The folder that children run in.
     pub folder: PathBuf,
-    /// Who is told.
+    /// Receives what happens.
     pub reporter: Reporter,
     /// Ends a child when the run is interrupted.
     pub interrupt: Interrupt,
@@ -113,8 +113,11 @@ mod tests {
     fn a_test_that_could_not_run_is_named() {
         let runner = runner();
         runner.check(&Call::new("echo").arg("SKIPPED: pushes: no docker-registry")).unwrap();
-        let told = format!("{:?}", runner.reporter.told());
-        assert!(told.contains(r#"CheckSkipped { check: "pushes", reason: "no docker-registry" }"#), "{told}");
+        let events = format!("{:?}", runner.reporter.events());
+        assert!(
+            events.contains(r#"CheckSkipped { check: "pushes", reason: "no docker-registry" }"#),
+            "{events}"
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ use launchway_core::events::github::GitHub;
 use launchway_core::events::json::Json;
 use launchway_core::events::terminal::{Look, Terminal};
 use launchway_core::events::{Event, Failed, Reporter, Sink};
-use launchway_core::exit::{Exit, Failure, Told};
+use launchway_core::exit::{Exit, Failure, Reported};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::secret::{random_key, random_word};
 
@@ -58,7 +58,7 @@ fn guarded(run: impl FnOnce() -> Result<()>) -> Result<()> {
 /// Tells how a run failed, unless that has been told.
 fn tell(reporter: &Reporter, error: &anyhow::Error) -> Exit {
     let exit = Exit::of(error);
-    if error.is::<Told>() {
+    if error.is::<Reported>() {
         return exit;
     }
     reporter.emit(Event::Failed(Failed {

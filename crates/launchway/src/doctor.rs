@@ -255,7 +255,7 @@ mod tests {
         let path = std::env::var("PATH").unwrap();
         let ctx = Context::for_test(root, Environment::of([("PATH", path.as_str())]).with(environment));
         let result = run(&ctx);
-        let text = ctx.reporter.told().into_iter().filter_map(|event| match event {
+        let text = ctx.reporter.events().into_iter().filter_map(|event| match event {
             Event::Text { text } => Some(text),
             _ => None,
         });

@@ -22,7 +22,7 @@ use crate::steps::test_coverage::{self, CoverageRecord};
 use crate::table::rule::Trigger;
 use crate::table::{JobId, PIPELINE, StepId};
 use launchway_core::events::{Event, Failed, Outcome, Row, StepEnd, Summary};
-use launchway_core::exit::{Exit, Told};
+use launchway_core::exit::{Exit, Reported};
 use plan::{Options, Plan};
 use record::{JobRecord, Record, StepRecord};
 
@@ -151,7 +151,7 @@ fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
             ctx.reporter.emit(Event::Planned { step: step.to_string(), lines });
         }
     }
-    refused.map_or(Ok(()), |exit| Err(Told(exit).into()))
+    refused.map_or(Ok(()), |exit| Err(Reported(exit).into()))
 }
 
 /// What the preflight of a step would install, or has no way to.
@@ -215,10 +215,10 @@ impl Run<'_> {
             Err(error) if exit == Exit::Done => Err(error),
             Err(error) => {
                 self.ctx.reporter.note(format!("{error:#}"));
-                Err(Told(exit).into())
+                Err(Reported(exit).into())
             }
             Ok(()) if exit == Exit::Done => Ok(self.results),
-            Ok(()) => Err(Told(exit).into()),
+            Ok(()) => Err(Reported(exit).into()),
         }
     }
 

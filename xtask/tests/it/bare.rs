@@ -87,7 +87,7 @@ fn certificates_are_for_what_is_outside() {
     let rollback = fixture.xtask(&["rollback", "--to", "dep-1"]);
     let rollback = rollback.envs(&[("RENDER_API_KEY", "rnd_key"), ("RENDER_SERVICE_ID", "srv-1")]);
     without_certificates(rollback, empty.path()).finish().exits(3).says(&[
-        "`https://api.render.com` cannot be asked",
+        "`https://api.render.com` cannot be contacted",
         "install the package `ca-certificates`",
         "`SSL_CERT_FILE`",
     ]);

@@ -1,4 +1,4 @@
-//! Events: what a run tells, as data.
+//! Events: what a run reports, as data.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::plain::plain;
 use crate::secret::Redactor;
 
-/// Something that a run tells. One of these is one line of `--format json`.
+/// Something that a run reports. Each is one line of `--format json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub enum Event {
@@ -19,12 +19,12 @@ pub enum Event {
         /// The heading.
         title: String,
     },
-    /// Text that was asked for, shown also when the run is quiet.
+    /// Text that the user requested, which `--quiet` shows too.
     Text {
         /// The text, of one line or more.
         text: String,
     },
-    /// What a step would do, one line an action.
+    /// What a step would do, one action a line.
     Planned {
         /// The name of the step.
         step: String,
@@ -61,16 +61,16 @@ pub enum Event {
         /// Why it does not run.
         reason: String,
     },
-    /// A check inside a step that did not run, why, and how to have it run.
+    /// A check inside a step that did not run, with the reason and a hint.
     CheckSkipped {
         /// The name of the check.
         check: String,
-        /// Why it did not run, and the way out.
+        /// Why it did not run, and a hint.
         reason: String,
     },
     /// A child process is about to run.
     Command {
-        /// The line, as it would be typed.
+        /// The line as a person would type it.
         line: String,
     },
     /// A line that a child printed.
@@ -88,7 +88,7 @@ pub enum Event {
         /// The state, in a few words.
         text: String,
     },
-    /// A place in the sources that must be mended.
+    /// A place in the sources that needs a fix.
     Finding(Finding),
     /// A step ended.
     StepFinished {
@@ -99,18 +99,16 @@ pub enum Event {
         /// How long it took.
         milliseconds: u64,
     },
-    /// Why the run does not end well.
+    /// A failure.
     Failed(Failed),
-    /// A table of what ran, for the end.
+    /// The table of steps at the end.
     Summary(Summary),
-    /// How one drill ended.
+    /// The end of a drill.
     Drill(Drilled),
 }
 
 impl Event {
-    /// The event as it may be shown and written: no text in it holds a secret or steers a terminal.
-    ///
-    /// All its texts, whatever they are: a new kind of event needs nothing for that.
+    /// Removes secrets and control sequences from every text in the event, whatever its kind.
     pub(super) fn shown(self, redactor: &Redactor) -> Self {
         shown(&self, redactor).unwrap_or_else(|_| Self::Note {
             text: "something is not shown: a secret has the value of a word that its form needs".to_owned(),
@@ -118,7 +116,7 @@ impl Event {
     }
 }
 
-/// The same data, every text in it made plain and redacted.
+/// Removes secrets and control sequences from every text in the data.
 pub(crate) fn shown<T: Serialize + DeserializeOwned>(data: &T, redactor: &Redactor) -> serde_json::Result<T> {
     let mut value = serde_json::to_value(data)?;
     each_text(&mut value, &|text| redactor.redact(&plain(text)));
@@ -138,18 +136,18 @@ fn each_text(value: &mut Value, change: &impl Fn(&str) -> String) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// All is well.
+    /// It did what it should.
     Passed,
     /// A check failed, or something went wrong.
     Failed,
-    /// Not run. A skip is not a pass.
+    /// It did not run. A skip is not a pass.
     Skipped,
-    /// The run was asked to stop.
+    /// The run was interrupted.
     Interrupted,
 }
 
 impl Outcome {
-    /// The outcome as people read it.
+    /// Returns the word for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -177,12 +175,12 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Why a step, or the run, did not pass, and how to go on.
+/// Why a step or the whole run failed, and how to go on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failed {
-    /// Absent when nothing was run.
+    /// The step; absent where none ran.
     pub step: Option<String>,
-    /// What went wrong and the way out.
+    /// What went wrong, and a hint.
     pub message: String,
     /// The exit code of the run.
     pub exit: Exit,
@@ -199,13 +197,13 @@ pub struct Failed {
 /// What the end of a run shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Whether nothing of it left this machine.
+    /// Whether it was a rehearsal, of which nothing leaves this machine.
     pub rehearsal: bool,
     /// The steps, in order.
     pub rows: Vec<Row>,
     /// Facts of the run: `image`, `digest`, `coverage`, `url`.
     pub facts: Vec<(String, String)>,
-    /// What the process that goes on with the run is given; on GitHub a step output.
+    /// The run state for the next job; on GitHub a step output.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub run_state: String,
 }
@@ -225,7 +223,7 @@ pub struct Row {
     pub remark: String,
 }
 
-/// A drill, with what had to come of it and what did.
+/// A drill: what it expects and what it observed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drilled {
     /// The name of the drill.
@@ -234,7 +232,7 @@ pub struct Drilled {
     pub passed: bool,
     /// The exit code and the state of the service afterwards, in words.
     pub expected: String,
-    /// The same of what happened.
+    /// The exit code and the state of the service that were observed.
     pub observed: String,
     /// How long it took.
     pub milliseconds: u64,
@@ -242,7 +240,7 @@ pub struct Drilled {
     pub before: String,
     /// The service as the drill left it.
     pub after: String,
-    /// What else is not as it must be, and of a drill that failed the last lines.
+    /// Other deviations, and the last lines of a drill that failed.
     pub remarks: Vec<String>,
 }
 

@@ -60,7 +60,7 @@ fn notes(ctx: &Context) -> Vec<String> {
         Event::CheckSkipped { check, reason } => Some(format!("skipped {check}: {reason}")),
         _ => None,
     };
-    ctx.reporter.told().into_iter().filter_map(words).collect()
+    ctx.reporter.events().into_iter().filter_map(words).collect()
 }
 
 /// Ids and bodies, in the order in which they came.
@@ -335,7 +335,7 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
     ] {
         let ctx = context(&registry.host, elsewhere.path());
         show(&ctx, format).unwrap();
-        let told = format!("{:?}", ctx.reporter.told()).replace('\\', "");
+        let told = format!("{:?}", ctx.reporter.events()).replace('\\', "");
         assert!(told.contains(said) && told.contains("paused") && !told.contains("CheckSkipped"), "{told}");
     }
 }

@@ -170,7 +170,7 @@ mod tests {
         .unwrap_err();
         assert_eq!((tries, Exit::of(&error)), (5, Exit::Registry));
         assert_eq!(error.to_string(), "the registry is busy; tried 5 times: wait");
-        assert_eq!(ctx.reporter.told().len(), 4);
+        assert_eq!(ctx.reporter.events().len(), 4);
     }
 
     #[test]

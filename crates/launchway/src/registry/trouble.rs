@@ -16,7 +16,7 @@ use super::credentials::{Credentials, way_out};
 use super::refusal;
 use super::retry::{Trouble, is_passing, retry_after};
 use super::words;
-use launchway_core::http::Broken;
+use launchway_core::http::TransportError;
 use launchway_core::secret::{Redactor, Secret};
 use launchway_registry::Repository;
 
@@ -73,7 +73,7 @@ impl Client<'_> {
     }
 
     pub(super) fn broken(&self, error: reqwest::Error) -> Trouble {
-        let Broken { message, lasts } = self.http.broken(error);
+        let TransportError { message, permanent: lasts } = self.http.transport_error(error);
         if lasts { Trouble::refused(message) } else { Trouble::passing(message) }
     }
 

@@ -72,7 +72,7 @@ fn no_secret_is_told_or_left() {
     assert!(!unpacked.is_empty());
     left.extend(unpacked);
     stage.clear(&runtime);
-    let told = format!("{:#?}", ctx.reporter.told());
+    let told = format!("{:#?}", ctx.reporter.events());
     played.and(kept).unwrap_or_else(|error| panic!("{error:#}: {told}"));
     assert!(told.contains("The image that was built is the one that runs."), "{told}");
 

@@ -76,7 +76,7 @@ impl Api {
         let response = request.send().map_err(|error| ApiError::Unavailable {
             untouched: error.is_connect(),
             after: None,
-            why: self.http.broken(error).message,
+            why: self.http.transport_error(error).message,
         })?;
         let status = response.status();
         let after = patience(status, response.headers());

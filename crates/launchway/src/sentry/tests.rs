@@ -41,7 +41,7 @@ fn asked(status: u16, variables: &[(&str, &str)], act: impl FnOnce(&Context)) ->
         Event::CheckSkipped { check, reason } => Some(format!("skipped {check}: {reason}")),
         _ => None,
     };
-    (told.try_iter().collect(), ctx.reporter.told().into_iter().filter_map(words).collect())
+    (told.try_iter().collect(), ctx.reporter.events().into_iter().filter_map(words).collect())
 }
 
 const SET: [(&str, &str); 3] =

@@ -27,7 +27,7 @@ fn failure(ctx: &Context) -> String {
 }
 
 fn notes(ctx: &Context) -> Vec<String> {
-    let notes = ctx.reporter.told().into_iter().filter_map(|event| match event {
+    let notes = ctx.reporter.events().into_iter().filter_map(|event| match event {
         Event::Note { text } => Some(text),
         _ => None,
     });

@@ -1,4 +1,4 @@
-//! Whatever a run tells holds no secret and steers no terminal.
+//! No event holds a secret or steers a terminal.
 
 use super::*;
 use crate::events::{Reporter, Sink};
@@ -56,23 +56,23 @@ fn events(text: &str) -> Vec<Event> {
 
 #[test]
 fn no_event_holds_a_secret_or_steers_a_terminal() {
-    let told = |text: &str| {
+    let shown = |text: &str| {
         let reporter = Reporter::new(Sink::Memory(Vec::new()));
         reporter.redact(Redactor::new([Secret::new(SECRET)]));
         for event in events(text) {
             reporter.emit(event);
         }
-        format!("{:?}", reporter.told())
+        format!("{:?}", reporter.events())
     };
     for hostile in [
         SECRET.to_owned(),
         "hunter2%2Fhunter2".to_owned(),
         format!("\u{1b}[2J{}\u{1b}]0;x\u{7}\u{1b}[0m{}\r\u{9b}31m", &SECRET[..5], &SECRET[5..]),
     ] {
-        assert_eq!(told(&hostile), told("<redacted>"));
+        assert_eq!(shown(&hostile), shown("<redacted>"));
     }
     // Nothing else changes, and nothing is lost.
-    assert!(told("a b").contains("\"a b\"") && !told("a b").contains("is not shown"));
+    assert!(shown("a b").contains("\"a b\"") && !shown("a b").contains("is not shown"));
 }
 
 #[test]
@@ -92,8 +92,8 @@ fn a_secret_is_found_before_a_line_is_cut() {
     let reporter = Reporter::new(Sink::Memory(Vec::new()));
     reporter.redact(Redactor::new([Secret::new(SECRET)]));
     reporter.output(&format!("{}{SECRET} and more", "é".repeat((64 << 10) / 2 - 4)));
-    let told = format!("{:?}", reporter.told());
-    assert!(told.contains("é<redacte…\"") && !told.contains("hunter"), "{told}");
+    let shown = format!("{:?}", reporter.events());
+    assert!(shown.contains("é<redacte…\"") && !shown.contains("hunter"), "{shown}");
 }
 
 #[test]

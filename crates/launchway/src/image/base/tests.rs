@@ -322,5 +322,5 @@ fn a_base_that_cannot_be_had_names_its_line() {
     let error = finder.find(&image.parse().unwrap(), Platform::Amd64).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     let error = error.to_string();
-    assert!(error.starts_with("no answer from ") && error.contains("A plan needs the base"), "{error}");
+    assert!(error.starts_with("no response from ") && error.contains("A plan needs the base"), "{error}");
 }

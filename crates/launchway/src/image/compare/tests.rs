@@ -91,7 +91,7 @@ fn what_docker_only_writes_out_is_no_difference() {
     assert_eq!(differences(&Interrupt::default(), &ours, &theirs, "app").unwrap(), []);
     let ctx = Context::for_test(dir.path(), Environment::default());
     check(&ctx, &ours, &theirs, "app").unwrap();
-    let [Event::Note { text }] = &ctx.reporter.told()[..] else { panic!("{:?}", ctx.reporter.told()) };
+    let [Event::Note { text }] = &ctx.reporter.events()[..] else { panic!("{:?}", ctx.reporter.events()) };
     assert_eq!(text, "the engines agree but for 0 known differences");
 }
 
@@ -150,7 +150,7 @@ fn every_setting_and_every_file_is_compared() {
     let error = check(&ctx, &ours, &theirs, "app").unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert_eq!(error.to_string(), "the engines differ in 8 places: the recipe means one thing to each");
-    let [Event::Text { text }] = &ctx.reporter.told()[..] else { panic!("{:?}", ctx.reporter.told()) };
+    let [Event::Text { text }] = &ctx.reporter.events()[..] else { panic!("{:?}", ctx.reporter.events()) };
     insta::assert_snapshot!(text, @r#"
 place         builtin                        docker                         known
 config Image  -                              "sha256:1"                     the classic builder notes the step before

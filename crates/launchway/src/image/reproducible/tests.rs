@@ -65,7 +65,7 @@ fn the_plan_names_two_homes_and_two_folders() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(dir.path(), Environment::of([("HOME", "/home/me")]));
     run(&ctx, true).unwrap();
-    let told = ctx.reporter.told();
+    let told = ctx.reporter.events();
     let [Event::Text { text }] = &told[..] else { panic!("{told:?}") };
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 7, "{text}");
@@ -126,7 +126,7 @@ fn the_checkout_is_cloned_from_its_top_with_its_submodules() {
     let mut ctx = Context::for_test(&top.join("web"), Environment::default());
     ctx.git = git::Git::read(&ctx.root).unwrap();
     run(&ctx, true).unwrap();
-    let told = format!("{:?}", ctx.reporter.told());
+    let told = format!("{:?}", ctx.reporter.events());
     for path in ["", "/web/out", "/web/out/in"] {
         let from = format!("--no-checkout {}{path} ", top.display());
         assert_eq!(told.matches(&from).count(), 2, "{path}: {told}");

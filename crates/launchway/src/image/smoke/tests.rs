@@ -110,12 +110,12 @@ impl Test {
     }
 
     fn printed(&self) -> Vec<String> {
-        let told = self.ctx.reporter.told().into_iter();
+        let told = self.ctx.reporter.events().into_iter();
         told.filter_map(|event| if let Event::Output { line } = event { Some(line) } else { None }).collect()
     }
 
     fn notes(&self) -> Vec<String> {
-        let told = self.ctx.reporter.told().into_iter();
+        let told = self.ctx.reporter.events().into_iter();
         told.filter_map(|event| if let Event::Note { text } = event { Some(text) } else { None }).collect()
     }
 }
@@ -232,7 +232,7 @@ fn an_image_for_another_machine_is_skipped_by_name() {
     let other = if std::env::consts::ARCH == "x86_64" { Platform::Arm64 } else { Platform::Amd64 };
     test.program().platform = other;
     test.smoke.run(&test.ctx, &[]).unwrap();
-    let told = test.ctx.reporter.told();
+    let told = test.ctx.reporter.events();
     let reason = format!("the image is for {other}, and this machine is ");
     assert!(
         matches!(&told[..], [Event::CheckSkipped { check, reason: said }] if check == "smoke run" && said.starts_with(&reason)),
@@ -248,7 +248,7 @@ fn a_program_that_needs_the_images_own_files_is_skipped_by_name() {
     let mut test = Test::new();
     test.settings().entrypoint = Some(vec!["/bin/server".to_owned()]);
     test.run(GOOD).unwrap();
-    let told = format!("{:?}", test.ctx.reporter.told());
+    let told = format!("{:?}", test.ctx.reporter.events());
     assert!(
         told.contains("smoke run") && told.contains("`/bin/server` is no static program for linux/amd64"),
         "{told}"

@@ -237,7 +237,7 @@ fn nobody_there_is_an_error_without_the_address() {
     let error =
         Client::new(&ctx, Access::Pull).unwrap().hurried().digest(&repository, &latest()).unwrap_err();
     let error = error.to_string();
-    assert!(error.starts_with(&format!("no answer from {host}: ")), "{error}");
+    assert!(error.starts_with(&format!("no response from {host}: ")), "{error}");
     assert!(error.contains("refused") && !error.contains("/v2/"), "{error}");
 }
 

@@ -19,7 +19,7 @@ fn blobs(folder: &Path, contents: &[&[u8]]) -> Vec<Blob> {
 fn upload(server: &Server, blobs: &[Blob]) -> (Result<Vec<Outcome>>, Vec<launchway_core::events::Event>) {
     let ctx = server.context(Path::new("/nonexistent"), &[]);
     let client = Client::new(&ctx, Access::Push).unwrap().hurried();
-    (client.upload(&server.repository(), blobs), ctx.reporter.told())
+    (client.upload(&server.repository(), blobs), ctx.reporter.events())
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn progress_counts_a_blob_once_and_tells_a_rate() {
     progress.now_at(&blobs[0].digest, 4);
     let told: Vec<String> = ctx
         .reporter
-        .told()
+        .events()
         .into_iter()
         .map(|event| match event {
             launchway_core::events::Event::Progress { text } => text,

@@ -129,7 +129,7 @@ fn holds(seed: u64) -> Exit {
     let exit = attempt.result.as_ref().err().map_or(Exit::Done, Exit::of);
     let said = attempt.result.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
     let (live, after) = (stage.render.live().unwrap(), stage.render.variables());
-    let told = format!("{said}{:#?}{:?}", ctx.reporter.told(), attempt.record);
+    let told = format!("{said}{:#?}{:?}", ctx.reporter.events(), attempt.record);
     let about = format!("seed {seed}: {exit:?} after {faults:?}: {told}\nafter {after:?}");
     match exit {
         Exit::Done => {

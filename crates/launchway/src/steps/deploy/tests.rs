@@ -93,7 +93,7 @@ fn failure(ctx: &Context) -> (Exit, String) {
 }
 
 fn notes(ctx: &Context) -> String {
-    let texts = ctx.reporter.told().into_iter().filter_map(|event| match event {
+    let texts = ctx.reporter.events().into_iter().filter_map(|event| match event {
         Event::Note { text } => Some(text),
         _ => None,
     });

@@ -246,7 +246,7 @@ fn the_image_is_the_same_wherever_it_is_made() {
         (&layout.manifest.digest, layout.size(), layout.layers.len()),
         (&built.digest, built.bytes, 2)
     );
-    let notes: Vec<Event> = first.reporter.told();
+    let notes: Vec<Event> = first.reporter.events();
     let expected =
         format!("image docker.io/launchway/app:{} · {} · 2 layers, ", first.git.commit, built.digest);
     assert!(matches!(&notes[..], [Event::Note { text }] if text.starts_with(&expected)), "{notes:?}");

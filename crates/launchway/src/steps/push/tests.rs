@@ -60,7 +60,7 @@ fn push(ctx: &Context) -> Result<Pushed> {
 
 fn notes(ctx: &Context) -> Vec<String> {
     let note = |event| if let Event::Note { text } = event { Some(text) } else { None };
-    ctx.reporter.told().into_iter().filter_map(note).collect()
+    ctx.reporter.events().into_iter().filter_map(note).collect()
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn an_explained_plan_counts_the_bytes() {
     drop(server);
     let alone = lines();
     assert_eq!(alone.len(), 8 + 1);
-    let expected = format!("  at most {total}: the registry cannot be asked now (no answer from {host}: ");
+    let expected = format!("  at most {total}: the registry cannot be asked now (no response from {host}: ");
     assert!(alone[4].starts_with(&expected), "{alone:?}");
 }
 
@@ -228,7 +228,7 @@ fn an_image_that_holds_a_secret_is_not_pushed() {
     let ctx = server.context(dir.path(), &[("SECRET_KEY", "hunter2-hunter2")]);
     let error = push(&ctx).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);
-    let told = format!("{error:#}{:?}", ctx.reporter.told());
+    let told = format!("{error:#}{:?}", ctx.reporter.events());
     assert!(told.contains("layer 1, `hello.txt`: SECRET_KEY") && !told.contains("hunter2"), "{told}");
     assert_eq!(server.lines(), [""; 0], "nothing is asked and nothing is sent");
     assert!(!record(&ctx).exists());

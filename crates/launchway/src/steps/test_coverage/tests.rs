@@ -68,7 +68,7 @@ fn below_the_threshold_the_files_are_named() {
         error.to_string(),
         "coverage is below the threshold\n  `app` is 1 line short of 80 %: 75.0 % of lines (3 of 4)"
     );
-    let told = format!("{:?}", ctx.reporter.told());
+    let told = format!("{:?}", ctx.reporter.events());
     assert!(told.contains("app/src/lib.rs: 1 of 4 lines not covered: 2"), "{told}");
     assert!(dir.path().join("target/xtask/coverage/coverage.json").is_file());
 }
@@ -81,5 +81,5 @@ fn failed_tests_leave_reports_and_no_figure() {
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert!(error.to_string().contains("exit status: 101"), "{error}");
     assert!(dir.path().join("target/xtask/coverage/lcov.info").is_file());
-    assert!(format!("{:?}", ctx.reporter.told()).contains("the tests failed"));
+    assert!(format!("{:?}", ctx.reporter.events()).contains("the tests failed"));
 }

@@ -131,7 +131,7 @@ fn an_image_of_the_engine_starts_in_a_container_that_is_always_removed() {
 
     let other = Smoke::of_image(&deaf.test.ctx, Platform::Arm64, deaf.image.clone());
     other.run(&deaf.test.ctx, &[]).unwrap();
-    let told = format!("{:?}", deaf.test.ctx.reporter.told());
+    let told = format!("{:?}", deaf.test.ctx.reporter.events());
     assert!(
         told.contains("the image is for linux/arm64, and the Docker engine's machine is linux/amd64"),
         "{told}"

@@ -65,7 +65,7 @@ fn checked(script: &str) -> (Result<()>, Vec<Event>) {
         .map(|(name, value)| (name.to_owned(), Secret::new(value)));
     let done = run(&ctx, &release, &variables.into(), &["check".to_owned(), "--json".to_owned()]);
     assert!(!ctx.output().join("check").exists());
-    (done, ctx.reporter.told())
+    (done, ctx.reporter.events())
 }
 
 #[test]
@@ -112,14 +112,14 @@ fn an_image_that_cannot_be_run_here_is_skipped_by_name() {
     let ctx = Context::for_test(dir.path(), Environment::default());
     let release = image(&ctx, "exit 9", "riscv64");
     run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
-    assert!(format!("{:?}", ctx.reporter.told()).contains("linux/riscv64, not for this machine"));
+    assert!(format!("{:?}", ctx.reporter.events()).contains("linux/riscv64, not for this machine"));
 
     // Neither here nor in a registry that can be reached.
     let mut ctx = Context::for_test(dir.path(), Environment::default());
     ctx.reach = launchway_core::http::Reach::Only(Vec::new());
     let other = Release { digest: Digest::of(b"other").to_string(), ..Release::default() };
     run(&ctx, &other, &BTreeMap::new(), &["check".to_owned()]).unwrap();
-    assert!(format!("{:?}", ctx.reporter.told()).contains("neither here nor to be had"));
+    assert!(format!("{:?}", ctx.reporter.events()).contains("neither here nor to be had"));
 }
 
 /// An entry whose path goes into its header as it is.
@@ -152,13 +152,13 @@ fn what_an_image_may_hold_does_not_stop_a_deploy() {
         (0..100_001).for_each(|_| entry(tar, b"folder/", Directory));
     });
     run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
-    let told = format!("{:?}", ctx.reporter.told());
+    let told = format!("{:?}", ctx.reporter.events());
     assert!(told.contains("finds no error in this environment") && !told.contains("CheckSkipped"), "{told}");
 
     // What nobody can unpack is named, and stops nothing.
     let release = image_with(&ctx, "exit 9", here(), |tar| entry(tar, b"../out", Regular));
     run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
-    let told = format!("{:?}", ctx.reporter.told());
+    let told = format!("{:?}", ctx.reporter.events());
     assert!(
         told.contains("the image cannot be unpacked here: its entry `../out`: leaves the image"),
         "{told}"

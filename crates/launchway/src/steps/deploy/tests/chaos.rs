@@ -111,7 +111,7 @@ fn holds(seed: u64) -> Exit {
         Exit::Superseded => panic!("nobody else deploys; {about}"),
         _ => assert_eq!(after, before, "{about}"),
     }
-    let mut text = format!("{said}{:?}{:?}", ctx.reporter.told(), attempt.record);
+    let mut text = format!("{said}{:?}{:?}", ctx.reporter.events(), attempt.record);
     for file in files(stub.folder.path()) {
         text += &fs_err::read_to_string(file).unwrap();
     }

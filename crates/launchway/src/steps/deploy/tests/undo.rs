@@ -433,7 +433,7 @@ fn a_failure_says_why_without_a_secret() {
     assert!(notes(&ctx).contains("to try: read its last lines"), "{}", notes(&ctx));
     let lines: Vec<String> = ctx
         .reporter
-        .told()
+        .events()
         .into_iter()
         .filter_map(|told| match told {
             Event::Output { line } => Some(line),

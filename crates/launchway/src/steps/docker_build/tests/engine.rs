@@ -120,7 +120,7 @@ fn both_engines_make_the_same_of_this_workspace() {
     let id = docker(&format!("image inspect --format {{{{.Id}}}} {name}"));
     drop(images);
 
-    let told = format!("{:#?}", ctx.reporter.told());
+    let told = format!("{:#?}", ctx.reporter.events());
     let built = result.unwrap_or_else(|error| panic!("{error:#}\n{told}"));
     let ours = Layout::open(&ctx.output().join("image")).unwrap();
     assert_eq!(ours.manifest.digest, built.digest);
@@ -128,7 +128,7 @@ fn both_engines_make_the_same_of_this_workspace() {
     assert_eq!(theirs.config.digest.as_str(), id.unwrap(), "the engine's own name for it");
     assert_eq!(theirs.tags, ours.tags);
     assert!(!ctx.output().join("docker.tar").exists() && !ctx.output().join("docker.iid").exists());
-    let table = ctx.reporter.told().into_iter().find_map(|event| match event {
+    let table = ctx.reporter.events().into_iter().find_map(|event| match event {
         Event::Text { text } if text.starts_with("place ") => Some(text),
         _ => None,
     });

@@ -166,7 +166,7 @@ fn a_registry_that_takes_no_artifacts_gets_the_image_and_it_is_said() {
     let ctx = context(&stand_in.host, rig.dir.path(), PASSWORD);
     let pushed = push(&ctx).unwrap();
     let skipped = |ctx: &Context| {
-        let told = ctx.reporter.told().into_iter();
+        let told = ctx.reporter.events().into_iter();
         told.filter_map(|event| match event {
             Event::CheckSkipped { check, reason } => Some(format!("{check}: {reason}")),
             _ => None,
@@ -209,7 +209,7 @@ fn no_refusal_of_an_artifact_stops_a_release() {
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, 0), "{part} {status}");
         assert_eq!(server.tag("latest"), Some(digest), "{part} {status}");
         let skipped = |event: &Event| matches!(event, Event::CheckSkipped { reason, .. } if reason.contains(&status.to_string()) || status == 403);
-        assert_eq!(ctx.reporter.told().iter().filter(|event| skipped(event)).count(), 2, "{part} {status}");
+        assert_eq!(ctx.reporter.events().iter().filter(|event| skipped(event)).count(), 2, "{part} {status}");
     }
 }
 
@@ -230,7 +230,7 @@ fn a_registry_with_ways_of_its_own_gets_the_release() {
         let pushed = run_with(&ctx, client, &plan(&ctx).unwrap()).unwrap();
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, attached), "{fault:?}");
         assert_eq!(rig.named("latest").as_ref(), Some(&rig.new), "{fault:?}");
-        let told = format!("{:?}", ctx.reporter.told());
+        let told = format!("{:?}", ctx.reporter.events());
         assert_eq!(told.matches("not attached to the image").count(), 2 - attached, "{fault:?}");
         assert!(told.contains(words), "{fault:?}: {told}");
     }

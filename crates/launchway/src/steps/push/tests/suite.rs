@@ -43,7 +43,7 @@ fn suite(host: &str) {
     let error = format!("{error:#}");
     assert!(error.contains("refused the user name or token"), "{error}");
     assert!(error.contains(": DOCKERHUB_USERNAME or DOCKERHUB_TOKEN is wrong or has expired"), "{error}");
-    assert!(!format!("{error}{:?}", wrong.reporter.told()).contains("a-wrong-password"), "{error}");
+    assert!(!format!("{error}{:?}", wrong.reporter.events()).contains("a-wrong-password"), "{error}");
     assert_eq!(named(latest()), Some(digest));
 }
 

@@ -35,11 +35,11 @@ impl Listener {
         Self { at, connections }
     }
 
-    /// A server, or a proxy, that answers every request like this.
-    fn answers(answer: &'static str) -> Self {
+    /// A server, or a proxy, with the same response to every request.
+    fn responding(response: &'static str) -> Self {
         Self::new(move |mut stream| {
             read_head(&stream);
-            stream.write_all(answer.as_bytes()).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
         })
     }
 
@@ -81,11 +81,11 @@ fn tls(test: &str, is_authority: bool) -> Option<impl Fn(TcpStream) + Send + 'st
     })
 }
 
-/// What becomes of a request to this address, with these variables.
-fn broken(url: &str, variables: &[(&str, &str)]) -> Broken {
+/// The error of a request to this address, with these variables.
+fn failure(url: &str, variables: &[(&str, &str)]) -> TransportError {
     let http = Http::through(Reach::Anywhere, &Environment::of(variables.iter().copied())).unwrap();
     let error = http.request(Method::GET, &url.parse().unwrap()).unwrap().send().unwrap_err();
-    http.broken(error)
+    http.transport_error(error)
 }
 
 #[test]
@@ -99,17 +99,17 @@ fn a_connection_that_fails_is_explained() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().to_string()
     };
-    for (at, words, lasts) in [
+    for (at, words, permanent) in [
         (&plain.at, "does not speak TLS: check the port", true),
         (&nobody, "refused (os error 111): nothing listens there", false),
         (&"registry.invalid".to_owned(), "the name of registry.invalid cannot be resolved: check its", true),
     ] {
-        let broken = broken(&format!("https://{at}/v2/?state=secret"), &[]);
-        let Broken { message, .. } = &broken;
+        let error = failure(&format!("https://{at}/v2/?state=secret"), &[]);
+        let TransportError { message, .. } = &error;
         assert!(message.contains(words) && message.contains(at), "{message}");
         assert!(!message.contains("/v2/") && !message.contains("secret"), "{message}");
         // A machine without a resolver cannot tell a name that does not exist from one that it cannot look up.
-        assert!(broken.lasts == lasts || words.contains("resolved"), "{message}");
+        assert!(error.permanent == permanent || words.contains("resolved"), "{message}");
     }
 }
 
@@ -121,13 +121,13 @@ fn a_certificate_of_an_unknown_authority_is_named() {
     ] {
         let serve = tls("a_certificate_of_an_unknown_authority_is_named", is_authority);
         let Some(unknown) = serve.map(Listener::new) else { return };
-        let Broken { message, lasts } = broken(&format!("https://{}/v2/", unknown.at), &[]);
-        assert!(message.contains(words) && message.contains(&unknown.at) && lasts, "{message}");
+        let TransportError { message, permanent } = failure(&format!("https://{}/v2/", unknown.at), &[]);
+        assert!(message.contains(words) && message.contains(&unknown.at) && permanent, "{message}");
     }
 }
 
 #[test]
-fn certificates_that_are_not_valid_are_told_apart() {
+fn each_fault_of_a_certificate_has_its_sentence() {
     for (certificate, words) in [
         (CertificateError::Expired, "has expired: it must be renewed there"),
         (CertificateError::NotValidYet, "is not valid yet: check this machine's clock"),
@@ -143,7 +143,7 @@ fn certificates_that_are_not_valid_are_told_apart() {
 fn a_proxy_that_refuses_is_named_and_the_account_is_not_blamed() {
     let wants = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
     let forbids = "HTTP/1.1 403 Forbidden\r\n\r\n";
-    for (answer, login, words, lasts) in [
+    for (response, login, words, permanent) in [
         (wants, "", "wants a user name and password: `HTTPS_PROXY` takes them as", true),
         (wants, "me:hunter2-hunter2@", "refused the user name or password in `HTTPS_PROXY`", true),
         (
@@ -154,38 +154,38 @@ fn a_proxy_that_refuses_is_named_and_the_account_is_not_blamed() {
         ),
         ("", "", "cannot be reached (", false),
     ] {
-        let proxy = Listener::answers(answer);
+        let proxy = Listener::responding(response);
         let address = format!("http://{login}{}", proxy.at);
-        let broken = broken("https://registry.test/v2/", &[("HTTPS_PROXY", &address)]);
-        let message = &broken.message;
+        let error = failure("https://registry.test/v2/", &[("HTTPS_PROXY", &address)]);
+        let message = &error.message;
         assert!(message.starts_with(&format!("the proxy at {} {words}", proxy.at)), "{message}");
         assert!(!message.contains("hunter2"), "{message}");
-        assert_eq!(broken.lasts, lasts, "{message}");
+        assert_eq!(error.permanent, permanent, "{message}");
     }
 }
 
 #[test]
-fn loopback_is_asked_directly_whatever_the_variables_say() {
-    let proxy = Listener::answers("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
+fn loopback_bypasses_the_proxy_whatever_the_variables_say() {
+    let proxy = Listener::responding("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
     let address = format!("http://{}", proxy.at);
     let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     for name in names {
-        let server = Listener::answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let server = Listener::responding("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         let http = Http::through(Reach::Anywhere, &Environment::of([(name, address.as_str())])).unwrap();
         let url = format!("http://{}/v2/", server.at).parse().unwrap();
         http.request(Method::GET, &url).unwrap().send().unwrap();
         assert_eq!(server.count(), 1, "{name}");
-        let message = broken("https://127.0.0.1:1/", &[(name, &address)]).message;
-        assert!(message.starts_with("no answer from 127.0.0.1:1: "), "{message}");
+        let message = failure("https://127.0.0.1:1/", &[(name, &address)]).message;
+        assert!(message.starts_with("no response from 127.0.0.1:1: "), "{message}");
     }
     assert_eq!(proxy.count(), 0);
 }
 
 #[test]
-fn no_proxy_lists_what_is_asked_directly() {
-    let proxy = Listener::answers("HTTP/1.1 403 Forbidden\r\n\r\n");
+fn no_proxy_lists_what_bypasses_the_proxy() {
+    let proxy = Listener::responding("HTTP/1.1 403 Forbidden\r\n\r\n");
     let variables = [("ALL_PROXY", proxy.at.as_str()), ("no_proxy", "registry.invalid,10.0.0.0/8")];
-    let message = broken("https://registry.invalid/", &variables).message;
+    let message = failure("https://registry.invalid/", &variables).message;
     assert!(message.contains("cannot be resolved"), "{message}");
     assert_eq!(proxy.count(), 0);
 }

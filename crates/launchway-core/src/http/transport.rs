@@ -1,4 +1,4 @@
-//! Why a request got no answer, in one sentence with a hint.
+//! Requests that got no response: the reason in one sentence, with a hint.
 
 use std::error::Error;
 use std::io;
@@ -8,41 +8,41 @@ use rustls::CertificateError;
 
 use super::proxy::Proxy;
 
-/// A request that got no answer.
+/// A request that got no response.
 #[derive(Debug)]
-pub struct Broken {
-    /// Without the path of the address, which may hold an upload's state, and without a proxy's password.
+pub struct TransportError {
+    /// One sentence. It names neither the path of the address, which may hold an upload's state, nor a proxy's password.
     pub message: String,
-    /// Whether another request would end the same.
-    pub lasts: bool,
+    /// Whether a retry would fail the same way.
+    pub permanent: bool,
 }
 
-impl Broken {
+impl TransportError {
     pub(super) fn of(error: reqwest::Error, proxy: &Proxy) -> Self {
         let url = error.url().cloned();
         let error = error.without_url();
         let host = url.as_ref().map(host_and_port).unwrap_or_default();
         let between = url.and_then(|url| proxy.between(&url));
         if let Some(tls) = find::<rustls::Error>(&error) {
-            let behind = between.map(|(proxy, _)| format!(" (asked through the proxy at {proxy})"));
-            return Self { message: of_tls(&host, tls) + &behind.unwrap_or_default(), lasts: true };
+            let behind = between.map(|(proxy, _)| format!(" (through the proxy at {proxy})"));
+            return Self { message: of_tls(&host, tls) + &behind.unwrap_or_default(), permanent: true };
         }
         let words = words(&error);
         if error.is_builder() {
-            return Self { message: format!("{host} cannot be asked: {words}"), lasts: true };
+            return Self { message: format!("{host} cannot be contacted: {words}"), permanent: true };
         }
         if let Some((at, variable)) = between.filter(|_| error.is_connect()) {
             return of_proxy(&host, &at, variable, proxy.has_login(), &words);
         }
         if error.is_dns() || words.contains("dns error") {
-            let lasts = !words.contains("Temporary failure");
+            let permanent = !words.contains("Temporary failure");
             let hint = "check its spelling, and that this machine is online";
-            return Self { message: format!("the name of {host} cannot be resolved: {hint}"), lasts };
+            return Self { message: format!("the name of {host} cannot be resolved: {hint}"), permanent };
         }
         let refused =
             find::<io::Error>(&error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         let hint = if refused { ": nothing listens there" } else { "" };
-        Self { message: format!("no answer from {host}: {words}{hint}"), lasts: false }
+        Self { message: format!("no response from {host}: {words}{hint}"), permanent: false }
     }
 }
 
@@ -79,9 +79,9 @@ fn of_tls(host: &str, error: &rustls::Error) -> String {
     format!("the certificate of {host} {wrong}: {hint}")
 }
 
-/// Nothing of this is the account's fault.
-fn of_proxy(host: &str, at: &str, variable: &str, has_login: bool, words: &str) -> Broken {
-    let (lasts, wrong) = if words.contains("proxy authorization required") {
+/// None of these is the fault of an account.
+fn of_proxy(host: &str, at: &str, variable: &str, has_login: bool, words: &str) -> TransportError {
+    let (permanent, wrong) = if words.contains("proxy authorization required") {
         let wrong = if has_login {
             format!("refused the user name or password in `{variable}`")
         } else {
@@ -95,7 +95,7 @@ fn of_proxy(host: &str, at: &str, variable: &str, has_login: bool, words: &str) 
     } else {
         (false, format!("cannot be reached ({words}): check `{variable}`"))
     };
-    Broken { message: format!("the proxy at {at} {wrong}"), lasts }
+    TransportError { message: format!("the proxy at {at} {wrong}"), permanent }
 }
 
 /// The first cause of this type.
