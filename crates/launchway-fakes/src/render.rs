@@ -14,7 +14,9 @@ mod image;
 mod instance;
 mod limits;
 mod observed;
+mod random;
 mod refusal;
+mod script;
 mod state;
 mod unpack;
 mod variables;
@@ -34,12 +36,14 @@ use self::engine::Engine;
 use self::fault::Faults;
 use self::front::Front;
 use self::image::Reference;
-use self::state::{State, Status, Trigger};
+use self::state::{Deploy, State, Status, Trigger};
 use crate::server::{Exchange, Server, loopback_client};
 
 pub use self::fault::{Ailment, Call, Fault};
 pub use self::front::Traffic;
 pub use self::limits::Limits;
+pub use self::random::Random;
+pub use self::script::{Look, Script, ScriptedImage, ScriptedRender, Service, Somebodys};
 
 /// How the stand-in's one service is set up. [`Options::new`] gives what a new service on Render has.
 #[derive(Clone)]
@@ -70,6 +74,10 @@ pub struct Options {
     pub overlap: Overlap,
     /// Whether a deploy's `imageUrl` becomes the service's image: Render's documentation contradicts itself.
     pub image_sticks: bool,
+    /// The service's name.
+    pub name: String,
+    /// Where nothing is to run: how deploys go.
+    pub script: Option<Script>,
     /// Called with the process groups that start and end.
     pub hooks: GroupHooks,
 }
@@ -132,6 +140,8 @@ impl Options {
             limits: Limits::default(),
             overlap: Overlap::Wait,
             image_sticks: false,
+            name: "fake".to_owned(),
+            script: None,
             hooks: GroupHooks::default(),
         }
     }
@@ -152,7 +162,10 @@ impl RenderStandIn {
         let faults = Arc::new(Faults::new());
         let proxy = Front::new(client, Arc::clone(&faults), options.version_path.clone());
         let (front, proxy) = Server::start(|_| proxy).await?;
-        let engine = Arc::new(Engine::new(options, work, front.address(), proxy, faults)?);
+        let engine = Arc::new(Engine::new(options, work, front.address(), Arc::clone(&proxy), faults)?);
+        if engine.is_scripted() {
+            proxy.follow_script(&engine);
+        }
         let (api, _) = Server::start(|_| Api::new(Arc::clone(&engine))).await?;
         let worker = tokio::spawn(Arc::clone(&engine).work());
         Ok(Self { api, front, engine, worker })
@@ -188,6 +201,16 @@ impl RenderStandIn {
         self.engine.faults.add(fault);
     }
 
+    /// The service, for changes behind the client's back.
+    pub fn service(&self) -> Service {
+        Service(Arc::clone(&self.engine))
+    }
+
+    /// Acts before the call of this kind that comes after `before` others.
+    pub fn on(&self, call: Call, before: usize, act: impl FnOnce(&Service) + Send + 'static) {
+        self.engine.faults.hook(call, before, Box::new(act));
+    }
+
     /// Stops the clock at the next call of this kind, which is not answered before [`RenderStandIn::go_on`].
     pub fn stop_at(&self, call: Call) {
         self.engine.faults.stop_at(call);
@@ -219,10 +242,8 @@ impl RenderStandIn {
 
     /// The digest of the image that gets the traffic.
     pub fn live(&self) -> Option<String> {
-        self.engine.state.read(|state| {
-            let live = state.live.as_ref()?;
-            state.deploy(&live.deploy).map(|deploy| deploy.sha.clone())
-        })
+        let live = |deploy: &&Deploy| deploy.status == Status::Live;
+        self.engine.state.read(|state| state.deploys.iter().find(live).map(|deploy| deploy.sha.clone()))
     }
 
     /// How many deploys of this digest there have been, whoever asked for them.

@@ -16,7 +16,6 @@ mod needs;
 mod overview;
 mod registry;
 mod rehearsal;
-mod render;
 mod run_state;
 mod sentry;
 mod sign;

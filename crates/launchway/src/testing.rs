@@ -1,5 +1,7 @@
 //! Git for tests.
 
+pub(crate) mod stub;
+
 use std::path::Path;
 
 use launchway_core::command::Call;

@@ -12,9 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::engine::Engine;
-use super::fault::{Call, Effect};
+use super::fault::{Call, Effect, Seen};
 use super::limits::{Bucket, Limiter};
 use super::refusal::Refusal;
+use super::script::Service;
 use super::state::{now, time};
 use super::{deploys, observed, variables};
 use crate::server::{Incoming, StandIn};
@@ -61,7 +62,12 @@ impl Api {
         let faults = &self.engine.faults;
         let call = Call::of(request.method.as_str(), &segments);
         faults.pass(call).await;
-        match faults.befalling(call) {
+        if let Some(act) = faults.due_hook(call) {
+            act(&Service(Arc::clone(&self.engine)));
+        }
+        self.engine.before(call);
+        let (method, path) = (request.method.to_string(), request.path().to_owned());
+        match faults.befalling(Seen { method: &method, path: &path, call, is_front: false }) {
             None => self.route(&segments, request).await,
             Some(Effect::Instead(answer)) => Ok(answer),
             Some(Effect::Before(deed)) => {
@@ -134,18 +140,20 @@ impl Api {
     /// Render's API reference, `service`, with the values that were recorded for an image-backed web service.
     fn service_json(&self) -> Value {
         let options = &self.engine.options;
-        let (image, updated_at) = self.engine.state.read(|state| (state.image.clone(), state.updated_at));
+        let (image, updated_at, suspended) =
+            self.engine.state.read(|state| (state.image.clone(), state.updated_at, state.suspended));
+        let suspended = if suspended { "suspended" } else { "not_suspended" };
         json!({
             "id": options.service_id,
-            "name": "stand-in",
-            "slug": "stand-in",
+            "name": options.name,
+            "slug": options.name,
             "ownerId": OWNER,
             "type": "web_service",
             "imagePath": image,
             "autoDeploy": "yes",
             "notifyOnFail": "default",
             "rootDir": "",
-            "suspended": "not_suspended",
+            "suspended": suspended,
             "suspenders": [],
             "createdAt": time(self.created_at),
             "updatedAt": time(updated_at),

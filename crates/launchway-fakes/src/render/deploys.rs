@@ -9,12 +9,12 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Overlap;
 use super::api::{MAX_BODY, page, parsed};
 use super::engine::{Engine, NotCancelled};
 use super::image::Reference;
 use super::refusal::Refusal;
 use super::state::{Deploy, Live, Status, Trigger, now, time};
+use super::{Overlap, script};
 use crate::server::Incoming;
 
 /// What can be asked of a deploy, as far as it makes sense for an image.
@@ -54,7 +54,7 @@ pub(crate) async fn create(engine: &Engine, request: &mut Incoming) -> Result<Re
     if busy && engine.options.overlap == Overlap::Wait {
         return Ok(StatusCode::ACCEPTED.into_response());
     }
-    Ok((StatusCode::CREATED, Json(deploy.json())).into_response())
+    Ok((StatusCode::CREATED, Json(engine.json_of(&deploy))).into_response())
 }
 
 /// POST of a rollback: a new deploy of an old image with its old variables. A tag is looked up anew.
@@ -99,20 +99,24 @@ pub(crate) fn list(engine: &Engine, request: &Incoming) -> Result<Response, Refu
             && before.is_none_or(|before| deploy.created_at < before)
     };
     let items: Vec<(String, Value)> = engine.state.read(|state| {
-        state.deploys.iter().rev().filter(fits).map(|deploy| (deploy.id.clone(), deploy.json())).collect()
+        let item = |deploy: &Deploy| (deploy.id.clone(), script::json_of(state, deploy));
+        state.deploys.iter().rev().filter(fits).map(item).collect()
     });
     Ok(Json(page(items, request, "deploy")?).into_response())
 }
 
 /// GET of one.
 pub(crate) fn get(engine: &Engine, id: &str) -> Result<Response, Refusal> {
-    Ok(Json(find(engine, id)?.json()).into_response())
+    if let Some(response) = engine.look(id) {
+        return Ok(response);
+    }
+    Ok(Json(engine.json_of(&find(engine, id)?)).into_response())
 }
 
 /// POST of a cancellation; 400 when the deploy is over.
 pub(crate) fn cancel(engine: &Engine, id: &str) -> Result<Response, Refusal> {
     match engine.cancel(id) {
-        Ok(deploy) => Ok(Json(deploy.json()).into_response()),
+        Ok(deploy) => Ok(Json(engine.json_of(&deploy)).into_response()),
         Err(NotCancelled::Unknown) => Err(Refusal::not_found(id)),
         Err(NotCancelled::Over) => Err(Refusal::bad("the deploy cannot be canceled")),
     }

@@ -22,7 +22,7 @@ use super::state::{
     Deploy, Live, Logs, PROBE_PAUSE, PROBE_TIMEOUT, RETIRE_AFTER, Running, State, Status, Trigger, Variables,
     now,
 };
-use super::{Options, Overlap, unpack};
+use super::{Options, Overlap, script, unpack};
 use crate::server::{Shared, loopback_client, random_hex};
 
 /// The service: its record, and what is needed to run it.
@@ -55,7 +55,11 @@ impl Engine {
     ) -> anyhow::Result<Self> {
         fs_err::create_dir_all(folder)?;
         Ok(Self {
-            state: Shared::new(State::new(options.image.clone(), options.variables.clone())),
+            state: Shared::new(State::new(
+                options.image.clone(),
+                options.variables.clone(),
+                options.script.clone(),
+            )),
             logs: Arc::new(Shared::new(Logs::new())),
             processes: Arc::new(Processes::new(options.hooks)),
             front_address,
@@ -69,6 +73,9 @@ impl Engine {
 
     /// What an image stands for now; fails when Render could not pull it.
     pub(crate) async fn resolve(&self, reference: &Reference) -> anyhow::Result<String> {
+        if self.is_scripted() {
+            return Ok(script::resolved(reference));
+        }
         Puller::new(reference.clone(), self.options.pull.clone())?.resolve().await
     }
 
@@ -84,11 +91,14 @@ impl Engine {
         sha: String,
         trigger: Trigger,
     ) -> (Deploy, bool) {
+        if self.is_scripted() {
+            return (self.scripted(reference, sha, trigger), false);
+        }
         let now = now();
         let id = format!("dep-{}", random_hex::<10>());
         self.state.change(|state| {
             let variables = match &trigger {
-                Trigger::Api => None,
+                Trigger::Api | Trigger::Manual => None,
                 // Render docs, "Rollbacks": the variables are those of the deploy that it goes back to.
                 Trigger::Rollback { target } => {
                     state.deploy(target).and_then(|target| target.variables.clone())
@@ -154,6 +164,9 @@ impl Engine {
 
     /// Cancels a deploy that waits or runs.
     pub(crate) fn cancel(&self, id: &str) -> Result<Deploy, NotCancelled> {
+        if self.is_scripted() {
+            return self.cancel_scripted(id).ok_or(NotCancelled::Over);
+        }
         self.state.change(|state| {
             state.deploy(id).ok_or(NotCancelled::Unknown)?;
             if state.waiting.as_deref() == Some(id) {

@@ -7,7 +7,9 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
+use super::random::Random;
 use super::refusal::Refusal;
+use super::script::{Service, response};
 use crate::server::Shared;
 
 /// A call that a fault can befall, and at which a drill can stop the clock.
@@ -75,6 +77,59 @@ pub enum Fault {
     Then(Call, Box<Fault>),
     /// Something is wrong with the image of this digest, and with no other.
     Sick(String, Ailment),
+    /// The next `times` requests of this method to a path that ends like this get this response, at the API or at the
+    /// front.
+    Response {
+        /// `GET`, `PUT`, …
+        method: &'static str,
+        /// How the path ends.
+        end: &'static str,
+        /// The status of the response.
+        status: u16,
+        /// Its body.
+        body: String,
+        /// Whether the request is acted on all the same.
+        done: bool,
+        /// How many of them.
+        times: usize,
+    },
+    /// One in so many requests gets no good response, at the API or at the front, until `left` of them did: 502 or 429
+    /// and nothing was done, or 502 or a page of HTML and it was.
+    Random {
+        /// What decides.
+        random: Random,
+        /// One in so many.
+        one_in: u64,
+        /// How many there are still to be.
+        left: u32,
+    },
+}
+
+impl Fault {
+    /// A [`Fault::Response`] that happens once, instead of what the request wants.
+    pub fn once(method: &'static str, end: &'static str, status: u16, body: &str) -> Self {
+        Self::Response { method, end, status, body: body.to_owned(), done: false, times: 1 }
+    }
+
+    /// A [`Fault::Response`] that happens so many times.
+    pub fn often(method: &'static str, end: &'static str, status: u16, body: &str, times: usize) -> Self {
+        Self::Response { method, end, status, body: body.to_owned(), done: false, times }
+    }
+
+    /// A [`Fault::Response`] that happens once, after what the request wants was done.
+    pub fn after(method: &'static str, end: &'static str, status: u16, body: &str) -> Self {
+        Self::Response { method, end, status, body: body.to_owned(), done: true, times: 1 }
+    }
+}
+
+/// A request, as far as it decides which fault befalls it.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'r> {
+    pub(crate) method: &'r str,
+    pub(crate) path: &'r str,
+    /// `None` at the front.
+    pub(crate) call: Option<Call>,
+    pub(crate) is_front: bool,
 }
 
 /// What is wrong with an image, as its instances show it.
@@ -116,6 +171,18 @@ pub(crate) enum Deed {
 pub(crate) struct Faults {
     due: Shared<Vec<Fault>>,
     clock: Shared<Clock>,
+    hooks: Shared<Vec<Hook>>,
+}
+
+/// What a test does at a call.
+pub(crate) type Act = Box<dyn FnOnce(&Service) + Send>;
+
+/// The call at which a test acts.
+struct Hook {
+    call: Call,
+    /// How many calls of this kind pass before.
+    before: usize,
+    act: Act,
 }
 
 /// The one call at which a drill stops the clock.
@@ -150,17 +217,38 @@ impl Call {
 
 impl Faults {
     pub(crate) fn new() -> Self {
-        Self { due: Shared::new(Vec::new()), clock: Shared::new(Clock::default()) }
+        Self {
+            due: Shared::new(Vec::new()),
+            clock: Shared::new(Clock::default()),
+            hooks: Shared::new(Vec::new()),
+        }
     }
 
     pub(crate) fn add(&self, fault: Fault) {
         self.due.change(|due| due.push(fault));
     }
 
-    /// What befalls a call, if anything does; a fault that happens a number of times is used up by it.
-    pub(crate) fn befalling(&self, call: Option<Call>) -> Option<Effect> {
+    /// Has a test act before the call of this kind that comes after `before` others.
+    pub(crate) fn hook(&self, call: Call, before: usize, act: Act) {
+        self.hooks.change(|hooks| hooks.push(Hook { call, before, act }));
+    }
+
+    /// Takes what a test wants done before this call.
+    pub(crate) fn due_hook(&self, call: Option<Call>) -> Option<Act> {
+        self.hooks.change(|hooks| {
+            let place = hooks.iter().position(|hook| call == Some(hook.call))?;
+            if let Some(less) = hooks[place].before.checked_sub(1) {
+                hooks[place].before = less;
+                return None;
+            }
+            Some(hooks.remove(place).act)
+        })
+    }
+
+    /// What befalls a request, if anything does; a fault that happens a number of times is used up by it.
+    pub(crate) fn befalling(&self, seen: Seen<'_>) -> Option<Effect> {
         self.due.change(|due| {
-            let place = due.iter().position(|fault| fault.fits(call))?;
+            let place = due.iter_mut().position(|fault| fault.strikes(seen))?;
             let fault = due.remove(place);
             let (effect, left) = fault.happens();
             if let Some(left) = left {
@@ -228,6 +316,14 @@ impl Ailment {
 }
 
 impl Fault {
+    fn strikes(&mut self, seen: Seen<'_>) -> bool {
+        match self {
+            Self::Response { method, end, .. } => seen.method == *method && seen.path.ends_with(*end),
+            Self::Random { random, one_in, left } => *left > 0 && random.below(*one_in) == 0,
+            _ => !seen.is_front && self.fits(seen.call),
+        }
+    }
+
     fn fits(&self, called: Option<Call>) -> bool {
         match self {
             Self::Unauthorized => true,
@@ -241,7 +337,7 @@ impl Fault {
                 called == Some(Call::Ask)
             }
             Self::Meddled { .. } => called == Some(Call::Variables),
-            Self::Sick(..) => false,
+            Self::Sick(..) | Self::Response { .. } | Self::Random { .. } => false,
         }
     }
 
@@ -283,6 +379,21 @@ impl Fault {
             Self::Meddled { key, value } => (Some(Effect::After(Deed::Set { key, value })), None),
             Self::Then(_, next) => (None, Some(*next)),
             Self::Sick(..) => (None, Some(self)),
+            Self::Response { method, end, status, body, done, times } => {
+                let given = response(status, &body);
+                let effect = if done { Effect::Answered(given) } else { Effect::Instead(given) };
+                let left = times.checked_sub(1).filter(|times| *times > 0);
+                (Some(effect), left.map(|times| Self::Response { method, end, status, body, done, times }))
+            }
+            Self::Random { mut random, one_in, left } => {
+                let effect = match random.below(4) {
+                    0 => Effect::Instead(response(502, "<html>bad gateway</html>")),
+                    1 => Effect::Instead(response(429, r#"{"message":"rate limit exceeded"}"#)),
+                    2 => Effect::Answered(response(502, "<html>bad gateway</html>")),
+                    _ => Effect::Answered(response(200, "<html>hello</html>")),
+                };
+                (Some(effect), Some(Self::Random { random, one_in, left: left.saturating_sub(1) }))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
@@ -14,7 +14,8 @@ use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
-use super::fault::{Ailment, Call, Faults};
+use super::engine::Engine;
+use super::fault::{Ailment, Call, Effect, Faults, Seen};
 use crate::server::{Incoming, Shared, StandIn};
 
 /// Where traffic goes, and what came of it.
@@ -24,6 +25,8 @@ pub(crate) struct Front {
     client: reqwest::Client,
     faults: Arc<Faults>,
     version_path: String,
+    /// Where nothing runs.
+    script: OnceLock<Weak<Engine>>,
 }
 
 /// The live instance.
@@ -73,7 +76,13 @@ struct Counted {
 impl Front {
     pub(crate) fn new(client: reqwest::Client, faults: Arc<Faults>, version_path: String) -> Self {
         let (target, counted) = (Shared::new(None), Shared::new(Counted::default()));
-        Self { target, counted, client, faults, version_path }
+        Self { target, counted, client, faults, version_path, script: OnceLock::new() }
+    }
+
+    /// Responds as the script of this service says.
+    pub(crate) fn follow_script(&self, engine: &Arc<Engine>) {
+        // Once, when the fake starts.
+        self.script.set(Arc::downgrade(engine)).ok();
     }
 
     /// Sends the next request, and all after it, to another instance. Gives what tells when the one before has begun to
@@ -143,6 +152,17 @@ impl StandIn for Front {
 
         let is_version = request.method == "GET" && request.path() == self.version_path;
         self.faults.pass(is_version.then_some(Call::Version)).await;
+        let seen = Seen { method: request.method.as_str(), path: request.path(), call: None, is_front: true };
+        // What is done at the front changes nothing.
+        if let Some(Effect::Instead(response) | Effect::Answered(response)) = self.faults.befalling(seen) {
+            self.count(response.status(), false);
+            return response;
+        }
+        if let Some(engine) = self.script.get().and_then(Weak::upgrade) {
+            let response = engine.front_scripted(is_version);
+            self.count(response.status(), false);
+            return response;
+        }
         let Ok(body) = request.bytes(MAX_BODY).await else {
             return (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n").into_response();
         };

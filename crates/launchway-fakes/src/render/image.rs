@@ -47,6 +47,11 @@ impl Reference {
         Ok(Self { host: host.to_owned(), repository, version: version.to_owned() })
     }
 
+    /// The digest, or else the tag.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
     /// Whether they differ in tag or digest only.
     pub(crate) fn same_repository(&self, other: &Self) -> bool {
         self.host == other.host && self.repository == other.repository

@@ -62,6 +62,11 @@ pub(crate) fn requests(engine: &Engine, request: &Incoming) -> Result<Response, 
     if request.parameter("resource").as_deref() != Some(service) {
         return Err(Refusal::bad("resource is required"));
     }
+    if let Some(script) = engine.state.read(|state| state.script.clone()) {
+        let Some(counted) = script.counted else { return Err(Refusal::not_found("metrics")) };
+        let one = |(status, count)| series_json(Some(status), [(seconds(now()), count)].into());
+        return Ok(Json(counted.into_iter().map(one).collect::<Vec<_>>()).into_response());
+    }
     let by_status = match request.parameter("aggregateBy").as_deref() {
         None => false,
         Some("statusCode") => true,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::instance::Instance;
+use super::script::Script;
 
 /// Environment variables in the order in which they were first set.
 pub(crate) type Variables = Vec<(String, String)>;
@@ -16,6 +17,10 @@ pub(crate) type Variables = Vec<(String, String)>;
 pub(crate) struct State {
     pub(crate) image: String,
     pub(crate) variables: Variables,
+    pub(crate) suspended: bool,
+    pub(crate) script: Option<Script>,
+    /// How many deploys a script has taken.
+    pub(crate) requested: usize,
     pub(crate) updated_at: SystemTime,
     pub(crate) deploys: Vec<Deploy>,
     pub(crate) events: Vec<Event>,
@@ -64,13 +69,19 @@ pub(crate) enum Status {
     Deactivated,
     UpdateFailed,
     Canceled,
+    /// Of a script: a status that no deploy has here otherwise.
+    Other(&'static str),
 }
 
 /// Who asked for a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trigger {
     Api,
-    Rollback { target: String },
+    /// On the dashboard.
+    Manual,
+    Rollback {
+        target: String,
+    },
 }
 
 /// Something that happened to the service.
@@ -95,10 +106,13 @@ pub(crate) struct LogLine {
 pub(crate) type Logs = VecDeque<LogLine>;
 
 impl State {
-    pub(crate) fn new(image: String, variables: Variables) -> Self {
+    pub(crate) fn new(image: String, variables: Variables, script: Option<Script>) -> Self {
         Self {
             image,
             variables,
+            suspended: false,
+            script,
+            requested: 0,
             updated_at: now(),
             deploys: Vec::new(),
             events: Vec::new(),
@@ -126,7 +140,7 @@ impl State {
             deploy.status = status;
             deploy.updated_at = now;
             match status {
-                Status::Queued => {}
+                Status::Queued | Status::Other(_) => {}
                 Status::UpdateInProgress => deploy.started_at = Some(now),
                 Status::Live | Status::Deactivated | Status::UpdateFailed | Status::Canceled => {
                     deploy.finished_at.get_or_insert(now);
@@ -157,12 +171,21 @@ impl State {
 impl Deploy {
     /// Render's API reference, `deploy`. An image has no commit: the field is null in recorded answers.
     pub(crate) fn json(&self) -> Value {
+        self.json_as(Some(&self.sha))
+    }
+
+    /// The same with another digest.
+    pub(crate) fn json_as(&self, sha: Option<&str>) -> Value {
         json!({
             "id": self.id,
             "commit": null,
-            "image": { "ref": self.reference, "sha": self.sha },
+            "image": { "ref": self.reference, "sha": sha },
             "status": self.status.name(),
-            "trigger": match self.trigger { Trigger::Api => "api", Trigger::Rollback { .. } => "rollback" },
+            "trigger": match self.trigger {
+                Trigger::Api => "api",
+                Trigger::Manual => "manual",
+                Trigger::Rollback { .. } => "rollback",
+            },
             "createdAt": time(self.created_at),
             "startedAt": self.started_at.map(time),
             "updatedAt": time(self.updated_at),
@@ -180,7 +203,26 @@ impl Status {
             Self::Deactivated => "deactivated",
             Self::UpdateFailed => "update_failed",
             Self::Canceled => "canceled",
+            Self::Other(name) => name,
         }
+    }
+
+    /// The status of this name.
+    pub(crate) fn named(name: &'static str) -> Self {
+        let known = [
+            Self::Queued,
+            Self::UpdateInProgress,
+            Self::Live,
+            Self::Deactivated,
+            Self::UpdateFailed,
+            Self::Canceled,
+        ];
+        known.into_iter().find(|status| status.name() == name).unwrap_or(Self::Other(name))
+    }
+
+    /// Whether more may happen to a deploy in this status.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::UpdateInProgress | Self::Other(_))
     }
 }
 

@@ -1,7 +1,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::render::stub::Stub;
+use crate::testing::stub::Stub;
 use launchway_core::http::Reach;
 
 const KEY: &str = "correct horse battery staple correct horse battery staple";

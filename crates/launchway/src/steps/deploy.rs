@@ -31,9 +31,9 @@ use serde::Serialize;
 use crate::config::DeployConfig;
 use crate::context::Context;
 use crate::history;
-use crate::render::image;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::{Reach, is_loopback};
+use launchway_render::image;
 
 pub(crate) use record::Attempt;
 use transaction::{Goal, Transaction};

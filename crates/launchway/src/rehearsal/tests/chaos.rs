@@ -7,8 +7,8 @@ use std::sync::{LazyLock, Mutex};
 use serde_json::json;
 
 use super::*;
-use crate::render::stub::Random;
 use crate::steps::deploy;
+use crate::testing::stub::Random;
 use launchway_fakes::render::{Ailment, Call, Fault};
 use launchway_registry::Digest;
 

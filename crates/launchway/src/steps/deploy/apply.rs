@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use crate::render::api::{ApiError, Asked};
-use crate::render::image;
-use crate::render::model::Deploy;
 use launchway_core::exit::{Exit, Failure};
+use launchway_render::api::{ApiError, Requested};
+use launchway_render::image;
+use launchway_render::model::Deploy;
 
 use super::remote::{Release, Remote};
 
@@ -43,7 +43,7 @@ impl Remote<'_> {
         let pinned = image::pinned(&self.repository(), &release.digest);
         self.note(format!("asking for `{pinned}`"));
         let doubt = match self.api.create_deploy(&pinned) {
-            Ok(Asked::Created(deploy)) if !deploy.id.is_empty() => {
+            Ok(Requested::Created(deploy)) if !deploy.id.is_empty() => {
                 self.note(format!("deploy {}: {}", deploy.id, deploy.status));
                 *fate = Fate::Ours(deploy);
                 return Ok(());

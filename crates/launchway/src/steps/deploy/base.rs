@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use crate::render::model::{Deploy, EnvVar, Service};
 use launchway_core::secret::Secret;
+use launchway_render::model::{Deploy, EnvVar, Service};
 
 use super::proof;
 use super::remote::{Release, Remote};

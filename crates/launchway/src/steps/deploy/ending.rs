@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result};
 use report::DeploymentOutcome;
 
 use crate::context::Context;
-use crate::render::image;
-use crate::render::model::{EnvVar, Phase};
 use launchway_core::exit::{Exit, Failure};
+use launchway_render::image;
+use launchway_render::model::{EnvVar, Phase};
 
 use super::apply::Fate;
 use super::remote::Release;

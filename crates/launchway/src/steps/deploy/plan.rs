@@ -6,8 +6,8 @@ use anyhow::{Result, anyhow};
 use ring::{digest, hkdf, hmac};
 
 use crate::context::Context;
-use crate::render::model::EnvVar;
 use launchway_core::secret::Secret;
+use launchway_render::model::EnvVar;
 
 use super::base::{Base, value};
 use super::remote::Release;
@@ -207,9 +207,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::render::model::Service;
-    use crate::render::stub::{DIGEST, OTHER};
+    use crate::testing::stub::{DIGEST, OTHER};
     use launchway_core::environment::Environment;
+    use launchway_render::model::Service;
 
     fn base(variables: &[(&str, &str)]) -> Base {
         let variables =

@@ -8,10 +8,10 @@ use reqwest::header::{CACHE_CONTROL, CONNECTION};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
-use crate::render::api::ApiError;
-use crate::render::model::{Deploy, Phase};
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http;
+use launchway_render::api::ApiError;
+use launchway_render::model::{Deploy, Phase};
 
 use super::remote::{Release, Remote};
 use super::short;
@@ -135,7 +135,7 @@ impl Remote<'_> {
             self.ctx.interrupt.sleep(self.pace.poll.min(left))?;
         }
         too_many("the app", f64::from(asked), f64::from(errors))?;
-        match self.api.answers(begin) {
+        match self.api.responses(begin) {
             Ok((all, errors)) if all > 0.0 => too_many("Render counts that the app", all, errors)?,
             Ok(_) => self.ctx.reporter.skipped("Render's count of answers", "it has counted none yet"),
             Err(ApiError::Stopped(error)) => return Err(error),

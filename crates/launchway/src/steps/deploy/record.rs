@@ -5,7 +5,7 @@ use report::{DeploymentOutcome, Release, Report, Service, Time};
 use reqwest::Url;
 
 use crate::context::Context;
-use crate::render::preflight;
+use launchway_render::preflight;
 
 use super::transaction::{Goal, Transaction, now};
 use super::{Action, Deployment, remote};

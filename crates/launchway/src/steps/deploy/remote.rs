@@ -8,14 +8,14 @@ use anyhow::Result;
 use reqwest::Url;
 
 use crate::context::Context;
-use crate::render::api::Api;
-use crate::render::image;
-use crate::render::model::{Deploy, EnvVar, Service};
-use crate::render::preflight;
 use crate::table::variable;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::Http;
 use launchway_core::secret::{Redactor, Secret};
+use launchway_render::image;
+use launchway_render::model::{Deploy, EnvVar, Service};
+use launchway_render::preflight;
+use launchway_render::{Account, Api};
 
 use super::Pace;
 
@@ -71,10 +71,13 @@ impl Release {
 
 impl<'a> Remote<'a> {
     pub(super) fn new(ctx: &'a Context, pace: Pace) -> Result<Self> {
-        ctx.reporter.redact_also([ctx.required("RENDER_API_KEY")?]);
+        let key = ctx.required("RENDER_API_KEY")?;
+        ctx.reporter.redact_also([key.clone()]);
+        let service = ctx.required("RENDER_SERVICE_ID")?.expose().to_owned();
+        let account = Account { root: ctx.render_url()?, key, service };
         Ok(Self {
             ctx,
-            api: Api::new(ctx, pace.backoff)?,
+            api: Api::new(account, ctx.http()?, ctx.interrupt.clone(), pace.backoff)?,
             app: ctx.http()?,
             pace,
             service: Service::default(),
@@ -117,6 +120,7 @@ impl<'a> Remote<'a> {
                 .map_or_else(|| !Redactor::is_ordinary(value.expose()), |variable| variable.sensitive)
         };
         let more: Vec<Secret> = values.into_iter().filter(secret).map(|(_, value)| value.clone()).collect();
+        self.api.hide(more.clone());
         self.ctx.reporter.redact_also(more);
     }
 

@@ -11,10 +11,10 @@ use anyhow::{Result, bail};
 
 use crate::context::Context;
 use crate::registry;
-use crate::render::model::{Deploy, Phase};
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::secret::Secret;
 use launchway_registry::{Digest, Reference, Repository, Tag};
+use launchway_render::model::{Deploy, Phase};
 
 use super::digest::Image;
 use super::remote::{Release, Remote};

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::*;
-use crate::render::stub::{BEFORE, COMMIT, DIGEST, KEY, OTHER, Stub, deploy};
+use crate::testing::stub::{BEFORE, COMMIT, DIGEST, KEY, OTHER, Stub, deploy};
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
 use launchway_core::exit::Exit;

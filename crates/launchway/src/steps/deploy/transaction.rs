@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 
 use crate::context::Context;
 use crate::executor::milliseconds;
-use crate::render::{image, preflight};
 use crate::sentry;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::secret::Secret;
+use launchway_render::{image, preflight};
 
 use super::apply::Fate;
 use super::base::Base;

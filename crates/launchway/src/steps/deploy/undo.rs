@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::context::Context;
-use crate::render::api::ApiError;
-use crate::render::image;
-use crate::render::model::{Deploy, Phase};
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::secret::Secret;
+use launchway_render::api::ApiError;
+use launchway_render::image;
+use launchway_render::model::{Deploy, Phase};
 
 use super::apply::Fate;
 use super::base::{Base, value};

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 
-use crate::render::api::ApiError;
-use crate::render::image;
-use crate::render::model::{Deploy, Phase};
-use crate::render::signs::Event;
 use launchway_core::exit::{Exit, Failure};
+use launchway_render::api::ApiError;
+use launchway_render::events::Event;
+use launchway_render::image;
+use launchway_render::model::{Deploy, Phase};
 
 use super::remote::Remote;
 

@@ -1,7 +1,7 @@
 //! Why a deploy failed: Render's reason, the app's last lines, and what to try.
 
-use crate::render::model::Deploy;
-use crate::render::signs::Event;
+use launchway_render::events::Event;
+use launchway_render::model::Deploy;
 
 use super::Kind;
 use super::remote::Remote;

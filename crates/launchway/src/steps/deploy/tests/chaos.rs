@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::render::stub::{Chaos, Random};
+use crate::testing::stub::{Chaos, Random};
 
 const WANTED: [(&str, &str); 4] = VALUES;
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::render::stub::event;
+use crate::testing::stub::event;
 
 const CANCEL: &str = "POST /v1/services/srv-1/deploys/dep-ours/cancel";
 
@@ -85,7 +85,7 @@ fn an_outage_of_the_api_is_not_one_of_the_deploy() {
     deploy dep-ours: queued
     the Render API is not available (502 Bad Gateway: <html>bad</html>): asking on
     the Render API is not available (429 Too Many Requests: {}): asking on
-    the Render API is not available (its answer is not the JSON it should be): asking on
+    the Render API is not available (its response is not the JSON it should be): asking on
     deploy dep-ours: being_blessed, a status new to us
     deploy dep-ours: live
     ");

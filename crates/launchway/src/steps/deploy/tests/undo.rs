@@ -7,8 +7,8 @@ use crate::steps::deploy::remote::Release;
 use crate::steps::deploy::undo::by_hand;
 
 use super::*;
-use crate::render::model::{Deploy, Service};
-use crate::render::stub::event;
+use crate::testing::stub::event;
+use launchway_render::model::{Deploy, Service};
 
 const CANCEL: &str = "POST /v1/services/srv-1/deploys/dep-ours/cancel";
 

@@ -1,56 +1,56 @@
-//! What Render tells about a service while and after it is deployed: events, the app's log, the count of its answers.
+//! The events of a service while and after it is deployed: <https://api-docs.render.com/reference/list-events>.
 //!
-//! <https://api-docs.render.com/reference/list-events>, `/list-logs` and `/get-http-requests`. All of it is read to
-//! explain or to end a wait early; a deploy must not depend on any of it.
+//! They explain a failure or end a wait early; a deploy must not depend on any of them.
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::api::{Api, ApiError};
-use super::model::or_default;
+use crate::api::{Api, ApiError};
+use crate::model::or_default;
 
 /// Something that happened to the service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Event {
+pub struct Event {
+    /// Render's word for what happened, such as `deploy_ended`.
     #[serde(rename = "type", deserialize_with = "or_default")]
-    pub(crate) kind: String,
+    pub kind: String,
     /// RFC 3339.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) timestamp: String,
+    pub timestamp: String,
+    /// What depends on the kind.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) details: Details,
+    pub details: Details,
 }
 
-/// Those details of all kinds of events that a deploy reads.
+/// The details that a deploy reads, of all kinds of events.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Details {
+pub struct Details {
     /// Of `deploy_ended`.
-    pub(crate) deploy_id: Option<String>,
+    pub deploy_id: Option<String>,
     /// Of `deploy_ended` and `server_failed`.
-    pub(crate) reason: Value,
+    pub reason: Value,
     /// Of `image_pull_failed`: the reference.
     #[serde(rename = "imageURL")]
-    pub(crate) image: Option<String>,
+    pub image: Option<String>,
     /// Of `image_pull_failed`.
-    pub(crate) message: Option<String>,
+    pub message: Option<String>,
     /// Of `server_failed`.
     #[serde(rename = "instanceID")]
-    pub(crate) instance: Option<String>,
+    pub instance: Option<String>,
 }
 
 impl Event {
     /// The deploy that took the place of the one that ended.
-    pub(crate) fn newer_deploy(&self) -> Option<&str> {
+    pub fn newer_deploy(&self) -> Option<&str> {
         self.details.reason["newDeploy"]["id"].as_str()
     }
 
     /// Why a deploy or an instance failed, and what to try.
-    pub(crate) fn cause(&self) -> Option<(String, &'static str)> {
+    pub fn cause(&self) -> Option<(String, &'static str)> {
         let reason = &self.details.reason;
         // A deploy's reason holds the failure beside other things; an instance's is the failure.
         cause(if reason["failure"].is_object() { &reason["failure"] } else { reason })
@@ -65,7 +65,7 @@ fn cause(failure: &Value) -> Option<(String, &'static str)> {
     };
     let text = |name: &str| {
         let words = given(name).and_then(Value::as_str).filter(|text| !text.is_empty())?;
-        Some(words.chars().filter(|c| !c.is_control()).take(200).collect::<String>())
+        Some(words.chars().filter(|c| !c.is_control()).collect::<String>())
     };
     if given("oomKilled").is_some() {
         return Some((
@@ -104,91 +104,17 @@ fn cause(failure: &Value) -> Option<(String, &'static str)> {
     })
 }
 
-/// A line that the app printed.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct LogLine {
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) message: String,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) timestamp: String,
-}
-
 impl Api {
-    /// What happened since then, a hundred events at most. Asked once.
-    pub(crate) fn events(&self, since: SystemTime) -> Result<Vec<Event>, ApiError> {
+    /// What happened since then, at most a hundred events. One request without retries..
+    pub fn events(&self, since: SystemTime) -> Result<Vec<Event>, ApiError> {
         #[derive(Deserialize)]
         struct Item {
             event: Event,
         }
         let since = humantime::format_rfc3339_millis(since).to_string();
         let query = [("startTime", since.as_str()), ("limit", "100")];
-        let items: Vec<Item> = self.beside(&["services", self.id(), "events"], &query)?;
+        let items: Vec<Item> = self.get_once(&["services", self.id(), "events"], &query)?;
         Ok(items.into_iter().map(|item| item.event).collect())
-    }
-
-    /// The instances that were started before then. Asked once.
-    pub(crate) fn instances_before(&self, time: SystemTime) -> Result<BTreeSet<String>, ApiError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Instance {
-            id: String,
-            created_at: String,
-        }
-        let all: Vec<Instance> = self.beside(&["services", self.id(), "instances"], &[])?;
-        let older = |instance: &Instance| {
-            humantime::parse_rfc3339(&instance.created_at).is_ok_and(|created| created < time)
-        };
-        Ok(all.into_iter().filter(older).map(|instance| instance.id).collect())
-    }
-
-    /// The app's last lines since then, the oldest first, a hundred at most. Asked once.
-    pub(crate) fn log(&self, owner: &str, since: SystemTime) -> Result<Vec<LogLine>, ApiError> {
-        #[derive(Deserialize)]
-        struct Page {
-            #[serde(default, deserialize_with = "or_default")]
-            logs: Vec<LogLine>,
-        }
-        let since = humantime::format_rfc3339_millis(since).to_string();
-        let query = [
-            ("ownerId", owner),
-            ("resource", self.id()),
-            ("startTime", &since),
-            ("direction", "backward"),
-            ("type", "app"),
-            ("limit", "100"),
-        ];
-        let mut page: Page = self.beside(&["logs"], &query)?;
-        page.logs.sort_by(|a, b| a.timestamp.cmp(&b.timestamp));
-        Ok(page.logs)
-    }
-
-    /// How many requests the service answered since then, and how many of them with 5xx. Asked once.
-    pub(crate) fn answers(&self, since: SystemTime) -> Result<(f64, f64), ApiError> {
-        #[derive(Deserialize)]
-        struct Label {
-            field: String,
-            value: String,
-        }
-        #[derive(Deserialize)]
-        struct Point {
-            value: f64,
-        }
-        #[derive(Deserialize)]
-        struct Series {
-            #[serde(default, deserialize_with = "or_default")]
-            labels: Vec<Label>,
-            #[serde(default, deserialize_with = "or_default")]
-            values: Vec<Point>,
-        }
-        let since = humantime::format_rfc3339_millis(since).to_string();
-        let query = [("resource", self.id()), ("startTime", &since), ("aggregateBy", "statusCode")];
-        let all: Vec<Series> = self.beside(&["metrics", "http-requests"], &query)?;
-        let count = |series: &Series| series.values.iter().map(|point| point.value).sum::<f64>();
-        let is_error = |series: &&Series| {
-            series.labels.iter().any(|label| label.field == "statusCode" && label.value.starts_with('5'))
-        };
-        Ok((all.iter().map(count).sum(), all.iter().filter(is_error).map(count).sum()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! One exchange with the Render API: what is sent, how long, how often, and what an answer means.
+//! One exchange with the Render API: what is sent, how often, and what a response means.
 
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,18 @@ use serde::de::DeserializeOwned;
 
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http;
-use launchway_core::secret::Redactor;
 
-use super::api::{Api, ApiError};
+use crate::api::{Api, ApiError};
 
 impl Api {
-    /// Repeats a call that may be made twice until it is answered, or its time is over.
-    pub(super) fn patient<T>(&self, call: impl Fn() -> Result<T, ApiError>) -> Result<T, ApiError> {
+    /// Repeats an idempotent call until it succeeds, fails for good, or its time is up.
+    pub(crate) fn retried<T>(&self, call: impl Fn() -> Result<T, ApiError>) -> Result<T, ApiError> {
         let mut attempt = 1;
         loop {
-            let answer = call();
-            let again = attempt < Self::ATTEMPTS && self.end.get().is_none_or(|end| Instant::now() < end);
-            match answer {
+            let result = call();
+            let again =
+                attempt < Self::ATTEMPTS && self.deadline.get().is_none_or(|end| Instant::now() < end);
+            match result {
                 Err(ApiError::Unavailable { after, .. }) if again => {
                     self.wait(attempt, after)?;
                 }
@@ -32,12 +32,12 @@ impl Api {
         }
     }
 
-    pub(super) fn wait(&self, attempt: u32, asked: Option<Duration>) -> Result<(), ApiError> {
+    pub(crate) fn wait(&self, attempt: u32, wanted: Option<Duration>) -> Result<(), ApiError> {
         let own = self.backoff.saturating_mul(1 << (attempt - 1));
-        self.interrupt.sleep(own.max(asked.unwrap_or_default())).map_err(ApiError::Stopped)
+        self.interrupt.sleep(own.max(wanted.unwrap_or_default())).map_err(ApiError::Stopped)
     }
 
-    pub(super) fn call<T: DeserializeOwned>(
+    pub(crate) fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &[&str],
@@ -47,7 +47,7 @@ impl Api {
         parse(&text)
     }
 
-    pub(super) fn send(
+    pub(crate) fn send(
         &self,
         method: Method,
         path: &[&str],
@@ -60,7 +60,7 @@ impl Api {
         self.exchange(request)
     }
 
-    pub(super) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, ApiError> {
+    pub(crate) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, ApiError> {
         let request = self.http.request(method, url).map_err(ApiError::Stopped)?;
         Ok(request
             .header(AUTHORIZATION, self.authorization.clone())
@@ -68,23 +68,19 @@ impl Api {
             .timeout(Self::TIMEOUT))
     }
 
-    pub(super) fn url(&self, path: &[&str]) -> Result<Url, ApiError> {
-        below(&self.base, path).map_err(ApiError::Stopped)
-    }
-
-    pub(super) fn exchange(&self, request: RequestBuilder) -> Result<(StatusCode, String), ApiError> {
+    pub(crate) fn exchange(&self, request: RequestBuilder) -> Result<(StatusCode, String), ApiError> {
         let response = request.send().map_err(|error| ApiError::Unavailable {
             untouched: error.is_connect(),
             after: None,
             why: self.http.transport_error(error).message,
         })?;
         let status = response.status();
-        let after = patience(status, response.headers());
+        let after = retry_after(status, response.headers());
         let text = body(response)?;
         if status.is_success() {
             return Ok((status, text));
         }
-        let why = format!("{status}{}", self.said(&text));
+        let why = format!("{status}{}", self.message(&text));
         if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
             let untouched = status == StatusCode::TOO_MANY_REQUESTS;
             return Err(ApiError::Unavailable { untouched, after, why });
@@ -105,7 +101,7 @@ impl Api {
             404 => Failure::new(
                 Exit::Missing,
                 format!(
-                    "Render does not find it ({why}): `RENDER_SERVICE_ID` must be the `srv-…` of a service that the key in `RENDER_API_KEY` can see"
+                    "Render cannot find it ({why}): `RENDER_SERVICE_ID` must be the `srv-…` of a service that the key in `RENDER_API_KEY` can see"
                 ),
             ),
             _ => Failure::new(Exit::DeployFailed, format!("Render refused: {why}")),
@@ -113,8 +109,8 @@ impl Api {
         Err(ApiError::Refused { failure, status })
     }
 
-    /// Render's own words, in one short line: the `message`, or the body where it is not JSON.
-    fn said(&self, body: &str) -> String {
+    /// Render's own message in one short line: the `message`, or the body where it is not JSON.
+    fn message(&self, body: &str) -> String {
         #[derive(Deserialize)]
         struct Error {
             message: String,
@@ -122,7 +118,7 @@ impl Api {
         const LONGEST: usize = 200;
         let text = serde_json::from_str(body).map_or_else(|_| body.to_owned(), |error: Error| error.message);
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let line = Redactor::new([self.key.clone()]).redact(&line);
+        let line = self.secrets.borrow().redact(&line);
         if line.is_empty() {
             return line;
         }
@@ -132,7 +128,7 @@ impl Api {
 }
 
 /// The address of a path below another one, each segment percent-encoded.
-pub(super) fn below(base: &Url, path: &[&str]) -> Result<Url> {
+pub(crate) fn below(base: &Url, path: &[&str]) -> Result<Url> {
     let mut url = base.clone();
     url.path_segments_mut().map_err(|()| anyhow!("`{base}` cannot have a path"))?.pop_if_empty().extend(path);
     Ok(url)
@@ -142,23 +138,23 @@ fn body(response: Response) -> Result<String, ApiError> {
     http::text(response).map_err(|error| ApiError::Unavailable {
         untouched: false,
         after: None,
-        why: format!("its answer broke off: {error:#}"),
+        why: format!("its response broke off: {error:#}"),
     })
 }
 
-/// An answer that is not what it should be is no answer: a proxy on the way, or an outage.
-pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
-    serde_json::from_str(text).context("its answer is not the JSON it should be").map_err(|error| {
+/// Reads a response. One that is not the JSON it should be comes from a proxy on the way or from an outage.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+    serde_json::from_str(text).context("its response is not the JSON it should be").map_err(|error| {
         // serde's own words name a value that it did not expect, which may be a variable's.
         ApiError::Unavailable { untouched: false, after: None, why: error.to_string() }
     })
 }
 
-/// How long Render asks to be left alone, in seconds.
+/// How long Render wants us to wait, in seconds.
 ///
-/// `Ratelimit-Reset` stands in every answer and counts only where the limit was hit. It is what is left of the window,
+/// Every response has `Ratelimit-Reset`, which counts only where the limit was hit. It is what is left of the window,
 /// although the documentation calls it a point in time.
-pub(super) fn patience(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     let seconds = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse().ok();
     let reset = || seconds("ratelimit-reset").filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
     seconds("retry-after").or_else(reset).map(|seconds| Duration::from_secs(seconds).min(Api::LONGEST_WAIT))

@@ -1,4 +1,4 @@
-//! What Render answers, as far as the pipeline reads it.
+//! The parts of Render's responses that a deploy reads.
 //!
 //! Tolerant on purpose: fields that the documentation calls required are null or absent on the wire, such as the `commit`
 //! of a deploy whose service runs an image.
@@ -12,122 +12,141 @@ use launchway_core::secret::Secret;
 /// A service: <https://api-docs.render.com/reference/retrieve-service>.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Service {
+pub struct Service {
+    /// `srv-…`.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) id: String,
+    pub id: String,
+    /// Its name on the dashboard.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) name: String,
+    pub name: String,
     /// The workspace, `tea-…`, without which neither logs are read nor the image is set.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) owner_id: String,
+    pub owner_id: String,
     /// The service's page.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) dashboard_url: String,
+    pub dashboard_url: String,
     /// With what Render pulls the image.
-    pub(crate) registry_credential: Option<Credential>,
+    pub registry_credential: Option<Credential>,
+    /// `web_service`, `cron_job`, …
     #[serde(rename = "type", deserialize_with = "or_default")]
-    pub(crate) kind: String,
+    pub kind: String,
     /// `suspended` or `not_suspended`.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) suspended: String,
+    pub suspended: String,
     /// The image's reference; only an image-backed service has one.
-    pub(crate) image_path: Option<String>,
+    pub image_path: Option<String>,
+    /// What depends on its type.
     #[serde(rename = "serviceDetails", deserialize_with = "or_default")]
-    pub(crate) details: ServiceDetails,
+    pub details: ServiceDetails,
 }
 
+/// A registry credential of the workspace.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Credential {
+pub struct Credential {
     /// `rgc-…`.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) id: String,
+    pub id: String,
 }
 
 /// The part of a service that depends on its type.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct ServiceDetails {
+pub struct ServiceDetails {
+    /// `image` for a service that runs an image.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) runtime: String,
+    pub runtime: String,
     /// Empty where Render only looks for an open port.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) health_check_path: String,
-    pub(crate) maintenance_mode: Option<MaintenanceMode>,
+    pub health_check_path: String,
+    /// Present where the service has one.
+    pub maintenance_mode: Option<MaintenanceMode>,
     /// The service's own address, `https://….onrender.com`.
-    pub(crate) url: Option<String>,
-    pub(crate) disk: Option<serde::de::IgnoredAny>,
+    pub url: Option<String>,
+    /// Present where a disk is attached.
+    pub disk: Option<serde::de::IgnoredAny>,
 }
 
+/// Whether visitors get a maintenance page.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct MaintenanceMode {
+pub struct MaintenanceMode {
+    /// Whether they do now.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) enabled: bool,
+    pub enabled: bool,
 }
 
-/// An environment variable of the service. Render answers with the value in the clear.
+/// An environment variable of the service. Render sends its value in the clear.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct EnvVar {
-    pub(crate) key: String,
+pub struct EnvVar {
+    /// Its name.
+    pub key: String,
+    /// Its value.
     #[serde(deserialize_with = "secret")]
-    pub(crate) value: Secret,
+    pub value: Secret,
 }
 
 /// A deploy: <https://api-docs.render.com/reference/retrieve-deploy>.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Deploy {
+pub struct Deploy {
+    /// `dep-…`.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) id: String,
+    pub id: String,
+    /// Where it stands.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) status: Status,
-    /// What asked for it: `api`, `manual`, `rollback`, …
-    pub(crate) trigger: Option<String>,
-    pub(crate) image: Option<DeployImage>,
+    pub status: Status,
+    /// What requested it: `api`, `manual`, `rollback`, …
+    pub trigger: Option<String>,
+    /// What it runs.
+    pub image: Option<DeployImage>,
     /// RFC 3339 in UTC.
-    pub(crate) created_at: Option<String>,
+    pub created_at: Option<String>,
 }
 
 impl Deploy {
     /// The digest that Render resolved the image to.
-    pub(crate) fn sha(&self) -> Option<&str> {
+    pub fn sha(&self) -> Option<&str> {
         self.image.as_ref()?.sha.as_deref()
     }
 }
 
+/// The image of a deploy.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct DeployImage {
-    /// What was asked for.
+pub struct DeployImage {
+    /// The requested reference.
     #[serde(rename = "ref")]
-    pub(crate) reference: Option<String>,
-    /// What it was resolved to.
-    pub(crate) sha: Option<String>,
+    pub reference: Option<String>,
+    /// The digest that it was resolved to.
+    pub sha: Option<String>,
 }
 
 /// A deploy's status, in Render's own word.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Status(String);
+pub struct Status(String);
 
 /// What a status means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Not yet at an end.
+pub enum Phase {
+    /// It has not ended.
     UnderWay,
-    /// A word that Render did not have when this was written. Taken as under way: our own deadline ends the wait.
+    /// A word that Render did not have when this was written. It counts as under way: our own timeout ends the wait.
     Unknown,
+    /// It serves.
     Live,
     /// It was live and a newer deploy took its place.
     Deactivated,
+    /// It did not go live.
     Failed,
-    /// By somebody, or by Render for a newer deploy.
+    /// Cancelled by somebody, or by Render for a newer deploy.
     Canceled,
 }
 
 impl Status {
-    pub(crate) fn phase(&self) -> Phase {
+    /// What the status means.
+    pub fn phase(&self) -> Phase {
         match self.0.as_str() {
             ""
             | "created"
@@ -144,7 +163,7 @@ impl Status {
     }
 
     /// Whether it may change by itself.
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         matches!(self.phase(), Phase::UnderWay | Phase::Unknown)
     }
 }
@@ -156,7 +175,7 @@ impl fmt::Display for Status {
 }
 
 /// A field that may be null as well as absent.
-pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())

@@ -1,15 +1,15 @@
-//! Whether a service is one that can be deployed to: read before anything is changed.
+//! Whether a service can be deployed to: found out before anything is changed.
 
 use anyhow::Result;
 use reqwest::Url;
 
 use launchway_core::http::base_url;
 
-use super::image;
-use super::model::Service;
+use crate::image;
+use crate::model::Service;
 
-/// Everything that stands in the way of deploying `image` to the service, each with its way out.
-pub(crate) fn problems(service: &Service, image: &str) -> Vec<String> {
+/// Everything that prevents a deploy of `image` to the service, each with a hint.
+pub fn problems(service: &Service, image: &str) -> Vec<String> {
     let details = &service.details;
     let mut problems = Vec::new();
     if service.kind != "web_service" {
@@ -35,7 +35,7 @@ pub(crate) fn problems(service: &Service, image: &str) -> Vec<String> {
         problems.push("it is suspended: resume it in its settings".to_owned());
     }
     if details.maintenance_mode.as_ref().is_some_and(|mode| mode.enabled) {
-        problems.push("it is in maintenance mode: end that in its settings".to_owned());
+        problems.push("it is in maintenance mode: turn it off in its settings".to_owned());
     }
     if details.health_check_path.is_empty() {
         problems.push(
@@ -45,7 +45,7 @@ pub(crate) fn problems(service: &Service, image: &str) -> Vec<String> {
     }
     if service.owner_id.is_empty() {
         problems.push(
-            "Render does not tell its workspace (`ownerId`), which its logs and its image need".to_owned(),
+            "Render does not name its workspace (`ownerId`), which its logs and its image need".to_owned(),
         );
     }
     if let Err(error) = address(service) {
@@ -54,8 +54,8 @@ pub(crate) fn problems(service: &Service, image: &str) -> Vec<String> {
     problems
 }
 
-/// What is worth knowing but stops nothing.
-pub(crate) fn remarks(service: &Service, health: &str) -> Vec<String> {
+/// What is worth knowing but prevents nothing.
+pub fn remarks(service: &Service, health: &str) -> Vec<String> {
     let details = &service.details;
     let mut remarks = Vec::new();
     if !details.health_check_path.is_empty() && details.health_check_path != health {
@@ -72,8 +72,8 @@ pub(crate) fn remarks(service: &Service, health: &str) -> Vec<String> {
     remarks
 }
 
-/// Where the app answers: `https`, or loopback in a rehearsal.
-pub(crate) fn address(service: &Service) -> Result<Url> {
+/// The app's address: `https`, or loopback in a rehearsal.
+pub fn address(service: &Service) -> Result<Url> {
     base_url("serviceDetails.url", service.details.url.as_deref().unwrap_or_default())
 }
 

@@ -1,0 +1,13 @@
+//! A client of the Render API for one web service that runs an image.
+//!
+//! It decides nothing: what a deploy does and in which order is the business of the caller.
+
+pub mod api;
+pub mod events;
+mod exchange;
+pub mod image;
+pub mod model;
+pub mod preflight;
+pub mod telemetry;
+
+pub use api::{Account, Api, ApiError, Requested};
