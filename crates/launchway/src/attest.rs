@@ -14,10 +14,10 @@ pub(crate) const PROJECT: &str = "https://launchway.invalid";
 
 use anyhow::Result;
 
-use crate::config::Engine;
 use crate::context::Context;
-use crate::image::layout::Onto;
 use crate::registry::Artifact;
+use launchway_image::Engine;
+use launchway_image::layout::Onto;
 use launchway_registry::Repository;
 use launchway_registry::oci::{Descriptor, MANIFEST};
 

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::Engine;
 use crate::steps::deploy::rollback::To;
 use crate::table::{JobId, StepId};
 use launchway_core::exit::Exit;
+use launchway_image::Engine;
 
 /// The pipeline: from commit to live, the same on a laptop as on GitHub.
 ///
@@ -91,10 +92,22 @@ pub(crate) struct Ci {
     pub(crate) keep_going: bool,
 }
 
+/// Reads the name of an engine.
+fn engine() -> impl TypedValueParser<Value = Engine> {
+    let value = |engine: Engine| {
+        PossibleValue::new(engine.name()).help(match engine {
+            Engine::Builtin => "Ours: no daemon, byte for byte reproducible",
+            Engine::Docker => "`docker build` of the same Dockerfile",
+        })
+    };
+    PossibleValuesParser::new(Engine::ALL.map(value))
+        .map(|name| Engine::ALL.into_iter().find(|engine| engine.name() == name).unwrap_or_default())
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DockerBuild {
     /// What follows the recipe, instead of the engine in the configuration.
-    #[arg(long, value_enum, value_name = "ENGINE")]
+    #[arg(long, value_name = "ENGINE", value_parser = engine())]
     pub(crate) engine: Option<Engine>,
     /// Write the image into one file too, for `docker load` or another tool that reads OCI layouts.
     #[arg(long, value_name = "FILE")]

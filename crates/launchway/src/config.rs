@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
 pub(crate) use check::image;
 use launchway_core::exit::{Exit, OrExit as _};
+use launchway_image::Engine;
 
 /// What the pipeline is told about the workspace.
 #[derive(Clone, Debug, Deserialize)]
@@ -68,27 +69,6 @@ pub(crate) struct DeployConfig {
     pub(crate) check: Vec<String>,
     /// The variables that a deploy sets on the service.
     pub(crate) environment: Vec<String>,
-}
-
-/// What follows the recipe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Engine {
-    /// Ours: no daemon, byte for byte reproducible.
-    #[default]
-    Builtin,
-    /// `docker build` of the same Dockerfile.
-    Docker,
-}
-
-impl Engine {
-    /// As it is written in the configuration.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Builtin => "builtin",
-            Self::Docker => "docker",
-        }
-    }
 }
 
 impl Config {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::config::{Engine, image};
+use crate::config::image;
 use crate::context::Context;
 use crate::executor::plan::{Options, Plan};
 use crate::needs::{self, Need};
@@ -13,6 +13,7 @@ use crate::table::{Job, JobId, PIPELINE, StepId, variable};
 use crate::tools::{Found, TOOLS, Tool};
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
+use launchway_image::Engine;
 
 /// Whether the pipeline can do without what a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,6 @@ mod doctor;
 mod executor;
 mod git;
 mod history;
-mod image;
 mod needs;
 mod overview;
 mod registry;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rustix::process::geteuid;
 
-use crate::config::Engine;
 use crate::context::Context;
 use crate::table::StepId;
 use crate::tools::{Found, TOOLS, Tool, on_path};
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_image::Engine;
 
 /// One thing that a step cannot do without. Its `Display` is what an installation puts where.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ mod output;
 mod parity;
 mod registry;
 mod rehearse;
+mod repository;
 mod reproducible;
 mod secrets;
 mod smoke;

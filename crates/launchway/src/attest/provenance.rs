@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::PROJECT;
-use crate::config::Engine;
 use crate::context::Context;
-use crate::image::layout::Onto;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, OrExit as _};
+use launchway_image::Engine;
+use launchway_image::layout::Onto;
 use launchway_registry::Digest;
 
 /// The kind of the predicate, for those who look for one.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::{Config, DeployConfig};
-use crate::image::binary::Platform;
 use crate::table::{Job, JobId};
+use launchway_image::binary::Platform;
 use launchway_registry::Repository;
 
 pub(super) fn check(config: &Config) -> Result<()> {

@@ -3,15 +3,17 @@
 use anyhow::Result;
 
 use super::plan::Options;
-use crate::config::{Engine, image};
+use crate::config::image;
 use crate::context::Context;
 use crate::needs::Need;
 use crate::registry;
+use crate::steps::docker_build;
 use crate::table::rule::{Trigger, When};
 use crate::table::{StepId, variable};
 use crate::workspace;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::is_loopback_host;
+use launchway_image::Engine;
 
 /// Something that would end a run half-way, and the way out.
 #[derive(Debug, PartialEq, Eq)]
@@ -117,7 +119,7 @@ fn sources(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<P
     if !steps.contains(&StepId::DockerBuild) {
         return;
     }
-    let recipe = || if engine == Engine::Builtin { crate::image::check(ctx) } else { Ok(()) };
+    let recipe = || if engine == Engine::Builtin { docker_build::check(ctx) } else { Ok(()) };
     for result in [workspace::version(ctx).map(drop), recipe()] {
         if let Err(error) = result {
             problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") });

@@ -1,9 +1,9 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::Engine;
 use launchway_core::environment::Environment;
 use launchway_core::exit::Failure;
+use launchway_image::Engine;
 
 fn request(scope: Scope, branch: &str) -> Request {
     Request {

@@ -14,13 +14,13 @@ use crate::canary;
 use crate::context::Context;
 use crate::executor::Results;
 use crate::history;
-use crate::image::layout::Layout;
 use crate::steps::deploy::Deployment;
 use crate::steps::push::Referrer;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http;
 use launchway_core::secret::random_word;
 use launchway_fakes::render::Traffic;
+use launchway_image::layout::Layout;
 
 /// One link of the chain: what was found and what it had to be.
 struct Link {

@@ -1,9 +1,12 @@
 //! Step: docker-build. The binary, compiled to run alone, and the image that the recipe makes of it.
 
+pub(crate) mod base;
 mod based;
 mod compile;
 mod engines;
+pub(crate) mod reproducible;
 mod settings;
+pub(crate) mod sources;
 mod toolchain;
 
 use std::collections::BTreeMap;
@@ -16,25 +19,25 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::config::Engine;
 use crate::context::Context;
-use crate::image::base::Base;
-use crate::image::binary::{self, Platform};
-use crate::image::cache::Cache;
-use crate::image::config::Below;
-use crate::image::docker::Task;
-use crate::image::layer::{Entry, Kind, Layer, Tar};
-use crate::image::layout::{Files, Layout, Parts};
-use crate::image::recipe::{self, Arguments, Recipe, Step};
-use crate::image::smoke::Smoke;
-use crate::image::sources::{Checkout, Sources};
-use crate::image::tree::{self, Tree};
-use crate::image::{archive, compare};
+use base::Base;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::size;
+use launchway_image::Engine;
+use launchway_image::binary::{self, Platform};
+use launchway_image::cache::Cache;
+use launchway_image::config::Below;
+use launchway_image::docker::Task;
+use launchway_image::layer::{Entry, Kind, Layer, Tar};
+use launchway_image::layout::{Files, Layout, Parts};
+use launchway_image::recipe::{self, Arguments, Recipe, Step};
+use launchway_image::smoke::{Service, Smoke};
+use launchway_image::tree::{self, Tree};
+use launchway_image::{archive, compare};
 use launchway_registry::Digest;
 use launchway_registry::oci::Settings;
+use sources::{Checkout, Sources};
 use toolchain::Toolchain;
 pub(crate) use toolchain::sysroot;
 
@@ -118,8 +121,18 @@ pub(crate) struct Built {
 /// The recipe is read and its files are found here, so that a bad one fails before anything is compiled.
 pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
     let sources = Sources::read(ctx)?;
-    sources.needed("Cargo.lock")?;
+    sources.context.needed("Cargo.lock")?;
     engines::plan(ctx, options, &sources, &Toolchain::ask(ctx, &sources)?)
+}
+
+/// Checks that both engines can follow the recipe in the `Dockerfile`, and that all that it copies is there.
+///
+/// No registry is asked: what only the base image decides is left to the build.
+///
+/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
+pub(crate) fn check(ctx: &Context) -> Result<()> {
+    Platform::of_target(&ctx.config.target)?;
+    launchway_image::check(&Sources::read(ctx)?.context, &ctx.config.app)
 }
 
 /// Does what the plan says, and nothing else.
@@ -176,7 +189,7 @@ fn carry_out<'scope>(
                 tars.push(Arc::clone(&tar));
                 compressing.push(scope.spawn(move || cache.compress(&tar)));
             }
-            Action::Smoke(smoke) => smoke.run(ctx, &tars)?,
+            Action::Smoke(smoke) => smoke.run(&ctx.runner(), &tars)?,
             Action::Skip { check, reason } => ctx.reporter.skipped(check, reason),
             Action::Write(image) => {
                 let layers = compressing
@@ -184,7 +197,7 @@ fn carry_out<'scope>(
                     .map(|layer| layer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
                 built = Some(image.write(ctx, base, &layers.collect::<Result<Vec<_>>>()?)?);
             }
-            Action::Docker(task) => task.run(ctx)?,
+            Action::Docker(task) => task.run(&ctx.runner())?,
             Action::Import { archive, image } => {
                 let saved = archive::read(archive, image.platform, &ctx.interrupt);
                 fs_err::remove_file(archive)?;
@@ -196,7 +209,7 @@ fn carry_out<'scope>(
                 archive::write(&Layout::open(folder)?, repository, file).or_exit(Exit::Usage)?;
             }
             Action::Compare { builtin, docker, binary } => {
-                compare::check(ctx, &Layout::open(builtin)?, &Layout::open(docker)?, binary)?;
+                compare::check(&ctx.runner(), &Layout::open(builtin)?, &Layout::open(docker)?, binary)?;
             }
         }
     }
@@ -232,7 +245,7 @@ impl Image {
         };
         let files = base.map(|base| Files { repository: &base.name.repository, layers: base.layers() });
         parts
-            .write_onto(files.as_ref(), &self.folder, &self.tags)
+            .write(files.as_ref(), &self.folder, &self.tags)
             .with_context(|| format!("the image in {} is the one that was there", self.folder.display()))?;
         // Read back: what is reported is what the next step will find.
         let layout = Layout::open(&self.folder)?;
@@ -304,17 +317,17 @@ fn counted(number: usize, what: &str) -> String {
 fn builtin(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Vec<Action>> {
     let platform = Platform::of_target(&ctx.config.target)?;
     let arguments = arguments(ctx, toolchain);
-    let text = recipe::read(sources)?;
+    let text = recipe::read(&sources.context)?;
     let (base, inherited, below) = based::start(ctx, &text, &arguments, platform)?;
     let recipe = Recipe::parse(&text, &arguments, &ctx.config.app, &inherited)?;
-    let tree = tree::resolve(sources, &recipe, below)?;
+    let tree = tree::resolve(&sources.context, &recipe, below)?;
     let target = ctx.root.join("target/image");
     let binary = target.join(&ctx.config.target).join("release").join(&ctx.config.app);
 
     let smoke = based::smoke(ctx, platform, &recipe.settings, &tree, base.is_some());
     let mut actions: Vec<Action> = base.map(|base| Action::Begin(Box::new(base))).into_iter().collect();
     let call = compile::call(ctx, sources, toolchain)?;
-    actions.push(Action::Compile { folder: sources.root.clone(), call });
+    actions.push(Action::Compile { folder: sources.context.root().to_owned(), call });
     let cargo_home = &toolchain.cargo_home;
     let folders = vec![
         sources.checkout.folder().to_owned(),
@@ -349,6 +362,16 @@ fn image(ctx: &Context, folder: PathBuf, platform: Platform, settings: Settings)
 /// The commit's time.
 fn created(ctx: &Context) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(ctx.git.time)).to_string()
+}
+
+/// The service, as the smoke run meets it.
+fn service(ctx: &Context) -> Service {
+    Service {
+        health: ctx.config.deploy.health.clone(),
+        version: ctx.config.deploy.version.clone(),
+        commit: ctx.git.tag(),
+        environment: vec![("SERVER_TYPE".to_owned(), "TEST".to_owned())],
+    }
 }
 
 fn arguments(ctx: &Context, toolchain: &Toolchain) -> Arguments {

@@ -8,8 +8,9 @@ use std::fmt;
 use anyhow::Result;
 
 use crate::context::Context;
+use crate::steps::docker_build;
 use crate::tools::{DENY, Found, Tool, ZIZMOR};
-use crate::{image, workflow};
+use crate::workflow;
 use launchway_core::call;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
@@ -86,7 +87,7 @@ impl LintPlan {
             let result = match check {
                 Check::Run(call) => ctx.check(call),
                 Check::Workflow => workflow::check(ctx),
-                Check::FinalStage => image::check(ctx),
+                Check::FinalStage => docker_build::check(ctx),
                 Check::Skip { check, reason } => {
                     ctx.reporter.skipped(check, reason);
                     Ok(())

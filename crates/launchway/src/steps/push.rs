@@ -16,13 +16,15 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::attest;
-use crate::config::Engine;
 use crate::context::Context;
-use crate::image::guard::{self, Part};
-use crate::image::layout::{Layout, Onto};
 use crate::registry::{Access, Artifact, Blob, Client, Manifest, Outcome};
+use crate::table::VARIABLES;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::secret::Secret;
 use launchway_core::size;
+use launchway_image::Engine;
+use launchway_image::guard::{self, Part};
+use launchway_image::layout::{Layout, Onto};
 use launchway_registry::oci::Descriptor;
 use launchway_registry::{Digest, Reference, Repository, Tag};
 
@@ -162,7 +164,7 @@ fn carry_out(
     for action in actions {
         ctx.interrupt.check()?;
         match action {
-            Action::Guard { parts } => guard::check(ctx, parts)?,
+            Action::Guard { parts } => guard::check(parts, &secrets(ctx), &ctx.interrupt)?,
             Action::Look { repository, tag, digest, may_move } => {
                 tagged = look(client, repository, tag, digest, *may_move)?;
                 *pushed = Some(Pushed::nothing_yet(repository, tag, digest));
@@ -202,6 +204,12 @@ fn carry_out(
         ctx.reporter.note(pushed.to_string());
     }
     Ok(())
+}
+
+/// The secrets of the pipeline, by the names of their variables.
+fn secrets(ctx: &Context) -> Vec<(&'static str, Secret)> {
+    let sensitive = VARIABLES.iter().filter(|variable| variable.sensitive);
+    sensitive.filter_map(|variable| Some((variable.name, ctx.environment.secret(variable.name)?))).collect()
 }
 
 /// The record of the last push.

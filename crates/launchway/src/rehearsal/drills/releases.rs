@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::image::layout::Layout;
 use launchway_fakes::registry::RegistryStandIn;
+use launchway_image::layout::Layout;
 
 /// The commit of the earlier release.
 pub(super) const EARLIER: &str = "1111111111111111111111111111111111111111";

@@ -16,15 +16,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::image::entries::{Bounds, Reader};
-use crate::image::layout::Layout;
-use crate::image::unpack::{Unpacked, find, program, unpack};
 use crate::registry::{Access, Client};
 use launchway_core::command::{Group, bare};
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::plain::send_lines;
 use launchway_core::secret::Secret;
+use launchway_image::entries::{Bounds, Reader};
+use launchway_image::layout::Layout;
+use launchway_image::unpack::{Unpacked, find, program, unpack};
 use launchway_registry::Digest;
 use launchway_registry::Repository;
 use launchway_registry::oci::{Descriptor, ImageManifest, LONGEST_CONFIG};
@@ -69,7 +69,7 @@ pub(super) fn run(
     arguments: &[String],
 ) -> Result<()> {
     let folder = Unpacked::new(&ctx.output().join("check"))?;
-    let image = match Image::find(ctx, release, &folder.0.join("layers")) {
+    let image = match Image::find(ctx, release, &folder.path().join("layers")) {
         Ok(image) => image,
         Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
         Err(error) => {
@@ -87,7 +87,7 @@ pub(super) fn run(
         ctx.reporter.skipped(NAME, format!("the image is for {platform}, not for this machine"));
         return Ok(());
     }
-    let root = folder.0.join("root");
+    let root = folder.path().join("root");
     if let Err(error) = image.unpack(ctx, &root) {
         ctx.interrupt.check()?;
         ctx.reporter.skipped(NAME, format!("the image cannot be unpacked here: {error:#}"));

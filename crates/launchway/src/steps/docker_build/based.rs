@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 
-use super::{Action, created};
+use super::base::{self, Base};
+use super::{Action, created, service};
 use crate::context::Context;
-use crate::image::base::files::Files;
-use crate::image::base::{self, Base};
-use crate::image::binary::Platform;
-use crate::image::recipe::{Arguments, BaseName};
-use crate::image::smoke::Smoke;
-use crate::image::tree::Tree;
+use launchway_image::base::files::Files;
+use launchway_image::binary::Platform;
+use launchway_image::recipe::{Arguments, BaseName};
+use launchway_image::smoke::Smoke;
+use launchway_image::tree::Tree;
 use launchway_registry::oci::Settings;
 
 /// The base of the recipe, what the image is set to before its recipe is followed, and the files below it.
@@ -57,5 +57,5 @@ pub(super) fn smoke(
             "/".clone_into(&mut settings.working_dir);
         }
     }
-    Action::Smoke(Box::new(Smoke::of_layers(ctx, platform, settings)))
+    Action::Smoke(Box::new(Smoke::of_layers(service(ctx), ctx.output().join("smoke"), platform, settings)))
 }

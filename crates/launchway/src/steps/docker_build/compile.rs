@@ -7,10 +7,10 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::settings;
+use super::sources::Sources;
 use super::toolchain::Toolchain;
 use crate::context::Context;
 use crate::git;
-use crate::image::sources::Sources;
 use launchway_core::call;
 use launchway_core::command::Call;
 
@@ -63,7 +63,7 @@ pub(super) fn call(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> R
         (git::top(&ctx.root).unwrap_or(&ctx.root), "/repository".to_owned()),
         (sources.checkout.folder(), "/repository".to_owned()),
         (&ctx.root, "/workspace".to_owned()),
-        (&sources.root, "/workspace".to_owned()),
+        (sources.context.root(), "/workspace".to_owned()),
         (&toolchain.cargo_home, "/cargo".to_owned()),
         (sysroot, "/rust".to_owned()),
     ];

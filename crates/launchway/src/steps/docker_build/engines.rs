@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{Action, Options, Toolchain, arguments, builtin, check_out, created, image};
-use crate::config::Engine;
+use super::sources::Sources;
+use super::{Action, Options, Toolchain, arguments, builtin, check_out, created, image, service};
 use crate::context::Context;
-use crate::image::binary::Platform;
-use crate::image::docker::{self, Task};
-use crate::image::recipe;
-use crate::image::smoke::Smoke;
-use crate::image::sources::Sources;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::file;
+use launchway_image::Engine;
+use launchway_image::binary::Platform;
+use launchway_image::docker::{self, Task};
+use launchway_image::recipe;
+use launchway_image::smoke::Smoke;
 use launchway_registry::oci::Settings;
 
 pub(super) fn plan(
@@ -74,21 +74,21 @@ fn by_docker(
     arguments.extend(ctx.environment.get("PIPELINE_RUST_IMAGE").map(|base| ("RUST_IMAGE", base.to_owned())));
     let labels = [("revision", ctx.git.tag()), ("created", created(ctx))];
     let labels = labels.map(|(label, value)| (format!("org.opencontainers.image.{label}"), value));
-    let text = recipe::read(sources)?;
+    let text = recipe::read(&sources.context)?;
     // On the command line a label would win over the recipe's own.
     let labels = labels.into_iter().filter(|(label, _)| !text.contains(label)).collect();
     let name = format!("{}:{}", ctx.image(), ctx.git.tag());
     Ok(vec![
         Action::Docker(Task::Build(docker::Build {
-            context: sources.root.clone(),
-            buildx: docker::has_buildx(ctx),
+            context: sources.context.root().to_owned(),
+            buildx: docker::has_buildx(&ctx.root),
             platform,
             name: name.clone(),
             arguments,
             labels,
             id: id.clone(),
         })),
-        Action::Smoke(Box::new(Smoke::of_image(ctx, platform, name))),
+        Action::Smoke(Box::new(Smoke::of_image(service(ctx), &ctx.root, platform, name))),
         Action::Docker(Task::Save { id, archive: archive.clone() }),
         Action::Import { archive, image: Box::new(image(ctx, folder, platform, Settings::default())) },
     ])

@@ -9,10 +9,10 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context as _, Result};
 use toml::{Table, Value};
 
+use super::sources::Sources;
 use crate::context::Context;
-use crate::image::binary::Platform;
-use crate::image::sources::Sources;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_image::binary::Platform;
 
 /// What the compilation takes from the files.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ fn own(sources: &Sources) -> Result<Vec<Table>> {
 fn foreign(sources: &Sources, cargo_home: &Path) -> Result<Vec<(PathBuf, Table)>> {
     let outside =
         |folder: &&Path| !folder.starts_with(sources.checkout.folder()) || sources.checkout.is_in_place();
-    let above = sources.root.ancestors().filter(outside);
+    let above = sources.context.root().ancestors().filter(outside);
     let places = above.flat_map(|folder| NAMES.map(|name| folder.join(name)));
     let mut places: Vec<PathBuf> =
         places.chain(["config", "config.toml"].map(|name| cargo_home.join(name))).collect();

@@ -1,9 +1,9 @@
 use std::path::Path;
 
 use super::*;
-use crate::image::docker;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
+use launchway_image::docker;
 
 const DOCKERFILE: &str = r#"FROM rust AS build
 FROM scratch
@@ -90,7 +90,11 @@ fn one_file_is_no_files() {
     let file = |path: &str| {
         (
             path.to_owned(),
-            Entry { kind: Kind::File("x".into()), owner: crate::image::layer::Owner::default(), mode: 0o644 },
+            Entry {
+                kind: Kind::File("x".into()),
+                owner: launchway_image::layer::Owner::default(),
+                mode: 0o644,
+            },
         )
     };
     let folder = ("d".to_owned(), Entry { kind: Kind::Directory, ..file("d").1 });

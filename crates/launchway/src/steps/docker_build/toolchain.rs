@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use toml::Table;
 
+use super::sources::Sources;
 use crate::context::Context;
-use crate::image::sources::Sources;
 use crate::workspace;
 use launchway_core::command::Call;
 
@@ -70,9 +70,9 @@ pub(crate) fn sysroot(ctx: &Context) -> Result<PathBuf> {
 
 /// The toolchain of the sources' `rust-toolchain.toml`, by a name that rustup takes.
 fn pinned(sources: &Sources) -> Result<Option<String>> {
-    let text = match sources.text("rust-toolchain")? {
+    let text = match sources.context.text("rust-toolchain")? {
         Some(text) => text,
-        None => sources.text("rust-toolchain.toml")?.unwrap_or_default(),
+        None => sources.context.text("rust-toolchain.toml")?.unwrap_or_default(),
     };
     let Ok(table) = text.parse::<Table>() else {
         // The old form is the name alone.

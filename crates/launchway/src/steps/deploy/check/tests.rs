@@ -4,11 +4,11 @@ use flate2::{Compression, GzBuilder};
 use serde_json::json;
 
 use super::*;
-use crate::config::Engine;
-use crate::image::binary::Platform;
-use crate::image::layout::Parts;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
+use launchway_image::Engine;
+use launchway_image::binary::Platform;
+use launchway_image::layout::Parts;
 use launchway_registry::oci::{CONFIG, ImageManifest, LAYER, MANIFEST};
 
 /// An image on disk whose entry point is this script, and its release.
@@ -48,7 +48,7 @@ fn image_with(
     let manifest = serde_json::to_vec(&manifest).unwrap();
     let parts =
         Parts { engine: Engine::Builtin, platform: Platform::Amd64, manifest, config, layers: vec![&layer] };
-    let written = parts.write(&ctx.output().join("image"), &["tag".to_owned()]).unwrap();
+    let written = parts.write(None, &ctx.output().join("image"), &["tag".to_owned()]).unwrap();
     Release { digest: written.digest.to_string(), ..Release::default() }
 }
 

@@ -80,7 +80,7 @@ fn the_engine_takes_the_archive_and_runs_the_image() {
     let id = ctx.output().join("docker.iid");
     fs_err::write(&id, built.config.as_str()).unwrap();
     let saved = dir.path().join("saved.tar");
-    Task::Save { id: id.clone(), archive: saved.clone() }.run(&ctx).unwrap();
+    Task::Save { id: id.clone(), archive: saved.clone() }.run(&ctx.runner()).unwrap();
     assert!(!id.exists());
     let image = archive::read(&saved, Platform::Amd64, &ctx.interrupt).unwrap();
     let layout = Layout::open(&ctx.output().join("image")).unwrap();

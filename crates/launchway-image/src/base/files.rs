@@ -1,0 +1,252 @@
+//! What lies where in a base image: a `COPY` means one thing where there is a folder and another where there is none.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::entries::{Entry, Kind, Reader};
+use crate::layer::Owner;
+use launchway_registry::Digest;
+
+/// The files of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// By name in their folders: a path costs as much as its last part, however deep it lies.
+    places: BTreeMap<Key, Place>,
+    /// The contents of the account files.
+    accounts: BTreeMap<Key, String>,
+    /// The number of the last folder, and of the last layer.
+    folders: u32,
+    layers: u8,
+    /// About how much memory the places take, in bytes.
+    held: usize,
+}
+
+/// The number of a folder, and a name in it.
+type Key = (u32, Box<str>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    node: Node,
+    /// The last layer that had it, or something below it.
+    layer: u8,
+}
+
+/// What a path is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// A folder.
+    Folder {
+        /// Which folder, in the order in which they were found.
+        number: u32,
+        /// The number of its owner.
+        uid: u32,
+        /// The number of its group.
+        gid: u32,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A symbolic link with this target.
+    Link(Box<str>),
+    /// A file, or what else is no folder.
+    File,
+}
+
+/// The root's number.
+const ROOT: u32 = 0;
+
+/// The files that say who is who.
+const ACCOUNTS: [&str; 2] = ["etc/passwd", "etc/group"];
+
+impl Files {
+    /// How much memory the files of an image may take, in bytes.
+    const ROOM: usize = 48 << 20;
+    /// What a place takes beside its name.
+    const PLACE: usize = 128;
+    /// The longest account file that is read, in bytes.
+    const LONGEST_ACCOUNTS: u64 = 1 << 20;
+    /// How many parts a path may have, those of the links on its way included.
+    const LONGEST_WAY: usize = 256;
+
+    /// What a path without a `/` in front or behind is; its links are not followed.
+    pub fn get(&self, path: &str) -> Option<&Node> {
+        self.places.get(&self.key(path)?).map(|place| &place.node)
+    }
+
+    /// The text of `etc/passwd` or `etc/group`.
+    pub fn accounts(&self, path: &str) -> Option<&str> {
+        self.accounts.get(&self.key(path)?).map(String::as_str)
+    }
+
+    fn key(&self, path: &str) -> Option<Key> {
+        let (mut folder, mut parts) = (ROOT, path.split('/').peekable());
+        while let Some(part) = parts.next() {
+            let key = (folder, Box::from(part));
+            if parts.peek().is_none() {
+                return Some(key);
+            }
+            folder = self.places.get(&key)?.node.number()?;
+        }
+        None
+    }
+
+    /// Lays a layer over those below, and returns its diff ID.
+    ///
+    /// OCI image specification, "Image Layer Filesystem Changeset".
+    pub fn add(&mut self, layer: impl Read, reader: &mut Reader<'_>) -> Result<Digest> {
+        self.layers += 1;
+        reader.read(layer, |entry| self.place(entry))
+    }
+
+    fn place(&mut self, mut entry: Entry<'_>) -> Result<()> {
+        // A name that is not UTF-8 is one that no recipe can say.
+        let path = String::from_utf8_lossy(&entry.path).into_owned();
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        if entry.kind == Kind::Opaque {
+            if let Some(folder) = self.folder(&path, false)? {
+                self.clear(folder, Some(self.layers));
+            }
+            return Ok(());
+        }
+        if name.is_empty() {
+            // The root is there already.
+            return Ok(());
+        }
+        let Some(folder) = self.folder(above, entry.kind != Kind::Whiteout)? else { return Ok(()) };
+        let key = (folder, Box::from(name));
+        let there = self.places.get(&key).and_then(|place| place.node.number());
+        if !(entry.kind == Kind::Folder && there.is_some()) {
+            // What was a folder is none any more.
+            self.remove(&key);
+        }
+        let node = match &entry.kind {
+            Kind::Whiteout | Kind::Opaque => return Ok(()),
+            Kind::Folder => {
+                let number = there.unwrap_or_else(|| self.number());
+                Node::Folder { number, uid: entry.uid, gid: entry.gid, mode: entry.mode }
+            }
+            Kind::Symlink(target) => Node::Link(String::from_utf8_lossy(target).into()),
+            Kind::File | Kind::HardLink(_) | Kind::Device => Node::File,
+        };
+        if ACCOUNTS.contains(&path.as_str()) && entry.kind == Kind::File {
+            let mut text = String::new();
+            // One that is no text knows nobody.
+            if entry.contents.by_ref().take(Self::LONGEST_ACCOUNTS).read_to_string(&mut text).is_ok() {
+                self.accounts.insert(key.clone(), text);
+            }
+        }
+        self.put(key, node)
+    }
+
+    fn put(&mut self, key: Key, node: Node) -> Result<()> {
+        let before = self.places.get(&key).map_or(0, |before| Self::size(&key, &before.node));
+        self.held = self.held - before + Self::size(&key, &node);
+        ensure!(self.held <= Self::ROOM, "has more files than a plan can hold");
+        self.places.insert(key, Place { node, layer: self.layers });
+        Ok(())
+    }
+
+    fn size((_, name): &Key, node: &Node) -> usize {
+        let target = if let Node::Link(target) = node { target.len() } else { 0 };
+        Self::PLACE + name.len() + target
+    }
+
+    fn number(&mut self) -> u32 {
+        self.folders += 1;
+        self.folders
+    }
+
+    /// The folder that a path means, with its links followed; what is missing is made as engines make it, or there is
+    /// none.
+    fn folder(&mut self, path: &str, make: bool) -> Result<Option<u32>> {
+        let mut found = Vec::new();
+        let mut left: Vec<Box<str>> = path.split('/').rev().map(Box::from).collect();
+        let mut way = 0;
+        while let Some(part) = left.pop() {
+            way += 1;
+            ensure!(way <= Self::LONGEST_WAY, "leads through too many links");
+            match &*part {
+                "" | "." => continue,
+                ".." => {
+                    found.pop();
+                    continue;
+                }
+                _ => {}
+            }
+            let key = (found.last().copied().unwrap_or(ROOT), part);
+            match self.places.get_mut(&key) {
+                Some(Place { node: Node::Folder { number, .. }, layer }) => {
+                    if make {
+                        *layer = self.layers;
+                    }
+                    found.push(*number);
+                }
+                Some(Place { node: Node::Link(target), .. }) => {
+                    if target.starts_with('/') {
+                        found.clear();
+                    }
+                    left.extend(target.split('/').rev().map(Box::from));
+                }
+                None if make => {
+                    let number = self.number();
+                    self.put(key, Node::Folder { number, uid: 0, gid: 0, mode: 0o755 })?;
+                    found.push(number);
+                }
+                Some(Place { node: Node::File, .. }) if make => bail!("has a part that is not a folder"),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(found.last().copied().unwrap_or(ROOT)))
+    }
+
+    /// A place and all below it.
+    fn remove(&mut self, key: &Key) {
+        self.accounts.remove(key);
+        if let Some(Place { node, .. }) = self.places.remove(key) {
+            self.held -= Self::size(key, &node);
+            if let Some(number) = node.number() {
+                self.clear(number, None);
+            }
+        }
+    }
+
+    /// What lies in a folder, but for what a layer has there.
+    fn clear(&mut self, folder: u32, kept: Option<u8>) {
+        let mut left = vec![folder];
+        while let Some(folder) = left.pop() {
+            let names = self.places.range((folder, Box::from(""))..(folder + 1, Box::from("")));
+            for key in names.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+                let Some(place) = self.places.get(&key) else { continue };
+                let number = place.node.number();
+                if Some(place.layer) != kept {
+                    self.held -= Self::size(&key, &place.node);
+                    self.places.remove(&key);
+                    self.accounts.remove(&key);
+                }
+                // Nothing of the layer lies below what it does not have.
+                left.extend(number);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn number(&self) -> Option<u32> {
+        match *self {
+            Self::Folder { number, .. } => Some(number),
+            Self::Link(_) | Self::File => None,
+        }
+    }
+
+    /// The owner and the mode, where it is a folder.
+    pub fn folder(&self) -> Option<(Owner, u32)> {
+        match *self {
+            Self::Folder { uid, gid, mode, .. } => Some((Owner { uid, gid }, mode)),
+            Self::Link(_) | Self::File => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

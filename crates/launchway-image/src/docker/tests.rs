@@ -1,0 +1,71 @@
+use super::*;
+use crate::testing::runner;
+
+fn build() -> Build {
+    Build {
+        context: ".".into(),
+        buildx: false,
+        platform: Platform::Amd64,
+        name: "docker.io/launchway/app:c0ffee".to_owned(),
+        arguments: Arguments::from([("COMMIT", "c0ffee".to_owned())]),
+        labels: vec![("a".to_owned(), "b c".to_owned())],
+        id: "/w/docker.iid".into(),
+    }
+}
+
+#[test]
+fn explain_shows_what_docker_gets() {
+    let task = |task: Task| task.to_string();
+    insta::assert_snapshot!(task(Task::Build(build())), @"DOCKER_BUILDKIT=0 docker build --platform linux/amd64 --iidfile /w/docker.iid --tag docker.io/launchway/app:c0ffee --build-arg COMMIT=c0ffee --label 'a=b c' .");
+    insta::assert_snapshot!(task(Task::Build(Build { buildx: true, ..build() })), @"docker buildx build --load --provenance=false --sbom=false --platform linux/amd64 --iidfile /w/docker.iid --tag docker.io/launchway/app:c0ffee --build-arg COMMIT=c0ffee --label 'a=b c' .");
+    let (id, archive) = (PathBuf::from("/w/docker.iid"), PathBuf::from("/w/docker.tar"));
+    insta::assert_snapshot!(task(Task::Save { id, archive: archive.clone() }), @"docker save --output /w/docker.tar ID, with the ID from /w/docker.iid");
+    insta::assert_snapshot!(task(Task::Load { archive: archive.clone(), keep: true }), @"docker load < /w/docker.tar");
+    insta::assert_snapshot!(task(Task::Load { archive, keep: false }), @"docker load < /w/docker.tar, then remove that file");
+    assert_eq!(Task::Reach.to_string(), "check that a Docker engine answers");
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_missing() {
+    let nobody = |program: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let host = format!("unix://{}/nobody.sock", dir.path().display());
+        let ask = |args: &[&str]| Call::new(program).args(args.iter().copied()).env("DOCKER_HOST", &host);
+        let error = answer(dir.path(), &ask).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Missing);
+        (error.to_string(), host)
+    };
+    let (none, _) = nobody("no-such-docker");
+    assert!(none.starts_with("there is no Docker command line: "), "{none}");
+    assert!(none.contains("`--engine builtin` and `--output FILE` need none"), "{none}");
+    if Call::new("docker").arg("--version").read(Path::new("/")).is_err() {
+        use std::io::Write as _;
+        writeln!(
+            std::io::stderr(),
+            "SKIPPED: an_engine_that_does_not_answer_is_missing: no Docker command line"
+        )
+        .unwrap();
+        return;
+    }
+    let (text, host) = nobody("docker");
+    assert!(text.starts_with(&format!("no Docker engine answers at {host}: ")), "{text}");
+}
+
+#[test]
+fn what_docker_refuses_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let runner = runner(dir.path());
+    let (id, archive) = (dir.path().join("a/docker.iid"), dir.path().join("image.tar"));
+    let error = Task::Build(Build { id: id.clone(), name: "NOT A NAME".to_owned(), ..build() }).run(&runner);
+    error.unwrap_err();
+    fs_err::write(&archive, "not an archive").unwrap();
+    Task::Load { archive: archive.clone(), keep: true }.run(&runner).unwrap_err();
+    assert!(archive.exists());
+    Task::Load { archive: archive.clone(), keep: false }.run(&runner).unwrap_err();
+    assert!(!archive.exists());
+    for text in ["not a digest", Digest::of(b"nobody's image").as_str()] {
+        fs_err::write(&id, text).unwrap();
+        Task::Save { id: id.clone(), archive: archive.clone() }.run(&runner).unwrap_err();
+        assert!(!id.exists() && !archive.exists(), "{text}");
+    }
+}

@@ -1,0 +1,169 @@
+//! The guard: what must never be pushed is looked for in every layer, before anything is sent.
+//!
+//! A registry keeps what it once got, and a layer shows a file that the layer above removes. It looks for the values
+//! of the pipeline's own secrets, for private keys, and for `.env` and `.git`; it does not guess what else may be
+//! secret, and does not see a value that is encoded or compressed.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use memchr::memmem::Finder;
+
+use super::entries::{Bounds, Kind, Reader};
+use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::interrupt::Interrupt;
+use launchway_core::secret::Secret;
+
+/// A blob of the image, as people find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Which layer, from 1 at the bottom.
+    Layer(usize, PathBuf),
+    /// The configuration: it holds what `ENV` and `LABEL` set.
+    Config(PathBuf),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layer(number, _) => write!(f, "layer {number}"),
+            Self::Config(_) => f.write_str("the configuration"),
+        }
+    }
+}
+
+/// Looks through all parts for keys, forbidden files and these secrets by name; anything that must not leave is an error
+/// with [`Exit::Usage`] that names where it is and what it is, never its value.
+pub fn check(parts: &[Part], secrets: &[(&str, Secret)], interrupt: &Interrupt) -> Result<()> {
+    let guard = Guard::new(secrets, interrupt);
+    let mut found = Vec::new();
+    for part in parts {
+        let places = guard
+            .look_at(part)
+            .with_context(|| format!("cannot look into {part} of the image"))
+            .or_exit(Exit::Usage)?;
+        found.extend(places.into_iter().map(|place| format!("{part}, {place}")));
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the image holds what must not be pushed: {}. Take it out of what the recipe copies or sets (`.dockerignore` keeps \
+         files out) and build again",
+        found.join("; ")
+    );
+    Err(Failure::new(Exit::Usage, message).into())
+}
+
+/// What is looked for.
+struct Guard<'a> {
+    secrets: Vec<(&'a str, &'a Secret)>,
+    interrupt: &'a Interrupt,
+}
+
+impl<'a> Guard<'a> {
+    /// A shorter value is an ordinary word.
+    const SHORTEST: usize = 8;
+    /// How much is read at once.
+    const PIECE: usize = 64 << 10;
+    /// How much of what was read stays for the next piece: at least a key's first line and what follows it.
+    const KEPT: usize = 512;
+
+    fn new(secrets: &'a [(&'a str, Secret)], interrupt: &'a Interrupt) -> Self {
+        let secrets = secrets.iter().map(|(name, secret)| (*name, secret));
+        let secrets = secrets.filter(|(_, secret)| secret.expose().len() >= Self::SHORTEST).collect();
+        Self { secrets, interrupt }
+    }
+
+    fn look_at(&self, part: &Part) -> Result<Vec<String>> {
+        let path = match part {
+            Part::Layer(_, path) => path,
+            Part::Config(path) => {
+                let found = self.search(fs_err::File::open(path)?)?;
+                return Ok(found.into_iter().map(str::to_owned).collect());
+            }
+        };
+        let mut places = Vec::new();
+        Reader::new(self.interrupt, Bounds::IMAGE).read(fs_err::File::open(path)?, |entry| {
+            if matches!(entry.kind, Kind::Whiteout | Kind::Opaque) {
+                return Ok(());
+            }
+            let name = entry.name();
+            let what = forbidden(Path::new(&name)).into_iter();
+            let values = self.search(entry.contents)?.into_iter();
+            places.extend(what.chain(values).map(|what| format!("`{name}`: {what}")));
+            Ok(())
+        })?;
+        Ok(places)
+    }
+
+    /// What a file holds of what is looked for, each named once.
+    fn search(&self, mut file: impl Read) -> Result<Vec<&'a str>> {
+        let longest = self.secrets.iter().map(|(_, secret)| secret.expose().len()).max().unwrap_or_default();
+        let kept = longest.max(Self::KEPT);
+        let finders: Vec<(&str, Finder<'_>)> =
+            self.secrets.iter().map(|(name, secret)| (*name, Finder::new(secret.expose()))).collect();
+        let keys = Finder::new(BEGIN);
+        let mut window = Vec::with_capacity(kept + Self::PIECE);
+        let mut found = Vec::new();
+        let mut program = None;
+        loop {
+            self.interrupt.check()?;
+            let read = file.by_ref().take(Self::PIECE as u64).read_to_end(&mut window)?;
+            // A program that reads keys holds their first lines, and one that tests itself may hold a whole key.
+            let program = *program.get_or_insert_with(|| window.starts_with(b"\x7fELF"));
+            // What was kept is looked at again: what begins in it may end in what was read now.
+            let values = finders.iter().filter(|(_, value)| value.find(&window).is_some());
+            let is_key = |place| window.get(place..).is_some_and(is_key);
+            let key = (!program && keys.find_iter(&window).any(is_key)).then_some(KEY);
+            for what in values.map(|(name, _)| *name).chain(key) {
+                if !found.contains(&what) {
+                    found.push(what);
+                }
+            }
+            if read == 0 {
+                return Ok(found);
+            }
+            window.drain(..window.len().saturating_sub(kept));
+        }
+    }
+}
+
+const KEY: &str = "a private key";
+/// How a key in PEM begins.
+const BEGIN: &[u8] = b"-----BEGIN ";
+
+/// Whether a private key in PEM begins here (RFC 7468; also those of OpenSSH and PGP).
+///
+/// The first line alone is no key: programs and manuals that deal with keys have it too. What makes a key is
+/// the base64 behind it, here or after the few headers that an encrypted key has, with line breaks or with the `\n` of
+/// a JSON string.
+fn is_key(text: &[u8]) -> bool {
+    /// A line of base64 has 64 characters; the shortest key there is, one of Ed25519, has as many in all.
+    const MATERIAL: usize = 40;
+    let Some(rest) = text.strip_prefix(BEGIN) else { return false };
+    let label = rest.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b' ').count().min(40);
+    let (label, rest) = rest.split_at(label);
+    let (true, Some(body)) =
+        (label.windows(11).any(|word| word == b"PRIVATE KEY"), rest.strip_prefix(b"-----"))
+    else {
+        return false;
+    };
+    let body = body.get(..body.len().min(400)).unwrap_or_default();
+    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    body.split(|byte| !base64(byte)).any(|run| run.len() >= MATERIAL)
+}
+
+/// Why a path must not be in an image.
+fn forbidden(path: &Path) -> Option<&'static str> {
+    path.components().find_map(|component| match component {
+        Component::Normal(name) if name == ".env" => Some("a file of variables"),
+        Component::Normal(name) if name == ".git" => Some("a git repository"),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,364 @@
+//! The recipe: the final stage of the `Dockerfile`, read as far as it can be followed without Docker.
+//!
+//! Rules are those of the Dockerfile reference; what cannot be followed is refused with its line, never skipped.
+
+mod from;
+pub(super) mod portable;
+mod settings;
+mod words;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use anyhow::{Error, Result};
+use parse_dockerfile::{CopyInstruction, Dockerfile, Flag, FromInstruction, Instruction, Source};
+
+use super::ignore::clean;
+use crate::build_context::BuildContext;
+pub use from::BaseName;
+use launchway_core::exit::{Exit, Failure};
+use launchway_registry::oci::Settings;
+use words::Words;
+
+/// What goes in the image and how it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipe {
+    /// What it is made from; nothing for `scratch`.
+    pub base: Option<BaseName>,
+    /// What makes the files, in the order of the recipe; the binary is not among them.
+    pub steps: Vec<Step>,
+    /// Where the binary goes: a `COPY` whose only source is the binary in an earlier stage.
+    pub binary: CopyStep,
+    /// How a container of the image starts.
+    pub settings: Settings,
+}
+
+/// An instruction that makes files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Copies files of the context.
+    Copy(CopyStep),
+    /// `WORKDIR` makes its folder where there is none.
+    Folder {
+        /// The line of the instruction.
+        line: usize,
+        /// The path in the image.
+        path: String,
+    },
+}
+
+/// A `COPY`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopyStep {
+    /// The line of the instruction.
+    pub line: usize,
+    /// The instruction as it stands in the file, on one line.
+    pub text: String,
+    /// Paths or patterns in the context.
+    pub sources: Vec<String>,
+    /// The path in the image, without a `/` in front or behind; empty for the root.
+    pub target: String,
+    /// Whether the target was written as a folder: with a `/` or a `.` at its end.
+    pub into_folder: bool,
+    /// `--chown`, as written.
+    pub owner: Option<String>,
+    /// `--chmod`, permission bits.
+    pub mode: Option<u32>,
+}
+
+/// Docker's `PATH` on Linux where an image sets none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Build arguments that the engine sets where the recipe declares them: `COMMIT`, `CREATED`, `VERSION`.
+pub type Arguments = BTreeMap<&'static str, String>;
+
+/// The text of the `Dockerfile` in the context.
+pub fn read(context: &BuildContext) -> Result<String> {
+    let text = context.needed("Dockerfile")?;
+    // The parser's places do not count a byte order mark.
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+impl Recipe {
+    /// Reads the final stage of a Dockerfile; `app` is the binary's name, and `base` what the base sets, which is nothing
+    /// for `scratch`.
+    ///
+    /// What cannot be followed is an error with [`Exit::Usage`] that begins with `Dockerfile:LINE:`.
+    pub fn parse(text: &str, arguments: &Arguments, app: &str, base: &Settings) -> Result<Self> {
+        Self::read(text, arguments, app, base).0
+    }
+
+    /// Reads it without knowing what the base sets: `None` where a variable decides that only the base may set.
+    pub fn parse_blind(text: &str, app: &str) -> Result<Option<Self>> {
+        match Self::read(text, &Arguments::default(), app, &Settings::default()) {
+            (recipe, false) => recipe.map(Some),
+            (Ok(recipe), true) => Ok(recipe.base.is_none().then_some(recipe)),
+            (Err(error), true) => match BaseName::find(text, &Arguments::default())? {
+                Some(_) => Ok(None),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// The recipe, and whether it has a variable that nothing sets.
+    fn read(text: &str, arguments: &Arguments, app: &str, base: &Settings) -> (Result<Self>, bool) {
+        let unset = Cell::new(false);
+        (Self::read_file(text, arguments, app, base, &unset), unset.get())
+    }
+
+    fn read_file(
+        text: &str,
+        arguments: &Arguments,
+        app: &str,
+        base: &Settings,
+        unset: &Cell<bool>,
+    ) -> Result<Self> {
+        let file = parse(text)?;
+        let stages: Vec<&FromInstruction<'_>> = file.stages().map(|stage| stage.from).collect();
+        let Some(stage) = file.stages().last() else { return Err(at(1, "there is no stage")) };
+        let mut reader = Reader {
+            text,
+            app,
+            arguments,
+            earlier: stages.split_last().map_or(&[], |(_, earlier)| earlier),
+            escape: file.parser_directives.escape.as_ref().map_or('\\', |escape| escape.value.value),
+            variables: BTreeMap::new(),
+            globals: BTreeMap::new(),
+            unset,
+            has_cmd: false,
+            recipe: Self { settings: base.clone(), ..Self::default() },
+        };
+        for global in file.global_args() {
+            reader.argument(reader.line(global.arg.span.start), &global.arguments.value, true)?;
+        }
+        // A global argument is known to `FROM` only, until the stage declares it again.
+        reader.recipe.base = reader.base(stage.from)?;
+        reader.globals = std::mem::take(&mut reader.variables);
+        reader.inherit();
+        for instruction in stage.instructions {
+            reader.instruction(instruction)?;
+        }
+        if reader.recipe.binary.line == 0 {
+            return Err(at(
+                reader.line(stage.from.from.span.start),
+                format!(
+                    "the final stage does not copy the binary: it needs a `COPY --from=<stage> …/release/{app} <path>`"
+                ),
+            ));
+        }
+        Ok(reader.recipe)
+    }
+}
+
+/// An error at a line of the Dockerfile.
+pub(super) fn at(line: usize, message: impl AsRef<str>) -> Error {
+    Failure::new(Exit::Usage, format!("Dockerfile:{line}: {}", message.as_ref())).into()
+}
+
+fn parse(text: &str) -> Result<Dockerfile<'_>> {
+    parse_dockerfile::parse(text).map_err(|error| at(error.line().max(1), format!("{error:#}")))
+}
+
+/// The line, from 1, of a place in a text.
+fn line_of(text: &str, place: usize) -> usize {
+    1 + text.bytes().take(place).filter(|byte| *byte == b'\n').count()
+}
+
+/// A stage while it is read.
+struct Reader<'a, 'b> {
+    text: &'a str,
+    app: &'a str,
+    arguments: &'a Arguments,
+    earlier: &'b [&'b FromInstruction<'a>],
+    escape: char,
+    /// What `$NAME` means at this place: arguments, and `ENV` over them.
+    variables: BTreeMap<String, String>,
+    globals: BTreeMap<String, String>,
+    /// Whether a variable was asked for that nothing sets.
+    unset: &'b Cell<bool>,
+    /// Whether this stage has a `CMD` of its own.
+    has_cmd: bool,
+    recipe: Recipe,
+}
+
+impl Reader<'_, '_> {
+    fn instruction(&mut self, instruction: &Instruction<'_>) -> Result<()> {
+        match instruction {
+            Instruction::Copy(copy) => self.copy(copy),
+            Instruction::Arg(arg) => {
+                self.argument(self.line(arg.arg.span.start), &arg.arguments.value, false)
+            }
+            Instruction::Add(add) => self.refuse(
+                add.add.span.start,
+                "`ADD` unpacks and downloads, which the builtin engine does not: use `COPY`",
+            ),
+            Instruction::Run(run) => self.refuse(
+                run.run.span.start,
+                "`RUN` in the final stage is not followed by the builtin engine: run it in an earlier stage",
+            ),
+            Instruction::Onbuild(onbuild) => {
+                self.refuse(onbuild.onbuild.span.start, "`ONBUILD` has no place in an OCI image: remove it")
+            }
+            Instruction::Volume(volume) => self.refuse(
+                volume.volume.span.start,
+                "`VOLUME` is not followed by the builtin engine: mount at run time",
+            ),
+            Instruction::Shell(shell) => self.refuse(
+                shell.shell.span.start,
+                "`SHELL` is for commands in shell form, which an image without a shell cannot run: remove it",
+            ),
+            Instruction::Maintainer(maintainer) => self.refuse(
+                maintainer.maintainer.span.start,
+                "`MAINTAINER` is deprecated: use `LABEL org.opencontainers.image.authors=…`",
+            ),
+            Instruction::From(_) => Ok(()),
+            other => self.setting(other),
+        }
+    }
+
+    /// `ARG NAME[=default] …`; what the engine sets wins over the default.
+    fn argument(&mut self, line: usize, text: &str, global: bool) -> Result<()> {
+        for word in self.words().split(text) {
+            let (name, default) = match word.split_once('=') {
+                Some((name, value)) => {
+                    (name, Some(self.words().expand(value).map_err(|error| at(line, error))?))
+                }
+                None => (word.as_str(), None),
+            };
+            let value = self
+                .arguments
+                .get(name)
+                .cloned()
+                .or(default)
+                .or_else(|| if global { None } else { self.globals.get(name).cloned() });
+            // "Environment variables defined using ENV always override an ARG of the same name."
+            let set_by_env = self.recipe.settings.env.iter().any(|pair| pair.split('=').next() == Some(name));
+            if let Some(value) = value
+                && !set_by_env
+            {
+                self.variables.insert(name.to_owned(), value);
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, copy: &CopyInstruction<'_>) -> Result<()> {
+        let place = copy.copy.span.start;
+        let mut step = CopyStep {
+            line: self.line(place),
+            text: self.logical_line(place, copy.dest.span.end),
+            ..CopyStep::default()
+        };
+        let mut stage = None;
+        for flag in &copy.options {
+            let value = flag.value.as_ref().map_or("", |value| &value.value);
+            match (flag.name.value.as_ref(), value) {
+                ("from" | "chown" | "chmod", "") => {
+                    return self.refuse(place, format!("`--{}` needs a value", flag.name.value));
+                }
+                ("from", value) => stage = Some(value.to_owned()),
+                ("chown", value) => step.owner = Some(self.expand(place, value)?),
+                ("chmod", value) => step.mode = Some(self.mode(place, value)?),
+                (name, _) => {
+                    return self
+                        .refuse(place, format!("`COPY --{name}` is not followed by the builtin engine"));
+                }
+            }
+        }
+        for source in &copy.src {
+            let Source::Path(path) = source else {
+                return self.refuse(place, "the builtin engine does not follow here-documents: copy a file");
+            };
+            step.sources.push(self.expand(place, &path.value)?);
+        }
+        let target = self.expand(place, &copy.dest.value)?;
+        step.into_folder = target.ends_with('/') || target == "." || target.ends_with("/.");
+        step.target = self.absolute(&target);
+        if let Some(stage) = stage {
+            return self.binary(place, &stage, step);
+        }
+        self.recipe.steps.push(Step::Copy(step));
+        Ok(())
+    }
+
+    /// `COPY --from`: the one file of an earlier stage that exists without Docker is the binary.
+    fn binary(&mut self, place: usize, stage: &str, step: CopyStep) -> Result<()> {
+        let numbered = stage.parse::<usize>().is_ok_and(|index| index < self.earlier.len());
+        if !numbered && !self.is_earlier(stage) {
+            return self.refuse(
+                place,
+                format!("`{stage}` is not an earlier stage, and the builtin engine pulls no image"),
+            );
+        }
+        let suffix = format!("/release/{}", self.app);
+        if !matches!(step.sources.as_slice(), [source] if source.ends_with(&suffix)) {
+            return self.refuse(
+                place,
+                format!("from an earlier stage the builtin engine copies the binary only, `…{suffix}`"),
+            );
+        }
+        if self.recipe.binary.line != 0 {
+            return self
+                .refuse(place, format!("the binary is copied in line {} already", self.recipe.binary.line));
+        }
+        self.recipe.binary = step;
+        Ok(())
+    }
+
+    /// `--chmod`: octal permission bits.
+    fn mode(&self, place: usize, text: &str) -> Result<u32> {
+        match u32::from_str_radix(text, 8) {
+            Ok(mode) if mode <= 0o7777 => Ok(mode),
+            _ => self.refuse(place, format!("`--chmod={text}` is not an octal mode such as `0755`")),
+        }
+    }
+
+    /// A path in the image, without a `/` in front or behind; a relative one begins at `WORKDIR`.
+    fn absolute(&self, path: &str) -> String {
+        if path.starts_with('/') {
+            clean(path)
+        } else {
+            clean(&format!("{}/{path}", self.recipe.settings.working_dir))
+        }
+    }
+
+    fn words(&self) -> Words<'_> {
+        Words { escape: self.escape, variables: &self.variables, unset: self.unset }
+    }
+
+    fn expand(&self, place: usize, word: &str) -> Result<String> {
+        self.words().expand(word).map_err(|error| at(self.line(place), error))
+    }
+
+    fn line(&self, place: usize) -> usize {
+        line_of(self.text, place)
+    }
+
+    /// The instruction between two places and to the end of its line, on one line.
+    fn logical_line(&self, start: usize, end: usize) -> String {
+        let length = self.text.get(end..).and_then(|rest| rest.find('\n')).unwrap_or(self.text.len() - end);
+        let text = self.text.get(start..end + length).unwrap_or_default();
+        let escape = self.escape.to_string();
+        text.split_whitespace().filter(|word| *word != escape).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Every refusal ends with the other way.
+    fn refuse<T>(&self, place: usize, reason: impl AsRef<str>) -> Result<T> {
+        Err(at(self.line(place), format!("{}, or build with `--engine docker`", reason.as_ref())))
+    }
+}
+
+/// The options of an instruction, for the two readers of the file.
+fn flags<'f>(instruction: &'f Instruction<'_>) -> (&'static str, &'f [Flag<'f>]) {
+    match instruction {
+        Instruction::Add(add) => ("ADD", &add.options),
+        Instruction::Copy(copy) => ("COPY", &copy.options),
+        Instruction::Run(run) => ("RUN", &run.options),
+        Instruction::Healthcheck(check) => ("HEALTHCHECK", &check.options),
+        Instruction::From(from) => ("FROM", &from.options),
+        _ => ("", &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What the final stage is made from: nothing, or an image of a registry.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use parse_dockerfile::FromInstruction;
+
+use super::{Arguments, DEFAULT_PATH, Reader, Recipe, at, parse};
+use launchway_registry::ImageName;
+
+/// The image of a registry that a stage begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseName {
+    /// The line of the `FROM`.
+    pub line: usize,
+    /// The name of the image.
+    pub image: ImageName,
+}
+
+impl BaseName {
+    /// What the final stage of a Dockerfile begins with; `None` for `scratch`.
+    ///
+    /// What cannot be followed is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with
+    /// `Dockerfile:LINE:`.
+    pub fn find(text: &str, arguments: &Arguments) -> Result<Option<Self>> {
+        let file = parse(text)?;
+        let stages: Vec<&FromInstruction<'_>> = file.stages().map(|stage| stage.from).collect();
+        let Some((stage, earlier)) = stages.split_last() else { return Err(at(1, "there is no stage")) };
+        let unset = Cell::new(false);
+        let mut reader = Reader {
+            text,
+            app: "",
+            arguments,
+            earlier,
+            escape: file.parser_directives.escape.as_ref().map_or('\\', |escape| escape.value.value),
+            variables: BTreeMap::new(),
+            globals: BTreeMap::new(),
+            unset: &unset,
+            has_cmd: false,
+            recipe: Recipe::default(),
+        };
+        for global in file.global_args() {
+            reader.argument(reader.line(global.arg.span.start), &global.arguments.value, true)?;
+        }
+        reader.base(stage)
+    }
+}
+
+impl Reader<'_, '_> {
+    pub(super) fn base(&self, from: &FromInstruction<'_>) -> Result<Option<BaseName>> {
+        let place = from.from.span.start;
+        let image = self.expand(place, &from.image.value)?;
+        if let Some(flag) = from.options.first() {
+            return self.refuse(
+                place,
+                format!(
+                    "`--{}` has no effect: the platform is that of `target` in the configuration",
+                    flag.name.value
+                ),
+            );
+        }
+        if image == "scratch" {
+            return Ok(None);
+        }
+        if self.is_earlier(&image) {
+            return self.refuse(
+                place,
+                format!("the final stage is made from the stage `{image}`, and only Docker can make that"),
+            );
+        }
+        match image.parse() {
+            Ok(image) => Ok(Some(BaseName { line: self.line(place), image })),
+            Err(error) => Err(at(self.line(place), format!("the base image: {error:#}"))),
+        }
+    }
+
+    /// Whether there is an earlier stage of this name.
+    pub(super) fn is_earlier(&self, name: &str) -> bool {
+        let named = |from: &&FromInstruction<'_>| {
+            from.as_.as_ref().is_some_and(|(_, known)| known.value.eq_ignore_ascii_case(name))
+        };
+        self.earlier.iter().any(named)
+    }
+
+    /// Makes what the base sets known to the stage.
+    pub(super) fn inherit(&mut self) {
+        let env = &mut self.recipe.settings.env;
+        // Docker gives it to every stage that has none, so that `ENV PATH=/app:$PATH` means the same here.
+        if !env.iter().any(|pair| pair.starts_with("PATH=")) {
+            env.push(format!("PATH={DEFAULT_PATH}"));
+        }
+        let pairs = env.iter().filter_map(|pair| pair.split_once('='));
+        self.variables.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+}

@@ -1,0 +1,53 @@
+//! Whether the whole Dockerfile can be built by Docker without `BuildKit`, which many machines still lack.
+
+use anyhow::Result;
+use parse_dockerfile::{Instruction, Source};
+
+use super::{at, flags, line_of, parse};
+
+/// Checks that no stage uses what only `BuildKit` knows: its options, and here-documents.
+///
+/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
+pub(crate) fn check(text: &str) -> Result<()> {
+    parse(text)?.instructions.iter().try_for_each(|instruction| instruction_is_classic(text, instruction))
+}
+
+fn instruction_is_classic(text: &str, instruction: &Instruction<'_>) -> Result<()> {
+    let (name, options) = flags(instruction);
+    // Docker Engine 20.10, `builder/dockerfile`: these are the options of its own builder.
+    let known: &[&str] = match name {
+        "ADD" => &["chown"],
+        "COPY" => &["chown", "from"],
+        "FROM" => &["platform"],
+        "HEALTHCHECK" => &["interval", "timeout", "start-period", "retries"],
+        _ => &[],
+    };
+    if let Some(option) = options.iter().find(|option| !known.contains(&option.name.value.as_ref())) {
+        return Err(at(
+            line_of(text, option.flag_span().start),
+            format!("`{name} --{}` needs BuildKit, and the image must build without it", option.name.value),
+        ));
+    }
+    let here_document = match instruction {
+        Instruction::Run(run) => run.here_docs.first(),
+        Instruction::Copy(copy) => copy.src.iter().find_map(here_document),
+        Instruction::Add(add) => add.src.iter().find_map(here_document),
+        Instruction::Onbuild(onbuild) => return instruction_is_classic(text, &onbuild.instruction),
+        _ => None,
+    };
+    match here_document {
+        Some(document) => Err(at(
+            // The span is that of the contents, which begin a line below.
+            line_of(text, document.span.start) - 1,
+            "a here-document needs BuildKit, and the image must build without it",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn here_document<'s, 't>(source: &'s Source<'t>) -> Option<&'s parse_dockerfile::HereDoc<'t>> {
+    match source {
+        Source::HereDoc(document) => Some(document),
+        _ => None,
+    }
+}

@@ -1,0 +1,164 @@
+//! The instructions that say how the image starts.
+
+use anyhow::Result;
+use parse_dockerfile::{Command, HealthcheckArguments, HealthcheckInstruction, Instruction};
+
+use super::{Reader, Step};
+use crate::recipe::at;
+use launchway_registry::oci::Healthcheck;
+
+impl Reader<'_, '_> {
+    /// `ENV`, `LABEL`, `EXPOSE`, `USER`, `WORKDIR`, `STOPSIGNAL`, `ENTRYPOINT`, `CMD`, `HEALTHCHECK`.
+    pub(super) fn setting(&mut self, instruction: &Instruction<'_>) -> Result<()> {
+        match instruction {
+            Instruction::Env(env) => {
+                let line = self.line(env.env.span.start);
+                let pairs = self.words().pairs(&env.arguments.value).map_err(|error| at(line, error))?;
+                for (name, value) in pairs {
+                    let pair = format!("{name}={value}");
+                    let set = &mut self.recipe.settings.env;
+                    match set.iter_mut().find(|pair| pair.split('=').next() == Some(&name)) {
+                        Some(old) => *old = pair,
+                        None => set.push(pair),
+                    }
+                    self.variables.insert(name, value);
+                }
+            }
+            Instruction::Label(label) => {
+                let line = self.line(label.label.span.start);
+                let pairs = self.words().pairs(&label.arguments.value).map_err(|error| at(line, error))?;
+                self.recipe.settings.labels.extend(pairs);
+            }
+            Instruction::Expose(expose) => {
+                for port in &expose.arguments {
+                    let port = self.port(expose.expose.span.start, &port.value)?;
+                    self.recipe.settings.exposed_ports.insert(port);
+                }
+            }
+            Instruction::User(user) => {
+                self.recipe.settings.user =
+                    self.filled(user.user.span.start, "USER", &user.arguments.value)?;
+            }
+            Instruction::Workdir(workdir) => {
+                let place = workdir.workdir.span.start;
+                let path = self.absolute(&self.filled(place, "WORKDIR", &workdir.arguments.value)?);
+                self.recipe.settings.working_dir = format!("/{path}");
+                self.recipe.steps.push(Step::Folder { line: self.line(place), path });
+            }
+            Instruction::Stopsignal(signal) => {
+                let place = signal.stopsignal.span.start;
+                let name = self.filled(place, "STOPSIGNAL", &signal.arguments.value)?;
+                let is_signal = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "+-".contains(c);
+                if !name.chars().all(is_signal) {
+                    return self.refuse(place, format!("`{name}` is not a signal such as `SIGTERM`"));
+                }
+                self.recipe.settings.stop_signal = name;
+            }
+            Instruction::Entrypoint(entrypoint) => {
+                let exec =
+                    self.exec(entrypoint.entrypoint.span.start, "ENTRYPOINT", &entrypoint.arguments)?;
+                self.recipe.settings.entrypoint = Some(exec);
+                // "If CMD is defined from the base image, setting ENTRYPOINT will reset CMD to an empty value."
+                if !self.has_cmd {
+                    self.recipe.settings.cmd = None;
+                }
+            }
+            Instruction::Cmd(cmd) => {
+                self.recipe.settings.cmd = Some(self.exec(cmd.cmd.span.start, "CMD", &cmd.arguments)?);
+                self.has_cmd = true;
+            }
+            Instruction::Healthcheck(check) => {
+                self.recipe.settings.healthcheck = Some(self.healthcheck(check)?);
+            }
+            // The parser may learn new instructions.
+            other => return self.refuse(0, format!("the builtin engine does not know this: {other:?}")),
+        }
+        Ok(())
+    }
+
+    /// The word, which must not be empty once its variables are replaced.
+    fn filled(&self, place: usize, instruction: &str, word: &str) -> Result<String> {
+        let value = self.expand(place, word)?;
+        if value.trim().is_empty() {
+            return Err(at(self.line(place), format!("`{instruction} {word}` comes out empty")));
+        }
+        Ok(value)
+    }
+
+    /// `8000` or `8000/udp`, always written with its protocol.
+    fn port(&self, place: usize, word: &str) -> Result<String> {
+        let port = self.expand(place, word)?;
+        let (number, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
+        let protocol = protocol.to_ascii_lowercase();
+        match number.parse::<u16>() {
+            Ok(1..) if matches!(protocol.as_str(), "tcp" | "udp" | "sctp") => {
+                Ok(format!("{number}/{protocol}"))
+            }
+            _ => self.refuse(place, format!("`{port}` is not one port such as `8000` or `8000/udp`")),
+        }
+    }
+
+    /// The words of a command in exec form. In shell form Docker would run `/bin/sh`, which `scratch` does not have, and
+    /// which stands between the app and the signal that asks it to end.
+    fn exec(&self, place: usize, instruction: &str, command: &Command<'_>) -> Result<Vec<String>> {
+        match command {
+            Command::Exec(words) => {
+                Ok(words.value.iter().map(|word| word.value.clone().into_owned()).collect())
+            }
+            // Docker takes it for the name of a program.
+            Command::Shell(text) if text.value.trim_start().starts_with('[') => Err(at(
+                self.line(place),
+                format!(
+                    "`{instruction}` looks like a list and is not valid JSON: it needs double quotes around each word, a comma \
+                     between them and a `]` at the end, as in `[\"program\", \"argument\"]`"
+                ),
+            )),
+            _ => Err(at(
+                self.line(place),
+                format!(
+                    "`{instruction}` in shell form needs `/bin/sh`, and the builtin engine takes a list only: write it as `[\"program\", \"argument\"]`"
+                ),
+            )),
+        }
+    }
+
+    fn healthcheck(&self, check: &HealthcheckInstruction<'_>) -> Result<Healthcheck> {
+        let place = check.healthcheck.span.start;
+        let HealthcheckArguments::Cmd { arguments, .. } = &check.arguments else {
+            if !check.options.is_empty() {
+                return self.refuse(place, "`HEALTHCHECK NONE` takes no options");
+            }
+            return Ok(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() });
+        };
+        let mut test = vec!["CMD".to_owned()];
+        test.extend(self.exec(place, "HEALTHCHECK CMD", arguments)?);
+        let mut health = Healthcheck { test, ..Healthcheck::default() };
+        for flag in &check.options {
+            let value = flag.value.as_ref().map_or("", |value| &value.value);
+            match flag.name.value.as_ref() {
+                "interval" => health.interval = self.nanoseconds(place, value)?,
+                "timeout" => health.timeout = self.nanoseconds(place, value)?,
+                "start-period" => health.start_period = self.nanoseconds(place, value)?,
+                "retries" => match value.parse() {
+                    Ok(retries) => health.retries = retries,
+                    Err(_) => return self.refuse(place, format!("`--retries={value}` is not a number")),
+                },
+                name => {
+                    return self.refuse(
+                        place,
+                        format!("`HEALTHCHECK --{name}` is not followed by the builtin engine"),
+                    );
+                }
+            }
+        }
+        Ok(health)
+    }
+
+    fn nanoseconds(&self, place: usize, text: &str) -> Result<u64> {
+        match humantime::parse_duration(text).map(|duration| u64::try_from(duration.as_nanos())) {
+            // Docker refuses what is shorter than a millisecond, and takes 0 for its default.
+            Ok(Ok(nanoseconds)) if nanoseconds == 0 || nanoseconds >= 1_000_000 => Ok(nanoseconds),
+            _ => self.refuse(place, format!("`{text}` is not a duration such as `30s`")),
+        }
+    }
+}

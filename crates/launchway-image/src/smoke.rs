@@ -1,0 +1,280 @@
+//! The smoke run: what the image starts comes up, answers and ends, on this machine.
+//!
+//! It runs before the image is written, so that one that does not start is never pushed. What the builtin engine packed
+//! is started as it is (`program`), what the Docker engine built in a container of that engine (`container`).
+
+mod container;
+mod program;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use reqwest::{Method, Url};
+use rustix::process::Signal;
+use serde::Deserialize;
+
+use super::binary::Platform;
+use super::layer::Tar;
+use container::Container;
+use launchway_core::command::Group;
+use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::http::{self, Http, Reach};
+use launchway_core::interrupt::Interrupt;
+use launchway_core::plain::send_lines;
+use launchway_core::runner::Runner;
+use launchway_registry::oci::Settings;
+use program::Program;
+
+/// A smoke run to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Smoke {
+    subject: Subject,
+    service: Service,
+    /// How long it may take to respond, and then to end.
+    timeout: Duration,
+}
+
+/// The service that an image holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The path that responds with 2xx once the service is up.
+    pub health: String,
+    /// The path that responds with `{"commit": "…"}`.
+    pub version: String,
+    /// The commit that it must name there.
+    pub commit: String,
+    /// The variables that it is started with, over those of the image; no secrets.
+    pub environment: Vec<(String, String)>,
+}
+
+/// What is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Subject {
+    Program(Box<Program>),
+    Container(Container),
+}
+
+impl Smoke {
+    /// Starts the program of the packed layers, which are unpacked to `folder` for that.
+    pub fn of_layers(service: Service, folder: PathBuf, platform: Platform, settings: Settings) -> Self {
+        Self::new(service, Subject::Program(Box::new(Program { folder, platform, settings })))
+    }
+
+    /// Starts a container of an image that the Docker engine has under a name, one at a time for each workspace.
+    pub fn of_image(service: Service, workspace: &Path, platform: Platform, image: String) -> Self {
+        Self::new(service, Subject::Container(Container::of(workspace, platform, image)))
+    }
+
+    fn new(service: Service, subject: Subject) -> Self {
+        Self { subject, service, timeout: Duration::from_secs(15) }
+    }
+
+    /// Starts it, asks it, and ends it; `tars` are the packed layers, the lowest first.
+    ///
+    /// Whatever does not go well is an error with [`Exit::CheckFailed`]; what the program printed is in the step's log.
+    /// What cannot be started here is skipped by name.
+    pub fn run(&self, runner: &Runner, tars: &[Arc<Tar>]) -> Result<()> {
+        let result = match &self.subject {
+            Subject::Program(program) => {
+                program.run(runner, &self.service, tars, |running| self.prove(running))
+            }
+            Subject::Container(container) => {
+                container.run(runner, &self.service, |running| self.prove(running))
+            }
+        };
+        // Else the error would say that the image is bad.
+        runner.interrupt.check()?;
+        let skipped = result
+            .context("the image does not pass its smoke run and was not written")
+            .or_exit(Exit::CheckFailed)?;
+        if let Some(reason) = skipped {
+            runner.reporter.skipped("smoke run", reason);
+        }
+        Ok(())
+    }
+
+    fn prove(&self, mut running: Running<'_>) -> Result<()> {
+        let proved = running.ask(self).and_then(|up| running.stop(self.timeout, up));
+        running.show_rest();
+        proved
+    }
+}
+
+impl fmt::Display for Smoke {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, end) = match &self.subject {
+            Subject::Program(program) => {
+                (format!("start {} of the packed layers on loopback", program.name()), "SIGTERM")
+            }
+            Subject::Container(container) => {
+                (container.call(&self.service, None).to_string(), "`docker stop`")
+            }
+        };
+        write!(
+            f,
+            "{start}, ask it for {} and {}, end it with {end}",
+            self.service.health, self.service.version
+        )
+    }
+}
+
+/// The program while it runs; dropping it ends it and all that it started.
+struct Running<'a> {
+    runner: &'a Runner,
+    group: Group,
+    lines: Receiver<String>,
+    http: Http,
+    address: SocketAddr,
+    /// The name of the container, where it is in one: the child is then what shows its output.
+    container: Option<&'a str>,
+}
+
+impl<'a> Running<'a> {
+    fn start(
+        runner: &'a Runner,
+        mut command: Command,
+        address: SocketAddr,
+        container: Option<&'a str>,
+    ) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut group = Group::spawn(command)?;
+        let (sender, lines) = mpsc::channel();
+        if let Some(stdout) = group.child.stdout.take() {
+            send_lines(stdout, sender.clone());
+        }
+        if let Some(stderr) = group.child.stderr.take() {
+            send_lines(stderr, sender);
+        }
+        Ok(Self { runner, group, lines, http: Http::new(Reach::Only(vec![address]))?, address, container })
+    }
+
+    /// Waits for the health path, then asks for the version; returns how long it took to be up.
+    fn ask(&mut self, smoke: &Smoke) -> Result<Duration> {
+        let start = Instant::now();
+        let mut last = loop {
+            let Err(error) = self.get(&smoke.service.health) else { break None };
+            if self.pause()?.is_some() || start.elapsed() > smoke.timeout {
+                break Some(error);
+            }
+        };
+        if let Some(status) = self.pause()? {
+            bail!("it ended with {status} instead of answering {}", smoke.service.health);
+        }
+        if let Some(error) = last.take() {
+            return Err(error.context(format!(
+                "{} does not answer 2xx after {}",
+                smoke.service.health,
+                humantime::format_duration(smoke.timeout)
+            )));
+        }
+        let up = start.elapsed();
+        let text = self
+            .get(&smoke.service.version)
+            .with_context(|| format!("{} does not answer 2xx", smoke.service.version))?;
+        let Version { commit } = serde_json::from_str(&text)
+            .map_err(|_| anyhow!("{} does not answer `{{\"commit\": \"…\"}}`", smoke.service.version))?;
+        let expected = &smoke.service.commit;
+        if commit != *expected {
+            let commit: String = commit.chars().take(64).collect();
+            bail!(
+                "{} answers commit `{commit}` instead of `{expected}`: pass the build argument `COMMIT` on, as in `ENV APP_COMMIT=$COMMIT`",
+                smoke.service.version
+            );
+        }
+        Ok(up)
+    }
+
+    /// Asks the program to end: by `docker stop`, or as that would.
+    fn stop(&mut self, timeout: Duration, up: Duration) -> Result<()> {
+        let start = Instant::now();
+        match self.container {
+            Some(name) => container::stop(self.runner, name, timeout)?,
+            None => self.group.signal(Signal::TERM),
+        }
+        let end = Instant::now() + timeout;
+        let status = loop {
+            if let Some(status) = self.pause()? {
+                break status;
+            }
+            if Instant::now() > end {
+                bail!("it does not end within {} of SIGTERM", humantime::format_duration(timeout));
+            }
+        };
+        if self.container.is_some() && status.code() == Some(container::KILLED) {
+            bail!(
+                "it does not end within {} of `docker stop`, and was killed: the first process of a container needs a handler for SIGTERM",
+                humantime::format_duration(timeout)
+            );
+        }
+        if status.signal() == Some(Signal::TERM.as_raw()) {
+            // Nobody ignores a signal like process 1 of a container: every `docker stop` would wait and kill.
+            self.runner.reporter.note(
+                "warning: the app has no handler for SIGTERM: as the first process of a container it would not end by it, and be killed",
+            );
+        } else if !status.success() {
+            bail!("it ended with {status} after SIGTERM instead of 0");
+        }
+        self.runner.reporter.note(format!(
+            "smoke run: up in {} ms, ended in {} ms",
+            up.as_millis(),
+            start.elapsed().as_millis()
+        ));
+        Ok(())
+    }
+
+    /// The body of an answer with a 2xx.
+    fn get(&self, path: &str) -> Result<String> {
+        let url = Url::parse(&format!("http://{}{path}", self.address))?;
+        let request = self.http.request(Method::GET, &url)?.timeout(Duration::from_secs(2));
+        let response = request.send().map_err(|error| anyhow!(error.without_url()))?;
+        let status = response.status();
+        if !status.is_success() {
+            bail!("it answers {status}");
+        }
+        http::text(response)
+    }
+
+    /// Shows what was printed meanwhile, and says whether the program has ended.
+    fn pause(&mut self) -> Result<Option<ExitStatus>> {
+        self.runner.interrupt.check()?;
+        let end = Instant::now() + Interrupt::TICK / 5;
+        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            self.runner.reporter.output(&line);
+        }
+        // Without output to wait for, the call above does not wait.
+        std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        Ok(self.group.child.try_wait()?)
+    }
+
+    /// Shows the program's last lines, and ends what it left behind.
+    fn show_rest(&mut self) {
+        self.group.signal(Signal::KILL);
+        let end = Instant::now() + Duration::from_secs(1);
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.runner.reporter.output(&line),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    commit: String,
+}
+
+/// An address on loopback that nobody has at this moment.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! A container of an image that the Docker engine built, with as little as it can have.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::{Running, Service, free_address};
+use crate::binary::Platform;
+use launchway_core::command::Call;
+use launchway_core::runner::Runner;
+use launchway_registry::Digest;
+
+/// What `docker run` ends with when the container was killed: 128 and the signal's number.
+pub(super) const KILLED: i32 = 128 + 9;
+
+/// A container to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Container {
+    platform: Platform,
+    image: String,
+    /// One a workspace, so that the next run finds what a killed one left.
+    name: String,
+}
+
+impl Container {
+    pub(super) fn of(workspace: &Path, platform: Platform, image: String) -> Self {
+        let root = Digest::of(workspace.as_os_str().as_encoded_bytes());
+        Self {
+            platform,
+            image,
+            name: format!("launchway-smoke-{}", root.hex().get(..12).unwrap_or_default()),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Hands over the running container, or says why it cannot be reached.
+    pub(super) fn run(
+        &self,
+        runner: &Runner,
+        service: &Service,
+        prove: impl FnOnce(Running<'_>) -> Result<()>,
+    ) -> Result<Option<String>> {
+        let host = Call::new("docker").args(["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]);
+        let host = host.read(&runner.folder)?;
+        if !host.starts_with("unix://") {
+            return Ok(Some(format!(
+                "the Docker engine at {host} may be another machine, whose loopback is not ours"
+            )));
+        }
+        let engine = Call::new("docker").args(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]);
+        let engine = engine.read(&runner.folder)?;
+        if engine != self.platform.to_string() {
+            return Ok(Some(format!(
+                "the image is for {}, and the Docker engine's machine is {engine}",
+                self.platform
+            )));
+        }
+        // Left by a run that was killed.
+        remove(runner, &self.name);
+        let address = free_address()?;
+        let command = self.call(service, Some(address)).command(&runner.folder)?;
+        let _container = Removed { runner, name: &self.name };
+        let running = Running::start(runner, command, address, Some(&self.name));
+        prove(running.context("cannot start `docker run`")?)?;
+        Ok(None)
+    }
+
+    /// The line that starts it; no address is for people.
+    pub(super) fn call(&self, service: &Service, address: Option<SocketAddr>) -> Call {
+        let place = address.map_or_else(|| "127.0.0.1:".to_owned(), |address| address.to_string());
+        let publish = format!("{place}:8000");
+        let call = Call::new("docker")
+            .args(["run", "--rm", "--name", &self.name, "--read-only", "--cap-drop", "ALL"])
+            .args(["--security-opt", "no-new-privileges", "--publish", &publish]);
+        let own = [("LISTEN", "0.0.0.0"), ("PORT", "8000")];
+        let variables = service.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        variables
+            .chain(own)
+            .fold(call, |call, (name, value)| call.arg("--env").arg(format!("{name}={value}")))
+            .arg(&self.image)
+    }
+}
+
+/// Sends the image's stop signal; who does not end within `timeout` is killed.
+pub(super) fn stop(runner: &Runner, name: &str, timeout: Duration) -> Result<()> {
+    let seconds = timeout.as_secs().to_string();
+    let call = Call::new("docker").args(["stop", "--time", &seconds, name]);
+    call.run(&runner.folder, &runner.interrupt, |_| {}).map(drop)
+}
+
+/// A container that is removed when this is dropped.
+struct Removed<'a> {
+    runner: &'a Runner,
+    name: &'a str,
+}
+
+impl Drop for Removed<'_> {
+    fn drop(&mut self) {
+        remove(self.runner, self.name);
+    }
+}
+
+fn remove(runner: &Runner, name: &str) {
+    // Most often it is gone already.
+    drop(Call::new("docker").args(["rm", "--force", name]).read(&runner.folder));
+}

@@ -1,0 +1,90 @@
+//! The program of the packed layers, unpacked and started without Docker.
+//!
+//! What this is not: a container. The program sees this machine's files and is not the process 1, so a file that the
+//! image lacks may go unnoticed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use super::{Running, Service, free_address};
+use crate::binary::{self, Platform};
+use crate::entries::{Bounds, Reader};
+use crate::layer::Tar;
+use crate::unpack::{Unpacked, find, program, unpack};
+use launchway_core::command::bare;
+use launchway_core::runner::Runner;
+use launchway_registry::oci::Settings;
+
+/// What an image starts, and where its files are unpacked for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Program {
+    pub(super) folder: PathBuf,
+    pub(super) platform: Platform,
+    pub(super) settings: Settings,
+}
+
+impl Program {
+    /// Hands over the running program, or says why it cannot run here.
+    pub(super) fn run(
+        &self,
+        runner: &Runner,
+        service: &Service,
+        tars: &[Arc<Tar>],
+        prove: impl FnOnce(Running<'_>) -> Result<()>,
+    ) -> Result<Option<String>> {
+        let here = (std::env::consts::OS, std::env::consts::ARCH);
+        if here != ("linux", self.platform.processor()) {
+            return Ok(Some(format!(
+                "the image is for {}, and this machine is {}/{}",
+                self.platform, here.0, here.1
+            )));
+        }
+        let folder = Unpacked::new(&self.folder)?;
+        let reader = Reader::new(&runner.interrupt, Bounds::IMAGE);
+        unpack(folder.path(), tars.iter().map(|tar| tar.bytes.as_slice()), reader)?;
+        let mut words = self.words();
+        let name = words.next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
+        let file = program(folder.path(), &self.settings.working_dir, &self.settings.env, name)?;
+        if binary::is_elf(&file)? && binary::verify(&file, self.platform).is_err() {
+            // This machine's own linker and libraries would be in the place of the image's.
+            return Ok(Some(format!(
+                "`{name}` is no static program for {}: it starts in a container of the image only",
+                self.platform
+            )));
+        }
+        let (command, address) = self.command(service, folder.path(), &file, words)?;
+        let running = Running::start(runner, command, address, None);
+        prove(running.with_context(|| format!("cannot start `{name}`"))?)?;
+        Ok(None)
+    }
+
+    /// The program's name, for people.
+    pub(super) fn name(&self) -> &str {
+        self.words().next().map_or("the program", String::as_str)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &String> {
+        [&self.settings.entrypoint, &self.settings.cmd].into_iter().flatten().flatten()
+    }
+
+    fn command<'a>(
+        &self,
+        service: &Service,
+        folder: &Path,
+        file: &Path,
+        arguments: impl Iterator<Item = &'a String>,
+    ) -> Result<(Command, SocketAddr)> {
+        let address = free_address()?;
+        let mut command = bare(file);
+        command.args(arguments).current_dir(find(folder, &self.settings.working_dir)?).env_clear();
+        command.envs(self.settings.env.iter().filter_map(|pair| pair.split_once('=')));
+        // Over those of the image.
+        command.envs(service.environment.iter().map(|(name, value)| (name, value)));
+        command.env("LISTEN", address.ip().to_string()).env("PORT", address.port().to_string());
+        Ok((command, address))
+    }
+}

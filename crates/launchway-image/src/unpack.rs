@@ -1,0 +1,222 @@
+//! Layers as files again, in a folder that nothing of them can leave.
+//!
+//! What is read here may be anyone's: a path that leads out of the folder is an error, links are followed as the image's
+//! own root would have it, and the sizes have a bound. Owners and the bits beyond rwx are left out: the folder belongs
+//! to whoever runs this. A device is an empty file here: only root could make one.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+
+use super::entries::{Entry, Kind, Reader};
+
+/// Unpacks layers, the lowest first, into a folder that is there.
+pub fn unpack<R: Read>(
+    folder: &Path,
+    layers: impl IntoIterator<Item = R>,
+    mut reader: Reader<'_>,
+) -> Result<()> {
+    let hasher = RandomState::new();
+    for layer in layers {
+        let mut layer_of = Unpacking { folder, hasher: &hasher, own: HashSet::new() };
+        reader.read(layer, |entry| layer_of.place(entry))?;
+    }
+    Ok(())
+}
+
+/// The file that a path of the image means, with its links followed as the image's own root would have it.
+pub fn find(folder: &Path, path: &str) -> Result<PathBuf> {
+    resolve(folder, path.as_bytes(), false)
+}
+
+/// The same; what is missing becomes a folder, where it may.
+fn resolve(folder: &Path, path: &[u8], create: bool) -> Result<PathBuf> {
+    /// How many parts a path may have, those of the links on its way included.
+    const LONGEST_WAY: usize = 256;
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    let parts = |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect();
+    let mut left: Vec<Vec<u8>> = parts(path);
+    let mut way = 0;
+    while let Some(part) = left.pop() {
+        way += 1;
+        ensure!(way <= LONGEST_WAY, "`{}` leads through too many links", String::from_utf8_lossy(path));
+        match part.as_slice() {
+            b"" | b"." => continue,
+            b".." => {
+                // Above the root is the root.
+                found.pop();
+                continue;
+            }
+            _ => found.push(part),
+        }
+        let here = folder.join(OsStr::from_bytes(&found.join(&b'/')));
+        let Ok(metadata) = here.symlink_metadata() else {
+            if create {
+                fs_err::create_dir(&here)?;
+                continue;
+            }
+            bail!("`{}` is not in the image", String::from_utf8_lossy(path));
+        };
+        if metadata.is_symlink() {
+            let target = fs_err::read_link(&here)?;
+            found.pop();
+            if target.is_absolute() {
+                found.clear();
+            }
+            let mut behind: Vec<Vec<u8>> = parts(target.as_os_str().as_bytes());
+            left.append(&mut behind);
+        }
+    }
+    Ok(folder.join(OsStr::from_bytes(&found.join(&b'/'))))
+}
+
+/// The file of a program: a path is one of the image, a bare name is looked for in the `PATH` of its `NAME=value` pairs.
+pub fn program(folder: &Path, working_dir: &str, env: &[String], name: &str) -> Result<PathBuf> {
+    if name.starts_with('/') {
+        return find(folder, name);
+    }
+    if name.contains('/') {
+        return find(folder, &format!("{working_dir}/{name}"));
+    }
+    // Docker's own when the image has none.
+    let set = env.iter().find_map(|pair| pair.strip_prefix("PATH="));
+    let path = set.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    path.split(':')
+        .find_map(|place| find(folder, &format!("{place}/{name}")).ok())
+        .with_context(|| format!("`{name}` is not in the image's `PATH`, {path}"))
+}
+
+/// The folder of the unpacked layers, removed when this is dropped.
+pub struct Unpacked(PathBuf);
+
+impl Unpacked {
+    /// Makes the folder, in place of what is there.
+    pub fn new(folder: &Path) -> Result<Self> {
+        if folder.exists() {
+            // Left by a run that was killed.
+            fs_err::remove_dir_all(folder)?;
+        }
+        fs_err::create_dir_all(folder)?;
+        Ok(Self(folder.to_owned()))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        // The next run removes what is left.
+        drop(fs_err::remove_dir_all(&self.0));
+    }
+}
+
+/// A layer that is being unpacked over those below it.
+///
+/// OCI image specification, "Image Layer Filesystem Changeset".
+struct Unpacking<'a> {
+    folder: &'a Path,
+    hasher: &'a RandomState,
+    /// Hashes of the paths that this layer brought, with the folders above them: its own whiteouts do not hide those.
+    own: HashSet<u64>,
+}
+
+impl Unpacking<'_> {
+    /// Puts one entry where it belongs.
+    fn place(&mut self, entry: Entry<'_>) -> Result<()> {
+        if entry.kind == Kind::Opaque {
+            return self.hide_all_in(&resolve(self.folder, &entry.path, true)?);
+        }
+        let (above, name) = split(&entry.path);
+        if name.is_empty() {
+            // The root itself.
+            return Ok(());
+        }
+        let above = resolve(self.folder, above, true)?;
+        ensure!(above.is_dir(), "has a part that is not a folder");
+        let place = above.join(OsStr::from_bytes(name));
+        if entry.kind == Kind::Whiteout {
+            return remove(&place);
+        }
+        let folders = place.ancestors().take_while(|above| *above != self.folder);
+        for own in folders {
+            if !self.own.insert(self.hasher.hash_one(own)) {
+                // Those above are there too.
+                break;
+            }
+        }
+        let is_folder = entry.kind == Kind::Folder;
+        if is_folder && place.symlink_metadata().is_ok_and(|there| there.is_dir()) {
+            return Ok(());
+        }
+        // A path is what the last layer says.
+        remove(&place)?;
+        self.create(&place, entry)
+    }
+
+    fn create(&self, place: &Path, mut entry: Entry<'_>) -> Result<()> {
+        match &entry.kind {
+            Kind::Folder => Ok(fs_err::create_dir(place)?),
+            Kind::File | Kind::Device => {
+                // `create_new` follows no link.
+                let mut options = fs_err::OpenOptions::new();
+                options.write(true).create_new(true).mode(entry.mode & 0o777 | 0o600);
+                std::io::copy(&mut entry.contents, &mut options.open(place)?)?;
+                Ok(())
+            }
+            Kind::Symlink(target) => Ok(symlink(OsStr::from_bytes(target), place)?),
+            Kind::HardLink(target) => {
+                let shown = String::from_utf8_lossy(target);
+                let (above, name) = split(target);
+                let file = resolve(self.folder, above, false)?.join(OsStr::from_bytes(name));
+                if file.symlink_metadata().map_or(true, |file| file.is_dir()) {
+                    bail!("is a link to `{shown}`, which is no file of the image");
+                }
+                Ok(fs_err::hard_link(file, place)?)
+            }
+            Kind::Whiteout | Kind::Opaque => Ok(()),
+        }
+    }
+
+    /// Hides what the layers below have in a folder.
+    fn hide_all_in(&self, folder: &Path) -> Result<()> {
+        for entry in fs_err::read_dir(folder)? {
+            let path = entry?.path();
+            if !self.own.contains(&self.hasher.hash_one(&*path)) {
+                remove(&path)?;
+            } else if path.symlink_metadata()?.is_dir() {
+                self.hide_all_in(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The folder above and the name of a path in the image.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let slash = path.iter().rposition(|byte| *byte == b'/');
+    slash.map_or((&[], path), |slash| {
+        (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default())
+    })
+}
+
+/// Removes whatever is there; a link is removed itself.
+fn remove(place: &Path) -> Result<()> {
+    match place.symlink_metadata() {
+        Ok(there) if there.is_dir() => Ok(fs_err::remove_dir_all(place)?),
+        Ok(_) => Ok(fs_err::remove_file(place)?),
+        Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
