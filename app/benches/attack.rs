@@ -1,12 +1,11 @@
-//! What hostile clients do to the others: each attack for some seconds against the program itself, while `/`,
-//! `/healthz`, `/readyz` and `/version` are asked over new connections and reports are sent, as a deploy does.
+//! The effect of hostile clients on others: each attack runs for some seconds against the program itself, while a prober
+//! requests `/`, `/healthz`, `/readyz` and `/version` over new connections and sends reports, as a deploy does.
 //!
 //! `cargo build --release -p app`, then `cargo bench -p app --bench attack --profile release -- target/release/app 30`
-//! from the root of the workspace with a full path to the program; a third argument names one attack. Without a
-//! program nothing is attacked, so that a plain `cargo bench` does not take a quarter of an hour.
+//! from the root of the workspace, with an absolute path to the program; a third argument selects one attack. Without a
+//! program nothing runs, so that a plain `cargo bench` does not take a quarter of an hour.
 //!
-//! Attackers, server and clients share the machine and its processors: the times are upper bounds, and what another
-//! program does meanwhile is in them.
+//! Attackers, server and clients share the machine, so the times are upper bounds.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and says where it fails")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -27,11 +26,11 @@ const SECRET: &str = "tK7vQ2xW9mZ4pL8sR3bN6cF1yH5jD0gT7uA2eX4wM9qVz5Jk8BrU";
 /// Reports on the board before an attack.
 const REPORTS: u32 = 1000;
 /// Between two rounds of probes.
-const PACE: Duration = Duration::from_millis(50);
-/// What no probe may take.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// Longest acceptable time of a probe.
 const BOUND: Duration = Duration::from_millis(100);
 
-/// What one attacking thread does with its connections until the attack ends.
+/// The work of one attacking thread until the attack ends.
 type Attack = fn(SocketAddr, &AtomicBool, &AtomicU64);
 
 const ATTACKS: [(&str, usize, Attack); 17] = [
@@ -44,7 +43,7 @@ const ATTACKS: [(&str, usize, Attack); 17] = [
             server,
             end,
             count,
-            b"POST /canary HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"POST /test-error HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"1\r\nx\r\n",
         );
     }),
@@ -106,7 +105,7 @@ fn main() {
     let only = arguments.next();
     println!(
         "{:16} {:>9} {:>7} {:>9} {:>9} {:>8} {:>6} {:>7}",
-        "attack", "attempts", "probes", "p99 ms", "slowest", "failed", "kept", "MB"
+        "attack", "attempts", "probes", "p99 ms", "slowest", "failed", "stored", "MB"
     );
     for (name, threads, attack) in ATTACKS {
         if only.as_deref().is_none_or(|only| only == name) {
@@ -132,17 +131,17 @@ fn attempt(program: &str, name: &str, threads: usize, attack: Attack, time: Dura
         assert!(log.read_line(&mut line).unwrap() > 0, "the program ended");
     }
     let address: SocketAddr = line.trim().rsplit('/').next().unwrap().parse().unwrap();
-    // The log is read, as a platform would.
+    // Reads the log, as a platform would.
     thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
     for (report, number) in demo::reports(SystemTime::now().into(), REPORTS).into_iter().zip(0..) {
         assert!(
-            put(address, &report::Report { id: format!("demo-{number}"), ..report }),
+            put(address, &launchway_report::Report { id: format!("demo-{number}"), ..report }),
             "a report before the attack"
         );
     }
 
     let (end, count) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (mut times, mut failed, mut kept, mut sent) = (Vec::new(), 0, 0, 0);
+    let (mut times, mut failed, mut stored, mut sent) = (Vec::new(), 0, 0, 0);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| attack(address, &end, &count));
@@ -160,9 +159,9 @@ fn attempt(program: &str, name: &str, threads: usize, attack: Attack, time: Dura
                 let mut report = demo::reports(SystemTime::now().into(), 1).remove(0);
                 report.id = format!("more-{sent}");
                 sent += 1;
-                kept += u32::from(put(address, &report));
+                stored += u32::from(put(address, &report));
             }
-            thread::sleep(PACE);
+            thread::sleep(INTERVAL);
         }
         end.store(true, Ordering::Relaxed);
     });
@@ -171,9 +170,9 @@ fn attempt(program: &str, name: &str, threads: usize, attack: Attack, time: Dura
         times.get((times.len() * promille / 1000).min(times.len().saturating_sub(1))).copied()
     };
     let milliseconds = |time: Option<Duration>| time.unwrap_or_default().as_secs_f64() * 1000.0;
-    let bad = failed > 0 || kept < sent || at(1000).is_none_or(|slowest| slowest > BOUND);
+    let bad = failed > 0 || stored < sent || at(1000).is_none_or(|slowest| slowest > BOUND);
     println!(
-        "{name:16} {:>9} {:>7} {:>9.1} {:>9.1} {failed:>8} {kept:>3}/{sent:<2} {:>7}{}",
+        "{name:16} {:>9} {:>7} {:>9.1} {:>9.1} {failed:>8} {stored:>3}/{sent:<2} {:>7}{}",
         count.load(Ordering::Relaxed),
         times.len(),
         milliseconds(at(990)),
@@ -185,8 +184,7 @@ fn attempt(program: &str, name: &str, threads: usize, attack: Attack, time: Dura
     server.wait().unwrap();
 }
 
-/// Holds as many connections as this process may with this sent, adds a little to each now and then, and opens new
-/// ones in place of those that were closed.
+/// Holds many connections open with `begin` sent, sends `more` on each now and then, and replaces closed ones.
 fn hold(server: SocketAddr, end: &AtomicBool, count: &AtomicU64, begin: &[u8], more: &[u8]) {
     const EACH: usize = 500;
     const AT_A_TIME: usize = 50;
@@ -204,7 +202,7 @@ fn hold(server: SocketAddr, end: &AtomicBool, count: &AtomicU64, begin: &[u8], m
     }
 }
 
-/// Whether the server has closed nothing. Takes nothing that it sent.
+/// Whether the connection is still open. Does not consume received bytes.
 fn is_open(stream: &TcpStream) -> bool {
     match stream.peek(&mut [0]) {
         Ok(length) => length > 0,
@@ -212,7 +210,7 @@ fn is_open(stream: &TcpStream) -> bool {
     }
 }
 
-/// Sends requests one after the other over one connection, so many at a time, and reads what comes.
+/// Sends batches of requests over one connection and reads the responses.
 fn flood(
     server: SocketAddr,
     end: &AtomicBool,
@@ -226,29 +224,29 @@ fn flood(
     while !end.load(Ordering::Relaxed) {
         let Ok(mut stream) = TcpStream::connect_timeout(&server, Duration::from_secs(1)) else { continue };
         stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-        let mut answers = vec![0; 1 << 18];
+        let mut responses = vec![0; 1 << 18];
         while !end.load(Ordering::Relaxed) && stream.write_all(requests.as_bytes()).is_ok() {
             count.fetch_add(at_a_time as u64, Ordering::Relaxed);
-            if !matches!(stream.read(&mut answers), Ok(1..)) {
+            if !matches!(stream.read(&mut responses), Ok(1..)) {
                 break;
             }
         }
     }
 }
 
-/// One request over a new connection. `None` where the answer is not 200.
+/// One request over a new connection. `None` unless the status is 200.
 fn probe(server: SocketAddr, path: &str) -> Option<Duration> {
     let start = Instant::now();
     let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(5)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    answer.starts_with("HTTP/1.1 200").then(|| start.elapsed())
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    response.starts_with("HTTP/1.1 200").then(|| start.elapsed())
 }
 
-/// Sends a report, and answers whether it is kept.
-fn put(server: SocketAddr, report: &report::Report) -> bool {
+/// Sends a report and returns whether it was stored.
+fn put(server: SocketAddr, report: &launchway_report::Report) -> bool {
     let (id, body, time) = (&report.id, serde_json::to_string(report).unwrap(), now());
     let info = [reports::PURPOSE.as_bytes()];
     let key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway").extract(SECRET.as_bytes());
@@ -261,15 +259,15 @@ fn put(server: SocketAddr, report: &report::Report) -> bool {
          webhook-id: {id}\r\nwebhook-timestamp: {time}\r\nwebhook-signature: v1,{signature}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len(),
     );
-    let mut answer = String::new();
-    sent.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 201")
+    let mut response = String::new();
+    sent.is_ok() && stream.read_to_string(&mut response).is_ok() && response.starts_with("HTTP/1.1 201")
 }
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// What that process occupies, in megabytes.
+/// The resident memory of that process, in megabytes.
 fn memory(process: u32) -> u64 {
     let status = fs_err::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

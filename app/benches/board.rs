@@ -1,6 +1,6 @@
-//! How fast `/` answers on a board of 10,000 runs, at 500 requests a second, while a report comes every second.
+//! The latency of `/` on a board of 10,000 runs, at 500 requests a second, while a report arrives every second.
 //!
-//! `cargo bench -p app --profile release` takes ten seconds; `-- 60` takes sixty. Client and server share the machine.
+//! `cargo bench -p app --profile release` takes ten seconds; `-- 60` takes sixty. Clients and server share the machine.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and says where it fails")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -32,10 +32,10 @@ fn main() {
     let site = Site::new(&settings, Identity::new(&settings));
     let start = Instant::now();
     site.board.fill(demo::reports(SystemTime::now().into(), RUNS)).unwrap();
-    print("10,000 reports taken in", start.elapsed());
+    print("10,000 reports stored in", start.elapsed());
     let start = Instant::now();
     site.board.pages().unwrap();
-    print("all pages made in", start.elapsed());
+    print("all pages rendered in", start.elapsed());
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -64,22 +64,22 @@ fn main() {
     for (name, promille) in [("p50", 500), ("p99", 990), ("p99.9", 999), ("slowest", 1000)] {
         print(name, times[(times.len() * promille / 1000).min(times.len() - 1)]);
     }
-    println!("{} answers; memory {before} MB, then {} MB", times.len(), memory());
+    println!("{} responses; memory {before} MB, then {} MB", times.len(), memory());
 }
 
 fn print(what: &str, time: Duration) {
     println!("{what} {:.2} ms", time.as_secs_f64() * 1000.0);
 }
 
-/// One client's part of that many requests. A time counts from when the request was due, not from when it was sent:
-/// a server that stalls delays what waits behind it.
+/// One client's share of `requests`. A latency counts from when the request was due, not from when it was sent: a server
+/// that stalls delays the requests behind it.
 fn load(server: SocketAddr, client: u32, requests: u32) -> Vec<Duration> {
     let mut stream = BufReader::new(TcpStream::connect(server).unwrap());
     stream.get_ref().set_nodelay(true).unwrap();
-    let pace = Duration::from_secs(1) * CLIENTS / RATE;
-    let start = Instant::now() + pace * client / CLIENTS;
+    let interval = Duration::from_secs(1) * CLIENTS / RATE;
+    let start = Instant::now() + interval * client / CLIENTS;
     let one = |number| {
-        let due = start + pace * number;
+        let due = start + interval * number;
         thread::sleep(due.saturating_duration_since(Instant::now()));
         stream.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut length = 0;
@@ -101,7 +101,7 @@ fn load(server: SocketAddr, client: u32, requests: u32) -> Vec<Duration> {
     (0..requests / CLIENTS).map(one).collect()
 }
 
-/// Sends a report, and waits a second.
+/// Sends a report and waits a second.
 fn put(server: SocketAddr, number: u32) {
     let mut report = demo::reports(SystemTime::now().into(), 1).remove(0);
     report.id = format!("more-{number}");
@@ -120,13 +120,13 @@ fn put(server: SocketAddr, number: u32) {
         id = report.id,
     )
     .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 201"), "{response}");
     thread::sleep(Duration::from_secs(1));
 }
 
-/// What this process occupies, in megabytes.
+/// The resident memory of this process, in megabytes.
 fn memory() -> u64 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

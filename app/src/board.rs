@@ -1,60 +1,59 @@
-//! The release board: what the pipeline reported, kept and made readable.
+//! The release board: stores the pipeline's run reports and shows them.
 //!
-//! Reports come in through [`Board::put`] and are kept in an `SQLite` file ([`store`]), which is a cache: the pipeline
-//! has them all and sends again what is missing. What is asked of them stays in memory (`history`), so that nobody who
-//! reads waits for the file. The pages are made when somebody asks after a report came or a day began, and until then
-//! are the same bytes.
+//! [`Board::put`] stores reports in an `SQLite` file ([`store`]), which is a cache: the pipeline keeps them all and
+//! resends what is missing. Pages are rendered from memory (`history`), so no reader waits for the file. They are rendered
+//! on the first request after a report arrived or a day began, and cached until the next.
 
 mod badges;
+mod chart;
 pub mod demo;
 mod drift;
 mod feed;
 pub mod figures;
+mod format;
 mod history;
+mod html;
 mod json;
 mod page;
-#[cfg(test)]
-mod samples;
 pub mod store;
-mod svg;
-mod views;
-mod words;
+#[cfg(test)]
+mod test_reports;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use report::{Report, Time};
+use launchway_report::{Report, Time};
 
 pub use self::page::{Page, Pages};
-use self::store::{Entry, Kept, Store, Unavailable};
+use self::store::{Entry, Store, Stored, Unavailable};
 use crate::identity::Identity;
 
 /// The board of one process.
 #[derive(Debug)]
 pub struct Board {
     store: Store,
-    /// Who this process is. What is live is its word, never a report's.
+    /// This process, which decides what is live; reports do not.
     identity: Identity,
-    /// The pages as they were last made.
+    /// The cached pages.
     pages: Mutex<Option<Arc<Pages>>>,
-    /// Held by who makes them anew. Not the same lock: requests look at `pages` where they must not wait.
-    making: Mutex<()>,
+    /// Held while pages are rendered. A lock of its own: readers of `pages` must not wait.
+    rendering: Mutex<()>,
 }
 
 impl Board {
-    /// Opens the board's file; an empty path means one in memory. Never fails: see [`Store::open`].
+    /// Opens the board's file, or a board in memory for an empty path. Never fails: see [`Store::open`].
     #[must_use]
     pub fn open(path: &Path, identity: Identity) -> Self {
-        Self { store: Store::open(path), identity, pages: Mutex::default(), making: Mutex::default() }
+        Self { store: Store::open(path), identity, pages: Mutex::default(), rendering: Mutex::default() }
     }
 
-    /// Keeps a valid report, which arrived as `body`. It is on the disk when this returns. Blocks.
-    pub fn put(&self, report: Report, body: &[u8]) -> Result<Kept, Unavailable> {
+    /// Stores a valid report, which arrived as `body`. It is on disk when this returns. Blocks.
+    pub fn put(&self, report: Report, body: &[u8]) -> Result<Stored, Unavailable> {
         self.store.put(report, body)
     }
 
-    /// Keeps reports that this process made up itself. Blocks.
+    /// Stores reports that this process generated. Blocks.
     pub fn fill(&self, reports: Vec<Report>) -> Result<(), Unavailable> {
         for report in reports {
             let body = serde_json::to_vec(&report).map_err(|error| Unavailable::because(&error))?;
@@ -63,17 +62,17 @@ impl Board {
         Ok(())
     }
 
-    /// The pages, if they are still up to date. Does not block.
+    /// The cached pages, if they are up to date. Does not block.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Pages>> {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.as_ref().filter(|pages| pages.made_of(self.store.history().version, now())).cloned()
+        pages.as_ref().filter(|pages| pages.current(self.store.history().version, now())).cloned()
     }
 
-    /// The pages, made anew where they must be. Blocks for some milliseconds.
+    /// The pages, rendered if necessary. Blocks for some milliseconds.
     pub fn pages(&self) -> askama::Result<Arc<Pages>> {
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever waited finds them made.
+        let _rendering = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have rendered them meanwhile.
         if let Some(pages) = self.current() {
             return Ok(pages);
         }
@@ -82,22 +81,22 @@ impl Board {
         Ok(pages)
     }
 
-    /// The page of one run; `None` where no such report is kept. Blocks where it is not among the newest.
+    /// The page of one run; `None` if there is no such report. Blocks if it is not among the newest.
     pub fn run(&self, id: &str) -> Result<Option<askama::Result<Page>>, Unavailable> {
-        Ok(self.store.report(id)?.map(|report| views::run(&report)))
+        Ok(self.store.report(id)?.map(|report| html::run(&report)))
     }
 
-    /// At most `limit` kept reports, in the order in which they came, from the first one after the sequence number.
+    /// At most `limit` stored reports after `sequence`, in the order of arrival.
     pub fn after(&self, sequence: u64, limit: usize) -> Result<Vec<Arc<Entry>>, Unavailable> {
         self.store.after(sequence, limit)
     }
 
-    /// Whether the board has read its file, which may have been lost since.
+    /// Fails if the board has not read its file.
     pub fn ping(&self) -> Result<(), Unavailable> {
         self.store.ping()
     }
 
-    /// How many reports are kept.
+    /// The number of stored reports.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.store.history().total

@@ -1,32 +1,27 @@
-//! `app check`: what speaks against running with this environment, without network and without writing anything.
+//! `app check`: reports problems with the environment. Uses no network and writes nothing.
 //!
-//! The settings are read as the server reads them. With `--deploy` they are judged by the rules of a PROD server, as
-//! Django's `check --deploy` does, and what the service answers is looked at in the process, header by header.
+//! The settings are read as the server reads them; with `--deploy` the rules of a PROD server apply, as in Django's
+//! `check --deploy`.
 //!
 //! The ids are Django's where Django has the check (`security.W009`), ours elsewhere:
 //!
-//! | id | about |
+//! | id | subject |
 //! |---|---|
-//! | `security.W004` | `Strict-Transport-Security` is missing or short, in PROD; without subdomains and preload, which are not ours |
-//! | `security.W006`, `W019`, `W022`, `E024` | `X-Content-Type-Options`, `X-Frame-Options`, `Referrer-Policy`, `Cross-Origin-Opener-Policy` |
 //! | `security.W009`, `W025` | `SECRET_KEY`, `SECRET_KEY_FALLBACKS` |
 //! | `security.W018` | `SERVER_TYPE` is `TEST` |
 //! | `security.W020` | `HOSTS` |
 //! | `app.R101` | `SENTRY_DSN` |
 //! | `app.R102` | `RENDER_EXTERNAL_HOSTNAME` |
-//! | `app.R103` | `DATABASE` does not stay, or is no file |
+//! | `app.R103` | `DATABASE` is not persistent, or not a file |
 //! | `app.R104` | `APP_COMMIT`, `APP_IMAGE_DIGEST` |
 //! | `app.R105` | `PORT`, `LISTEN` |
-//! | `app.R106` | the clock is off by years, so no signature would count |
+//! | `app.R106` | the clock is off by years, so every signature would be rejected |
 //! | `app.R107` | `SSL_VERIFY` |
-//! | `app.R108` | a variable that looks like one of ours |
+//! | `app.R108` | a misspelt variable |
 //! | `app.R109`, `R110`, `R111` | `SERVER_TYPE`, `DRAIN`, `*` in `HOSTS` |
-//! | `app.R112`, `R113` | a cookie is set; `Content-Security-Policy` |
 //!
-//! Not here, because there is nothing to check: sessions and CSRF (`W003`, `W010` to `W016`: there are no cookies), and
-//! the redirect to TLS (`W008`: whoever ends TLS does that).
-
-mod probe;
+//! Django's other checks do not apply: there are no sessions and no cookies (`W003`, `W010` to `W016`), the platform's
+//! proxy redirects to TLS (`W008`), and tests hold the security headers (`W004`, `W006`, `W019`, `W022`, `E024`).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,7 +30,7 @@ use serde::Serialize;
 use crate::settings::problem::id;
 use crate::settings::{Environment, Problem, ServerType, Settings, lookalikes};
 
-/// The begin of 2026, since 1970: a clock that is behind this is wrong.
+/// From 1970 to the start of 2026: a clock that shows less is wrong.
 const EARLIEST: Duration = Duration::from_hours(24 * 365 * 56 + 24 * 14);
 
 /// One result of a check.
@@ -45,59 +40,55 @@ pub(crate) struct Finding {
     severity: Severity,
     /// What is wrong. Quotes no secret.
     message: String,
-    /// What to do about it.
+    /// How to fix it.
     hint: String,
 }
 
-/// How much a finding weighs.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
-    /// Not to be run like this.
+    /// The server must not run like this.
     Error,
-    /// Allowed, and still worth a look.
+    /// Allowed but questionable.
     Warning,
 }
 
 impl Finding {
     fn new(severity: Severity, problem: Problem) -> Self {
-        let Problem { id, variable, wrong, way_out } = problem;
-        Self { id, severity, message: format!("{variable}: {wrong}"), hint: way_out }
+        let Problem { id, variable, wrong, hint } = problem;
+        Self { id, severity, message: format!("{variable}: {wrong}"), hint }
     }
 }
 
-/// Everything that was found, errors first. `names` are the names of all variables that are set.
+/// All findings, errors first. `names` are the names of all variables that are set.
 pub(crate) fn run(environment: &Environment, names: &[String], deploy: bool) -> Vec<Finding> {
     let settings = if deploy { Settings::read_strictly(environment) } else { Settings::read(environment) };
     let (problems, warnings) = match &settings {
         Ok(settings) => (Vec::new(), settings.warnings.clone()),
         Err(found) => (found.problems.clone(), found.warnings.clone()),
     };
-    let strangers = lookalikes(names.iter().map(String::as_str));
-    let stranger = if deploy { Severity::Error } else { Severity::Warning };
+    let misspelt = lookalikes(names.iter().map(String::as_str));
+    let severity = if deploy { Severity::Error } else { Severity::Warning };
     let mut findings: Vec<Finding> = Vec::new();
     findings.extend(problems.into_iter().map(|problem| Finding::new(Severity::Error, problem)));
-    findings.extend(strangers.into_iter().map(|problem| Finding::new(stranger, problem)));
+    findings.extend(misspelt.into_iter().map(|problem| Finding::new(severity, problem)));
     findings.extend(warnings.into_iter().map(|problem| Finding::new(Severity::Warning, problem)));
     if deploy {
         findings.extend(server_type(environment));
         findings.extend(ssl_verify(environment));
         findings.extend(clock(SystemTime::now()));
-        if let Ok(settings) = settings {
-            findings.extend(probe::run(settings));
-        }
     }
-    // Stable: what was found first stays first.
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
 
-/// Whether nothing that was found is an error.
+/// Whether no finding is an error.
 pub(crate) fn passes(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.severity != Severity::Error)
 }
 
-/// For people: each finding with its way out, and how many there are.
+/// For people: each finding with its hint, and the totals.
 pub(crate) fn text(findings: &[Finding]) -> String {
     let line = |Finding { id, severity, message, hint }: &Finding| {
         let word = match severity {
@@ -111,7 +102,7 @@ pub(crate) fn text(findings: &[Finding]) -> String {
         format!("{count} {}", if count == 1 { one } else { many })
     };
     if findings.is_empty() {
-        return "nothing found\n".to_owned();
+        return "no problems found\n".to_owned();
     }
     let lines: String = findings.iter().map(line).collect();
     let (errors, warnings) =
@@ -119,7 +110,7 @@ pub(crate) fn text(findings: &[Finding]) -> String {
     format!("{lines}\n{errors}, {warnings}\n")
 }
 
-/// For programs: an array with an object for each finding.
+/// For programs: an array of findings.
 pub(crate) fn json(findings: &[Finding]) -> serde_json::Result<String> {
     serde_json::to_string(findings)
 }
@@ -132,19 +123,19 @@ fn server_type(environment: &Environment) -> Option<Finding> {
     if value(environment, "SERVER_TYPE") != ServerType::Test.to_string() {
         return None;
     }
-    // A warning also where it is deployed: a server for trying things out is a server too, and all else is judged as in PROD.
+    // Only a warning: a staging server may be deployed too, and the PROD rules apply to everything else.
     Some(Finding::new(
         Severity::Warning,
         Problem {
             id: id::DEBUG,
             variable: "SERVER_TYPE".to_owned(),
-            wrong: "`TEST` makes up for settings that are missing".to_owned(),
-            way_out: "set it to PROD for a server that the public reaches".to_owned(),
+            wrong: "`TEST` replaces missing settings with defaults".to_owned(),
+            hint: "set it to PROD for a public server".to_owned(),
         },
     ))
 }
 
-/// The server checks certificates whatever this says; whoever sets it believes otherwise.
+/// The server verifies certificates regardless; a user who sets this expects otherwise.
 fn ssl_verify(environment: &Environment) -> Option<Finding> {
     let text = value(environment, "SSL_VERIFY").to_ascii_lowercase();
     matches!(text.as_str(), "false" | "0" | "no" | "off").then(|| {
@@ -153,8 +144,8 @@ fn ssl_verify(environment: &Environment) -> Option<Finding> {
             Problem {
                 id: id::SSL_VERIFY,
                 variable: "SSL_VERIFY".to_owned(),
-                wrong: "would let anybody pass for Sentry".to_owned(),
-                way_out: "remove it: certificates are checked whatever it says".to_owned(),
+                wrong: "asks for connections to Sentry without certificate checks".to_owned(),
+                hint: "remove it: certificates are always checked".to_owned(),
             },
         )
     })
@@ -167,8 +158,8 @@ fn clock(now: SystemTime) -> Option<Finding> {
             Problem {
                 id: id::CLOCK,
                 variable: "the clock".to_owned(),
-                wrong: format!("says {}", humantime::format_rfc3339_seconds(now)),
-                way_out: "set it: signatures count for five minutes".to_owned(),
+                wrong: format!("shows {}", humantime::format_rfc3339_seconds(now)),
+                hint: "set it: signatures are valid for five minutes".to_owned(),
             },
         )
     })

@@ -1,6 +1,6 @@
-//! The command line: a few words, parsed by hand.
+//! The command line, parsed by hand.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -13,42 +13,42 @@ use crate::{check, healthcheck, serve};
 const USAGE: &str = "\
 Usage: app [serve | check [--deploy] [--json] | healthcheck | demo]
 
-  serve          answer HTTP until SIGTERM or SIGINT (default)
-  check          say what speaks against running with this environment: exit 0 or 1
-    --deploy       by the rules of a PROD server, and look at what the service answers
-    --json         an array of {id, severity, message, hint}
-  healthcheck    ask the server on this machine whether it is well: exit 0 or 1
-  demo           serve the release board with a made-up year, on this machine only; of the variables it reads PORT
-  --help         this text
-  --version      the version of this program
+  serve          serve HTTP until SIGTERM or SIGINT (default)
+  check          report problems with this environment: exit 0 or 1
+    --deploy       apply the rules of a PROD server
+    --json         print an array of {id, severity, message, hint}
+  healthcheck    check that the server on this machine is healthy: exit 0 or 1
+  demo           serve the release board with a year of sample data, on loopback only; reads PORT and no other variable
+  --help         print this text
+  --version      print the version
 
 Environment:
   SERVER_TYPE    TEST or PROD; required
-  HOSTS          hosts that the server answers to, comma-separated: example.com,.example.org,127.0.0.1
+  HOSTS          hosts that requests may name, comma-separated: example.com,.example.org,127.0.0.1
                  required in PROD; localhost,127.0.0.1,[::1] by default in TEST
   SECRET_KEY     key of all cryptographic signing, at least 50 characters
-                 required in PROD; made up for each process in TEST
+                 required in PROD; generated at each start in TEST
   SECRET_KEY_FALLBACKS
-                 earlier keys, comma-separated: what they signed still counts
-  SENTRY_DSN     where errors are reported; nowhere by default
+                 earlier keys, comma-separated: their signatures are still accepted
+  SENTRY_DSN     where to report errors; nowhere by default
   PORT           port to listen on; 8000 by default
   LISTEN         IP address to listen on; 0.0.0.0 by default
-  DATABASE       file of the release board; in memory by default
-  DRAIN          how long requests may take to finish once told to end; 20s by default, 1s to 300s
+  DATABASE       file of the release board; kept in memory by default
+  DRAIN          how long open requests may take to finish at shutdown; 20s by default, 1s to 300s
   APP_COMMIT, APP_IMAGE_DIGEST
-                 what is running; set by whoever builds and starts the image
+                 the running commit and image; set when the image is built and deployed
   RENDER_EXTERNAL_HOSTNAME
                  set by Render; added to HOSTS
   RENDER_SERVICE_ID
-                 set by Render; the board counts the reports of this service
+                 set by Render; the board counts only the reports of this service
 
 Exit codes: 0 done, 1 failed, 2 usage or settings.
 ";
 
-/// Runs the program on its arguments (without its name), the reader of its environment, and the names in it.
+/// Runs the program. `arguments` exclude its name; `names` are the names of all variables that are set.
 ///
-/// Answers the exit code: 0 done, 1 failed, 2 usage or settings.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what speaks to the terminal")]
+/// Returns the exit code: 0 done, 1 failed, 2 usage or settings.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this module owns the terminal")]
 pub fn run(
     arguments: impl Iterator<Item = OsString>,
     environment: &Environment,
@@ -98,7 +98,7 @@ fn serve(environment: &Environment, names: &[String]) -> Result<(), (u8, String)
     serve::run(&signals, &settings, Vec::new()).map_err(|error| (1, error.to_string()))
 }
 
-/// Serves a made-up board, as the process that its last deployment made live.
+/// Serves a board of sample data, as the process that the last sample deployment made live.
 fn demo(environment: &Environment) -> Result<(), (u8, String)> {
     const REPORTS: u32 = 1000;
     let signals = Signals::catch().map_err(|error| (1, error.to_string()))?;
@@ -116,7 +116,7 @@ fn demo(environment: &Environment) -> Result<(), (u8, String)> {
     serve::run(&signals, &settings, reports).map_err(|error| (1, error.to_string()))
 }
 
-/// What the first argument asks for.
+/// A parsed command line.
 enum Command {
     Serve,
     Check { deploy: bool, json: bool },
@@ -127,7 +127,7 @@ enum Command {
 }
 
 impl Command {
-    /// Fails with the argument that means nothing here.
+    /// Fails with the first unknown argument. `--help` is accepted after a command too.
     fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, OsString> {
         let Some(word) = arguments.next() else { return Ok(Self::Serve) };
         let command = match word.to_str() {
@@ -135,11 +135,15 @@ impl Command {
             Some("check") => return Self::check(arguments),
             Some("healthcheck") => Self::HealthCheck,
             Some("demo") => Self::Demo,
-            Some("--help" | "-h") => Self::Help,
             Some("--version" | "-V") => Self::Version,
+            _ if is_help(&word) => Self::Help,
             _ => return Err(word),
         };
-        arguments.next().map_or(Ok(command), Err)
+        match arguments.next() {
+            None => Ok(command),
+            Some(word) if is_help(&word) => Ok(Self::Help),
+            Some(word) => Err(word),
+        }
     }
 
     fn check(arguments: impl Iterator<Item = OsString>) -> Result<Self, OsString> {
@@ -148,9 +152,14 @@ impl Command {
             match word.to_str() {
                 Some("--deploy") => deploy = true,
                 Some("--json") => json = true,
+                _ if is_help(&word) => return Ok(Self::Help),
                 _ => return Err(word),
             }
         }
         Ok(Self::Check { deploy, json })
     }
+}
+
+fn is_help(word: &OsStr) -> bool {
+    word == "--help" || word == "-h"
 }

@@ -1,13 +1,13 @@
-//! Who is connected, and for whom the server waits.
+//! The connected clients, and which of them to disconnect when there are too many.
 //!
-//! Either a connection is being worked for, or the server waits for its client: for a request, for the rest of a body,
-//! for an answer to be taken. Only so many may be open; a new one takes the place of the one that has kept the server
-//! waiting longest. Bytes of a body count against that wait, so that one who sends something stays longer than one who
-//! only holds a connection. Where the server waits for nobody, because each has sent its next request before it got the
-//! last answer, those with the most requests are to end after the answer that they are at.
+//! A connection is either being served, or the server waits for its client: for a request, for the rest of a body, for a
+//! response to be read. When the limit is reached, a new connection evicts the one that has kept the server waiting
+//! longest. Bytes of a body count against that wait, so a client that sends outlasts one that only holds a connection.
+//! If the server waits for none of them, because each pipelines its requests, those with the most requests are closed
+//! after their current response.
 //!
-//! Addresses play no part. Behind a proxy all clients share a few, and what `X-Forwarded-For` says anybody can write:
-//! a bound on each address would lock out the pipeline together with those that it is meant for.
+//! IP addresses play no part. Behind a proxy all clients share a few, and anybody can write `X-Forwarded-For`: a limit
+//! per address would lock out the pipeline together with the attackers.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// What a client that sends a body is expected to manage, in bytes a second.
+/// The rate at which a client must send a body, in bytes a second.
 pub(crate) const RATE: usize = 16 * 1024;
 
-/// How much of all connections makes room at a time: one in so many.
+/// One in so many connections is evicted at a time.
 const SHARE: usize = 64;
 
-/// All connections.
+/// All connected clients.
 #[derive(Debug)]
 pub(crate) struct Clients {
     most: usize,
@@ -37,12 +37,12 @@ struct Open {
 }
 
 impl Clients {
-    /// For at most that many.
+    /// Allows at most `most` clients.
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, open: Mutex::default() })
     }
 
-    /// Lets one more in. `None` where there is no room, and nobody whom the server waits for.
+    /// Admits one more client. `None` when the limit is reached and all clients are being served.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Seat> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.clients.len() >= self.most && !open.evict() {
@@ -55,14 +55,14 @@ impl Clients {
         Some(Seat { key, client, clients: Arc::clone(self) })
     }
 
-    /// Sends away those that have kept the server waiting longest. Answers whether there was one.
+    /// Disconnects the clients that have kept the server waiting longest. Returns whether there were any.
     pub(crate) fn evict(&self) -> bool {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).evict()
     }
 }
 
 impl Open {
-    /// Several at once: looking for them takes longer than letting one in.
+    /// Evicts several at once: the search costs more than the eviction.
     fn evict(&mut self) -> bool {
         let waiting = self.clients.iter().filter_map(|(key, client)| Some((client.since()?, *key)));
         let mut waiting: Vec<_> = waiting.collect();
@@ -78,7 +78,7 @@ impl Open {
         several > 0
     }
 
-    /// Tells those that had the most answers to end after the next one.
+    /// Closes those with the most requests after their current response.
     fn dismiss(&self) {
         let requests = |client: &&Arc<Client>| client.requests.load(Ordering::Relaxed);
         let mut served: Vec<_> = self.clients.values().filter(|client| requests(client) > 1).collect();
@@ -87,14 +87,13 @@ impl Open {
             served.select_nth_unstable_by_key(several, |client| Reverse(requests(client)));
         }
         for client in &served[..several] {
-            // Once is enough.
             client.requests.store(0, Ordering::Relaxed);
             client.last.notify_one();
         }
     }
 }
 
-/// One connection's place; free again when it is dropped.
+/// A client's place among all; dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Seat {
     key: u64,
@@ -103,7 +102,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Returns when the client is to make room.
+    /// Returns when the client must disconnect.
     pub(crate) async fn evicted(&self) {
         self.client.leave.notified().await;
     }
@@ -115,11 +114,11 @@ impl Drop for Seat {
     }
 }
 
-/// One connection, as far as others need to know of it.
+/// The state of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
-    /// Since when the server waits for it. `None` while it works for it, and while it has not looked yet at what a new
-    /// one sent: in a rush, nobody would be served if the next ones took their places before.
+    /// Since when the server waits for the client. `None` while it serves the client, and before it has read a new
+    /// client's first request: under load, new clients would otherwise evict each other before any was served.
     since: Mutex<Option<Instant>>,
     requests: AtomicU64,
     leave: Notify,
@@ -127,27 +126,27 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The server waits for it from now on.
+    /// Marks that the server waits for the client from now on.
     pub(crate) fn wait(&self) {
         self.set(Some(Instant::now()));
     }
 
-    /// The server works for it.
+    /// Marks that the server serves the client.
     pub(crate) fn work(&self) {
         self.set(None);
     }
 
-    /// It sent another request.
-    pub(crate) fn asked(&self) {
+    /// Counts a request.
+    pub(crate) fn requested(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns when the answer that it is at is to be its last.
+    /// Returns when the current response must be the last.
     pub(crate) async fn dismissed(&self) {
         self.last.notified().await;
     }
 
-    /// It sent that much of what the server waits for. That buys no credit: who has just come never waits behind it.
+    /// Shortens the wait by what `bytes` are worth, never below zero: sending a lot buys no credit.
     pub(crate) fn sent(&self, bytes: usize) {
         self.set(self.since().map(|since| (since + worth(bytes)).min(Instant::now())));
     }
@@ -161,7 +160,7 @@ impl Client {
     }
 }
 
-/// How long that many bytes may take.
+/// How long `bytes` may take to arrive.
 pub(crate) fn worth(bytes: usize) -> Duration {
     Duration::from_secs(1) * u32::try_from(bytes).unwrap_or(u32::MAX) / u32::try_from(RATE).unwrap_or(1)
 }
@@ -171,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_sends_a_lot_at_once_does_not_outstay_who_has_just_come() {
+    fn a_large_upload_buys_no_credit() {
         let clients = Clients::new(2);
         let [sender, newcomer] = [clients.enter().unwrap(), clients.enter().unwrap()];
         sender.client.wait();
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_made_by_who_kept_the_server_waiting_longest() {
+    fn the_client_that_kept_the_server_waiting_longest_is_evicted() {
         let clients = Clients::new(3);
         let seats: Vec<_> = (0..3).map(|_| clients.enter().unwrap()).collect();
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
@@ -201,7 +200,7 @@ mod tests {
         );
         assert!(clients.evict());
         assert!(!open(&seats[2]));
-        // Those that are worked for stay, and then there is room for one and no more.
+        // Clients being served stay, so there is room for one more only.
         let last = clients.enter().unwrap();
         last.client.work();
         assert!(clients.enter().is_none() && !clients.evict());

@@ -1,36 +1,34 @@
-//! The web service: routes, the layers around them, and pages.
+//! The web service: routes, middleware and handlers.
 
 pub(crate) mod assets;
 mod board;
 mod body;
-pub mod canary;
+mod error_page;
 mod errors;
-mod guard;
-mod headers;
-mod health;
-mod observe;
-mod pages;
+mod host_check;
+mod load_limit;
+mod probes;
 pub mod reports;
 mod router;
-mod shed;
-mod signed;
+mod security_headers;
+mod signed_request;
+mod telemetry;
+pub mod test_error;
 
-pub(crate) use body::BODY_LIMIT;
-pub use health::Hooks;
-pub(crate) use router::addresses;
+pub use probes::Hooks;
 pub use router::{Site, router};
 
-/// Where a load balancer or an orchestrator asks whether the process is well.
+/// Liveness: load balancers and orchestrators request it.
 pub(crate) const HEALTH_PATH: &str = "/healthz";
-/// Where it asks whether to send requests here.
+/// Readiness: whether to send requests here.
 pub(crate) const READY_PATH: &str = "/readyz";
 
-/// Which version runs: what a deploy asks to prove itself.
+/// The running release, by which a deploy proves itself.
 const VERSION_PATH: &str = "/version";
-/// Where figures are collected.
+/// Metrics for Prometheus.
 const METRICS_PATH: &str = "/metrics";
 
-/// Whether this is asked by machines, all day, by whatever address they know: not by people.
+/// Whether this path is polled by machines, which may know only an IP address.
 fn is_probe(path: &str) -> bool {
     path == HEALTH_PATH || path == READY_PATH
 }

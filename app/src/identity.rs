@@ -1,8 +1,8 @@
-//! Who this process is: what `/version`, the page and Sentry say about it.
+//! Which release this process is, as `/version`, the board and Sentry show it.
 
 use std::time::SystemTime;
 
-use report::{Report, Service};
+use launchway_report::{Report, Service};
 use serde::Serialize;
 
 use crate::settings::{ServerType, Settings};
@@ -14,17 +14,17 @@ pub struct Identity {
     pub name: &'static str,
     /// Version of the package.
     pub version: &'static str,
-    /// The commit that was built, or `unknown`. Read when the process starts and never compiled in, so that
-    /// the same source gives the same binary.
+    /// The commit that was built, or `unknown`. Read at startup rather than compiled in, so that the same source gives
+    /// the same binary.
     pub commit: String,
     /// Digest of the running image, where it is known.
     pub image_digest: Option<String>,
-    /// Which rules hold.
+    /// Which rules apply.
     pub server_type: ServerType,
-    /// Which of the platform's services this is, as reports name it; `None` where the platform does not say.
+    /// The platform's service, as reports name it; `None` off the platform.
     #[serde(skip)]
     pub service: Option<String>,
-    /// When the process started: RFC 3339, UTC, whole seconds.
+    /// When the process started: RFC 3339, UTC, in whole seconds.
     pub started_at: String,
 }
 
@@ -43,8 +43,7 @@ impl Identity {
         }
     }
 
-    /// Whether a report is of this service and environment. One that does not say is taken as such: there was a time when
-    /// none did.
+    /// Whether a report belongs to this service and environment. Early reports name neither and count as ours.
     #[must_use]
     pub fn owns(&self, report: &Report) -> bool {
         let here = match (&report.service, &self.service) {
@@ -57,8 +56,8 @@ impl Identity {
         here && report.deployment.as_ref().is_none_or(|deployment| same(&deployment.environment))
     }
 
-    /// The release's name in Sentry, which reads it as package, version and build: `app@1.2.3+0123456789ab`,
-    /// and `app@1.2.3` where the commit is unknown.
+    /// The release's name in Sentry: `app@1.2.3+0123456789ab` (package, version, build), or `app@1.2.3` where the commit is
+    /// unknown.
     #[must_use]
     pub fn release(&self) -> String {
         let Self { name, version, .. } = self;
@@ -69,8 +68,7 @@ impl Identity {
         format!("{name}@{version}+{build}")
     }
 
-    /// The distribution's name in Sentry, which takes at most 64 of `[A-Za-z0-9._-]`: the first 32 digits of the image's
-    /// digest.
+    /// The distribution's name in Sentry: the first 32 digits of the image's digest. Sentry allows 64 characters.
     #[must_use]
     pub fn dist(&self) -> Option<&str> {
         self.image_digest.as_deref()?.strip_prefix("sha256:")?.get(..32)

@@ -1,8 +1,8 @@
 //! The service that the pipeline ships.
 //!
-//! `main` hands over to [`cli::run`]. From there: [`settings`] reads and judges the environment, `telemetry` wires
-//! the log, the panic hook and Sentry, [`http`] holds the routes, [`board`] what the pipeline reported, and `serve`
-//! ties them to a socket and to the signals that end a process.
+//! `main` calls [`cli::run`]. [`settings`] reads and checks the environment, `telemetry` sets up the log, the panic hook
+//! and Sentry, [`http`] holds the routes, [`board`] keeps what the pipeline reported, and `serve` runs the server until a
+//! signal ends it.
 
 pub mod board;
 mod check;
@@ -13,5 +13,5 @@ pub mod http;
 pub mod identity;
 mod serve;
 pub mod settings;
-pub mod sign;
+mod signature;
 mod telemetry;

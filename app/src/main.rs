@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-/// Not `#[tokio::main]`: Sentry's hub is inherited only by threads that start after it is set up.
+/// Not `#[tokio::main]`: only threads that start after Sentry is set up inherit its hub.
 fn main() -> ExitCode {
-    // What is not UTF-8 arrives with replacement characters in it, and is refused by the rules of its variable.
+    // Bytes that are not UTF-8 become replacement characters, which the variable's own rules reject.
     let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let names: Vec<String> =
         std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();

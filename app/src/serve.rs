@@ -1,4 +1,4 @@
-//! `app serve`: one process from its start to its end, with a bound on each part of the end.
+//! `app serve`: one process from start to shutdown, with a bound on each part of the shutdown.
 
 mod connections;
 mod signals;
@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::{fmt, io};
 
-use report::Report;
+use launchway_report::Report;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
 use self::connections::Connections;
 pub(crate) use self::signals::Signals;
-use self::signals::Told;
+use self::signals::Termination;
 use crate::board::store::Unavailable;
 use crate::http::{Site, router};
 use crate::identity::Identity;
@@ -23,13 +23,13 @@ use crate::settings::Settings;
 use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
 
-/// Serves until SIGTERM or SIGINT, with these reports on the board to begin with. After that at most `DRAIN` for the
-/// requests and the bound of [`telemetry::sentry::Sentry::close`] for what is left to be sent.
+/// Serves until SIGTERM or SIGINT, with `reports` on the board from the start. Then open requests have `DRAIN` to finish
+/// and Sentry has the bound of [`telemetry::sentry::Sentry::close`].
 pub(crate) fn run(signals: &Signals, settings: &Settings, reports: Vec<Report>) -> Result<(), ServeError> {
     let identity = Identity::new(settings);
     let metrics = Arc::new(Metrics::default());
     telemetry::log::start();
-    // Before the runtime: threads inherit Sentry's hub when they start.
+    // Before the runtime: its threads inherit Sentry's hub when they start.
     let sentry = settings
         .sentry_dsn
         .as_ref()
@@ -40,21 +40,21 @@ pub(crate) fn run(signals: &Signals, settings: &Settings, reports: Vec<Report>) 
     }
     let runtime = Runtime::new().map_err(ServeError::Runtime)?;
     let outcome = runtime.block_on(async {
-        let mut told = signals.told().map_err(ServeError::Runtime)?;
+        let mut termination = signals.termination().map_err(ServeError::Runtime)?;
         let (board, name) = (settings.clone(), identity.clone());
         let opened = tokio::task::spawn_blocking(move || {
             let site = Site::new(&board, name).with_metrics(metrics);
             site.board.fill(reports).map_err(ServeError::Board).map(|()| site)
         });
         tokio::select! {
-            site = opened => serve(settings, Arc::new(site.map_err(io::Error::from).map_err(ServeError::Runtime)??), &mut told).await,
-            () = told.end() => {
+            site = opened => serve(settings, Arc::new(site.map_err(io::Error::from).map_err(ServeError::Runtime)??), &mut termination).await,
+            () = termination.received() => {
                 info!("stopped before the board was open");
                 Ok(())
             }
         }
     });
-    // What outlived the drain ends here: connections, and a file that is still being opened.
+    // Ends what outlived the drain: connections, and a file that is still being opened.
     runtime.shutdown_background();
     if let Some(sentry) = sentry {
         sentry.close();
@@ -62,7 +62,11 @@ pub(crate) fn run(signals: &Signals, settings: &Settings, reports: Vec<Report>) 
     outcome
 }
 
-async fn serve(settings: &Settings, site: Arc<Site>, told: &mut Told) -> Result<(), ServeError> {
+async fn serve(
+    settings: &Settings,
+    site: Arc<Site>,
+    termination: &mut Termination,
+) -> Result<(), ServeError> {
     let bind = |error| ServeError::Bind(settings.listen, error);
     let listener = TcpListener::bind(settings.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
@@ -71,15 +75,15 @@ async fn serve(settings: &Settings, site: Arc<Site>, told: &mut Told) -> Result<
     let connections = Connections::new(router(Arc::clone(&site)));
     tokio::select! {
         never = connections.accept(&listener) => match never {},
-        () = told.end() => {}
+        () = termination.received() => {}
     }
-    site.ending.store(true, Ordering::Relaxed);
-    info!("told to end");
-    connections.end();
+    site.shutting_down.store(true, Ordering::Relaxed);
+    info!("shutting down");
+    connections.close();
     tokio::select! {
-        // While a request is being answered, new ones are too: whoever asks `/readyz` learns why to go elsewhere.
+        // New requests are served while old ones finish, so that `/readyz` can say that the server is shutting down.
         never = connections.accept(&listener) => match never {},
-        () = connections.ended() => {}
+        () = connections.closed() => {}
         () = tokio::time::sleep(settings.drain) => {
             warn!("gave up on requests that did not finish in {} s", settings.drain.as_secs_f32());
         }
@@ -90,11 +94,11 @@ async fn serve(settings: &Settings, site: Arc<Site>, told: &mut Told) -> Result<
 /// Why the server could not serve.
 #[derive(Debug)]
 pub(crate) enum ServeError {
-    /// The system gives no threads or no signals.
+    /// The system provides no threads or no signals.
     Runtime(io::Error),
-    /// The address cannot be listened on.
+    /// The address is unavailable.
     Bind(SocketAddr, io::Error),
-    /// The board does not take what it should begin with.
+    /// The board rejected its first reports.
     Board(Unavailable),
 }
 

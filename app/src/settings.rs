@@ -1,22 +1,22 @@
-//! Settings: read from the environment once, judged as a whole.
+//! Settings: read from the environment once and validated as a whole.
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `SERVER_TYPE` | `TEST` or `PROD`; required |
-//! | `HOSTS` | hosts that the server answers to ([`hosts`]); required in PROD |
+//! | `HOSTS` | hosts that requests may name ([`hosts`]); required in PROD |
 //! | `SECRET_KEY` | key of all signing ([`secret_key`]); required in PROD |
-//! | `SECRET_KEY_FALLBACKS` | earlier keys, separated by commas; what they signed still counts, and nothing is signed with them |
-//! | `SENTRY_DSN` | where errors are reported ([`dsn`]); nowhere by default |
-//! | `PORT` | 0 to 65535, 8000 by default; with 0 the system chooses |
-//! | `LISTEN` | IP address to listen on, `0.0.0.0` by default; tests listen on loopback |
-//! | `DATABASE` | file of the release board; in memory by default, since the image has no folder to write to |
-//! | `DRAIN` | how long requests may take to finish once the process was told to end: `1s` to `300s`, `20s` by default |
-//! | `APP_COMMIT` | the commit that was built; set by the image, `unknown` by default |
-//! | `APP_IMAGE_DIGEST` | `sha256:…` of the running image, where it is known |
-//! | `RENDER_EXTERNAL_HOSTNAME` | set by Render, whose health check asks by that name; added to `HOSTS` |
-//! | `RENDER_SERVICE_ID` | set by Render; the board counts the reports of this service, and all of them without it |
+//! | `SECRET_KEY_FALLBACKS` | earlier keys, separated by commas; their signatures are still accepted |
+//! | `SENTRY_DSN` | where to report errors ([`dsn`]); nowhere by default |
+//! | `PORT` | 0 to 65535, 8000 by default; 0 lets the system choose |
+//! | `LISTEN` | IP address to listen on, `0.0.0.0` by default |
+//! | `DATABASE` | file of the release board; in memory by default, since the image has no writable folder |
+//! | `DRAIN` | how long open requests may take to finish at shutdown: `1s` to `300s`, `20s` by default |
+//! | `APP_COMMIT` | the commit that was built; set in the image, `unknown` by default |
+//! | `APP_IMAGE_DIGEST` | `sha256:…` of the running image, if known |
+//! | `RENDER_EXTERNAL_HOSTNAME` | set by Render, whose health check uses that name; added to `HOSTS` |
+//! | `RENDER_SERVICE_ID` | set by Render; limits the board to the reports of this service |
 //!
-//! A variable that is set to nothing but spaces counts as not set.
+//! A variable that holds only spaces counts as unset.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -45,51 +45,51 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 /// The settings of one process.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Which rules hold.
+    /// Which rules apply.
     pub server_type: ServerType,
     /// Hosts that requests may name.
     pub hosts: AllowedHosts,
     /// Key of all signing.
     pub secret_key: SecretKey,
-    /// Earlier keys: what they signed still counts, and nothing is signed with them.
+    /// Earlier keys: they verify signatures and sign nothing.
     pub secret_key_fallbacks: Vec<SecretKey>,
-    /// Where errors are reported; nowhere when absent.
+    /// Where to report errors; nowhere when absent.
     pub sentry_dsn: Option<SentryDsn>,
-    /// Address to listen on. Port 0 means one that the system chooses.
+    /// Address to listen on. With port 0 the system chooses one.
     pub listen: SocketAddr,
     /// File of the release board; in memory when empty.
     pub database: PathBuf,
-    /// How long requests may take to finish once the process was told to end.
+    /// How long open requests may take to finish at shutdown.
     pub drain: Duration,
-    /// The commit that was built: 1 to 64 of `[A-Za-z0-9._-]`, `unknown` where nobody said.
+    /// The commit that was built: 1 to 64 of `[A-Za-z0-9._-]`, `unknown` when unset.
     pub commit: String,
     /// Digest of the running image, `sha256:` and 64 hexadecimal digits.
     pub image_digest: Option<String>,
     /// The id that the platform gave this service.
     pub service: Option<String>,
-    /// What is allowed and still deserves a look; logged at the start.
+    /// What is allowed but questionable; logged at startup.
     pub warnings: Vec<Problem>,
 }
 
 impl Settings {
-    /// The value of [`Settings::commit`] where nobody said.
+    /// The value of [`Settings::commit`] when `APP_COMMIT` is unset.
     pub const UNKNOWN_COMMIT: &str = "unknown";
 
-    /// Reads all settings, and fails with everything that is wrong with them, not with the first thing.
+    /// Reads all settings and fails with everything that is wrong with them.
     pub fn read(environment: &Environment) -> Result<Self, Problems> {
         Self::read_as(environment, None)
     }
 
-    /// The same by the rules of a PROD server, whatever the type says.
+    /// Reads all settings by the rules of a PROD server, whatever `SERVER_TYPE` says.
     pub(crate) fn read_strictly(environment: &Environment) -> Result<Self, Problems> {
         Self::read_as(environment, Some(ServerType::Prod))
     }
 
-    fn read_as(environment: &Environment, judged_as: Option<ServerType>) -> Result<Self, Problems> {
+    fn read_as(environment: &Environment, rules: Option<ServerType>) -> Result<Self, Problems> {
         let mut reader = Reader::new(environment);
         let server_type = reader.server_type();
-        // Without a valid type, judge by the strict rules: they name everything that a PROD server would lack.
-        let strict = judged_as.or(server_type) != Some(ServerType::Test);
+        // Without a valid type the strict rules apply: they name everything that a PROD server would lack.
+        let strict = rules.or(server_type) != Some(ServerType::Test);
         let hosts = reader.hosts(strict);
         let secret_key = reader.secret_key(strict);
         let secret_key_fallbacks = reader.fallbacks(strict);
@@ -121,7 +121,7 @@ impl Settings {
     }
 }
 
-/// The port alone, for whoever only wants to reach the server.
+/// Reads the port alone, for the health check.
 pub(crate) fn port(environment: &Environment) -> Result<u16, Problems> {
     let mut reader = Reader::new(environment);
     match reader.port() {
@@ -130,13 +130,13 @@ pub(crate) fn port(environment: &Environment) -> Result<u16, Problems> {
     }
 }
 
-/// Whether this is the real thing.
+/// Which rules a server follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ServerType {
-    /// A server for trying things out: forgiving defaults.
+    /// A server for development and staging, with forgiving defaults.
     Test,
-    /// A server that the public reaches: nothing is made up.
+    /// A public server: every required setting must be given.
     Prod,
 }
 

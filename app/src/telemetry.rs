@@ -1,7 +1,7 @@
-//! What a process tells the outside about itself: the log, panics, events in Sentry, and counts.
+//! The log, the panic hook, Sentry, and metrics.
 
-pub(crate) mod limit;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod panic;
+pub(crate) mod rate_limit;
 pub(crate) mod sentry;

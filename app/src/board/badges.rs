@@ -1,10 +1,10 @@
-//! `/badge/live.svg` and `/badge/coverage.svg`: two words each, for a README.
+//! `/badge/live.svg` and `/badge/coverage.svg`, for a README.
 
 use askama::Template;
 
+use super::format::{count, percent, short, shown_percent};
 use super::history::History;
 use super::page::Page;
-use super::words::{count, percent, short, shown_percent};
 use crate::identity::Identity;
 
 const GOOD: &str = "#1a7f4b";
@@ -21,17 +21,17 @@ struct Badge<'a> {
     value_width: f64,
 }
 
-/// What runs here.
+/// The running release.
 pub(super) fn live(identity: &Identity) -> askama::Result<Page> {
     badge("live", &format!("{} {}", identity.version, short(&identity.commit)), GOOD)
 }
 
-/// The coverage of the newest run that measured it, and whether it passes.
+/// The coverage of the newest run that measured it, coloured by the threshold.
 pub(super) fn coverage(history: &History) -> askama::Result<Page> {
     match history.runs.iter().rev().find_map(|run| run.report.coverage) {
         Some(coverage) => {
             let percent = percent(&coverage);
-            let colour = if percent >= f64::from(coverage.floor) { GOOD } else { BAD };
+            let colour = if percent >= f64::from(coverage.threshold) { GOOD } else { BAD };
             badge("coverage", &shown_percent(percent), colour)
         }
         None => badge("coverage", "unknown", UNKNOWN),
@@ -39,7 +39,7 @@ pub(super) fn coverage(history: &History) -> askama::Result<Page> {
 }
 
 fn badge(label: &str, value: &str, colour: &'static str) -> askama::Result<Page> {
-    // An image has no font of its own: `textLength` makes any font as wide as this.
+    // The image embeds no font: `textLength` stretches any font to this width.
     let width = |text: &str| count(text.chars().count()) * 6.5 + 12.0;
     let badge = Badge { label, value, colour, label_width: width(label), value_width: width(value) };
     Ok(Page::new("image/svg+xml", badge.render()?))

@@ -1,6 +1,6 @@
-//! A year of reports for the curious and for tests: made up, and always the same.
+//! A year of sample reports, always the same, for `app demo` and for tests.
 
-use report::{
+use launchway_report::{
     Commit, Coverage, Deployment, DeploymentKind, DeploymentOutcome, Image, Release, Report, SCHEMA, Step,
     StepOutcome, Tests, Time,
 };
@@ -9,48 +9,48 @@ const ACTORS: [&str; 4] = ["ada", "barbara", "edsger", "grace"];
 const STEPS: [&str; 5] = ["lint", "test-coverage", "docker-build", "push", "deploy"];
 const REPOSITORY: &str = "docker.io/launchway/app";
 const SUBJECTS: [&str; 24] = [
-    "Answer health checks without a database",
+    "Serve health checks without a database",
     "Bound the drain at shutdown",
     "Cache the style sheet by its content",
     "Check the host before anything else",
     "Close idle connections sooner",
     "Compress layers once",
-    "Delete a flag that nobody used",
+    "Delete an unused flag",
     "Describe every variable in the help",
-    "Explain why a deploy was refused",
+    "Explain why a deploy was rejected",
     "Fix the rounding of percentages",
-    "Give errors a way out",
+    "Add hints to errors",
     "Keep the order of environment variables",
-    "Limit the size of request bodies",
-    "Log the reason of a refused signature",
+    "RateLimit the size of request bodies",
+    "Log why a signature was rejected",
     "Make the board readable on a phone",
     "Measure the cold start",
-    "Name the tool that is missing",
-    "Read the settings as a whole",
-    "Refuse a commit tag that moved",
+    "Name the missing tool",
+    "Validate the settings as a whole",
+    "Reject a commit tag that moved",
     "Retry uploads with jitter",
-    "Say which line was not covered",
+    "Show which lines are not covered",
     "Show the reason of a rollback",
     "Split the router from its layers",
     "Update dependencies",
 ];
 
-/// That many runs over the year before `now`, oldest first. The last one deployed [`live`].
+/// Generates `count` runs over the year before `now`, oldest first. The last one deployed [`live`].
 #[must_use]
 pub fn reports(now: Time, count: u32) -> Vec<Report> {
     const YEAR: u64 = 365 * 86_400_000;
-    let mut chance = Chance(42);
+    let mut random = Random(42);
     let mut previous = None;
-    // What was merged and is not live yet.
+    // Merged commits that are not live yet.
     let mut waiting = Vec::new();
     (1..=count)
         .map(|number| {
             let ago = YEAR / u64::from(count) * u64::from(count - number) + 600_000;
-            // Some hours earlier or later, as people are.
-            let early = chance.below((YEAR / u64::from(count) / 2).min(3 * 3_600_000) + 1);
+            // Some hours of jitter.
+            let early = random.below((YEAR / u64::from(count) / 2).min(3 * 3_600_000) + 1);
             let finished = now.milliseconds().saturating_sub(ago + early);
-            let made = Made { number, count, finished: Time::from_milliseconds(finished) };
-            made.run(&mut chance, &mut waiting, &mut previous)
+            let sample = Sample { number, count, finished: Time::from_milliseconds(finished) };
+            sample.run(&mut random, &mut waiting, &mut previous)
         })
         .collect()
 }
@@ -61,38 +61,38 @@ pub fn live(reports: &[Report]) -> Option<&Release> {
     reports.last()?.deployment.as_ref()?.release.as_ref()
 }
 
-struct Made {
+struct Sample {
     number: u32,
     count: u32,
     finished: Time,
 }
 
-impl Made {
-    fn run(&self, chance: &mut Chance, waiting: &mut Vec<Commit>, live: &mut Option<Release>) -> Report {
+impl Sample {
+    fn run(&self, random: &mut Random, waiting: &mut Vec<Commit>, live: &mut Option<Release>) -> Report {
         let last = self.number == self.count;
-        let commit = self.commit(chance);
-        let coverage = self.coverage(chance);
-        let stumble = if last { 4 } else { chance.below(100) };
-        // Two in a hundred fail at lint, five at the tests; four of ten of the others are on a branch.
-        let reached = match stumble {
+        let commit = self.commit(random);
+        let coverage = self.coverage(random);
+        let luck = if last { 4 } else { random.below(100) };
+        // Two in a hundred fail lint, five fail tests; four in ten of the rest run on another branch.
+        let reached = match luck {
             0..2 => 0,
             2..7 if !last => 1,
-            _ if last || chance.below(10) < 6 => 4,
+            _ if last || random.below(10) < 6 => 4,
             _ => 5,
         };
         let on_branch = reached == 5;
-        let mut steps = self.steps(chance, if on_branch { 2 } else { reached + 1 }, reached < 2);
+        let mut steps = self.steps(random, if on_branch { 2 } else { reached + 1 }, reached < 2);
         let mut deployment = None;
         let mut commits = Vec::new();
         if reached == 4 {
             waiting.insert(0, commit.clone());
             waiting.truncate(12);
             let release =
-                Release { digest: format!("sha256:{}", chance.hex(64)), commit: Some(commit.sha.clone()) };
-            let outcome = if last { DeploymentOutcome::Live } else { outcome(chance) };
+                Release { digest: format!("sha256:{}", random.hex(64)), commit: Some(commit.sha.clone()) };
+            let outcome = if last { DeploymentOutcome::Live } else { outcome(random) };
             commits.clone_from(waiting);
-            let rollback = chance.below(30) == 0 && !last && live.is_some();
-            let attempt = self.deployment(chance, outcome, rollback, release.clone(), live.clone());
+            let rollback = random.below(30) == 0 && !last && live.is_some();
+            let attempt = self.deployment(random, outcome, rollback, release.clone(), live.clone());
             if attempt.outcome == DeploymentOutcome::Live {
                 live.clone_from(&attempt.release);
                 waiting.clear();
@@ -106,14 +106,14 @@ impl Made {
             deployment.as_ref().and_then(|deployment| deployment.release.as_ref()).map(|release| Image {
                 repository: REPOSITORY.to_owned(),
                 digest: release.digest.clone(),
-                bytes: 3_100_000 + chance.below(200_000),
+                bytes: 3_100_000 + random.below(200_000),
             });
         let total = 180 + u64::from(self.number) / 4;
-        let failed = if reached == 1 { 1 + chance.below(3) } else { 0 };
+        let failed = if reached == 1 { 1 + random.below(3) } else { 0 };
         Report {
             schema: SCHEMA,
             id: format!("demo-{:05}", self.number),
-            actor: chance.one_of(&ACTORS).to_owned(),
+            actor: random.one_of(&ACTORS).to_owned(),
             url: Some(format!("https://ci.example/launchway/runs/{}", self.number)),
             service: None,
             rehearsal: false,
@@ -129,37 +129,37 @@ impl Made {
         }
     }
 
-    /// From 0 to 99: how much of the year is over.
+    /// How much of the year has passed, from 0 to 99.
     fn progress(&self) -> u64 {
         u64::from(self.number) * 99 / u64::from(self.count)
     }
 
-    fn commit(&self, chance: &mut Chance) -> Commit {
-        let before = 1_500_000 + chance.below(6 * 3_600_000);
+    fn commit(&self, random: &mut Random) -> Commit {
+        let before = 1_500_000 + random.below(6 * 3_600_000);
         Commit {
-            sha: chance.hex(40),
+            sha: random.hex(40),
             time: Time::from_milliseconds(self.finished.milliseconds().saturating_sub(before)),
-            subject: chance.one_of(&SUBJECTS).to_owned(),
+            subject: random.one_of(&SUBJECTS).to_owned(),
         }
     }
 
-    /// It grows, with setbacks, and the floor is raised once.
-    fn coverage(&self, chance: &mut Chance) -> Coverage {
+    /// Grows with setbacks; the threshold rises once.
+    fn coverage(&self, random: &mut Random) -> Coverage {
         let lines = 6000 + self.progress() * 60;
         let wave = [0, 3, 6, 8, 6, 2, 0, 1, 4, 5];
         let setback = wave[usize::try_from(self.progress() / 2 % 10).unwrap_or_default()];
-        let promille = 832 + self.progress() * 11 / 10 - setback * 2 + chance.below(4);
-        let floor = if self.progress() < 88 { 80 } else { 85 };
-        Coverage { covered: lines * promille / 1000, lines, floor }
+        let promille = 832 + self.progress() * 11 / 10 - setback * 2 + random.below(4);
+        let threshold = if self.progress() < 88 { 80 } else { 85 };
+        Coverage { covered: lines * promille / 1000, lines, threshold }
     }
 
-    /// The first `ran` steps, and the others skipped; the last that ran failed or not.
-    fn steps(&self, chance: &mut Chance, ran: usize, failed: bool) -> Vec<Step> {
-        // A cache halved the compiling in spring.
+    /// `ran` steps, the last of which may have failed; the rest are skipped.
+    fn steps(&self, random: &mut Random, ran: usize, failed: bool) -> Vec<Step> {
+        // A cache halves compile times in spring.
         let compiling = if self.progress() < 40 { 2 } else { 1 };
         let usual = [14_000 * compiling, 70_000 * compiling + self.progress() * 150, 24_000, 5_000, 38_000];
         let step = |(index, name): (usize, &&str)| {
-            let took = usual[index] * (85 + chance.below(40)) / 100;
+            let took = usual[index] * (85 + random.below(40)) / 100;
             let (outcome, milliseconds) = match index + 1 {
                 place if place > ran => (StepOutcome::Skipped, 0),
                 place if place == ran && failed => (StepOutcome::Failed, took / 2),
@@ -172,37 +172,37 @@ impl Made {
 
     fn deployment(
         &self,
-        chance: &mut Chance,
+        random: &mut Random,
         outcome: DeploymentOutcome,
         rollback: bool,
         release: Release,
         previous: Option<Release>,
     ) -> Deployment {
         const ROLLED_BACK: [&str; 3] = [
-            "the app was never healthy: `/healthz` answered 503 for 10 min",
-            "the app answers commit `0f3c2ab` instead of the one that was deployed",
+            "the app did not become healthy: `/healthz` returned 503 for 10 min",
+            "the app reports commit `0f3c2ab`, not the one that was deployed",
             "the platform ended the deploy with `update_failed`; last line of its log: out of memory",
         ];
         const UNCHANGED: [&str; 2] = [
-            "the platform did not answer for 60 s",
-            "`SENTRY_DSN` is not a DSN: the app would not start with it",
+            "the platform did not respond for 60 s",
+            "`SENTRY_DSN` is not a DSN, so the app would not start",
         ];
         let kind = if rollback { DeploymentKind::Rollback } else { DeploymentKind::Deploy };
         let outcome = if rollback { DeploymentOutcome::Live } else { outcome };
         let reason = match &outcome {
             DeploymentOutcome::Live | DeploymentOutcome::Other(_) => None,
-            DeploymentOutcome::Unchanged => Some(chance.one_of(&UNCHANGED)),
-            DeploymentOutcome::Superseded => Some("a newer deployment was begun by hand"),
+            DeploymentOutcome::Unchanged => Some(random.one_of(&UNCHANGED)),
+            DeploymentOutcome::Superseded => Some("a newer deployment was started by hand"),
             DeploymentOutcome::RolledBack | DeploymentOutcome::NotRolledBack => {
-                Some(chance.one_of(&ROLLED_BACK))
+                Some(random.one_of(&ROLLED_BACK))
             }
         };
-        let took = 30_000 + chance.below(30_000);
+        let took = 30_000 + random.below(30_000);
         Deployment {
             kind,
             environment: "TEST".to_owned(),
-            id: Some(format!("dep-{}", chance.hex(20))),
-            plan: Some(chance.hex(64)),
+            id: Some(format!("dep-{}", random.hex(20))),
+            plan: Some(random.hex(64)),
             started: Time::from_milliseconds(self.finished.milliseconds().saturating_sub(took)),
             finished: self.finished,
             outcome,
@@ -213,8 +213,8 @@ impl Made {
     }
 }
 
-fn outcome(chance: &mut Chance) -> DeploymentOutcome {
-    match chance.below(100) {
+fn outcome(random: &mut Random) -> DeploymentOutcome {
+    match random.below(100) {
         0..88 => DeploymentOutcome::Live,
         88..93 => DeploymentOutcome::Unchanged,
         93..98 => DeploymentOutcome::RolledBack,
@@ -223,10 +223,10 @@ fn outcome(chance: &mut Chance) -> DeploymentOutcome {
     }
 }
 
-/// Chance that is always the same: the generator of Vigna's `SplitMix64`.
-struct Chance(u64);
+/// A pseudorandom generator with a fixed sequence: Vigna's `SplitMix64`.
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -1,44 +1,45 @@
-//! Whether the reports and the running process agree on what is live.
+//! Compares what the reports say is live with the running process.
 
-use report::{DeploymentOutcome, Release, Time};
+use launchway_report::{DeploymentOutcome, Release, Time};
 use serde::Serialize;
 
 use super::history::{History, Run};
 use crate::identity::Identity;
 use crate::settings::Settings;
 
-/// The reports say that something else is live than what runs.
+/// The reports name another live release than the running one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Drift {
-    /// What should be live.
+    /// The release that should be live.
     pub(super) reported: Release,
     /// Since when.
     pub(super) at: Time,
-    /// The run that says so.
+    /// The run that reported it.
     pub(super) run: String,
 }
 
-/// Compares what the newest deployment left live with the running process.
+/// Compares the release that the newest deployment left live with the running process.
 pub(super) fn drift(history: &History, identity: &Identity) -> Option<Drift> {
     let (run, deployment) = history.deployments().pop()?;
     let reported = match &deployment.outcome {
         DeploymentOutcome::Live => deployment.release.as_ref(),
         DeploymentOutcome::Unchanged | DeploymentOutcome::RolledBack => deployment.previous.as_ref(),
-        // What is live then, the report does not know.
+        // The report does not know what is live then.
         DeploymentOutcome::NotRolledBack | DeploymentOutcome::Superseded | DeploymentOutcome::Other(_) => {
             None
         }
     }?;
-    let drifted = runs(identity, reported) == Some(false);
+    let drifted = is_running(identity, reported) == Some(false);
     drifted.then(|| Drift { reported: reported.clone(), at: deployment.finished, run: run.report.id.clone() })
 }
 
-/// The run whose deployment was the newest to put live what runs here, and that release; in a rehearsal a rehearsal.
+/// The newest run that made the running release live, and that release. In a rehearsal it is a rehearsal.
 pub(super) fn origin<'a>(history: &'a History, identity: &Identity) -> Option<(&'a Run, &'a Release)> {
     let made_live = |run: &'a Run| {
         let deployment = run.report.deployment.as_ref()?;
         let release = deployment.release.as_ref()?;
-        let is_this = deployment.outcome == DeploymentOutcome::Live && runs(identity, release) == Some(true);
+        let is_this =
+            deployment.outcome == DeploymentOutcome::Live && is_running(identity, release) == Some(true);
         is_this.then_some((deployment.finished, run, release))
     };
     let found =
@@ -46,8 +47,8 @@ pub(super) fn origin<'a>(history: &'a History, identity: &Identity) -> Option<(&
     found.map(|(_, run, release)| (run, release))
 }
 
-/// Whether this process is that release; `None` where the two have nothing in common to compare.
-fn runs(identity: &Identity, release: &Release) -> Option<bool> {
+/// Whether this process runs that release; `None` if they share nothing to compare.
+pub(super) fn is_running(identity: &Identity, release: &Release) -> Option<bool> {
     if let Some(digest) = &identity.image_digest {
         return Some(*digest == release.digest);
     }

@@ -1,14 +1,14 @@
 //! `/feed.atom`: the newest deployments, for feed readers (RFC 4287).
 
 use askama::Template;
-use report::{Deployment, Time};
+use launchway_report::{Deployment, Time};
 
 use super::history::History;
+use super::html;
 use super::page::Page;
-use super::views;
 use crate::identity::Identity;
 
-/// The newest deployments that it names.
+/// Most entries.
 const ENTRIES: usize = 50;
 
 #[derive(Template)]
@@ -35,7 +35,7 @@ pub(super) fn feed(history: &History, identity: &Identity, now: Time) -> askama:
         .take(ENTRIES)
         .map(|(run, deployment)| {
             let Deployment { environment, reason, .. } = deployment;
-            let (_, outcome) = views::outcome(deployment);
+            let (_, outcome) = html::outcome(deployment);
             let because = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
             Entry {
                 run: &run.report.id,
@@ -51,8 +51,8 @@ pub(super) fn feed(history: &History, identity: &Identity, now: Time) -> askama:
     Ok(Page::new("application/atom+xml; charset=utf-8", well_formed(&feed)))
 }
 
-/// The text with a replacement for each character that XML cannot hold in any form, such as those that colour a
-/// terminal: one of them in a deployment's reason would end the whole feed for its readers.
+/// Replaces the characters that XML cannot represent, such as terminal escapes: a single one would make the feed
+/// unreadable.
 fn well_formed(text: &str) -> String {
     let fits = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
     text.chars().map(|c| if fits(&c) { c } else { char::REPLACEMENT_CHARACTER }).collect()

@@ -1,44 +1,44 @@
-//! The four figures of software delivery (DORA), from the deployment log alone.
+//! The four key metrics of software delivery (DORA), from the deployment log alone.
 //!
-//! All are of the last [`WINDOW_DAYS`] days, count no rehearsal and no superseded deployment, and say on how many
-//! samples they stand. With fewer than [`LEAST`] a figure has no value: it would be an anecdote.
+//! All cover the last [`WINDOW_DAYS`] days, ignore rehearsals and superseded deployments, and state their sample size.
+//! With fewer than [`LEAST`] samples a figure has no value: it would be an anecdote.
 //!
 //! - **Deployment frequency**: deployments that went live, per week.
-//! - **Lead time**: from when a commit was made to when it went live; the median over commits.
-//! - **Change failure rate**: deployments that failed, or that a rollback undid, of all.
-//! - **Recovery time**: from the end of a failed deployment to the next that went live; the median over failures.
+//! - **Lead time**: from a commit to the deployment that made it live; the median over commits.
+//! - **Change failure rate**: the share of deployments that failed or were rolled back later.
+//! - **Recovery time**: from a failed deployment to the next one that went live; the median over failures.
 
-use report::{Deployment, DeploymentKind, DeploymentOutcome, Time};
+use launchway_report::{Deployment, DeploymentKind, DeploymentOutcome, Time};
 use serde::Serialize;
 
+use super::format::{count, real};
 use super::history::{History, Run};
-use super::words::{count, real};
 
-/// The days that figures look back.
+/// The period of the figures, in days.
 pub const WINDOW_DAYS: u64 = 90;
-/// The fewest samples that make a figure.
+/// The fewest samples for a figure.
 pub const LEAST: usize = 5;
 const DAY: u64 = 86_400_000;
 
-/// The figures of one moment.
+/// The figures as of one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Figures {
     /// [`WINDOW_DAYS`].
     pub window_days: u64,
-    /// Live deployments per week; samples are deployments.
+    /// Deployments that went live, per week; samples are deployments.
     pub deployments_per_week: Figure,
     /// Seconds; samples are commits.
     pub lead_time_seconds: Figure,
     /// Percent; samples are deployments.
     pub change_failure_percent: Figure,
-    /// Seconds; samples are failures that were followed by a live deployment.
+    /// Seconds; samples are failures that a live deployment followed.
     pub recovery_seconds: Figure,
 }
 
 /// One figure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Figure {
-    /// What it stands on.
+    /// The sample size.
     pub samples: usize,
     /// `None` with fewer than [`LEAST`] samples.
     pub value: Option<f64>,
@@ -51,7 +51,7 @@ impl Figure {
 }
 
 impl Figures {
-    /// As of `now`.
+    /// Computes the figures as of `now`.
     pub(super) fn new(history: &History, now: Time) -> Self {
         let all = attempts(history);
         let start = Time::from_milliseconds(now.milliseconds().saturating_sub(WINDOW_DAYS * DAY));
@@ -84,27 +84,27 @@ impl Figures {
     }
 }
 
-/// A deployment that came to an end of its own.
+/// A deployment that ran to its end.
 pub(super) struct Attempt<'a> {
     run: &'a Run,
     kind: &'a DeploymentKind,
     outcome: &'a DeploymentOutcome,
     pub(super) finished: Time,
-    /// It was a change that failed, or that a rollback undid.
+    /// A change that failed, or that a rollback undid.
     pub(super) failed: bool,
 }
 
-/// All attempts, by when they ended, oldest first.
+/// All attempts in the order in which they ended, oldest first.
 pub(super) fn attempts(history: &History) -> Vec<Attempt<'_>> {
     let mut found: Vec<Attempt<'_>> = Vec::new();
     for (run, Deployment { kind, outcome, finished, .. }) in history.deployments() {
         let failed = match (kind, outcome) {
-            // What a newer version wrote in words of its own counts for nothing here.
+            // Words of a newer version are ignored.
             (_, DeploymentOutcome::Superseded | DeploymentOutcome::Other(_))
             | (DeploymentKind::Other(_), _) => continue,
             (DeploymentKind::Deploy, outcome) => *outcome != DeploymentOutcome::Live,
             (DeploymentKind::Rollback, DeploymentOutcome::Live) => {
-                // It undoes the newest change that went live.
+                // A rollback undoes the newest change that went live.
                 let undone = found.iter_mut().rev().find(|attempt| {
                     *attempt.kind == DeploymentKind::Deploy && *attempt.outcome == DeploymentOutcome::Live
                 });
@@ -120,15 +120,15 @@ pub(super) fn attempts(history: &History) -> Vec<Attempt<'_>> {
     found
 }
 
-/// The days of the window that there can be deployments on: a board of ten days has not been idle for eighty. At
-/// least a week, so that a busy first day is no rate.
+/// The days of the window since the first deployment: a board of ten days has not been idle for eighty. At least a week,
+/// so that a busy first day does not become a rate.
 fn days(all: &[Attempt<'_>], now: Time) -> f64 {
     let first = all.first().map_or(now, |attempt| attempt.finished);
     let since = now.milliseconds().saturating_sub(first.milliseconds()).div_ceil(DAY);
     real(since.clamp(7, WINDOW_DAYS))
 }
 
-/// Of at least one.
+/// The median of at least one sample.
 fn median(samples: &mut [u64]) -> f64 {
     samples.sort_unstable();
     let middle = samples.len() / 2;

@@ -1,40 +1,40 @@
-//! The runs that pages are made of, in memory.
+//! The runs in memory, from which pages are rendered.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use report::{Commit, Deployment, DeploymentKind, DeploymentOutcome, Report, StepOutcome, Time};
+use launchway_report::{Commit, Deployment, DeploymentKind, DeploymentOutcome, Report, StepOutcome, Time};
 
 use super::store::Entry;
 use crate::identity::Identity;
 
-/// The most runs in memory; with some kilobytes each they stay below a small server's. Older ones are in the file.
+/// Most runs in memory, at some kilobytes each. Older ones are read from the file.
 pub(super) const MAX_RUNS: u32 = 20_000;
 
-/// What the file holds: an index of all reports, and the newest runs by when they began.
+/// An index of all reports in the file, and the newest runs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
-    /// Changes with the content.
+    /// Changes with every change of the content.
     pub(super) version: u64,
-    /// Whether a file was ever read: without one, nothing is known, not even that there is nothing.
+    /// Whether a file has been read. Until then the board cannot even be called empty.
     pub(super) loaded: bool,
-    /// How many reports the file holds, without those that are left out.
+    /// The number of reports in the file, without those left out.
     pub(super) total: u64,
-    /// How many runs are left out because they are of another service or environment, and how many because of their
+    /// How many runs are left out because they belong to another service or environment, and how many because of their
     /// times; see [`History::of`].
     pub(super) elsewhere: usize,
     pub(super) untimely: usize,
-    /// Oldest first. They do not depend on the order in which the reports came.
+    /// Oldest first, whatever the order of arrival.
     pub(super) runs: Vec<Arc<Run>>,
-    /// All reports, in the order in which they came.
+    /// All reports in the order of arrival.
     pub(super) entries: Vec<Arc<Entry>>,
-    /// The same by id, with the run where it is one of `runs`.
+    /// `entries` by id, each with its run if that is in `runs`.
     known: HashMap<String, (Arc<Entry>, Option<Arc<Run>>)>,
 }
 
 impl History {
-    /// Starts again with what a file holds: the entries in their order, the reports in any.
+    /// Replaces everything with the content of a file: entries in their order, reports in any.
     pub(super) fn replace(&mut self, entries: Vec<Entry>, reports: Vec<Report>) {
         self.runs = reports.into_iter().map(|report| Arc::new(Run::new(report))).collect();
         self.runs.sort_by(|a, b| a.key().cmp(&b.key()));
@@ -50,7 +50,7 @@ impl History {
         self.changed();
     }
 
-    /// Adds a report that is new to the file.
+    /// Adds a new report.
     pub(super) fn add(&mut self, entry: Entry, report: Report) {
         let entry = Arc::new(entry);
         let run = Arc::new(Run::new(report));
@@ -72,10 +72,10 @@ impl History {
         self.version += 1;
     }
 
-    /// What a page of this process is made of: the runs of its own service and environment, from before `now`.
+    /// The runs of this process's own service and environment, up to `now`.
     ///
-    /// Others share the ledger when they share the image, and are kept here only because the history is kept whole. A
-    /// report from the future would rule the page for ever.
+    /// Services that share an image share the ledger, which is stored whole. A report from the future would stay on top
+    /// of the page for ever.
     pub(super) fn of(&self, identity: &Identity, now: Time) -> Self {
         let (mut runs, mut elsewhere, mut untimely) = (Vec::new(), 0, 0);
         for run in &self.runs {
@@ -100,18 +100,18 @@ impl History {
         }
     }
 
-    /// What is kept under that id.
+    /// The stored report of that id.
     pub(super) fn entry(&self, id: &str) -> Option<&Entry> {
         self.known.get(id).map(|(entry, _)| &**entry)
     }
 
-    /// The report of that id, whole, if it is among the newest.
+    /// The whole report of that id, if it is among the newest.
     pub(super) fn report(&self, id: &str) -> Option<Report> {
         let run = self.known.get(id)?.1.as_ref()?;
         Some(Report { commits: run.commits.clone(), ..run.report.clone() })
     }
 
-    /// The deployments that happened, by when they ended, oldest first; rehearsals did not happen.
+    /// Real deployments, without rehearsals, in the order in which they ended, oldest first.
     pub(super) fn deployments(&self) -> Vec<(&Run, &Deployment)> {
         let mut found: Vec<_> = self
             .runs
@@ -124,13 +124,13 @@ impl History {
     }
 }
 
-/// A run as the pages need it.
+/// A run as pages need it.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// Without its commits: most pages need none.
+    /// Without its commits, which few pages need.
     pub(super) report: Report,
     commits: Vec<Commit>,
-    /// For a deployment that went live: how long each of its commits took from being made to being live.
+    /// The lead time of each commit that this run made live.
     pub(super) leads: Vec<Duration>,
 }
 
@@ -143,7 +143,7 @@ impl Run {
         let leads = live.map_or_else(Vec::new, |deployment| {
             let commits =
                 if commits.is_empty() { std::slice::from_ref(&report.commit) } else { commits.as_slice() };
-            // A commit from after its deployment, or from before all of them, has a clock that says nothing.
+            // The clock of a commit that is newer than its deployment, or impossibly old, was wrong.
             let known =
                 commits.iter().filter(|commit| (Time::EARLIEST..deployment.finished).contains(&commit.time));
             known.map(|commit| deployment.finished.since(commit.time)).collect()
@@ -151,12 +151,12 @@ impl Run {
         Self { report, commits, leads }
     }
 
-    pub(super) fn key(&self) -> (report::Time, &str) {
+    pub(super) fn key(&self) -> (launchway_report::Time, &str) {
         (self.report.started, &self.report.id)
     }
 }
 
-/// The first step that did not end well, if any.
-pub(super) fn stumble(report: &Report) -> Option<&report::Step> {
+/// The first step that failed or was interrupted.
+pub(super) fn failed_step(report: &Report) -> Option<&launchway_report::Step> {
     report.steps.iter().find(|step| matches!(step.outcome, StepOutcome::Failed | StepOutcome::Interrupted))
 }

@@ -1,6 +1,6 @@
-//! `/api/board.json`: the figures on the page, for machines.
+//! `/api/board.json`: the content of the board, for machines.
 
-use report::{Coverage, Report};
+use launchway_report::{Coverage, Report};
 use serde::Serialize;
 
 use super::drift::Drift;
@@ -9,22 +9,22 @@ use super::history::History;
 use super::page::Page;
 use crate::identity::Identity;
 
-/// The newest runs that it names.
+/// Most runs.
 const RUNS: usize = 50;
 
 #[derive(Serialize)]
 struct Body<'a> {
-    /// Who answers: the same as `/version`.
+    /// The running release, as in `/version`.
     live: &'a Identity,
-    /// What the reports say instead.
+    /// The release that the reports name instead.
     drift: Option<&'a Drift>,
     /// Reports of this service and environment.
     reports: u64,
-    /// Reports that are kept and counted nowhere: of other services or environments, and of impossible times.
+    /// Stored reports that are left out: of other services or environments, and with impossible times.
     elsewhere: usize,
     untimely: usize,
     figures: &'a Figures,
-    /// Of the newest run that measured it.
+    /// From the newest run that measured it.
     coverage: Option<Coverage>,
     /// The newest first, without their commits.
     runs: Vec<&'a Report>,

@@ -1,28 +1,28 @@
-//! The pages as bytes, made once for as long as they hold.
+//! Rendered pages.
 
 use askama::Template;
 use axum::body::Bytes;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use report::Time;
+use launchway_report::Time;
 use ring::digest::{SHA256, digest};
 
 use super::drift;
 use super::figures::Figures;
 use super::history::History;
-use super::{badges, feed, json, views};
+use super::{badges, feed, html, json};
 use crate::identity::Identity;
 
 const DAY: u64 = 86_400_000;
 
-/// One answer.
+/// One rendered page.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Its media type.
     pub content_type: &'static str,
-    /// The whole of it.
+    /// Its content.
     pub body: Bytes,
-    /// A hash of it in quotes: what `If-None-Match` compares with.
+    /// A quoted hash of the content, for `If-None-Match`.
     pub etag: String,
 }
 
@@ -38,7 +38,7 @@ impl Page {
     }
 }
 
-/// All that is made of the whole history.
+/// All pages that show the whole history.
 #[derive(Debug)]
 pub struct Pages {
     /// `/`
@@ -56,13 +56,13 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// As of `now`.
+    /// Renders all pages as of `now`.
     pub(super) fn new(history: &History, identity: &Identity, now: Time) -> askama::Result<Self> {
         let history = &history.of(identity, now);
         let figures = Figures::new(history, now);
         let drift = drift::drift(history, identity);
         Ok(Self {
-            home: views::home(history, identity, &figures, drift.as_ref(), now)?,
+            home: html::home(history, identity, &figures, drift.as_ref(), now)?,
             json: json::board(history, identity, &figures, drift.as_ref())?,
             feed: feed::feed(history, identity, now)?,
             live_badge: badges::live(identity)?,
@@ -72,8 +72,8 @@ impl Pages {
         })
     }
 
-    /// Whether they are of that history and of today: the figures look back from it.
-    pub(super) fn made_of(&self, version: u64, now: Time) -> bool {
+    /// Whether the pages show this version of the history, as of today.
+    pub(super) fn current(&self, version: u64, now: Time) -> bool {
         self.version == version && self.day == now.milliseconds() / DAY
     }
 }

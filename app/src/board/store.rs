@@ -1,64 +1,66 @@
-//! The file that keeps the reports: `SQLite`, one writer, and a cache.
+//! The `SQLite` file of the reports, with one writer.
 //!
-//! Who reads is answered from memory, whatever the file does. Who writes waits for one thread, which alone has the file
-//! open, and no longer than `DEADLINE`: a file that another process holds costs each report so much and no more.
+//! Readers are served from memory, whatever state the file is in. Writers wait for the single thread that has the file
+//! open, at most `DEADLINE`, even if another process holds a lock.
 //!
-//! The pipeline has every report and sends again what is missing. So a file of ours that cannot be read is not worth a
-//! human's night: it is moved aside, to `<path>.broken-1`, and an empty one takes its place. A file that is not ours is
-//! neither moved nor changed. While a file cannot be written, pages are served from memory, reports are refused with
-//! 503, and the writer looks again every few seconds.
+//! The file is a cache: the pipeline keeps every report and resends what is missing. So nobody needs to repair a corrupt
+//! file: it is moved aside, to `<path>.broken-1`, and a new one takes its place. A file that is not a board's is neither
+//! moved nor changed. While the file cannot be written, pages are served from memory, reports are rejected with 503, and
+//! the writer retries every few seconds.
 //!
-//! The file is in `SQLite`'s rollback mode: between two reports it is whole by itself. A backup may be copied over it at
-//! any time; a write-ahead log would be replayed into what has replaced its file.
+//! The file uses `SQLite`'s rollback journal, so it is complete between two reports and a backup may be copied over it
+//! at any time. A write-ahead log would be replayed into the file that replaced its own.
 //!
-//! Nothing is deleted: the pipeline would send it again. Reports are signed and take some kilobytes each.
+//! Nothing is deleted: the pipeline would resend it. Reports are signed and take some kilobytes each.
 
 mod file;
 mod writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use report::Report;
+use launchway_report::Report;
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
+use tracing::error;
 
 use self::writer::{Job, Writer};
 use super::history::{History, MAX_RUNS};
 
-/// How long a report may take to be kept, the wait for others included; well within the time that a request has.
+/// How long storing a report may take, including the wait for others; well below the timeout of a request.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// How much longer one waits for the writer itself, which may hang with its disk.
+/// How much longer to wait for the writer itself, which may hang with its disk.
 const GRACE: Duration = Duration::from_secs(1);
-/// Most reports that wait for the writer.
+/// Most reports waiting for the writer.
 const QUEUE: usize = 64;
-/// How often the writer looks at a file that nobody writes to.
+/// How often the writer checks an idle file.
 const TICK: Duration = Duration::from_secs(5);
-/// How long a file that somebody else changes must lie still before it is read again.
+/// How long a file that another process changed must stay unchanged before it is read again.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The reports of one board.
 #[derive(Debug)]
 pub struct Store {
-    /// Empty for one in memory.
+    /// Empty for a store in memory.
     path: PathBuf,
     times: Times,
     memory: Arc<Memory>,
-    /// `None` only while it is dropped: the writer ends with it.
+    /// `None` only while the store is dropped, which ends the writer.
     jobs: Option<SyncSender<Box<Job>>>,
-    writer: Option<JoinHandle<()>>,
+    /// Disconnected once the writer has ended.
+    ended: Mutex<Receiver<()>>,
 }
 
-/// What readers and the writer share.
+/// State that readers and the writer share.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Swapped by the writer: who reads holds what it was, and nobody up.
+    /// Replaced by the writer. Readers hold a snapshot and block nobody.
     history: RwLock<Arc<History>>,
-    /// Why nothing can be kept; `None` where it can.
+    /// Why reports cannot be stored, if they cannot.
     fault: Mutex<Option<String>>,
 }
 
@@ -68,7 +70,7 @@ impl Memory {
     }
 
     fn change(&self, change: impl FnOnce(&mut History)) {
-        // Copies it only where somebody is reading.
+        // Copies the history only if a reader holds it.
         change(Arc::make_mut(&mut self.history.write().unwrap_or_else(PoisonError::into_inner)));
     }
 
@@ -77,7 +79,7 @@ impl Memory {
     }
 }
 
-/// How long things may take; tests have less time.
+/// Time limits; shorter in tests.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     deadline: Duration,
@@ -85,29 +87,29 @@ struct Times {
     settle: Duration,
 }
 
-/// What became of a report.
+/// The result of storing a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// It is kept now.
+pub enum Stored {
+    /// It is stored now.
     New,
-    /// It was kept before, byte for byte.
+    /// It was stored before, byte for byte.
     Same,
-    /// Another report is kept under this id.
+    /// Another report is stored under this id.
     Different,
 }
 
-/// One kept report, in the order in which they came.
+/// One stored report in the index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// Where it stands, from 1.
+    /// Its position in the order of arrival, from 1.
     pub sequence: u64,
     /// The report's id.
     pub id: String,
-    /// The SHA-256 of its bytes, in hexadecimal digits.
+    /// The SHA-256 of its bytes in hexadecimal digits.
     pub sha256: String,
 }
 
-/// The file cannot be used at the moment.
+/// The file is temporarily unusable.
 #[derive(Debug)]
 pub struct Unavailable(String);
 
@@ -126,9 +128,9 @@ impl fmt::Display for Unavailable {
 impl std::error::Error for Unavailable {}
 
 impl Store {
-    /// Opens the file, and makes it where there is none; an empty path means one in memory.
+    /// Opens or creates the file; an empty path means a store in memory.
     ///
-    /// Never fails: what is wrong is logged, and the store takes reports again when it has gone.
+    /// Never fails: problems are logged, and the store accepts reports once they are gone.
     #[must_use]
     pub fn open(path: &Path) -> Self {
         Self::with(path, Times { deadline: DEADLINE, tick: TICK, settle: SETTLE })
@@ -139,44 +141,49 @@ impl Store {
         let (jobs, queue) = sync_channel(QUEUE);
         let (opened, open) = sync_channel(1);
         let mut writer = Writer::new(path.to_owned(), times, Arc::clone(&memory));
+        let (running, ended) = sync_channel(0);
         let writer = thread::Builder::new().name("board".to_owned()).spawn(move || {
-            writer.look();
+            let _running: SyncSender<()> = running;
+            writer.check();
             opened.send(()).ok();
             writer.run(&queue);
         });
-        // Fails where the thread could not start; then every report is refused.
+        if let Err(error) = writer {
+            error!("cannot start the board's writer: {error}; reports are rejected");
+        }
+        // Fails if the thread did not start; then every report is rejected.
         open.recv().ok();
-        Self { path: path.to_owned(), times, memory, jobs: Some(jobs), writer: writer.ok() }
+        Self { path: path.to_owned(), times, memory, jobs: Some(jobs), ended: Mutex::new(ended) }
     }
 
-    /// Keeps a valid report, which arrived as `body`. It is on the disk when this returns.
-    pub(super) fn put(&self, report: Report, body: &[u8]) -> Result<Kept, Unavailable> {
+    /// Stores a valid report, which arrived as `body`. It is on disk when this returns.
+    pub(super) fn put(&self, report: Report, body: &[u8]) -> Result<Stored, Unavailable> {
         let sha256 = sha256(body);
         if let Some(entry) = self.history().entry(&report.id) {
-            return Ok(if entry.sha256 == sha256 { Kept::Same } else { Kept::Different });
+            return Ok(if entry.sha256 == sha256 { Stored::Same } else { Stored::Different });
         }
-        let (answer, kept) = sync_channel(1);
+        let (reply, stored) = sync_channel(1);
         let until = Instant::now() + self.times.deadline;
-        let job = Job { report, body: body.to_vec(), sha256, until, answer };
+        let job = Job { report, body: body.to_vec(), sha256, until, reply };
         let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Box::new(job)));
         match sent {
             Some(Ok(())) => {}
             Some(Err(TrySendError::Full(_))) => {
-                return Err(Unavailable("too many reports wait for it".to_owned()));
+                return Err(Unavailable("too many reports are waiting".to_owned()));
             }
             Some(Err(TrySendError::Disconnected(_))) | None => {
                 return Err(Unavailable("its writer has ended".to_owned()));
             }
         }
-        kept.recv_timeout(self.times.deadline + GRACE).unwrap_or_else(|error| {
+        stored.recv_timeout(self.times.deadline + GRACE).unwrap_or_else(|error| {
             Err(Unavailable(match error {
-                RecvTimeoutError::Timeout => "it does not answer".to_owned(),
+                RecvTimeoutError::Timeout => "its writer does not respond".to_owned(),
                 RecvTimeoutError::Disconnected => "its writer has ended".to_owned(),
             }))
         })
     }
 
-    /// A report, from memory if it is among the newest, else from the file.
+    /// A report from memory, or from the file if it is not among the newest.
     pub(super) fn report(&self, id: &str) -> Result<Option<Report>, Unavailable> {
         let history = self.history();
         if history.entry(id).is_none() {
@@ -189,7 +196,7 @@ impl Store {
         Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }
 
-    /// At most `limit` reports that came after that one.
+    /// At most `limit` reports after `sequence`.
     pub(super) fn after(&self, sequence: u64, limit: usize) -> Result<Vec<Arc<Entry>>, Unavailable> {
         let history = self.history();
         if !history.loaded {
@@ -199,16 +206,16 @@ impl Store {
         Ok(history.entries[first..].iter().take(limit).cloned().collect())
     }
 
-    /// Whether the file was read, so that pages can be made of it.
+    /// Fails if the file has not been read.
     pub(super) fn ping(&self) -> Result<(), Unavailable> {
         if self.history().loaded { Ok(()) } else { Err(self.unread()) }
     }
 
     fn unread(&self) -> Unavailable {
-        Unavailable(self.memory.fault().unwrap_or_else(|| "it was not read".to_owned()))
+        Unavailable(self.memory.fault().unwrap_or_else(|| "it has not been read".to_owned()))
     }
 
-    /// The history that pages are made of, as of now.
+    /// A snapshot of the history.
     pub(super) fn history(&self) -> Arc<History> {
         self.memory.history()
     }
@@ -217,9 +224,9 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.jobs = None;
-        if let Some(writer) = self.writer.take() {
-            writer.join().ok();
-        }
+        // Bounded: the writer may hang with its disk, and its thread ends with the process.
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        ended.recv_timeout(self.times.deadline + GRACE).ok();
     }
 }
 

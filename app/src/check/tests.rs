@@ -1,4 +1,4 @@
-//! Each check, found and not found, and what is printed.
+//! Every check with a finding and without, and the output.
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn a_good_environment_has_no_findings() {
 }
 
 #[test]
-fn a_deploy_is_judged_by_the_strict_rules() {
+fn a_deploy_follows_the_rules_of_a_prod_server() {
     use Severity::{Error, Warning};
     for (change, found) in [
         (("SECRET_KEY", ""), ("security.W009", Error)),
@@ -62,13 +62,13 @@ fn a_deploy_is_judged_by_the_strict_rules() {
             "{change:?}: {findings:?}"
         );
     }
-    // What a TEST server forgives, a deploy does not.
+    // A deploy does not get the defaults of a TEST server.
     let weak = check(true, &[("SERVER_TYPE", "TEST"), ("SECRET_KEY", "hunter2"), ("HOSTS", "")]);
     assert!(weak.contains(&("security.W009", Error)) && weak.contains(&("security.W020", Error)), "{weak:?}");
 }
 
 #[test]
-fn without_a_deploy_only_the_settings_count() {
+fn without_deploy_only_the_settings_are_checked() {
     let findings = check(
         false,
         &[("SERVER_TYPE", "TEST"), ("HOSTS", ""), ("SENTRY_DNS", "x"), ("SSL_VERIFY", "0"), ("DATABASE", "")],
@@ -82,16 +82,16 @@ fn a_clock_that_is_years_off_is_found() {
     assert_eq!(clock(first), None);
     assert!(clock(first - Duration::from_secs(1)).is_some());
     let found = clock(UNIX_EPOCH).unwrap();
-    assert_eq!((found.id, found.message.as_str()), ("app.R106", "the clock: says 1970-01-01T00:00:00Z"));
+    assert_eq!((found.id, found.message.as_str()), ("app.R106", "the clock: shows 1970-01-01T00:00:00Z"));
 }
 
 #[test]
-fn what_was_found_is_told_to_people_and_to_programs() {
+fn findings_are_printed_as_text_and_as_json() {
     let problem = |id| Problem {
         id,
         variable: "PORT".to_owned(),
         wrong: "is \"odd\"".to_owned(),
-        way_out: "use another".to_owned(),
+        hint: "use another".to_owned(),
     };
     let findings = [
         Finding::new(Severity::Error, problem("app.R105")),
@@ -107,7 +107,7 @@ fn what_was_found_is_told_to_people_and_to_programs() {
         r#"[{"id":"app.R105","severity":"error","message":"PORT: is \"odd\"","hint":"use another"}]"#
     );
     assert!(!passes(&findings) && passes(&findings[1..]));
-    assert_eq!(text(&[]), "nothing found\n");
+    assert_eq!(text(&[]), "no problems found\n");
     assert_eq!(json(&[]).unwrap(), "[]");
     let two = [findings[0].clone(), findings[0].clone()];
     assert!(text(&two).ends_with("\n2 errors, 0 warnings\n"));

@@ -1,4 +1,4 @@
-//! The style sheet and the icon, at addresses that change with their content, so that browsers may keep them for ever.
+//! The style sheet and the icon, at paths that contain a hash of their content, so that browsers may cache them for ever.
 
 use std::sync::LazyLock;
 
@@ -14,25 +14,25 @@ const ICON: &str = include_str!("../../templates/icon.svg");
 static STYLE_PATH: LazyLock<String> = LazyLock::new(|| format!("/assets/style-{}.css", hash(STYLE)));
 static ICON_PATH: LazyLock<String> = LazyLock::new(|| format!("/assets/icon-{}.svg", hash(ICON)));
 
-/// Where the style sheet is.
+/// The path of the style sheet.
 pub(crate) fn style_path() -> &'static str {
     &STYLE_PATH
 }
 
-/// Where the icon is.
+/// The path of the icon.
 pub(crate) fn icon_path() -> &'static str {
     &ICON_PATH
 }
 
 pub(super) async fn style() -> impl IntoResponse {
-    answer("text/css; charset=utf-8", STYLE)
+    asset("text/css; charset=utf-8", STYLE)
 }
 
 pub(super) async fn icon() -> impl IntoResponse {
-    answer("image/svg+xml", ICON)
+    asset("image/svg+xml", ICON)
 }
 
-fn answer(content_type: &'static str, content: &'static str) -> impl IntoResponse {
+fn asset(content_type: &'static str, content: &'static str) -> impl IntoResponse {
     let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, content)
 }

@@ -1,4 +1,4 @@
-//! The board's pages, each with a hash of itself: who has it already is told so.
+//! The board's pages, each with an `ETag`.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use crate::board::{Board, Page, Pages};
 
 /// `GET /`
 pub(super) async fn home(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, Error> {
-    Ok(answer(&pages(&site).await?.home, &headers))
+    Ok(respond(&pages(&site).await?.home, &headers))
 }
 
 /// `GET /api/board.json`
 pub(super) async fn json(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, Error> {
-    Ok(answer(&pages(&site).await?.json, &headers))
+    Ok(respond(&pages(&site).await?.json, &headers))
 }
 
 /// `GET /feed.atom`
 pub(super) async fn feed(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, Error> {
-    Ok(answer(&pages(&site).await?.feed, &headers))
+    Ok(respond(&pages(&site).await?.feed, &headers))
 }
 
 /// `GET /badge/{name}`
@@ -40,8 +40,8 @@ pub(super) async fn badge(
         "coverage.svg" => &pages.coverage_badge,
         _ => return Err(Error::NotFound),
     };
-    let mut response = answer(badge, &headers);
-    // Badges are there to be shown on other sites.
+    let mut response = respond(badge, &headers);
+    // Badges are embedded in other sites.
     let policy = HeaderName::from_static("cross-origin-resource-policy");
     response.headers_mut().insert(policy, HeaderValue::from_static("cross-origin"));
     Ok(response)
@@ -56,10 +56,10 @@ pub(super) async fn run(
     let Path(id) = id?;
     let page = blocking(&site, move |board| board.run(&id)).await?.map_err(|_| Error::Unavailable)?;
     let page = page.ok_or(Error::NotFound)?.map_err(|cause| Error::internal(&cause))?;
-    Ok(answer(&page, &headers))
+    Ok(respond(&page, &headers))
 }
 
-/// Works with the board where it may block, to the end even when the client is gone.
+/// Runs blocking work on the board, to the end even if the client disconnects.
 pub(super) async fn blocking<T: Send + 'static>(
     site: &Arc<Site>,
     work: impl FnOnce(&Board) -> T + Send + 'static,
@@ -76,8 +76,8 @@ async fn pages(site: &Arc<Site>) -> Result<Arc<Pages>, Error> {
     }
 }
 
-fn answer(page: &Page, headers: &HeaderMap) -> Response {
-    // Kept, and asked for again each time: a board that lags is worse than none.
+fn respond(page: &Page, headers: &HeaderMap) -> Response {
+    // Caches must revalidate every time: a stale board misleads.
     let caching = [(ETAG, page.etag.clone()), (CACHE_CONTROL, "no-cache".to_owned())];
     let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut known = known.flat_map(|list| list.split(',')).map(str::trim);

@@ -1,4 +1,4 @@
-//! Bodies of requests: read whole before anything is done for them, so that nobody holds a place by sending slowly.
+//! Reads the whole body of a request before it is handled, so that slow senders do not occupy the limited places.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,20 +13,20 @@ use super::errors::Error;
 use super::reports;
 use crate::clients::{Client, worth};
 
-/// Largest body of a request, in bytes, but for a report.
-pub(crate) const BODY_LIMIT: usize = 1024;
-/// How long a body may take, beside what its bytes are worth.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Largest body of a request other than a report, in bytes.
+const LIMIT: usize = 1024;
+/// How long a body may take, in addition to what its bytes are worth.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same request with its whole body in memory.
+/// Reads the request's body into memory.
 pub(super) async fn read(request: Request) -> Result<Request, Error> {
     let (parts, mut body) = request.into_parts();
     if body.is_end_stream() {
         return Ok(Request::from_parts(parts, body));
     }
     let limit = match parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str) {
-        Some(reports::PATH) => report::MAX_BYTES,
-        _ => BODY_LIMIT,
+        Some(reports::PATH) => launchway_report::MAX_BYTES,
+        _ => LIMIT,
     };
     if body.size_hint().lower() > limit as u64 {
         return Err(Error::TooLarge);
@@ -40,7 +40,7 @@ pub(super) async fn read(request: Request) -> Result<Request, Error> {
 
 async fn whole(body: &mut Body, limit: usize, client: Option<&Arc<Client>>) -> Result<Bytes, Error> {
     let mut received = Vec::new();
-    let mut deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + TIMEOUT;
     loop {
         let frame = timeout_at(deadline, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)));
         let Some(frame) = frame.await.map_err(|_| Error::Timeout)? else { return Ok(received.into()) };

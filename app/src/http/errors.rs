@@ -1,4 +1,4 @@
-//! Errors, as the client sees them: a status and a page that tells nothing about the inside.
+//! Errors as the client sees them: a status and a page that reveals nothing internal.
 
 use axum::extract::rejection::PathRejection;
 use axum::http::StatusCode;
@@ -6,45 +6,45 @@ use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use tracing::error;
 
-use super::pages;
+use super::error_page;
 
-/// Marks an answer whose cause has been told, or is not worth telling. A 5xx without it is reported as it leaves.
+/// Marks a response whose cause has been reported or needs no report. A 5xx without it is reported on its way out.
 #[derive(Clone, Copy)]
-pub(super) struct Known;
+pub(super) struct Reported;
 
 /// What can go wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Error {
-    /// The request itself is broken.
+    /// The request is malformed.
     Malformed,
-    /// It names a host that is not ours.
+    /// It names a host that is not allowed.
     Host,
-    /// It is not signed as it must be. The same answer whatever is wrong; the log knows.
+    /// It has no valid signature. The response is always the same; the log has the reason.
     Unsigned,
-    /// There is nothing at this address.
+    /// No such path.
     NotFound,
-    /// There is, but not for this method.
+    /// The path does not support this method.
     MethodNotAllowed,
     /// It did not arrive in time.
     Timeout,
     /// Its body is too large.
     TooLarge,
-    /// Its body is not of the type that it must be.
+    /// Its body has the wrong media type.
     MediaType,
-    /// Something else has its place.
+    /// Something else is stored under its id.
     Conflict,
-    /// It came too soon after another; worth trying again in a second.
+    /// It came too soon after another; retry in a second.
     TooSoon,
-    /// Too many others are being answered. Worth trying again in a second.
+    /// Too many requests are in progress; retry in a second.
     Busy,
-    /// It cannot be done at the moment; worth trying again.
+    /// Temporarily impossible; retry later.
     Unavailable,
-    /// It is our fault. Whoever makes this has reported the cause: the panic hook, or [`Error::internal`].
+    /// An error of ours, already reported by the panic hook or by [`Error::internal`].
     Internal,
 }
 
 impl Error {
-    /// Our fault: reports the cause to the log and to Sentry, once.
+    /// Reports the cause of an internal error to the log and to Sentry, once.
     pub(super) fn internal(cause: &impl std::error::Error) -> Self {
         error!("{cause}");
         sentry::capture_error(cause);
@@ -69,25 +69,25 @@ impl Error {
 
     fn explanation(self) -> &'static str {
         match self {
-            Self::Malformed => "The server could not make sense of this request.",
-            Self::Host => "The server does not answer to this host name.",
+            Self::Malformed => "The server could not understand this request.",
+            Self::Host => "This server does not serve this host name.",
             Self::Unsigned => "This request needs a valid signature.",
-            Self::NotFound => "There is nothing at this address.",
-            Self::MethodNotAllowed => "This address does not take requests of this kind.",
+            Self::NotFound => "There is no page at this address.",
+            Self::MethodNotAllowed => "This address does not support requests of this kind.",
             Self::Timeout => "The request did not arrive in time.",
-            Self::TooLarge => "The request is larger than this address takes.",
-            Self::MediaType => "This address takes JSON, declared as `application/json`.",
-            Self::Conflict => "Something else is kept under this name.",
+            Self::TooLarge => "The request is too large for this address.",
+            Self::MediaType => "This address accepts JSON only, declared as `application/json`.",
+            Self::Conflict => "Something else is stored under this id.",
             Self::TooSoon => "This request came too soon after another. Try again in a second.",
-            Self::Busy => "The server has more to do than it can. Try again in a second.",
+            Self::Busy => "The server is overloaded. Try again in a second.",
             Self::Unavailable => "The server cannot do this at the moment. Try again later.",
-            Self::Internal => "Something went wrong on our side. It has been recorded.",
+            Self::Internal => "Something went wrong on our side. The error has been recorded.",
         }
     }
 }
 
 impl From<PathRejection> for Error {
-    /// Something in the address is not text.
+    /// The path is not UTF-8.
     fn from(_: PathRejection) -> Self {
         Self::Malformed
     }
@@ -95,8 +95,9 @@ impl From<PathRejection> for Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let mut response = (self.status(), pages::error(self.status(), self.explanation())).into_response();
-        response.extensions_mut().insert(Known);
+        let mut response =
+            (self.status(), error_page::render(self.status(), self.explanation())).into_response();
+        response.extensions_mut().insert(Reported);
         let after = match self {
             Self::TooSoon | Self::Busy => Some("1"),
             Self::Unavailable => Some("10"),

@@ -1,4 +1,4 @@
-//! The routes and the layers around them.
+//! The routes and the middleware around them.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -11,127 +11,118 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{get, post, put};
 use sentry::integrations::tower::{NewSentryLayer, SentryHttpLayer};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::canary::{self, Canary};
 use super::errors::Error;
+use super::test_error::{self, TestErrors};
 use super::{
-    HEALTH_PATH, Hooks, METRICS_PATH, READY_PATH, VERSION_PATH, assets, board, guard, headers, health,
-    observe, reports, shed,
+    HEALTH_PATH, Hooks, METRICS_PATH, READY_PATH, VERSION_PATH, assets, board, host_check, load_limit,
+    probes, reports, security_headers, telemetry,
 };
 use crate::board::Board;
 use crate::identity::Identity;
 use crate::settings::hosts::AllowedHosts;
 use crate::settings::{ServerType, Settings};
-use crate::sign::Verifier;
-use crate::telemetry::limit::Limit;
+use crate::signature::Verifier;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::rate_limit::RateLimit;
 
-/// For a request whose body is here.
+/// Bounds a request whose body has arrived.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What handlers know.
+/// What handlers share.
 #[derive(Debug)]
 pub struct Site {
     pub(super) identity: Identity,
     pub(super) hosts: AllowedHosts,
-    pub(super) canary: Canary,
+    pub(super) test_errors: TestErrors,
     pub(super) reports: Verifier,
-    /// What the pipeline reported.
+    /// The run reports.
     pub board: Arc<Board>,
     pub(super) hooks: Hooks,
-    pub(super) host_lines: Limit,
-    /// One for each request that may be answered at a time.
-    pub(super) places: Semaphore,
-    /// One for each list that may be written at a time.
-    pub(super) turns: Semaphore,
+    pub(super) host_lines: RateLimit,
+    /// One permit for each request that may be in progress.
+    pub(super) requests: Semaphore,
+    /// One permit for each list of reports that may be written at a time.
+    pub(super) lists: Semaphore,
     pub(crate) metrics: Arc<Metrics>,
-    /// Whether the process was told to end.
-    pub(crate) ending: AtomicBool,
+    /// Whether the process is shutting down.
+    pub(crate) shutting_down: AtomicBool,
 }
 
 impl Site {
-    /// The site of one process.
+    /// Opens the board and prepares everything else.
     #[must_use]
     pub fn new(settings: &Settings, identity: Identity) -> Self {
         let board = Arc::new(Board::open(&settings.database, identity.clone()));
         Self {
             hosts: settings.hosts.clone(),
-            canary: Canary::new(&settings.secret_key, &settings.secret_key_fallbacks),
+            test_errors: TestErrors::new(&settings.secret_key, &settings.secret_key_fallbacks),
             reports: Verifier::new(&settings.secret_key, &settings.secret_key_fallbacks, reports::PURPOSE),
             hooks: Hooks::of_board(&board),
             board,
-            host_lines: Limit::new(guard::MOST_LINES),
-            places: Semaphore::new(shed::MOST),
-            turns: Semaphore::new(shed::TURNS),
+            host_lines: RateLimit::new(host_check::MOST_LINES),
+            requests: Semaphore::new(load_limit::REQUESTS),
+            lists: Semaphore::new(load_limit::LISTS),
             metrics: Arc::default(),
-            ending: AtomicBool::new(false),
+            shutting_down: AtomicBool::new(false),
             identity,
         }
     }
 
-    /// The same with counts that others add to as well.
+    /// Shares metrics with other parts of the process.
     pub(crate) fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
     }
 
-    /// The same with what readiness and metrics ask.
+    /// Replaces what the probes read.
     #[must_use]
     pub fn with_hooks(self, hooks: Hooks) -> Self {
         Self { hooks, ..self }
     }
 }
 
-/// The whole service.
+/// The whole service as a router.
 pub fn router(site: impl Into<Arc<Site>>) -> Router {
     let site = site.into();
     let transport_security = site.identity.server_type == ServerType::Prod;
     routes()
-        .into_iter()
-        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
-        // From the inside out: a layer sees what those above it answer.
+        // From the inside out.
         .layer(middleware::from_fn(limit_time))
-        .layer(middleware::from_fn_with_state(Arc::clone(&site), shed::limit_requests))
-        .layer(middleware::from_fn_with_state(Arc::clone(&site), guard::check_host))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), load_limit::limit_requests))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), host_check::check_host))
         .layer(CatchPanicLayer::custom(|_| Error::Internal.into_response()))
-        .layer(middleware::from_fn(observe::report))
+        .layer(middleware::from_fn(telemetry::report))
         .layer(SentryHttpLayer::new())
         .layer(NewSentryLayer::<Request<Body>>::new_from_top())
-        .layer(middleware::from_fn_with_state(Arc::clone(&site), observe::count))
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), telemetry::count))
         .layer(middleware::map_response(move |response| {
-            ready(headers::complete(response, transport_security))
+            ready(security_headers::add(response, transport_security))
         }))
         .with_state(site)
 }
 
-/// Every address, as a pattern. `app check` asks each of them.
-pub(crate) fn addresses() -> impl Iterator<Item = &'static str> {
-    routes().into_iter().map(|(path, _)| path)
-}
-
-/// Every address and what answers there.
-fn routes() -> Vec<(&'static str, MethodRouter<Arc<Site>>)> {
-    vec![
-        ("/", get(board::home)),
-        ("/runs/{id}", get(board::run)),
-        ("/feed.atom", get(board::feed)),
-        ("/badge/{name}", get(board::badge)),
-        ("/api/board.json", get(board::json)),
-        (reports::LIST_PATH, get(reports::list)),
-        (reports::PATH, put(reports::put)),
-        (assets::style_path(), get(assets::style)),
-        (assets::icon_path(), get(assets::icon)),
-        (VERSION_PATH, get(version)),
-        ("/canary", post(canary::raise)),
-        (HEALTH_PATH, get(health::alive)),
-        (READY_PATH, get(health::ready)),
-        (METRICS_PATH, get(health::metrics)),
-    ]
+fn routes() -> Router<Arc<Site>> {
+    Router::new()
+        .route("/", get(board::home))
+        .route("/runs/{id}", get(board::run))
+        .route("/feed.atom", get(board::feed))
+        .route("/badge/{name}", get(board::badge))
+        .route("/api/board.json", get(board::json))
+        .route(reports::LIST_PATH, get(reports::list))
+        .route(reports::PATH, put(reports::put))
+        .route(assets::style_path(), get(assets::style))
+        .route(assets::icon_path(), get(assets::icon))
+        .route(VERSION_PATH, get(version))
+        .route("/test-error", post(test_error::raise))
+        .route(HEALTH_PATH, get(probes::alive))
+        .route(READY_PATH, get(probes::ready))
+        .route(METRICS_PATH, get(probes::metrics))
 }
 
 async fn version(State(site): State<Arc<Site>>) -> Json<Identity> {
@@ -139,6 +130,6 @@ async fn version(State(site): State<Arc<Site>>) -> Json<Identity> {
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
-    answer.unwrap_or_else(|_| Error::Timeout.into_response())
+    let response = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    response.unwrap_or_else(|_| Error::Timeout.into_response())
 }

@@ -1,13 +1,13 @@
-//! Connections: accepted, served with bounds on what a client may take, and told to end.
+//! Accepts and serves connections, with bounds on what a client may take.
 //!
-//! axum's own server has no bound on the time for a head, and ends only when every client has gone: one that sent half
-//! a request keeps it alive for ever.
+//! axum's own server has no timeout for the head of a request and shuts down only when every client has gone: a client
+//! that sent half a request would keep it alive for ever.
 //!
-//! Each connection takes a file descriptor, of which there are only so many: when all that may be open are, the one
-//! that has kept the server waiting longest makes room (see [`crate::clients`]).
+//! Each connection takes a file descriptor. When the limit is reached, the client that has kept the server waiting
+//! longest is disconnected (see [`crate::clients`]).
 //!
-//! A head that is too large or makes no sense is answered by hyper, with 431 or 400 and nothing else: no body, no
-//! further request on that connection, and none of the headers that every answer of the router carries.
+//! hyper itself rejects a head that is too large or malformed, with 431 or 400 and a closed connection; those responses
+//! lack the router's security headers.
 
 mod stream;
 
@@ -31,37 +31,37 @@ use tracing::warn;
 
 use self::stream::Stream;
 use crate::clients::{Client, Clients, Seat};
-use crate::telemetry::limit::Limit;
+use crate::telemetry::rate_limit::RateLimit;
 
-/// For the head of a request, and for a connection between two requests.
+/// Bounds the head of a request, and the wait between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same once the process was told to end.
+/// Replaces [`HEAD_TIMEOUT`] at shutdown.
 const LAST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Largest head of a request, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 /// Most headers of a request.
 const HEADERS: usize = 64;
-/// Most connections. Each may hold a head, a body of a report and an answer.
+/// Most connections. Each may hold a head, the body of a report and a response.
 const MOST: u64 = 1024;
-/// Descriptors for everything else: the log, the board's file, Sentry.
+/// File descriptors for everything else: the log, the board's file, Sentry.
 const RESERVE: u64 = 64;
-/// Time to wait when there is no room for another connection and nobody to send away, or none that the system gives.
+/// Pause when neither the limit nor the system allows another connection.
 const RECOVERY: Duration = Duration::from_millis(5);
-/// Most lines about connections that could not be accepted, a minute.
+/// Most log lines a minute about connections that could not be accepted.
 const MOST_LINES: u32 = 10;
 
 /// All connections of the server.
 pub(super) struct Connections {
     http: http1::Builder,
     service: TowerToHyperService<Router>,
-    /// Whether connections are to end. Each of them has a receiver until it has ended.
-    end: watch::Sender<bool>,
+    /// Whether connections must close. Each holds a receiver while it is open.
+    closing: watch::Sender<bool>,
     clients: Arc<Clients>,
-    lines: Limit,
+    lines: RateLimit,
 }
 
 impl Connections {
-    /// As many as the system gives descriptors for, within reason.
+    /// Allows as many connections as there are file descriptors, up to [`MOST`].
     pub(super) fn new(router: Router) -> Self {
         let most = descriptors().saturating_sub(RESERVE).clamp(16, MOST);
         Self::at_most(usize::try_from(most).unwrap_or(usize::MAX), router)
@@ -76,13 +76,13 @@ impl Connections {
         Self {
             http,
             service: TowerToHyperService::new(router),
-            end: watch::Sender::new(false),
+            closing: watch::Sender::new(false),
             clients: Clients::new(most),
-            lines: Limit::new(MOST_LINES),
+            lines: RateLimit::new(MOST_LINES),
         }
     }
 
-    /// Serves whoever connects.
+    /// Accepts and serves connections.
     pub(super) async fn accept(&self, listener: &TcpListener) -> Infallible {
         loop {
             match listener.accept().await {
@@ -90,8 +90,8 @@ impl Connections {
                     let seat = loop {
                         match self.clients.enter() {
                             Some(seat) => break seat,
-                            // All are being worked for, which takes no one long: who sends one request behind the
-                            // other is told to end.
+                            // All clients are being served. None of them takes long: `enter` closes those that
+                            // pipeline requests.
                             None => tokio::time::sleep(RECOVERY).await,
                         }
                     };
@@ -100,14 +100,14 @@ impl Connections {
                         seat,
                         self.http.clone(),
                         self.service.clone(),
-                        self.end.subscribe(),
+                        self.closing.subscribe(),
                     ));
                 }
-                Err(error) if is_of_the_client(&error) => {}
+                Err(error) if is_client_error(&error) => {}
                 Err(error) => {
                     self.clients.evict();
-                    if let Some(untold) = self.lines.admit(Instant::now()) {
-                        warn!(untold, "cannot accept connections: {error}");
+                    if let Some(suppressed) = self.lines.admit(Instant::now()) {
+                        warn!(suppressed, "cannot accept connections: {error}");
                     }
                     tokio::time::sleep(RECOVERY).await;
                 }
@@ -115,97 +115,97 @@ impl Connections {
         }
     }
 
-    /// Tells all connections to end: idle ones at once, others after their answer. The same for those that still come.
-    pub(super) fn end(&self) {
-        self.end.send_replace(true);
+    /// Closes idle connections at once, others and new ones after one response.
+    pub(super) fn close(&self) {
+        self.closing.send_replace(true);
     }
 
     /// Waits until no connection is open.
-    pub(super) async fn ended(&self) {
-        self.end.closed().await;
+    pub(super) async fn closed(&self) {
+        self.closing.closed().await;
     }
 }
 
-/// Raises the bound on open files to what the system allows this process, and answers it.
+/// Raises the limit of open files as far as the system allows, and returns it.
 fn descriptors() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
-    // No bound is no number.
+    // `None` means unlimited.
     (if raised { maximum } else { current }).unwrap_or(u64::MAX)
 }
 
-/// Serves one connection until it ends, or has to make room for another.
+/// Serves one connection until it closes or is evicted.
 async fn serve(
     stream: TcpStream,
     seat: Seat,
     http: http1::Builder,
     service: TowerToHyperService<Router>,
-    end: watch::Receiver<bool>,
+    closing: watch::Receiver<bool>,
 ) {
     let client = Arc::clone(&seat.client);
     client.wait();
     tokio::select! {
-        () = answer(stream, client, http, service, end) => {}
+        () = respond(stream, client, http, service, closing) => {}
         () = seat.evicted() => {}
     }
 }
 
-/// Answers what comes over one connection.
-async fn answer(
+/// Responds to the requests of one connection.
+async fn respond(
     stream: TcpStream,
     client: Arc<Client>,
     mut http: http1::Builder,
     service: TowerToHyperService<Router>,
-    mut end: watch::Receiver<bool>,
+    mut closing: watch::Receiver<bool>,
 ) {
-    // Who comes after the end was told gets one answer.
-    let is_last = *end.borrow();
+    // A connection that is opened during shutdown gets one response.
+    let is_last = *closing.borrow();
     http.keep_alive(!is_last);
-    let has_asked = Arc::new(AtomicBool::new(false));
-    let (asked, served) = (Arc::clone(&has_asked), Arc::clone(&client));
+    let has_requested = Arc::new(AtomicBool::new(false));
+    let (requested, served) = (Arc::clone(&has_requested), Arc::clone(&client));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
+        requested.store(true, Ordering::Relaxed);
         let (client, service) = (Arc::clone(&served), service.clone());
-        client.asked();
+        client.requested();
         client.work();
         request.extensions_mut().insert(Arc::clone(&client));
         async move {
-            // One request, then the others': who sends many at once is not answered all of them in a row.
+            // Lets other clients go first, so that pipelined requests do not run in a row.
             tokio::task::yield_now().await;
-            let answer = service.call(request).await;
+            let response = service.call(request).await;
             client.wait();
-            answer
+            response
         }
     });
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Stream::new(stream)), service));
     if !is_last {
         tokio::select! {
-            // What has arrived is read first: hyper closes a connection that it has read nothing from.
+            // Data that has arrived is read first: hyper closes a connection that it has read nothing from.
             biased;
-            // A client that breaks off or talks nonsense is nobody's fault here.
+            // A client that disconnects or sends nonsense is not our error.
             _ = connection.as_mut() => return,
-            () = told(&mut end) => {}
+            () = closed(&mut closing) => {}
             () = client.dismissed() => {}
         }
         connection.as_mut().graceful_shutdown();
     }
-    // hyper waits for the rest of a head that has begun.
+    // hyper would wait for the rest of an incomplete head.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = tokio::time::sleep(LAST_HEAD_TIMEOUT) => {}
     }
-    if has_asked.load(Ordering::Relaxed) {
+    if has_requested.load(Ordering::Relaxed) {
         connection.await.ok();
     }
 }
 
-async fn told(end: &mut watch::Receiver<bool>) {
-    // Fails where the sender is gone, which is an end too.
-    end.wait_for(|end| *end).await.ok();
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // Fails when the sender is gone, which closes too.
+    closing.wait_for(|closing| *closing).await.ok();
 }
 
-/// Whether the client went away before it was served, which says nothing about the server.
-fn is_of_the_client(error: &io::Error) -> bool {
+/// Whether the client disconnected before it was accepted.
+fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

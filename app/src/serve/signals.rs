@@ -1,7 +1,7 @@
-//! SIGTERM and SIGINT, from the first moment of the process.
+//! SIGTERM and SIGINT, caught from the first moment of the process.
 //!
-//! Process 1 of a container does not get a signal that it has no handler for. One that came while a large file was being
-//! opened would be lost, and the process killed long after.
+//! Process 1 of a container ignores signals that it has no handler for. A signal that arrived while a large file was
+//! being opened would be lost, and the process killed long after.
 
 use std::io;
 use std::sync::Arc;
@@ -11,40 +11,40 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Keeps whether the process was told to end, before there is a runtime that could wait for it.
+/// Records signals before there is a runtime that could wait for them.
 #[derive(Debug)]
 pub(crate) struct Signals(Arc<AtomicBool>);
 
 impl Signals {
-    /// Catches them from here on.
+    /// Catches SIGTERM and SIGINT from here on.
     pub(crate) fn catch() -> io::Result<Self> {
-        let told = Arc::new(AtomicBool::new(false));
+        let received = Arc::new(AtomicBool::new(false));
         for number in [SIGTERM, SIGINT] {
-            flag::register(number, Arc::clone(&told))?;
+            flag::register(number, Arc::clone(&received))?;
         }
-        Ok(Self(told))
+        Ok(Self(received))
     }
 
-    /// The same, to be waited for. Needs a runtime.
-    pub(super) fn told(&self) -> io::Result<Told> {
+    /// A future for the first signal. Needs a runtime.
+    pub(super) fn termination(&self) -> io::Result<Termination> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        // Read last: what comes after this line, the two above know.
-        Ok(Told { terminate, interrupt, before: self.0.load(Ordering::SeqCst) })
+        // Read last: the handlers above see every later signal.
+        Ok(Termination { terminate, interrupt, already: self.0.load(Ordering::SeqCst) })
     }
 }
 
-/// Waits for the end.
+/// Waits for a signal that ends the process.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct Termination {
     terminate: Signal,
     interrupt: Signal,
-    before: bool,
+    already: bool,
 }
 
-impl Told {
-    /// Returns when the process was told to end, at once where that was before.
-    pub(super) async fn end(&mut self) {
-        if self.before {
+impl Termination {
+    /// Returns at the first signal, or at once if one has arrived before.
+    pub(super) async fn received(&mut self) {
+        if self.already {
             return;
         }
         tokio::select! {

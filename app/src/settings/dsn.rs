@@ -1,8 +1,8 @@
-//! `SENTRY_DSN`: an address that the SDK would take is not always one that works.
+//! `SENTRY_DSN`, validated more strictly than the SDK does.
 //!
-//! `https://{public key}@{host}[:{port}]/[{path}/]{project}`, with a number for the project. The SDK's own parser also
-//! takes a project that is a word, ignores a query, and sends keys over plain `http`; here each is an error. Plain
-//! `http` is for this machine only, where a stand-in may listen. The long-retired secret part is refused, not sent.
+//! `https://{public key}@{host}[:{port}]/[{path}/]{project}`, with a number for the project. The SDK also
+//! accepts a project that is a word, ignores a query, and sends keys over plain `http`; here each is an error. Plain
+//! `http` is accepted on loopback only, where a fake may listen. The secret part, which Sentry has retired, is rejected.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,12 +11,12 @@ use sentry::types::Dsn;
 
 use super::hosts::Host;
 
-/// An address that errors can be reported to. `Debug` shows no key.
+/// A valid DSN. `Debug` hides its key.
 #[derive(Clone)]
 pub struct SentryDsn(Dsn);
 
 impl SentryDsn {
-    /// The address with its key.
+    /// The DSN with its key.
     pub(crate) fn expose(&self) -> &Dsn {
         &self.0
     }
@@ -67,18 +67,18 @@ impl FromStr for SentryDsn {
     }
 }
 
-/// Why a DSN cannot be used. Quotes no part of it.
+/// Why a DSN is invalid. Quotes no part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DsnError {
     /// Neither `https` nor `http`.
     Scheme,
     /// `http` to another machine.
     Plain,
-    /// No public key, or one with other characters than letters and digits.
+    /// The public key is missing, or not letters and digits alone.
     Key,
     /// A secret part after the public key.
     Secret,
-    /// No host, or no valid one, or no valid port.
+    /// The host or the port is missing or invalid.
     Host,
     /// A path with empty or odd parts.
     Path,
@@ -92,11 +92,11 @@ impl fmt::Display for DsnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Scheme => "does not start with `https://`",
-            Self::Plain => "would send its key over plain `http`, which is for this machine only",
+            Self::Plain => "would send its key over plain `http`, which is accepted on loopback only",
             Self::Key => "has no public key of letters and digits before `@`",
             Self::Secret => "has a secret part after its public key, which Sentry has retired",
             Self::Host => "has no valid host after `@`",
-            Self::Path => "has a path that is none",
+            Self::Path => "has an invalid path",
             Self::Project => "does not end in a project number",
             Self::Query => "has a query or a fragment",
         })

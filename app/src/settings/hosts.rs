@@ -1,24 +1,24 @@
-//! `HOSTS`: which hosts a request may name.
+//! `HOSTS`: the hosts that a request may name.
 //!
-//! The patterns are Django's `ALLOWED_HOSTS`: `example.com` means itself, `.example.com` means itself and everything
-//! below it, `*` means any host, an address means itself. Letter case, one final dot and the port do not count.
+//! The patterns are those of Django's `ALLOWED_HOSTS`: `example.com` matches itself, `.example.com` also all names below
+//! it, `*` any host, an IP address itself. Letter case, one final dot and the port are ignored.
 //!
-//! Where this differs from Django:
-//! - A pattern that could never match (with a port, a scheme, an underscore) is an error, not silence.
-//! - A pattern's final dot is dropped like a request's, and spaces around it are no part of it.
-//! - Addresses are compared as addresses, so any spelling of an IPv6 address matches.
+//! Differences from Django:
+//! - A pattern that could never match (with a port, a scheme, an underscore) is an error.
+//! - A pattern's final dot and the spaces around it are dropped.
+//! - IP addresses are compared as addresses, so any spelling of an IPv6 address matches.
 //! - A request's port is at most 65535, and its host has no empty label: `.example.com` is a pattern, not a host.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The hosts that the server answers to.
+/// The hosts that a request may name.
 #[derive(Clone, Debug)]
 pub struct AllowedHosts(Vec<HostPattern>);
 
 impl AllowedHosts {
-    /// Keeps one of each pattern.
+    /// Drops repeated patterns.
     #[must_use]
     pub fn new(patterns: Vec<HostPattern>) -> Self {
         let mut unique = Vec::with_capacity(patterns.len());
@@ -40,7 +40,7 @@ impl AllowedHosts {
         ]
     }
 
-    /// Whether a request may name this authority: a host as in the `Host` header, with or without a port.
+    /// Whether a request may name this authority: a host, with or without a port.
     #[must_use]
     pub fn allow(&self, authority: &str) -> bool {
         Host::of_authority(authority).is_some_and(|host| self.0.iter().any(|pattern| pattern.matches(&host)))
@@ -56,7 +56,7 @@ pub enum HostPattern {
     Exact(HostName),
     /// `.example.com`: that name and all names below it.
     Suffix(HostName),
-    /// `127.0.0.1` or `[::1]`: that address, however it is spelled.
+    /// `127.0.0.1` or `[::1]`: that address, in any spelling.
     Ip(IpAddr),
 }
 
@@ -110,31 +110,31 @@ impl FromStr for HostPattern {
 /// Why an entry of `HOSTS` would never match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternError {
-    /// It has a scheme or a path.
+    /// A scheme or a path.
     Url,
-    /// `*` stands for a part of a name.
+    /// `*` as a part of a name.
     Wildcard,
     /// An IPv6 address without brackets.
     BareIpv6,
-    /// It has a port.
+    /// A port.
     Port,
-    /// It has an underscore.
+    /// An underscore.
     Underscore,
-    /// It is no host name for another reason.
+    /// Not a host name for another reason.
     Name,
 }
 
 impl PatternError {
-    /// What to write instead.
+    /// How to fix it.
     #[must_use]
-    pub fn way_out(self) -> &'static str {
+    pub fn hint(self) -> &'static str {
         match self {
             Self::Url => "write the host alone, such as `example.com`",
-            Self::Wildcard => "write `.example.com` for a name and all below it",
+            Self::Wildcard => "write `.example.com` for a name and all names below it",
             Self::BareIpv6 => "write it in brackets, such as `[::1]`",
-            Self::Port => "leave the port out: it does not count",
+            Self::Port => "leave the port out: it is ignored",
             Self::Underscore | Self::Name => {
-                "write letters, digits, hyphens and dots, and other alphabets as `xn--…`"
+                "use letters, digits, hyphens and dots, and `xn--…` for other alphabets"
             }
         }
     }
@@ -143,11 +143,11 @@ impl PatternError {
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Url => "it is an address, not a host",
-            Self::Wildcard => "`*` stands for a whole host only",
-            Self::BareIpv6 => "an IPv6 address stands in brackets",
+            Self::Url => "it is a URL, not a host",
+            Self::Wildcard => "`*` matches a whole host only",
+            Self::BareIpv6 => "an IPv6 address needs brackets",
             Self::Port => "it has a port",
-            Self::Underscore => "host names have no underscore",
+            Self::Underscore => "host names contain no underscore",
             Self::Name => "it is not a host name",
         })
     }
@@ -157,7 +157,7 @@ impl fmt::Display for PatternError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName(String);
 
-/// What a request, or a DSN, names.
+/// The host in a request or a DSN.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     Name(HostName),
@@ -165,7 +165,7 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    /// A name, an IPv4 address, or an IPv6 address in brackets.
+    /// Parses a name, an IPv4 address, or an IPv6 address in brackets.
     pub(crate) fn new(text: &str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[') {
             let address: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
@@ -183,7 +183,7 @@ impl Host {
             .then(|| Self::Name(HostName(name.to_ascii_lowercase())))
     }
 
-    /// The same with `:` and a port of 0 to 65535 after it, or without.
+    /// Parses a host with an optional port of 0 to 65535.
     pub(crate) fn of_authority(text: &str) -> Option<Self> {
         match text.rsplit_once(':') {
             // The colon is inside the brackets.
@@ -194,7 +194,7 @@ impl Host {
         }
     }
 
-    /// Whether it is this machine, by name or by address.
+    /// Whether this is the local machine, by name or by address.
     pub(crate) fn is_loopback(&self) -> bool {
         match self {
             Self::Name(name) => name.0 == "localhost",
@@ -203,7 +203,7 @@ impl Host {
     }
 }
 
-/// Digits only: `parse` alone would take `+80`.
+/// `parse` alone would accept `+80`.
 fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }

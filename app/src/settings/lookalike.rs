@@ -1,11 +1,11 @@
-//! Variables whose names look like ours and are not: `SENTRY_DNS`, `HOST`, `SECRETKEY`.
+//! Misspelt variables: `SENTRY_DNS`, `HOST`, `SECRETKEY`.
 //!
-//! A misspelt variable is a setting that silently is not there. Only near misses are named: what else stands in the
-//! environment is nobody's business.
+//! A misspelt variable is a setting that is silently missing. Only near misses are reported; the rest of the environment
+//! is none of our business.
 
 use super::problem::{Problem, id, shown};
 
-/// Every variable that is read.
+/// Every variable that the service reads.
 const NAMES: [&str; 14] = [
     "SERVER_TYPE",
     "HOSTS",
@@ -23,7 +23,7 @@ const NAMES: [&str; 14] = [
     "SSL_VERIFY",
 ];
 
-/// One problem for each of the names that is probably meant to be one of those that the service reads.
+/// Reports each name that probably misspells one of ours.
 pub fn lookalikes<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Problem> {
     let mut problems: Vec<Problem> = names
         .into_iter()
@@ -32,8 +32,8 @@ pub fn lookalikes<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Problem> 
             Some(Problem {
                 id: id::LOOKALIKE,
                 variable: shown(name),
-                wrong: "is no variable of this program".to_owned(),
-                way_out: format!("write `{meant}` if that is meant, or remove it"),
+                wrong: "is not a variable of this program".to_owned(),
+                hint: format!("rename it to `{meant}` if you meant that, or remove it"),
             })
         })
         .collect();
@@ -42,26 +42,26 @@ pub fn lookalikes<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Problem> 
     problems
 }
 
-/// The variable that this one is probably meant to be; `None` for ours and for those that resemble none.
+/// The variable that this name probably misspells; `None` for ours and for unrelated names.
 fn meant(name: &str) -> Option<&'static str> {
     if NAMES.contains(&name) || name.len() > 64 {
         return None;
     }
     let letters = letters(name);
     let near = |ours: &&&str| {
-        // Of a short name, one letter is already a large part: `SORT` is not `PORT` twice over.
+        // One letter is a large part of a short name.
         let slips = if ours.len() < 8 { 1 } else { 2 };
         letters == self::letters(ours) || distance(name, ours) <= slips
     };
     NAMES.iter().filter(near).min_by_key(|ours| distance(name, ours)).copied()
 }
 
-/// The name in capitals, without what separates its words.
+/// The name in capitals without separators.
 fn letters(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect()
 }
 
-/// How many slips make one text of the other: a letter left out, put in, replaced, or swapped with its neighbour.
+/// The edit distance: letters left out, inserted, replaced, or swapped with their neighbour.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     // The rows of the table for the prefixes of `one` that end two letters ago, one letter ago, and here.
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_misses_are_named_with_what_was_meant() {
+    fn near_misses_are_reported_with_the_right_name() {
         for (name, ours) in [
             ("SENTRY_DNS", "SENTRY_DSN"),
             ("SENTRY_DSN_", "SENTRY_DSN"),
@@ -109,15 +109,15 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "HOST: is no variable of this program; write `HOSTS` if that is meant, or remove it",
-                "PROT: is no variable of this program; write `PORT` if that is meant, or remove it",
+                "HOST: is not a variable of this program; rename it to `HOSTS` if you meant that, or remove it",
+                "PROT: is not a variable of this program; rename it to `PORT` if you meant that, or remove it",
             ]
         );
     }
 
     #[test]
-    fn ours_and_strangers_are_left_alone() {
-        let strangers = [
+    fn known_and_unrelated_names_are_ignored() {
+        let unrelated = [
             "PATH",
             "HOSTNAME",
             "HOME",
@@ -131,7 +131,7 @@ mod tests {
             "PS1",
             "",
         ];
-        for name in NAMES.into_iter().chain(strangers) {
+        for name in NAMES.into_iter().chain(unrelated) {
             assert_eq!(meant(name), None, "{name}");
         }
     }

@@ -1,8 +1,8 @@
-//! What is wrong with an environment, in a form that people and `app check` can use.
+//! Problems with an environment, for the terminal and for `app check`.
 
 use std::fmt;
 
-/// The name of a check, stable for scripts: Django's where Django has one, ours (`app.R…`) elsewhere.
+/// Ids of checks, stable for scripts: Django's where Django has the check, ours (`app.R…`) elsewhere.
 pub(crate) mod id {
     pub(crate) const SECRET_KEY: &str = "security.W009";
     pub(crate) const DEBUG: &str = "security.W018";
@@ -21,22 +21,22 @@ pub(crate) mod id {
     pub(crate) const ANY_HOST: &str = "app.R111";
 }
 
-/// One thing that is wrong, or that deserves a look. No part of it quotes a secret.
+/// One error or warning. No part of it quotes a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The name of the check that found it.
+    /// The id of the check that found it.
     pub id: &'static str,
-    /// The variable that it is about.
+    /// The variable concerned.
     pub variable: String,
     /// What is wrong, as the rest of a sentence after the variable's name.
     pub wrong: String,
     /// What to do about it.
-    pub way_out: String,
+    pub hint: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.variable, self.wrong, self.way_out)
+        write!(f, "{}: {}; {}", self.variable, self.wrong, self.hint)
     }
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Problem {
 pub struct Problems {
     /// Why the settings cannot be used; never empty.
     pub problems: Vec<Problem>,
-    /// What is allowed and still deserves a look.
+    /// What is allowed but questionable.
     pub warnings: Vec<Problem>,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A value that is no secret, fit for one line of a terminal: escaped, and cut after 80 characters.
+/// Prepares a value that is not secret for one line of a terminal: escaped and cut after 80 characters.
 pub(crate) fn shown(value: &str) -> String {
     value.chars().take(80).flat_map(char::escape_debug).collect()
 }

@@ -1,4 +1,4 @@
-//! Reads the variables, one after the other, and keeps what it finds wrong with each.
+//! Reads each variable and collects its problems.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use super::problem::{Problem, id, shown};
 use super::secret_key::SecretKey;
 use super::{Environment, ServerType, Settings};
 
-/// How to come by a key.
-const NEW_KEY: &str = "take 50 or more random characters, for example from `cargo xtask secrets generate`";
-/// How long requests may take to finish once the process was told to end, where nobody said.
+/// How to get a key.
+const NEW_KEY: &str = "use 50 or more random characters, for example from `cargo xtask secrets generate`";
+/// The default of `DRAIN`.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// Reads one variable after the other and keeps what it finds wrong.
+/// Collects problems while variables are read.
 pub(super) struct Reader<'a> {
     environment: &'a Environment<'a>,
     pub(super) problems: Vec<Problem>,
@@ -28,15 +28,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn server_type(&mut self) -> Option<ServerType> {
-        let way_out = "set it to TEST, or to PROD for a server that the public reaches";
+        let hint = "set it to TEST, or to PROD for a public server";
         match self.trimmed("SERVER_TYPE").as_deref() {
             Some("TEST") => Some(ServerType::Test),
             Some("PROD") => Some(ServerType::Prod),
             Some(other) => {
-                let wrong = format!("`{}` is not a type", shown(other));
-                self.problem(id::SERVER_TYPE, "SERVER_TYPE", wrong, way_out)
+                let wrong = format!("`{}` is not a server type", shown(other));
+                self.problem(id::SERVER_TYPE, "SERVER_TYPE", wrong, hint)
             }
-            None => self.problem(id::SERVER_TYPE, "SERVER_TYPE", "is not set", way_out),
+            None => self.problem(id::SERVER_TYPE, "SERVER_TYPE", "is not set", hint),
         }
     }
 
@@ -50,27 +50,22 @@ impl<'a> Reader<'a> {
                 Ok(pattern) => patterns.push(pattern),
                 Err(error) => {
                     let wrong = format!("`{}` would never match: {error}", shown(entry));
-                    self.problem::<()>(id::HOSTS, "HOSTS", wrong, error.way_out());
+                    self.problem::<()>(id::HOSTS, "HOSTS", wrong, error.hint());
                 }
             }
         }
         let blamed = self.problems.iter().any(|problem| problem.variable == "HOSTS");
         if patterns.is_empty() && !blamed {
             if strict {
-                let way_out = "list the hosts that the server answers to, separated by commas";
-                self.problem::<()>(id::HOSTS, "HOSTS", "names no host", way_out);
+                let hint = "list the hosts that requests may name, separated by commas";
+                self.problem::<()>(id::HOSTS, "HOSTS", "names no host", hint);
             } else {
                 patterns = AllowedHosts::local_patterns();
             }
         }
         if strict && patterns.contains(&HostPattern::Any) {
-            let way_out = "list the hosts that it should answer to";
-            self.warning(
-                id::ANY_HOST,
-                "HOSTS",
-                "contains `*`, so the server answers to any host name",
-                way_out,
-            );
+            let hint = "list the hosts that requests may name";
+            self.warning(id::ANY_HOST, "HOSTS", "contains `*`, so the server accepts any host name", hint);
         }
         let render = "RENDER_EXTERNAL_HOSTNAME";
         if let Some(name) = self.trimmed(render) {
@@ -78,7 +73,7 @@ impl<'a> Reader<'a> {
                 patterns.push(pattern);
             } else {
                 let wrong = format!("`{}` is not a host", shown(&name));
-                self.problem::<()>(id::RENDER_HOST, render, wrong, "remove it: Render sets it by itself");
+                self.problem::<()>(id::RENDER_HOST, render, wrong, "remove it: Render sets it");
             }
         }
         AllowedHosts::new(patterns)
@@ -86,33 +81,36 @@ impl<'a> Reader<'a> {
 
     pub(super) fn secret_key(&mut self, strict: bool) -> Option<SecretKey> {
         let (id, name) = (id::SECRET_KEY, "SECRET_KEY");
-        // Not trimmed: whoever signs uses the same bytes.
+        // Not trimmed: the signer uses the same bytes.
         let Some(text) = (self.environment)(name).filter(|text| !text.trim().is_empty()) else {
             if strict {
                 return self.problem(id, name, "is not set", NEW_KEY);
             }
-            let made_up = "is not set, so one was made up for this process";
-            self.warning(id, name, made_up, "set it, and signatures outlive a restart");
+            let generated = "is not set, so a key was generated for this process";
+            self.warning(id, name, generated, "set it to keep signatures valid across restarts");
             return match SecretKey::random() {
                 Ok(key) => Some(key),
-                Err(_) => self.problem(id, name, "is not set and the system gives no random bytes", NEW_KEY),
+                Err(_) => {
+                    self.problem(id, name, "is not set and the system provides no random bytes", NEW_KEY)
+                }
             };
         };
         let key = SecretKey::new(text);
-        self.judge(id, name, "", &key, strict);
+        self.check_key(id, name, "", &key, strict);
         if !key.fits_fallbacks() {
-            let wrong = "has a comma in it or spaces around it, so `SECRET_KEY_FALLBACKS` cannot hold it once it is changed";
+            let wrong =
+                "contains a comma or has spaces around it, so it cannot move to `SECRET_KEY_FALLBACKS` later";
             self.warning(
                 id,
                 name,
                 wrong,
-                "prefer a key without, for example from `cargo xtask secrets generate`",
+                "use a key without them, for example from `cargo xtask secrets generate`",
             );
         }
         Some(key)
     }
 
-    /// Keys that were in use before, for verifying only. What stands between two commas is a key, spaces included.
+    /// Earlier keys, for verifying only. Spaces between two commas are part of the key.
     pub(super) fn fallbacks(&mut self, strict: bool) -> Vec<SecretKey> {
         let (id, name) = (id::FALLBACKS, "SECRET_KEY_FALLBACKS");
         let text = self.trimmed(name).unwrap_or_default();
@@ -120,16 +118,23 @@ impl<'a> Reader<'a> {
         for (place, entry) in text.split(',').filter(|entry| !entry.trim().is_empty()).enumerate() {
             if entry.trim() != entry {
                 let wrong = format!("has spaces around key {}", place + 1);
-                self.problem::<()>(id, name, wrong, "separate the keys by commas alone");
+                self.problem::<()>(id, name, wrong, "separate the keys with commas alone");
             }
             let key = SecretKey::new(entry.to_owned());
-            self.judge(id, name, &format!("has a key {} that ", place + 1), &key, strict);
+            self.check_key(id, name, &format!("has a key {} that ", place + 1), &key, strict);
             keys.push(key);
         }
         keys
     }
 
-    fn judge(&mut self, id: &'static str, name: &'static str, which: &str, key: &SecretKey, strict: bool) {
+    fn check_key(
+        &mut self,
+        id: &'static str,
+        name: &'static str,
+        which: &str,
+        key: &SecretKey,
+        strict: bool,
+    ) {
         for weakness in key.weaknesses() {
             let wrong = format!("{which}{weakness}");
             if strict {
@@ -143,7 +148,7 @@ impl<'a> Reader<'a> {
     pub(super) fn sentry_dsn(&mut self, strict: bool) -> Option<SentryDsn> {
         let Some(text) = self.trimmed("SENTRY_DSN") else {
             if strict {
-                let wrong = "is not set, so errors are logged and reported nowhere";
+                let wrong = "is not set, so errors are logged but not reported";
                 self.warning(
                     id::SENTRY_DSN,
                     "SENTRY_DSN",
@@ -153,20 +158,20 @@ impl<'a> Reader<'a> {
             }
             return None;
         };
-        let way_out = "copy it from the project's settings in Sentry, or remove it";
+        let hint = "copy it from the project's settings in Sentry, or remove it";
         match text.parse::<SentryDsn>() {
             Ok(dsn) => Some(dsn),
-            Err(error) => self.problem(id::SENTRY_DSN, "SENTRY_DSN", error.to_string(), way_out),
+            Err(error) => self.problem(id::SENTRY_DSN, "SENTRY_DSN", error.to_string(), hint),
         }
     }
 
     pub(super) fn listen(&mut self) -> SocketAddr {
         let address = self.trimmed("LISTEN").map_or(Some(Ipv4Addr::UNSPECIFIED.into()), |text| {
-            let way_out = "use one such as 127.0.0.1, or remove it";
+            let hint = "use an address such as 127.0.0.1, or remove it";
             let wrong = || format!("`{}` is not an IP address", shown(&text));
-            text.parse().ok().or_else(|| self.problem(id::ADDRESS, "LISTEN", wrong(), way_out))
+            text.parse().ok().or_else(|| self.problem(id::ADDRESS, "LISTEN", wrong(), hint))
         });
-        // What stands in for a bad value is never used: `read` fails.
+        // The fallbacks are never used: `read` fails.
         SocketAddr::new(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), self.port().unwrap_or_default())
     }
 
@@ -178,26 +183,26 @@ impl<'a> Reader<'a> {
             .or_else(|| self.problem(id::ADDRESS, "PORT", wrong(), "use a number from 0 to 65535"))
     }
 
-    /// Where the board is kept. Nothing is looked at here: `app check` may run on another machine.
+    /// Does not look at the file system: `app check` may run on another machine.
     pub(super) fn database(&mut self, strict: bool) -> PathBuf {
         let (id, name) = (id::DATABASE, "DATABASE");
         let text = self.trimmed(name).unwrap_or_default();
         if text.contains("://") {
-            // Not quoted: such an address has a password in it.
-            let wrong = "is an address, and the board is kept in a file";
-            self.problem::<()>(id, name, wrong, "write its path, such as `/var/data/board.sqlite`");
+            // Not quoted: such a URL contains a password.
+            let wrong = "is a URL, but the board is kept in a file";
+            self.problem::<()>(id, name, wrong, "use a path such as `/var/data/board.sqlite`");
             return PathBuf::new();
         }
         let path = PathBuf::from(text);
         if strict && path.as_os_str().is_empty() {
-            let wrong = "is not set, so the board is kept in memory and empty after each start";
-            self.warning(id, name, wrong, "set it to a file on a disk that stays");
+            let wrong = "is not set, so the board lives in memory and is lost at each restart";
+            self.warning(id, name, wrong, "set it to a file on a persistent disk");
         } else if strict && path.starts_with("/tmp") {
-            let wrong = "is in `/tmp`, so the board is empty after each deploy";
-            self.warning(id, name, wrong, "set it to a file on a disk that stays");
+            let wrong = "is in `/tmp`, so the board is lost at each deploy";
+            self.warning(id, name, wrong, "set it to a file on a persistent disk");
         } else if strict && path.is_relative() {
-            let wrong = "is not absolute, so the file's place depends on the folder of the start";
-            self.warning(id, name, wrong, "write the whole path, such as `/var/data/board.sqlite`");
+            let wrong = "is relative, so the file's place depends on the working directory";
+            self.warning(id, name, wrong, "use an absolute path such as `/var/data/board.sqlite`");
         }
         path
     }
@@ -206,8 +211,8 @@ impl<'a> Reader<'a> {
         let Some(text) = self.trimmed("DRAIN") else { return DRAIN };
         let drain = humantime::parse_duration(&text).ok();
         let drain = drain.filter(|drain| (Duration::from_secs(1)..=Duration::from_mins(5)).contains(drain));
-        let wrong = || format!("`{}` is not a time from 1 to 300 s", shown(&text));
-        // What stands in for a bad value is never used: `read` fails.
+        let wrong = || format!("`{}` is not a duration from 1 to 300 s", shown(&text));
+        // The fallback is never used: `read` fails.
         drain
             .or_else(|| self.problem(id::DRAIN, "DRAIN", wrong(), "write it as `20s`, or remove it"))
             .unwrap_or(DRAIN)
@@ -216,12 +221,12 @@ impl<'a> Reader<'a> {
     pub(super) fn commit(&mut self, strict: bool) -> String {
         let Some(commit) = self.trimmed("APP_COMMIT") else {
             if strict {
-                let wrong = "is not set, so nobody can tell which commit runs";
-                self.warning(id::RELEASE, "APP_COMMIT", wrong, "build the image with the commit in it");
+                let wrong = "is not set, so the running commit is unknown";
+                self.warning(id::RELEASE, "APP_COMMIT", wrong, "build the image with its commit");
             }
             return Settings::UNKNOWN_COMMIT.to_owned();
         };
-        // It becomes part of the release's name in Sentry, which allows neither spaces nor slashes.
+        // Part of the release's name in Sentry, which allows neither spaces nor slashes.
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if commit.len() > 64 || !commit.bytes().all(fits) {
             let wrong = format!("`{}` is not a commit", shown(&commit));
@@ -257,15 +262,15 @@ impl<'a> Reader<'a> {
         id: &'static str,
         variable: &str,
         wrong: impl Into<String>,
-        way_out: &str,
+        hint: &str,
     ) -> Option<T> {
-        let (variable, way_out) = (variable.to_owned(), way_out.to_owned());
-        self.problems.push(Problem { id, variable, wrong: wrong.into(), way_out });
+        let (variable, hint) = (variable.to_owned(), hint.to_owned());
+        self.problems.push(Problem { id, variable, wrong: wrong.into(), hint });
         None
     }
 
-    fn warning(&mut self, id: &'static str, variable: &str, wrong: impl Into<String>, way_out: &str) {
-        let (variable, way_out) = (variable.to_owned(), way_out.to_owned());
-        self.warnings.push(Problem { id, variable, wrong: wrong.into(), way_out });
+    fn warning(&mut self, id: &'static str, variable: &str, wrong: impl Into<String>, hint: &str) {
+        let (variable, hint) = (variable.to_owned(), hint.to_owned());
+        self.warnings.push(Problem { id, variable, wrong: wrong.into(), hint });
     }
 }

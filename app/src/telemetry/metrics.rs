@@ -16,13 +16,13 @@ const BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 pub(crate) struct Metrics {
     routes: Mutex<BTreeMap<String, Route>>,
     /// Requests that named a host that is not ours.
-    pub(crate) refused_hosts: Counter,
+    pub(crate) rejected_hosts: Counter,
     /// Requests that were turned away because too many others were being answered.
-    pub(crate) shed: Counter,
+    pub(crate) rejected_requests: Counter,
     /// Events that were handed to the sender.
     pub(crate) events_sent: Counter,
     /// Events that were one too many of their kind.
-    pub(crate) events_kept_back: Counter,
+    pub(crate) events_suppressed: Counter,
 }
 
 /// A number that only grows.
@@ -50,7 +50,7 @@ struct Route {
 
 impl Metrics {
     /// Counts one answer. `route` is the pattern that matched, or `none`.
-    pub(crate) fn answered(&self, method: &str, route: &str, status: u16, time: Duration) {
+    pub(crate) fn record(&self, method: &str, route: &str, status: u16, time: Duration) {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if !routes.contains_key(route) {
             routes.insert(route.to_owned(), Route::default());
@@ -77,16 +77,16 @@ impl Metrics {
         self.write_routes(out)?;
         head(out, "sentry_events_total", "counter", "Events for Sentry, by what became of them.")?;
         writeln!(out, "sentry_events_total{{outcome=\"sent\"}} {}", self.events_sent.get())?;
-        writeln!(out, "sentry_events_total{{outcome=\"kept_back\"}} {}", self.events_kept_back.get())?;
-        head(out, "refused_hosts_total", "counter", "Requests for hosts that are not ours.")?;
-        writeln!(out, "refused_hosts_total {}", self.refused_hosts.get())?;
+        writeln!(out, "sentry_events_total{{outcome=\"suppressed\"}} {}", self.events_suppressed.get())?;
+        head(out, "rejected_hosts_total", "counter", "Requests that named a host not in HOSTS.")?;
+        writeln!(out, "rejected_hosts_total {}", self.rejected_hosts.get())?;
         head(
             out,
-            "shed_requests_total",
+            "rejected_requests_total",
             "counter",
             "Requests turned away because too many were in progress.",
         )?;
-        writeln!(out, "shed_requests_total {}", self.shed.get())?;
+        writeln!(out, "rejected_requests_total {}", self.rejected_requests.get())?;
         if let Some(reports) = board {
             head(out, "board_reports", "gauge", "Reports on the release board.")?;
             writeln!(out, "board_reports {reports}")?;
@@ -136,11 +136,11 @@ mod tests {
     #[test]
     fn what_was_counted_is_what_is_told() {
         let metrics = Metrics::default();
-        metrics.answered("GET", "/runs/{id}", 200, Duration::from_millis(5));
-        metrics.answered("GET", "/runs/{id}", 200, Duration::from_millis(20));
-        metrics.answered("BREW", "none", 404, Duration::from_mins(1));
-        metrics.refused_hosts.add();
-        metrics.events_kept_back.add();
+        metrics.record("GET", "/runs/{id}", 200, Duration::from_millis(5));
+        metrics.record("GET", "/runs/{id}", 200, Duration::from_millis(20));
+        metrics.record("BREW", "none", 404, Duration::from_mins(1));
+        metrics.rejected_hosts.add();
+        metrics.events_suppressed.add();
         let text = metrics.text(Some(3));
         for line in [
             "# TYPE http_requests_total counter",
@@ -156,9 +156,9 @@ mod tests {
             "http_request_duration_seconds_bucket{route=\"none\",le=\"15\"} 0",
             "http_request_duration_seconds_bucket{route=\"none\",le=\"+Inf\"} 1",
             "sentry_events_total{outcome=\"sent\"} 0",
-            "sentry_events_total{outcome=\"kept_back\"} 1",
-            "refused_hosts_total 1",
-            "shed_requests_total 0",
+            "sentry_events_total{outcome=\"suppressed\"} 1",
+            "rejected_hosts_total 1",
+            "rejected_requests_total 0",
             "board_reports 3",
         ] {
             assert_eq!(text.lines().filter(|other| *other == line).count(), 1, "{line}:\n{text}");

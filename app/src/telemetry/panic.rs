@@ -1,7 +1,7 @@
 //! The panic hook: one line in the log and one event in Sentry.
 //!
-//! Sentry's own hook also waits until the event was sent. On a server, that stops a worker thread for two seconds per
-//! panic while Sentry is slow, and the requests that wait for the thread with it. This one only puts it in the queue.
+//! Sentry's own hook waits until the event is sent. While Sentry is slow, that would block a worker thread, and the
+//! requests behind it, for two seconds per panic. This hook only queues the event.
 
 use std::panic::{self, PanicHookInfo};
 
@@ -9,7 +9,7 @@ use sentry::Hub;
 use sentry::integrations::panic::{PanicIntegration, message_from_panic_info};
 use tracing::error;
 
-/// Replaces the process's panic hook.
+/// Replaces the panic hook of the process.
 pub(crate) fn install() {
     panic::set_hook(Box::new(report));
 }
@@ -19,7 +19,7 @@ fn report(info: &PanicHookInfo<'_>) {
     error!(target: "app::panic", location, "{}", message_from_panic_info(info));
     Hub::with_active(|hub| {
         let mut event = PanicIntegration::new().event_from_panic_info(info);
-        // What ships has no symbols, so the stack trace alone does not tell where this was.
+        // The release binary has no symbols, so the stack trace does not show the location.
         event.tags.insert("panic.location".to_owned(), location);
         hub.capture_event(event);
     });

@@ -1,14 +1,14 @@
-//! Sentry: what is sent, and a bound on how long sending may hold anything up.
+//! Sentry: what is sent, and bounds on the time that sending takes.
 //!
-//! The SDK's defaults are made for programs that end by themselves. Here:
-//! - no default integrations: the one for panics waits for the network inside the hook (see [`super::panic`]);
-//! - an own transport with a timeout: the default one has none, and ending the process waits for it;
-//! - the end itself is bounded too, in [`Sentry::close`];
-//! - events lose what could identify a person or hold a secret, in [`scrub`];
-//! - of each kind of event so many are sent a minute: a fault in a busy place does not use up the quota, see [`kinds`];
-//! - a session is a request, and requests are told in sums ([`crate::http`] begins and ends them).
+//! The SDK's defaults suit short-lived programs. Here:
+//! - There are no default integrations: the one for panics waits for the network inside the hook (see [`super::panic`]).
+//! - The transport has a timeout: the default one has none, and shutdown waits for it.
+//! - [`Sentry::close`] bounds the shutdown itself.
+//! - [`scrub`] removes what could identify a person or hold a secret.
+//! - [`event_limit`] caps each kind of event per minute, so that one busy error does not use up the quota.
+//! - A session is one request ([`crate::http`] starts and ends them), and sessions are sent as totals.
 
-mod kinds;
+mod event_limit;
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -23,23 +23,23 @@ use sentry::{
 };
 use tracing::warn;
 
-use self::kinds::Kinds;
+use self::event_limit::EventLimit;
 use super::metrics::Metrics;
 use crate::identity::Identity;
 use crate::settings::dsn::SentryDsn;
 
-/// For one event, from the look-up of the host to the last byte of the answer.
+/// Bounds one event, from the DNS lookup to the end of the response.
 const SEND_TIMEOUT: Duration = Duration::from_secs(3);
-/// For all that is left to be sent when the process ends.
+/// Bounds sending what is queued at shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
-/// Headers that an event may show. Everything else may hold a secret or name a person.
+/// Headers that an event may show. Others may hold a secret or identify a person.
 const SHOWN_HEADERS: [&str; 6] =
     ["accept", "content-length", "content-type", "host", "user-agent", "webhook-id"];
 
 /// The connection to Sentry.
 pub(crate) struct Sentry(ClientInitGuard);
 
-/// Starts to report errors. Call it on the main thread, before other threads start.
+/// Starts reporting errors. Call it on the main thread, before other threads start.
 pub(crate) fn start(dsn: &SentryDsn, identity: &Identity, metrics: Arc<Metrics>) -> Sentry {
     let dist = identity.dist().map(ToOwned::to_owned);
     let mut options = ClientOptions::new()
@@ -50,15 +50,15 @@ pub(crate) fn start(dsn: &SentryDsn, identity: &Identity, metrics: Arc<Metrics>)
         .before_send(move |event| Some(Event { dist: dist.clone().map(Into::into), ..scrub(event) }))
         .session_mode(SessionMode::Request)
         .shutdown_timeout(CLOSE_TIMEOUT)
-        .transport(Bounded(metrics));
+        .transport(WithTimeout(metrics));
     options.dsn = Some(dsn.expose().clone());
     Sentry(sentry::init(options))
 }
 
 impl Sentry {
-    /// Sends what is left, for at most [`CLOSE_TIMEOUT`].
+    /// Sends what is queued, for at most [`CLOSE_TIMEOUT`].
     ///
-    /// In a thread of its own: closing joins the SDK's sender, which may be stuck. The process ends without it.
+    /// In a thread of its own: closing joins the SDK's sender, which may hang. The process exits without it.
     pub(crate) fn close(self) {
         let (done, closed) = mpsc::channel();
         thread::spawn(move || {
@@ -71,33 +71,33 @@ impl Sentry {
     }
 }
 
-/// Makes the SDK's transport on an agent with a timeout.
+/// Builds the SDK's transport with a timeout.
 ///
-/// An own agent also means that `SSL_VERIFY=false` in the environment, which the SDK obeys, changes nothing.
-struct Bounded(Arc<Metrics>);
+/// Its own agent also ignores `SSL_VERIFY=false`, which the SDK would obey.
+struct WithTimeout(Arc<Metrics>);
 
-impl TransportFactory for Bounded {
+impl TransportFactory for WithTimeout {
     fn create_transport_with_options(&self, options: TransportOptions) -> Arc<dyn Transport> {
         let agent = ureq::Agent::config_builder().timeout_global(Some(SEND_TIMEOUT)).max_redirects(0).build();
         let sender = UreqHttpTransportOptions::from(options).with_agent(agent.into()).build();
-        Arc::new(Limited { sender, kinds: Kinds::default(), metrics: Arc::clone(&self.0) })
+        Arc::new(Limited { sender, limit: EventLimit::default(), metrics: Arc::clone(&self.0) })
     }
 }
 
-/// Sends no more than so many events of a kind.
+/// Suppresses events beyond the limit of their kind.
 ///
-/// Here and not in `before_send`: an event that is kept back there does not count against its session either.
+/// Not done in `before_send`, where a suppressed event would not count against its session either.
 struct Limited<T> {
     sender: T,
-    kinds: Kinds,
+    limit: EventLimit,
     metrics: Arc<Metrics>,
 }
 
 impl<T: Transport> Transport for Limited<T> {
     fn send_envelope(&self, envelope: Envelope) {
         if let Some(event) = envelope.event() {
-            if !self.kinds.admit(event, Instant::now()) {
-                self.metrics.events_kept_back.add();
+            if !self.limit.admit(event, Instant::now()) {
+                self.metrics.events_suppressed.add();
                 return;
             }
             self.metrics.events_sent.add();
@@ -114,8 +114,7 @@ impl<T: Transport> Transport for Limited<T> {
     }
 }
 
-/// Keeps of a request its method, its address without the query, and a few headers. The machine's name and whoever asked
-/// are nobody's business.
+/// Keeps a request's method, its URL without the query, and a few headers; drops the host's name and the user.
 fn scrub(mut event: Event<'static>) -> Event<'static> {
     event.server_name = None;
     event.user = None;
@@ -124,7 +123,7 @@ fn scrub(mut event: Event<'static>) -> Event<'static> {
         if let Some(url) = &mut url {
             url.set_query(None);
             url.set_fragment(None);
-            // They fail where there is no host, and then there is nothing to remove.
+            // These fail without a host, and then there is nothing to remove.
             url.set_username("").ok();
             url.set_password(None).ok();
         }

@@ -1,4 +1,4 @@
-//! The board in the process: what is sent to it, and what its pages then say.
+//! The board in process: reports in, pages out.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,21 +10,21 @@ use app::settings::Settings;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use report::{DeploymentOutcome, Report, Service, Time};
+use launchway_report::{DeploymentOutcome, Report, Service, Time};
 use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::support::{COMMIT, SECRET, now, sign_for};
 
-/// What the router answered.
+/// A response of the router.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
 
-/// A board in memory, of a process of that commit.
+/// A site with a board in memory, running that commit.
 pub(crate) fn site(commit: &str) -> Site {
     let settings = Settings::read(&|name| match name {
         "SERVER_TYPE" => Some("TEST".to_owned()),
@@ -36,18 +36,18 @@ pub(crate) fn site(commit: &str) -> Site {
     Site::new(&settings, Identity::new(&settings))
 }
 
-pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> Response {
     let response = router.clone().oneshot(request).await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let body = to_bytes(response.into_body(), 10_000_000).await.unwrap();
-    Answer { status, headers, body: String::from_utf8(body.to_vec()).unwrap() }
+    Response { status, headers, body: String::from_utf8(body.to_vec()).unwrap() }
 }
 
-pub(crate) async fn get(router: &Router, path: &str) -> Answer {
+pub(crate) async fn get(router: &Router, path: &str) -> Response {
     send(router, Request::get(path).header("host", "localhost").body(Body::empty()).unwrap()).await
 }
 
-/// A signed report; `id` is that of the address and of the signature.
+/// A signed request for a report; `id` is in the path and in the signature.
 pub(crate) fn put(id: &str, body: impl Into<Vec<u8>>) -> Request<Body> {
     let body = body.into();
     let signed = sign_for("launchway/report/v1", id, now(), &body);
@@ -64,7 +64,7 @@ pub(crate) fn demo(count: u32) -> Vec<Report> {
     demo::reports(SystemTime::now().into(), count)
 }
 
-/// A router whose board holds these reports, as the process that the last one made live.
+/// A router with these reports on its board, running the release that the last one made live.
 fn filled(reports: Vec<Report>) -> Router {
     let commit = demo::live(&reports).and_then(|release| release.commit.clone());
     let site = site(&commit.unwrap_or_else(|| COMMIT.to_owned()));
@@ -95,11 +95,11 @@ async fn the_figures_on_the_page_are_those_of_the_json() {
     }
     assert_eq!((&json["reports"], json["runs"].as_array().unwrap().len()), (&400.into(), 50));
     assert_eq!(json["drift"], Value::Null);
-    assert!(!page.body.contains("The reports say something else"));
+    assert!(!page.body.contains("The reports name another release"));
 }
 
 #[tokio::test]
-async fn an_empty_board_and_one_of_a_run_say_so() {
+async fn a_board_without_reports_or_with_one_explains_what_is_missing() {
     let empty = filled(Vec::new());
     let page = get(&empty, "/").await.body;
     assert!(
@@ -111,7 +111,7 @@ async fn an_empty_board_and_one_of_a_run_say_so() {
     let one = filled(demo(1));
     let page = get(&one, "/").await.body;
     assert_eq!(page.matches("not shown").count(), 4, "{page}");
-    assert!(page.contains("n = 1 deployment; it needs 5"), "{page}");
+    assert!(page.contains("n = 1 deployment; 5 needed"), "{page}");
     assert_eq!(page.matches("<svg").count(), 3, "{page}");
 }
 
@@ -133,7 +133,7 @@ async fn the_pages_do_not_depend_on_the_order_of_reports() {
     let commit = demo::live(&reports).unwrap().commit.clone().unwrap();
     let boards = [reports, reversed].map(|reports| {
         let site = site(&commit);
-        // Twice: a replay changes nothing.
+        // Twice: a replay must change nothing.
         site.board.fill(reports.clone()).unwrap();
         site.board.fill(reports).unwrap();
         router(site)
@@ -146,14 +146,14 @@ async fn the_pages_do_not_depend_on_the_order_of_reports() {
 }
 
 #[tokio::test]
-async fn what_runs_is_the_word_of_the_process() {
+async fn the_process_decides_what_is_live() {
     let site = site(COMMIT);
     let reports = demo(50);
     let reported = demo::live(&reports).unwrap().commit.clone().unwrap();
     site.board.fill(reports).unwrap();
     let router = router(site);
     let page = get(&router, "/").await.body;
-    assert!(page.contains("The reports say something else") && page.contains(&reported), "{page}");
+    assert!(page.contains("The reports name another release") && page.contains(&reported), "{page}");
     let json = json(&router).await;
     assert_eq!(
         (&json["live"]["commit"], &json["drift"]["reported"]["commit"]),
@@ -162,7 +162,7 @@ async fn what_runs_is_the_word_of_the_process() {
     assert!(get(&router, "/badge/live.svg").await.body.contains(&COMMIT[..7]));
 }
 
-/// What other services, other environments and impossible clocks reported is kept, and changes nothing on the page.
+/// Reports of other services, of other environments and with impossible times are stored and left out.
 #[tokio::test]
 async fn only_reports_of_this_service_count() {
     let reports = demo(60);
@@ -208,15 +208,15 @@ async fn only_reports_of_this_service_count() {
         assert_eq!(alone[field], shared[field], "{field}");
     }
     let page = get(&boards[1], "/").await.body;
-    assert!(page.contains("Not counted: 2 reports of other services or environments"), "{page}");
-    assert!(page.contains("Not counted: 1 report with times that cannot be"), "{page}");
-    // Each can still be looked at, and is passed on.
+    assert!(page.contains("Not shown: 2 reports of other services or environments"), "{page}");
+    assert!(page.contains("Not shown: 1 report with impossible times"), "{page}");
+    // Each still has its page, and is listed.
     assert_eq!(get(&boards[1], "/runs/srv-other-0").await.status, StatusCode::OK);
     assert!(get(&boards[1], "/api/v1/reports?after=61").await.body.contains("srv-other-0"));
 }
 
 #[tokio::test]
-async fn who_has_a_page_is_told_so() {
+async fn an_unchanged_page_is_not_sent_again() {
     let router = filled(demo(20));
     for path in
         ["/", "/api/board.json", "/feed.atom", "/badge/live.svg", "/badge/coverage.svg", "/runs/demo-00007"]
@@ -229,10 +229,10 @@ async fn who_has_a_page_is_told_so() {
         let etag = first.headers["etag"].to_str().unwrap();
         for tags in [etag.to_owned(), format!("\"x\", W/{etag}"), "*".to_owned()] {
             let request = Request::get(path).header("host", "localhost").header("if-none-match", tags);
-            let answer = send(&router, request.body(Body::empty()).unwrap()).await;
-            assert_eq!((answer.status, answer.body.as_str()), (StatusCode::NOT_MODIFIED, ""), "{path}");
+            let response = send(&router, request.body(Body::empty()).unwrap()).await;
+            assert_eq!((response.status, response.body.as_str()), (StatusCode::NOT_MODIFIED, ""), "{path}");
             assert_eq!(
-                (&answer.headers["etag"], answer.headers.get("set-cookie")),
+                (&response.headers["etag"], response.headers.get("set-cookie")),
                 (&first.headers["etag"], None)
             );
         }
@@ -244,13 +244,13 @@ async fn who_has_a_page_is_told_so() {
         StatusCode::CREATED
     );
     let request = Request::get("/").header("host", "localhost").header("if-none-match", &etag);
-    let answer = send(&router, request.body(Body::empty()).unwrap()).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    assert!(answer.body.contains("/runs/more"));
+    let response = send(&router, request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status, StatusCode::OK);
+    assert!(response.body.contains("/runs/more"));
 }
 
 #[tokio::test]
-async fn words_from_reports_stay_words() {
+async fn text_from_reports_is_escaped() {
     let nasty = "<script>alert(1)</script>\"'&";
     let mut report = demo(1).remove(0);
     report.commit.subject = nasty.to_owned();
@@ -259,17 +259,17 @@ async fn words_from_reports_stay_words() {
     let deployment = report.deployment.as_mut().unwrap();
     (deployment.outcome, deployment.reason) = (DeploymentOutcome::RolledBack, Some(nasty.to_owned()));
     let (router, id) = (filled(Vec::new()), report.id.clone());
-    let answer = send(&router, put(&id, serde_json::to_vec(&report).unwrap())).await;
-    assert_eq!(answer.status, StatusCode::CREATED);
+    let response = send(&router, put(&id, serde_json::to_vec(&report).unwrap())).await;
+    assert_eq!(response.status, StatusCode::CREATED);
     for path in ["/", &format!("/runs/{id}"), "/feed.atom"] {
         let body = get(&router, path).await.body;
         assert!(!body.contains("<script") && body.contains("&#60;script"), "{path}: {body}");
     }
-    // What XML has no way to write does not end the feed.
+    // Characters that XML cannot represent do not break the feed.
     report.id = "coloured".to_owned();
     report.deployment.as_mut().unwrap().reason = Some("\u{1b}[31mno\u{ffff}\0\nmore".to_owned());
-    let answer = send(&router, put(&report.id, serde_json::to_vec(&report).unwrap())).await;
-    assert_eq!(answer.status, StatusCode::CREATED);
+    let response = send(&router, put(&report.id, serde_json::to_vec(&report).unwrap())).await;
+    assert_eq!(response.status, StatusCode::CREATED);
     let feed = get(&router, "/feed.atom").await.body;
     assert!(feed.contains("\u{fffd}[31mno\u{fffd}\u{fffd}\nmore"), "{feed}");
 
@@ -278,15 +278,15 @@ async fn words_from_reports_stay_words() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_does_not_undo_its_report() {
+async fn a_client_that_disconnects_does_not_undo_its_report() {
     let site = Arc::new(filled(Vec::new()));
-    // The writer may be done before a client can leave: then the next one tries.
+    // The writer may finish before the client disconnects; then the next report tries again.
     for report in demo(30) {
         let mut sending = Box::pin(send(&site, put(&report.id, serde_json::to_vec(&report).unwrap())));
-        // As far as it gets without waiting: the write has begun.
-        let has_left = futures_util::poll!(&mut sending).is_pending();
+        // Polled once, so that the write has begun.
+        let is_pending = futures_util::poll!(&mut sending).is_pending();
         drop(sending);
-        if !has_left {
+        if !is_pending {
             continue;
         }
         let path = format!("/runs/{}", report.id);
@@ -296,7 +296,7 @@ async fn a_client_that_leaves_does_not_undo_its_report() {
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        panic!("the report never came");
+        panic!("the report was never stored");
     }
-    panic!("no client left in time");
+    panic!("no client disconnected in time");
 }

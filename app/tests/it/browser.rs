@@ -1,6 +1,6 @@
 //! The pages in Chromium: three widths, both colour schemes, boards of all sizes.
 //!
-//! The pictures are left in the test's temporary folder, for whoever wants to look at them.
+//! Screenshots are left in the test's temporary folder.
 
 mod chromium;
 
@@ -21,12 +21,12 @@ const AUDIT: &str = include_str!("browser/audit.js");
 const LINKS: &str = "[...document.querySelectorAll('[href]')].map((element) => element.href)";
 const FIGURES: &str = "[...document.querySelectorAll('data')].map((element) => Number(element.value))";
 
-/// Serves a board with a made-up year of that many runs. Lives as long as the runtime.
+/// Serves a board with a sample year of that many runs, for the lifetime of the runtime.
 async fn serve(name: &str, count: u32) -> SocketAddr {
     let reports = demo(count);
     let reported = live(&reports).and_then(|release| release.commit.clone());
     let commit = reported.filter(|_| name != "drift").unwrap_or_else(|| COMMIT.to_owned());
-    // Without an image, so that the release is known by its commit alone.
+    // Without a digest, so that the release is known by its commit alone.
     let site = site(&commit);
     site.board.fill(reports).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -86,17 +86,21 @@ fn every_page_works_in_a_browser() {
         }
         let ours = format!("http://{server}");
         for link in links {
-            // The CI server's page is none of ours.
+            // Links to the CI server are not followed.
             match link.strip_prefix(&ours) {
                 Some(path) => assert_eq!(get(server, path).0, 200, "{link}"),
                 None => assert!(link.starts_with("https://ci.example/"), "{link}"),
             }
         }
-        // A page that is missing is one line, as any browser has it.
+        // Chromium logs a line for each missing page.
         let missing = usize::from(name == "year") * 6;
-        let (said, foreign) = chromium.noticed(&ours);
-        assert_eq!(said.iter().filter(|line| line.contains("404 (Not Found)")).count(), missing, "{said:?}");
-        assert_eq!((said.len(), foreign), (missing, Vec::new()), "{said:?}");
+        let (messages, external) = chromium.noticed(&ours);
+        assert_eq!(
+            messages.iter().filter(|line| line.contains("404 (Not Found)")).count(),
+            missing,
+            "{messages:?}"
+        );
+        assert_eq!((messages.len(), external), (missing, Vec::new()), "{messages:?}");
         for image in ["/badge/live.svg", "/badge/coverage.svg", "/feed.atom"] {
             chromium.open(&format!("http://{server}{image}"));
             assert_eq!(
@@ -114,8 +118,8 @@ fn get(server: SocketAddr, path: &str) -> (u16, String) {
     use std::io::Read;
     let mut stream = std::net::TcpStream::connect(server).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }

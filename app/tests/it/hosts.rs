@@ -1,24 +1,24 @@
-//! Hosts: Django's own answers, and where ours are others on purpose.
+//! Hosts: Django's results, and where ours differ on purpose.
 
 use app::settings::hosts::{AllowedHosts, HostPattern};
 use serde_json::Value;
 
-/// Django's patterns that are an error here, because they can never match.
-const REFUSED_PATTERNS: [&str; 2] = ["bad_under.com", "port.com:8000"];
+/// Patterns that Django accepts and that are an error here, because they can never match.
+const INVALID_PATTERNS: [&str; 2] = ["bad_under.com", "port.com:8000"];
 
-/// Hosts that we answer otherwise than Django does, with our answer.
-const DEVIATIONS: [(&str, bool); 7] = [
+/// Hosts whose result differs from Django's, with ours.
+const DIFFERENCES: [(&str, bool); 7] = [
     // A port is at most 65535.
     ("example.com:99999", false),
-    // An empty label is no host.
+    // An empty label is invalid.
     (".multi.com", false),
     ("..multi.com", false),
-    // A pattern's final dot counts as little as a request's.
+    // A pattern's final dot is ignored too.
     ("trail.com", true),
     ("trail.com.", true),
-    // Another spelling of the same address.
+    // Another spelling of the same IP address.
     ("[2001:19f0:feee:0:0:dead:beef:cafe]", true),
-    // Spaces around an entry are no part of it.
+    // Spaces around a pattern are ignored.
     ("spaced.com", true),
 ];
 
@@ -31,33 +31,33 @@ fn allowed(patterns: &[&str]) -> AllowedHosts {
 }
 
 #[test]
-fn hosts_are_answered_as_django_does_but_for_the_listed_ones() {
+fn hosts_are_matched_as_in_django_except_for_the_listed_ones() {
     let vectors = vectors();
-    let (mut patterns, mut refused) = (Vec::new(), Vec::new());
+    let (mut patterns, mut invalid) = (Vec::new(), Vec::new());
     for pattern in vectors["allowed_hosts"].as_array().unwrap() {
-        // As `HOSTS` is read: entries trimmed, empty ones passed over.
+        // `HOSTS` is read likewise: entries trimmed, empty ones skipped.
         let pattern = pattern.as_str().unwrap().trim();
         match pattern.parse::<HostPattern>() {
             _ if pattern.is_empty() => {}
             Ok(parsed) => patterns.push(parsed),
-            Err(_) => refused.push(pattern),
+            Err(_) => invalid.push(pattern),
         }
     }
-    assert_eq!(refused, REFUSED_PATTERNS);
+    assert_eq!(invalid, INVALID_PATTERNS);
     let hosts = AllowedHosts::new(patterns);
 
-    let mut deviating = Vec::new();
+    let mut differing = Vec::new();
     for vector in vectors["hosts"].as_array().unwrap() {
         let host = vector["host"].as_str().unwrap();
         let ours = hosts.allow(host);
         if ours != vector["allowed"].as_bool().unwrap() {
-            deviating.push((host, ours));
+            differing.push((host, ours));
         }
     }
-    deviating.sort_unstable();
-    let mut expected = DEVIATIONS;
+    differing.sort_unstable();
+    let mut expected = DIFFERENCES;
     expected.sort_unstable();
-    assert_eq!(deviating, expected);
+    assert_eq!(differing, expected);
 }
 
 #[test]
@@ -72,15 +72,15 @@ fn a_star_allows_every_well_formed_host() {
 #[test]
 fn suffixes_end_at_a_dot() {
     let hosts = allowed(&[".multi.com"]);
-    for (host, answer) in
+    for (host, allowed) in
         [("multi.com", true), ("a.multi.com.:80", true), ("xmulti.com", false), ("com", false)]
     {
-        assert_eq!(hosts.allow(host), answer, "{host}");
+        assert_eq!(hosts.allow(host), allowed, "{host}");
     }
 }
 
 #[test]
-fn names_are_no_addresses_and_ports_are_digits() {
+fn names_are_not_addresses_and_ports_are_digits() {
     let hosts = allowed(&["example.com", "12.34.56.78", "[::1]"]);
     for host in ["12.34.56.78.", "[::1]", "[0:0::1]:80", "example.com:0", "example.com:00080"] {
         assert!(hosts.allow(host), "{host}");

@@ -1,9 +1,8 @@
-//! The service from the outside: mostly as a child process on loopback, with a Sentry of our own.
+//! The service from outside, mostly as a child process on loopback with a fake Sentry.
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod board;
 mod browser;
-mod canary;
 mod faults;
 mod hosts;
 mod process;
@@ -12,3 +11,4 @@ mod reports;
 mod routes;
 mod settings;
 mod support;
+mod test_error;

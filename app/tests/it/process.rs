@@ -1,4 +1,4 @@
-//! The process: its arguments, its exit codes, its health check and its end.
+//! The process: arguments, exit codes, health check and shutdown.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use crate::support::{COMMIT, SECRET, Server, run};
 const TEST: [(&str, &str); 1] = [("SERVER_TYPE", "TEST")];
 
 #[test]
-fn help_and_version_are_answers() {
+fn help_and_version_are_printed() {
     let help = run(&["--help"], &[]);
     let text = String::from_utf8(help.stdout).unwrap();
     assert!(help.status.success() && help.stderr.is_empty());
@@ -32,14 +32,18 @@ fn help_and_version_are_answers() {
     ] {
         assert!(text.contains(word), "{word}");
     }
+    for command in ["serve", "check", "healthcheck", "demo"] {
+        let output = run(&[command, "--help"], &[]);
+        assert!(output.status.success() && output.stdout == text.as_bytes(), "{command}");
+    }
     let version = run(&["--version"], &[]);
     assert!(version.status.success());
     assert_eq!(String::from_utf8(version.stdout).unwrap(), format!("app {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
-fn what_it_does_not_understand_it_does_not_do() {
-    for arguments in [&["sevre"][..], &["serve", "--now"], &["--help", "me"]] {
+fn unknown_arguments_are_rejected() {
+    for arguments in [&["sevre"][..], &["serve", "--now"], &["--help", "me"], &["demo", "--fast"]] {
         let output = run(arguments, &TEST);
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -74,12 +78,12 @@ fn a_taken_port_is_exit_code_1() {
 #[test]
 fn warnings_are_logged_at_the_start() {
     let log = Server::start(&TEST).end();
-    assert!(log.contains("WARN") && log.contains("SECRET_KEY: is not set, so one was made up"), "{log}");
+    assert!(log.contains("WARN") && log.contains("SECRET_KEY: is not set, so a key was generated"), "{log}");
     assert_eq!(log.matches("listening on http://127.0.0.1:").count(), 1, "{log}");
 }
 
 #[test]
-fn the_health_check_tells_a_running_server_from_none() {
+fn the_health_check_distinguishes_a_running_server_from_none() {
     let server = Server::start(&TEST);
     let port = server.address.port().to_string();
     let check = || run(&["healthcheck"], &[("PORT", &port)]);
@@ -94,11 +98,11 @@ fn the_health_check_tells_a_running_server_from_none() {
 }
 
 #[test]
-fn the_health_check_believes_only_a_200() {
-    let sick = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = sick.local_addr().unwrap().port().to_string();
+fn the_health_check_requires_a_200() {
+    let unhealthy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = unhealthy.local_addr().unwrap().port().to_string();
     let answer = thread::spawn(move || {
-        let (mut stream, _) = sick.accept().unwrap();
+        let (mut stream, _) = unhealthy.accept().unwrap();
         stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").unwrap();
         stream
     });
@@ -106,19 +110,19 @@ fn the_health_check_believes_only_a_200() {
     answer.join().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
-    assert!(message.contains("/healthz answered `HTTP/1.1 503`"), "{message}");
+    assert!(message.contains("/healthz returned `HTTP/1.1 503`"), "{message}");
 }
 
 #[test]
-fn the_health_check_does_not_wait_for_ever() {
-    // Connections are made and nobody ever answers.
+fn the_health_check_times_out() {
+    // Accepts connections and never responds.
     let hole = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = hole.local_addr().unwrap().port().to_string();
     assert_eq!(run(&["healthcheck"], &[("PORT", &port)]).status.code(), Some(1));
 }
 
 #[test]
-fn signals_end_it_at_once_when_nothing_is_open() {
+fn an_idle_server_shuts_down_at_once() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut server = Server::start(&TEST);
         assert_eq!(server.get("/").status, 200);
@@ -126,16 +130,16 @@ fn signals_end_it_at_once_when_nothing_is_open() {
         let (status, time, log) = server.wait();
         assert_eq!(status.code(), Some(0), "{log}");
         assert!(time < Duration::from_secs(4), "{time:?}: {log}");
-        assert!(log.contains("told to end"), "{log}");
+        assert!(log.contains("shutting down"), "{log}");
     }
 }
 
 #[test]
-fn half_a_request_does_not_keep_it_alive() {
+fn half_a_request_does_not_delay_shutdown() {
     let mut server = Server::start(&TEST);
     let mut half = server.connect();
     half.write_all(b"GET / HTTP/1.1\r\nHost: loc").unwrap();
-    // Connections are accepted in order: after this one, the half one is being read.
+    // Connections are accepted in order, so the half request is being read now.
     assert_eq!(server.get("/").status, 200);
     server.signal(Signal::TERM);
     let (status, time, log) = server.wait();
@@ -145,25 +149,25 @@ fn half_a_request_does_not_keep_it_alive() {
 }
 
 #[test]
-fn a_body_that_does_not_arrive_holds_an_end_no_longer_than_the_drain() {
+fn an_incomplete_body_delays_shutdown_by_the_drain_at_most() {
     let mut server = Server::start(&[TEST[0], ("DRAIN", "2s")]);
     let mut half = server.connect();
-    half.write_all(b"POST /canary HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf").unwrap();
+    half.write_all(b"POST /test-error HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf").unwrap();
     assert_eq!(server.get("/readyz").status, 200);
     server.signal(Signal::TERM);
-    // Whoever asks meanwhile is told to go elsewhere, and that the process is alive.
-    let answers: Vec<_> = (0..100)
+    // Meanwhile the process is alive, but not ready.
+    let ready: Vec<_> = (0..100)
         .map(|_| {
             thread::sleep(Duration::from_millis(10));
             server.get("/readyz")
         })
-        .take_while(|answer| answer.status == 200)
+        .take_while(|response| response.status == 200)
         .collect();
-    assert!(answers.len() < 100, "ready to the end");
-    let ending = server.get("/readyz");
-    assert_eq!((ending.status, ending.body.as_str()), (503, "ending"));
-    assert_eq!(ending.header("retry-after"), Some("1"));
-    assert_eq!(ending.header("x-frame-options"), Some("DENY"));
+    assert!(ready.len() < 100, "ready to the end");
+    let draining = server.get("/readyz");
+    assert_eq!((draining.status, draining.body.as_str()), (503, "shutting down"));
+    assert_eq!(draining.header("retry-after"), Some("1"));
+    assert_eq!(draining.header("x-frame-options"), Some("DENY"));
     assert_eq!(server.get("/healthz").status, 200);
     let (status, time, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -172,10 +176,10 @@ fn a_body_that_does_not_arrive_holds_an_end_no_longer_than_the_drain() {
 }
 
 #[test]
-fn variables_that_look_like_ours_are_named() {
+fn misspelt_variables_are_logged() {
     let log = Server::start(&[TEST[0], ("SENTRY_DNS", "hunter2"), ("HOST", "hunter2")]).end();
     for line in
-        ["SENTRY_DNS: is no variable of this program; write `SENTRY_DSN`", "write `HOSTS` if that is meant"]
+        ["SENTRY_DNS: is not a variable of this program; rename it to `SENTRY_DSN`", "rename it to `HOSTS`"]
     {
         assert!(log.contains(line), "{line}: {log}");
     }
@@ -183,7 +187,7 @@ fn variables_that_look_like_ours_are_named() {
 }
 
 #[test]
-fn a_check_says_what_it_found_and_ends_with_it() {
+fn a_check_prints_its_findings_and_exits_accordingly() {
     let good = [
         ("SERVER_TYPE", "PROD"),
         ("HOSTS", "example.com"),

@@ -1,4 +1,4 @@
-//! What reaches Sentry, and what happens when Sentry is not there.
+//! What Sentry receives, and what happens when it is unavailable.
 
 use std::io::{BufReader, Write};
 use std::net::TcpListener;
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use crate::support::{PROD, SECRET, Sentry, Server, now, sign, take_envelope};
 
-/// A request that waits for Sentry takes two seconds and more; one that does not takes some milliseconds, and longer
-/// on a machine that has much else to do.
+/// A request that waited for Sentry would take two seconds or more; others take milliseconds, or longer on a busy
+/// machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// A server that reports to that Sentry.
+/// Starts a server that reports to that Sentry.
 fn server(dsn: &str) -> Server {
     Server::start(&[PROD.as_slice(), &[("SENTRY_DSN", dsn)]].concat())
 }
@@ -27,19 +27,19 @@ fn a_panic_is_one_event_with_release_and_environment() {
     let signed = sign("run-42", now(), "");
     let headers =
         [signed.each().as_slice(), &[("Authorization", "Bearer hunter2"), ("X-Other", "hunter2")]].concat();
-    assert_eq!(server.request("POST", "/canary?token=hunter2", &headers, "").status, 500);
+    assert_eq!(server.request("POST", "/test-error?token=hunter2", &headers, "").status, 500);
 
     let event = sentry.event();
     assert_eq!(event["release"], format!("app@{}+0123456789ab", env!("CARGO_PKG_VERSION")));
     assert_eq!(event["environment"], "production");
     assert_eq!(event["level"], "fatal");
-    assert_eq!(event["tags"]["canary"], "run-42");
-    assert!(event["tags"]["panic.location"].as_str().unwrap().starts_with("app/src/http/canary.rs:"));
+    assert_eq!(event["tags"]["test_error"], "run-42");
+    assert!(event["tags"]["panic.location"].as_str().unwrap().starts_with("app/src/http/test_error.rs:"));
     let exception = &event["exception"]["values"][0];
     assert_eq!(exception["type"], "panic");
-    assert_eq!(exception["value"], "canary run-42: raised on request");
+    assert_eq!(exception["value"], "test error run-42: raised on request");
     assert_eq!(event["request"]["method"], "POST");
-    assert_eq!(event["request"]["url"], "http://localhost/canary");
+    assert_eq!(event["request"]["url"], "http://localhost/test-error");
     let shown = json!({"content-length": "0", "host": "localhost", "webhook-id": "run-42"});
     assert_eq!(event["request"]["headers"], shown);
     assert_eq!(event["server_name"], Value::Null);
@@ -52,8 +52,8 @@ fn a_panic_is_one_event_with_release_and_environment() {
     server.get("/");
     server.get("/healthz");
     server.end();
-    assert_eq!(sentry.left(), [Value::Null; 0]);
-    // The page and the canary; nobody cares how often a probe came.
+    assert_eq!(sentry.remaining(), [Value::Null; 0]);
+    // The page and the test error; probes are no sessions.
     assert_eq!(sentry.sessions(), [1, 0, 1]);
 }
 
@@ -69,70 +69,70 @@ fn an_image_is_a_distribution() {
 }
 
 #[test]
-fn an_earlier_key_still_signs_canaries() {
-    let key = format!("{SECRET}-of-today");
+fn an_earlier_key_signs_test_errors() {
+    let key = format!("{SECRET}-current");
     let changed = [("SERVER_TYPE", "PROD"), ("HOSTS", "localhost"), ("SECRET_KEY", key.as_str())];
-    assert_eq!(Server::start(&changed).canary("a").status, 401);
+    assert_eq!(Server::start(&changed).test_error("a").status, 401);
     let server = Server::start(&[changed.as_slice(), &[("SECRET_KEY_FALLBACKS", SECRET)]].concat());
-    assert_eq!(server.canary("a").status, 500);
+    assert_eq!(server.test_error("a").status, 500);
 }
 
 #[test]
-fn a_test_server_without_a_commit_says_so() {
+fn a_test_server_without_a_commit_reports_its_version() {
     let sentry = Sentry::start();
     let server =
         Server::start(&[("SERVER_TYPE", "TEST"), ("SECRET_KEY", SECRET), ("SENTRY_DSN", &sentry.dsn)]);
-    assert_eq!(server.canary("a").status, 500);
+    assert_eq!(server.test_error("a").status, 500);
     let event = sentry.event();
     assert_eq!(event["release"], format!("app@{}", env!("CARGO_PKG_VERSION")));
     assert_eq!(event["environment"], "test");
 }
 
 #[test]
-fn the_faults_of_others_are_no_events() {
+fn client_errors_are_no_events() {
     let sentry = Sentry::start();
     let server = server(&sentry.dsn);
     assert_eq!(server.send("GET / HTTP/1.1\r\nHost: evil\r\nConnection: close\r\n\r\n").status, 400);
     assert_eq!(server.get("/nope").status, 404);
-    assert_eq!(server.request("POST", "/canary", &[], "").status, 401);
+    assert_eq!(server.request("POST", "/test-error", &[], "").status, 401);
     assert_eq!(server.request("POST", "/", &[], "").status, 405);
-    assert_eq!(server.request("POST", "/canary", &[], &"x".repeat(1025)).status, 413);
-    // Ending sends what is left.
+    assert_eq!(server.request("POST", "/test-error", &[], &"x".repeat(1025)).status, 413);
+    // Shutdown sends what is queued.
     server.end();
-    assert_eq!(sentry.left(), [Value::Null; 0]);
+    assert_eq!(sentry.remaining(), [Value::Null; 0]);
     assert_eq!(sentry.sessions(), [5, 0, 0]);
 }
 
 #[test]
-fn events_of_the_last_moment_arrive() {
+fn queued_events_are_sent_at_shutdown() {
     let (go, gone) = channel();
     let sentry = Sentry::after(move |_| gone.recv());
     let server = server(&sentry.dsn);
-    // The second waits in the queue until the first is answered, which is after the server was told to end.
+    // The second stays queued until the first is accepted, which is after the shutdown began.
     raise(&server, "first");
     raise(&server, "second");
     server.signal(Signal::TERM);
     go.send(()).unwrap();
     server.end();
-    let canaries: Vec<_> = sentry.left().iter().map(|event| event["tags"]["canary"].clone()).collect();
-    assert_eq!(canaries, ["first", "second"]);
+    let ids: Vec<_> = sentry.remaining().iter().map(|event| event["tags"]["test_error"].clone()).collect();
+    assert_eq!(ids, ["first", "second"]);
 }
 
 #[test]
-fn an_event_that_gets_stuck_does_not_hold_back_the_next() {
+fn a_stuck_event_does_not_hold_back_the_next() {
     let sentry = Sentry::after(|listener| listener.accept().unwrap());
     let server = server(&sentry.dsn);
     raise(&server, "stuck");
     raise(&server, "next");
-    assert_eq!(sentry.event()["tags"]["canary"], "next");
+    assert_eq!(sentry.event()["tags"]["test_error"], "next");
 }
 
 #[test]
-fn a_sentry_that_hangs_holds_nothing_up() {
-    // Connections are made and nobody ever answers.
+fn a_sentry_that_hangs_delays_nothing() {
+    // Accepts connections and never responds.
     let hole = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut server = server(&format!("http://key@{}/42", hole.local_addr().unwrap()));
-    // The first panic of a debug build reads its symbols, which takes a while of its own.
+    // The first panic of a debug build reads its symbols, which takes a while.
     raise(&server, "first");
     let panic = raise(&server, "second");
     assert!(panic < AT_ONCE, "{panic:?}");
@@ -148,8 +148,8 @@ fn a_sentry_that_hangs_holds_nothing_up() {
 }
 
 #[test]
-fn a_sentry_that_is_not_there_holds_nothing_up() {
-    // A port that was free a moment ago and where nobody listens.
+fn an_absent_sentry_delays_nothing() {
+    // A port that was free a moment ago.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut server = server(&format!("http://key@{address}/42"));
     raise(&server, "first");
@@ -162,7 +162,7 @@ fn a_sentry_that_is_not_there_holds_nothing_up() {
 }
 
 #[test]
-fn a_sentry_that_has_enough_is_left_alone() {
+fn a_rate_limit_of_sentry_is_respected() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut server = server(&format!("http://key@{}/42", listener.local_addr().unwrap()));
     let (send, requests) = channel();
@@ -170,8 +170,8 @@ fn a_sentry_that_has_enough_is_left_alone() {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let items = take_envelope(&mut BufReader::new(&stream));
-            let refusal = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            stream.write_all(refusal).unwrap();
+            let rejection = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(rejection).unwrap();
             if send.send(items).is_err() {
                 return;
             }
@@ -184,14 +184,14 @@ fn a_sentry_that_has_enough_is_left_alone() {
     server.signal(Signal::TERM);
     let (status, time, log) = server.wait();
     assert!(status.success() && time < Duration::from_secs(6), "{status} {time:?}: {log}");
-    assert_eq!(requests.try_iter().count(), 0, "asked again within the minute");
+    assert_eq!(requests.try_iter().count(), 0, "sent again within the minute");
 }
 
-/// Raises a canary as soon as the server takes one. Answers how long that one took.
+/// Raises a test error as soon as the server accepts one. Returns how long that request took.
 fn raise(server: &Server, id: &str) -> Duration {
     loop {
         let start = Instant::now();
-        match server.canary(id).status {
+        match server.test_error(id).status {
             429 => {}
             status => {
                 assert_eq!(status, 500);

@@ -1,4 +1,4 @@
-//! `PUT /api/v1/reports/{id}`: what is taken, what is refused and how.
+//! `PUT /api/v1/reports/{id}`: what is stored, and how the rest is rejected.
 
 use app::http::router;
 use axum::body::Body;
@@ -14,7 +14,7 @@ fn body() -> (String, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn a_report_is_kept_once() {
+async fn a_report_is_stored_once() {
     let (id, body) = body();
     let router = router(site(COMMIT));
     let spaced = [body.as_slice(), b" "].concat();
@@ -32,14 +32,14 @@ async fn a_report_is_kept_once() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_hold_the_key_learns_nothing() {
+async fn a_rejected_signature_reveals_nothing() {
     let (id, body) = body();
     let router = router(site(COMMIT));
     let signed = |purpose, id: &str, time| sign_for(purpose, id, time, &body);
     let purpose = "launchway/report/v1";
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for (address, signed) in [
-        (id.as_str(), signed("launchway/canary/v1", &id, now())),
+        (id.as_str(), signed("launchway/test-error/v1", &id, now())),
         (&id, signed(purpose, &id, now() - 301)),
         (&id, signed(purpose, &id, now() + 302)),
         ("other", signed(purpose, &id, now())),
@@ -53,64 +53,64 @@ async fn whoever_does_not_hold_the_key_learns_nothing() {
         for (name, value) in signed.each() {
             request = request.header(name, value);
         }
-        answers.push(send(&router, request.body(Body::from(body.clone())).unwrap()).await);
+        responses.push(send(&router, request.body(Body::from(body.clone())).unwrap()).await);
     }
     let bare = Request::put("/api/v1/reports/x")
         .header("host", "localhost")
         .header("content-type", "application/json");
-    answers.push(send(&router, bare.body(Body::from("nonsense")).unwrap()).await);
+    responses.push(send(&router, bare.body(Body::from("nonsense")).unwrap()).await);
     let mut twice = put(&id, body.clone());
     twice.headers_mut().append("webhook-id", id.parse().unwrap());
-    answers.push(send(&router, twice).await);
-    for answer in &answers {
-        assert_eq!((answer.status, &answer.body), (StatusCode::UNAUTHORIZED, &answers[0].body));
+    responses.push(send(&router, twice).await);
+    for response in &responses {
+        assert_eq!((response.status, &response.body), (StatusCode::UNAUTHORIZED, &responses[0].body));
     }
     assert_eq!(get(&router, "/api/v1/reports").await.body, r#"{"reports":[]}"#);
 }
 
 #[tokio::test]
-async fn what_is_no_report_is_refused_with_its_fields() {
+async fn an_invalid_report_is_rejected_with_its_fields() {
     let (id, body) = body();
     let router = router(site(COMMIT));
     let mut wrong = put(&id, body.clone());
     wrong.headers_mut().insert("content-type", "text/plain".parse().unwrap());
     assert_eq!(send(&router, wrong).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(send(&router, put(&id, vec![b' '; 65_537])).await.status, StatusCode::PAYLOAD_TOO_LARGE);
-    // To the last byte.
+    // Exactly the maximum size.
     let filled = [body.as_slice(), &vec![b' '; 65_536 - body.len()]].concat();
     assert_eq!(send(&router, put(&id, filled)).await.status, StatusCode::CREATED);
 
-    let problems = |answer: crate::board::Answer| -> Value {
+    let problems = |response: crate::board::Response| -> Value {
         assert_eq!(
-            (answer.status, &answer.headers["content-type"]),
+            (response.status, &response.headers["content-type"]),
             (StatusCode::UNPROCESSABLE_ENTITY, &"application/json".parse().unwrap())
         );
-        serde_json::from_str(&answer.body).unwrap()
+        serde_json::from_str(&response.body).unwrap()
     };
     let mut report: Value = serde_json::from_slice(&body).unwrap();
     report["commit"]["sha"] = "x".into();
-    report["coverage"]["floor"] = 101.into();
+    report["coverage"]["threshold"] = 101.into();
     report["steps"][0]["name"] = "".into();
-    let answer = send(&router, put("else", serde_json::to_vec(&report).unwrap())).await;
+    let response = send(&router, put("else", serde_json::to_vec(&report).unwrap())).await;
     assert_eq!(
-        problems(answer),
+        problems(response),
         json!({"problems": [
             {"field": "commit.sha", "must": "be 40 lower-case hexadecimal digits"},
             {"field": "steps[0].name", "must": "be 1 to 40 of `[a-z-]`"},
-            {"field": "coverage.floor", "must": "be 0 to 100"},
-            {"field": "id", "must": "be that of the address and of `webhook-id`"},
+            {"field": "coverage.threshold", "must": "be 0 to 100"},
+            {"field": "id", "must": "match the path and `webhook-id`"},
         ]})
     );
-    // Whoever reads it is older than who wrote it, and says so.
+    // The reader is older than the writer.
     let mut newer: Value = serde_json::from_slice(&body).unwrap();
     newer["schema"] = 2.into();
-    let answer = problems(send(&router, put(&id, serde_json::to_vec(&newer).unwrap())).await);
-    let must = "be 1; one of a newer version needs an update here";
-    assert_eq!(answer, json!({"problems": [{"field": "schema", "must": must}]}));
+    let response = problems(send(&router, put(&id, serde_json::to_vec(&newer).unwrap())).await);
+    let must = "be 1; a newer schema needs a newer version of this program";
+    assert_eq!(response, json!({"problems": [{"field": "schema", "must": must}]}));
 }
 
 #[tokio::test]
-async fn a_report_of_a_newer_version_is_taken_and_shown() {
+async fn a_report_of_a_newer_version_is_stored_and_shown() {
     let (id, body) = body();
     let router = router(site(COMMIT));
     let mut newer: Value = serde_json::from_slice(&body).unwrap();
@@ -129,7 +129,7 @@ async fn a_report_of_a_newer_version_is_taken_and_shown() {
 }
 
 #[tokio::test]
-async fn a_report_from_a_time_that_cannot_be_is_refused() {
+async fn a_report_with_impossible_times_is_rejected() {
     let (id, body) = body();
     let router = router(site(COMMIT));
     for (field, time) in [
@@ -139,20 +139,21 @@ async fn a_report_from_a_time_that_cannot_be_is_refused() {
     ] {
         let mut report: Value = serde_json::from_slice(&body).unwrap();
         report[field] = time.into();
-        let answer = send(&router, put(&id, serde_json::to_vec(&report).unwrap())).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{time}");
-        let problem =
-            json!({"field": field, "must": "be a time from 2015 to now, by the clock of who reads it"});
-        assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap(), json!({"problems": [problem]}));
+        let response = send(&router, put(&id, serde_json::to_vec(&report).unwrap())).await;
+        assert_eq!(response.status, StatusCode::UNPROCESSABLE_ENTITY, "{time}");
+        let problem = json!({"field": field, "must": "be between 2015 and now, by the reader's clock"});
+        assert_eq!(serde_json::from_str::<Value>(&response.body).unwrap(), json!({"problems": [problem]}));
     }
-    // A clock that is a little ahead is nothing to lose a report for.
+    // A clock that is slightly ahead is accepted.
     let mut report: Value = serde_json::from_slice(&body).unwrap();
     report["finished"] =
-        humantime::format_rfc3339_millis(std::time::SystemTime::now() + report::SKEW / 2).to_string().into();
+        humantime::format_rfc3339_millis(std::time::SystemTime::now() + launchway_report::SKEW / 2)
+            .to_string()
+            .into();
     assert_eq!(send(&router, put(&id, serde_json::to_vec(&report).unwrap())).await.status, 201);
 }
 
-/// What no pipeline sends, properly signed: taken or refused, and the board lives on.
+/// Signed garbage is stored or rejected, and the board keeps working.
 #[tokio::test]
 async fn ten_thousand_bad_reports_do_no_harm() {
     let router = router(site(COMMIT));
@@ -174,7 +175,7 @@ async fn ten_thousand_bad_reports_do_no_harm() {
         b"[[[[[[[[",
         deep.as_bytes(),
         deep_object.as_bytes(),
-        // Keys that are there already.
+        // Duplicate keys.
         br#""schema":1,"#,
         br#""deployment":null,"#,
         b"1234567890123456789012345678901234567890.5e-7",
@@ -200,7 +201,7 @@ async fn ten_thousand_bad_reports_do_no_harm() {
         let mut body = bodies[chance(bodies.len())].clone();
         let id = format!("bad-{number}");
         if chance(4) > 0 {
-            // Fit for this address, so that it gets further than the id.
+            // With the right id, so that it gets further.
             let text = String::from_utf8(body).unwrap();
             let at = text.find("demo-").unwrap();
             body = [&text.as_bytes()[..at], id.as_bytes(), &text.as_bytes()[at + 10..]].concat();
@@ -214,7 +215,7 @@ async fn ten_thousand_bad_reports_do_no_harm() {
                 2 => drop(body.splice(at..at, piece.iter().copied())),
                 // Before the first key.
                 3 => drop(body.splice(1.min(body.len())..1.min(body.len()), piece.iter().copied())),
-                // In place of the value that a colon begins.
+                // In place of the value after a colon.
                 _ => {
                     let Some(colon) = body[at..].iter().position(|byte| *byte == b':') else { continue };
                     let start = at + colon + 1;
@@ -227,14 +228,14 @@ async fn ten_thousand_bad_reports_do_no_harm() {
             }
         }
         let mut request = put(&id, body);
-        // What is signed, and what says so: whatever changes there is a refusal.
-        let foreign = number % 10 == 0;
-        if foreign {
+        // Any change to the signed headers means rejection.
+        let tampered = number % 10 == 0;
+        if tampered {
             let (name, value) = headers[chance(headers.len())];
             request.headers_mut().insert(name, value.parse().unwrap());
         }
         let status = send(&router, request).await.status.as_u16();
-        assert_eq!(status == 401, foreign, "report {number}");
+        assert_eq!(status == 401, tampered, "report {number}");
         *statuses.entry(status).or_insert(0) += 1;
     }
     assert!(statuses.keys().all(|status| [201, 401, 422].contains(status)), "{statuses:?}");

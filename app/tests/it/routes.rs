@@ -1,4 +1,4 @@
-//! What the routes answer, and the headers that every answer carries.
+//! The routes, and the headers of every response.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -13,13 +13,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::support::{Answer, COMMIT, PROD, Sentry, Server};
+use crate::support::{COMMIT, PROD, Response, Sentry, Server};
 
 fn test_server() -> Server {
     Server::start(&[("SERVER_TYPE", "TEST")])
 }
 
-fn has_security_headers(answer: &Answer) {
+fn has_security_headers(response: &Response) {
     for (name, value) in [
         (
             "content-security-policy",
@@ -30,26 +30,26 @@ fn has_security_headers(answer: &Answer) {
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
     ] {
-        assert_eq!(answer.header(name), Some(value), "{answer:?}");
+        assert_eq!(response.header(name), Some(value), "{response:?}");
     }
-    assert_eq!(answer.header("set-cookie"), None);
+    assert_eq!(response.header("set-cookie"), None);
 }
 
-/// An error page with that status, for people, with nothing of the inside in it.
-fn is_error_page(answer: &Answer, status: u16) {
-    assert_eq!(answer.status, status, "{answer:?}");
-    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert!(answer.body.contains(&format!("<p class=\"status\">{status}</p>")), "{}", answer.body);
-    has_security_headers(answer);
+/// Asserts that this is an error page for people that reveals nothing internal.
+fn is_error_page(response: &Response, status: u16) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert!(response.body.contains(&format!("<p class=\"status\">{status}</p>")), "{}", response.body);
+    has_security_headers(response);
 }
 
 #[test]
-fn health_is_asked_by_any_name_and_not_logged() {
+fn health_is_served_for_any_host_and_not_logged() {
     let server = test_server();
-    let answer = server.send("GET /healthz HTTP/1.1\r\nHost: 10.1.2.3\r\nConnection: close\r\n\r\n");
-    assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
-    has_security_headers(&answer);
+    let response = server.send("GET /healthz HTTP/1.1\r\nHost: 10.1.2.3\r\nConnection: close\r\n\r\n");
+    assert_eq!((response.status, response.body.as_str()), (200, "ok"));
+    has_security_headers(&response);
     is_error_page(&server.request("POST", "/healthz", &[], ""), 405);
     server.get("/version?token=hunter2");
     let log = server.end();
@@ -58,17 +58,17 @@ fn health_is_asked_by_any_name_and_not_logged() {
 }
 
 #[test]
-fn version_says_what_runs() {
+fn version_names_the_running_release() {
     let digest = format!("sha256:{}", "0f".repeat(32));
     let variables = [PROD.as_slice(), &[("APP_IMAGE_DIGEST", &digest)]].concat();
     let server = Server::start(&variables);
-    let answer = server.get("/version");
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"));
-    has_security_headers(&answer);
-    let version: Value = serde_json::from_str(&answer.body).unwrap();
+    let response = server.get("/version");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.header("strict-transport-security"), Some("max-age=31536000"));
+    has_security_headers(&response);
+    let version: Value = serde_json::from_str(&response.body).unwrap();
     let started = version["started_at"].as_str().unwrap();
     assert!(
         humantime::parse_rfc3339(started).unwrap().elapsed().unwrap() < Duration::from_mins(1),
@@ -85,11 +85,11 @@ fn version_says_what_runs() {
 }
 
 #[test]
-fn what_is_unknown_is_said_to_be() {
+fn unknown_facts_are_shown_as_unknown() {
     let server = test_server();
     let version: Value = serde_json::from_str(&server.get("/version").body).unwrap();
     assert_eq!((&version["commit"], &version["image_digest"]), (&Value::from("unknown"), &Value::Null));
-    assert!(server.get("/").body.contains("not known"));
+    assert!(server.get("/").body.contains("unknown"));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn the_page_needs_only_its_style_sheet() {
     let page = server.get("/");
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    // Browsers would remember it for `localhost`.
+    // Browsers would apply it to `localhost`.
     assert_eq!(page.header("strict-transport-security"), None);
     has_security_headers(&page);
     assert!(!page.body.contains("<script") && !page.body.contains("style=\""), "{}", page.body);
@@ -120,17 +120,20 @@ fn errors_are_pages() {
     is_error_page(&server.get("/runs/%ff"), 400);
     is_error_page(&server.get("/badge/%ff"), 400);
     is_error_page(&server.request("PUT", "/api/v1/reports/%ff", &[], ""), 400);
-    is_error_page(&server.request("POST", "/canary", &[], &"x".repeat(1025)), 413);
-    is_error_page(&server.request("POST", "/canary", &[("Transfer-Encoding", "chunked")], "nonsense"), 400);
-    let answer = server.request("POST", "/", &[], "");
-    is_error_page(&answer, 405);
-    assert_eq!(answer.header("allow"), Some("GET,HEAD"));
-    let answer = server.request("HEAD", "/", &[], "");
-    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    is_error_page(&server.request("POST", "/test-error", &[], &"x".repeat(1025)), 413);
+    is_error_page(
+        &server.request("POST", "/test-error", &[("Transfer-Encoding", "chunked")], "nonsense"),
+        400,
+    );
+    let response = server.request("POST", "/", &[], "");
+    is_error_page(&response, 405);
+    assert_eq!(response.header("allow"), Some("GET,HEAD"));
+    let response = server.request("HEAD", "/", &[], "");
+    assert_eq!((response.status, response.body.as_str()), (200, ""));
 }
 
 #[test]
-fn requests_for_other_hosts_are_refused() {
+fn requests_for_other_hosts_are_rejected() {
     let server = test_server();
     let oversized = "x".repeat(5000);
     for request in [
@@ -153,11 +156,11 @@ fn requests_for_other_hosts_are_refused() {
     for request in
         ["GET / HTTP/1.0\r\nHost: LOCALHOST.\r\n", "GET http://[::1]:80/ HTTP/1.1\r\nHost: example.com\r\n"]
     {
-        let answer = server.send(&format!("{request}Connection: close\r\n\r\n"));
-        assert_eq!(answer.status, 200, "{request}: {answer:?}");
+        let response = server.send(&format!("{request}Connection: close\r\n\r\n"));
+        assert_eq!(response.status, 200, "{request}: {response:?}");
     }
     let log = server.end();
-    assert_eq!(log.matches("request for another host").count(), 13, "{log}");
+    assert_eq!(log.matches("request for a host that is not allowed").count(), 13, "{log}");
     assert!(log.lines().all(|line| line.len() < 300), "{log}");
 }
 
@@ -177,13 +180,13 @@ fn one_connection_serves_many_requests() {
     }
 }
 
-/// In the process, where the clock can be told to run ahead.
+/// In process, with a paused clock.
 #[tokio::test(start_paused = true)]
-async fn a_request_that_does_not_arrive_is_given_up() {
+async fn a_body_that_does_not_arrive_times_out() {
     let settings = Settings::read(&|name| (name == "SERVER_TYPE").then(|| "TEST".to_owned())).unwrap();
     let identity = Identity::new(&settings);
     let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-    let request = Request::post("/canary").header("host", "localhost").body(never).unwrap();
+    let request = Request::post("/test-error").header("host", "localhost").body(never).unwrap();
     let start = Instant::now();
     let response = router(Site::new(&settings, identity)).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
@@ -192,7 +195,7 @@ async fn a_request_that_does_not_arrive_is_given_up() {
 }
 
 #[test]
-fn a_flood_of_bad_requests_is_counted_and_disturbs_nobody() {
+fn a_flood_of_bad_requests_is_counted_and_disturbs_no_other_client() {
     let sentry = Sentry::start();
     let server = Server::start(&[PROD.as_slice(), &[("SENTRY_DSN", &sentry.dsn)]].concat());
     let body = "x".repeat(20_000);
@@ -203,7 +206,7 @@ fn a_flood_of_bad_requests_is_counted_and_disturbs_nobody() {
                     server.send("GET / HTTP/1.1\r\nHost: evil\r\nConnection: close\r\n\r\n").status,
                     400
                 );
-                server.request_that_may_break("POST", "/canary", &body);
+                server.request_that_may_break("POST", "/test-error", &body);
             }
         };
         let floods = [scope.spawn(flood), scope.spawn(flood)];
@@ -212,27 +215,27 @@ fn a_flood_of_bad_requests_is_counted_and_disturbs_nobody() {
         }
     });
     let metrics = server.get("/metrics").body;
-    assert!(metrics.lines().any(|line| line == "refused_hosts_total 100"), "{metrics}");
+    assert!(metrics.lines().any(|line| line == "rejected_hosts_total 100"), "{metrics}");
     let log = server.end();
     let lines = log.lines().filter(|line| line.contains("evil")).count();
-    // A flood that runs over the end of a minute is told of twice.
+    // A flood that spans two windows is logged in both.
     assert!((1..=41).contains(&lines), "{lines}");
-    assert_eq!(sentry.left(), [Value::Null; 0]);
+    assert_eq!(sentry.remaining(), [Value::Null; 0]);
 }
 
 #[test]
 fn metrics_are_text_for_prometheus() {
     let server = test_server();
     server.get("/?token=hunter2");
-    let answer = server.get("/metrics");
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    has_security_headers(&answer);
+    let response = server.get("/metrics");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    has_security_headers(&response);
     assert!(
-        answer.body.contains("http_requests_total{method=\"GET\",route=\"/\",status=\"200\"} 1\n"),
+        response.body.contains("http_requests_total{method=\"GET\",route=\"/\",status=\"200\"} 1\n"),
         "{}",
-        answer.body
+        response.body
     );
-    assert!(!answer.body.contains("hunter2"));
+    assert!(!response.body.contains("hunter2"));
     assert_eq!(server.get("/readyz").body, "ready");
 }

@@ -1,4 +1,4 @@
-//! Settings: all errors at once, none of them with a secret in it.
+//! Settings: all errors at once, none of which reveals a secret.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
     Settings::read(&environment).map_err(|problems| problems.to_string())
 }
 
-fn told(problems: &[Problem]) -> Vec<String> {
+fn lines_of(problems: &[Problem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
@@ -26,18 +26,18 @@ fn prod<'a>(changes: &[(&'a str, &'a str)]) -> Result<Settings, String> {
 }
 
 #[test]
-fn an_empty_environment_is_told_all_that_a_prod_server_needs() {
+fn an_empty_environment_lists_all_that_a_prod_server_needs() {
     assert_eq!(
         read(&[]).unwrap_err(),
         "the settings cannot be used:\n  \
-         SERVER_TYPE: is not set; set it to TEST, or to PROD for a server that the public reaches\n  \
-         HOSTS: names no host; list the hosts that the server answers to, separated by commas\n  \
-         SECRET_KEY: is not set; take 50 or more random characters, for example from `cargo xtask secrets generate`\n"
+         SERVER_TYPE: is not set; set it to TEST, or to PROD for a public server\n  \
+         HOSTS: names no host; list the hosts that requests may name, separated by commas\n  \
+         SECRET_KEY: is not set; use 50 or more random characters, for example from `cargo xtask secrets generate`\n"
     );
 }
 
 #[test]
-fn everything_wrong_is_said_at_once_and_no_secret_with_it() {
+fn all_problems_are_listed_at_once_without_secrets() {
     let message = read(&[
         ("SERVER_TYPE", "prod"),
         ("HOSTS", "https://a.com/,*.b.com,c.com:80,d_d.com,::1,e..com,.1.2.3.4"),
@@ -55,12 +55,12 @@ fn everything_wrong_is_said_at_once_and_no_secret_with_it() {
     .unwrap_err();
     assert!(!message.contains("hunter2"), "{message}");
     let said = [
-        "SERVER_TYPE: `prod` is not a type",
-        "HOSTS: `https://a.com/` would never match: it is an address, not a host",
-        "HOSTS: `*.b.com` would never match: `*` stands for a whole host only; write `.example.com`",
+        "SERVER_TYPE: `prod` is not a server type",
+        "HOSTS: `https://a.com/` would never match: it is a URL, not a host",
+        "HOSTS: `*.b.com` would never match: `*` matches a whole host only; write `.example.com`",
         "HOSTS: `c.com:80` would never match: it has a port",
-        "HOSTS: `d_d.com` would never match: host names have no underscore",
-        "HOSTS: `::1` would never match: an IPv6 address stands in brackets",
+        "HOSTS: `d_d.com` would never match: host names contain no underscore",
+        "HOSTS: `::1` would never match: an IPv6 address needs brackets",
         "HOSTS: `e..com` would never match: it is not a host name",
         "HOSTS: `.1.2.3.4` would never match: it is not a host name",
         "RENDER_EXTERNAL_HOSTNAME: `https://x.onrender.com` is not a host",
@@ -69,14 +69,14 @@ fn everything_wrong_is_said_at_once_and_no_secret_with_it() {
         "SECRET_KEY: starts with `django-insecure-`",
         "SECRET_KEY_FALLBACKS: has a key 1 that has fewer than 50 characters",
         "SECRET_KEY_FALLBACKS: has a key 1 that has less than 128 bits of entropy",
-        "SECRET_KEY_FALLBACKS: has spaces around key 2; separate the keys by commas alone",
+        "SECRET_KEY_FALLBACKS: has spaces around key 2; separate the keys with commas alone",
         "SECRET_KEY_FALLBACKS: has a key 2 that has fewer than 50 characters",
         "SECRET_KEY_FALLBACKS: has a key 2 that has less than 128 bits of entropy",
         "SENTRY_DSN: does not end in a project number",
         "LISTEN: `localhost` is not an IP address",
         "PORT: `65536` is not a port; use a number from 0 to 65535",
-        "DATABASE: is an address, and the board is kept in a file",
-        "DRAIN: `1h` is not a time from 1 to 300 s; write it as `20s`, or remove it",
+        "DATABASE: is a URL, but the board is kept in a file",
+        "DRAIN: `1h` is not a duration from 1 to 300 s; write it as `20s`, or remove it",
         "APP_COMMIT: `a/b` is not a commit",
         "APP_IMAGE_DIGEST: `sha256:beef` is not a digest",
     ];
@@ -88,7 +88,7 @@ fn everything_wrong_is_said_at_once_and_no_secret_with_it() {
 }
 
 #[test]
-fn what_is_shown_is_escaped_and_cut() {
+fn shown_values_are_escaped_and_cut() {
     let message = prod(&[("PORT", &format!("\u{1b}[31m{}", "9".repeat(500)))]).unwrap_err();
     assert!(message.contains("PORT: `\\u{1b}[31m999") && message.len() < 250, "{message}");
 }
@@ -105,9 +105,9 @@ fn a_test_server_needs_nothing_else() {
     }
     assert!(!settings.hosts.allow("example.com"));
     assert_eq!(
-        told(&settings.warnings),
+        lines_of(&settings.warnings),
         [
-            "SECRET_KEY: is not set, so one was made up for this process; set it, and signatures outlive a restart"
+            "SECRET_KEY: is not set, so a key was generated for this process; set it to keep signatures valid across restarts"
         ]
     );
     assert!(settings.database.as_os_str().is_empty() && settings.secret_key_fallbacks.is_empty());
@@ -116,12 +116,12 @@ fn a_test_server_needs_nothing_else() {
 }
 
 #[test]
-fn made_up_keys_differ() {
+fn generated_keys_differ() {
     assert_ne!(SecretKey::random().unwrap().expose(), SecretKey::random().unwrap().expose());
 }
 
 #[test]
-fn a_prod_server_takes_all_variables() {
+fn a_prod_server_reads_all_variables() {
     let digest = format!("sha256:{}", "0f".repeat(32));
     let earlier = format!("{SECRET}1,{SECRET}2,");
     let settings = prod(&[
@@ -152,8 +152,8 @@ fn a_prod_server_takes_all_variables() {
 }
 
 #[test]
-fn a_prod_server_is_warned_of_what_it_may_do() {
-    let warnings = told(&prod(&[("HOSTS", "*"), ("APP_COMMIT", "")]).unwrap().warnings);
+fn a_prod_server_is_warned_of_questionable_settings() {
+    let warnings = lines_of(&prod(&[("HOSTS", "*"), ("APP_COMMIT", "")]).unwrap().warnings);
     let said =
         ["HOSTS: contains `*`", "SENTRY_DSN: is not set", "DATABASE: is not set", "APP_COMMIT: is not set"];
     assert_eq!(warnings.len(), said.len(), "{warnings:?}");
@@ -163,13 +163,13 @@ fn a_prod_server_is_warned_of_what_it_may_do() {
 }
 
 #[test]
-fn the_time_for_an_end_has_bounds() {
+fn the_drain_has_bounds() {
     for (text, seconds) in [("1s", 1), ("300s", 300), ("5min", 300), ("1500ms", 1)] {
         assert_eq!(prod(&[("DRAIN", text)]).unwrap().drain.as_secs(), seconds, "{text}");
     }
     for text in ["0s", "999ms", "301s", "20", "soon", "-1s"] {
         let message = prod(&[("DRAIN", text)]).unwrap_err();
-        assert!(message.contains(&format!("DRAIN: `{text}` is not a time")), "{message}");
+        assert!(message.contains(&format!("DRAIN: `{text}` is not a duration")), "{message}");
     }
 }
 
@@ -177,7 +177,7 @@ fn the_time_for_an_end_has_bounds() {
 fn a_weak_key_stops_a_prod_server_and_warns_a_test_server() {
     let message = prod(&[("SECRET_KEY", &"ab".repeat(40))]).unwrap_err();
     assert!(message.contains("SECRET_KEY: has fewer than 5 different characters"), "{message}");
-    let warnings = told(&read(&[("SERVER_TYPE", "TEST"), ("SECRET_KEY", "hunter2")]).unwrap().warnings);
+    let warnings = lines_of(&read(&[("SERVER_TYPE", "TEST"), ("SECRET_KEY", "hunter2")]).unwrap().warnings);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
         warnings.iter().all(|warning| warning.starts_with("SECRET_KEY: has") && !warning.contains("hunter2"))
@@ -185,17 +185,17 @@ fn a_weak_key_stops_a_prod_server_and_warns_a_test_server() {
 }
 
 #[test]
-fn keys_are_judged_as_django_does_and_by_their_entropy() {
+fn keys_are_checked_by_djangos_rules_and_their_entropy() {
     let vectors: Value = serde_json::from_str(include_str!("django.json")).unwrap();
     for vector in vectors["secret_key_check"].as_array().unwrap() {
         let key = vector["key"].as_str().unwrap();
         let mut weaknesses = SecretKey::new(key.to_owned()).weaknesses();
-        // Ours alone: `abcde` ten times passes Django.
+        // Django accepts `abcde` ten times over.
         weaknesses.retain(|weakness| *weakness != Weakness::Predictable);
         assert_eq!(weaknesses.is_empty(), vector["ok"].as_bool().unwrap(), "{key}: {weaknesses:?}");
     }
     let weaknesses = |key: &str| SecretKey::new(key.to_owned()).weaknesses();
-    // 63 characters, 6 different ones, 170 bits where only those are counted.
+    // 63 characters, 6 different ones: 170 bits by their frequencies alone.
     assert_eq!(weaknesses(&"hunter2".repeat(9)), [Weakness::Predictable]);
     assert_eq!(weaknesses(SECRET), []);
     assert_eq!(weaknesses(&format!("{SECRET}\u{fffd}")), [Weakness::NotUtf8]);
@@ -203,7 +203,7 @@ fn keys_are_judged_as_django_does_and_by_their_entropy() {
 }
 
 #[test]
-fn what_fingers_and_loops_make_is_no_key() {
+fn typed_and_repeated_patterns_are_no_keys() {
     for key in [
         "abcde".repeat(10),
         "abcdefghij".repeat(5),
@@ -222,7 +222,7 @@ fn what_fingers_and_loops_make_is_no_key() {
 }
 
 #[test]
-fn what_generators_make_is_a_key() {
+fn generated_keys_are_accepted() {
     let random = |length: usize, alphabet: &[u8]| -> String {
         let mut bytes = vec![0; length];
         SystemRandom::new().fill(&mut bytes).unwrap();
@@ -241,21 +241,21 @@ fn what_generators_make_is_a_key() {
 }
 
 #[test]
-fn a_key_that_cannot_become_a_fallback_is_named() {
+fn a_key_that_cannot_become_a_fallback_is_a_warning() {
     for key in [format!("{SECRET},x"), format!(" {SECRET}"), format!("{SECRET}\n")] {
-        let warnings = told(&prod(&[("SECRET_KEY", &key)]).unwrap().warnings);
-        assert!(warnings.iter().any(|warning| warning.contains("`SECRET_KEY_FALLBACKS` cannot hold it")));
+        let warnings = lines_of(&prod(&[("SECRET_KEY", &key)]).unwrap().warnings);
+        assert!(warnings.iter().any(|warning| warning.contains("cannot move to `SECRET_KEY_FALLBACKS`")));
         assert!(warnings.iter().all(|warning| !warning.contains(SECRET)), "{warnings:?}");
     }
-    // A space within is part of a key.
+    // A space inside a key is part of it.
     let inner = format!("{SECRET} {SECRET}");
     let settings = prod(&[("SECRET_KEY", &inner), ("SECRET_KEY_FALLBACKS", &inner)]).unwrap();
-    assert!(told(&settings.warnings).iter().all(|warning| !warning.contains("SECRET_KEY")));
+    assert!(lines_of(&settings.warnings).iter().all(|warning| !warning.contains("SECRET_KEY")));
     assert_eq!(settings.secret_key_fallbacks[0].expose(), inner.as_bytes());
 }
 
 #[test]
-fn a_dsn_is_one_that_works() {
+fn only_working_dsns_are_accepted() {
     let dsn = |dsn: &str| prod(&[("SENTRY_DSN", dsn)]).map(|settings| assert!(settings.sentry_dsn.is_some()));
     for good in [
         "https://abc123@o1.ingest.de.sentry.io/42",
@@ -282,14 +282,14 @@ fn a_dsn_is_one_that_works() {
         ("https://k@h/", "project number"),
         ("https://k@h/abc", "project number"),
         ("https://k@h/+1", "project number"),
-        ("https://k@h/a//1", "path that is none"),
-        ("https://k@h/../1", "path that is none"),
+        ("https://k@h/a//1", "invalid path"),
+        ("https://k@h/../1", "invalid path"),
         ("https://k@h/1?x=2", "query or a fragment"),
         ("https://k@h/1#f", "query or a fragment"),
     ] {
         let message = dsn(bad).unwrap_err();
         assert!(message.contains(why) && !message.contains(bad), "{bad}: {message}");
-        // A wrong one is no better than none on a TEST server.
+        // A TEST server rejects it too.
         assert!(read(&[("SERVER_TYPE", "TEST"), ("SENTRY_DSN", bad)]).is_err(), "{bad}");
     }
 }

@@ -1,4 +1,4 @@
-//! A server as a child process, a client for it, and a Sentry to listen to.
+//! A server as a child process, a client for it, and a fake Sentry.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,15 +20,15 @@ pub(crate) const SECRET: &str = "tK7vQ2xW9mZ4pL8sR3bN6cF1yH5jD0gT7uA2eX4wM9qVz5J
 pub(crate) const PROD: [(&str, &str); 4] =
     [("SERVER_TYPE", "PROD"), ("HOSTS", "localhost"), ("SECRET_KEY", SECRET), ("APP_COMMIT", COMMIT)];
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-/// Longer than anything here takes, so that a test that waits for nothing ends.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything here takes, so that a stuck test ends.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The program with nothing in its environment but these variables.
+/// The program with these variables and no others.
 #[expect(clippy::disallowed_methods, reason = "the environment is cleared here")]
 pub(crate) fn app(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
     command.args(arguments).env_clear().stdin(Stdio::null());
-    // Where a coverage run collects what the child executed.
+    // A coverage run collects the child's counts there.
     if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
         command.env("LLVM_PROFILE_FILE", profile);
     }
@@ -36,21 +36,21 @@ pub(crate) fn app(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Runs the program to its end.
+/// Runs the program until it exits.
 pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     app(arguments, variables).output().unwrap()
 }
 
-/// A running server; told to end when it goes out of scope.
+/// A running server, terminated on drop.
 pub(crate) struct Server {
     child: Child,
-    /// The whole log, once the process has ended. Behind a lock, so that threads can share the server.
+    /// Receives the whole log once the process has exited. A mutex makes the server shareable between threads.
     log: Mutex<Receiver<String>>,
     pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    /// Starts `app serve` on a free port of loopback and waits until it listens.
+    /// Starts `app serve` on a free loopback port and waits until it listens.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         Self::start_as(&[], variables)
     }
@@ -73,7 +73,7 @@ impl Server {
             }
             send_log.send(log).ok();
         });
-        let Ok(address) = listening.recv_timeout(PATIENCE) else {
+        let Ok(address) = listening.recv_timeout(TIMEOUT) else {
             child.kill().unwrap();
             panic!("the server did not listen:\n{}", log.recv().unwrap());
         };
@@ -84,17 +84,17 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for the end. Answers how it ended, how long that took, and the log.
+    /// Waits for the process to exit. Returns its status, the time that took, and the log.
     pub(crate) fn wait(&mut self) -> (ExitStatus, Duration, String) {
         let start = Instant::now();
-        let Ok(log) = self.log.get_mut().unwrap().recv_timeout(PATIENCE) else {
+        let Ok(log) = self.log.get_mut().unwrap().recv_timeout(TIMEOUT) else {
             self.child.kill().unwrap();
             panic!("the server did not end:\n{}", self.log.get_mut().unwrap().recv().unwrap());
         };
         (self.child.wait().unwrap(), start.elapsed(), log)
     }
 
-    /// Ends the server and answers its log.
+    /// Terminates the server and returns its log.
     pub(crate) fn end(mut self) -> String {
         self.signal(Signal::TERM);
         let (status, _, log) = self.wait();
@@ -104,20 +104,20 @@ impl Server {
 
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream
     }
 
-    /// Sends these bytes and reads the answer until the server closes.
-    pub(crate) fn send(&self, request: &str) -> Answer {
+    /// Sends `request` and reads until the server closes the connection.
+    pub(crate) fn send(&self, request: &str) -> Response {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        Answer::parse(&String::from_utf8(answer).unwrap())
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).unwrap();
+        Response::parse(&String::from_utf8(response).unwrap())
     }
 
-    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let headers: String =
             headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
         let length = body.len();
@@ -126,25 +126,25 @@ impl Server {
         ))
     }
 
-    /// Sends a body that the server may refuse before it has read it, and does not mind what becomes of it.
+    /// Sends a body that the server may reject before it has read it, and ignores a broken connection.
     pub(crate) fn request_that_may_break(&self, method: &str, path: &str, body: &str) {
         let mut stream = self.connect();
         let head =
             format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all(head.as_bytes()).ok();
         stream.write_all(body.as_bytes()).ok();
-        let mut answer = [0; 12];
-        if stream.read_exact(&mut answer).is_ok() {
-            assert_eq!(&answer, b"HTTP/1.1 413");
+        let mut status = [0; 12];
+        if stream.read_exact(&mut status).is_ok() {
+            assert_eq!(&status, b"HTTP/1.1 413");
         }
     }
 
-    pub(crate) fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Response {
         self.request("GET", path, &[], "")
     }
 
-    pub(crate) fn canary(&self, id: &str) -> Answer {
-        self.request("POST", "/canary", &sign(id, now(), "").each(), "")
+    pub(crate) fn test_error(&self, id: &str) -> Response {
+        self.request("POST", "/test-error", &sign(id, now(), "").each(), "")
     }
 }
 
@@ -153,24 +153,24 @@ impl Drop for Server {
         if self.child.try_wait().unwrap().is_some() {
             return;
         }
-        // Politely, so that a coverage run gets its counts; then for good.
+        // SIGTERM first, so that a coverage run gets its counts.
         self.signal(Signal::TERM);
-        if self.log.get_mut().unwrap().recv_timeout(PATIENCE).is_err() {
+        if self.log.get_mut().unwrap().recv_timeout(TIMEOUT).is_err() {
             self.child.kill().unwrap();
         }
         self.child.wait().unwrap();
     }
 }
 
-/// What the server answered.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl Response {
     fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let mut lines = head.lines();
@@ -182,7 +182,7 @@ impl Answer {
         Self { status, headers: lines.map(header).collect(), body: body.to_owned() }
     }
 
-    /// The value of the only header of that name.
+    /// The value of a header that occurs at most once.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(other, _)| other == name);
         let value = values.next().map(|(_, value)| value.as_str());
@@ -208,12 +208,12 @@ impl Signed {
     }
 }
 
-/// Signs as the contract of `POST /canary` says, with [`SECRET`].
+/// Signs a test error with [`SECRET`], by the contract of `POST /test-error`.
 pub(crate) fn sign(id: &str, timestamp: u64, body: &str) -> Signed {
-    sign_for("launchway/canary/v1", id, timestamp, body.as_bytes())
+    sign_for("launchway/test-error/v1", id, timestamp, body.as_bytes())
 }
 
-/// Signs for another purpose. HKDF is spelled out: two rounds of HMAC.
+/// Signs for `purpose`, with HKDF spelled out as two rounds of HMAC.
 pub(crate) fn sign_for(purpose: &str, id: &str, timestamp: u64, body: &[u8]) -> Signed {
     let hmac = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
     let pseudorandom = hmac(b"launchway", SECRET.as_bytes());
@@ -228,7 +228,7 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// A Sentry that takes events and sessions and keeps them.
+/// A fake Sentry that records events and sessions.
 pub(crate) struct Sentry {
     pub(crate) dsn: String,
     events: Receiver<Value>,
@@ -240,7 +240,7 @@ impl Sentry {
         Self::after(|_| ())
     }
 
-    /// One that takes its first event after this, and may keep other connections open meanwhile.
+    /// Starts one that accepts its first event after `wait` returns, and keeps what `wait` returns open.
     pub(crate) fn after<T>(wait: impl FnOnce(&TcpListener) -> T + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let dsn = format!("http://key@{}/42", listener.local_addr().unwrap());
@@ -250,14 +250,14 @@ impl Sentry {
             let _open = wait(&listener);
             for stream in listener.incoming() {
                 let items = take_envelope(&mut BufReader::new(stream.as_ref().unwrap()));
-                // Kept before it is acknowledged: what the server got rid of is here.
+                // Recorded before it is acknowledged.
                 for (kind, payload) in items {
-                    let kept = match kind.as_str() {
+                    let recorded = match kind.as_str() {
                         "event" => send_event.send(payload),
                         "sessions" => send_sessions.send(payload),
                         _ => panic!("{kind}: {payload}"),
                     };
-                    if kept.is_err() {
+                    if recorded.is_err() {
                         return;
                     }
                 }
@@ -270,17 +270,17 @@ impl Sentry {
         Self { dsn, events, sessions }
     }
 
-    /// The next event, when it comes.
+    /// Waits for the next event.
     pub(crate) fn event(&self) -> Value {
-        self.events.recv_timeout(PATIENCE).unwrap()
+        self.events.recv_timeout(TIMEOUT).unwrap()
     }
 
-    /// The events that came and were not asked for.
-    pub(crate) fn left(&self) -> Vec<Value> {
+    /// The events that no test has taken yet.
+    pub(crate) fn remaining(&self) -> Vec<Value> {
         self.events.try_iter().collect()
     }
 
-    /// The sums of sessions that came, as exited, errored and crashed ones.
+    /// The numbers of exited, errored and crashed sessions so far.
     pub(crate) fn sessions(&self) -> [u64; 3] {
         let mut sums = [0; 3];
         for payload in self.sessions.try_iter() {
@@ -295,7 +295,7 @@ impl Sentry {
     }
 }
 
-/// The type and the payload of each item of one envelope.
+/// Reads one envelope and returns the type and the payload of each item.
 pub(crate) fn take_envelope(request: &mut impl BufRead) -> Vec<(String, Value)> {
     let mut head = Vec::new();
     let mut length = 0;

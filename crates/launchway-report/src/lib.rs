@@ -1,9 +1,9 @@
-//! The wire format of run reports: what one run of the pipeline did, and how the deployment in it ended.
+//! The wire format of run reports: the result of one run of the pipeline and of the deployment in it.
 //!
-//! The pipeline writes them and the release board shows them. A report holds no secret and no value of a variable.
+//! The pipeline writes reports and the release board shows them. A report contains no secrets and no values of variables.
 //!
-//! Readers and writers are of different versions: a field that a reader does not know is ignored, and an outcome that it
-//! does not know is shown in the writer's own word. A report that is passed on is passed on as the bytes that came.
+//! Readers and writers may have different versions: readers ignore unknown fields and show unknown outcomes verbatim. A
+//! report is always forwarded as the bytes that arrived.
 
 mod time;
 mod validate;
@@ -16,16 +16,17 @@ use serde::{Deserialize, Serialize};
 pub use time::Time;
 pub use validate::Problem;
 
-/// The version of this format. Raised only when older readers would misread a report: a field changes its meaning or goes.
+/// The version of this format. Raised only when older readers would misread a report: when a field changes its
+/// meaning or is removed.
 pub const SCHEMA: u32 = 1;
 
-/// How far the clock of the machine that wrote a report may be ahead of the reader's.
+/// How far the writer's clock may be ahead of the reader's.
 pub const SKEW: Duration = Duration::from_mins(5);
 
-/// The most bytes that a report may have as JSON.
+/// Largest report as JSON, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
 
-/// The most commits that a report may name.
+/// Most commits in a report.
 pub const MAX_COMMITS: usize = 100;
 
 /// One run of the pipeline.
@@ -33,62 +34,62 @@ pub const MAX_COMMITS: usize = 100;
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Names the run, and no other: 1 to 64 of `[A-Za-z0-9._-]`.
+    /// Unique id of the run: 1 to 64 of `[A-Za-z0-9._-]`.
     pub id: String,
-    /// Who began the run: a login name, 1 to 100 characters.
+    /// Who started the run: a login name, 1 to 100 characters.
     pub actor: String,
     /// The run's page on the CI server: `https://…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Where it deploys to; absent where nobody could tell, and in reports from before there was this field.
+    /// The service that it deploys to; absent if unknown, and in reports of early versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
-    /// Whether it ran against stand-ins.
+    /// Whether the run was a rehearsal against fakes.
     pub rehearsal: bool,
-    /// When the run began.
+    /// When the run started.
     pub started: Time,
-    /// When the run ended; not before it began.
+    /// When the run finished; not before `started`.
     pub finished: Time,
-    /// The commit that the run was for.
+    /// The commit that the run tested or deployed.
     pub commit: Commit,
-    /// The commits since the previous release, newest first, [`MAX_COMMITS`] at most; the run's own is among them.
+    /// The commits since the previous release, newest first, [`MAX_COMMITS`] at most, including the run's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commits: Vec<Commit>,
-    /// The steps that were part of the run, in order; 20 at most.
+    /// The steps of the run, in order; 20 at most.
     pub steps: Vec<Step>,
-    /// What the test run counted.
+    /// The results of the tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<Tests>,
-    /// The lines that the tests ran.
+    /// The coverage of the tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
-    /// The image that was pushed.
+    /// The pushed image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
-    /// The attempt to make a release live.
+    /// The deployment, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<Deployment>,
 }
 
 impl Report {
-    /// The environment of a deployment that nobody could tell.
+    /// The environment of a deployment, if it is unknown.
     pub const NO_ENVIRONMENT: &str = "unknown";
 }
 
 /// The service that a run deploys to. Several of them may share an image repository, and with it a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
-    /// Tells it from every other service: [`Service::key`].
+    /// Unique key of the service: see [`Service::key`].
     pub key: String,
-    /// What people call it, which may change: one line of 1 to 100 characters.
+    /// Its display name, which may change: one line of 1 to 100 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
 impl Service {
-    /// The key of the service with this id on its platform: the first 16 hexadecimal digits of the id's SHA-256.
+    /// Derives the key from the service's id on its platform: the first 16 hexadecimal digits of the id's SHA-256.
     ///
-    /// Not the id itself: it is kept among the secrets, and what shows secrets would mask it.
+    /// Not the id itself, which is configured as a secret and would be redacted.
     #[must_use]
     pub fn key(id: &str) -> String {
         let hash = digest(&SHA256, id.trim().as_bytes());
@@ -112,30 +113,30 @@ pub struct Commit {
 pub struct Step {
     /// Such as `test-coverage`: 1 to 40 of `[a-z-]`.
     pub name: String,
-    /// How it ended.
+    /// The outcome.
     pub outcome: StepOutcome,
     /// How long it took, in milliseconds; 0 when it was skipped.
     pub milliseconds: u64,
 }
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepOutcome {
-    /// It did all that it should.
+    /// The step succeeded.
     Passed,
-    /// It did not.
+    /// The step failed.
     Failed,
-    /// It did not run.
+    /// The step did not run.
     Skipped,
-    /// It was asked to end.
+    /// A signal interrupted the step.
     Interrupted,
-    /// Something else, in the word of the newer version that wrote it: 1 to 40 of `[a-z-]`.
+    /// An outcome of a newer version: 1 to 40 of `[a-z-]`.
     #[serde(untagged)]
     Other(String),
 }
 
-/// What a test run counted.
+/// The results of a test run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tests {
     /// Tests that passed.
@@ -146,15 +147,16 @@ pub struct Tests {
     pub skipped: u64,
 }
 
-/// The lines that the tests ran.
+/// Line coverage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
-    /// Lines that ran; not more than `lines`.
+    /// Lines that the tests ran; at most `lines`.
     pub covered: u64,
-    /// Lines that could have.
+    /// All executable lines.
     pub lines: u64,
-    /// The least percentage that passes, 0 to 100.
-    pub floor: u8,
+    /// The required percentage, 0 to 100. Earlier versions wrote `floor`.
+    #[serde(alias = "floor")]
+    pub threshold: u8,
 }
 
 /// An image in a registry.
@@ -168,32 +170,32 @@ pub struct Image {
     pub bytes: u64,
 }
 
-/// One attempt to make a release live.
+/// One attempt to make a release live, or to roll it back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
-    /// What was attempted.
+    /// What it attempted.
     pub kind: DeploymentKind,
-    /// The `SERVER_TYPE` that was deployed to, such as `PROD`, or [`Report::NO_ENVIRONMENT`]: 1 to 64 of `[A-Za-z0-9._-]`.
+    /// The target environment, such as `PROD`, or [`Report::NO_ENVIRONMENT`]: 1 to 64 of `[A-Za-z0-9._-]`.
     pub environment: String,
-    /// The platform's id of it, `dep-…`, where it took one: 1 to 64 of `[A-Za-z0-9._-]`.
+    /// Its id on the platform, such as `dep-…`, if the platform accepted it: 1 to 64 of `[A-Za-z0-9._-]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The hash of the plan that was followed: 64 lower-case hexadecimal digits; absent when it failed before there was one.
+    /// The hash of its plan, 64 lower-case hexadecimal digits; absent if it failed before there was a plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
-    /// When the attempt began.
+    /// When it started.
     pub started: Time,
-    /// When it ended; not before it began.
+    /// When it finished; not before `started`.
     pub finished: Time,
-    /// How it ended.
+    /// The outcome.
     pub outcome: DeploymentOutcome,
-    /// Why it failed, in words of the pipeline: 1 to 2000 characters; absent when it is live.
+    /// Why it failed: 1 to 2000 characters; absent if it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The release that was to become live; absent when it failed before that was known.
+    /// The release to make live; absent if it failed before that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
-    /// The release that was live before, where there was one.
+    /// The release that was live before, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Release>,
 }
@@ -202,40 +204,40 @@ pub struct Deployment {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeploymentKind {
-    /// A new release goes live.
+    /// Makes a new release live.
     Deploy,
-    /// An earlier release goes live again.
+    /// Makes an earlier release live again.
     Rollback,
-    /// Something else, in the word of the newer version that wrote it: 1 to 40 of `[a-z-]`.
+    /// A kind of a newer version: 1 to 40 of `[a-z-]`.
     #[serde(untagged)]
     Other(String),
 }
 
-/// How a deployment ended.
+/// The outcome of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeploymentOutcome {
-    /// The release is live, and the running app said so.
+    /// The release is live, as the running app confirmed.
     Live,
     /// It failed before anything was written.
     Unchanged,
     /// It failed, and the previous release is live again with its environment.
     RolledBack,
-    /// It failed, and what was written could not be put back.
+    /// It failed and could not be rolled back.
     NotRolledBack,
-    /// Somebody else's newer deployment took its place.
+    /// A newer deployment replaced it.
     Superseded,
-    /// Something else, in the word of the newer version that wrote it: 1 to 40 of `[a-z-]`.
+    /// An outcome of a newer version: 1 to 40 of `[a-z-]`.
     #[serde(untagged)]
     Other(String),
 }
 
-/// One image digest with its commit.
+/// An image digest with its commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// `sha256:` and 64 lower-case hexadecimal digits.
     pub digest: String,
-    /// 40 lower-case hexadecimal digits, `-dirty` after them where the tree was; absent where nobody could tell.
+    /// 40 lower-case hexadecimal digits, followed by `-dirty` if the tree was; absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
 }

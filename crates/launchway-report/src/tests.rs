@@ -3,7 +3,7 @@ use super::*;
 const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// So many seconds into 2026.
+/// `seconds` into 2026.
 fn at(seconds: u64) -> Time {
     Time::from_milliseconds(1_767_225_600_000 + seconds * 1000)
 }
@@ -24,7 +24,7 @@ fn report() -> Report {
         commits: vec![commit],
         steps: vec![Step { name: "lint".to_owned(), outcome: StepOutcome::Passed, milliseconds: 1900 }],
         tests: Some(Tests { passed: 3, failed: 0, skipped: 1 }),
-        coverage: Some(Coverage { covered: 9, lines: 10, floor: 80 }),
+        coverage: Some(Coverage { covered: 9, lines: 10, threshold: 80 }),
         image: Some(Image { repository: "docker.io/o/app".to_owned(), digest: DIGEST.to_owned(), bytes: 3 }),
         deployment: Some(Deployment {
             kind: DeploymentKind::Deploy,
@@ -51,7 +51,7 @@ fn a_report_survives_the_wire() {
 }
 
 #[test]
-fn what_is_optional_may_be_absent() {
+fn optional_fields_may_be_absent() {
     let bare = Report {
         url: None,
         commits: Vec::new(),
@@ -80,7 +80,7 @@ fn every_problem_is_named_with_its_field() {
     bad.steps[0].outcome = StepOutcome::Other("\u{1b}[2J".to_owned());
     bad.steps[0].milliseconds = u64::MAX;
     bad.service = Some(Service { key: "srv-1".to_owned(), name: Some(String::new()) });
-    bad.coverage = Some(Coverage { covered: 11, lines: 10, floor: 101 });
+    bad.coverage = Some(Coverage { covered: 11, lines: 10, threshold: 101 });
     bad.tests = Some(Tests { passed: u64::MAX, failed: 0, skipped: 0 });
     bad.image = Some(Image { repository: String::new(), digest: SHA.to_owned(), bytes: u64::MAX });
     let deployment = bad.deployment.as_mut().unwrap();
@@ -112,7 +112,7 @@ fn every_problem_is_named_with_its_field() {
             "steps[0].milliseconds",
             "tests.passed",
             "coverage.covered",
-            "coverage.floor",
+            "coverage.threshold",
             "image.repository",
             "image.digest",
             "image.bytes",
@@ -132,12 +132,12 @@ fn every_problem_is_named_with_its_field() {
         steps: vec![report().steps[0].clone(); 21],
         ..report()
     };
-    let said: Vec<_> = many.problems(at(70)).iter().map(ToString::to_string).collect();
-    assert_eq!(said, ["`commits` must be at most 100", "`steps` must be at most 20"]);
+    let messages: Vec<_> = many.problems(at(70)).iter().map(ToString::to_string).collect();
+    assert_eq!(messages, ["`commits` must be at most 100", "`steps` must be at most 20"]);
 }
 
 #[test]
-fn what_a_newer_version_adds_is_no_problem() {
+fn additions_of_a_newer_version_are_accepted() {
     let text = serde_json::to_string(&report()).unwrap();
     let newer = text
         .replace('{', r#"{"added":{"by":"a newer version"},"#)
@@ -150,31 +150,35 @@ fn what_a_newer_version_adds_is_no_problem() {
     let deployment = read.deployment.as_ref().unwrap();
     assert_eq!(deployment.kind, DeploymentKind::Other("canary".to_owned()));
     assert_eq!(deployment.outcome, DeploymentOutcome::Other("paused".to_owned()));
-    // Its own words go out again as they came.
+    // Unknown words survive a round trip.
     let again = serde_json::to_string(&read).unwrap();
     assert!(again.contains(r#""outcome":"paused""#) && again.contains(r#""outcome":"cached""#), "{again}");
 }
 
 #[test]
-fn what_an_older_version_wrote_is_read() {
+fn reports_of_an_older_version_are_read() {
     let old = Report { service: None, ..report() };
     let text = serde_json::to_string(&old).unwrap();
     assert!(!text.contains("service"), "{text}");
-    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), old);
+    let older = text.replace(r#""threshold""#, r#""floor""#);
+    assert_ne!(older, text);
+    for text in [text, older] {
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), old);
+    }
 }
 
 #[test]
-fn a_report_that_would_be_misread_says_what_to_do() {
+fn a_newer_schema_is_rejected_with_a_hint() {
     let newer = Report { schema: 2, ..report() };
-    let said: Vec<_> = newer.problems(at(70)).iter().map(ToString::to_string).collect();
-    assert_eq!(said, ["`schema` must be 1; one of a newer version needs an update here"]);
+    let messages: Vec<_> = newer.problems(at(70)).iter().map(ToString::to_string).collect();
+    assert_eq!(messages, ["`schema` must be 1; a newer schema needs a newer version of this program"]);
 }
 
 #[test]
-fn a_report_is_of_a_time_that_the_reader_knows() {
+fn impossible_times_are_rejected() {
     let skew = SKEW.as_secs();
     assert!(report().is_timely(at(70)));
-    // Written by a clock that is ahead.
+    // The writer's clock is ahead.
     assert_eq!(Report { finished: at(70 + skew), ..report() }.problems(at(70)), []);
     let fields = |report: &Report| {
         assert!(!report.is_timely(at(70)));
@@ -186,7 +190,7 @@ fn a_report_is_of_a_time_that_the_reader_knows() {
     let mut later = report();
     later.deployment.as_mut().unwrap().finished = Time::from_milliseconds(u64::MAX);
     assert_eq!(fields(&later), ["deployment.finished"]);
-    // A commit has the time that its author's clock had.
+    // The times of commits are not checked.
     let mut odd = report();
     odd.commit.time = Time::from_milliseconds(0);
     odd.commits[0].time = Time::from_milliseconds(u64::MAX);
@@ -194,14 +198,14 @@ fn a_report_is_of_a_time_that_the_reader_knows() {
 }
 
 #[test]
-fn a_service_is_told_from_others_without_its_id() {
+fn the_key_of_a_service_does_not_reveal_its_id() {
     assert_eq!(Service::key(" srv-1\n"), Service::key("srv-1"));
     assert_ne!(Service::key("srv-1"), Service::key("srv-2"));
     assert!(!Service::key("srv-1").contains("srv"));
 }
 
 #[test]
-fn what_is_no_time_is_refused() {
+fn malformed_times_are_rejected() {
     let text = serde_json::to_string(&report()).unwrap();
     for time in ["yesterday", "1969-12-31T23:59:59Z", "2026-01-01 00:00:10", "2026-02-30T00:00:00Z"] {
         let bad = text.replace("2026-01-01T00:00:10.000Z", time);
@@ -213,7 +217,7 @@ fn what_is_no_time_is_refused() {
 }
 
 #[test]
-fn a_time_stays_within_what_can_be_written() {
+fn times_stay_within_rfc_3339() {
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
     assert_eq!(Time::from_milliseconds(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
     assert_eq!(Time::from(UNIX_EPOCH - Duration::from_secs(1)).milliseconds(), 0);

@@ -1,4 +1,4 @@
-//! A point in time as RFC 3339 has it.
+//! Points in time, in RFC 3339.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,13 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Time(u64);
 
 impl Time {
-    /// 9999-12-31T23:59:59.999Z: what RFC 3339 has no words for comes after.
+    /// 9999-12-31T23:59:59.999Z, the last time that RFC 3339 can express.
     const LAST: u64 = 253_402_300_799_999;
 
-    /// 2015-01-01T00:00:00Z: there was no pipeline before, and a clock that shows less was never set.
+    /// 2015-01-01T00:00:00Z. A clock that shows less was never set.
     pub const EARLIEST: Self = Self(1_420_070_400_000);
 
-    /// Milliseconds since 1970; what lies beyond 9999 is taken as its end.
+    /// From milliseconds since 1970, limited to the end of 9999.
     #[must_use]
     pub fn from_milliseconds(milliseconds: u64) -> Self {
         Self(milliseconds.min(Self::LAST))
@@ -29,13 +29,13 @@ impl Time {
         self.0
     }
 
-    /// So much later.
+    /// This time plus a duration.
     #[must_use]
     pub fn after(self, time: Duration) -> Self {
         Self::from_milliseconds(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// How long after `earlier` this is; nothing where it is before.
+    /// The duration since `earlier`; zero if that is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -43,7 +43,7 @@ impl Time {
 }
 
 impl From<SystemTime> for Time {
-    /// A time before 1970 is taken as 1970.
+    /// A time before 1970 becomes 1970.
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self::from_milliseconds(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -71,7 +71,7 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        // `humantime` gives what lies before 1970 as an error as well.
+        // `humantime` rejects times before 1970 as well.
         humantime::parse_rfc3339(&text)
             .map(Self::from)
             .map_err(|_| D::Error::custom("a time must look like `2026-01-02T03:04:05.678Z`"))

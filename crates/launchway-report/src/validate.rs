@@ -1,4 +1,4 @@
-//! What a report must hold beyond its types.
+//! Validation beyond the types.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use crate::{
     StepOutcome, Time,
 };
 
-/// A field that does not hold what it should.
+/// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it is: `commit.sha`, `steps[2].name`.
+    /// Its path: `commit.sha`, `steps[2].name`.
     pub field: String,
     /// What it must be.
     pub must: &'static str,
@@ -23,19 +23,19 @@ impl fmt::Display for Problem {
 }
 
 impl Report {
-    /// Everything in it that is not as its documentation says, by a clock that shows `now`; empty for a valid report.
+    /// All invalid fields, by a clock that shows `now`; empty for a valid report.
     #[must_use]
     pub fn problems(&self, now: Time) -> Vec<Problem> {
         let mut found = Problems(Vec::new());
-        found.unless(self.schema == SCHEMA, "schema", "1; one of a newer version needs an update here");
+        found.unless(
+            self.schema == SCHEMA,
+            "schema",
+            "1; a newer schema needs a newer version of this program",
+        );
         found.unless(is_id(&self.id), "id", ID);
         found.unless(is_line(&self.actor, 1..=100), "actor", "one line of 1 to 100 characters");
         let is_page = |url: &String| url.starts_with("https://") && is_line(url, 9..=500);
-        found.unless(
-            self.url.as_ref().is_none_or(is_page),
-            "url",
-            "an https address of at most 500 characters",
-        );
+        found.unless(self.url.as_ref().is_none_or(is_page), "url", "an https URL of at most 500 characters");
         if let Some(service) = &self.service {
             found.unless(is_hex(&service.key, 16), "service.key", "16 lower-case hexadecimal digits");
             let name = service.name.as_ref().is_none_or(|name| is_line(name, 1..=100));
@@ -67,7 +67,7 @@ impl Report {
         if let Some(coverage) = &self.coverage {
             found.number("coverage.lines", coverage.lines);
             found.unless(coverage.covered <= coverage.lines, "coverage.covered", "at most `coverage.lines`");
-            found.unless(coverage.floor <= 100, "coverage.floor", "0 to 100");
+            found.unless(coverage.threshold <= 100, "coverage.threshold", "0 to 100");
         }
         if let Some(image) = &self.image {
             found.unless(is_line(&image.repository, 1..=255), "image.repository", "1 to 255 characters");
@@ -80,13 +80,13 @@ impl Report {
         found.0
     }
 
-    /// Whether it is of a time that there can be reports of, by a clock that shows `now`.
+    /// Whether its times are possible, by a clock that shows `now`.
     #[must_use]
     pub fn is_timely(&self, now: Time) -> bool {
         self.times().iter().all(|(_, time)| is_timely(*time, now))
     }
 
-    /// What the pipeline's clock said. The times of commits come from anywhere, and bound nothing.
+    /// The times by the pipeline's clock. The times of commits come from other clocks and are not checked.
     fn times(&self) -> Vec<(&'static str, Time)> {
         let mut times = vec![("started", self.started), ("finished", self.finished)];
         if let Some(Deployment { started, finished, .. }) = self.deployment {
@@ -100,14 +100,14 @@ fn is_timely(time: Time, now: Time) -> bool {
     Time::EARLIEST <= time && time <= now.after(SKEW)
 }
 
-const TIMELY: &str = "a time from 2015 to now, by the clock of who reads it";
+const TIMELY: &str = "between 2015 and now, by the reader's clock";
 const WORD: &str = "1 to 40 of `[a-z-]`";
 /// In milliseconds.
 const DAY: u64 = 86_400_000;
 const ID: &str = "1 to 64 of `[A-Za-z0-9._-]`";
 const DIGEST: &str = "`sha256:` and 64 lower-case hexadecimal digits";
 const COMMIT: &str = "40 lower-case hexadecimal digits";
-/// The largest number that every reader of JSON gets back as it was written.
+/// The largest integer that every JSON reader represents exactly.
 const LARGEST: u64 = (1 << 53) - 1;
 
 struct Problems(Vec<Problem>);
@@ -174,7 +174,7 @@ fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| is_hex(hex, 64))
 }
 
-/// Some characters, none of which breaks a line or steers a terminal.
+/// Whether the text has that many characters and no control characters.
 fn is_line(text: &str, length: std::ops::RangeInclusive<usize>) -> bool {
     length.contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }

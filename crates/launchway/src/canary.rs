@@ -9,13 +9,13 @@ use crate::sign::signed;
 use launchway_core::http::Http;
 use launchway_core::secret::Secret;
 
-/// Has the app at `url` raise the error `canary <id>: raised on request`.
+/// Has the app at `url` raise the error `test error <id>: raised on request`.
 ///
 /// `id` is 1 to 64 of `A-Z a-z 0-9 . _ -`; `now` dates the signature. Done when the app answered 500, which is what a
 /// request gets whose handler panicked.
 pub(crate) fn raise(http: &Http, url: &Url, key: &Secret, id: &str, now: SystemTime) -> Result<()> {
     let request = http.request(Method::POST, url)?;
-    let response = signed(request, key, "launchway/canary/v1", id, now, b"")?
+    let response = signed(request, key, "launchway/test-error/v1", id, now, b"")?
         .send()
         .map_err(|error| anyhow!(error.without_url()))
         .with_context(|| format!("{url} does not answer"))?;

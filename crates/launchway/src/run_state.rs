@@ -112,7 +112,7 @@ impl RunState {
                 self.coverage = results.coverage.as_ref().map(|coverage| Coverage {
                     covered: coverage.covered,
                     lines: coverage.lines,
-                    floor: percent(coverage.threshold),
+                    threshold: percent(coverage.threshold),
                 });
             }
             StepId::DockerBuild => {

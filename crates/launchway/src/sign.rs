@@ -14,7 +14,7 @@ use ring::{hkdf, hmac};
 
 use launchway_core::secret::Secret;
 
-/// The request with the three headers that sign `body` for `purpose`, such as `launchway/canary/v1`.
+/// The request with the three headers that sign `body` for `purpose`, such as `launchway/test-error/v1`.
 ///
 /// `id` is 1 to 64 of `A-Z a-z 0-9 . _ -`; `now` dates the signature. The body itself is not added.
 pub(crate) fn signed(
@@ -55,8 +55,8 @@ mod tests {
     fn the_signature_is_the_one_that_python_computes() {
         let key = Secret::new("correct horse battery staple correct horse battery staple");
         // hmac and hashlib: extract with the salt, expand by one block, sign `rehearsal-1.1767225600.`.
-        let found = signature(&key, "launchway/canary/v1", "rehearsal-1", 1_767_225_600, b"").unwrap();
-        assert_eq!(found, "v1,W1L9mmpTDD26wrQkAdUnPclP4Fk4bNICzJYPA0uV+CQ=");
+        let found = signature(&key, "launchway/test-error/v1", "rehearsal-1", 1_767_225_600, b"").unwrap();
+        assert_eq!(found, "v1,pFJI7vdIorqi6zZdpg25zp0mjO3zFBBGvRy46b5R/cc=");
         let found = signature(&key, "launchway/report/v1", "run-1", 1_767_225_600, b"{}").unwrap();
         assert_eq!(found, "v1,ASNKV+67+VPmEmjSekBbnAwNbtg0YJTZF+hTVu3B/C0=");
     }

@@ -1,18 +1,18 @@
 use super::*;
-use crate::board::samples::{ago, deployed, history, identity, release, run};
-use report::DeploymentOutcome::{Live, NotRolledBack, RolledBack, Superseded, Unchanged};
+use crate::board::test_reports::{ago, deployed, history, identity, release, run};
+use launchway_report::DeploymentOutcome::{Live, NotRolledBack, RolledBack, Superseded, Unchanged};
 
-/// What should be live after `release("a")` was deployed over `release("b")` with that outcome.
-fn expected(outcome: DeploymentOutcome, runs: &str) -> Option<Release> {
+/// The drift of a process that runs `running` after `release("a")` was deployed over `release("b")` with that outcome.
+fn expected(outcome: DeploymentOutcome, running: &str) -> Option<Release> {
     let history = history(vec![deployed("1", 2, Live), deployed("2", 1, outcome), run("3", 0)]);
-    drift(&history, &identity(&release(runs))).map(|drift| {
+    drift(&history, &identity(&release(running))).map(|drift| {
         assert_eq!((drift.run.as_str(), drift.at), ("2", ago(1)));
         drift.reported
     })
 }
 
 #[test]
-fn the_newest_deployment_says_what_should_be_live() {
+fn the_newest_deployment_decides_what_should_be_live() {
     assert_eq!(expected(Live, "a"), None);
     assert_eq!(expected(Live, "c"), Some(release("a")));
     for outcome in [Unchanged, RolledBack] {
@@ -25,10 +25,10 @@ fn the_newest_deployment_says_what_should_be_live() {
 }
 
 #[test]
-fn only_what_both_know_is_compared() {
+fn only_shared_facts_are_compared() {
     let history = history(vec![deployed("1", 1, Live)]);
     let mut identity = identity(&Release { commit: Some("c".repeat(40)), ..release("a") });
-    // The same image is the same, whatever it was built from.
+    // The same image is the same release, whatever its commit.
     assert_eq!(drift(&history, &identity), None);
     identity.image_digest = None;
     assert_eq!(drift(&history, &identity).unwrap().reported, release("a"));
@@ -37,13 +37,13 @@ fn only_what_both_know_is_compared() {
 }
 
 #[test]
-fn rehearsals_say_nothing_of_what_is_live() {
-    let rehearsal = report::Report { rehearsal: true, ..deployed("1", 1, Live) };
+fn rehearsals_are_ignored() {
+    let rehearsal = launchway_report::Report { rehearsal: true, ..deployed("1", 1, Live) };
     assert_eq!(drift(&history(vec![rehearsal]), &identity(&release("c"))), None);
 }
 
 #[test]
-fn the_origin_is_the_newest_deployment_of_what_runs() {
+fn the_origin_is_the_newest_deployment_of_the_running_release() {
     let history = history(vec![deployed("1", 3, Live), deployed("2", 2, Live), deployed("3", 1, RolledBack)]);
     let (run, found) = origin(&history, &identity(&release("a"))).unwrap();
     assert_eq!((run.report.id.as_str(), found), ("2", &release("a")));

@@ -1,4 +1,4 @@
-//! Opening the board's file: whose it is, whether it is whole, and what it holds.
+//! Opens the board's file: checks that it is a board's, that it is intact, and reads it.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,15 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use report::Report;
+use launchway_report::Report;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension, TransactionBehavior};
 use tracing::{error, warn};
 
 use super::{Entry, MAX_RUNS, sha256};
 
-/// Marks a file as a board's. In the file's head, so that it can be read where nothing else can.
+/// Marks a file as a board's. Stored in the header, which can be read even if nothing else can.
 const APPLICATION: u32 = u32::from_be_bytes(*b"RBrd");
-/// Each raises `user_version` by one. Only ever add to the end, and only what an older version can live with.
+/// Each raises `user_version` by one. Only append, and only changes that older versions tolerate.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE reports (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -25,7 +25,7 @@ const MIGRATIONS: [&str; 1] = ["
     ) STRICT;
     CREATE INDEX reports_started ON reports (started);
 "];
-/// What a board's table has, whichever version made it.
+/// The columns of every version's table.
 const COLUMNS: [&str; 4] = ["sequence", "id", "started", "body"];
 
 pub(super) const INSERT: &str =
@@ -34,44 +34,43 @@ const ENTRIES: &str = "SELECT sequence, id, body FROM reports ORDER BY sequence"
 const NEWEST: &str = "SELECT body FROM reports ORDER BY started DESC, id DESC LIMIT ?1";
 const BODY: &str = "SELECT body FROM reports WHERE id = ?1";
 
-/// Beside the file: what `SQLite` keeps of a change that did not end. The last two are of the mode that older versions
-/// used.
+/// Suffixes of the files in which `SQLite` keeps unfinished changes. Older versions used the last two.
 const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
-/// Most files that are set aside.
+/// Most files to move aside.
 const ASIDE: u32 = 9;
-/// How long one who reads an old report waits for a process that writes.
-const READ_PATIENCE: Duration = Duration::from_millis(250);
+/// How long a read of an old report waits for a lock.
+const READ_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// A file that can be read.
+/// An open file and its content.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) connection: Connection,
-    /// Why it cannot be written.
+    /// Why it cannot be written, if it cannot.
     pub(super) read_only: Option<String>,
-    /// All reports, in the order in which they came.
+    /// All reports in the order of arrival.
     pub(super) entries: Vec<Entry>,
-    /// The newest, as many as pages are made of.
+    /// The newest reports, [`MAX_RUNS`] at most.
     pub(super) reports: Vec<Report>,
 }
 
 /// Why a file could not be opened.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// It is not a board's: neither moved nor changed.
-    Foreign(String),
-    /// It is, and will not get better by itself.
-    Spoilt(String),
-    /// It may get better.
-    Passing(String),
+    /// It is not a board's, so it is neither moved nor changed.
+    NotOurs(String),
+    /// It is a board's, and beyond repair.
+    Corrupt(String),
+    /// The cause may go away.
+    Transient(String),
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Foreign(what) => {
-                write!(f, "{what}, and is left alone; let DATABASE name another file, or move this one away")
+            Self::NotOurs(what) => {
+                write!(f, "{what}, so it was left untouched; set DATABASE to another file, or move this one")
             }
-            Self::Spoilt(cause) | Self::Passing(cause) => f.write_str(cause),
+            Self::Corrupt(cause) | Self::Transient(cause) => f.write_str(cause),
         }
     }
 }
@@ -79,61 +78,61 @@ impl fmt::Display for Fault {
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
         match (error.sqlite_error_code(), &error) {
-            // Unknown: the statement does not fit the tables.
+            // `Unknown` means that a statement does not fit the tables.
             (Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown), _)
-            | (_, rusqlite::Error::SqlInputError { .. }) => Self::Spoilt(error.to_string()),
-            _ => Self::Passing(error.to_string()),
+            | (_, rusqlite::Error::SqlInputError { .. }) => Self::Corrupt(error.to_string()),
+            _ => Self::Transient(error.to_string()),
         }
     }
 }
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        Self::Passing(error.to_string())
+        Self::Transient(error.to_string())
     }
 }
 
-/// A connection to a sound file of ours, and what it holds. One that is beyond use is set aside first.
-pub(super) fn open(path: &Path, patience: Duration) -> Result<Opened, Fault> {
-    match attempt(path, patience) {
-        Err(Fault::Spoilt(cause)) if path.is_file() => {
-            let aside = set_aside(path).map_err(|error| Fault::Spoilt(format!("{cause}; {error}")))?;
+/// Opens the file, or moves a corrupt one aside and opens a new one.
+pub(super) fn open(path: &Path, timeout: Duration) -> Result<Opened, Fault> {
+    match attempt(path, timeout) {
+        Err(Fault::Corrupt(cause)) if path.is_file() => {
+            let aside = move_aside(path).map_err(|error| Fault::Corrupt(format!("{cause}; {error}")))?;
             error!(
-                "{} cannot be used: {cause}; moved it to {}, starting empty",
+                "{} is corrupt: {cause}; moved it to {} and started empty",
                 path.display(),
                 aside.display()
             );
-            attempt(path, patience)
+            attempt(path, timeout)
         }
         opened => opened,
     }
 }
 
-fn attempt(path: &Path, patience: Duration) -> Result<Opened, Fault> {
+fn attempt(path: &Path, timeout: Duration) -> Result<Opened, Fault> {
     if path.as_os_str().is_empty() {
         let mut connection = Connection::open_in_memory()?;
         migrate(&mut connection)?;
         return Ok(Opened { connection, read_only: None, entries: Vec::new(), reports: Vec::new() });
     }
     let head = Head::read(path)?;
-    head.judge(path, patience)?;
-    let mut connection = connect(path, patience)?;
+    head.check_owner(path, timeout)?;
+    let mut connection = connect(path, timeout)?;
     let mut read_only = None;
     if connection.is_readonly(MAIN_DB)? {
-        if head.logs_ahead() {
-            connection = unchanging(path)?;
+        if head.has_write_ahead_log() {
+            connection = open_immutable(path)?;
         }
         read_only = Some("it cannot be written".to_owned());
     }
     let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if sound != "ok" {
-        return Err(Fault::Spoilt(sound));
+        return Err(Fault::Corrupt(sound));
     }
     if read_only.is_none() {
         match migrate(&mut connection).map_err(Fault::from) {
             Ok(()) => {}
-            // It can be read all the same, or the statements below say why not.
-            Err(Fault::Passing(cause)) => read_only = Some(cause),
+            // It may still be readable; the statements below decide.
+            Err(Fault::Transient(cause)) => read_only = Some(cause),
             Err(fault) => return Err(fault),
         }
     }
@@ -144,40 +143,40 @@ fn attempt(path: &Path, patience: Duration) -> Result<Opened, Fault> {
     Ok(Opened { connection, read_only, entries, reports })
 }
 
-/// Proves that the file can be written, by writing it.
-pub(super) fn prove(path: &Path, patience: Duration) -> Result<(), Fault> {
+/// Checks that the file can be written, by writing to it.
+pub(super) fn prove(path: &Path, timeout: Duration) -> Result<(), Fault> {
     let head = Head::read(path)?;
-    head.judge(path, patience)?;
-    let mut connection = connect(path, patience)?;
+    head.check_owner(path, timeout)?;
+    let mut connection = connect(path, timeout)?;
     if connection.is_readonly(MAIN_DB)? {
-        return Err(Fault::Passing("it cannot be written".to_owned()));
+        return Err(Fault::Transient("it cannot be written".to_owned()));
     }
     Ok(migrate(&mut connection)?)
 }
 
-/// The bytes of a report, read while the writer may be at work.
+/// Reads the bytes of one report, concurrently with the writer.
 pub(super) fn body(path: &Path, id: &str) -> rusqlite::Result<Option<Vec<u8>>> {
     if path.as_os_str().is_empty() {
         return Ok(None);
     }
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(READ_PATIENCE)?;
+    connection.busy_timeout(READ_TIMEOUT)?;
     connection.query_row(BODY, [id], |row| row.get(0)).optional()
 }
 
-fn connect(path: &Path, patience: Duration) -> rusqlite::Result<Connection> {
-    // Not as an address: a path may begin with `file:`.
+fn connect(path: &Path, timeout: Duration) -> rusqlite::Result<Connection> {
+    // Not as a URI: a path may begin with `file:`.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(patience)?;
+    connection.busy_timeout(timeout)?;
     Ok(connection)
 }
 
-/// Reads without a lock or a note beside the file, which `SQLite` otherwise makes for one with a write-ahead log.
-fn unchanging(path: &Path) -> Result<Connection, Fault> {
+/// Opens read-only without locks or files beside it, which `SQLite` creates for a file with a write-ahead log.
+fn open_immutable(path: &Path) -> Result<Connection, Fault> {
     if fs_err::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0) {
-        return Err(Fault::Passing(
-            "it cannot be written, and unfinished changes are kept beside it".to_owned(),
+        return Err(Fault::Transient(
+            "it cannot be written, and it has unfinished changes in its write-ahead log".to_owned(),
         ));
     }
     let path =
@@ -186,15 +185,14 @@ fn unchanging(path: &Path) -> Result<Connection, Fault> {
     Ok(Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)?)
 }
 
-/// Brings the tables to the newest form and marks the file as ours: each time, which proves that it can be written.
+/// Migrates the tables and marks the file as ours. Writes every time, which proves that the file can be written.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "truncate")?;
-    // What is acknowledged survives a loss of power.
+    // Acknowledged reports survive a power failure.
     connection.pragma_update(None, "synchronous", "full")?;
-    // Immediate: one process at a time.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    // A newer version's file is used as it is where the statements fit it.
+    // A newer version's file is used unchanged if our statements fit it.
     let missing =
         usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..)).unwrap_or_default();
     for (migration, version) in missing.iter().zip(version + 1..) {
@@ -205,18 +203,18 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// The beginning of a database: <https://www.sqlite.org/fileformat2.html#the_database_header>.
+/// The header of a database: <https://www.sqlite.org/fileformat2.html#the_database_header>.
 #[derive(Debug)]
 struct Head(Vec<u8>);
 
 impl Head {
-    /// Empty for a file that is not there yet.
+    /// Reads the header; empty if there is no file.
     fn read(path: &Path) -> Result<Self, Fault> {
         match fs_err::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self(Vec::new())),
             Err(error) => return Err(error.into()),
             Ok(file) if !file.is_file() => {
-                return Err(Fault::Foreign(format!("{} is not a file", path.display())));
+                return Err(Fault::NotOurs(format!("{} is not a file", path.display())));
             }
             Ok(_) => {}
         }
@@ -225,39 +223,39 @@ impl Head {
         Ok(Self(head))
     }
 
-    /// Whether the file is in the mode that older versions used.
-    fn logs_ahead(&self) -> bool {
+    /// Whether the file uses a write-ahead log, as older versions did.
+    fn has_write_ahead_log(&self) -> bool {
         self.0.get(18) == Some(&2)
     }
 
-    /// Fails for what is not a board's.
-    fn judge(&self, path: &Path, patience: Duration) -> Result<(), Fault> {
-        let foreign = |what: String| Fault::Foreign(format!("{} {what}", path.display()));
+    /// Fails if the file is not a board's.
+    fn check_owner(&self, path: &Path, timeout: Duration) -> Result<(), Fault> {
+        let not_ours = |what: String| Fault::NotOurs(format!("{} {what}", path.display()));
         if self.0.is_empty() {
             return Ok(());
         }
         if !self.0.starts_with(b"SQLite format 3\0") {
-            return Err(foreign("is not a database".to_owned()));
+            return Err(not_ours("is not a database".to_owned()));
         }
         let application = self.0.get(68..72).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
         match application {
             Some(APPLICATION) => return Ok(()),
             Some(0) => {}
-            _ => return Err(foreign("is the database of another application".to_owned())),
+            _ => return Err(not_ours("is the database of another application".to_owned())),
         }
-        // Made before files were marked. Only looked at, and without a trace beside it: it may be anybody's.
-        let connection = match unchanging(path) {
-            Err(Fault::Passing(_)) => Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        // Either created before files were marked, or another application's: open it without leaving a trace.
+        let connection = match open_immutable(path) {
+            Err(Fault::Transient(_)) => Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
             opened => opened?,
         };
-        connection.busy_timeout(patience)?;
+        connection.busy_timeout(timeout)?;
         let names = |query: &str| -> Result<Vec<String>, Fault> {
             let found: rusqlite::Result<_> =
                 connection.prepare(query)?.query_map([], |row| row.get(0))?.collect();
             Ok(found?)
         };
         let unreadable = |fault| match fault {
-            Fault::Spoilt(cause) => foreign(format!("may be anybody's database: {cause}")),
+            Fault::Corrupt(cause) => not_ours(format!("may be another application's database: {cause}")),
             other => other,
         };
         let tables =
@@ -268,7 +266,7 @@ impl Head {
         }
         let tables =
             tables.iter().take(5).map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>();
-        Err(foreign(format!("is the database of another application, with {}", tables.join(", "))))
+        Err(not_ours(format!("is the database of another application, with {}", tables.join(", "))))
     }
 }
 
@@ -291,21 +289,23 @@ fn newest(connection: &Connection) -> rusqlite::Result<Vec<Report>> {
     while let Some(row) = rows.next()? {
         match serde_json::from_slice(row.get_ref(0)?.as_bytes()?) {
             Ok(report) => reports.push(report),
-            Err(error) => warn!("left a report out that this version does not understand: {error}"),
+            Err(error) => warn!("skipped a report that this version cannot read: {error}"),
         }
     }
     Ok(reports)
 }
 
-/// Moves a file to the first name that is free, with what belongs to it.
-fn set_aside(path: &Path) -> io::Result<PathBuf> {
+/// Moves the file and its companions to the first free name.
+fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let names =
         |aside: &Path| [""].iter().chain(&COMPANIONS).map(|suffix| beside(aside, suffix)).collect::<Vec<_>>();
     let aside = (1..=ASIDE)
         .map(|number| beside(path, &format!(".broken-{number}")))
         .find(|aside| names(aside).iter().all(|name| fs_err::symlink_metadata(name).is_err()))
-        .ok_or_else(|| io::Error::other(format!("{ASIDE} files were set aside already; remove them")))?;
-    // The file itself last: what belongs to it would be taken for the next one's.
+        .ok_or_else(|| {
+            io::Error::other(format!("{ASIDE} corrupt files were moved aside already; remove them"))
+        })?;
+    // The file itself last: its companions would otherwise be applied to the new file.
     for suffix in COMPANIONS.into_iter().chain([""]) {
         match fs_err::rename(beside(path, suffix), beside(&aside, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -315,7 +315,7 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// The path with more at its end.
+/// Appends to the file name.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);

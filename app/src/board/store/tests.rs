@@ -1,13 +1,13 @@
-//! A board's file in good and bad days.
+//! The board's file: intact, corrupt, locked, replaced.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rusqlite::Connection;
 
 use super::*;
-use crate::board::samples::run;
+use crate::board::test_reports::run;
 
-/// A folder of its own for one test, gone with it.
+/// A temporary folder for one test.
 pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
@@ -24,7 +24,7 @@ impl Folder {
         self.0.join("board.db")
     }
 
-    /// What is in it, but for the journal that `SQLite` leaves empty.
+    /// Its files, without the empty journal that `SQLite` leaves.
     fn names(&self) -> Vec<String> {
         let names =
             fs_err::read_dir(&self.0).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
@@ -40,14 +40,14 @@ impl Drop for Folder {
     }
 }
 
-/// With little patience, and a tick that no test waits for.
+/// With short deadlines, and a tick that no test waits for.
 fn open_at(path: &Path) -> Store {
     let times =
         Times { deadline: Duration::from_millis(200), tick: Duration::from_hours(1), settle: Duration::ZERO };
     Store::with(path, times)
 }
 
-fn put(store: &Store, id: &str) -> Result<Kept, Unavailable> {
+fn put(store: &Store, id: &str) -> Result<Stored, Unavailable> {
     let report = run(id, 1);
     let body = serde_json::to_vec(&report).unwrap();
     store.put(report, &body)
@@ -58,23 +58,23 @@ fn ids(store: &Store) -> Vec<String> {
 }
 
 #[test]
-fn a_report_is_kept_once_and_for_good() {
+fn a_report_is_stored_once_and_for_good() {
     let folder = Folder::new();
     let store = open_at(&folder.file());
-    assert_eq!(put(&store, "a").unwrap(), Kept::New);
-    assert_eq!(put(&store, "a").unwrap(), Kept::Same);
-    assert_eq!(store.put(run("a", 1), b"other").unwrap(), Kept::Different);
-    assert_eq!(put(&store, "b").unwrap(), Kept::New);
+    assert_eq!(put(&store, "a").unwrap(), Stored::New);
+    assert_eq!(put(&store, "a").unwrap(), Stored::Same);
+    assert_eq!(store.put(run("a", 1), b"other").unwrap(), Stored::Different);
+    assert_eq!(put(&store, "b").unwrap(), Stored::New);
     let history = store.history();
     assert!(history.version > 0 && history.total == 2, "{history:?}");
     drop(store);
     let store = open_at(&folder.file());
     assert_eq!(ids(&store), ["a", "b"]);
-    assert_eq!(put(&store, "b").unwrap(), Kept::Same);
+    assert_eq!(put(&store, "b").unwrap(), Stored::Same);
 }
 
 #[test]
-fn the_cursor_goes_through_all_in_the_order_in_which_they_came() {
+fn the_list_follows_the_order_of_arrival() {
     let store = open_at(Path::new(""));
     for id in ["c", "a", "b"] {
         put(&store, id).unwrap();
@@ -91,27 +91,30 @@ fn the_cursor_goes_through_all_in_the_order_in_which_they_came() {
     assert_eq!(store.history().total, 3);
 }
 
-/// What stands in a file's way, and is not to be touched.
-fn assert_left_alone(folder: &Folder) {
+/// Asserts that the folder's file is not touched, and that the store recovers once it is gone.
+fn assert_untouched(folder: &Folder) {
     let before = fs_err::read(folder.file()).unwrap();
     let names = folder.names();
     let store = open_at(&folder.file());
-    let refused = put(&store, "a").unwrap_err().to_string();
-    assert!(refused.contains("board.db ") && refused.contains("left alone; let DATABASE name"), "{refused}");
+    let rejected = put(&store, "a").unwrap_err().to_string();
+    assert!(
+        rejected.contains("board.db ") && rejected.contains("left untouched; set DATABASE"),
+        "{rejected}"
+    );
     assert!(store.ping().is_err() && store.after(0, 1).is_err());
-    assert_eq!(fs_err::read(folder.file()).unwrap(), before, "{refused}");
-    assert_eq!(folder.names(), names, "{refused}");
-    // The way out works without a restart.
+    assert_eq!(fs_err::read(folder.file()).unwrap(), before, "{rejected}");
+    assert_eq!(folder.names(), names, "{rejected}");
+    // Following the hint works without a restart.
     fs_err::rename(folder.file(), folder.0.join("elsewhere")).unwrap();
-    assert_eq!(put(&store, "a").unwrap(), Kept::New);
+    assert_eq!(put(&store, "a").unwrap(), Stored::New);
 }
 
 #[test]
-fn what_is_not_a_board_is_neither_moved_nor_changed() {
+fn a_file_that_is_not_a_boards_is_neither_moved_nor_changed() {
     let folder = Folder::new();
     fs_err::write(folder.file(), "not a database, and longer than the head of one would be".repeat(20))
         .unwrap();
-    assert_left_alone(&folder);
+    assert_untouched(&folder);
     for tables in [
         "CREATE TABLE django_session (id TEXT); PRAGMA journal_mode = wal",
         "CREATE TABLE reports (id TEXT, body TEXT)",
@@ -119,17 +122,17 @@ fn what_is_not_a_board_is_neither_moved_nor_changed() {
     ] {
         let folder = Folder::new();
         Connection::open(folder.file()).unwrap().execute_batch(tables).unwrap();
-        assert_left_alone(&folder);
+        assert_untouched(&folder);
     }
-    // What is broken and does not say whose it is may be anybody's.
+    // A corrupt file without a mark may be another application's.
     let folder = Folder::new();
     Connection::open(folder.file()).unwrap().execute_batch("CREATE TABLE others (id TEXT)").unwrap();
-    spoil(&folder.file());
-    assert_left_alone(&folder);
+    corrupt(&folder.file());
+    assert_untouched(&folder);
 }
 
-/// All but the head becomes noise.
-fn spoil(file: &Path) {
+/// Corrupts all but the header.
+fn corrupt(file: &Path) {
     let mut bytes = fs_err::read(file).unwrap();
     for byte in &mut bytes[100..] {
         *byte ^= 0xa5;
@@ -138,44 +141,44 @@ fn spoil(file: &Path) {
 }
 
 #[test]
-fn files_that_broke_are_set_aside_one_beside_the_other() {
+fn corrupt_files_are_moved_aside_under_different_names() {
     let folder = Folder::new();
-    let mut spoilt = Vec::new();
+    let mut contents = Vec::new();
     for round in 1..=9 {
         let store = open_at(&folder.file());
-        assert_eq!(put(&store, &format!("round-{round}")).unwrap(), Kept::New);
+        assert_eq!(put(&store, &format!("round-{round}")).unwrap(), Stored::New);
         assert_eq!(ids(&store).len(), 1);
         drop(store);
-        spoil(&folder.file());
+        corrupt(&folder.file());
         fs_err::write(folder.0.join("board.db-shm"), format!("log {round}")).unwrap();
-        spoilt.push(fs_err::read(folder.file()).unwrap());
+        contents.push(fs_err::read(folder.file()).unwrap());
     }
     drop(open_at(&folder.file()));
-    for (bytes, round) in spoilt.iter().zip(1..) {
+    for (bytes, round) in contents.iter().zip(1..) {
         let aside = folder.0.join(format!("board.db.broken-{round}"));
         assert!(fs_err::read(&aside).unwrap() == *bytes, "{round}");
         let log = fs_err::read_to_string(format!("{}-shm", aside.display())).unwrap();
         assert_eq!(log, format!("log {round}"));
     }
-    spoil(&folder.file());
-    let refused = put(&open_at(&folder.file()), "last").unwrap_err().to_string();
-    assert!(refused.contains("9 files were set aside already"), "{refused}");
+    corrupt(&folder.file());
+    let rejected = put(&open_at(&folder.file()), "last").unwrap_err().to_string();
+    assert!(rejected.contains("9 corrupt files were moved aside already"), "{rejected}");
 }
 
 #[test]
-fn a_report_that_nobody_understands_is_left_out() {
+fn an_unreadable_report_is_skipped() {
     let folder = Folder::new();
     put(&open_at(&folder.file()), "a").unwrap();
     let insert = "INSERT INTO reports (id, started, body) VALUES ('b', 0, x'7b7d')";
     Connection::open(folder.file()).unwrap().execute(insert, []).unwrap();
     let store = open_at(&folder.file());
     assert_eq!((ids(&store), store.history().total), (vec!["a".to_owned()], 2));
-    // Nor is it lost: it is asked of the file.
+    // It is still in the file.
     assert!(store.report("b").unwrap().is_none() && store.report("c").unwrap().is_none());
     assert_eq!(store.report("a").unwrap().unwrap(), run("a", 1));
 }
 
-/// As older versions made it: with a write-ahead log, and without a mark.
+/// Creates a file as older versions did: with a write-ahead log and without a mark.
 pub(super) fn older(file: &Path) {
     let connection = Connection::open(file).unwrap();
     connection
@@ -192,30 +195,30 @@ pub(super) fn older(file: &Path) {
 }
 
 #[test]
-fn a_file_of_an_older_version_goes_on() {
+fn a_file_of_an_older_version_is_migrated() {
     let folder = Folder::new();
     older(&folder.file());
     let store = open_at(&folder.file());
-    assert_eq!(put(&store, "new").unwrap(), Kept::New);
+    assert_eq!(put(&store, "new").unwrap(), Stored::New);
     drop(store);
     assert_eq!(ids(&open_at(&folder.file())), ["new", "old"]);
     assert_eq!(folder.names(), ["board.db"]);
 }
 
 #[test]
-fn a_file_of_a_newer_version_is_used_where_it_fits() {
+fn a_file_of_a_newer_version_is_used_if_it_fits() {
     let folder = Folder::new();
     put(&open_at(&folder.file()), "a").unwrap();
     let newer = "PRAGMA user_version = 99; ALTER TABLE reports ADD COLUMN more TEXT";
     Connection::open(folder.file()).unwrap().execute_batch(newer).unwrap();
     let store = open_at(&folder.file());
-    assert_eq!(put(&store, "b").unwrap(), Kept::New);
+    assert_eq!(put(&store, "b").unwrap(), Stored::New);
     assert_eq!(ids(&store), ["a", "b"]);
     assert_eq!(folder.names(), ["board.db"]);
 }
 
 #[test]
-fn a_file_of_ours_that_does_not_fit_is_set_aside() {
+fn a_boards_file_that_does_not_fit_is_moved_aside() {
     for change in [
         "ALTER TABLE reports RENAME COLUMN sequence TO number",
         "DROP INDEX reports_started; ALTER TABLE reports DROP COLUMN started",
@@ -226,14 +229,14 @@ fn a_file_of_ours_that_does_not_fit_is_set_aside() {
         put(&open_at(&folder.file()), "a").unwrap();
         Connection::open(folder.file()).unwrap().execute_batch(change).unwrap();
         let store = open_at(&folder.file());
-        assert_eq!(put(&store, "b").unwrap(), Kept::New, "{change}");
+        assert_eq!(put(&store, "b").unwrap(), Stored::New, "{change}");
         assert_eq!((ids(&store), store.history().total), (vec!["b".to_owned()], 1), "{change}");
         assert_eq!(folder.names(), ["board.db", "board.db.broken-1"], "{change}");
     }
 }
 
 #[test]
-fn a_locked_file_costs_each_report_the_same_and_readers_nothing() {
+fn a_locked_file_delays_writers_by_the_deadline_and_readers_not_at_all() {
     let folder = Folder::new();
     let store = open_at(&folder.file());
     put(&store, "a").unwrap();
@@ -244,26 +247,26 @@ fn a_locked_file_costs_each_report_the_same_and_readers_nothing() {
         let store = &store;
         let waiting: Vec<_> = (0..20).map(|n| scope.spawn(move || put(store, &format!("n-{n}")))).collect();
         assert_eq!(store.after(0, 9).unwrap().len(), 1);
-        assert!(put(store, "a").unwrap() == Kept::Same && store.report("a").unwrap().is_some());
+        assert!(put(store, "a").unwrap() == Stored::Same && store.report("a").unwrap().is_some());
         assert!(start.elapsed() < store.times.deadline, "{:?}", start.elapsed());
         for waited in waiting {
-            let refused = waited.join().unwrap().unwrap_err().to_string();
-            assert!(refused.contains("locked") || refused.contains("took too long"), "{refused}");
+            let rejected = waited.join().unwrap().unwrap_err().to_string();
+            assert!(rejected.contains("locked") || rejected.contains("took too long"), "{rejected}");
         }
     });
     assert!(start.elapsed() < store.times.deadline * 3, "{:?}", start.elapsed());
-    // One that is opened meanwhile neither fails nor moves it.
+    // A second store that is opened meanwhile does not move the file.
     let second = open_at(&folder.file());
     assert!(second.ping().is_err() && put(&second, "c").is_err());
     other.execute_batch("COMMIT").unwrap();
-    assert_eq!(put(&store, "b").unwrap(), Kept::New);
-    assert_eq!(put(&second, "c").unwrap(), Kept::New);
+    assert_eq!(put(&store, "b").unwrap(), Stored::New);
+    assert_eq!(put(&second, "c").unwrap(), Stored::New);
     assert_eq!(ids(&second), ["a", "b", "c"]);
     assert_eq!(folder.names(), ["board.db"]);
 }
 
 #[test]
-fn what_can_only_be_read_is_shown() {
+fn a_read_only_file_is_shown() {
     let folder = Folder::new();
     put(&open_at(&folder.file()), "a").unwrap();
     let other = Connection::open(folder.file()).unwrap();
@@ -273,11 +276,11 @@ fn what_can_only_be_read_is_shown() {
     store.ping().unwrap();
     assert!(put(&store, "b").unwrap_err().to_string().contains("locked"));
     other.execute_batch("COMMIT").unwrap();
-    assert_eq!(put(&store, "b").unwrap(), Kept::New);
+    assert_eq!(put(&store, "b").unwrap(), Stored::New);
 }
 
 #[test]
-fn a_backup_that_is_restored_meanwhile_is_what_counts() {
+fn a_backup_that_is_restored_meanwhile_is_read() {
     for replace in [true, false] {
         let folder = Folder::new();
         let (file, backup) = (folder.file(), folder.0.join("backup"));
@@ -289,14 +292,14 @@ fn a_backup_that_is_restored_meanwhile_is_what_counts() {
         for n in 0..20 {
             put(&store, &format!("lost-{n}")).unwrap();
         }
-        // Over the file, or in its place.
+        // Renamed over the file, or copied into it.
         if replace {
             fs_err::rename(&backup, &file).unwrap();
         } else {
             fs_err::copy(&backup, &file).unwrap();
         }
         assert!(put(&store, "c").unwrap_err().to_string().contains("another process is changing it"));
-        assert_eq!(put(&store, "c").unwrap(), Kept::New);
+        assert_eq!(put(&store, "c").unwrap(), Stored::New);
         assert_eq!(ids(&store), ["a", "b", "c"]);
         drop(store);
         assert_eq!(ids(&open_at(&file)), ["a", "b", "c"], "{replace}");
@@ -305,7 +308,7 @@ fn a_backup_that_is_restored_meanwhile_is_what_counts() {
 }
 
 #[test]
-fn a_file_is_not_judged_while_somebody_writes_it() {
+fn a_file_is_not_read_while_another_process_writes_it() {
     let folder = Folder::new();
     let times =
         Times { deadline: DEADLINE, tick: Duration::from_millis(10), settle: Duration::from_millis(300) };
@@ -316,27 +319,26 @@ fn a_file_is_not_judged_while_somebody_writes_it() {
     thread::sleep(Duration::from_millis(100));
     assert!(put(&store, "b").unwrap_err().to_string().contains("another process is changing it"));
     fs_err::write(folder.file(), &whole).unwrap();
-    // It is found again without anybody asking.
+    // The writer finds it by itself.
     let again = (0..500).any(|_| {
         thread::sleep(Duration::from_millis(20));
         store.memory.fault().is_none()
     });
-    assert!(again && put(&store, "b").unwrap() == Kept::New);
+    assert!(again && put(&store, "b").unwrap() == Stored::New);
     assert_eq!(folder.names(), ["board.db"]);
 }
 
 #[test]
-fn a_path_that_cannot_be_a_file_refuses_reports() {
+fn a_path_that_cannot_be_a_file_rejects_reports() {
     let folder = Folder::new();
-    // A folder is not ours to move.
     for path in [folder.0.clone(), folder.0.join("missing/board.db")] {
         let store = open_at(&path);
         assert!(put(&store, "a").is_err() && store.ping().is_err(), "{}", path.display());
         assert_eq!(store.history().total, 0);
     }
     assert!(folder.0.is_dir());
-    // It heals when the cause goes.
+    // It recovers when the cause is gone.
     let store = open_at(&folder.0.join("missing/board.db"));
     fs_err::create_dir_all(folder.0.join("missing")).unwrap();
-    assert_eq!(put(&store, "a").unwrap(), Kept::New);
+    assert_eq!(put(&store, "a").unwrap(), Stored::New);
 }

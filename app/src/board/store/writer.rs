@@ -6,37 +6,37 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use report::Report;
+use launchway_report::Report;
 use rusqlite::{Connection, ErrorCode, params};
 use tracing::{error, info, warn};
 
 use super::file::{self, Opened};
-use super::{Entry, Kept, Memory, Times, Unavailable};
+use super::{Entry, Memory, Stored, Times, Unavailable};
 
-/// One report that is to be kept.
+/// One report to store.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) report: Report,
     pub(super) body: Vec<u8>,
     pub(super) sha256: String,
-    /// When nobody waits for it any more.
+    /// When the caller stops waiting.
     pub(super) until: Instant,
-    pub(super) answer: SyncSender<Result<Kept, Unavailable>>,
+    pub(super) reply: SyncSender<Result<Stored, Unavailable>>,
 }
 
-/// Keeps one report after the other, and looks after the file in between.
+/// Stores one report after the other, and checks the file in between.
 #[derive(Debug)]
 pub(super) struct Writer {
     path: PathBuf,
     times: Times,
     memory: Arc<Memory>,
-    /// `None` while the file cannot be used.
+    /// `None` while the file is unusable.
     connection: Option<Connection>,
-    /// Why that connection cannot write.
+    /// Why the connection cannot write, if it cannot.
     read_only: Option<String>,
-    /// The file as this thread left it; `None` where there is none.
+    /// The file as this thread left it, if there is one.
     stamp: Option<Stamp>,
-    /// Since when the file has been as somebody else left it.
+    /// The file as another process left it, and since when.
     changed: Option<(Option<Stamp>, Instant)>,
 }
 
@@ -45,38 +45,38 @@ impl Writer {
         Self { path, times, memory, connection: None, read_only: None, stamp: None, changed: None }
     }
 
-    /// Until nobody can send anything any more.
+    /// Runs until the store is dropped.
     pub(super) fn run(mut self, queue: &Receiver<Box<Job>>) {
         loop {
             let pause = if self.changed.is_some() { self.times.settle } else { self.times.tick };
             match queue.recv_timeout(pause) {
                 Ok(job) => {
-                    let outcome = self.keep(&job);
-                    job.answer.try_send(outcome).ok();
+                    let outcome = self.store(&job);
+                    job.reply.try_send(outcome).ok();
                 }
-                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Timeout) => self.check(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// Makes the file usable where it is not.
-    pub(super) fn look(&mut self) {
+    /// Makes the file usable if it is not.
+    pub(super) fn check(&mut self) {
         let ready = self.ready(self.times.deadline);
-        self.tell(ready.err());
+        self.record(ready.err());
     }
 
-    fn keep(&mut self, job: &Job) -> Result<Kept, Unavailable> {
+    fn store(&mut self, job: &Job) -> Result<Stored, Unavailable> {
         let left = job.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Unavailable("the reports before this one took too long".to_owned()));
+            return Err(Unavailable("earlier reports took too long".to_owned()));
         }
         let outcome = self.ready(left).and_then(|()| self.write(job));
-        self.tell(outcome.as_ref().err().cloned());
+        self.record(outcome.as_ref().err().cloned());
         outcome.map_err(Unavailable)
     }
 
-    fn write(&mut self, job: &Job) -> Result<Kept, String> {
+    fn write(&mut self, job: &Job) -> Result<Stored, String> {
         let Some(connection) = &self.connection else { return Err("it is not open".to_owned()) };
         let outcome = insert(connection, job);
         self.stamp = Stamp::of(&self.path);
@@ -84,33 +84,32 @@ impl Writer {
             Ok(Some(sequence)) => {
                 let entry = Entry { sequence, id: job.report.id.clone(), sha256: job.sha256.clone() };
                 self.memory.change(|history| history.add(entry, job.report.clone()));
-                Ok(Kept::New)
+                Ok(Stored::New)
             }
             Ok(None) => {
-                self.let_go();
+                self.close();
                 Err("another process writes to it".to_owned())
             }
             Err(error) => {
-                // What is wrong with the file itself shows when it is opened again.
-                if !passes(&error) && !self.path.as_os_str().is_empty() {
-                    self.let_go();
+                // A defect of the file itself shows when it is reopened.
+                if !is_transient(&error) && !self.path.as_os_str().is_empty() {
+                    self.close();
                 }
                 Err(error.to_string())
             }
         }
     }
 
-    /// Sees to it that reports can be kept, within that time.
-    fn ready(&mut self, patience: Duration) -> Result<(), String> {
-        self.notice()?;
-        if self.connection.is_some() && self.read_only.is_some() && file::prove(&self.path, patience).is_ok()
-        {
+    /// Prepares the file for writing within `timeout`.
+    fn ready(&mut self, timeout: Duration) -> Result<(), String> {
+        self.watch()?;
+        if self.connection.is_some() && self.read_only.is_some() && file::prove(&self.path, timeout).is_ok() {
             self.connection = None;
         }
         if let Some(connection) = &self.connection {
-            connection.busy_timeout(patience).map_err(|error| error.to_string())?;
+            connection.busy_timeout(timeout).map_err(|error| error.to_string())?;
         } else {
-            let opened = file::open(&self.path, patience).map_err(|fault| fault.to_string())?;
+            let opened = file::open(&self.path, timeout).map_err(|fault| fault.to_string())?;
             let Opened { connection, read_only, entries, reports } = opened;
             info!("the board's file: {} reports", entries.len());
             self.memory.change(|history| history.replace(entries, reports));
@@ -121,15 +120,15 @@ impl Writer {
         self.read_only.clone().map_or(Ok(()), Err)
     }
 
-    /// Lets go of a file that somebody else changed or replaced, and waits until they have finished: what is copied
-    /// over it is not whole before.
-    fn notice(&mut self) -> Result<(), String> {
+    /// Closes a file that another process changed or replaced, and waits until it stays unchanged: until then a copy may
+    /// be incomplete.
+    fn watch(&mut self) -> Result<(), String> {
         let now = Stamp::of(&self.path);
         match self.changed {
             None if self.connection.is_none() || now == self.stamp => return Ok(()),
             None => {
-                warn!("the board's file was changed by another process; reading it again");
-                self.let_go();
+                warn!("another process changed the board's file; reopening it");
+                self.close();
             }
             Some((before, _)) if before != now => self.changed = Some((now, Instant::now())),
             Some((_, since)) if since.elapsed() >= self.times.settle => {
@@ -141,48 +140,48 @@ impl Writer {
         Err("another process is changing it".to_owned())
     }
 
-    /// Opens the file again, once it lies still.
-    fn let_go(&mut self) {
+    /// Closes the file, to reopen it once it stays unchanged.
+    fn close(&mut self) {
         self.connection = None;
         self.changed = Some((Stamp::of(&self.path), Instant::now()));
     }
 
-    /// Keeps what is wrong, and logs it once.
-    fn tell(&self, fault: Option<String>) {
-        let mut told = self.memory.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*told, &fault) {
+    /// Records the current problem, and logs each change once.
+    fn record(&self, fault: Option<String>) {
+        let mut recorded = self.memory.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*recorded, &fault) {
             (before, Some(fault)) if before.as_ref() != Some(fault) => {
-                error!("the board's file cannot be used: {fault}; reports are refused until it can");
+                error!("the board's file cannot be used: {fault}; reports are rejected until it can");
             }
             (Some(_), None) => info!("the board's file can be used again"),
             _ => {}
         }
-        *told = fault;
+        *recorded = fault;
     }
 }
 
-/// The number of the new report; `None` where there is one of that id.
+/// The sequence number of the new report; `None` if the id exists.
 fn insert(connection: &Connection, job: &Job) -> rusqlite::Result<Option<u64>> {
     let started = i64::try_from(job.report.started.milliseconds()).unwrap_or(i64::MAX);
     let new = connection.execute(file::INSERT, params![job.report.id, started, job.body])?;
     Ok((new == 1).then(|| connection.last_insert_rowid().unsigned_abs()))
 }
 
-/// Whether the same connection may do better the next time.
-fn passes(error: &rusqlite::Error) -> bool {
+/// Whether the same connection may succeed the next time.
+fn is_transient(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
 }
 
-/// What changes with a file, no matter which process changes it.
+/// Changes whenever any process changes the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
     inode: u64,
     length: u64,
-    /// Of content and of anything else: the first can be set to what it was.
+    /// The times of content and of metadata; the former can be forged.
     changed: [i64; 4],
 }
 

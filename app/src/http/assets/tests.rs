@@ -1,4 +1,4 @@
-//! The colours of the style sheet, as WCAG 2.2 judges them.
+//! The colours of the style sheet, by WCAG 2.2.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::STYLE;
 
 type Colours = BTreeMap<String, [f64; 3]>;
 
-/// The colours of the light and of the dark scheme.
+/// The colours of the light and the dark scheme.
 fn schemes() -> [Colours; 2] {
     let mut parts = STYLE.split(":root {").skip(1).map(|part| {
         let lines = part.split('}').next().unwrap().lines();
@@ -31,7 +31,7 @@ fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
 }
 
 #[test]
-fn text_and_pictures_stand_out() {
+fn text_and_graphics_have_enough_contrast() {
     assert!((contrast([0.0; 3], [1.0; 3]) - 21.0).abs() < 0.001);
     let [light, dark] = schemes();
     assert_eq!(light.keys().collect::<Vec<_>>(), dark.keys().collect::<Vec<_>>());
@@ -49,7 +49,7 @@ fn text_and_pictures_stand_out() {
         ("accent", "warn-wash"),
         ("soft", "quiet-wash"),
     ];
-    let picture = [
+    let graphics = [
         ("accent", "area"),
         ("bad", "area"),
         ("good", "sheet"),
@@ -62,7 +62,7 @@ fn text_and_pictures_stand_out() {
         ("s5", "sheet"),
     ];
     for scheme in [light, dark] {
-        for (pairs, least) in [(text.as_slice(), 4.5), (picture.as_slice(), 3.0)] {
+        for (pairs, least) in [(text.as_slice(), 4.5), (graphics.as_slice(), 3.0)] {
             for (a, b) in pairs {
                 let contrast = contrast(scheme[*a], scheme[*b]);
                 assert!(contrast >= least, "{a} on {b}: {contrast:.2}");
@@ -72,7 +72,7 @@ fn text_and_pictures_stand_out() {
 }
 
 #[test]
-fn every_colour_is_a_token() {
+fn every_colour_is_a_custom_property() {
     let rules = STYLE.rsplit_once("* { box-sizing").unwrap().1;
     assert!(!rules.contains('#') && !rules.contains("rgb") && !rules.contains("hsl"), "{rules}");
 }

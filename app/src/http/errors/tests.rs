@@ -1,4 +1,4 @@
-//! Errors that are our fault.
+//! Internal errors.
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use super::Error;
 
 #[test]
-fn an_inner_error_is_reported_once_and_answered_with_500() {
+fn an_internal_error_is_reported_once_and_returns_500() {
     let events = sentry::test::with_captured_events(|| {
         let response = Error::internal(&std::fmt::Error).into_response();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

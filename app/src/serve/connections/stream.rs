@@ -1,4 +1,4 @@
-//! A connection's bytes, with a bound on how long a client may take none of its answer.
+//! A TCP stream with a timeout for a client that stops reading.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,13 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// How long a client may take nothing of what is sent to it. One that reads slowly begins anew with each byte.
+/// How long a client may read nothing of its response. Each byte that it reads restarts the clock.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A stream that fails once its peer took nothing for [`WRITE_TIMEOUT`]: hyper itself would wait for ever.
+/// Fails once the client has read nothing for [`WRITE_TIMEOUT`]; hyper would wait for ever.
 pub(super) struct Stream {
     tcp: TcpStream,
-    /// Runs while there is something to send and no room for it.
+    /// Runs while a write is blocked.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,4 +1,4 @@
-// What is wrong with this page for somebody who cannot see it, or has only a keyboard: one line each.
+// Accessibility problems of the page, one line each.
 (() => {
   const problems = [];
   const need = (fine, words) => { if (!fine) problems.push(words); };
@@ -16,7 +16,7 @@
   let level = 0;
   for (const heading of all('h1, h2, h3, h4')) {
     const next = Number(heading.tagName[1]);
-    // What comes before the main heading is as deep as what comes after it.
+    // Headings before the main heading may start at any level.
     need(next <= level + 1 || level === 0, `heading skips a level: ${outline(heading)}`);
     need(text(heading), `empty heading: ${outline(heading)}`);
     level = next;

@@ -1,4 +1,4 @@
-//! A headless Chromium, spoken to in its debugging protocol over pipes.
+//! A headless Chromium, controlled through its debugging protocol over pipes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -18,19 +18,19 @@ pub(super) struct Chromium {
     profile: PathBuf,
     session: Value,
     sent: u64,
-    /// What happened meanwhile.
+    /// Events received so far.
     events: Vec<Value>,
 }
 
 impl Chromium {
-    /// `None` where there is none.
+    /// `None` if Chromium is not installed.
     #[expect(clippy::disallowed_methods, reason = "a test's own child")]
     pub(super) fn start() -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
             return None;
         }
         let profile = std::env::temp_dir().join(format!("launchway-chromium-{}", std::process::id()));
-        // It reads commands from descriptor 3 and answers on 4; nothing but a shell gives a child those.
+        // It reads commands from descriptor 3 and writes to 4, which only a shell can set up.
         let script = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
         let mut child = Command::new("sh")
             .args([
@@ -61,7 +61,7 @@ impl Chromium {
         Some(chromium)
     }
 
-    /// As wide as this, in that colour scheme.
+    /// Sets the width and the colour scheme.
     pub(super) fn look(&mut self, width: u32, scheme: &str) {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500});
         self.call("Emulation.setDeviceMetricsOverride", &size);
@@ -69,39 +69,40 @@ impl Chromium {
         self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
-    /// Opens an address and waits until all of it is there.
+    /// Opens a URL and waits until it has loaded.
     pub(super) fn open(&mut self, url: &str) {
         let loaded = |event: &Value| event["method"] == "Page.loadEventFired";
         self.events.retain(|event| !loaded(event));
-        let answer = self.call("Page.navigate", &json!({"url": url}));
-        assert_eq!(answer["errorText"], Value::Null, "{url}");
+        let response = self.call("Page.navigate", &json!({"url": url}));
+        assert_eq!(response["errorText"], Value::Null, "{url}");
         while !self.events.iter().any(loaded) {
             let event = self.receive();
             self.events.push(event);
         }
     }
 
-    /// What a script on the page answers.
+    /// Evaluates a script on the page.
     pub(super) fn evaluate(&mut self, script: &str) -> Value {
-        let mut answer = self.call("Runtime.evaluate", &json!({"expression": script, "returnByValue": true}));
-        assert_eq!(answer["exceptionDetails"], Value::Null);
-        answer["result"]["value"].take()
+        let mut response =
+            self.call("Runtime.evaluate", &json!({"expression": script, "returnByValue": true}));
+        assert_eq!(response["exceptionDetails"], Value::Null);
+        response["result"]["value"].take()
     }
 
-    /// The whole page as PNG.
+    /// A screenshot of the whole page as PNG.
     pub(super) fn picture(&mut self, width: u32) -> Vec<u8> {
         let height = self.evaluate("document.documentElement.scrollHeight");
         let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
-        let answer = self.call(
+        let response = self.call(
             "Page.captureScreenshot",
             &json!({"format": "png", "captureBeyondViewport": true, "clip": clip}),
         );
-        STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
+        STANDARD.decode(response["data"].as_str().unwrap()).unwrap()
     }
 
-    /// What the console said since the last time, and the requests that went anywhere but there.
+    /// Console messages since the last call, and requests to other servers than `there`.
     pub(super) fn noticed(&mut self, there: &str) -> (Vec<String>, Vec<String>) {
-        // Whatever was on its way is in before the answer to this.
+        // All earlier events arrive before this response.
         self.evaluate("1");
         let events = std::mem::take(&mut self.events);
         let of = |methods: &[&str]| -> Vec<Value> {
@@ -111,16 +112,16 @@ impl Chromium {
                 .cloned()
                 .collect()
         };
-        // Beside an image or a feed Chromium asks, whenever it likes, for an icon that only pages name.
+        // For an image or a feed, Chromium may request an icon by default.
         let is_icon = |url: &str| url.ends_with("/favicon.ico");
-        let mut said = of(&["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"]);
-        said.retain(|event| !event["params"]["entry"]["url"].as_str().is_some_and(is_icon));
+        let mut messages = of(&["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"]);
+        messages.retain(|event| !event["params"]["entry"]["url"].as_str().is_some_and(is_icon));
         let requests = of(&["Network.requestWillBeSent"]);
         assert!(!requests.is_empty());
         let urls =
             requests.iter().map(|event| event["params"]["request"]["url"].as_str().unwrap().to_owned());
-        let foreign = urls.filter(|url| !url.starts_with(there) && !is_icon(url)).collect();
-        (said.iter().map(|event| event["params"].to_string()).collect(), foreign)
+        let external = urls.filter(|url| !url.starts_with(there) && !is_icon(url)).collect();
+        (messages.iter().map(|event| event["params"].to_string()).collect(), external)
     }
 
     fn call(&mut self, method: &str, parameters: &Value) -> Value {
@@ -150,7 +151,7 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Its own children end when it does.
+        // Its own children exit with it.
         self.child.kill().ok();
         self.child.wait().ok();
         fs_err::remove_dir_all(&self.profile).ok();

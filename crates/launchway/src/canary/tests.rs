@@ -22,7 +22,7 @@ fn an_answer_is_told_in_words() {
     let line = stub.state().transcript.pop().unwrap();
     assert_eq!(
         line,
-        "POST /answer/500  rehearsal-1 1767225600 v1,W1L9mmpTDD26wrQkAdUnPclP4Fk4bNICzJYPA0uV+CQ="
+        "POST /answer/500  rehearsal-1 1767225600 v1,pFJI7vdIorqi6zZdpg25zp0mjO3zFBBGvRy46b5R/cc="
     );
     for (path, said) in [
         ("/answer/401", "`SECRET_KEY` is not ours"),

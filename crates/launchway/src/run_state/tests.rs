@@ -103,7 +103,7 @@ fn what_the_steps_found_out_is_in_it() {
     so_far.add(&passed(StepId::DockerBuild), &results);
     so_far.add(&StepRecord::skipped(StepId::Push, "why".to_owned()), &results);
     assert_eq!(so_far.tests, Some(Tests { passed: 12, failed: 2, skipped: 2 }));
-    assert_eq!(so_far.coverage, Some(Coverage { covered: 9, lines: 10, floor: 80 }));
+    assert_eq!(so_far.coverage, Some(Coverage { covered: 9, lines: 10, threshold: 80 }));
     assert_eq!(so_far.steps[2].outcome, StepOutcome::Skipped);
     // GitHub drops an output that holds a secret, and the account is one.
     assert!(!so_far.to_line().unwrap().contains("acme"));

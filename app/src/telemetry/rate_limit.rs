@@ -1,14 +1,14 @@
-//! A limit on how often something is told, with a count of what was kept back.
+//! A limit on how often something is reported, with a count of what was suppressed.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time in which no more than so many things are let through.
+/// The window of every limit.
 pub(crate) const WINDOW: Duration = Duration::from_mins(1);
 
-/// Lets so many things through in each [`WINDOW`], and counts the others.
+/// Admits `most` events per [`WINDOW`] and counts the suppressed ones.
 #[derive(Debug)]
-pub(crate) struct Limit {
+pub(crate) struct RateLimit {
     most: u32,
     state: Mutex<State>,
 }
@@ -16,28 +16,28 @@ pub(crate) struct Limit {
 #[derive(Debug, Default)]
 struct State {
     since: Option<Instant>,
-    passed: u32,
-    kept_back: u64,
+    admitted: u32,
+    suppressed: u64,
 }
 
-impl Limit {
+impl RateLimit {
     pub(crate) fn new(most: u32) -> Self {
         Self { most, state: Mutex::default() }
     }
 
-    /// Whether this one may pass; if so, how many were kept back since the last window ended.
+    /// `None` if this event must be suppressed; else how many were suppressed in the previous window.
     pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kept_back = 0;
+        let mut suppressed = 0;
         if state.since.is_none_or(|since| now.duration_since(since) >= WINDOW) {
-            kept_back = state.kept_back;
+            suppressed = state.suppressed;
             *state = State { since: Some(now), ..State::default() };
         }
-        if state.passed < self.most {
-            state.passed += 1;
-            return Some(kept_back);
+        if state.admitted < self.most {
+            state.admitted += 1;
+            return Some(suppressed);
         }
-        state.kept_back += 1;
+        state.suppressed += 1;
         None
     }
 
@@ -53,12 +53,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_lets_so_many_through_and_the_next_tells_of_the_rest() {
-        let limit = Limit::new(2);
+    fn each_window_admits_a_few_and_counts_the_rest() {
+        let limit = RateLimit::new(2);
         let start = Instant::now();
         assert!(limit.is_idle(start));
-        let answers: Vec<_> = (0..5).map(|_| limit.admit(start)).collect();
-        assert_eq!(answers, [Some(0), Some(0), None, None, None]);
+        let admitted: Vec<_> = (0..5).map(|_| limit.admit(start)).collect();
+        assert_eq!(admitted, [Some(0), Some(0), None, None, None]);
         let late = start + Duration::from_secs(59);
         assert_eq!((limit.admit(late), limit.is_idle(late)), (None, false));
         let next = start + WINDOW;

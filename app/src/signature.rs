@@ -1,8 +1,8 @@
-//! Signed messages, in the form of Standard Webhooks.
+//! Verifies signed messages in the form of Standard Webhooks.
 //!
 //! A message is an id, a time and a body. Its signature is `v1,` and the base64 (standard, padded) of HMAC-SHA256 over
-//! `{id}.{timestamp}.{body}`. The key is made for one purpose only: HKDF-SHA256 with the salt `launchway`, the bytes of
-//! `SECRET_KEY` as input key material, and the purpose as info; 32 bytes.
+//! `{id}.{timestamp}.{body}`. Each purpose has its own key of 32 bytes: HKDF-SHA256 with the salt
+//! `launchway`, the bytes of `SECRET_KEY` as input key material, and the purpose as info.
 //! See <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>.
 
 use std::fmt;
@@ -14,16 +14,16 @@ use ring::{hkdf, hmac};
 
 use crate::settings::secret_key::SecretKey;
 
-/// How far a message's time may be from now, either way, in seconds.
+/// The largest difference between a message's time and now, in seconds.
 pub(crate) const TOLERANCE: u64 = 300;
-/// How many signatures of one message are looked at: more than any rotation of keys needs.
+/// Most signatures of one message that are checked: more than any key rotation needs.
 const MAX_SIGNATURES: usize = 8;
 
-/// Checks the messages of one purpose, with the key of today and those of before.
+/// Verifies the messages of one purpose, with the current key and earlier ones.
 #[derive(Debug)]
 pub(crate) struct Verifier(Vec<hmac::Key>);
 
-/// A message as it arrived, nothing of it checked yet.
+/// A received message, not yet verified.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
     /// 1 to 64 of `[A-Za-z0-9._-]`.
@@ -37,38 +37,38 @@ pub(crate) struct Message<'a> {
 }
 
 impl Verifier {
-    /// For a purpose such as `launchway/canary/v1`; each has its own key. What `fallbacks` signed still counts.
+    /// For a purpose such as `launchway/test-error/v1`. Signatures by `fallbacks` are accepted.
     pub(crate) fn new(secret: &SecretKey, fallbacks: &[SecretKey], purpose: &str) -> Self {
         Self(std::iter::once(secret).chain(fallbacks).map(|secret| derive(secret, purpose)).collect())
     }
 
-    /// Whether the message is well-formed, of about `now`, and signed with one of the keys.
-    pub(crate) fn verify(&self, message: Message<'_>, now: SystemTime) -> Result<(), Refusal> {
+    /// Succeeds if the message is well-formed, its time is close to `now`, and one of the keys signed it.
+    pub(crate) fn verify(&self, message: Message<'_>, now: SystemTime) -> Result<(), Rejection> {
         let Message { id, timestamp, signatures, body } = message;
         let in_id = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if !(1..=64).contains(&id.len()) || !id.bytes().all(in_id) {
-            return Err(Refusal::Id);
+            return Err(Rejection::Id);
         }
         if !timestamp.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Refusal::Timestamp);
+            return Err(Rejection::Timestamp);
         }
-        let sent: u64 = timestamp.parse().map_err(|_| Refusal::Timestamp)?;
+        let sent: u64 = timestamp.parse().map_err(|_| Rejection::Timestamp)?;
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if now.abs_diff(sent) > TOLERANCE {
-            return Err(Refusal::Expired);
+            return Err(Rejection::Expired);
         }
         let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
         let genuine = signatures
             .split(' ')
             .filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok())
             .take(MAX_SIGNATURES)
-            // `verify` takes the same time wherever the first difference is.
+            // `verify` compares in constant time.
             .any(|signature| self.0.iter().any(|key| hmac::verify(key, &signed, &signature).is_ok()));
-        if genuine { Ok(()) } else { Err(Refusal::Signature) }
+        if genuine { Ok(()) } else { Err(Rejection::Signature) }
     }
 }
 
-/// The signing key of one purpose.
+/// Derives the key of one purpose.
 fn derive(secret: &SecretKey, purpose: &str) -> hmac::Key {
     let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway").extract(secret.expose());
     let info = [purpose.as_bytes()];
@@ -77,20 +77,20 @@ fn derive(secret: &SecretKey, purpose: &str) -> hmac::Key {
     key.into()
 }
 
-/// Why a message is not accepted. For the log: whoever sent the message is not told.
+/// Why a message is rejected. Logged, and not revealed to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     /// The id is missing or malformed.
     Id,
-    /// The timestamp is missing or no number.
+    /// The timestamp is missing or not a number.
     Timestamp,
     /// The timestamp is more than [`TOLERANCE`] seconds away.
     Expired,
-    /// There is no signature that one of the keys made.
+    /// None of the signatures matches a key.
     Signature,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Id => "no valid id",

@@ -1,4 +1,4 @@
-//! The page of an error. The others are the board's.
+//! The HTML page of an error.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -16,8 +16,8 @@ struct Failure<'a> {
     explanation: &'a str,
 }
 
-/// The page of an error. In the worst case only its name: an error on the way to an error helps nobody.
-pub(super) fn error(status: StatusCode, explanation: &str) -> Response {
+/// Renders the page, or only its title if rendering fails.
+pub(super) fn render(status: StatusCode, explanation: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
     let page = Failure {
         style: assets::style_path(),

@@ -1,8 +1,8 @@
-//! Signatures made elsewhere (Python's `hmac` and `hashlib`), and what must not pass for one.
+//! Signatures made by Python's `hmac` and `hashlib`, and messages that must be rejected.
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Message, Refusal, TOLERANCE, Verifier};
+use super::{Message, Rejection, TOLERANCE, Verifier};
 use crate::settings::secret_key::SecretKey;
 
 const KEY: &str = "0123456789abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH";
@@ -10,11 +10,11 @@ const SENT: u64 = 1_767_225_600;
 const EMPTY: Message<'_> = Message {
     id: "run-42",
     timestamp: "1767225600",
-    signatures: "v1,J+PIEpB+IdfsJF5dnT5dhUQEDFK88C/maRnTUvA6vI0=",
+    signatures: "v1,SSQpzPGZwqeDaZRur55f40L0KRhKl3ahwNqZYILOox0=",
     body: b"",
 };
 
-fn verify(message: Message<'_>, now: u64) -> Result<(), Refusal> {
+fn verify(message: Message<'_>, now: u64) -> Result<(), Rejection> {
     with_keys(&key(KEY), &[], message, now)
 }
 
@@ -23,9 +23,9 @@ fn with_keys(
     fallbacks: &[SecretKey],
     message: Message<'_>,
     now: u64,
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     let now = UNIX_EPOCH + Duration::from_secs(now);
-    Verifier::new(secret, fallbacks, "launchway/canary/v1").verify(message, now)
+    Verifier::new(secret, fallbacks, "launchway/test-error/v1").verify(message, now)
 }
 
 fn key(text: &str) -> SecretKey {
@@ -33,42 +33,42 @@ fn key(text: &str) -> SecretKey {
 }
 
 #[test]
-fn what_an_earlier_key_signed_still_counts() {
-    let (today, other) = (key("another key"), key("a third key"));
-    let refused = Err(Refusal::Signature);
-    assert_eq!(with_keys(&today, &[], EMPTY, SENT), refused);
-    assert_eq!(with_keys(&today, std::slice::from_ref(&other), EMPTY, SENT), refused);
-    assert_eq!(with_keys(&today, &[other, key(KEY)], EMPTY, SENT), Ok(()));
+fn signatures_by_an_earlier_key_are_accepted() {
+    let (current, other) = (key("another key"), key("a third key"));
+    let rejected = Err(Rejection::Signature);
+    assert_eq!(with_keys(&current, &[], EMPTY, SENT), rejected);
+    assert_eq!(with_keys(&current, std::slice::from_ref(&other), EMPTY, SENT), rejected);
+    assert_eq!(with_keys(&current, &[other, key(KEY)], EMPTY, SENT), Ok(()));
 }
 
 #[test]
 fn each_purpose_has_its_own_key() {
     let verifier = Verifier::new(&key(KEY), &[], "launchway/report/v1");
-    assert_eq!(verifier.verify(EMPTY, UNIX_EPOCH + Duration::from_secs(SENT)), Err(Refusal::Signature));
+    assert_eq!(verifier.verify(EMPTY, UNIX_EPOCH + Duration::from_secs(SENT)), Err(Rejection::Signature));
 }
 
 #[test]
-fn signatures_made_elsewhere_pass() {
+fn signatures_by_python_are_accepted() {
     assert_eq!(verify(EMPTY, SENT), Ok(()));
-    let signatures = "v1,nwLGplbYmYoQD2DYy7cWGTdf5htIlyurJ4WjbQQu9Bs=";
+    let signatures = "v1,H4qmN+xm4nraBj90oDmKnxnvKT4jp+rNttLkVis6T3M=";
     assert_eq!(verify(Message { signatures, body: b"body", ..EMPTY }, SENT), Ok(()));
 }
 
 #[test]
-fn one_right_signature_among_others_is_enough() {
+fn one_valid_signature_among_others_is_enough() {
     let list = format!("v2,AAAA v1,AAAA v1 {}", EMPTY.signatures);
     assert_eq!(verify(Message { signatures: &list, ..EMPTY }, SENT), Ok(()));
     let many = format!("{}{}", "v1,AAAA ".repeat(8), EMPTY.signatures);
-    assert_eq!(verify(Message { signatures: &many, ..EMPTY }, SENT), Err(Refusal::Signature));
+    assert_eq!(verify(Message { signatures: &many, ..EMPTY }, SENT), Err(Rejection::Signature));
 }
 
 #[test]
-fn the_time_counts_both_ways_to_the_second() {
+fn the_tolerance_holds_both_ways_to_the_second() {
     for now in [SENT - TOLERANCE, SENT + TOLERANCE] {
         assert_eq!(verify(EMPTY, now), Ok(()), "at {now}");
     }
     for now in [SENT - TOLERANCE - 1, SENT + TOLERANCE + 1] {
-        assert_eq!(verify(EMPTY, now), Err(Refusal::Expired), "at {now}");
+        assert_eq!(verify(EMPTY, now), Err(Rejection::Expired), "at {now}");
     }
 }
 
@@ -81,23 +81,23 @@ fn every_part_is_signed() {
         Message { body: b"x", ..EMPTY },
         Message { signatures: "", ..EMPTY },
         Message { signatures: "v1,", ..EMPTY },
-        Message { signatures: "v1,J+PIEpB+IdfsJF5dnT5dhUQEDFK88C/maRnTUvA6vI0", ..EMPTY },
+        Message { signatures: "v1,SSQpzPGZwqeDaZRur55f40L0KRhKl3ahwNqZYILOox0", ..EMPTY },
         Message { signatures: &EMPTY.signatures.replace("v1,", "v2,"), ..EMPTY },
     ] {
-        assert_eq!(verify(message, SENT), Err(Refusal::Signature), "{message:?}");
+        assert_eq!(verify(message, SENT), Err(Rejection::Signature), "{message:?}");
     }
 }
 
 #[test]
-fn malformed_parts_are_named_in_the_log() {
+fn each_rejection_has_its_reason() {
     for id in ["", "a b", "é", &"a".repeat(65)] {
-        assert_eq!(verify(Message { id, ..EMPTY }, SENT), Err(Refusal::Id), "{id:?}");
+        assert_eq!(verify(Message { id, ..EMPTY }, SENT), Err(Rejection::Id), "{id:?}");
     }
     for timestamp in ["", "+1767225600", "-1", "now", "99999999999999999999999"] {
-        assert_eq!(verify(Message { timestamp, ..EMPTY }, SENT), Err(Refusal::Timestamp), "{timestamp:?}");
+        assert_eq!(verify(Message { timestamp, ..EMPTY }, SENT), Err(Rejection::Timestamp), "{timestamp:?}");
     }
-    let reasons =
-        [Refusal::Id, Refusal::Timestamp, Refusal::Expired, Refusal::Signature].map(|r| r.to_string());
+    let reasons = [Rejection::Id, Rejection::Timestamp, Rejection::Expired, Rejection::Signature]
+        .map(|r| r.to_string());
     assert_eq!(
         reasons,
         ["no valid id", "no valid timestamp", "the timestamp is too far from now", "no valid signature"]

@@ -1,16 +1,16 @@
-//! Numbers and times as people read them. Times are UTC.
+//! Formats numbers and times for people. Times are UTC.
 
 use std::time::Duration;
 
-use report::{Coverage, Time};
+use launchway_report::{Coverage, Time};
 
-/// A whole number for calculations that lead to a picture or a rounded figure.
+/// Converts a number for charts and rounded figures.
 #[expect(clippy::cast_precision_loss, reason = "reports hold nothing above 2^53")]
 pub(super) fn real(number: u64) -> f64 {
     number as f64
 }
 
-/// How many there are, for the same.
+/// Converts a count for charts and rounded figures.
 pub(super) fn count(number: usize) -> f64 {
     real(u64::try_from(number).unwrap_or(u64::MAX))
 }
@@ -18,7 +18,7 @@ pub(super) fn count(number: usize) -> f64 {
 /// `2026-01-02 03:04`.
 pub(super) fn minute(time: Time) -> String {
     let text = time.to_string();
-    // Four digits of a year at most, so the places are these.
+    // A year has four digits, so the positions are fixed.
     format!("{} {}", &text[..10], &text[11..16])
 }
 
@@ -47,12 +47,12 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
-/// The covered part in percent; nothing to cover is covered.
+/// Covered lines in percent; 100 if there are no lines.
 pub(super) fn percent(coverage: &Coverage) -> f64 {
     if coverage.lines == 0 { 100.0 } else { real(coverage.covered) / real(coverage.lines) * 100.0 }
 }
 
-/// `93.4 %`. Rounded down: what is below a floor never looks as if it stood on it.
+/// `93.4 %`. Rounded down: a value below the threshold never looks as if it reached it.
 pub(super) fn shown_percent(percent: f64) -> String {
     format!("{:.1} %", (percent * 10.0).floor() / 10.0)
 }
@@ -66,13 +66,13 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// `10 321`, so that the digits can be counted.
+/// `10 321`, with a narrow space between groups of digits.
 pub(super) fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.char_indices() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            // A narrow space that no line breaks at.
+            // A narrow no-break space.
             text.push('\u{202f}');
         }
         text.push(digit);
@@ -80,7 +80,7 @@ pub(super) fn number(number: u64) -> String {
     text
 }
 
-/// The first digits of a commit or digest, enough to tell one from another.
+/// The first digits of a commit or digest.
 pub(super) fn short(hash: &str) -> &str {
     let hash = hash.strip_prefix("sha256:").unwrap_or(hash);
     hash.get(..7).unwrap_or(hash)
@@ -91,23 +91,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_words() {
+    fn times_are_readable() {
         let time = Time::from_milliseconds(1_767_323_045_678);
         assert_eq!((minute(time), day(time)), ("2026-01-02 03:04".to_owned(), "2 Jan 2026".to_owned()));
-        let said = [0, 400, 9_949, 42_000, 60_000, 200_000, 7_500_000, 273_600_000]
+        let shown = [0, 400, 9_949, 42_000, 60_000, 200_000, 7_500_000, 273_600_000]
             .map(|milliseconds| duration(Duration::from_millis(milliseconds)));
-        assert_eq!(said, ["0.0 s", "0.4 s", "9.9 s", "42 s", "1 min", "3 min 20 s", "2 h 5 min", "3 d 4 h"]);
+        assert_eq!(shown, ["0.0 s", "0.4 s", "9.9 s", "42 s", "1 min", "3 min 20 s", "2 h 5 min", "3 d 4 h"]);
     }
 
     #[test]
-    fn numbers_are_words() {
+    fn numbers_are_readable() {
         assert_eq!([bytes(999), bytes(3_140_000), bytes(2_000_000_000)], ["1.0 kB", "3.1 MB", "2.0 GB"]);
         assert_eq!(
             [number(7), number(1000), number(1_234_567)],
             ["7", "1\u{202f}000", "1\u{202f}234\u{202f}567"]
         );
         assert_eq!(shown_percent(79.99), "79.9 %");
-        let nothing = Coverage { covered: 0, lines: 0, floor: 80 };
+        let nothing = Coverage { covered: 0, lines: 0, threshold: 80 };
         assert!((percent(&nothing) - 100.0).abs() < f64::EPSILON);
         assert_eq!([short("sha256:0123456789"), short("unknown"), short("é")], ["0123456", "unknown", "é"]);
     }

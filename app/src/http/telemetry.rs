@@ -1,4 +1,4 @@
-//! What is told about each request: a line in the log, counts, and in Sentry its session and its failure.
+//! What is recorded of each request: a log line, metrics, and in Sentry its session and its failure.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,15 +10,14 @@ use sentry::Level;
 use sentry::protocol::SessionStatus;
 use tracing::{error, info};
 
-use super::errors::Known;
-use super::guard::RefusedHost;
+use super::errors::Reported;
+use super::host_check::RejectedHost;
 use super::is_probe;
 use super::router::Site;
 
-/// Counts every request, and writes one line for it: without the query, which may hold a secret, and with no more of
-/// the path than tells one from another.
+/// Counts and logs every request, without its query, which may hold a secret, and with a bounded part of its path.
 ///
-/// Health checks would be most of the log, so they are not in it. Neither are refused hosts, which the guard tells of.
+/// Probes are not logged: they would be most of the log. The host check logs rejected hosts itself.
 pub(super) async fn count(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let method = request.method().clone();
@@ -26,16 +25,16 @@ pub(super) async fn count(State(site): State<Arc<Site>>, request: Request, next:
     let path: String = request.uri().path().chars().take(256).collect();
     let response = next.run(request).await;
     let (status, time) = (response.status().as_u16(), start.elapsed());
-    site.metrics.answered(method.as_str(), pattern(route.as_ref()), status, time);
-    if !is_probe(&path) && response.extensions().get::<RefusedHost>().is_none() {
+    site.metrics.record(method.as_str(), pattern(route.as_ref()), status, time);
+    if !is_probe(&path) && response.extensions().get::<RejectedHost>().is_none() {
         info!(target: "app::request", %method, path, status, ?time);
     }
     response
 }
 
-/// Tells Sentry that a request began and ended, and of a 5xx that nobody has told of yet.
+/// Starts and ends Sentry's session of a request, and reports a 5xx that has not been reported.
 ///
-/// The SDK's own layers begin no sessions. The end is told by the SDK where the client goes away before the answer.
+/// The SDK's own layers start no sessions. If the client disconnects early, the SDK ends the session.
 pub(super) async fn report(request: Request, next: Next) -> Response {
     let route = route(&request);
     if !is_probe(request.uri().path()) {
@@ -43,8 +42,8 @@ pub(super) async fn report(request: Request, next: Next) -> Response {
     }
     let response = next.run(request).await;
     let status = response.status();
-    if status.is_server_error() && response.extensions().get::<Known>().is_none() {
-        let message = format!("`{}` answered {}", pattern(route.as_ref()), status.as_u16());
+    if status.is_server_error() && response.extensions().get::<Reported>().is_none() {
+        let message = format!("`{}` returned {}", pattern(route.as_ref()), status.as_u16());
         error!("{message}");
         sentry::capture_message(&message, Level::Error);
     }
@@ -56,7 +55,7 @@ fn route(request: &Request) -> Option<MatchedPath> {
     request.extensions().get().cloned()
 }
 
-/// The pattern that matched. Never the path itself, of which there is no end.
+/// The matched pattern, never the path itself: the number of paths is unbounded.
 fn pattern(route: Option<&MatchedPath>) -> &str {
     route.map_or("none", MatchedPath::as_str)
 }

@@ -1,20 +1,20 @@
-//! What the HTML pages say.
+//! The HTML pages.
 
 mod charts;
 
 use askama::Template;
-use report::{Commit, Deployment, DeploymentKind, DeploymentOutcome, Report, StepOutcome, Time};
+use launchway_report::{Commit, Deployment, DeploymentKind, DeploymentOutcome, Report, StepOutcome, Time};
 
+use super::chart::Chart;
 use super::drift::{self, Drift};
 use super::figures::{Figure, Figures, LEAST, WINDOW_DAYS};
-use super::history::{History, stumble};
+use super::format::{self, minute, percent, shown_percent};
+use super::history::{History, failed_step};
 use super::page::Page;
-use super::svg::Chart;
-use super::words::{self, minute, percent, shown_percent};
 use crate::http::assets;
 use crate::identity::Identity;
 
-/// Rows of the tables, and columns of the chart of step times.
+/// Rows of the tables, and columns of the step-time chart.
 const RUNS: usize = 20;
 const DEPLOYMENTS: usize = 10;
 
@@ -26,12 +26,12 @@ struct Home<'a> {
     identity: &'a Identity,
     since: String,
     origin: Option<Row<'a>>,
-    /// Of the image, where only the reports know it.
+    /// The image's digest, if only the reports know it.
     reported: Option<&'a str>,
     drift: Option<(&'a Drift, String)>,
     loaded: bool,
     total: u64,
-    /// Why reports are left out, and how many.
+    /// How many reports are left out, and why.
     left_out: Vec<String>,
     figures: [Tile; 4],
     charts: Vec<Chart>,
@@ -42,7 +42,7 @@ struct Home<'a> {
 /// One of the four figures.
 struct Tile {
     name: &'static str,
-    /// In the figure's unit, as `board.json` has it.
+    /// The value in `board.json`.
     exact: Option<f64>,
     shown: String,
     basis: String,
@@ -54,7 +54,7 @@ struct Row<'a> {
     report: &'a Report,
     started: String,
     took: String,
-    /// Class and words.
+    /// CSS class and text.
     result: (&'static str, String),
     coverage: String,
     tests: String,
@@ -69,9 +69,9 @@ pub(super) fn home(
     now: Time,
 ) -> askama::Result<Page> {
     let deployed: Vec<_> = history.deployments().into_iter().rev().take(DEPLOYMENTS).collect();
-    let made_live = drift::origin(history, identity);
-    let origin = made_live.map(|(run, _)| Row::deployment(&run.report));
-    let reported = made_live.filter(|_| identity.image_digest.is_none());
+    let live_since = drift::origin(history, identity);
+    let origin = live_since.map(|(run, _)| Row::deployment(&run.report));
+    let reported = live_since.filter(|_| identity.image_digest.is_none());
     let mut deployments: Vec<_> = deployed.iter().map(|(run, _)| Row::deployment(&run.report)).collect();
     for row in &mut deployments {
         if origin.as_ref().is_some_and(|origin| origin.report.id == row.report.id) {
@@ -133,16 +133,16 @@ pub(super) fn run(report: &Report) -> askama::Result<Page> {
         row: Row::run(report),
         finished: minute(report.finished),
         deployment: report.deployment.as_ref().map(|deployment| (deployment, outcome(deployment))),
-        image_size: report.image.as_ref().map_or_else(String::new, |image| words::bytes(image.bytes)),
+        image_size: report.image.as_ref().map_or_else(String::new, |image| format::bytes(image.bytes)),
         steps: steps.collect(),
         commits: report.commits.iter().map(|commit| (commit, minute(commit.time))).collect(),
     })
 }
 
 impl<'a> Row<'a> {
-    /// With the result of the run.
+    /// A row with the result of the run.
     fn run(report: &'a Report) -> Self {
-        let result = match (stumble(report), &report.deployment) {
+        let result = match (failed_step(report), &report.deployment) {
             (_, Some(deployment)) => outcome(deployment),
             (Some(step), None) if step.outcome == StepOutcome::Interrupted => {
                 ("quiet", "interrupted".to_owned())
@@ -153,23 +153,23 @@ impl<'a> Row<'a> {
         Self {
             report,
             started: minute(report.started),
-            took: words::duration(report.finished.since(report.started)),
+            took: format::duration(report.finished.since(report.started)),
             result,
             coverage: report.coverage.map_or_else(String::new, |coverage| shown_percent(percent(&coverage))),
             tests: report.tests.map_or_else(String::new, |tests| match tests.failed {
-                0 => words::number(tests.passed),
+                0 => format::number(tests.passed),
                 failed => format!("{} of {} failed", failed, tests.passed.saturating_add(failed)),
             }),
         }
     }
 
-    /// With times and result of the deployment.
+    /// A row with the times and the result of the deployment.
     fn deployment(report: &'a Report) -> Self {
         let row = Self::run(report);
         let Some(deployment) = &report.deployment else { return row };
         Self {
             started: minute(deployment.finished),
-            took: words::duration(deployment.finished.since(deployment.started)),
+            took: format::duration(deployment.finished.since(deployment.started)),
             result: outcome(deployment),
             ..row
         }
@@ -184,7 +184,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The class and the words for how a deployment ended.
+/// CSS class and text for the outcome of a deployment.
 pub(super) fn outcome(deployment: &Deployment) -> (&'static str, String) {
     let (class, words) = match &deployment.outcome {
         DeploymentOutcome::Live => ("good", "went live"),
@@ -196,7 +196,6 @@ pub(super) fn outcome(deployment: &Deployment) -> (&'static str, String) {
     };
     match &deployment.kind {
         DeploymentKind::Deploy => (class, words.to_owned()),
-        // An undone release is nothing to celebrate.
         DeploymentKind::Rollback => {
             (if class == "good" { "warn" } else { class }, format!("rollback {words}"))
         }
@@ -204,18 +203,15 @@ pub(super) fn outcome(deployment: &Deployment) -> (&'static str, String) {
     }
 }
 
-/// The reports that the page leaves out, and why.
+/// How many reports the page leaves out, and why.
 fn left_out(history: &History) -> Vec<String> {
     let reports = |many: usize| if many == 1 { "1 report".to_owned() } else { format!("{many} reports") };
     let mut reasons = Vec::new();
     if history.elsewhere > 0 {
-        reasons.push(format!(
-            "{} of other services or environments that share this history",
-            reports(history.elsewhere)
-        ));
+        reasons.push(format!("{} of other services or environments", reports(history.elsewhere)));
     }
     if history.untimely > 0 {
-        reasons.push(format!("{} with times that cannot be", reports(history.untimely)));
+        reasons.push(format!("{} with impossible times", reports(history.untimely)));
     }
     reasons
 }
@@ -227,7 +223,7 @@ fn tiles(figures: &Figures) -> [Tile; 4] {
         let of = if samples == 1 { one } else { many };
         let (shown, basis) = match figure.value {
             Some(value) => (shown(value), format!("n = {samples} {of}, {WINDOW_DAYS} days")),
-            None => ("not shown".to_owned(), format!("n = {samples} {of}; it needs {LEAST}")),
+            None => ("not shown".to_owned(), format!("n = {samples} {of}; {LEAST} needed")),
         };
         Tile { name, exact: figure.value, shown, basis, meaning }
     };
@@ -252,22 +248,22 @@ fn tiles(figures: &Figures) -> [Tile; 4] {
             figures.change_failure_percent,
             deployments,
             |value| format!("{value:.1} %"),
-            "failed, or undone by a rollback",
+            "failed, or rolled back later",
         ),
         tile(
             "Recovery time",
             figures.recovery_seconds,
             ["recovery", "recoveries"],
             seconds,
-            "median, from a failed deployment to the next live one",
+            "median, from a failed deployment to the next one that went live",
         ),
     ]
 }
 
 fn seconds(value: f64) -> String {
-    words::duration(std::time::Duration::try_from_secs_f64(value).unwrap_or_default())
+    format::duration(std::time::Duration::try_from_secs_f64(value).unwrap_or_default())
 }
 
 fn milliseconds(value: u64) -> String {
-    words::duration(std::time::Duration::from_millis(value))
+    format::duration(std::time::Duration::from_millis(value))
 }

@@ -1,6 +1,6 @@
-//! Reports for the tests of this module.
+//! Reports for the board's tests.
 
-use report::{
+use launchway_report::{
     Commit, Coverage, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, SCHEMA, Step,
     StepOutcome, Time,
 };
@@ -10,12 +10,12 @@ use super::store::Entry;
 use crate::identity::Identity;
 use crate::settings::Settings;
 
-/// That many hours before the tests' now.
+/// `hours` before the tests' fixed time.
 pub(super) fn ago(hours: u64) -> Time {
     Time::from_milliseconds(1_767_225_600_000 - hours * 3_600_000)
 }
 
-/// A run that ended then, after a minute, and deployed nothing.
+/// A run of one minute that ended `hours` ago and deployed nothing.
 pub(super) fn run(id: &str, hours: u64) -> Report {
     let started = Time::from_milliseconds(ago(hours).milliseconds() - 60_000);
     Report {
@@ -31,18 +31,18 @@ pub(super) fn run(id: &str, hours: u64) -> Report {
         commits: Vec::new(),
         steps: vec![Step { name: "lint".to_owned(), outcome: StepOutcome::Passed, milliseconds: 60_000 }],
         tests: None,
-        coverage: Some(Coverage { covered: 9, lines: 10, floor: 80 }),
+        coverage: Some(Coverage { covered: 9, lines: 10, threshold: 80 }),
         image: None,
         deployment: None,
     }
 }
 
-/// The release of that letter.
+/// A release whose digest and commit repeat one letter.
 pub(super) fn release(letter: &str) -> Release {
     Release { digest: format!("sha256:{}", letter.repeat(64)), commit: Some(letter.repeat(40)) }
 }
 
-/// A run that ended then and deployed `release("a")` where `release("b")` was, two hours after its commit.
+/// A run that replaced `release("b")` by `release("a")`, two hours after its commit.
 pub(super) fn deployed(id: &str, hours: u64, outcome: DeploymentOutcome) -> Report {
     let report = run(id, hours);
     let deployment = Deployment {
@@ -60,7 +60,7 @@ pub(super) fn deployed(id: &str, hours: u64, outcome: DeploymentOutcome) -> Repo
     Report { deployment: Some(deployment), ..report }
 }
 
-/// An earlier release goes live again.
+/// A rollback that went live.
 pub(super) fn rollback(id: &str, hours: u64) -> Report {
     let mut report = deployed(id, hours, DeploymentOutcome::Live);
     if let Some(deployment) = &mut report.deployment {
@@ -78,7 +78,7 @@ pub(super) fn history(reports: Vec<Report>) -> History {
     history
 }
 
-/// A process of that commit and image.
+/// A process that runs that release.
 pub(super) fn identity(release: &Release) -> Identity {
     let settings = Settings::read(&|name| match name {
         "SERVER_TYPE" => Some("TEST".to_owned()),

@@ -1,32 +1,32 @@
-//! Charts as inline SVG: geometry here, colours in the style sheet, words around the picture in HTML.
+//! Charts as inline SVG: geometry here, colours in the style sheet, text in HTML.
 //!
-//! The picture is stretched to whatever width there is, so nothing that must keep its shape is in it: text stands
-//! beside it, and strokes do not scale. Beneath every chart is its table, for those who do not see the picture.
+//! The SVG stretches to the available width, so it contains nothing that must keep its shape: text is outside it, and
+//! strokes do not scale. Beneath every chart is the same data as a table, for readers who do not see the picture.
 
 use askama::Template;
 
-use super::words::count;
+use super::format::count;
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 100.0;
-/// Part of a column's place that it fills.
+/// The share of its slot that a column fills.
 const FILL: f64 = 0.66;
-/// The widest place of a column: a few columns stand in the middle of theirs instead of filling the picture.
+/// The widest slot: few columns are centred in theirs instead of filling the picture.
 const WIDEST: f64 = 60.0;
 
-/// A chart with the words around it.
+/// A chart with its text.
 #[derive(Debug, Template)]
 #[template(path = "chart.html")]
 pub(super) struct Chart {
-    /// Distinguishes it on its page.
+    /// Unique on the page.
     pub(super) id: &'static str,
-    /// What it shows.
+    /// Its title.
     pub(super) title: &'static str,
-    /// What there is to see, in a sentence or two.
+    /// A description in a sentence or two.
     pub(super) summary: String,
-    /// Top, middle and bottom of the vertical axis.
+    /// Labels of the vertical axis: top, middle, bottom.
     pub(super) y: [String; 3],
-    /// Below the picture, from left to right.
+    /// Labels of the horizontal axis, from left to right.
     pub(super) x: Vec<String>,
     pub(super) bars: Vec<Bar>,
     pub(super) lines: Vec<Line>,
@@ -34,7 +34,7 @@ pub(super) struct Chart {
     pub(super) table: Table,
 }
 
-/// A part of a column.
+/// One segment of a column.
 #[derive(Debug)]
 pub(super) struct Bar {
     class: &'static str,
@@ -42,7 +42,7 @@ pub(super) struct Bar {
     y: f64,
     width: f64,
     height: f64,
-    /// What is said when pointed at.
+    /// The tooltip.
     label: String,
 }
 
@@ -53,18 +53,18 @@ pub(super) struct Line {
     pub(super) path: String,
 }
 
-/// What a colour means.
+/// A legend entry.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) class: &'static str,
     pub(super) text: String,
 }
 
-/// The same in words.
+/// The data of a chart as a table.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) head: Vec<String>,
-    /// The first cell is the head of its row.
+    /// The first cell is the header of its row.
     pub(super) rows: Vec<Vec<String>>,
 }
 
@@ -72,17 +72,17 @@ pub(super) struct Table {
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) label: String,
-    /// Colour and height, in the unit of the axis.
+    /// CSS class and height, in the unit of the axis.
     pub(super) parts: Vec<(&'static str, f64)>,
 }
 
-/// Stacked columns, from the left; `top` is what the height stands for.
+/// Stacked columns from the left; `top` is the value at full height.
 pub(super) fn columns(columns: &[Column], top: f64) -> Vec<Bar> {
-    let place = WIDTH / count(columns.len().max(1));
-    let width = place.min(WIDEST) * FILL;
+    let slot = WIDTH / count(columns.len().max(1));
+    let width = slot.min(WIDEST) * FILL;
     let mut bars = Vec::new();
     for (index, Column { label, parts }) in columns.iter().enumerate() {
-        let x = place * (count(index) + 0.5) - width / 2.0;
+        let x = slot * (count(index) + 0.5) - width / 2.0;
         let mut bottom = HEIGHT;
         for &(class, value) in parts.iter().filter(|(_, value)| *value > 0.0) {
             let height = value / top * HEIGHT;
@@ -100,20 +100,20 @@ pub(super) fn columns(columns: &[Column], top: f64) -> Vec<Bar> {
     bars
 }
 
-/// Where a value of the horizontal axis is; in the middle where the axis has only one.
+/// The position of a value on the horizontal axis; the middle if the axis has a single value.
 pub(super) fn across(value: f64, first: f64, last: f64) -> f64 {
     if last > first { (value - first) / (last - first) * WIDTH } else { WIDTH / 2.0 }
 }
 
-/// Where a value of the vertical axis is.
+/// The position of a value on the vertical axis.
 pub(super) fn down(value: f64, bottom: f64, top: f64) -> f64 {
     HEIGHT - (value - bottom) / (top - bottom) * HEIGHT
 }
 
 /// A line through points.
 pub(super) fn polyline(points: &[(f64, f64)]) -> String {
-    let words = points.iter().map(|(x, y)| format!("{} {}", round(*x), round(*y)));
-    format!("M{}", words.collect::<Vec<_>>().join("L"))
+    let commands = points.iter().map(|(x, y)| format!("{} {}", round(*x), round(*y)));
+    format!("M{}", commands.collect::<Vec<_>>().join("L"))
 }
 
 /// The area between a line and the bottom.
@@ -122,19 +122,19 @@ pub(super) fn area(points: &[(f64, f64)]) -> String {
     format!("{}V{HEIGHT}H{}Z", polyline(&[points, &[(*last, HEIGHT)]].concat()), round(*first))
 }
 
-/// A dot at each point: a stroke of no length with round ends stays round when the picture is stretched.
+/// A dot at each point. A stroke of zero length with round caps stays round when the picture stretches.
 pub(super) fn dots(points: &[(f64, f64)]) -> String {
     points.iter().map(|(x, y)| format!("M{} {}h0", round(*x), round(*y))).collect::<Vec<_>>().concat()
 }
 
-/// A horizontal line that may change its height: each value holds until the next.
+/// A step line: each value holds until the next.
 pub(super) fn steps(points: &[(f64, f64)]) -> String {
     let Some(&(_, first)) = points.first() else { return String::new() };
     let turns = points.iter().skip(1).map(|(x, y)| format!("H{}V{}", round(*x), round(*y)));
     format!("M0 {}{}H{WIDTH}", round(first), turns.collect::<Vec<_>>().concat())
 }
 
-/// To hundredths: finer is not seen, and costs bytes.
+/// Rounds to hundredths: more is invisible and costs bytes.
 fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_stands_in_the_middle() {
+    fn a_single_value_is_centred() {
         assert!((across(5.0, 5.0, 5.0) - 500.0).abs() < f64::EPSILON);
         assert!((across(5.0, 0.0, 20.0) - 250.0).abs() < f64::EPSILON);
         assert!((down(80.0, 60.0, 100.0) - 50.0).abs() < f64::EPSILON);

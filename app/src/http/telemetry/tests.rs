@@ -1,4 +1,4 @@
-//! Answers of our own fault that nobody told of, and sessions.
+//! Unreported 5xx responses, and sessions.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use tower::ServiceExt;
 use super::*;
 use crate::http::errors::Error;
 
-/// What reaches Sentry when these addresses are asked.
+/// What Sentry receives when these paths are requested.
 fn envelopes(paths: &[&str]) -> Vec<Envelope> {
     let options = ClientOptions::new().release("app@1").session_mode(SessionMode::Request);
-    let ask = || {
+    let request_all = || {
         let router = Router::new()
             .route("/", get(async || "ok"))
             .route("/plain/{id}", get(async || StatusCode::BAD_GATEWAY))
-            .route("/told", get(async || Error::internal(&std::fmt::Error)))
+            .route("/reported", get(async || Error::internal(&std::fmt::Error)))
             .route("/busy", get(async || Error::Busy.into_response()))
             .route("/healthz", get(async || "ok"))
             .layer(from_fn(report));
@@ -32,22 +32,22 @@ fn envelopes(paths: &[&str]) -> Vec<Envelope> {
             runtime.block_on(router.clone().oneshot(request)).unwrap();
         }
     };
-    sentry::test::with_captured_envelopes_options(ask, options)
+    sentry::test::with_captured_envelopes_options(request_all, options)
 }
 
 #[test]
-fn a_5xx_is_told_once() {
-    let envelopes = envelopes(&["/", "/plain/7", "/told", "/busy", "/nope"]);
+fn a_5xx_is_reported_once() {
+    let envelopes = envelopes(&["/", "/plain/7", "/reported", "/busy", "/nope"]);
     let events: Vec<_> = envelopes.iter().filter_map(Envelope::event).collect();
     assert_eq!(events.len(), 2);
-    assert_eq!(events[0].message.as_deref(), Some("`/plain/{id}` answered 502"));
+    assert_eq!(events[0].message.as_deref(), Some("`/plain/{id}` returned 502"));
     assert_eq!(events[0].level, Level::Error);
     assert_eq!(events[1].exception[0].ty, "Error");
 }
 
 #[test]
 fn each_request_but_a_probe_is_a_session() {
-    let envelopes = envelopes(&["/", "/", "/plain/7", "/told", "/busy", "/healthz"]);
+    let envelopes = envelopes(&["/", "/", "/plain/7", "/reported", "/busy", "/healthz"]);
     let sums = envelopes.iter().flat_map(Envelope::items).find_map(|item| match item {
         EnvelopeItem::SessionAggregates(sums) => Some(sums),
         _ => None,
@@ -60,9 +60,9 @@ fn each_request_but_a_probe_is_a_session() {
 }
 
 #[test]
-fn a_client_that_goes_away_ends_its_session() {
+fn a_client_that_disconnects_ends_its_session() {
     let options = ClientOptions::new().release("app@1").session_mode(SessionMode::Request);
-    let ask = || {
+    let request_all = || {
         let router = Router::new().route("/", get(std::future::pending::<&str>)).layer(from_fn(report));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let request = Request::get("/").body(Body::empty()).unwrap();
@@ -70,6 +70,6 @@ fn a_client_that_goes_away_ends_its_session() {
             tokio::time::timeout(Duration::from_millis(10), router.oneshot(request)).await.unwrap_err();
         });
     };
-    let envelopes = sentry::test::with_captured_envelopes_options(ask, options);
+    let envelopes = sentry::test::with_captured_envelopes_options(request_all, options);
     assert_eq!(envelopes.iter().flat_map(Envelope::items).count(), 1);
 }

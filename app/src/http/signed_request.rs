@@ -1,10 +1,10 @@
-//! Signed requests: a message of Standard Webhooks in headers and body, see [`crate::sign`].
+//! Extracts the signed message of a request; see [`crate::signature`].
 
 use axum::http::HeaderMap;
 
-use crate::sign::Message;
+use crate::signature::Message;
 
-/// The message of a request. A header that is missing or repeated is empty, which no verifier accepts.
+/// The message of a request. A missing or repeated header is empty, which no verifier accepts.
 pub(super) fn message<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Message<'a> {
     let header = |name| one(headers, name).unwrap_or_default();
     Message {
@@ -15,7 +15,7 @@ pub(super) fn message<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Message<'a>
     }
 }
 
-/// The header's value if there is exactly one.
+/// The value of a header that occurs exactly once.
 pub(super) fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

@@ -1,4 +1,4 @@
-//! How many events of a kind are sent: a fault that every request runs into is told, and not a thousand times.
+//! A limit for each kind of event: an error that every request hits is reported, but not a thousand times.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,21 +6,21 @@ use std::time::Instant;
 
 use sentry::protocol::Event;
 
-use crate::telemetry::limit::Limit;
+use crate::telemetry::rate_limit::RateLimit;
 
 /// Most events of one kind a minute.
 const MOST: u32 = 10;
-/// Most kinds that are told apart at a time. What comes on top of them counts as one kind.
+/// Most kinds that are tracked at a time. All others count as one kind.
 const MOST_KINDS: usize = 256;
-/// The kind of those. No event makes this name by itself.
+/// The kind of all others. No event has this kind by itself.
 const REST: &str = "";
 
 /// One limit for each kind of event.
 #[derive(Debug, Default)]
-pub(super) struct Kinds(Mutex<HashMap<String, Limit>>);
+pub(super) struct EventLimit(Mutex<HashMap<String, RateLimit>>);
 
-impl Kinds {
-    /// Whether one more event like this may be sent.
+impl EventLimit {
+    /// Whether this event may be sent.
     pub(super) fn admit(&self, event: &Event<'_>, now: Instant) -> bool {
         let mut limits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kind = kind(event);
@@ -30,13 +30,12 @@ impl Kinds {
                 REST.clone_into(&mut kind);
             }
         }
-        limits.entry(kind).or_insert_with(|| Limit::new(MOST)).admit(now).is_some()
+        limits.entry(kind).or_insert_with(|| RateLimit::new(MOST)).admit(now).is_some()
     }
 }
 
-/// What makes events the same: their explicit fingerprint, the place of the panic, the kind of error, the message.
-///
-/// The first that there is. Not the text of an exception: it may hold what differs from one request to the next.
+/// Groups events by the first of these that they have: an explicit fingerprint, the location of a panic, the type of an
+/// error, the message. The text of an exception is left out: it may differ from one request to the next.
 fn kind(event: &Event<'_>) -> String {
     let explicit = event.fingerprint.iter().any(|part| part != "{{ default }}" && part != "{{default}}");
     if explicit {
@@ -61,15 +60,15 @@ mod tests {
     use sentry::protocol::Exception;
 
     use super::*;
-    use crate::telemetry::limit::WINDOW;
+    use crate::telemetry::rate_limit::WINDOW;
 
     fn message(text: &str) -> Event<'static> {
         Event { message: Some(text.to_owned()), ..Event::default() }
     }
 
     #[test]
-    fn each_kind_has_its_own_limit_and_a_minute_ends_it() {
-        let (kinds, start) = (Kinds::default(), Instant::now());
+    fn each_kind_has_a_limit_per_minute() {
+        let (kinds, start) = (EventLimit::default(), Instant::now());
         let sent = (0..50).filter(|_| kinds.admit(&message("one"), start)).count();
         assert_eq!(sent, 10);
         assert!(kinds.admit(&message("other"), start));
@@ -77,18 +76,18 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_so_many_kinds_are_told_apart() {
-        let (kinds, start) = (Kinds::default(), Instant::now());
+    fn the_number_of_tracked_kinds_is_bounded() {
+        let (kinds, start) = (EventLimit::default(), Instant::now());
         let sent = (0..1000).filter(|n| kinds.admit(&message(&n.to_string()), start)).count();
         assert_eq!(sent, MOST_KINDS + 10);
         assert!(kinds.0.lock().unwrap().len() <= MOST_KINDS + 1);
-        // A minute later the old ones make room.
+        // A minute later the old ones are dropped.
         assert!(kinds.admit(&message("new"), start + WINDOW));
         assert_eq!(kinds.0.lock().unwrap().len(), 1);
     }
 
     #[test]
-    fn the_kind_is_what_does_not_differ_between_requests() {
+    fn the_kind_does_not_depend_on_the_request() {
         let mut event = message("text");
         assert_eq!(kind(&event), "message text");
         event.exception =

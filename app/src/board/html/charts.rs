@@ -1,24 +1,24 @@
 //! The three charts of the home page.
 
-use report::{Report, Time};
+use launchway_report::{Report, Time};
 
+use crate::board::chart::{self, Chart, Column, Key, Line, Table};
 use crate::board::figures::{WINDOW_DAYS, attempts};
+use crate::board::format::{self, count, day, minute, percent, real, shown_percent};
 use crate::board::history::History;
-use crate::board::svg::{self, Chart, Column, Key, Line, Table};
-use crate::board::words::{self, count, day, minute, percent, real, shown_percent};
 
 const DAY: u64 = 86_400_000;
 const WEEK: u64 = 7 * DAY;
 /// The weeks that make up the figures' window, the last one whole.
 const WEEKS: u64 = WINDOW_DAYS.div_ceil(7);
-/// More points than this are thinned to the last of each day.
+/// Beyond this, only the last point of each day is kept.
 const MAX_POINTS: usize = 60;
-/// Dots on more points would be a caterpillar.
+/// More dots than this would merge.
 const MAX_DOTS: usize = 30;
-/// Colours of steps; a pipeline with more of them repeats the last.
+/// Colours of steps; further steps share the last one.
 const STEP_COLOURS: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
 
-/// Deployments of each week, by how they ended; none where there was none.
+/// Deployments per week by outcome; `None` without deployments.
 pub(super) fn deployments(history: &History, now: Time) -> Option<Chart> {
     let all = attempts(history);
     let end = now.milliseconds();
@@ -33,7 +33,7 @@ pub(super) fn deployments(history: &History, now: Time) -> Option<Chart> {
         })
         .collect();
     let most = weeks.iter().map(|(_, live, failed)| live + failed).max().filter(|most| *most > 0)?;
-    // Even, so that the middle is a whole number too.
+    // Even, so that the middle is a whole number.
     let top = most.next_multiple_of(2);
     let columns: Vec<_> = weeks
         .iter()
@@ -49,7 +49,7 @@ pub(super) fn deployments(history: &History, now: Time) -> Option<Chart> {
         summary: format!("In {WEEKS} weeks {live} went live and {failed} failed; at most {most} in a week."),
         y: [top, top / 2, 0].map(|value| value.to_string()),
         x: weeks.first().map(|(since, ..)| day(*since)).into_iter().chain(["today".to_owned()]).collect(),
-        bars: svg::columns(&columns, count(top)),
+        bars: chart::columns(&columns, count(top)),
         lines: Vec::new(),
         keys: vec![
             Key { class: "live", text: "live".to_owned() },
@@ -65,7 +65,7 @@ pub(super) fn deployments(history: &History, now: Time) -> Option<Chart> {
     })
 }
 
-/// Lines covered in the window, with the floor drawn; of all time where the window has none.
+/// Covered lines and the threshold in the window, or of all time if the window has none.
 pub(super) fn coverage(history: &History, now: Time) -> Option<Chart> {
     let measured = || history.runs.iter().filter_map(|run| Some((run.report.finished, run.report.coverage?)));
     let start = Time::from_milliseconds(now.milliseconds().saturating_sub(WINDOW_DAYS * DAY));
@@ -82,24 +82,24 @@ pub(super) fn coverage(history: &History, now: Time) -> Option<Chart> {
     }
     let (first, newest) = (points.first()?, points.last()?);
     let lowest = points.iter().fold(100.0_f64, |lowest, (_, coverage)| {
-        lowest.min(percent(coverage)).min(f64::from(coverage.floor))
+        lowest.min(percent(coverage)).min(f64::from(coverage.threshold))
     });
-    // To tens, and never at the very bottom.
+    // A multiple of ten, with some space below the lowest value.
     let bottom = (((lowest - 2.0) / 10.0).floor() * 10.0).max(0.0);
     let place = |time: Time, value: f64| {
         let [time, first, last] = [time, first.0, newest.0].map(|time| real(time.milliseconds()));
-        (svg::across(time, first, last), svg::down(value, bottom, 100.0))
+        (chart::across(time, first, last), chart::down(value, bottom, 100.0))
     };
     let covered: Vec<_> = points.iter().map(|(time, coverage)| place(*time, percent(coverage))).collect();
-    let floor: Vec<_> =
-        points.iter().map(|(time, coverage)| place(*time, f64::from(coverage.floor))).collect();
+    let threshold: Vec<_> =
+        points.iter().map(|(time, coverage)| place(*time, f64::from(coverage.threshold))).collect();
     let mut lines = vec![
-        Line { class: "area", path: svg::area(&covered) },
-        Line { class: "floor", path: svg::steps(&floor) },
-        Line { class: "covered", path: svg::polyline(&covered) },
+        Line { class: "area", path: chart::area(&covered) },
+        Line { class: "threshold", path: chart::steps(&threshold) },
+        Line { class: "covered", path: chart::polyline(&covered) },
     ];
     if covered.len() <= MAX_DOTS {
-        lines.push(Line { class: "dots", path: svg::dots(&covered) });
+        lines.push(Line { class: "dots", path: chart::dots(&covered) });
     }
     let now = shown_percent(percent(&newest.1));
     let words = [day(first.0), day(newest.0)];
@@ -107,9 +107,9 @@ pub(super) fn coverage(history: &History, now: Time) -> Option<Chart> {
         id: "coverage-chart",
         title: "Coverage",
         summary: format!(
-            "{now} of lines on {}, with a floor of {} %; {} on {}.",
+            "{now} of lines on {}, with a threshold of {} %; {} on {}.",
             words[1],
-            newest.1.floor,
+            newest.1.threshold,
             shown_percent(percent(&first.1)),
             words[0]
         ),
@@ -119,21 +119,21 @@ pub(super) fn coverage(history: &History, now: Time) -> Option<Chart> {
         lines,
         keys: vec![
             Key { class: "covered", text: format!("lines covered, {now} now") },
-            Key { class: "floor", text: format!("floor, {} % now", newest.1.floor) },
+            Key { class: "threshold", text: format!("threshold, {} % now", newest.1.threshold) },
         ],
         table: Table {
-            head: ["Measured", "Covered", "Lines", "Floor"].map(str::to_owned).to_vec(),
+            head: ["Measured", "Covered", "Lines", "Threshold"].map(str::to_owned).to_vec(),
             rows: points
                 .iter()
                 .rev()
                 .map(|(time, coverage)| {
                     let lines =
-                        format!("{} of {}", words::number(coverage.covered), words::number(coverage.lines));
+                        format!("{} of {}", format::number(coverage.covered), format::number(coverage.lines));
                     vec![
                         minute(*time),
                         shown_percent(percent(coverage)),
                         lines,
-                        format!("{} %", coverage.floor),
+                        format!("{} %", coverage.threshold),
                     ]
                 })
                 .collect(),
@@ -141,7 +141,7 @@ pub(super) fn coverage(history: &History, now: Time) -> Option<Chart> {
     })
 }
 
-/// How long each step of these runs took, newest first.
+/// The step times of these runs, newest first.
 pub(super) fn steps(newest: &[&Report]) -> Option<Chart> {
     let names = newest.iter().rev().flat_map(|report| &report.steps).fold(Vec::new(), |mut names, step| {
         if !names.contains(&step.name.as_str()) {
@@ -158,7 +158,7 @@ pub(super) fn steps(newest: &[&Report]) -> Option<Chart> {
         |report: &Report| report.steps.iter().fold(0_u64, |sum, step| sum.saturating_add(step.milliseconds));
     let longest = newest.iter().map(|report| whole(report)).max().filter(|longest| *longest > 0)?;
     let top = round_up(longest);
-    let shown = |milliseconds| words::duration(std::time::Duration::from_millis(milliseconds));
+    let shown = |milliseconds| format::duration(std::time::Duration::from_millis(milliseconds));
     let columns: Vec<_> = newest
         .iter()
         .rev()
@@ -173,7 +173,7 @@ pub(super) fn steps(newest: &[&Report]) -> Option<Chart> {
         .collect();
     let mut head = vec!["Run".to_owned()];
     head.extend(names.iter().map(|name| (*name).to_owned()));
-    head.push("Together".to_owned());
+    head.push("Total".to_owned());
     let row = |report: &&Report| {
         let each = names.iter().map(|name| took(report, name)).chain([whole(report)]).map(|milliseconds| {
             match milliseconds {
@@ -190,14 +190,14 @@ pub(super) fn steps(newest: &[&Report]) -> Option<Chart> {
         summary: match newest.len() {
             1 => format!("The steps of the only run took {}.", shown(whole(newest_run))),
             runs => format!(
-                "The steps of the newest run took {}; of the last {runs} runs the longest took {}.",
+                "The steps of the newest run took {}; the longest of the last {runs} runs took {}.",
                 shown(whole(newest_run)),
                 shown(longest)
             ),
         },
         y: [top, top / 2, 0].map(|value| if value == 0 { "0".to_owned() } else { shown(value) }),
         x: span([oldest, newest_run].map(|report| day(report.started))),
-        bars: svg::columns(&columns, real(top)),
+        bars: chart::columns(&columns, real(top)),
         lines: Vec::new(),
         keys: names
             .iter()
@@ -208,12 +208,12 @@ pub(super) fn steps(newest: &[&Report]) -> Option<Chart> {
     })
 }
 
-/// Both ends of an axis; one word where they are the same.
+/// Both ends of an axis, or one label if they are the same.
 fn span([first, last]: [String; 2]) -> Vec<String> {
     if first == last { vec![first] } else { vec![first, last] }
 }
 
-/// The next time that reads well and whose half does too, in milliseconds.
+/// The next duration that reads well and so does its half, in milliseconds.
 fn round_up(milliseconds: u64) -> u64 {
     const SECONDS: [u64; 14] = [1, 2, 4, 10, 20, 40, 60, 120, 240, 360, 600, 1200, 2400, 3600];
     let fits = SECONDS.into_iter().map(|seconds| seconds * 1000).find(|top| *top >= milliseconds);

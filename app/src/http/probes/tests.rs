@@ -1,4 +1,4 @@
-//! Readiness that asks, waits and flips; counts that name no client.
+//! Readiness and metrics.
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -14,7 +14,7 @@ fn site(hooks: Hooks) -> Arc<Site> {
     Arc::new(Site::new(&settings, Identity::new(&settings)).with_hooks(hooks))
 }
 
-async fn ask(site: &Arc<Site>, path: &str) -> (u16, String) {
+async fn request(site: &Arc<Site>, path: &str) -> (u16, String) {
     let request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
     let response = router(Arc::clone(site)).oneshot(request).await.unwrap();
     let status = response.status().as_u16();
@@ -23,27 +23,27 @@ async fn ask(site: &Arc<Site>, path: &str) -> (u16, String) {
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-fn answer(status: u16, body: &str) -> (u16, String) {
+fn response(status: u16, body: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
 #[tokio::test]
-async fn readiness_asks_the_store_and_an_end_comes_first() {
+async fn readiness_depends_on_the_store_and_on_shutdown() {
     let site = site(Hooks::default());
-    assert_eq!(ask(&site, "/readyz").await, answer(200, "ready"));
-    site.ending.store(true, Ordering::Relaxed);
-    assert_eq!(ask(&site, "/readyz").await, answer(503, "ending"));
-    assert_eq!(ask(&site, "/healthz").await, answer(200, "ok"));
+    assert_eq!(request(&site, "/readyz").await, response(200, "ready"));
+    site.shutting_down.store(true, Ordering::Relaxed);
+    assert_eq!(request(&site, "/readyz").await, response(503, "shutting down"));
+    assert_eq!(request(&site, "/healthz").await, response(200, "ok"));
 
     let broken = self::site(Hooks { ready: Box::new(|| Err("s3cret path".to_owned())), ..Hooks::default() });
-    assert_eq!(ask(&broken, "/readyz").await, answer(503, "not ready"));
-    assert_eq!(ask(&broken, "/healthz").await, answer(200, "ok"));
+    assert_eq!(request(&broken, "/readyz").await, response(503, "not ready"));
+    assert_eq!(request(&broken, "/healthz").await, response(200, "ok"));
     let panics = self::site(Hooks { ready: Box::new(|| panic!("on purpose")), ..Hooks::default() });
-    assert_eq!(ask(&panics, "/readyz").await, answer(503, "not ready"));
+    assert_eq!(request(&panics, "/readyz").await, response(503, "not ready"));
 }
 
 #[tokio::test]
-async fn a_store_that_hangs_is_not_waited_for() {
+async fn a_store_that_hangs_makes_the_probe_fail() {
     let (release, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let hangs = move || {
@@ -52,18 +52,18 @@ async fn a_store_that_hangs_is_not_waited_for() {
     };
     let site = site(Hooks { ready: Box::new(hangs), ..Hooks::default() });
     let start = std::time::Instant::now();
-    assert_eq!(ask(&site, "/readyz").await, answer(503, "not ready"));
-    assert!(start.elapsed() >= PATIENCE);
-    // Or the runtime waits for its thread.
+    assert_eq!(request(&site, "/readyz").await, response(503, "not ready"));
+    assert!(start.elapsed() >= STORE_TIMEOUT);
+    // Otherwise the runtime would wait for its thread.
     drop(release);
 }
 
 #[tokio::test]
-async fn metrics_tell_routes_and_never_paths() {
+async fn metrics_name_routes_and_never_paths() {
     let site = site(Hooks { board_reports: Box::new(|| Some(7)), ..Hooks::default() });
-    ask(&site, "/version").await;
-    ask(&site, "/nothing/hunter2").await;
-    let (status, text) = ask(&site, "/metrics").await;
+    request(&site, "/version").await;
+    request(&site, "/nothing/hunter2").await;
+    let (status, text) = request(&site, "/metrics").await;
     assert_eq!(status, 200);
     for line in [
         "http_requests_total{method=\"GET\",route=\"/version\",status=\"200\"} 1",

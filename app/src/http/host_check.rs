@@ -1,7 +1,7 @@
-//! The host guard: requests for hosts that are not ours get a 400, and Sentry does not hear of them.
+//! Rejects requests for hosts that are not allowed, with 400 and without an event in Sentry.
 //!
-//! Scanners name wrong hosts all day. In Django each becomes an error report; here each is counted, and so many a
-//! minute are a line in the log.
+//! Scanners send wrong hosts all day. Django reports each as an error; here they are counted, and a few a minute are
+//! logged.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,14 +16,14 @@ use super::errors::Error;
 use super::is_probe;
 use super::router::Site;
 
-/// Most lines about refused hosts a minute.
+/// Most log lines a minute about rejected hosts.
 pub(super) const MOST_LINES: u32 = 20;
 
-/// Marks an answer of this guard.
+/// Marks a rejection by this check.
 #[derive(Clone, Copy)]
-pub(super) struct RefusedHost;
+pub(super) struct RejectedHost;
 
-/// Lets requests for allowed hosts through, and probes for any: whoever makes those may know only an address.
+/// Passes on requests for allowed hosts, and probes for any host: a prober may know only an IP address.
 pub(super) async fn check_host(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     if is_probe(request.uri().path()) {
         return next.run(request).await;
@@ -32,20 +32,20 @@ pub(super) async fn check_host(State(site): State<Arc<Site>>, request: Request, 
     if named.is_some_and(|authority| site.hosts.allow(authority)) {
         return next.run(request).await;
     }
-    site.metrics.refused_hosts.add();
-    if let Some(untold) = site.host_lines.admit(Instant::now()) {
+    site.metrics.rejected_hosts.add();
+    if let Some(suppressed) = site.host_lines.admit(Instant::now()) {
         let shown: String = named.unwrap_or("none, or more than one").chars().take(128).collect();
-        warn!(target: "app::host", host = ?shown, untold, "request for another host");
+        warn!(target: "app::host", host = ?shown, suppressed, "request for a host that is not allowed");
     }
     let mut response = Error::Host.into_response();
-    response.extensions_mut().insert(RefusedHost);
+    response.extensions_mut().insert(RejectedHost);
     response
 }
 
-/// The host that the request is for; `None` where it is missing, repeated or not ASCII.
+/// The host that the request names; `None` if it is missing, repeated or not ASCII.
 ///
-/// A host in the request line wins over the header (RFC 9112, 3.2.2), and never `X-Forwarded-Host`, which anybody
-/// can send. Exactly one `Host` is required all the same (RFC 9112, 3.2).
+/// A host in the request line overrides the header (RFC 9112, 3.2.2), but exactly one `Host` is still required (3.2).
+/// `X-Forwarded-Host` is ignored: anybody can send it.
 fn authority(request: &Request) -> Option<&str> {
     let mut headers = request.headers().get_all(HOST).iter();
     let (Some(header), None) = (headers.next(), headers.next()) else { return None };

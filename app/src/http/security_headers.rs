@@ -1,4 +1,4 @@
-//! Headers that every answer carries, errors included.
+//! Headers of every response, errors included.
 
 use axum::http::HeaderValue;
 use axum::http::header::{
@@ -7,12 +7,12 @@ use axum::http::header::{
 };
 use axum::response::Response;
 
-/// Pages have a style sheet and images from here, and nothing else: no scripts, forms or frames.
+/// Pages use a style sheet and images of this origin: no scripts, forms or frames.
 const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Adds what the answer does not say already. `transport_security` tells browsers to come back over TLS only, for a
-/// year; not the subdomains, which are not ours to speak for.
-pub(super) fn complete(mut response: Response, transport_security: bool) -> Response {
+/// Adds the headers that the response lacks. `transport_security` makes browsers use TLS for a year, without the
+/// subdomains, which are not ours.
+pub(super) fn add(mut response: Response, transport_security: bool) -> Response {
     let always = [
         (CACHE_CONTROL, "no-store"),
         (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
@@ -36,9 +36,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_without_a_body_has_them_and_what_it_said_stays() {
-        let answer = (StatusCode::NOT_MODIFIED, [(CACHE_CONTROL, "no-cache")]).into_response();
-        let headers = complete(answer, true).into_parts().0.headers;
+    fn a_response_without_a_body_has_them_and_keeps_its_own() {
+        let response = (StatusCode::NOT_MODIFIED, [(CACHE_CONTROL, "no-cache")]).into_response();
+        let headers = add(response, true).into_parts().0.headers;
         assert_eq!(headers[CACHE_CONTROL], "no-cache");
         assert_eq!(headers[CONTENT_SECURITY_POLICY], CONTENT_POLICY);
         assert_eq!(headers[STRICT_TRANSPORT_SECURITY], "max-age=31536000");
