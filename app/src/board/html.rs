@@ -119,6 +119,7 @@ pub(super) fn run(report: &Report) -> askama::Result<Page> {
     let steps = report.steps.iter().map(|step| {
         let (outcome, took) = match &step.outcome {
             StepOutcome::Passed => (("good", "passed"), milliseconds(step.milliseconds)),
+            StepOutcome::Reused => (("good", "reused"), String::new()),
             StepOutcome::Failed => (("bad", "failed"), milliseconds(step.milliseconds)),
             StepOutcome::Skipped => (("quiet", "skipped"), String::new()),
             StepOutcome::Interrupted => (("quiet", "interrupted"), milliseconds(step.milliseconds)),

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::plain::plain;
 use crate::secret::{Redactor, Secret};
-pub use event::{Drilled, Event, Failed, Finding, Outcome, Row, Summary};
+pub use event::{Drilled, Event, Failed, Finding, Outcome, Row, Summary, milliseconds};
 
 /// Receives events, redacts them, shows them, and writes the log of the running step.
 #[derive(Clone)]

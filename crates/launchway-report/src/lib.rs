@@ -127,6 +127,8 @@ pub enum StepOutcome {
     Passed,
     /// The step failed.
     Failed,
+    /// The step did not run, because it passed on the same inputs before.
+    Reused,
     /// The step did not run.
     Skipped,
     /// A signal interrupted the step.

@@ -90,6 +90,9 @@ pub(crate) struct Ci {
     /// Go on with the steps that do not need the one that failed.
     #[arg(long)]
     pub(crate) keep_going: bool,
+    /// Run every step, also what passed on the same files before.
+    #[arg(long)]
+    pub(crate) fresh: bool,
 }
 
 /// Reads the name of an engine.
@@ -154,6 +157,9 @@ pub(crate) struct Rehearse {
     /// Keep the stand-ins and the app up until Ctrl-C.
     #[arg(long, conflicts_with = "drill")]
     pub(crate) stay: bool,
+    /// Run every step, also what passed on the same files before.
+    #[arg(long)]
+    pub(crate) fresh: bool,
 }
 
 #[derive(Debug, Args)]

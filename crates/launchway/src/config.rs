@@ -30,8 +30,19 @@ pub(crate) struct Config {
     /// The target triple that the shipped binary is built for.
     pub(crate) target: String,
     #[serde(default)]
+    pub(crate) lint: LintConfig,
+    #[serde(default)]
     pub(crate) test: TestConfig,
     pub(crate) deploy: DeployConfig,
+}
+
+/// `[workspace.metadata.pipeline.lint]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LintConfig {
+    /// Files, and folders with a `/` at their end, that no check reads: the step need not run again for them.
+    #[serde(default)]
+    pub(crate) unread: Vec<String>,
 }
 
 /// `[workspace.metadata.pipeline.test]`.
@@ -41,6 +52,9 @@ pub(crate) struct TestConfig {
     /// Debian packages that tests need: installed on a CI machine, and elsewhere left to the developer.
     #[serde(default)]
     pub(crate) packages: Vec<String>,
+    /// Files, and folders with a `/` at their end, that no test reads: the step need not run again for them.
+    #[serde(default)]
+    pub(crate) unread: Vec<String>,
 }
 
 /// `[workspace.metadata.pipeline.deploy]`.

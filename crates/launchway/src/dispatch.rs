@@ -94,6 +94,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             options: StepOptions::of(&ctx.config),
             explain: cli.shared.explain,
             keep_going: false,
+            reuse: false,
         })
     };
     // They leave what they did in the same places.
@@ -108,7 +109,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             let jobs = (!ci.job.is_empty()).then(|| ci.job.clone());
             let request = request(Scope::Jobs(jobs), ci.branch.as_deref())?;
             ctx.reporter.started(heading(&ctx, &format!("ci, {}", request.trigger)));
-            executor::run(&ctx, &Request { keep_going: ci.keep_going, ..request })?;
+            executor::run(&ctx, &Request { keep_going: ci.keep_going, reuse: !ci.fresh, ..request })?;
         }
         Command::Lint | Command::TestCoverage | Command::Push => {
             if let Some(step) = command.step() {
@@ -148,7 +149,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
                 }
                 None => {
                     ctx.reporter.started(heading(&ctx, "rehearse"));
-                    rehearsal::run(&ctx, jobs, cli.shared.explain, options.stay)?;
+                    rehearsal::run(&ctx, jobs, cli.shared.explain, options.stay, options.fresh)?;
                 }
             }
         }

@@ -1,30 +1,27 @@
 //! The executor: which steps run, in order, what is skipped and why, and the record of it all.
 
+mod explain;
 pub(crate) mod plan;
 pub(crate) mod preflight;
-pub(crate) mod record;
+mod record;
+mod results;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
-use report::Tests;
-use reqwest::Url;
 
 use crate::context::Context;
 use crate::history;
-use crate::needs::Need;
+use crate::reuse::{Key, Memory, Passed};
 use crate::run_state::RunState;
-use crate::steps::deploy::Deployment;
-use crate::steps::docker_build::Built;
-use crate::steps::push::Pushed;
-use crate::steps::test_coverage::{self, CoverageRecord};
 use crate::table::rule::Trigger;
 use crate::table::{JobId, PIPELINE, StepId};
 use launchway_core::events::{Event, Failed, Outcome, Row, StepEnd, Summary};
 use launchway_core::exit::{Exit, Reported};
 use plan::{Options, Plan};
 use record::{JobRecord, Record, StepRecord};
+pub(crate) use results::{Attempt, Results};
 
 /// What is to run.
 #[derive(Clone, Debug)]
@@ -36,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) explain: bool,
     /// Go on with the steps that do not need the one that failed.
     pub(crate) keep_going: bool,
+    /// Do not run what passed on the same inputs before.
+    pub(crate) reuse: bool,
 }
 
 /// Which part of the pipeline.
@@ -47,28 +46,6 @@ pub(crate) enum Scope {
     Step(StepId),
 }
 
-/// What the steps of a run brought about.
-#[derive(Debug, Default)]
-pub(crate) struct Results {
-    /// Also where some of them failed.
-    pub(crate) tests: Option<Tests>,
-    pub(crate) coverage: Option<CoverageRecord>,
-    pub(crate) image: Option<Built>,
-    pub(crate) pushed: Option<Pushed>,
-    pub(crate) deployment: Option<Deployment>,
-    /// The attempt to deploy, also where it failed.
-    pub(crate) attempt: Option<Attempt>,
-}
-
-/// An attempt to deploy, however it ended.
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    pub(crate) record: report::Deployment,
-    pub(crate) service: Option<report::Service>,
-    /// Where the app answers, if Render told.
-    pub(crate) site: Option<Url>,
-}
-
 /// Runs the request, writes the run record and returns what the steps brought about.
 ///
 /// The first failure is the error; it has been told in full, with its log and how to run the step again.
@@ -77,13 +54,14 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
     let steps: Vec<StepId> =
         jobs.iter().filter(|job| job.skipped.is_none()).flat_map(|job| job.steps.clone()).collect();
     if request.explain {
-        return explain(ctx, request, &jobs).map(|()| Results::default());
+        return explain::explain(ctx, request, &jobs).map(|()| Results::default());
     }
     preflight::check(ctx, &request.trigger, &steps, &request.options)?;
     Run {
         ctx,
         request,
-        so_far: RunState::begin(ctx, &request.scope)?,
+        so_far: RunState::begin(ctx, request.scope.step())?,
+        memory: Memory::read(ctx),
         results: Results::default(),
         failure: None,
         failed: Vec::new(),
@@ -91,6 +69,16 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
         rows: Vec::new(),
     }
     .jobs(&jobs)
+}
+
+impl Scope {
+    /// The step that runs alone.
+    fn step(&self) -> Option<StepId> {
+        match self {
+            Self::Step(step) => Some(*step),
+            Self::Jobs(_) => None,
+        }
+    }
 }
 
 /// A job as it will run, or why not.
@@ -127,52 +115,11 @@ fn skipped(job: JobId, reason: &str) -> Event {
     Event::JobSkipped { job: job.to_string(), title: job.job().title.to_owned(), reason: reason.to_owned() }
 }
 
-/// Tells the plan. One that a registry keeps from being made is an error, once the rest is told.
-fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
-    let mut refused = None;
-    for job in jobs {
-        if let Some(reason) = &job.skipped {
-            ctx.reporter.emit(skipped(job.id, reason));
-            continue;
-        }
-        for step in &job.steps {
-            let plan = Plan::of(*step, ctx, &request.options);
-            let lines = match plan {
-                Ok(plan) => installs(ctx, *step, request).into_iter().chain(plan.explained(ctx)).collect(),
-                // What an earlier step hands over is not there yet.
-                Err(error) => {
-                    let line = format!("cannot be planned yet: {error:#}");
-                    if *step == StepId::DockerBuild && Exit::of(&error) != Exit::Usage {
-                        refused = refused.or(Some(Exit::of(&error)));
-                    }
-                    vec![line]
-                }
-            };
-            ctx.reporter.emit(Event::Planned { step: step.to_string(), lines });
-        }
-    }
-    refused.map_or(Ok(()), |exit| Err(Reported(exit).into()))
-}
-
-/// What the preflight of a step would install, or has no way to.
-fn installs(ctx: &Context, step: StepId, request: &Request) -> Vec<String> {
-    let line = |need: &Need| {
-        if need.may_install(ctx) {
-            format!("install {need}")
-        } else {
-            format!("missing: {}", need.problem(ctx))
-        }
-    };
-    match Need::missing(ctx, &[step], request.options.image.engine) {
-        Ok(missing) => missing.iter().map(line).collect(),
-        Err(error) => vec![format!("missing: {error:#}")],
-    }
-}
-
 struct Run<'a> {
     ctx: &'a Context,
     request: &'a Request,
     so_far: RunState,
+    memory: Memory,
     results: Results,
     failure: Option<(StepId, anyhow::Error)>,
     failed: Vec<Failed>,
@@ -242,10 +189,10 @@ impl Run<'_> {
                             .emit(Event::StepSkipped { step: step.to_string(), reason: reason.clone() });
                     }
                     let record = StepRecord::skipped(*step, reason);
-                    self.so_far.add(&record, &self.results);
+                    self.results.add_to(&mut self.so_far, &record);
                     record
                 }
-                None => self.step(*step),
+                None => self.reused(*step).unwrap_or_else(|| self.step(*step)),
             };
             self.rows.push(Row {
                 job: job.id.to_string(),
@@ -276,9 +223,8 @@ impl Run<'_> {
         if Exit::of(error) == Exit::Interrupted {
             return Some("the run was interrupted".to_owned());
         }
-        let needed = before
-            .iter()
-            .find(|record| step.needs() == Some(record.step) && record.outcome != Outcome::Passed);
+        let needed =
+            before.iter().find(|record| step.needs() == Some(record.step) && !record.outcome.is_passed());
         match needed {
             Some(record) => Some(format!("needs `{}`, which did not pass", record.step)),
             None if self.request.keep_going => None,
@@ -286,7 +232,21 @@ impl Run<'_> {
         }
     }
 
+    /// The record of a step that passed on the same inputs before, unless it is to run all the same.
+    fn reused(&mut self, step: StepId) -> Option<StepRecord> {
+        let passed = explain::reusable(self.ctx, self.request, &self.memory, step)?;
+        self.ctx.reporter.emit(Event::StepReused { step: step.to_string(), reason: passed.to_string() });
+        if step == StepId::TestCoverage {
+            self.results.tests = passed.tests;
+            self.results.coverage.clone_from(&passed.coverage);
+        }
+        let record = StepRecord::reused(step, &passed);
+        self.results.add_to(&mut self.so_far, &record);
+        Some(record)
+    }
+
     fn step(&mut self, step: StepId) -> StepRecord {
+        let key = Key::of(self.ctx, step).ok().flatten();
         let started = SystemTime::now();
         let clock = Instant::now();
         let log = self.ctx.reporter.step_started(step.name(), &self.ctx.output().join("logs"));
@@ -307,8 +267,35 @@ impl Run<'_> {
             self.failed.push(failed);
             self.failure.get_or_insert((step, error));
         }
-        self.so_far.add(&record, &self.results);
+        self.results.add_to(&mut self.so_far, &record);
+        if let Some(key) = key
+            && let Err(error) = self.remember(key, &record)
+        {
+            self.ctx.reporter.note(format!("the next run cannot reuse this one: {error:#}"));
+        }
         record
+    }
+
+    /// Keeps what passed, where the step left its inputs alone and no test lacked a real part: whether that part is there
+    /// is no part of the key.
+    fn remember(&mut self, key: Key, record: &StepRecord) -> Result<()> {
+        let step = record.step;
+        if !record.outcome.is_passed() {
+            return self.memory.forget(self.ctx, step, &key);
+        }
+        let lacks_a_part = step == StepId::TestCoverage && !record.skipped.is_empty();
+        if lacks_a_part || Key::of(self.ctx, step)? != Some(key.clone()) {
+            return Ok(());
+        }
+        let passed = Passed {
+            key,
+            finished: SystemTime::now().into(),
+            milliseconds: record.milliseconds,
+            skipped: record.skipped.clone(),
+            tests: self.results.tests.filter(|_| step == StepId::TestCoverage),
+            coverage: self.results.coverage.clone().filter(|_| step == StepId::TestCoverage),
+        };
+        self.memory.keep(self.ctx, step, passed)
     }
 
     /// Where the step was an attempt to deploy: makes the report of the run with it and sends it on.
@@ -318,7 +305,7 @@ impl Run<'_> {
             return;
         };
         let mut so_far = self.so_far.clone();
-        so_far.add(step, &self.results);
+        self.results.add_to(&mut so_far, step);
         let report = history::report(self.ctx, &so_far, service.clone(), record.clone());
         history::conclude(self.ctx, &report, site.as_ref());
     }
@@ -342,43 +329,6 @@ fn outcome(result: &Result<()>) -> Outcome {
         Err(error) if Exit::of(error) == Exit::Interrupted => Outcome::Interrupted,
         Err(_) => Outcome::Failed,
     }
-}
-
-impl Results {
-    /// The facts that the end of a run shows; on GitHub `image` and `digest` are the step's outputs.
-    fn facts(&self) -> Vec<(String, String)> {
-        let mut facts = Vec::new();
-        let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
-        if let Some(tests) = &self.tests {
-            fact("tests", test_coverage::in_words(tests));
-        }
-        if let Some(coverage) = &self.coverage {
-            fact("coverage", format!("{coverage}"));
-        }
-        match (&self.pushed, &self.image) {
-            (Some(pushed), _) => {
-                fact("image", format!("{}:{}", pushed.repository, pushed.commit_tag));
-                fact("digest", pushed.digest.to_string());
-            }
-            (None, Some(image)) => {
-                fact(
-                    "image",
-                    format!("{}:{}", image.repository, image.tags.first().map_or("", String::as_str)),
-                );
-                fact("digest", image.digest.to_string());
-            }
-            (None, None) => {}
-        }
-        if let Some(deployment) = &self.deployment {
-            fact("url", deployment.url.clone());
-        }
-        facts
-    }
-}
-
-/// Whole milliseconds, the unit of every record.
-pub(crate) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

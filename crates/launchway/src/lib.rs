@@ -15,6 +15,7 @@ mod needs;
 mod overview;
 mod registry;
 mod rehearsal;
+mod reuse;
 mod run_state;
 mod sentry;
 mod sign;

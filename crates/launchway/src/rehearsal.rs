@@ -35,13 +35,20 @@ use launchway_fakes::sentry::SentryStandIn;
 /// Runs the pipeline as on the release branch, with all three jobs or these, and proves what came of it.
 ///
 /// With `stay` the stand-ins and the app are kept up until the run is interrupted.
-pub(crate) fn run(ctx: &Context, jobs: Option<Vec<JobId>>, explain: bool, stay: bool) -> Result<()> {
+pub(crate) fn run(
+    ctx: &Context,
+    jobs: Option<Vec<JobId>>,
+    explain: bool,
+    stay: bool,
+    fresh: bool,
+) -> Result<()> {
     let request = Request {
         scope: Scope::Jobs(jobs),
         trigger: Trigger::push(&ctx.config.branch),
         options: StepOptions::of(&ctx.config),
         explain,
         keep_going: false,
+        reuse: !fresh,
     };
     if explain {
         // To explain is to start nothing and to write nothing: the addresses are not known yet.

@@ -11,11 +11,9 @@ use report::{Coverage, Step, StepOutcome, Tests, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::executor::record::StepRecord;
-use crate::executor::{Results, Scope};
 use crate::table::{RUN_STATE, StepId};
-use launchway_core::events::Outcome;
 use launchway_core::secret::random_word;
+use launchway_registry::Digest;
 
 /// What a run has done so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +43,10 @@ pub(crate) struct Image {
 }
 
 impl Image {
+    pub(crate) fn new(digest: &Digest, bytes: u64) -> Self {
+        Self { digest: digest.to_string(), bytes }
+    }
+
     pub(crate) fn named(self, repository: &str) -> report::Image {
         report::Image { repository: repository.to_owned(), digest: self.digest, bytes: self.bytes }
     }
@@ -53,12 +55,12 @@ impl Image {
 impl RunState {
     /// Goes on with the run that an earlier process began, or begins one.
     ///
-    /// A single step goes on with what is of the same commit (on GitHub: of the same run) and has no such step yet;
+    /// A step that runs alone goes on with what is of the same commit (on GitHub: of the same run) and has no such step yet;
     /// anything else is a run of its own.
-    pub(crate) fn begin(ctx: &Context, scope: &Scope) -> Result<Self> {
+    pub(crate) fn begin(ctx: &Context, alone: Option<StepId>) -> Result<Self> {
         let given = ctx.environment.get(RUN_STATE).and_then(|text| serde_json::from_str(text).ok());
-        let earlier = match scope {
-            Scope::Step(step) => {
+        let earlier = match alone {
+            Some(step) => {
                 let goes_on = |earlier: &Self| {
                     earlier.commit == ctx.git.tag()
                         && run_on_github(ctx).is_none_or(|id| id == earlier.id)
@@ -66,7 +68,7 @@ impl RunState {
                 };
                 read(&path(ctx)).filter(goes_on).or(given.filter(goes_on))
             }
-            Scope::Jobs(_) => None,
+            None => None,
         };
         if let Some(earlier) = earlier {
             return Ok(earlier);
@@ -96,33 +98,9 @@ impl RunState {
         }
     }
 
-    /// Adds a step and what it found out.
-    pub(crate) fn add(&mut self, step: &StepRecord, results: &Results) {
-        let outcome = match step.outcome {
-            Outcome::Passed => StepOutcome::Passed,
-            Outcome::Failed => StepOutcome::Failed,
-            Outcome::Skipped => StepOutcome::Skipped,
-            Outcome::Interrupted => StepOutcome::Interrupted,
-        };
-        let name = step.step.name().to_owned();
-        self.steps.push(Step { name, outcome, milliseconds: step.milliseconds });
-        match step.step {
-            StepId::TestCoverage => {
-                self.tests = results.tests;
-                self.coverage = results.coverage.as_ref().map(|coverage| Coverage {
-                    covered: coverage.covered,
-                    lines: coverage.lines,
-                    threshold: percent(coverage.threshold),
-                });
-            }
-            StepId::DockerBuild => {
-                self.image = results.image.as_ref().map(|built| Image {
-                    digest: built.digest.to_string(),
-                    bytes: built.layers.iter().sum(),
-                });
-            }
-            StepId::Lint | StepId::Push | StepId::Deploy => {}
-        }
+    /// Adds a step that ended.
+    pub(crate) fn add(&mut self, step: StepId, outcome: StepOutcome, milliseconds: u64) {
+        self.steps.push(Step { name: step.name().to_owned(), outcome, milliseconds });
     }
 
     /// Leaves it for the next process; a rehearsal is nobody's run to go on with.
@@ -148,16 +126,6 @@ fn read(path: &Path) -> Option<RunState> {
 fn run_on_github(ctx: &Context) -> Option<String> {
     let get = |name: &str| ctx.environment.get(name);
     Some(format!("github-{}-{}", get("GITHUB_RUN_ID")?, get("GITHUB_RUN_ATTEMPT").unwrap_or("1")))
-}
-
-/// Whole percent, rounded down.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "0 to 100, as the configuration holds"
-)]
-fn percent(threshold: f64) -> u8 {
-    threshold.clamp(0.0, 100.0) as u8
 }
 
 #[cfg(test)]

@@ -43,6 +43,40 @@ fn a_feature_branch_is_tested_and_not_released() {
 }
 
 #[test]
+fn the_same_files_are_tested_once() {
+    let fixture = Fixture::new();
+    if !fixture.has_coverage("the_same_files_are_tested_once") {
+        return;
+    }
+    let outcomes = |arguments: &[&str]| {
+        fixture.run(arguments).exits(0);
+        let outcomes = fixture.outcomes();
+        outcomes.into_iter().take(2).map(|(_, outcome)| outcome).collect::<Vec<_>>()
+    };
+    assert_eq!(outcomes(&["ci"]), ["passed", "passed"]);
+    let counted = fixture.record();
+    assert_eq!(outcomes(&["ci"]), ["reused", "reused"]);
+    let record = fixture.record();
+    assert_eq!((&record["tests"], &record["coverage"]), (&counted["tests"], &counted["coverage"]));
+    let reason = record["jobs"][0]["steps"][0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("passed on these very files at 2"), "{reason}");
+    fixture.run(&["ci", "--explain"]).exits(0).says(&["reused: passed on these very files"]);
+    // A rehearsal runs the same steps; a step alone, and `--fresh`, run.
+    assert_eq!(outcomes(&["rehearse", "--job", "test"]), ["reused", "reused"]);
+    assert_eq!(outcomes(&["ci", "--fresh"]), ["passed", "passed"]);
+    assert_eq!(outcomes(&["lint"]), ["passed"]);
+    // A commit of the same files is the same tree, other files are not.
+    fixture.git(&["commit", "--quiet", "--allow-empty", "--message", "the same"]);
+    assert_eq!(outcomes(&["ci"]), ["reused", "reused"]);
+    fixture.write("motd", "Another one.\n");
+    assert_eq!(outcomes(&["ci"]), ["passed", "passed"]);
+    // What failed is run again, and so is what passed before on the same files.
+    fixture.replace("app/src/lib.rs", "//!", "//!  ");
+    fixture.run(&["ci"]).exits(1);
+    fixture.run(&["ci"]).exits(1).says(&["lint: "]);
+}
+
+#[test]
 fn a_release_begins_only_with_everything_it_needs() {
     let fixture = Fixture::new();
     fixture.git(&["switch", "--quiet", "--create", "master"]);

@@ -1,6 +1,7 @@
 //! Events: what a run reports, as data.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,13 @@ pub enum Event {
         /// The name of the step.
         step: String,
         /// Why it does not run.
+        reason: String,
+    },
+    /// A step that does not run because it passed on the same inputs before.
+    StepReused {
+        /// The name of the step.
+        step: String,
+        /// When it passed, and how long it took.
         reason: String,
     },
     /// A check inside a step that did not run, with the reason and a hint.
@@ -140,6 +148,8 @@ pub enum Outcome {
     Passed,
     /// A check failed, or something went wrong.
     Failed,
+    /// It did not run, because it passed on the same inputs before.
+    Reused,
     /// It did not run. A skip is not a pass.
     Skipped,
     /// The run was interrupted.
@@ -147,11 +157,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether what needs it may run.
+    pub fn is_passed(self) -> bool {
+        matches!(self, Self::Passed | Self::Reused)
+    }
+
     /// Returns the word for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Passed => "passed",
             Self::Failed => "failed",
+            Self::Reused => "reused",
             Self::Skipped => "skipped",
             Self::Interrupted => "interrupted",
         }
@@ -242,6 +258,11 @@ pub struct Drilled {
     pub after: String,
     /// Other deviations, and the last lines of a drill that failed.
     pub remarks: Vec<String>,
+}
+
+/// Whole milliseconds, the unit of every record.
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

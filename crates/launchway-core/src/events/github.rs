@@ -99,7 +99,11 @@ fn markdown(summary: &Summary) -> String {
     let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
     let mut text = String::from("| job | step | outcome | time | |\n|---|---|---|--:|---|\n");
     for row in &summary.rows {
-        let time = if row.outcome == Outcome::Skipped { String::new() } else { seconds(row.milliseconds) };
+        let time = if matches!(row.outcome, Outcome::Skipped | Outcome::Reused) {
+            String::new()
+        } else {
+            seconds(row.milliseconds)
+        };
         // Writing to a string cannot fail.
         writeln!(
             text,

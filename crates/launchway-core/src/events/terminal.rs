@@ -104,6 +104,9 @@ impl Terminal {
             Event::StepSkipped { step, reason } => {
                 format!("  {}\n    skipped: {reason}\n", self.bold(step))
             }
+            Event::StepReused { step, reason } => {
+                format!("  {}\n    reused: {reason}\n", self.bold(step))
+            }
             Event::CheckSkipped { check, reason } => {
                 format!("    {} {check}: {reason}\n", self.paint("33", "skipped"))
             }
@@ -154,8 +157,11 @@ impl Terminal {
     fn summary(&self, summary: &Summary) -> String {
         let mut text = String::from("\n");
         for row in &summary.rows {
-            let time =
-                if row.outcome == Outcome::Skipped { String::new() } else { seconds(row.milliseconds) };
+            let time = if matches!(row.outcome, Outcome::Skipped | Outcome::Reused) {
+                String::new()
+            } else {
+                seconds(row.milliseconds)
+            };
             // Padded before it is painted: the escape sequences have no width.
             let outcome = format!("{:<11}", row.outcome.word());
             let line = format!(
@@ -203,14 +209,14 @@ impl Terminal {
 
 fn colour(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Passed => "32",
+        Outcome::Passed | Outcome::Reused => "32",
         Outcome::Failed | Outcome::Interrupted => "31",
         Outcome::Skipped => "33",
     }
 }
 
 /// Seconds as people read them: `0.4 s`, `12.3 s`, `2 min 5 s`.
-pub(super) fn seconds(milliseconds: u64) -> String {
+pub fn seconds(milliseconds: u64) -> String {
     let tenths = milliseconds.div_ceil(100);
     let whole = milliseconds / 1000;
     if whole < 100 {

@@ -5,15 +5,16 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Results, milliseconds};
+use super::results::Results;
 use crate::context::Context;
+use crate::reuse::Passed;
 use crate::steps::deploy::Deployment;
 use crate::steps::docker_build::Built;
 use crate::steps::push::Pushed;
 use crate::steps::test_coverage::CoverageRecord;
 use crate::table::rule::Trigger;
 use crate::table::{JobId, StepId};
-use launchway_core::events::Outcome;
+use launchway_core::events::{Outcome, milliseconds};
 use launchway_core::exit::Exit;
 
 /// What one pipeline run did.
@@ -126,6 +127,18 @@ impl StepRecord {
         }
     }
 
+    /// A step that passed on the same inputs before.
+    pub(super) fn reused(step: StepId, passed: &Passed) -> Self {
+        Self {
+            step,
+            outcome: Outcome::Reused,
+            started: None,
+            milliseconds: 0,
+            reason: Some(passed.to_string()),
+            skipped: passed.skipped.clone(),
+        }
+    }
+
     pub(crate) fn ran(step: StepId, started: SystemTime, elapsed: Duration, outcome: Outcome) -> Self {
         Self {
             step,
@@ -140,7 +153,7 @@ impl StepRecord {
     /// What the summary says beside the outcome: why it was skipped, or what in it was.
     pub(super) fn remark(&self) -> String {
         match self.outcome {
-            Outcome::Skipped => self.reason.clone().unwrap_or_default(),
+            Outcome::Skipped | Outcome::Reused => self.reason.clone().unwrap_or_default(),
             _ if self.skipped.is_empty() => String::new(),
             _ => format!("without {}", self.skipped.join(", ")),
         }

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use launchway_core::environment::Environment;
@@ -12,6 +13,7 @@ fn request(scope: Scope, branch: &str) -> Request {
         options: Options { image: Engine::Builtin.into(), deploy: crate::steps::deploy::Options::default() },
         explain: false,
         keep_going: false,
+        reuse: false,
     }
 }
 
@@ -51,7 +53,8 @@ fn after(failed: &[StepId], exit: Exit, keep_going: bool, ask: StepId) -> (Optio
     let run = Run {
         ctx: &ctx,
         request: &request,
-        so_far: RunState::begin(&ctx, &request.scope).unwrap(),
+        so_far: RunState::begin(&ctx, request.scope.step()).unwrap(),
+        memory: Memory::default(),
         results: Results::default(),
         failure,
         failed: Vec::new(),

@@ -104,6 +104,7 @@ fn build(ctx: &Context) -> Result<()> {
         options: crate::executor::plan::Options::of(&ctx.config),
         explain: false,
         keep_going: false,
+        reuse: false,
     };
     // It goes nowhere from here: each drill has a registry of its own.
     let image = format!("127.0.0.1:0/{}", Stage::REPOSITORY);

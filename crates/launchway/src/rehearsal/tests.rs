@@ -56,6 +56,7 @@ fn no_secret_is_told_or_left() {
         options: StepOptions::of(&ctx.config),
         explain: false,
         keep_going: false,
+        reuse: false,
     };
     let played = stage.play(&ctx, &request, &runtime);
     let kept = stage.keep_transcripts(&ctx, &folder);

@@ -1,23 +1,14 @@
-use std::time::Duration;
-
 use super::*;
-use crate::steps::docker_build::Built;
-use crate::steps::test_coverage::CoverageRecord;
 use launchway_core::environment::Environment;
-use launchway_registry::Digest;
 
 fn context(root: &Path, variables: &[(&str, &str)]) -> Context {
     Context::for_test(root, Environment::of(variables.iter().copied()))
 }
 
-fn passed(step: StepId) -> StepRecord {
-    StepRecord::ran(step, SystemTime::UNIX_EPOCH, Duration::from_secs(2), Outcome::Passed)
-}
-
 /// One step in a process of its own.
 fn step(ctx: &Context, step: StepId) -> RunState {
-    let mut so_far = RunState::begin(ctx, &Scope::Step(step)).unwrap();
-    so_far.add(&passed(step), &Results::default());
+    let mut so_far = RunState::begin(ctx, Some(step)).unwrap();
+    so_far.add(step, StepOutcome::Passed, 2000);
     so_far.leave(ctx).unwrap();
     so_far
 }
@@ -39,7 +30,7 @@ fn a_step_goes_on_with_the_run_of_its_commit() {
     ctx.git.commit = "f".repeat(40);
     assert_eq!(names(&step(&ctx, StepId::TestCoverage)), ["test-coverage"]);
     // All the jobs at once are a run of their own.
-    assert!(RunState::begin(&ctx, &Scope::Jobs(None)).unwrap().steps.is_empty());
+    assert!(RunState::begin(&ctx, None).unwrap().steps.is_empty());
 }
 
 #[test]
@@ -78,35 +69,4 @@ fn a_rehearsal_leaves_nothing_to_go_on_with() {
     ctx.reach = launchway_core::http::Reach::Only(Vec::new());
     step(&ctx, StepId::Lint);
     assert!(!path(&ctx).exists());
-}
-
-#[test]
-fn what_the_steps_found_out_is_in_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let ctx = context(dir.path(), &[]);
-    let digest = Digest::of(b"image");
-    let results = Results {
-        tests: Some(Tests { passed: 12, failed: 2, skipped: 2 }),
-        coverage: Some(CoverageRecord { lines: 10, covered: 9, threshold: 80.5 }),
-        image: Some(Built {
-            repository: "docker.io/acme/app".to_owned(),
-            tags: Vec::new(),
-            digest: digest.clone(),
-            config: digest.clone(),
-            layers: vec![1, 2],
-            bytes: 9,
-        }),
-        ..Results::default()
-    };
-    let mut so_far = RunState::anew(&ctx).unwrap();
-    so_far.add(&passed(StepId::TestCoverage), &results);
-    so_far.add(&passed(StepId::DockerBuild), &results);
-    so_far.add(&StepRecord::skipped(StepId::Push, "why".to_owned()), &results);
-    assert_eq!(so_far.tests, Some(Tests { passed: 12, failed: 2, skipped: 2 }));
-    assert_eq!(so_far.coverage, Some(Coverage { covered: 9, lines: 10, threshold: 80 }));
-    assert_eq!(so_far.steps[2].outcome, StepOutcome::Skipped);
-    // GitHub drops an output that holds a secret, and the account is one.
-    assert!(!so_far.to_line().unwrap().contains("acme"));
-    let image = so_far.image.unwrap().named("docker.io/acme/app");
-    assert_eq!((image.digest, image.bytes), (digest.to_string(), 3));
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use report::Tests;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::coverage::{self, Coverage};
@@ -54,7 +54,7 @@ pub(crate) struct Tested {
 }
 
 /// What the run record keeps.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CoverageRecord {
     pub(crate) lines: u64,
     pub(crate) covered: u64,

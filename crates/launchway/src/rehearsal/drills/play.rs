@@ -12,8 +12,8 @@ use super::drill::{Break, Drill, Side, Step, words};
 use super::releases::Releases;
 use super::scene::Scene;
 use crate::context::Context;
-use crate::executor::milliseconds;
 use launchway_core::events::Drilled;
+use launchway_core::events::milliseconds;
 use launchway_core::http::Reach;
 
 /// Runs a drill; an error is one of the drill itself, and not of what it tries out.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result};
 
 use crate::context::Context;
-use crate::executor::milliseconds;
 use crate::sentry;
+use launchway_core::events::milliseconds;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::secret::Secret;
 use launchway_render::{image, preflight};

@@ -1,0 +1,66 @@
+//! The plan of a run, printed and not run.
+
+use anyhow::Result;
+
+use super::plan::Plan;
+use super::{Request, Selected, skipped};
+use crate::context::Context;
+use crate::needs::Need;
+use crate::reuse::{Key, Memory, Passed};
+use crate::table::StepId;
+use launchway_core::events::Event;
+use launchway_core::exit::{Exit, Reported};
+
+/// Prints the plan. One that a registry keeps from being made is an error, once the rest is printed.
+pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
+    let mut refused = None;
+    let memory = Memory::read(ctx);
+    for job in jobs {
+        if let Some(reason) = &job.skipped {
+            ctx.reporter.emit(skipped(job.id, reason));
+            continue;
+        }
+        for step in &job.steps {
+            if let Some(passed) = reusable(ctx, request, &memory, *step) {
+                let lines = vec![format!("reused: {passed}")];
+                ctx.reporter.emit(Event::Planned { step: step.to_string(), lines });
+                continue;
+            }
+            let plan = Plan::of(*step, ctx, &request.options);
+            let lines = match plan {
+                Ok(plan) => installs(ctx, *step, request).into_iter().chain(plan.explained(ctx)).collect(),
+                // What an earlier step hands over is not there yet.
+                Err(error) => {
+                    let line = format!("cannot be planned yet: {error:#}");
+                    if *step == StepId::DockerBuild && Exit::of(&error) != Exit::Usage {
+                        refused = refused.or(Some(Exit::of(&error)));
+                    }
+                    vec![line]
+                }
+            };
+            ctx.reporter.emit(Event::Planned { step: step.to_string(), lines });
+        }
+    }
+    refused.map_or(Ok(()), |exit| Err(Reported(exit).into()))
+}
+
+/// The earlier pass of a step that need not run again. A key that cannot be computed means that it runs.
+pub(super) fn reusable(ctx: &Context, request: &Request, memory: &Memory, step: StepId) -> Option<Passed> {
+    let key = request.reuse.then(|| Key::of(ctx, step).ok().flatten()).flatten()?;
+    memory.find(step, &key).cloned()
+}
+
+/// What the preflight of a step would install, or has no way to.
+fn installs(ctx: &Context, step: StepId, request: &Request) -> Vec<String> {
+    let line = |need: &Need| {
+        if need.may_install(ctx) {
+            format!("install {need}")
+        } else {
+            format!("missing: {}", need.problem(ctx))
+        }
+    };
+    match Need::missing(ctx, &[step], request.options.image.engine) {
+        Ok(missing) => missing.iter().map(line).collect(),
+        Err(error) => vec![format!("missing: {error:#}")],
+    }
+}

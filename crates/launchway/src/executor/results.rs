@@ -1,0 +1,107 @@
+//! What the steps of a run came to, and how it goes on to the processes and the report that need it.
+
+use report::{Coverage, StepOutcome, Tests};
+use reqwest::Url;
+
+use super::record::StepRecord;
+use crate::run_state::{Image, RunState};
+use crate::steps::deploy::Deployment;
+use crate::steps::docker_build::Built;
+use crate::steps::push::Pushed;
+use crate::steps::test_coverage::{self, CoverageRecord};
+use crate::table::StepId;
+use launchway_core::events::Outcome;
+
+/// What the steps of a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    /// Also where some of them failed.
+    pub(crate) tests: Option<Tests>,
+    pub(crate) coverage: Option<CoverageRecord>,
+    pub(crate) image: Option<Built>,
+    pub(crate) pushed: Option<Pushed>,
+    pub(crate) deployment: Option<Deployment>,
+    /// The attempt to deploy, also where it failed.
+    pub(crate) attempt: Option<Attempt>,
+}
+
+/// An attempt to deploy, however it ended.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) record: report::Deployment,
+    pub(crate) service: Option<report::Service>,
+    /// Where the app answers, if Render told.
+    pub(crate) site: Option<Url>,
+}
+
+impl Results {
+    /// Adds a step and what it found out to the state that the next process gets.
+    pub(super) fn add_to(&self, so_far: &mut RunState, step: &StepRecord) {
+        let outcome = match step.outcome {
+            Outcome::Passed => StepOutcome::Passed,
+            Outcome::Reused => StepOutcome::Reused,
+            Outcome::Failed => StepOutcome::Failed,
+            Outcome::Skipped => StepOutcome::Skipped,
+            Outcome::Interrupted => StepOutcome::Interrupted,
+        };
+        so_far.add(step.step, outcome, step.milliseconds);
+        match step.step {
+            StepId::TestCoverage => {
+                so_far.tests = self.tests;
+                so_far.coverage = self.coverage.as_ref().map(|coverage| Coverage {
+                    covered: coverage.covered,
+                    lines: coverage.lines,
+                    threshold: percent(coverage.threshold),
+                });
+            }
+            StepId::DockerBuild => {
+                so_far.image =
+                    self.image.as_ref().map(|built| Image::new(&built.digest, built.layers.iter().sum()));
+            }
+            StepId::Lint | StepId::Push | StepId::Deploy => {}
+        }
+    }
+
+    /// The facts that the end of a run shows; on GitHub `image` and `digest` are the step's outputs.
+    pub(super) fn facts(&self) -> Vec<(String, String)> {
+        let mut facts = Vec::new();
+        let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
+        if let Some(tests) = &self.tests {
+            fact("tests", test_coverage::in_words(tests));
+        }
+        if let Some(coverage) = &self.coverage {
+            fact("coverage", format!("{coverage}"));
+        }
+        match (&self.pushed, &self.image) {
+            (Some(pushed), _) => {
+                fact("image", format!("{}:{}", pushed.repository, pushed.commit_tag));
+                fact("digest", pushed.digest.to_string());
+            }
+            (None, Some(image)) => {
+                fact(
+                    "image",
+                    format!("{}:{}", image.repository, image.tags.first().map_or("", String::as_str)),
+                );
+                fact("digest", image.digest.to_string());
+            }
+            (None, None) => {}
+        }
+        if let Some(deployment) = &self.deployment {
+            fact("url", deployment.url.clone());
+        }
+        facts
+    }
+}
+
+/// Whole percent, rounded down.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "0 to 100, as the configuration holds"
+)]
+fn percent(threshold: f64) -> u8 {
+    threshold.clamp(0.0, 100.0) as u8
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! Which steps have passed on exactly these inputs, so that the same tree is not tested twice.
+//!
+//! The key of a step covers every file that git knows or would add, with its mode; the toolchain and the tools; cargo's
+//! configuration outside the tree; the pipeline's own program; and the environment that its children get. What the key
+//! cannot cover (a server on this machine, a file that git ignores) is the reason for `--fresh`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use launchway_core::command::Call;
+use launchway_core::events::terminal::seconds;
+use launchway_core::file::write_whole;
+use report::{Tests, Time};
+use ring::digest::{Context as Hash, SHA256};
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::git;
+use crate::git::files::{self, Content, File};
+use crate::steps::test_coverage::CoverageRecord;
+use crate::table::StepId;
+use crate::tools::TOOLS;
+
+/// Everything that a step's result depends on, as a hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Key(String);
+
+impl Key {
+    /// The key of a step in the current state of the tree; nothing for a step whose effect is not on this machine alone
+    /// or that cargo and the layer cache make short by themselves.
+    pub(crate) fn of(ctx: &Context, step: StepId) -> Result<Option<Self>> {
+        let unread = match step {
+            StepId::Lint => &ctx.config.lint.unread,
+            StepId::TestCoverage => &ctx.config.test.unread,
+            StepId::DockerBuild | StepId::Push | StepId::Deploy => return Ok(None),
+        };
+        let mut parts = Parts::default();
+        parts.add("step", step.name());
+        tree(&mut parts, ctx, unread)?;
+        toolchain(&mut parts, ctx, step)?;
+        cargo_configuration(&mut parts, ctx)?;
+        environment(&mut parts, ctx)?;
+        parts.add_file("pipeline", &std::env::current_exe()?)?;
+        Ok(Some(parts.into_key()))
+    }
+}
+
+/// Named values, each with its length, so that no two lists of them have the same bytes.
+struct Parts(Hash);
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self(Hash::new(&SHA256))
+    }
+}
+
+impl Parts {
+    fn add(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
+        for bytes in [name.as_ref().as_bytes(), value.as_ref().as_bytes()] {
+            self.0.update(&(bytes.len() as u64).to_le_bytes());
+            self.0.update(bytes);
+        }
+    }
+
+    fn add_file(&mut self, name: impl AsRef<OsStr>, path: &Path) -> Result<()> {
+        let mut file = fs_err::File::open(path)?;
+        let mut hash = Hash::new(&SHA256);
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                read => hash.update(buffer.get(..read).unwrap_or_default()),
+            }
+        }
+        self.add(name, OsStr::from_bytes(hash.finish().as_ref()));
+        Ok(())
+    }
+
+    fn into_key(self) -> Key {
+        Key(self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat())
+    }
+}
+
+/// The files as they lie in the working tree, whether committed or not: that is what the steps read.
+fn tree(parts: &mut Parts, ctx: &Context, unread: &[String]) -> Result<()> {
+    let top = git::top(&ctx.root).context("not a git repository")?;
+    let mut files = files::of_tree(top)?;
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    for File { path, kind, content } in files {
+        let inside = top.join(&path);
+        if inside.strip_prefix(&ctx.root).is_ok_and(|path| is_one_of(path, unread)) {
+            continue;
+        }
+        parts.add(&path, format!("{kind:?}"));
+        match content {
+            Content::Place(place) if place.is_symlink() => parts.add("link", fs_err::read_link(place)?),
+            Content::Place(place) => parts.add_file("file", &place)?,
+            Content::Blob { id, .. } => parts.add("blob", id),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a path is one of these: a file, or below a folder that is written with a `/` at its end.
+fn is_one_of(path: &Path, unread: &[String]) -> bool {
+    unread.iter().any(|entry| match entry.strip_suffix('/') {
+        Some(folder) => path.starts_with(folder),
+        None => path == Path::new(entry),
+    })
+}
+
+fn toolchain(parts: &mut Parts, ctx: &Context, step: StepId) -> Result<()> {
+    parts.add("rustc", Call::new("rustc").arg("-vV").read(&ctx.root)?);
+    parts.add("cargo", Call::new("cargo").arg("-V").read(&ctx.root)?);
+    for tool in TOOLS.iter().filter(|tool| tool.step == step) {
+        parts.add(tool.name, format!("{:?}", tool.find(ctx)));
+    }
+    Ok(())
+}
+
+/// Cargo's configuration in the folders above the repository and in its home.
+fn cargo_configuration(parts: &mut Parts, ctx: &Context) -> Result<()> {
+    let var = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
+    let home = var("CARGO_HOME").or_else(|| Some(var("HOME")?.join(".cargo")));
+    let above = ctx.root.ancestors().map(|folder| folder.join(".cargo"));
+    // Once each: the home may lie above the repository.
+    let folders: BTreeSet<PathBuf> = above.chain(home).collect();
+    for path in folders.iter().flat_map(|folder| [folder.join("config.toml"), folder.join("config")]) {
+        if path.is_file() {
+            parts.add_file(&path, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What cargo would inherit, but for what every terminal sets anew.
+fn environment(parts: &mut Parts, ctx: &Context) -> Result<()> {
+    let mut inherited: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    for (name, value) in Call::new("cargo").command(&ctx.root)?.get_envs() {
+        match value {
+            Some(value) => inherited.insert(name.to_owned(), value.to_owned()),
+            None => inherited.remove(name),
+        };
+    }
+    for (name, value) in inherited.iter().filter(|(name, _)| !is_of_a_terminal(&name.to_string_lossy())) {
+        parts.add(name, value);
+    }
+    Ok(())
+}
+
+/// Whether a variable says where somebody sits and not what a step does.
+fn is_of_a_terminal(name: &str) -> bool {
+    const NAMES: [&str; 16] = [
+        "_",
+        "COLORTERM",
+        "COLUMNS",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "DISPLAY",
+        "GPG_TTY",
+        "LINES",
+        "LS_COLORS",
+        "OLDPWD",
+        "PWD",
+        "SHLVL",
+        "STY",
+        "TERM",
+        "WAYLAND_DISPLAY",
+        "WINDOWID",
+        "XAUTHORITY",
+    ];
+    const STARTS: [&str; 6] = ["SSH_", "TERM_", "TMUX", "VSCODE_", "XDG_SESSION", "GIT_ASKPASS"];
+    NAMES.contains(&name) || STARTS.iter().any(|start| name.starts_with(start))
+}
+
+/// A step that passed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Passed {
+    pub(crate) key: Key,
+    pub(crate) finished: Time,
+    pub(crate) milliseconds: u64,
+    /// The checks inside it that did not run.
+    #[serde(default)]
+    pub(crate) skipped: Vec<String>,
+    #[serde(default)]
+    pub(crate) tests: Option<Tests>,
+    #[serde(default)]
+    pub(crate) coverage: Option<CoverageRecord>,
+}
+
+impl fmt::Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let took = seconds(self.milliseconds);
+        write!(f, "passed on these very files at {} in {took}; `--fresh` runs it again", self.finished)
+    }
+}
+
+/// The steps that passed, by name; of each the last few, so that switching between branches keeps both.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Memory(BTreeMap<String, Vec<Passed>>);
+
+impl Memory {
+    const KEPT: usize = 8;
+
+    /// What earlier runs left. A file that cannot be read holds nothing: then everything runs.
+    pub(crate) fn read(ctx: &Context) -> Self {
+        let bytes = fs_err::read(Self::path(ctx)).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    pub(crate) fn find(&self, step: StepId, key: &Key) -> Option<&Passed> {
+        self.0.get(step.name())?.iter().find(|passed| passed.key == *key)
+    }
+
+    pub(crate) fn keep(&mut self, ctx: &Context, step: StepId, passed: Passed) -> Result<()> {
+        let kept = self.0.entry(step.name().to_owned()).or_default();
+        kept.retain(|earlier| earlier.key != passed.key);
+        kept.insert(0, passed);
+        kept.truncate(Self::KEPT);
+        self.write(ctx)
+    }
+
+    /// Forgets a pass: the same inputs have failed since.
+    pub(crate) fn forget(&mut self, ctx: &Context, step: StepId, key: &Key) -> Result<()> {
+        let Some(kept) = self.0.get_mut(step.name()) else { return Ok(()) };
+        let before = kept.len();
+        kept.retain(|earlier| earlier.key != *key);
+        if kept.len() == before { Ok(()) } else { self.write(ctx) }
+    }
+
+    fn write(&self, ctx: &Context) -> Result<()> {
+        write_whole(&Self::path(ctx), &serde_json::to_vec_pretty(self).map_err(io::Error::from)?)
+    }
+
+    fn path(ctx: &Context) -> PathBuf {
+        ctx.output().join("passed.json")
+    }
+}
+
+#[cfg(test)]
+mod tests;
