@@ -5,6 +5,7 @@
 //! ways of showing it, `findings` and `plain` read what children print.
 
 pub mod command;
+pub mod encode;
 pub mod environment;
 pub mod events;
 pub mod exit;
@@ -13,6 +14,7 @@ pub mod findings;
 pub mod http;
 pub mod interrupt;
 pub mod plain;
+pub mod retry;
 pub mod runner;
 pub mod secret;
 mod size;

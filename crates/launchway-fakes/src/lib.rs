@@ -5,7 +5,9 @@
 
 pub mod registry;
 pub mod render;
+mod script;
 pub mod sentry;
 mod server;
 
+pub use script::{Reply, Request};
 pub use server::{Exchange, hex, loopback_client};

@@ -8,6 +8,7 @@ mod blobs;
 mod fault;
 mod manifests;
 mod refusal;
+mod scripted;
 mod store;
 
 use std::collections::BTreeMap;
@@ -22,10 +23,12 @@ use axum::response::{IntoResponse as _, Response};
 use self::auth::{Gate, Scope};
 use self::refusal::Refusal;
 use self::store::Store;
+use crate::script::Script;
 use crate::server::{Exchange, Incoming, Server, Shared, StandIn};
 
 pub use self::auth::Auth;
 pub use self::fault::{Fault, Odd, Place};
+pub use self::scripted::Scripted;
 
 /// A running registry; dropping it ends it.
 pub struct RegistryStandIn {
@@ -36,10 +39,14 @@ pub struct RegistryStandIn {
 impl RegistryStandIn {
     /// Starts an empty registry that keeps its blobs under `folder`.
     pub async fn start(folder: &Path, auth: Auth) -> anyhow::Result<Self> {
+        Self::start_with(folder, auth, None).await
+    }
+
+    async fn start_with(folder: &Path, auth: Auth, script: Option<Arc<Script>>) -> anyhow::Result<Self> {
         let store = Store::new(folder)?;
         let make =
             |address| Registry { gate: Gate::new(auth, address), store, faults: Shared::new(Vec::new()) };
-        let (server, registry) = Server::start(make).await?;
+        let (server, registry) = Server::start_with(make, script).await?;
         Ok(Self { server, registry })
     }
 

@@ -16,6 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::script::Script;
+
 /// One request and how it was answered: enough to assert what a client did, too little to hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
@@ -49,6 +51,14 @@ impl Server {
     pub(crate) async fn start<S: StandIn>(
         make: impl FnOnce(SocketAddr) -> S,
     ) -> anyhow::Result<(Self, Arc<S>)> {
+        Self::start_with(make, None).await
+    }
+
+    /// Serves where the script leaves a request to it.
+    pub(crate) async fn start_with<S: StandIn>(
+        make: impl FnOnce(SocketAddr) -> S,
+        script: Option<Arc<Script>>,
+    ) -> anyhow::Result<(Self, Arc<S>)> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("failed to listen on loopback")?;
         let address = listener.local_addr().context("failed to read the address of a listener")?;
         let stand_in = Arc::new(make(address));
@@ -56,8 +66,9 @@ impl Server {
         let (shutdown, stopped) = oneshot::channel::<()>();
         let router = {
             let (stand_in, transcript) = (Arc::clone(&stand_in), Arc::clone(&transcript));
-            Router::new()
-                .fallback(move |request| exchange(Arc::clone(&stand_in), Arc::clone(&transcript), request))
+            Router::new().fallback(move |request| {
+                exchange(Arc::clone(&stand_in), Arc::clone(&transcript), script.clone(), request)
+            })
         };
         let serving = axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) });
         let task = tokio::spawn(async { drop(serving.await) });
@@ -89,12 +100,19 @@ impl Drop for Server {
 async fn exchange<S: StandIn>(
     stand_in: Arc<S>,
     transcript: Arc<Shared<Vec<Exchange>>>,
+    script: Option<Arc<Script>>,
     request: Request,
 ) -> Response {
     /// A refused upload is read to its end up to here, so that the client sees the answer and not a broken pipe.
     const DRAINED: u64 = 64 << 20;
 
     let mut request = Incoming::new(request);
+    if let Some(script) = script {
+        match script.respond(request).await {
+            Ok(response) => return response,
+            Err(left) => request = left,
+        }
+    }
     let response = stand_in.answer(&mut request).await;
     while request.received < DRAINED && matches!(request.chunk().await, Ok(Some(_))) {}
     let exchange = Exchange {
@@ -129,6 +147,11 @@ impl Incoming {
     fn new(request: Request) -> Self {
         let (parts, body) = request.into_parts();
         Self { method: parts.method, headers: parts.headers, uri: parts.uri, body, received: 0 }
+    }
+
+    /// The same request once more, with its body from the beginning.
+    pub(crate) fn again(self, body: Vec<u8>) -> Self {
+        Self { body: Body::from(body), received: 0, ..self }
     }
 
     /// The path's segments, decoded one by one: an encoded slash is not a separator.

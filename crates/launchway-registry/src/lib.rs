@@ -1,10 +1,39 @@
 //! OCI types and a registry client.
 //!
 //! `digest` and `reference` name things and are valid by construction; `oci` holds the documents of an image.
+//!
+//! The client follows the OCI distribution spec 1.1
+//! (<https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>). What Docker Hub and others do beyond it is
+//! named where it matters. An error of a registry has [`Exit::Registry`], a missing login [`Exit::Missing`].
+//!
+//! [`Exit::Registry`]: launchway_core::exit::Exit::Registry
+//! [`Exit::Missing`]: launchway_core::exit::Exit::Missing
 
+mod address;
+mod auth;
+mod client;
+mod credentials;
 mod digest;
+mod document;
+mod login;
+mod manifest;
 pub mod oci;
+mod pull;
+mod quote;
 mod reference;
+mod referrers;
+mod refusal;
+mod response;
+mod retry;
+#[cfg(test)]
+mod testing;
+mod upload;
 
+pub use client::{Access, Client, Session};
+pub use credentials::{Account, Logins, Setting};
 pub use digest::Digest;
+pub use document::LARGEST_PART;
+pub use manifest::Manifest;
 pub use reference::{ImageName, Reference, Repository, Tag};
+pub use referrers::{Artifact, Attached};
+pub use upload::{Blob, Outcome};

@@ -15,9 +15,9 @@ pub(crate) const PROJECT: &str = "https://launchway.invalid";
 use anyhow::Result;
 
 use crate::context::Context;
-use crate::registry::Artifact;
 use launchway_image::Engine;
 use launchway_image::layout::Onto;
+use launchway_registry::Artifact;
 use launchway_registry::Repository;
 use launchway_registry::oci::{Descriptor, MANIFEST};
 

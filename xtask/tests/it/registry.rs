@@ -30,7 +30,7 @@ fn an_image_is_pushed_once_and_runs_where_it_is_pulled() {
     let wrong = fixture.xtask(&["push"]).envs(&variables).env("DOCKERHUB_TOKEN", "a-wrong-password").finish();
     wrong
         .exits(4)
-        .says(&["refused the user name or token", "`docker login "])
+        .says(&["rejected the user name or token", "`docker login "])
         .says_nothing_of(&["a-wrong-password"]);
 
     push().exits(0).says(&["uploaded sha256:", "tagged `latest`", " sent, 0 B already there"]);
@@ -75,7 +75,7 @@ fn an_image_on_a_base_is_mounted_and_runs_where_it_is_pulled() {
     fixture.commit();
     run(&image, "a-wrong-password", &["docker-build", "--explain"])
         .exits(4)
-        .says(&[&format!("Dockerfile:7: the base image `{named}`: "), "refused the user name or token"]);
+        .says(&[&format!("Dockerfile:7: the base image `{named}`: "), "rejected the user name or token"]);
     let begin = format!("begin with {named}, which is {named} for linux/amd64: 2 layers, ");
     run(&image, PASSWORD, &["docker-build", "--explain"]).exits(0).says(&[&begin]);
     // All of the base is here by now, so nobody is asked for it.

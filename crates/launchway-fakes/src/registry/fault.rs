@@ -7,6 +7,7 @@ use axum::response::{Html, IntoResponse as _, Response};
 
 use super::Route;
 use super::refusal::Refusal;
+use crate::script::cut_short;
 use crate::server::Incoming;
 
 /// Something that goes wrong once, or always where it is the registry's way. Several can be queued; each of the others
@@ -167,11 +168,7 @@ impl Fault {
             }
             Self::Truncated => {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from_static("1000"));
-                // A stream, whose length the server does not know beforehand.
-                if let Ok(nothing) = fs_err::File::open("/dev/null") {
-                    let nothing = tokio::fs::File::from_std(nothing.into_parts().0);
-                    *response.body_mut() = Body::new(reqwest::Body::from(nothing));
-                }
+                *response.body_mut() = cut_short();
             }
             Self::Location(place) => {
                 let path = headers.remove(LOCATION);

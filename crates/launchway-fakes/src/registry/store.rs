@@ -109,7 +109,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps blobs and an OCI image manifest that names them, under these tags, and gives the manifest's digest.
+    /// Keeps blobs and a manifest (of an OCI image, unless it says otherwise) under these tags, and gives its digest.
     pub(crate) fn keep(
         &self,
         repository: &str,
@@ -126,7 +126,9 @@ impl Store {
             let repository = all.entry(repository.to_owned()).or_default();
             let sizes = blobs.iter().map(|blob| blob.len() as u64);
             repository.blobs.extend(digests.into_iter().zip(sizes));
-            let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+            let declared = serde_json::from_slice::<serde_json::Value>(manifest).unwrap_or_default();
+            let media_type = declared["mediaType"].as_str();
+            let media_type = media_type.unwrap_or("application/vnd.oci.image.manifest.v1+json").to_owned();
             repository.manifests.insert(own.clone(), Manifest { media_type, bytes: manifest.to_vec() });
             repository.tags.extend(tags.iter().map(|tag| ((*tag).to_owned(), own.clone())));
         });

@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Reports, ended, folder, id};
 use crate::context::Context;
-use crate::registry::{Access, Client, LARGEST_PART};
+use crate::registry;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
-use launchway_registry::{Digest, Repository, Tag};
+use launchway_registry::{Access, Client, Digest, LARGEST_PART, Repository, Tag};
 
 /// The media type of the ledger and its parts.
 const KIND: &str = "application/vnd.launchway.ledger.v1";
@@ -31,7 +31,7 @@ pub(super) struct Ledger {
 
 /// The ledger in the registry; an empty one where there is none yet.
 pub(super) fn read(ctx: &Context) -> Result<Ledger> {
-    read_with(ctx, &Client::new(ctx, Access::Pull)?)
+    read_with(ctx, &registry::client(ctx, Access::Pull)?)
 }
 
 /// Adds to the ledger in the registry what it lacks of these, and reads back that it is there.
@@ -39,7 +39,7 @@ pub(super) fn read(ctx: &Context) -> Result<Ledger> {
 /// Where the registry may not be written to from here, as in a job without its login, that is an error, and the next
 /// run that may adds what is missing. So it is where the registry is not done by `end`.
 pub(super) fn append(ctx: &Context, reports: &Reports, end: Instant) -> Result<Ledger> {
-    let client = Client::new(ctx, Access::Push)?.until(end);
+    let client = registry::client(ctx, Access::Push)?.with_deadline(end);
     // Another run may add at the same time; the one whose lines are gone adds them again.
     for _ in 0..3 {
         let mut ledger = read_with(ctx, &client)?;
@@ -52,7 +52,7 @@ pub(super) fn append(ctx: &Context, reports: &Reports, end: Instant) -> Result<L
         .into())
 }
 
-fn read_with(ctx: &Context, client: &Client<'_>) -> Result<Ledger> {
+fn read_with(ctx: &Context, client: &Client) -> Result<Ledger> {
     let parts = client.document(&repository(ctx)?, &tag()?, KIND)?.unwrap_or_default();
     Ledger::verified(parts)
         .with_context(|| {

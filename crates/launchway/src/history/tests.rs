@@ -283,7 +283,7 @@ fn a_ledger_that_was_changed_is_neither_believed_nor_written_over() {
     let registry = StandIn::basic();
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(&registry.host, dir.path());
-    let client = crate::registry::Client::new(&ctx, crate::registry::Access::Push).unwrap();
+    let client = crate::registry::client(&ctx, launchway_registry::Access::Push).unwrap();
     let (repository, tag) = (ctx.image().parse().unwrap(), "ledger".parse().unwrap());
     let forged = vec![b"0000 {}\n".to_vec()];
     client

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::attest;
 use crate::context::Context;
-use crate::registry::{Access, Artifact, Blob, Client, Manifest, Outcome};
+use crate::registry;
 use crate::table::VARIABLES;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::secret::Secret;
@@ -26,7 +26,9 @@ use launchway_image::Engine;
 use launchway_image::guard::{self, Part};
 use launchway_image::layout::{Layout, Onto};
 use launchway_registry::oci::Descriptor;
-use launchway_registry::{Digest, Reference, Repository, Tag};
+use launchway_registry::{
+    Access, Artifact, Blob, Client, Digest, Manifest, Outcome, Reference, Repository, Tag,
+};
 
 /// One thing that a push does. `Display` is its line of `--explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,10 +142,10 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
 ///
 /// Every error says what the registry holds after it.
 pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
-    run_with(ctx, Client::new(ctx, Access::Push)?, actions)
+    run_with(ctx, registry::client(ctx, Access::Push)?, actions)
 }
 
-fn run_with(ctx: &Context, client: Client<'_>, actions: &[Action]) -> Result<Pushed> {
+fn run_with(ctx: &Context, client: Client, actions: &[Action]) -> Result<Pushed> {
     let mut pushed = None;
     match carry_out(ctx, &client, actions, &mut pushed) {
         Ok(()) => pushed.context("nothing to push"),
@@ -153,12 +155,7 @@ fn run_with(ctx: &Context, client: Client<'_>, actions: &[Action]) -> Result<Pus
     }
 }
 
-fn carry_out(
-    ctx: &Context,
-    client: &Client<'_>,
-    actions: &[Action],
-    pushed: &mut Option<Pushed>,
-) -> Result<()> {
+fn carry_out(ctx: &Context, client: &Client, actions: &[Action], pushed: &mut Option<Pushed>) -> Result<()> {
     let started = Instant::now();
     let mut tagged = false;
     for action in actions {
@@ -223,7 +220,7 @@ fn looked(pushed: &mut Option<Pushed>) -> Result<&mut Pushed> {
 
 /// Whether the tag names the digest already.
 fn look(
-    client: &Client<'_>,
+    client: &Client,
     repository: &Repository,
     tag: &Tag,
     digest: &Digest,
@@ -246,7 +243,7 @@ fn look(
 /// Moves `latest` and returns what it named before.
 fn move_latest(
     ctx: &Context,
-    client: &Client<'_>,
+    client: &Client,
     repository: &Repository,
     manifest: &Manifest,
 ) -> Result<Option<Digest>> {

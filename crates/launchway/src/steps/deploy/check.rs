@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::registry::{Access, Client};
+use crate::registry;
 use launchway_core::command::{Group, bare};
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
@@ -25,9 +25,8 @@ use launchway_core::secret::Secret;
 use launchway_image::entries::{Bounds, Reader};
 use launchway_image::layout::Layout;
 use launchway_image::unpack::{Unpacked, find, program, unpack};
-use launchway_registry::Digest;
-use launchway_registry::Repository;
 use launchway_registry::oci::{Descriptor, ImageManifest, LONGEST_CONFIG};
+use launchway_registry::{Access, Digest, Repository};
 
 use super::remote::Release;
 use super::watch::line;
@@ -114,7 +113,7 @@ impl Image {
             return Ok(Self { config, layers });
         }
         let repository: Repository = ctx.image().parse()?;
-        let client = Client::new(ctx, Access::Pull)?;
+        let client = registry::client(ctx, Access::Pull)?;
         let digest: Digest = release.platform.as_ref().unwrap_or(&release.digest).parse()?;
         let bytes = client.manifest(&repository, &digest)?.context("the registry does not have it")?;
         let ImageManifest { config, layers, .. } =

@@ -8,13 +8,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::registry::{self, Access, Client};
+use crate::registry;
 use crate::steps::push;
 use crate::table::StepId;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::http::Http;
 use launchway_registry::oci::Descriptor;
-use launchway_registry::{Digest, Reference, Repository, Tag};
+use launchway_registry::{Access, Digest, Reference, Repository, Tag};
 
 use super::remote::Release;
 
@@ -68,7 +68,8 @@ pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
         Source::Record(path) => Some(recorded(ctx, path)?),
         Source::Registry(_) => None,
     };
-    let named = registry::resolve(ctx, &repository, &Reference::Tag(tag.clone()));
+    let named = registry::client(ctx, Access::Pull)
+        .and_then(|client| client.digest(&repository, &Reference::Tag(tag.clone())));
     let digest = match (known, named) {
         (known, Ok(Some(named))) if known.as_ref().is_none_or(|known| *known == named) => named,
         (Some(known), Ok(Some(named))) => {
@@ -121,7 +122,7 @@ impl Image {
         let unfit = |why: String| {
             Failure::new(Exit::DeployFailed, format!("Render cannot run `{repository}@{digest}`: {why}"))
         };
-        let client = Client::new(ctx, Access::Pull)?;
+        let client = registry::client(ctx, Access::Pull)?;
         let manifest = |digest: &Digest| -> Result<Value> {
             let missing =
                 || Failure::new(Exit::Registry, format!("the registry has no `{repository}@{digest}`"));

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::registry;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::secret::Secret;
-use launchway_registry::{Digest, Reference, Repository, Tag};
+use launchway_registry::{Access, Digest, Reference, Repository, Tag};
 use launchway_render::model::{Deploy, Phase};
 
 use super::digest::Image;
@@ -218,7 +218,7 @@ fn by_commit(remote: &Remote<'_>, deploys: &[Deploy], start: &str) -> Result<(Re
         )));
     }
     let (repository, tag): (Repository, Tag) = (remote.ctx.image().parse()?, start.parse()?);
-    let named = registry::resolve(remote.ctx, &repository, &Reference::Tag(tag))?;
+    let named = registry::client(remote.ctx, Access::Pull)?.digest(&repository, &Reference::Tag(tag))?;
     let digest = named
         .ok_or_else(|| Failure::new(Exit::Registry, format!("the registry has no `{repository}:{start}`")))
         .or_exit(Exit::Registry)?;

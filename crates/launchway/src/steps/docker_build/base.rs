@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::registry::{Access, Client};
+use crate::registry;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::file::{self, write_whole};
 use launchway_core::size;
@@ -23,7 +23,7 @@ use launchway_image::entries::{Bounds, Reader};
 use launchway_image::recipe::BaseName;
 use launchway_registry::Digest;
 use launchway_registry::oci::{Descriptor, LAYER, PLAIN_LAYER, Settings};
-use launchway_registry::{ImageName, Reference, Repository, Tag};
+use launchway_registry::{Access, Client, ImageName, Reference, Repository, Tag};
 
 /// A base image, all of whose layers are on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(crate) fn find(ctx: &Context, from: &BaseName, platform: Platform) -> Result
     };
     let finder = Finder {
         ctx,
-        client: Client::new(ctx, Access::Pull)?,
+        client: registry::client(ctx, Access::Pull)?,
         store: Store { folder: ctx.output().join("base") },
         repository: &from.image.repository,
     };
@@ -168,7 +168,7 @@ struct RootFs {
 
 struct Finder<'a> {
     ctx: &'a Context,
-    client: Client<'a>,
+    client: Client,
     store: Store,
     repository: &'a Repository,
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use anyhow::Error;
 
 use super::Action;
-use crate::registry::Client;
 use launchway_core::exit::{Exit, Failure};
-use launchway_registry::{Reference, Tag};
+use launchway_registry::{Client, Reference, Tag};
 
 /// How long an answer may take. Whoever reads the error has waited enough.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -20,8 +19,8 @@ pub(super) fn untouched(error: &Error) -> Error {
 }
 
 /// The error with what the tags of the plan name now.
-pub(super) fn told(client: Client<'_>, actions: &[Action], error: &Error) -> Error {
-    let client = client.patient_for(PATIENCE);
+pub(super) fn told(client: Client, actions: &[Action], error: &Error) -> Error {
+    let client = client.with_timeout(PATIENCE);
     let mut words = Vec::new();
     for action in actions {
         let (repository, tag, manifest) = match action {
@@ -30,7 +29,7 @@ pub(super) fn told(client: Client<'_>, actions: &[Action], error: &Error) -> Err
             _ => continue,
         };
         let is_latest = matches!(action, Action::MoveLatest { .. });
-        let Ok(named) = client.glance(repository, &Reference::Tag(tag)) else {
+        let Ok(named) = client.digest_once(repository, &Reference::Tag(tag)) else {
             return with(error, "what the registry holds now is not known, because it does not say");
         };
         let is_ours = named.as_ref() == Some(&manifest.digest);

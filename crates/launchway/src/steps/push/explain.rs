@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Access, Action, Blob, Client, Repository, Result, size};
+use super::{Access, Action, Blob, Repository, Result, size};
 use crate::context::Context;
-use crate::registry::login;
+use crate::registry::{client, session};
 
 /// How long each answer may take: a plan must not wait for a registry that does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ pub(crate) fn explained(ctx: &Context, actions: &[Action]) -> Vec<String> {
     for action in actions {
         lines.push(action.to_string());
         if let Action::Look { repository, .. } = action {
-            lines.push(match login(ctx, repository) {
+            lines.push(match session(ctx).and_then(|session| session.login(repository)) {
                 Ok(Some(from)) => format!("  logged in with {from}"),
                 Ok(None) => "  without a login".to_owned(),
                 Err(error) => format!("  without a login: {error:#}"),
@@ -65,14 +65,14 @@ enum Place<'a> {
 }
 
 fn look<'a>(ctx: &Context, repository: &Repository, blobs: &'a [Blob]) -> Result<Vec<Place<'a>>> {
-    let client = Client::new(ctx, Access::Pull)?.patient_for(PATIENCE);
+    let client = client(ctx, Access::Pull)?.with_timeout(PATIENCE);
     let place = |blob: &'a Blob| {
-        if client.is_there(repository, blob)? {
+        if client.has_blob(repository, blob)? {
             return Ok(Place::There);
         }
         // A repository that cannot be asked for it is none to mount it from.
         let source = blob.source_on(repository);
-        let source = source.filter(|source| client.is_there(source, blob).is_ok_and(|there| there));
+        let source = source.filter(|source| client.has_blob(source, blob).is_ok_and(|there| there));
         Ok(source.map_or(Place::Here, Place::At))
     };
     blobs.iter().map(place).collect()

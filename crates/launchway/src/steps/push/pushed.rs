@@ -5,9 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::registry::{Artifact, Attached, Blob, Outcome};
 use launchway_core::size;
-use launchway_registry::{Digest, Repository, Tag};
+use launchway_registry::{Artifact, Attached, Blob, Digest, Outcome, Repository, Tag};
 
 /// What a push did: `target/xtask/push.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

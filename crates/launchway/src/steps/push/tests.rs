@@ -10,9 +10,10 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 
 use super::*;
-use crate::registry::testing::{Reply, Server};
+use crate::testing::registry::{context_on, plain, scripted, tagged};
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
+use launchway_fakes::Reply;
 
 /// The commit of contexts for tests.
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -93,8 +94,8 @@ fn the_documents_about_an_image_are_attached_before_latest_moves() {
     let dir = tempfile::tempdir().unwrap();
     add_sources(dir.path());
     let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
-    let server = Server::plain();
-    let ctx = server.context(dir.path(), &[]);
+    let server = plain();
+    let ctx = context_on(&server, dir.path(), &[]);
     let line = plan(&ctx).unwrap().iter().map(ToString::to_string).find(|line| line.starts_with("attach"));
     let attach = format!("attach to {}@{}: sbom.cdx.json sha256:", server.repository(), digest.short());
     assert!(line.as_ref().unwrap().starts_with(&attach), "{line:?}");
@@ -111,7 +112,7 @@ fn the_documents_about_an_image_are_attached_before_latest_moves() {
         assert!(place(&format!("PUT manifests/{COMMIT}")) < attached, "{lines:?}");
         assert!(attached < place("PUT manifests/latest"), "{lines:?}");
     }
-    let second = push(&server.context(dir.path(), &[])).unwrap();
+    let second = push(&context_on(&server, dir.path(), &[])).unwrap();
     assert_eq!((second.bytes_sent, second.bytes_skipped), (0, first.bytes_sent));
     assert_eq!(second.referrers, first.referrers);
     // A record of before there were any.
@@ -124,8 +125,8 @@ fn the_documents_about_an_image_are_attached_before_latest_moves() {
 fn an_explained_plan_counts_the_bytes() {
     let dir = tempfile::tempdir().unwrap();
     write_layout(dir.path(), &[COMMIT, "latest"], "hello");
-    let server = Server::plain();
-    let ctx = server.context(dir.path(), &[]);
+    let server = plain();
+    let ctx = context_on(&server, dir.path(), &[]);
     let lines = || explained(&ctx, &plan(&ctx).unwrap());
     let before = lines();
     assert_eq!(before.len(), 8 + 3);
@@ -133,7 +134,7 @@ fn an_explained_plan_counts_the_bytes() {
     assert!(before[4].starts_with("  sha256:") && before[4].ends_with(" B will be uploaded"), "{before:?}");
     let total = before[6].split(" of ").next().unwrap().trim();
     assert_eq!(before[6], format!("  {total} of {total} to upload"));
-    assert!(server.seen().iter().all(|request| request.method == "HEAD"), "{:?}", server.lines());
+    assert!(server.requests().iter().all(|request| request.method == "HEAD"), "{:?}", server.lines());
     push(&ctx).unwrap();
     let after = lines();
     assert!(
@@ -190,16 +191,19 @@ fn what_cannot_be_planned_says_why() {
 fn a_first_push_sends_and_a_second_finds_all_there() {
     let dir = tempfile::tempdir().unwrap();
     let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
-    let server = Server::plain();
-    server.set_tag("latest", b"an older one");
-    let ctx = server.context(dir.path(), &[]);
+    let server = plain();
+    server.set_tag("latest", b"an older one").unwrap();
+    let ctx = context_on(&server, dir.path(), &[]);
     let first = push(&ctx).unwrap();
     assert_eq!((&first.digest, first.latest, first.bytes_skipped), (&digest, true, 0));
     assert_eq!(first.previous_latest, Some(Digest::of(b"an older one")));
     assert!(first.blobs.iter().all(|blob| blob.outcome == Outcome::Uploaded));
     let text = fs_err::read_to_string(dir.path().join("target/xtask/push.json")).unwrap();
     assert_eq!(serde_json::from_str::<Pushed>(&text).unwrap(), first);
-    assert_eq!((server.tag(COMMIT), server.tag("latest")), (Some(digest.clone()), Some(digest.clone())));
+    assert_eq!(
+        (tagged(&server, COMMIT), tagged(&server, "latest")),
+        (Some(digest.clone()), Some(digest.clone()))
+    );
     let lines = server.lines();
     let place = |line: &str| lines.iter().position(|seen| seen == line).unwrap();
     assert!(place(&format!("HEAD manifests/{COMMIT}")) == 0);
@@ -208,7 +212,7 @@ fn a_first_push_sends_and_a_second_finds_all_there() {
     assert!(place(&format!("PUT manifests/{COMMIT}")) < place("PUT manifests/latest"), "{lines:?}");
 
     let before = server.lines().len();
-    let ctx = server.context(dir.path(), &[]);
+    let ctx = context_on(&server, dir.path(), &[]);
     let second = push(&ctx).unwrap();
     assert_eq!((second.bytes_sent, second.bytes_skipped), (0, first.bytes_sent));
     assert_eq!(second.previous_latest, Some(digest.clone()));
@@ -224,24 +228,24 @@ fn a_first_push_sends_and_a_second_finds_all_there() {
 fn an_image_that_holds_a_secret_is_not_pushed() {
     let dir = tempfile::tempdir().unwrap();
     write_layout(dir.path(), &[COMMIT, "latest"], "key = hunter2-hunter2\n");
-    let server = Server::plain();
-    let ctx = server.context(dir.path(), &[("SECRET_KEY", "hunter2-hunter2")]);
+    let server = plain();
+    let ctx = context_on(&server, dir.path(), &[("SECRET_KEY", "hunter2-hunter2")]);
     let error = push(&ctx).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);
     let told = format!("{error:#}{:?}", ctx.reporter.events());
     assert!(told.contains("layer 1, `hello.txt`: SECRET_KEY") && !told.contains("hunter2"), "{told}");
     assert_eq!(server.lines(), [""; 0], "nothing is asked and nothing is sent");
     assert!(!record(&ctx).exists());
-    push(&server.context(dir.path(), &[("SECRET_KEY", "hunter3-hunter3")])).unwrap();
+    push(&context_on(&server, dir.path(), &[("SECRET_KEY", "hunter3-hunter3")])).unwrap();
 }
 
 #[test]
 fn a_commit_tag_never_moves() {
     let dir = tempfile::tempdir().unwrap();
     let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
-    let server = Server::plain();
-    server.set_tag(COMMIT, b"another");
-    let error = push(&server.context(dir.path(), &[])).unwrap_err();
+    let server = plain();
+    server.set_tag(COMMIT, b"another").unwrap();
+    let error = push(&context_on(&server, dir.path(), &[])).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     let error = error.to_string();
     assert!(error.contains(digest.as_str()) && error.contains(Digest::of(b"another").as_str()), "{error}");
@@ -255,14 +259,14 @@ fn the_tag_of_a_dirty_tree_may_move_on_this_machine() {
     let dir = tempfile::tempdir().unwrap();
     let tag = format!("{COMMIT}-dirty");
     let digest = write_layout(dir.path(), &[&tag, "latest"], "hello");
-    let server = Server::plain();
-    server.set_tag(&tag, b"another");
-    let mut ctx = server.context(dir.path(), &[]);
+    let server = plain();
+    server.set_tag(&tag, b"another").unwrap();
+    let mut ctx = context_on(&server, dir.path(), &[]);
     ctx.git.dirty = true;
     assert!(plan(&ctx).unwrap()[1].to_string().ends_with(&format!("-dirty: it will name {digest}")));
     let pushed = push(&ctx).unwrap();
     assert_eq!((pushed.latest, pushed.previous_latest), (false, None));
-    assert_eq!((server.tag(&tag), server.tag("latest")), (Some(digest), None));
+    assert_eq!((tagged(&server, &tag), tagged(&server, "latest")), (Some(digest), None));
 }
 
 #[test]
@@ -270,28 +274,28 @@ fn latest_stays_when_the_commit_tag_is_not_proved() {
     let dir = tempfile::tempdir().unwrap();
     write_layout(dir.path(), &[COMMIT, "latest"], "hello");
     let wrong = Digest::of(b"wrong").to_string();
-    let server = Server::twisted({
+    let server = scripted({
         let wrong = wrong.clone();
         move |request, before| {
             (request.is("HEAD", COMMIT) && before > 0)
                 .then(|| Reply::new(200).header("Docker-Content-Digest", wrong.clone()))
         }
     });
-    let error = push(&server.context(dir.path(), &[])).unwrap_err();
+    let error = push(&context_on(&server, dir.path(), &[])).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     assert!(error.to_string().contains(&format!("says that it names {wrong}")), "{error}");
     assert_eq!(server.count("PUT", "manifests/latest"), 0);
 
-    let forgetful = Server::twisted(|request, _| request.is("HEAD", COMMIT).then(|| Reply::new(404)));
-    let error = push(&forgetful.context(dir.path(), &[])).unwrap_err();
+    let forgetful = scripted(|request, _| request.is("HEAD", COMMIT).then(|| Reply::new(404)));
+    let error = push(&context_on(&forgetful, dir.path(), &[])).unwrap_err();
     assert!(error.to_string().contains("says that it names nothing"), "{error}");
-    assert_eq!(forgetful.tag("latest"), None);
+    assert_eq!(tagged(&forgetful, "latest"), None);
 }
 
 #[test]
 fn a_plan_without_a_look_does_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let ctx = Server::plain().context(dir.path(), &[]);
+    let ctx = context_on(&plain(), dir.path(), &[]);
     run(&ctx, &[]).unwrap_err();
     let error = run(&ctx, &[Action::Record { path: record(&ctx) }]).unwrap_err();
     assert!(error.to_string().contains("begins with a look"), "{error}");
@@ -301,8 +305,8 @@ fn a_plan_without_a_look_does_nothing() {
 fn an_interrupt_ends_a_push() {
     let dir = tempfile::tempdir().unwrap();
     write_layout(dir.path(), &[COMMIT, "latest"], "hello");
-    let server = Server::plain();
-    let ctx = server.context(dir.path(), &[]);
+    let server = plain();
+    let ctx = context_on(&server, dir.path(), &[]);
     ctx.interrupt.set();
     assert_eq!(Exit::of(&push(&ctx).unwrap_err()), Exit::Interrupted);
     assert!(server.lines().is_empty());

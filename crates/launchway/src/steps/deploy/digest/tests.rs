@@ -1,11 +1,13 @@
 use serde_json::json;
 
 use super::*;
-use crate::registry::testing::{Reply, Server};
+use crate::testing::registry::{context_on, repository, scripted};
+use launchway_fakes::Reply;
+use launchway_fakes::registry::Scripted;
 
 /// A registry with these documents, each under its digest.
-fn registry(documents: Vec<Vec<u8>>) -> Server {
-    Server::twisted(move |request, _| {
+fn registry(documents: Vec<Vec<u8>>) -> Scripted {
+    scripted(move |request, _| {
         let found = documents.iter().find(|bytes| request.target.ends_with(Digest::of(bytes).as_str()))?;
         Some(Reply::new(200).body(found.clone()))
     })
@@ -24,8 +26,8 @@ fn manifest(config: &[u8], layer: u64) -> Vec<u8> {
 
 fn read(documents: Vec<Vec<u8>>, digest: &Digest) -> Result<Image> {
     let server = registry(documents);
-    let ctx = server.context(Path::new("/nowhere"), &[]);
-    Image::read(&ctx, &server.repository(), digest)
+    let ctx = context_on(&server, Path::new("/nowhere"), &[]);
+    Image::read(&ctx, &repository(&server), digest)
 }
 
 const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -79,9 +81,9 @@ fn what_is_not_there_or_not_itself_is_the_registrys_fault() {
     let error = read(Vec::new(), &absent).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     assert!(error.to_string().contains("the registry has no"), "{error:#}");
-    let server = Server::twisted(|_, _| Some(Reply::new(200).body("{}")));
-    let ctx = server.context(Path::new("/nowhere"), &[]);
-    let error = Image::read(&ctx, &server.repository(), &absent).unwrap_err();
+    let server = scripted(|_, _| Some(Reply::new(200).body("{}")));
+    let ctx = context_on(&server, Path::new("/nowhere"), &[]);
+    let error = Image::read(&ctx, &repository(&server), &absent).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     assert!(error.to_string().contains("instead of"), "{error:#}");
 }

@@ -6,8 +6,10 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 
 use super::*;
-use crate::registry::testing::{Reply, Server};
+use crate::testing::registry::scripted;
 use launchway_core::environment::Environment;
+use launchway_fakes::Reply;
+use launchway_fakes::registry::Scripted;
 use launchway_image::base::files::Node;
 
 const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -20,7 +22,7 @@ type Answers = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 /// A registry with `acme/base`, and a workspace.
 struct Rig {
     answers: Answers,
-    server: Server,
+    server: Scripted,
     dir: tempfile::TempDir,
 }
 
@@ -28,7 +30,7 @@ impl Rig {
     fn new() -> Self {
         let answers = Answers::default();
         let kept = Arc::clone(&answers);
-        let server = Server::twisted(move |request, _| {
+        let server = scripted(move |request, _| {
             let path = request.target.strip_prefix("/v2/acme/base/")?;
             Some(kept.lock().unwrap().get(path).map_or(Reply::new(404), |bytes| {
                 Reply::new(200)
@@ -82,7 +84,7 @@ impl Rig {
         let ctx = Context::for_test(self.dir.path(), environment);
         let finder = Finder {
             ctx: &ctx,
-            client: Client::new(&ctx, Access::Pull)?.hurried(),
+            client: registry::client(&ctx, Access::Pull)?.with_backoff(std::time::Duration::from_millis(1)),
             store: Store { folder: ctx.output().join("base") },
             repository: &from.image.repository,
         };
@@ -316,7 +318,9 @@ fn a_base_that_cannot_be_had_names_its_line() {
     let ctx = Context::for_test(dir.path(), Environment::of([("DOCKER_CONFIG", "/nonexistent")]));
     let finder = Finder {
         ctx: &ctx,
-        client: Client::new(&ctx, Access::Pull).unwrap().hurried(),
+        client: registry::client(&ctx, Access::Pull)
+            .unwrap()
+            .with_backoff(std::time::Duration::from_millis(1)),
         store: Store { folder: ctx.output().join("base") },
         repository: &image.parse().unwrap(),
     };

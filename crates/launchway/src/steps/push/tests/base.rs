@@ -145,13 +145,13 @@ fn what_a_real_registry_has_is_mounted() {
 
 #[test]
 fn another_registry_is_not_asked_to_mount() {
-    let (there, here) = (StandIn::basic(), Server::plain());
+    let (there, here) = (StandIn::basic(), plain());
     let dir = workspace();
     begin_with(dir.path(), &push_base(&there.host));
     build(&context(&there.host, dir.path(), PASSWORD));
-    let pushed = push(&here.context(dir.path(), &[])).unwrap();
+    let pushed = push(&context_on(&here, dir.path(), &[])).unwrap();
     assert_eq!((pushed.blobs[0].outcome, pushed.bytes_mounted), (Outcome::Uploaded, 0));
-    assert!(here.seen().iter().all(|request| !request.target.contains("mount=")), "{:?}", here.lines());
+    assert!(here.requests().iter().all(|request| !request.target.contains("mount=")), "{:?}", here.lines());
 }
 
 /// A tar of a small system: folders with modes of their own, and a link that every distribution has.
@@ -268,10 +268,10 @@ fn a_commit_that_changes_nothing_of_the_image_uploads_less_than_5_kb() {
         || stand_in.registry.transcript().iter().map(|seen| seen.request_bytes).sum(),
     );
     // A registry without a list of referrers gets one from us.
-    let plain = Server::plain();
+    let plain = plain();
     let more = second_commit(
-        |commit, root| build_and_push(plain.context(root, &[]), commit),
-        || plain.seen().iter().map(|request| request.body.len() as u64).sum(),
+        |commit, root| build_and_push(context_on(&plain, root, &[]), commit),
+        || plain.requests().iter().map(|request| request.body.len() as u64).sum(),
     );
     println!("{bytes} B, and {more} B without a referrers API");
     // The list of both documents is what makes it more.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, context};
 use super::wire::{Break, Wire};
 use super::*;
-use crate::registry::resolve;
 use launchway_fakes::registry::{Fault, Odd, Place};
 
 /// A registry where `latest` names the image of an earlier commit, and a workspace with the image of the next.
@@ -44,8 +43,8 @@ impl Rig {
     /// Pushes the next image by way of `host`, with little patience.
     fn push(&self, host: &str) -> (Result<Pushed>, Vec<String>) {
         let ctx = context(host, self.dir.path(), PASSWORD);
-        let client = Client::new(&ctx, Access::Push).unwrap();
-        let client = client.hurried().patient_for(Duration::from_millis(200));
+        let client = registry::client(&ctx, Access::Push).unwrap();
+        let client = client.with_backoff(Duration::from_millis(1)).with_timeout(Duration::from_millis(200));
         (run_with(&ctx, client, &plan(&ctx).unwrap()), notes(&ctx))
     }
 
@@ -53,7 +52,10 @@ impl Rig {
     fn named(&self, tag: &str) -> Option<Digest> {
         let ctx = context(&self.host, self.dir.path(), PASSWORD);
         let repository = format!("{}/acme/app", self.host).parse().unwrap();
-        resolve(&ctx, &repository, &Reference::Tag(tag.parse().unwrap())).unwrap()
+        registry::client(&ctx, Access::Pull)
+            .unwrap()
+            .digest(&repository, &Reference::Tag(tag.parse().unwrap()))
+            .unwrap()
     }
 
     /// The push by way of `host` must get through, and a note must tell of the trouble.
@@ -174,8 +176,8 @@ fn a_registry_that_takes_no_artifacts_gets_the_image_and_it_is_said() {
         .collect::<Vec<_>>()
     };
     let expected = format!(
-        "sbom.cdx.json: not attached to the image: the registry at {} answered 400 Bad Request when asked to attach \
-         sbom.cdx.json (MANIFEST_INVALID: manifest invalid)",
+        "sbom.cdx.json: not attached to the image: the registry at {} refused to attach sbom.cdx.json: \
+         400 Bad Request (MANIFEST_INVALID: manifest invalid)",
         stand_in.host
     );
     assert_eq!(skipped(&ctx), [expected]);
@@ -200,14 +202,13 @@ fn no_refusal_of_an_artifact_stops_a_release() {
         let dir = tempfile::tempdir().unwrap();
         add_sources(dir.path());
         let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
-        let server = Server::twisted(move |request, _| {
-            request.is(method, part).then(|| Reply::new(status).body(body))
-        });
-        let ctx = server.context(dir.path(), &[]);
-        let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+        let server =
+            scripted(move |request, _| request.is(method, part).then(|| Reply::new(status).body(body)));
+        let ctx = context_on(&server, dir.path(), &[]);
+        let client = registry::client(&ctx, Access::Push).unwrap().with_backoff(Duration::from_millis(1));
         let pushed = run_with(&ctx, client, &plan(&ctx).unwrap()).unwrap();
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, 0), "{part} {status}");
-        assert_eq!(server.tag("latest"), Some(digest), "{part} {status}");
+        assert_eq!(tagged(&server, "latest"), Some(digest), "{part} {status}");
         let skipped = |event: &Event| matches!(event, Event::CheckSkipped { reason, .. } if reason.contains(&status.to_string()) || status == 403);
         assert_eq!(ctx.reporter.events().iter().filter(|event| skipped(event)).count(), 2, "{part} {status}");
     }
@@ -226,7 +227,7 @@ fn a_registry_with_ways_of_its_own_gets_the_release() {
         let (stand_in, rig) = broken(&[fault]);
         add_sources(rig.dir.path());
         let ctx = context(&stand_in.host, rig.dir.path(), PASSWORD);
-        let client = Client::new(&ctx, Access::Push).unwrap().hurried();
+        let client = registry::client(&ctx, Access::Push).unwrap().with_backoff(Duration::from_millis(1));
         let pushed = run_with(&ctx, client, &plan(&ctx).unwrap()).unwrap();
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, attached), "{fault:?}");
         assert_eq!(rig.named("latest").as_ref(), Some(&rig.new), "{fault:?}");
@@ -256,7 +257,7 @@ fn a_look_that_fails_changes_nothing() {
     let wrong = context(&stand_in.host, rig.dir.path(), "a-wrong-password");
     write_layout(rig.dir.path(), &[COMMIT, "latest"], "another");
     let wrong = push(&wrong).unwrap_err();
-    for (error, words) in [(taken, "a commit tag never moves"), (wrong, "refused the user name or token")] {
+    for (error, words) in [(taken, "a commit tag never moves"), (wrong, "rejected the user name or token")] {
         assert_eq!(Exit::of(&error), Exit::Registry);
         let error = error.to_string();
         assert!(error.contains(words) && error.ends_with(untouched), "{error}");

@@ -5,7 +5,6 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::registries::{DockerRegistry, Login, PASSWORD, USERNAME, context, skipped};
 use super::*;
-use crate::registry::resolve;
 use launchway_core::command::Call;
 
 /// `docker-registry` 2.8 has no referrers API, and takes an index only when it has what the index lists.
@@ -23,11 +22,20 @@ fn a_real_registry_lists_what_is_attached_under_a_tag() {
     assert_eq!(first.referrers.len(), 2);
     let ctx = context(&registry.host, dir.path(), PASSWORD);
     let tag: Tag = digest.as_str().replace(':', "-").parse().unwrap();
-    let index = || resolve(&ctx, &first.repository, &Reference::Tag(tag.clone())).unwrap().unwrap();
+    let index = || {
+        registry::client(&ctx, Access::Pull)
+            .unwrap()
+            .digest(&first.repository, &Reference::Tag(tag.clone()))
+            .unwrap()
+            .unwrap()
+    };
     let before = index();
     for referrer in &first.referrers {
         let reference = Reference::Digest(referrer.digest.clone());
-        assert_eq!(resolve(&ctx, &first.repository, &reference).unwrap(), Some(referrer.digest.clone()));
+        assert_eq!(
+            registry::client(&ctx, Access::Pull).unwrap().digest(&first.repository, &reference).unwrap(),
+            Some(referrer.digest.clone())
+        );
     }
     let second = push(&context(&registry.host, dir.path(), PASSWORD)).unwrap();
     assert_eq!((second.bytes_sent, second.bytes_skipped), (0, first.bytes_sent));

@@ -14,10 +14,11 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::context::Context;
-use crate::registry::testing::{Reply, Request, Server};
+use crate::testing::registry::scripted;
 use launchway_core::command::Call;
 use launchway_core::environment::Environment;
-use launchway_fakes::registry::{Auth, RegistryStandIn};
+use launchway_fakes::registry::{Auth, RegistryStandIn, Scripted};
+use launchway_fakes::{Reply, Request};
 
 pub(crate) const USERNAME: &str = "pusher";
 pub(crate) const PASSWORD: &str = "a-real-password";
@@ -91,7 +92,7 @@ pub(crate) struct DockerRegistry {
     child: Child,
     pub(crate) host: String,
     pub(crate) dir: TempDir,
-    _tokens: Option<Server>,
+    _tokens: Option<Scripted>,
 }
 
 impl DockerRegistry {
@@ -163,7 +164,7 @@ impl Drop for DockerRegistry {
 /// A token server as `docker-registry` trusts it: ES256 tokens, signed with a key whose certificate is in `cert.pem`.
 ///
 /// <https://distribution.github.io/distribution/spec/auth/jwt/>
-fn token_server(dir: &std::path::Path) -> Server {
+fn token_server(dir: &std::path::Path) -> Scripted {
     let line = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem \
                 -subj /CN=tokens -days 2";
     Call::new("openssl").args(line.split_whitespace()).read(dir).unwrap();
@@ -171,7 +172,7 @@ fn token_server(dir: &std::path::Path) -> Server {
     let key = STANDARD.decode(pem(&dir.join("key.pem"))).unwrap();
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key, &random).unwrap();
     let header = json!({ "typ": "JWT", "alg": "ES256", "x5c": [pem(&dir.join("cert.pem"))] });
-    Server::twisted(move |request, _| {
+    scripted(move |request, _| {
         let Some(asked) = asked(request) else {
             return Some(Reply::new(401).body(r#"{"details":"incorrect username or password"}"#));
         };

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::registries::{DockerRegistry, IDENTITY, Login, PASSWORD, StandIn, context};
 use super::*;
-use crate::registry::resolve;
 
 /// What a registry with a login must do for us, and we for it.
 fn suite(host: &str) {
@@ -16,7 +15,9 @@ fn suite(host: &str) {
     let ctx = context(host, dir.path(), PASSWORD);
     let second = push(&ctx).unwrap();
     assert_eq!((second.bytes_sent, second.bytes_skipped), (0, first.bytes_sent));
-    let named = |reference: Reference| resolve(&ctx, &second.repository, &reference).unwrap();
+    let named = |reference: Reference| {
+        registry::client(&ctx, Access::Pull).unwrap().digest(&second.repository, &reference).unwrap()
+    };
     let latest = || Reference::Tag(Tag::latest());
     assert_eq!(named(latest()), Some(digest.clone()));
     assert_eq!(named(Reference::Digest(digest.clone())), Some(digest.clone()));
@@ -41,7 +42,7 @@ fn suite(host: &str) {
     let error = push(&wrong).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     let error = format!("{error:#}");
-    assert!(error.contains("refused the user name or token"), "{error}");
+    assert!(error.contains("rejected the user name or token"), "{error}");
     assert!(error.contains(": DOCKERHUB_USERNAME or DOCKERHUB_TOKEN is wrong or has expired"), "{error}");
     assert!(!format!("{error}{:?}", wrong.reporter.events()).contains("a-wrong-password"), "{error}");
     assert_eq!(named(latest()), Some(digest));

@@ -1,4 +1,4 @@
-//! Addresses: where a registry's API is, and where its answers may send us.
+//! Addresses: that of a registry's API, and those to which its responses may send us.
 
 use std::net::IpAddr;
 
@@ -7,32 +7,32 @@ use reqwest::Url;
 use reqwest::blocking::Response;
 use reqwest::header::LOCATION;
 
-use super::retry::Trouble;
+use crate::Repository;
+use crate::retry::Error;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::http::is_loopback_host;
-use launchway_registry::Repository;
 
 /// The address of a repository's API.
-pub(super) fn base(repository: &Repository) -> Result<Url> {
+pub(crate) fn base(repository: &Repository) -> Result<Url> {
     let scheme = if repository.is_loopback() { "http" } else { "https" };
     Url::parse(&format!("{scheme}://{}/v2/{}/", repository.api_host(), repository.name()))
         .with_context(|| format!("`{repository}` has no valid address"))
         .or_exit(Exit::Usage)
 }
 
-/// Where an answer's `Location` sends us, relative or absolute.
+/// The target of a response's `Location`, which may be relative.
 ///
 /// Another origin is fine, for a storage service; but a registry must not make us talk to an address inside the
 /// network that we happen to be in (server-side request forgery; go-containerregistry refuses the same), nor in the
 /// clear.
-pub(super) fn location(repository: &Repository, asked: &Url, response: &Response) -> Result<Url, Trouble> {
+pub(crate) fn location(repository: &Repository, asked: &Url, response: &Response) -> Result<Url, Error> {
     let registry = repository.registry();
     let header = response.headers().get(LOCATION).and_then(|header| header.to_str().ok());
     target(asked, header.unwrap_or_default())
-        .map_err(|error| Trouble::refused(format!("the registry at {registry} {error}")))
+        .map_err(|error| Error::refused(format!("the registry at {registry} {error}")))
 }
 
-pub(super) fn target(asked: &Url, location: &str) -> Result<Url> {
+pub(crate) fn target(asked: &Url, location: &str) -> Result<Url> {
     ensure!(!location.is_empty(), "did not say where to go on");
     let target = asked.join(location).ok().filter(Url::has_host);
     let target = target.context("sends us to what is not an address")?;
@@ -41,13 +41,13 @@ pub(super) fn target(asked: &Url, location: &str) -> Result<Url> {
         ensure!(target.scheme() == "https", "sends us to `{host}` without https");
         ensure!(
             !is_inside(host),
-            "sends us to `{host}`, an address inside this network, which a registry has no business to"
+            "sends us to `{host}`, an address inside this network, which no registry may send us to"
         );
     }
     Ok(target)
 }
 
-/// Whether a host is an address, or the name, of something that the internet does not reach.
+/// Whether a host is an address, or the name, of something that cannot be contacted from the internet.
 fn is_inside(host: &str) -> bool {
     let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {
         return is_loopback_host(host);
@@ -67,12 +67,12 @@ fn is_inside(host: &str) -> bool {
 }
 
 /// Whether an address is the registry's own: only there our credentials go.
-pub(super) fn is_registry(repository: &Repository, url: &Url) -> Result<bool> {
+pub(crate) fn is_registry(repository: &Repository, url: &Url) -> Result<bool> {
     Ok(base(repository)?.origin() == url.origin())
 }
 
-/// `host:port` of an address: all of it that may stand in a message.
-pub(super) fn url_host(url: &Url) -> String {
+/// `host:port` of an adprepare: all of it that may stand in a message.
+pub(crate) fn url_host(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}{port}", url.host_str().unwrap_or_default())
 }

@@ -2,11 +2,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::context::Context;
-use crate::registry::Access;
-use crate::registry::testing::{Reply, Server};
-use launchway_core::environment::Environment;
-use launchway_fakes::registry::{Auth, RegistryStandIn};
+use crate::Access;
+use crate::testing::{anonymous, plain, quick, repository, scripted, session};
+use launchway_fakes::Reply;
+use launchway_fakes::registry::{Auth, Scripted};
 
 const IMAGE: &[u8] = b"an image";
 
@@ -19,34 +18,45 @@ fn artifacts() -> [Artifact; 2] {
         .map(|(kind, name)| Artifact::new(kind, name, name.as_bytes().to_vec(), &image()).unwrap())
 }
 
-/// What became of the documents, which must not be an error.
-fn attach(ctx: &Context, artifacts: &[Artifact]) -> Attached {
-    let repository: Repository = ctx.image().parse().unwrap();
-    let client = Client::new(ctx, Access::Push).unwrap().hurried();
-    client.attach(&repository, &image().digest, artifacts, &ctx.output().join("attest")).unwrap()
+/// A registry, and the folder that the attested documents are left in.
+struct Rig {
+    server: Scripted,
+    folder: TempDir,
 }
 
-/// What became of the blobs, where all documents are attached.
-fn attached(ctx: &Context, artifacts: &[Artifact]) -> Vec<Outcome> {
-    let done = attach(ctx, artifacts);
-    assert!(done.refused.is_empty(), "{done:?}");
-    assert_eq!(done.present.len() + done.new.len(), artifacts.len(), "{done:?}");
-    done.blobs.into_iter().map(|(_, outcome)| outcome).collect()
-}
+impl Rig {
+    fn new(server: Scripted) -> Self {
+        Self { server, folder: TempDir::new().unwrap() }
+    }
 
-/// Why none of the documents is attached, which must be the same for both.
-fn refused(ctx: &Context) -> String {
-    let done = attach(ctx, &artifacts());
-    assert!(done.present.is_empty() && done.new.is_empty(), "{done:?}");
-    let reasons: BTreeSet<String> =
-        done.refused.values().map(|reason| reason.replace("b.json", "a.json")).collect();
-    assert_eq!((done.refused.len(), reasons.len()), (2, 1), "{reasons:?}");
-    reasons.into_iter().next().unwrap()
+    /// What became of the attestations, which must not be an error.
+    fn attach(&self, artifacts: &[Artifact]) -> Attached {
+        let client = quick(session(anonymous()), Access::Push);
+        client.attach(&repository(&self.server), &image().digest, artifacts, self.folder.path()).unwrap()
+    }
+
+    /// What became of the blobs, where everything is attached.
+    fn attached(&self, artifacts: &[Artifact]) -> Vec<Outcome> {
+        let done = self.attach(artifacts);
+        assert!(done.refused.is_empty(), "{done:?}");
+        assert_eq!(done.present.len() + done.new.len(), artifacts.len(), "{done:?}");
+        done.blobs.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    /// Why nothing is attached, which must be the same for both attestations.
+    fn refused(&self) -> String {
+        let done = self.attach(&artifacts());
+        assert!(done.present.is_empty() && done.new.is_empty(), "{done:?}");
+        let reasons: BTreeSet<String> =
+            done.refused.values().map(|reason| reason.replace("b.json", "a.json")).collect();
+        assert_eq!((done.refused.len(), reasons.len()), (2, 1), "{reasons:?}");
+        reasons.into_iter().next().unwrap()
+    }
 }
 
 /// The index under the fallback tag.
-fn index(server: &Server) -> Value {
-    let seen = server.seen();
+fn index(server: &Scripted) -> Value {
+    let seen = server.requests();
     let put = seen.iter().rfind(|request| request.is("PUT", "manifests/sha256-")).unwrap();
     assert_eq!(put.header("content-type"), INDEX);
     serde_json::from_slice(&put.body).unwrap()
@@ -82,49 +92,40 @@ fn the_manifest_names_its_subject_and_has_no_configuration() {
 
 #[test]
 fn a_registry_that_knows_referrers_lists_them_itself() {
-    let dir = TempDir::new().unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let blobs = dir.path().join("registry");
-    let registry = runtime.block_on(RegistryStandIn::start(&blobs, Auth::Anonymous)).unwrap();
-    let environment = Environment::of([
-        ("PIPELINE_IMAGE", format!("{}/acme/app", registry.address())),
-        ("DOCKER_CONFIG", "/nonexistent".to_owned()),
-    ]);
-    let ctx = Context::for_test(dir.path(), environment);
-    assert_eq!(attached(&ctx, &artifacts()), [Outcome::Uploaded; 3]);
-    let repository: Repository = ctx.image().parse().unwrap();
-    let client = Client::new(&ctx, Access::Pull).unwrap();
-    let listed = client.listed_by_registry(&repository, &image().digest).unwrap();
+    let rig = Rig::new(Scripted::with_login(Auth::Anonymous).unwrap());
+    assert_eq!(rig.attached(&artifacts()), [Outcome::Uploaded; 3]);
+    let client = quick(session(anonymous()), Access::Pull);
+    let listed = client.listed_by_registry(&repository(&rig.server), &image().digest).unwrap();
     assert_eq!(listed, Some(artifacts().map(|artifact| artifact.manifest.digest).into()));
-    assert_eq!(registry.digest_of("acme/app", tag(&image().digest).unwrap().to_string().as_str()), None);
+    assert_eq!(rig.server.tag(tag(&image().digest).unwrap().to_string().as_str()), None);
 
-    let before = registry.transcript().len();
-    assert_eq!(attached(&ctx, &artifacts()), [Outcome::Present; 3]);
+    let before = rig.server.requests().len();
+    assert_eq!(rig.attached(&artifacts()), [Outcome::Present; 3]);
     let asked: Vec<String> =
-        registry.transcript()[before..].iter().map(|exchange| exchange.method.clone()).collect();
+        rig.server.requests()[before..].iter().map(|request| request.method.clone()).collect();
     assert_eq!(asked, ["GET"], "nothing is sent again");
 }
 
 #[test]
 fn another_registry_gets_a_tag_that_lists_them() {
-    let dir = TempDir::new().unwrap();
-    let server = Server::plain();
+    let server = plain();
     // Of another tool, with what we know nothing of.
     let other = json!({ "mediaType": MANIFEST, "digest": Digest::of(b"other"), "size": 5, "platform": {} });
     let before =
         json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [other], "annotations": { "a": "b" } });
+    server.registry().keep(Scripted::REPOSITORY, &[], b"other", &[]).unwrap();
     let name = tag(&image().digest).unwrap().to_string();
-    server.set_tag(&name, before.to_string().as_bytes());
-    let ctx = server.context(dir.path(), &[]);
+    server.set_tag(&name, before.to_string().as_bytes()).unwrap();
+    let rig = Rig::new(server);
     let [first, second] = artifacts();
-    assert_eq!(attached(&ctx, std::slice::from_ref(&first)), [Outcome::Uploaded; 2]);
+    assert_eq!(rig.attached(std::slice::from_ref(&first)), [Outcome::Uploaded; 2]);
     let both = [first, second];
     assert_eq!(
-        attached(&ctx, &both),
+        rig.attached(&both),
         [Outcome::Present, Outcome::Present, Outcome::Uploaded],
         "only what was not there"
     );
-    let index = index(&server);
+    let index = index(&rig.server);
     assert_eq!(index["annotations"], json!({ "a": "b" }));
     let entry = |artifact: &Artifact| {
         json!({
@@ -135,11 +136,11 @@ fn another_registry_gets_a_tag_that_lists_them() {
         })
     };
     assert_eq!(index["manifests"], json!([other, entry(&both[0]), entry(&both[1])]));
-    let puts = server.count("PUT", "");
-    assert_eq!(attached(&ctx, &both), [Outcome::Present; 3]);
-    assert_eq!(server.count("PUT", ""), puts, "nothing is sent again");
+    let puts = rig.server.count("PUT", "");
+    assert_eq!(rig.attached(&both), [Outcome::Present; 3]);
+    assert_eq!(rig.server.count("PUT", ""), puts, "nothing is sent again");
     // The documents lie there for people.
-    assert_eq!(fs_err::read(dir.path().join("target/xtask/attest/a.json")).unwrap(), b"a.json");
+    assert_eq!(fs_err::read(rig.folder.path().join("a.json")).unwrap(), b"a.json");
 }
 
 /// The answer of a registry with a referrers API.
@@ -166,18 +167,17 @@ fn a_registry_without_a_list_of_its_own_gets_a_tag() {
         Reply::new(303).header("Location", "/login?then=/v2/"),
         Reply::new(302).header("Location", "/v2/acme/app/referrers/loop"),
     ] {
-        let dir = TempDir::new().unwrap();
         let shown = format!("{reply:?}");
-        let server = Server::twisted(move |request, _| {
+        let server = scripted(move |request, _| {
             if request.is("GET", "/login") {
                 return Some(html());
             }
             request.is("GET", "referrers/").then(|| reply.clone())
         });
-        let ctx = server.context(dir.path(), &[]);
-        attached(&ctx, &artifacts());
-        assert_eq!(index(&server)["manifests"].as_array().unwrap().len(), 2, "{shown}");
-        assert_eq!(attach(&ctx, &artifacts()).present.len(), 2, "{shown}");
+        let rig = Rig::new(server);
+        rig.attached(&artifacts());
+        assert_eq!(index(&rig.server)["manifests"].as_array().unwrap().len(), 2, "{shown}");
+        assert_eq!(rig.attach(&artifacts()).present.len(), 2, "{shown}");
     }
 }
 
@@ -187,15 +187,14 @@ fn a_list_that_cannot_be_read_stops_the_documents_and_nothing_else() {
     let huge = " ".repeat(usize::try_from(launchway_core::http::Http::LONGEST_TEXT).unwrap() + 1);
     for (reply, words) in [
         (Reply::new(403).body(denied), "(DENIED: not for you)"),
-        (Reply::new(503), "answered 503 Service Unavailable"),
+        (Reply::new(503), "responded with 503 Service Unavailable"),
         (list(&huge), "sent more than 8388608 bytes"),
     ] {
-        let dir = TempDir::new().unwrap();
-        let server =
-            Server::twisted(move |request, _| request.is("GET", "referrers/").then(|| reply.clone()));
-        let reason = refused(&server.context(dir.path(), &[]));
+        let server = scripted(move |request, _| request.is("GET", "referrers/").then(|| reply.clone()));
+        let rig = Rig::new(server);
+        let reason = rig.refused();
         assert!(reason.contains(words), "{reason}");
-        assert_eq!(server.count("PUT", "") + server.count("POST", ""), 0, "{reason}");
+        assert_eq!(rig.server.count("PUT", "") + rig.server.count("POST", ""), 0, "{reason}");
     }
 }
 
@@ -206,8 +205,7 @@ fn attached_is_what_the_list_of_the_registry_has() {
     let nothing = json!({ "schemaVersion": 2, "manifests": null });
     let one = json!({ "schemaVersion": 2, "manifests": [entry(&first)] });
     let other = json!({ "schemaVersion": 2, "manifests": [entry(&second)] });
-    let dir = TempDir::new().unwrap();
-    let forgetful = Server::twisted(move |request, _| {
+    let forgetful = scripted(move |request, _| {
         // It says of itself that it will list what it takes.
         let (subject, digest) = (image().digest.to_string(), request.target.rsplit('/').next().unwrap());
         if request.is("PUT", "manifests/sha256:") {
@@ -218,30 +216,31 @@ fn attached_is_what_the_list_of_the_registry_has() {
         }
         request.is("GET", "referrers/").then(|| list(&nothing))
     });
-    let reason = refused(&forgetful.context(dir.path(), &[]));
+    let rig = Rig::new(forgetful);
+    let reason = rig.refused();
     assert!(reason.contains("took a.json and does not list it; tried 5 times"), "{reason}");
-    assert_eq!(forgetful.count("PUT", "manifests/sha256-"), 0, "clients would not look there");
+    assert_eq!(rig.server.count("PUT", "manifests/sha256-"), 0, "clients would not look there");
 
     // It lists them in a while.
-    let slow = Server::twisted({
+    let slow = scripted({
         let both = json!({ "schemaVersion": 2, "manifests": [entry(&first), entry(&second)] });
         move |request, before| {
             let none = json!({ "schemaVersion": 2, "manifests": [] });
             request.is("GET", "referrers/").then(|| list(if before < 3 { &none } else { &both }))
         }
     });
-    let done = attach(&slow.context(dir.path(), &[]), &artifacts());
+    let done = Rig::new(slow).attach(&artifacts());
     assert_eq!((done.new.len(), done.refused.len()), (2, 0), "{done:?}");
 
     // On two pages.
-    let paged = Server::twisted(move |request, _| {
+    let paged = scripted(move |request, _| {
         let next = "</v2/acme/app/referrers/next?n=1>; rel=\"next\"";
         if request.is("GET", "referrers/next") {
             return Some(list(&other));
         }
         request.is("GET", "referrers/").then(|| list(&one).header("Link", next))
     });
-    assert_eq!(attach(&paged.context(dir.path(), &[]), &artifacts()).present.len(), 2);
+    assert_eq!(Rig::new(paged).attach(&artifacts()).present.len(), 2);
 }
 
 #[test]
@@ -249,70 +248,63 @@ fn no_refusal_of_a_document_is_an_error() {
     let invalid = r#"{"errors":[{"code":"MANIFEST_INVALID","message":"unknown field subject"}]}"#;
     for (part, reply, words) in [
         ("manifests/sha256:", Reply::new(400).body(invalid), "(MANIFEST_INVALID: unknown field subject)"),
-        (
-            "manifests/sha256:",
-            Reply::new(415),
-            "answered 415 Unsupported Media Type when asked to attach a.json",
-        ),
+        ("manifests/sha256:", Reply::new(415), "refused to attach a.json: 415 Unsupported Media Type"),
         ("manifests/sha256:", Reply::new(401), "wants a login to attach a.json"),
-        ("manifests/sha256:", Reply::new(500), "answered 500 Internal Server Error; tried 5 times"),
-        ("manifests/sha256-", Reply::new(415), "answered 415 Unsupported Media Type when asked to tag"),
+        ("manifests/sha256:", Reply::new(500), "responded with 500 Internal Server Error; tried 5 times"),
+        ("manifests/sha256-", Reply::new(415), "refused to tag sha256:"),
         ("manifests/sha256-", Reply::new(403), "wants a login to tag"),
-        ("blobs/uploads/", Reply::new(413), "answered 413 Payload Too Large"),
+        ("blobs/uploads/", Reply::new(413), "413 Payload Too Large"),
     ] {
-        let dir = TempDir::new().unwrap();
-        let server = Server::twisted(move |request, _| request.is("PUT", part).then(|| reply.clone()));
-        let reason = refused(&server.context(dir.path(), &[]));
+        let server = scripted(move |request, _| request.is("PUT", part).then(|| reply.clone()));
+        let rig = Rig::new(server);
+        let reason = rig.refused();
         assert!(reason.contains(words), "{reason}");
     }
 }
 
 #[test]
 fn one_document_may_be_refused_and_the_other_attached() {
-    let dir = TempDir::new().unwrap();
-    let server = Server::twisted(|request, _| {
+    let server = scripted(|request, _| {
         let refused = request.is("PUT", artifacts()[0].manifest.digest.as_str());
         refused.then(|| Reply::new(400))
     });
-    let done = attach(&server.context(dir.path(), &[]), &artifacts());
+    let done = Rig::new(server).attach(&artifacts());
     assert_eq!((done.new, done.refused.keys().copied().collect::<Vec<_>>()), ([1].into(), vec![0]));
 }
 
 #[test]
 fn a_broken_off_attachment_is_completed() {
-    let dir = TempDir::new().unwrap();
     // The tag cannot be written the first time, although the manifests are there by then.
-    let server = Server::twisted(|request, before| {
+    let server = scripted(|request, before| {
         (request.is("PUT", "manifests/sha256-") && before == 0).then(|| Reply::new(403))
     });
-    let ctx = server.context(dir.path(), &[]);
-    refused(&ctx);
-    attached(&ctx, &artifacts());
-    assert_eq!(index(&server)["manifests"].as_array().unwrap().len(), 2);
+    let rig = Rig::new(server);
+    rig.refused();
+    rig.attached(&artifacts());
+    assert_eq!(index(&rig.server)["manifests"].as_array().unwrap().len(), 2);
 }
 
 #[test]
 fn an_interrupt_stays_one() {
-    let dir = TempDir::new().unwrap();
-    let server = Server::plain();
-    let ctx = server.context(dir.path(), &[]);
-    ctx.interrupt.set();
-    let (repository, client) = (server.repository(), Client::new(&ctx, Access::Push).unwrap());
+    let server = plain();
+    let client = quick(session(anonymous()), Access::Push);
+    client.session.interrupt.set();
+    let (repository, dir) = (repository(&server), TempDir::new().unwrap());
     let error = client.attach(&repository, &image().digest, &artifacts(), dir.path()).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Interrupted);
 }
 
 #[test]
 fn what_a_registry_gets_wrong_is_named() {
-    let dir = TempDir::new().unwrap();
-    let server = Server::plain();
-    server.set_tag(&tag(&image().digest).unwrap().to_string(), b"{}");
-    let reason = refused(&server.context(dir.path(), &[]));
+    let server = plain();
+    server.set_tag(&tag(&image().digest).unwrap().to_string(), b"{}").unwrap();
+    let rig = Rig::new(server);
+    let reason = rig.refused();
     assert!(reason.contains("should list what refers to the image and is not an index"), "{reason}");
-    assert_eq!(server.count("PUT", "manifests/sha256-"), 0, "what is not ours is not replaced");
+    assert_eq!(rig.server.count("PUT", "manifests/sha256-"), 0, "what is not ours is not replaced");
 
-    let server =
-        Server::twisted(|request, _| request.is("HEAD", "manifests/sha256:").then(|| Reply::new(404)));
-    let reason = refused(&server.context(dir.path(), &[]));
+    let server = scripted(|request, _| request.is("HEAD", "manifests/sha256:").then(|| Reply::new(404)));
+    let rig = Rig::new(server);
+    let reason = rig.refused();
     assert!(reason.contains("took a.json and does not have it"), "{reason}");
 }

@@ -1,31 +1,31 @@
-//! A registry's own words: the body of an answer in one line, whatever its type.
+//! A registry's own words: the body of a response in one line, whatever its type.
 
 use reqwest::blocking::Response;
 use serde_json::Value;
 
-use super::client::media_type;
+use crate::client::media_type;
 
 /// The most of a body that is read for its words, in bytes.
-pub(super) const LONGEST_BODY: u64 = 64 << 10;
+pub(crate) const LONGEST_BODY: u64 = 64 << 10;
 /// The longest line, in characters: more of it would only hide what matters.
 const LONGEST: usize = 300;
 
-/// Whether an answer is a web page, which no registry sends: a login, a portal, or a host that is no registry.
-pub(super) fn is_page(response: &Response) -> bool {
+/// Whether a response is a web page, which no registry sends: a login, a portal, or a host that is no registry.
+pub(crate) fn is_page(response: &Response) -> bool {
     matches!(media_type(response).to_ascii_lowercase().as_str(), "text/html" | "application/xhtml+xml")
 }
 
 /// The words of a body: those of its errors where it is JSON, the title of a web page, or the text as it came.
-pub(super) fn of(body: &[u8]) -> String {
+pub(crate) fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start_matches('\u{feff}').trim();
     if let Ok(value) = serde_json::from_str::<Value>(text) {
-        return line(&json(&value));
+        return one_line(&json(&value));
     }
     if text.starts_with('<') {
-        return line(&title(text).unwrap_or_else(|| without_tags(text)));
+        return one_line(&title(text).unwrap_or_else(|| without_tags(text)));
     }
-    line(text)
+    one_line(text)
 }
 
 /// `CODE: message: detail` for each error of the OCI distribution spec ("Error codes"); what token servers and gateways
@@ -82,14 +82,19 @@ fn entities(text: &str) -> String {
     known.into_iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
 }
 
-/// One line of at most [`LONGEST`] characters, without what a terminal would obey or not show.
-fn line(text: &str) -> String {
+/// One line, without what a terminal would obey or not show.
+fn one_line(text: &str) -> String {
     let hidden = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffd}')
     };
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut characters = words.chars().filter(|&c| !hidden(c));
+    words.chars().filter(|&c| !hidden(c)).collect()
+}
+
+/// The first [`LONGEST`] characters. A secret must be redacted before: the rest of one that is cut would be shown.
+pub(crate) fn cut(words: &str) -> String {
+    let mut characters = words.chars();
     let mut line: String = characters.by_ref().take(LONGEST).collect();
     if characters.next().is_some() {
         line.push('…');
@@ -132,10 +137,10 @@ mod tests {
             ("null", ""),
             ("", ""),
         ] {
-            assert_eq!(of(body.as_bytes()), expected, "of `{body}`");
+            assert_eq!(words(body.as_bytes()), expected, "of `{body}`");
         }
-        assert_eq!(of(b"\xff\xfe\x00a"), "a");
+        assert_eq!(words(b"\xff\xfe\x00a"), "a");
         let long = format!(r#"{{"message":"{}"}}"#, "ä".repeat(1000));
-        assert_eq!(of(long.as_bytes()).chars().count(), LONGEST + 1);
+        assert_eq!(cut(&words(long.as_bytes())).chars().count(), LONGEST + 1);
     }
 }

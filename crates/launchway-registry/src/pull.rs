@@ -9,16 +9,16 @@ use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
 use ring::digest::{Context, SHA256};
 
-use super::address::base;
-use super::client::{Ask, Client, bytes};
-use super::manifest::KINDS;
-use super::retry::Trouble;
-use launchway_registry::oci::Descriptor;
-use launchway_registry::{Digest, Repository};
+use crate::address::base;
+use crate::client::{Client, Request, bytes};
+use crate::manifest::KINDS;
+use crate::oci::Descriptor;
+use crate::retry::Error;
+use crate::{Digest, Repository};
 
-impl Client<'_> {
+impl Client {
     /// The bytes of the manifest or index with this digest, or `None` where the repository has none.
-    pub(crate) fn manifest(&self, repository: &Repository, digest: &Digest) -> Result<Option<Vec<u8>>> {
+    pub fn manifest(&self, repository: &Repository, digest: &Digest) -> Result<Option<Vec<u8>>> {
         self.retrying(|| {
             let Some(response) = self.get(repository, &format!("manifests/{digest}"), digest, 0)? else {
                 return Ok(None);
@@ -33,27 +33,27 @@ impl Client<'_> {
 
     /// Writes a blob into a file, piece by piece. What is longer or shorter than it should be, or of another digest,
     /// is an error, and the file is then of no use.
-    pub(crate) fn download(&self, repository: &Repository, blob: &Descriptor, path: &Path) -> Result<()> {
+    pub fn download(&self, repository: &Repository, blob: &Descriptor, path: &Path) -> Result<()> {
         self.retrying(|| {
             let path_there = format!("blobs/{}", blob.digest);
             let response = self.get(repository, &path_there, &blob.digest, blob.size)?.ok_or_else(|| {
-                Trouble::refused(format!("`{repository}` lists {} and does not have it", blob.digest))
+                Error::refused(format!("`{repository}` lists {} and does not have it", blob.digest))
             })?;
             self.keep(repository, blob, response, path)
         })
     }
 
     /// The bytes of a blob, for what is small enough to be held in memory.
-    pub(crate) fn blob(&self, repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>> {
+    pub fn blob(&self, repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>> {
         self.retrying(|| {
             let path = format!("blobs/{}", blob.digest);
             let response = self.get(repository, &path, &blob.digest, blob.size)?.ok_or_else(|| {
-                Trouble::refused(format!("`{repository}` lists {} and does not have it", blob.digest))
+                Error::refused(format!("`{repository}` lists {} and does not have it", blob.digest))
             })?;
             let mut bytes = Vec::new();
             response.take(blob.size.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| {
                 let message = format!("{} broke off {}: {error}", repository.registry(), blob.digest.short());
-                Trouble::passing(message)
+                Error::transient(message)
             })?;
             match Digest::of(&bytes) {
                 found if found == blob.digest => Ok(bytes),
@@ -68,21 +68,21 @@ impl Client<'_> {
         blob: &Descriptor,
         mut response: Response,
         path: &Path,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Error> {
         let mut file = fs_err::File::create(path).map_err(anyhow::Error::from)?;
         let (mut hash, mut size, mut piece) = (Context::new(&SHA256), 0, vec![0; 64 << 10]);
         loop {
-            self.ctx.interrupt.check()?;
+            self.session.interrupt.check()?;
             let broken = |error| {
                 let message = format!("{} broke off {}: {error}", repository.registry(), blob.digest.short());
-                Trouble::passing(message)
+                Error::transient(message)
             };
             let read = response.read(&mut piece).map_err(broken)?;
             let piece = piece.get(..read).unwrap_or_default();
             size += read as u64;
             if size > blob.size {
                 let message = format!("is longer than the {} bytes that its manifest says", blob.size);
-                return Err(Trouble::refused(format!("{} of `{repository}` {message}", blob.digest)));
+                return Err(Error::refused(format!("{} of `{repository}` {message}", blob.digest)));
             }
             if piece.is_empty() {
                 break;
@@ -92,7 +92,7 @@ impl Client<'_> {
         }
         if size < blob.size {
             let message = format!("{} sent {size} of {} bytes", repository.registry(), blob.size);
-            return Err(Trouble::passing(message));
+            return Err(Error::transient(message));
         }
         match Digest::finish(hash) {
             found if found == blob.digest => Ok(()),
@@ -107,17 +107,18 @@ impl Client<'_> {
         path: &str,
         digest: &Digest,
         size: u64,
-    ) -> Result<Option<Response>, Trouble> {
+    ) -> Result<Option<Response>, Error> {
         let url = base(repository)?.join(path).map_err(anyhow::Error::from)?;
         let action = format!("read {}", digest.short());
-        let patience = self.time_for(size);
-        let dress = |request: RequestBuilder| Ok(request.header(ACCEPT, KINDS).timeout(patience));
-        let ask = Ask { repository, source: None, method: Method::GET, url, action, dress: &dress };
-        let response = self.send(&ask)?;
+        let timeout = self.time_for(size);
+        let prepare = |request: RequestBuilder| Ok(request.header(ACCEPT, KINDS).timeout(timeout));
+        let request =
+            Request { repository, source: None, method: Method::GET, url, action, prepare: &prepare };
+        let response = self.send(&request)?;
         Ok((response.status() != StatusCode::NOT_FOUND).then_some(response))
     }
 }
 
-fn other_than_named(repository: &Repository, named: &Digest, found: &Digest) -> Trouble {
-    Trouble::refused(format!("`{repository}` sent {found} instead of {named}"))
+fn other_than_named(repository: &Repository, named: &Digest, found: &Digest) -> Error {
+    Error::refused(format!("`{repository}` sent {found} instead of {named}"))
 }

@@ -1,32 +1,28 @@
-//! Small documents that a registry keeps under a tag: read whole, and replaced.
+//! Small documents that a registry keeps under a tag: read and replaced as a whole.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::client::Client;
-use super::manifest::Manifest;
-use super::referrers::EMPTY;
-use super::upload::Blob;
+use crate::client::Client;
+use crate::manifest::Manifest;
+use crate::oci::{Descriptor, MANIFEST};
+use crate::referrers::EMPTY;
+use crate::upload::Blob;
+use crate::{Reference, Repository, Tag};
 use launchway_core::exit::{Exit, OrExit as _};
-use launchway_registry::oci::{Descriptor, MANIFEST};
-use launchway_registry::{Digest, Reference, Repository, Tag};
 
-/// The most parts that a document may have, and the most bytes that a part may have: all of it is held in memory.
+/// The most parts that a document may have: all of it is held in memory.
 const MOST_PARTS: usize = 1000;
-pub(crate) const LARGEST_PART: usize = 512 << 10;
+/// The largest part of a document, in bytes.
+pub const LARGEST_PART: usize = 512 << 10;
 
-impl Client<'_> {
+impl Client {
     /// The parts of the document of this kind under the tag, in order; `None` where there is no such tag.
     ///
     /// Each part is held against its digest. Something else under the tag is an error with [`Exit::Registry`].
-    pub(crate) fn document(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-        kind: &str,
-    ) -> Result<Option<Vec<Vec<u8>>>> {
+    pub fn document(&self, repository: &Repository, tag: &Tag, kind: &str) -> Result<Option<Vec<Vec<u8>>>> {
         let Some(digest) = self.digest(repository, &Reference::Tag(tag.clone()))? else { return Ok(None) };
         let manifest = self.manifest(repository, &digest)?.unwrap_or_default();
         let parts = parts(&manifest, kind)
@@ -37,7 +33,7 @@ impl Client<'_> {
 
     /// Makes the tag name a document of these parts. What the registry has of them is not sent again; files that are
     /// sent stay in `folder`.
-    pub(crate) fn put_document(
+    pub fn put_document(
         &self,
         repository: &Repository,
         tag: &Tag,
@@ -58,7 +54,7 @@ impl Client<'_> {
             "config": Descriptor::of(EMPTY.0, EMPTY.1),
             "layers": layers,
         }))?;
-        let manifest = Manifest { digest: Digest::of(&bytes), media_type: MANIFEST.to_owned(), bytes };
+        let manifest = Manifest::new(MANIFEST, bytes);
         self.tag(repository, tag, &manifest)
     }
 }

@@ -1,4 +1,4 @@
-//! What a registry asks for before it serves: challenges, scopes and tokens.
+//! Authentication: challenges, scopes and tokens.
 //!
 //! Sources: RFC 9110 §11 (challenges) and the token flow of
 //! <https://distribution.github.io/distribution/spec/auth/token/>.
@@ -15,29 +15,29 @@ use launchway_core::secret::Secret;
 
 /// One challenge of a `WWW-Authenticate` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Challenge {
+pub(crate) struct Challenge {
     /// In lower case: `basic`, `bearer`.
     scheme: String,
     /// Names in lower case.
     parameters: BTreeMap<String, String>,
 }
 
-/// What answers a challenge.
+/// How a registry wants to be logged in to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Scheme {
     /// User name and password with every request.
     Basic,
-    /// A token from this address, asked for with these scopes.
+    /// A token from this address, which will be good for these scopes.
     Bearer { url: Url, scopes: Scopes },
 }
 
 /// What a token is good for: actions on resources, such as `repository:acme/app:pull,push`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Scopes(BTreeMap<String, BTreeSet<String>>);
+pub(crate) struct Scopes(BTreeMap<String, BTreeSet<String>>);
 
 impl Scopes {
     /// These actions on a repository.
-    pub(super) fn repository(name: &str, actions: &[&str]) -> Self {
+    pub(crate) fn repository(name: &str, actions: &[&str]) -> Self {
         let actions = actions.iter().map(|&action| action.to_owned()).collect();
         Self(BTreeMap::from([(format!("repository:{name}"), actions)]))
     }
@@ -55,7 +55,7 @@ impl Scopes {
     }
 
     /// Everything that either is good for.
-    pub(super) fn and(mut self, other: &Self) -> Self {
+    pub(crate) fn and(mut self, other: &Self) -> Self {
         for (resource, actions) in &other.0 {
             self.0.entry(resource.clone()).or_default().extend(actions.iter().cloned());
         }
@@ -63,7 +63,7 @@ impl Scopes {
     }
 
     /// Whether these are good for all that `wanted` is.
-    pub(super) fn cover(&self, wanted: &Self) -> bool {
+    pub(crate) fn cover(&self, wanted: &Self) -> bool {
         wanted
             .0
             .iter()
@@ -84,14 +84,14 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// How to answer the challenges of `registry`, for a request that wants `wanted`.
+/// The scheme that the challenges of `registry` ask for, for a request that wants `wanted`.
 ///
 /// A token is narrower than a password, so `Bearer` goes before `Basic`. What the challenge asks for and what the
 /// caller will need soon are asked for together: one token then serves the whole push.
 ///
 /// An address for tokens that would carry the password in the clear is an error, and so is one on this machine that a
 /// registry elsewhere names.
-pub(super) fn answer(challenges: &[Challenge], registry: &Url, wanted: &Scopes) -> Result<Answer> {
+pub(crate) fn scheme(challenges: &[Challenge], registry: &Url, wanted: &Scopes) -> Result<Scheme> {
     let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
     if let Some(bearer) = find("bearer") {
         let realm = bearer.parameters.get("realm").context("its challenge names no `realm`")?;
@@ -112,16 +112,16 @@ pub(super) fn answer(challenges: &[Challenge], registry: &Url, wanted: &Scopes) 
             url.query_pairs_mut().append_pair("service", service);
         }
         url.query_pairs_mut().extend_pairs(scopes.each().map(|scope| ("scope", scope)));
-        return Ok(Answer::Bearer { url, scopes });
+        return Ok(Scheme::Bearer { url, scopes });
     }
     ensure!(find("basic").is_some(), "it asks for a way to log in that is neither Basic nor Bearer");
-    Ok(Answer::Basic)
+    Ok(Scheme::Basic)
 }
 
-/// The address and the form that ask for a token with an identity token, made of the address that asks with a password.
+/// The address and the form that get a token for an identity token, made of the address that gets one for a password.
 ///
 /// <https://distribution.github.io/distribution/spec/auth/oauth/>
-pub(super) fn refresh(url: &Url, identity: &Secret) -> (Url, Vec<(String, String)>) {
+pub(crate) fn refresh(url: &Url, identity: &Secret) -> (Url, Vec<(String, String)>) {
     let of_form = |name: &str| matches!(name, "service" | "scope");
     let (asked, kept): (Vec<_>, Vec<_>) = url.query_pairs().into_owned().partition(|(name, _)| of_form(name));
     let mut bare = url.clone();
@@ -142,8 +142,8 @@ pub(super) fn refresh(url: &Url, identity: &Secret) -> (Url, Vec<(String, String
     (bare, form)
 }
 
-/// The token in a token server's answer, which old servers call `token` and OAuth ones `access_token`.
-pub(super) fn token(body: &[u8]) -> Option<Secret> {
+/// The token in a token server's response, which old servers call `token` and OAuth ones `access_token`.
+pub(crate) fn token(body: &[u8]) -> Option<Secret> {
     #[derive(Deserialize)]
     struct Body {
         token: Option<String>,
@@ -157,7 +157,7 @@ pub(super) fn token(body: &[u8]) -> Option<Secret> {
 ///
 /// Challenges and their parameters are separated by the same comma, and a quoted value may hold commas itself
 /// (`scope="repository:x:pull,push"`). What is not understood is left out.
-pub(super) fn challenges(header: &str) -> Vec<Challenge> {
+pub(crate) fn challenges(header: &str) -> Vec<Challenge> {
     let mut found: Vec<Challenge> = Vec::new();
     let mut rest = header;
     loop {

@@ -1,4 +1,4 @@
-//! Docker's credential helpers: programs that keep logins, asked over standard input.
+//! Docker's credential helpers: programs that keep logins, run with a question on standard input.
 //!
 //! <https://github.com/docker/docker-credential-helpers#development>: `docker-credential-NAME get` reads a registry's
 //! address and prints `{"ServerURL","Username","Secret"}`, or a sentence with "credentials not found".
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use crate::context::Context;
 use launchway_core::command::{Bounds, Call, Group};
+use launchway_core::interrupt::Interrupt;
 use launchway_core::secret::Secret;
 
 /// How long a helper may take: it may ask for the key of a store.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer, in bytes; a cloud's token has a few thousand.
 const LONGEST: u64 = 64 << 10;
 
@@ -30,24 +30,24 @@ struct Kept {
     secret: String,
 }
 
-/// The program of a helper, in `PATH`; a name that is no name of a program has none.
-pub(super) fn find(ctx: &Context, name: &str) -> Option<PathBuf> {
+/// The program of a helper, in one of the folders of `path`.
+pub(super) fn find(path: Option<&str>, name: &str) -> Option<PathBuf> {
     let program = format!("docker-credential-{name}");
-    let path = ctx.environment.get("PATH").filter(|_| !name.contains('/'))?;
+    let path = path.filter(|_| !name.contains('/'))?;
     std::env::split_paths(path).map(|folder| folder.join(&program)).find(|file| file.is_file())
 }
 
 /// The user name and secret that a helper keeps for `server`, or `None` where it keeps none.
 pub(super) fn get(
-    ctx: &Context,
+    interrupt: &Interrupt,
     program: &Path,
     server: &str,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Option<(String, Secret)>> {
-    let bounds = Bounds { bytes: LONGEST, deadline: Some(Instant::now() + patience) };
+    let bounds = Bounds { bytes: LONGEST, deadline: Some(Instant::now() + timeout) };
     let command = Call::new(program.to_string_lossy()).arg("get").command(Path::new("/"))?;
     let Output { status, stdout: output, .. } =
-        Group::collect(command, Some(server.into()), bounds, &ctx.interrupt)?;
+        Group::collect(command, Some(server.into()), bounds, interrupt)?;
     if !status.success() {
         let output = String::from_utf8_lossy(&output);
         // The one way of the protocol to say so.
@@ -58,7 +58,7 @@ pub(super) fn get(
         return Ok(None);
     }
     // The parser's message might quote the secret.
-    let kept: Kept = serde_json::from_slice(&output).ok().context("did not answer as one")?;
+    let kept: Kept = serde_json::from_slice(&output).ok().context("printed something else than a login")?;
     Ok((!kept.secret.is_empty()).then(|| (kept.username, Secret::new(kept.secret))))
 }
 

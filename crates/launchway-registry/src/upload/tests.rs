@@ -1,9 +1,12 @@
 use std::path::Path;
 
-use super::super::testing::{Reply, Server};
-use super::super::{Access, Blob, Client, Outcome};
 use super::*;
+use crate::Access;
+use crate::testing::{anonymous, plain, quick, repository, scripted, session};
+use launchway_core::events::Event;
 use launchway_core::exit::Exit;
+use launchway_fakes::Reply;
+use launchway_fakes::registry::{Fault, Place, Scripted};
 
 /// Blobs of these contents, in files of a folder.
 fn blobs(folder: &Path, contents: &[&[u8]]) -> Vec<Blob> {
@@ -16,24 +19,24 @@ fn blobs(folder: &Path, contents: &[&[u8]]) -> Vec<Blob> {
     contents.iter().map(file).collect()
 }
 
-fn upload(server: &Server, blobs: &[Blob]) -> (Result<Vec<Outcome>>, Vec<launchway_core::events::Event>) {
-    let ctx = server.context(Path::new("/nonexistent"), &[]);
-    let client = Client::new(&ctx, Access::Push).unwrap().hurried();
-    (client.upload(&server.repository(), blobs), ctx.reporter.events())
+fn upload(server: &Scripted, blobs: &[Blob]) -> (Result<Vec<Outcome>>, Vec<Event>) {
+    let client = quick(session(anonymous()), Access::Push);
+    (client.upload(&repository(server), blobs), client.session.reporter.events())
 }
 
 #[test]
 fn what_is_there_is_not_sent_again() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::plain();
+    let server = plain();
     let blobs = blobs(dir.path(), &[b"layer", b"config"]);
     let (outcomes, told) = upload(&server, &blobs[..1]);
     assert_eq!(outcomes.unwrap(), [Outcome::Uploaded]);
     assert!(format!("{told:?}").contains(&format!("uploaded {} 5 B", blobs[0].digest.short())), "{told:?}");
-    let put = server.seen().into_iter().find(|request| request.method == "PUT").unwrap();
+    let put = server.requests().into_iter().find(|request| request.method == "PUT").unwrap();
     assert_eq!(put.body, b"layer");
     assert_eq!(put.header("content-type"), "application/octet-stream");
-    assert!(put.target.contains("?state=a%3Db&digest=sha256%3A"), "{}", put.target);
+    assert_eq!((put.header("content-length"), put.header("transfer-encoding")), ("5", ""));
+    assert!(put.target.contains("?_state=0&digest=sha256%3A"), "{}", put.target);
 
     assert_eq!(upload(&server, &blobs).0.unwrap(), [Outcome::Present, Outcome::Uploaded]);
     assert_eq!(server.count("PUT", "uploads"), 2);
@@ -43,7 +46,7 @@ fn what_is_there_is_not_sent_again() {
 #[test]
 fn many_blobs_keep_their_order() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::plain();
+    let server = plain();
     let contents: Vec<Vec<u8>> = (0..9_u8).map(|number| vec![number; 100_000]).collect();
     let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
     let blobs = blobs(dir.path(), &contents);
@@ -56,46 +59,52 @@ fn many_blobs_keep_their_order() {
 #[test]
 fn after_a_failure_the_whole_body_is_sent_again() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::twisted(|request, _| request.is("PUT", "uploads/1?").then(|| Reply::new(500)));
+    let server = scripted({
+        let failed = AtomicBool::new(false);
+        move |request, _| {
+            let fails = request.is("PUT", "uploads/") && !failed.swap(true, Ordering::Relaxed);
+            fails.then(|| Reply::new(500))
+        }
+    });
     let blobs = blobs(dir.path(), &[b"layer"]);
     let (outcomes, told) = upload(&server, &blobs);
     assert_eq!(outcomes.unwrap(), [Outcome::Uploaded]);
     let bodies: Vec<Vec<u8>> = server
-        .seen()
+        .requests()
         .into_iter()
         .filter(|request| request.method == "PUT")
         .map(|request| request.body)
         .collect();
     assert_eq!(bodies, [b"layer", b"layer"]);
     assert_eq!(server.count("POST", "uploads"), 2);
-    assert!(format!("{told:?}").contains("answered 500 Internal Server Error; trying again in"), "{told:?}");
+    assert!(
+        format!("{told:?}").contains("responded with 500 Internal Server Error; trying again in"),
+        "{told:?}"
+    );
 }
 
 #[test]
 fn a_location_may_be_absolute() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::twisted(|request, _| {
-        let host = request.header("host");
-        let place = format!("http://{host}/v2/acme/app/blobs/uploads/7");
-        (request.method == "POST").then(|| Reply::new(202).header("Location", place))
-    });
+    let server = plain();
+    server.registry().fault(Fault::Location(Place::Absolute));
     upload(&server, &blobs(dir.path(), &[b"layer"])).0.unwrap();
-    let put = server.seen().into_iter().find(|request| request.method == "PUT").unwrap();
-    assert!(put.target.starts_with("/v2/acme/app/blobs/uploads/7?digest=sha256%3A"), "{}", put.target);
+    let put = server.requests().into_iter().find(|request| request.method == "PUT").unwrap();
+    assert!(put.target.starts_with("/v2/acme/app/blobs/uploads/"), "{}", put.target);
 }
 
 #[test]
 fn a_location_elsewhere_on_this_machine_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let other = Server::plain();
+    let other = plain();
     let place = format!("http://{}/take", other.host());
-    let server = Server::twisted(move |request, _| {
+    let server = scripted(move |request, _| {
         (request.method == "POST").then(|| Reply::new(202).header("Location", place.clone()))
     });
     let error = upload(&server, &blobs(dir.path(), &[b"layer"])).0.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     assert!(other.lines().is_empty());
-    let nowhere = Server::twisted(|request, _| (request.method == "POST").then(|| Reply::new(202)));
+    let nowhere = scripted(|request, _| (request.method == "POST").then(|| Reply::new(202)));
     let error = upload(&nowhere, &blobs(dir.path(), &[b"layer"])).0.unwrap_err();
     assert!(error.to_string().contains("did not say where to go on"), "{error}");
 }
@@ -103,7 +112,7 @@ fn a_location_elsewhere_on_this_machine_is_refused() {
 #[test]
 fn one_refusal_ends_it() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::twisted(|request, _| {
+    let server = scripted(|request, _| {
         let denied =
             r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#;
         (request.method == "POST").then(|| Reply::new(403).body(denied))
@@ -118,7 +127,7 @@ fn one_refusal_ends_it() {
 #[test]
 fn a_repository_that_is_unknown_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::twisted(|request, _| (request.method == "POST").then(|| Reply::new(404)));
+    let server = scripted(|request, _| (request.method == "POST").then(|| Reply::new(404)));
     let error = upload(&server, &blobs(dir.path(), &[b"layer"])).0.unwrap_err().to_string();
     assert!(error.contains("does not know the repository `acme/app`: create it there"), "{error}");
 }
@@ -126,7 +135,7 @@ fn a_repository_that_is_unknown_is_named() {
 #[test]
 fn a_file_that_changed_is_not_pushed() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::plain();
+    let server = plain();
     let blobs = blobs(dir.path(), &[b"layer"]);
     fs_err::write(&blobs[0].path, b"other").unwrap();
     let error = upload(&server, &blobs).0.unwrap_err();
@@ -140,43 +149,43 @@ fn a_file_that_changed_is_not_pushed() {
 #[test]
 fn an_interrupt_breaks_off_an_upload() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::plain();
-    let ctx = server.context(Path::new("/nonexistent"), &[]);
-    let interrupt = ctx.interrupt.clone();
+    let server = plain();
+    let session = session(anonymous());
+    let interrupt = session.interrupt.clone();
     let blobs = blobs(dir.path(), &[b"layer"]);
-    let client = Client::new(&ctx, Access::Push).unwrap();
+    let client = Client::new(session.clone(), Access::Push);
     let mut body = Counted {
         file: fs_err::File::open(&blobs[0].path).unwrap(),
         sent: 0,
         digest: blobs[0].digest.clone(),
-        progress: Arc::new(Progress::of(&blobs, &ctx.reporter)),
+        progress: Arc::new(Progress::of(&blobs, &session.reporter)),
         interrupt: interrupt.clone(),
     };
     assert_eq!(body.read(&mut [0; 3]).unwrap(), 3);
     interrupt.set();
     body.read(&mut [0; 3]).unwrap_err();
-    assert_eq!(Exit::of(&client.upload(&server.repository(), &blobs).unwrap_err()), Exit::Interrupted);
+    assert_eq!(Exit::of(&client.upload(&repository(&server), &blobs).unwrap_err()), Exit::Interrupted);
     assert!(server.lines().is_empty());
 }
 
 #[test]
 fn progress_counts_a_blob_once_and_tells_a_rate() {
     let dir = tempfile::tempdir().unwrap();
-    let ctx = Server::plain().context(Path::new("/nonexistent"), &[]);
+    let session = session(anonymous());
     let blobs = blobs(dir.path(), &[b"layer", b"config"]);
-    let progress = Progress::of(&blobs, &ctx.reporter);
+    let progress = Progress::of(&blobs, &session.reporter);
     progress.present(&blobs[1]);
     for bytes in [3, 5, 2] {
         std::thread::sleep(Progress::TICK);
         progress.now_at(&blobs[0].digest, bytes);
     }
     progress.now_at(&blobs[0].digest, 4);
-    let told: Vec<String> = ctx
+    let told: Vec<String> = session
         .reporter
         .events()
         .into_iter()
         .map(|event| match event {
-            launchway_core::events::Event::Progress { text } => text,
+            Event::Progress { text } => text,
             other => panic!("{other:?}"),
         })
         .collect();

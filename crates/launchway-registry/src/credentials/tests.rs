@@ -1,18 +1,31 @@
 use super::*;
-use launchway_core::environment::Environment;
+use crate::testing::{TOKEN, USERNAME, account, session};
 
-const HUB: &str = "docker.io/launchway/app";
+const HUB: &str = "docker.io/acme/app";
 
-/// What is found with these variables and this `config.json`.
-fn find(variables: &[(&str, &str)], config: &str, repository: &str) -> Result<Option<Credentials>> {
+/// Logins with this account and the `config.json` of this folder, which is also where helpers are.
+fn logins(account: Account, folder: &Path) -> Logins {
+    let path = folder.to_str().unwrap().to_owned();
+    Logins { account: Some(account), docker_config: Some(folder.join("config.json")), path: Some(path) }
+}
+
+/// What is found with this account and this `config.json`.
+fn find(account: Account, config: &str, repository: &str) -> Result<Option<Credentials>> {
     let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().to_str().unwrap();
     if !config.is_empty() {
         fs_err::write(dir.path().join("config.json"), config).unwrap();
     }
-    let environment =
-        Environment::of(variables.iter().copied()).with(Environment::of([("DOCKER_CONFIG", folder)]));
-    Credentials::find(&Context::for_test(dir.path(), environment), &repository.parse().unwrap())
+    session(logins(account, dir.path())).credentials(&repository.parse().unwrap())
+}
+
+/// An account of a registry.
+fn account_of(registry: &str) -> Account {
+    account(registry, Some(USERNAME), Some(TOKEN))
+}
+
+/// The settings of an account of Docker Hub, none of which is set.
+fn unset() -> Account {
+    account("docker.io", None, None)
 }
 
 fn auths(key: &str, pair: &str) -> String {
@@ -20,25 +33,53 @@ fn auths(key: &str, pair: &str) -> String {
 }
 
 #[test]
-fn the_variables_go_first_and_only_to_the_images_registry() {
-    let variables = [("DOCKERHUB_USERNAME", "me"), ("DOCKERHUB_TOKEN", "hunter2-hunter2")];
+fn an_account_goes_first_and_only_to_its_registry() {
     let config = auths("https://index.docker.io/v1/", "other:password");
-    let found = find(&variables, &config, HUB).unwrap().unwrap();
-    assert_eq!((found.username.as_str(), found.source), ("me", Source::Variables));
-    assert_eq!(found.password.expose(), "hunter2-hunter2");
+    let found = find(account_of("docker.io"), &config, HUB).unwrap().unwrap();
+    assert_eq!((found.username.as_str(), found.source), (USERNAME, Source::Account));
+    assert_eq!(found.password.expose(), TOKEN);
     assert!(!format!("{found:?}").contains("hunter2"));
 
-    assert_eq!(find(&variables, &config, "ghcr.io/launchway/app").unwrap(), None);
-    let moved = [variables[0], variables[1], ("PIPELINE_IMAGE", "ghcr.io/o/app")];
-    assert_eq!(find(&moved, "", "ghcr.io/o/other").unwrap().unwrap().source, Source::Variables);
-    assert_eq!(find(&moved, "", HUB).unwrap(), None);
+    assert_eq!(find(account_of("docker.io"), &config, "ghcr.io/acme/app").unwrap(), None);
+    let found = find(account_of("ghcr.io"), "", "ghcr.io/o/other").unwrap().unwrap();
+    assert_eq!(found.source, Source::Account);
+    assert_eq!(find(account_of("ghcr.io"), "", HUB).unwrap(), None);
 }
 
 #[test]
-fn half_a_pair_is_an_error() {
-    let error = find(&[("DOCKERHUB_USERNAME", "me")], "", HUB).unwrap_err();
+fn half_an_account_is_an_error() {
+    let half = account("docker.io", Some(USERNAME), None);
+    let error = find(half, "", HUB).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Missing);
-    assert!(error.to_string().contains("`DOCKERHUB_TOKEN` is not set"), "{error}");
+    assert_eq!(error.to_string(), "`THE_TOKEN` is not set: hub.example.com → Tokens");
+}
+
+#[test]
+fn a_hint_names_what_the_caller_offers() {
+    let (hub, other) = (HUB.parse().unwrap(), "ghcr.io/o/app".parse().unwrap());
+    let with = Logins { account: Some(unset()), ..Logins::default() };
+    assert_eq!(
+        with.hint(&hub),
+        "set THE_USERNAME and THE_TOKEN (a token is made at hub.example.com → Tokens), or run `docker login`"
+    );
+    assert_eq!(
+        with.hint(&other),
+        "set THE_USERNAME and THE_TOKEN to an account of that registry, or run `docker login ghcr.io`"
+    );
+    assert_eq!(Logins::default().hint(&other), "run `docker login ghcr.io`");
+}
+
+#[test]
+fn a_rejected_login_is_explained_by_its_source() {
+    let logins = Logins { account: Some(account_of("docker.io")), ..Logins::default() };
+    let suspicion = |password: &str, source| {
+        let credentials =
+            Credentials { username: USERNAME.to_owned(), password: Secret::new(password), source };
+        logins.suspicion(&credentials)
+    };
+    assert_eq!(suspicion(TOKEN, Source::Account), "THE_USERNAME or THE_TOKEN is wrong or has expired");
+    assert_eq!(suspicion(TOKEN, Source::DockerConfig), "what `docker login` left is wrong or has expired");
+    assert_eq!(suspicion("\"hunter2\"", Source::Account), "`THE_TOKEN` is in quotes: set it again");
 }
 
 #[test]
@@ -52,15 +93,15 @@ fn docker_keeps_a_login_under_several_keys() {
         ("127.0.0.1:5000", "127.0.0.1:5000/app"),
         ("http://127.0.0.1:5000", "127.0.0.1:5000/app"),
     ] {
-        let found = find(&[], &auths(key, "me:pass:word"), repository).unwrap().expect(key);
+        let found = find(unset(), &auths(key, "me:pass:word"), repository).unwrap().expect(key);
         let seen = (found.username.as_str(), found.password.expose(), found.source);
         assert_eq!(seen, ("me", "pass:word", Source::DockerConfig), "of `{key}`");
     }
     for key in ["ghcr.io.example.com", "127.0.0.1:5000", "https://ghcr.io/other"] {
-        assert_eq!(find(&[], &auths(key, "me:password"), "ghcr.io/o/app").unwrap(), None, "of `{key}`");
+        assert_eq!(find(unset(), &auths(key, "me:password"), "ghcr.io/o/app").unwrap(), None, "of `{key}`");
     }
-    assert_eq!(find(&[], "", HUB).unwrap(), None);
-    assert_eq!(find(&[], r#"{"auths":{},"credsStore":"desktop"}"#, HUB).unwrap(), None);
+    assert_eq!(find(unset(), "", HUB).unwrap(), None);
+    assert_eq!(find(unset(), r#"{"auths":{},"credsStore":"desktop"}"#, HUB).unwrap(), None);
 }
 
 #[test]
@@ -75,30 +116,21 @@ fn what_cannot_be_used_is_named_with_the_way_out() {
         (r#"{"auths":{"docker.io":{"auth":"not base64"}}}"#, "no valid `auth`"),
         (r#"{"auths":{"docker.io":{"auth":"bm9jb2xvbg=="}}}"#, "no valid `auth`"),
     ] {
-        let error = find(&[], config, HUB).unwrap_err();
+        let error = find(unset(), config, HUB).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Missing);
         let error = error.to_string();
         assert!(error.contains(expected) && error.contains("config.json"), "{error}");
-        assert!(error.contains("set DOCKERHUB_USERNAME and DOCKERHUB_TOKEN"), "{error}");
+        assert!(error.contains("set THE_USERNAME and THE_TOKEN"), "{error}");
     }
     for config in ["[\"hunter2\"]", "{\"hunter2\"", "hunter2"] {
-        let error = find(&[], config, HUB).unwrap_err().to_string();
+        let error = find(unset(), config, HUB).unwrap_err().to_string();
         assert!(error.contains("is not a Docker configuration") && !error.contains("hunter2"), "{error}");
     }
-}
-
-#[test]
-fn without_a_folder_for_it_there_is_no_configuration() {
-    let ctx = Context::for_test(Path::new("/nonexistent"), Environment::default());
-    assert_eq!(Credentials::find(&ctx, &HUB.parse().unwrap()).unwrap(), None);
-    let ctx = Context::for_test(Path::new("/nonexistent"), Environment::of([("HOME", "/nonexistent")]));
-    assert_eq!(docker_config(&ctx).unwrap(), Path::new("/nonexistent/.docker/config.json"));
 }
 
 /// What is found with this `config.json` and helpers that keep `name:address` each, but `empty` keeps nothing.
 fn helped(config: &str, repository: &str) -> Option<(String, String)> {
     let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().to_str().unwrap();
     for name in ["own", "store"] {
         let script =
             format!(r#"read -r at; echo "{{\"Username\":\"{name}\",\"Secret\":\"secret of $at\"}}""#);
@@ -106,9 +138,8 @@ fn helped(config: &str, repository: &str) -> Option<(String, String)> {
     }
     helper::tests::install(dir.path(), "empty", "echo credentials not found in native keychain; exit 1");
     fs_err::write(dir.path().join("config.json"), config).unwrap();
-    let environment = Environment::of([("DOCKER_CONFIG", folder), ("PATH", folder)]);
-    let ctx = Context::for_test(dir.path(), environment);
-    let found = Credentials::find(&ctx, &repository.parse().unwrap()).unwrap()?;
+    let session = session(logins(unset(), dir.path()));
+    let found = session.credentials(&repository.parse().unwrap()).unwrap()?;
     assert_eq!(found.source, Source::DockerConfig);
     Some((found.username, found.password.expose().to_owned()))
 }
@@ -138,28 +169,25 @@ fn helpers_are_asked_in_dockers_order() {
 #[test]
 fn a_helper_that_fails_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().to_str().unwrap();
     helper::tests::install(dir.path(), "broken", "echo hunter2 | tee /dev/stderr; exit 1");
     fs_err::write(dir.path().join("config.json"), r#"{"credsStore":"broken"}"#).unwrap();
-    let environment = Environment::of([("DOCKER_CONFIG", folder), ("PATH", folder)]);
-    let ctx = Context::for_test(dir.path(), environment);
-    let error = Credentials::find(&ctx, &HUB.parse().unwrap()).unwrap_err();
+    let session = session(logins(unset(), dir.path()));
+    let error = session.credentials(&HUB.parse().unwrap()).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Missing);
     let error = error.to_string();
     assert!(error.contains("`docker-credential-broken`, which ended with exit status: 1"), "{error}");
-    assert!(error.contains("set DOCKERHUB_USERNAME") && !error.contains("hunter2"), "{error}");
-    ctx.interrupt.set();
-    let error = Credentials::find(&ctx, &HUB.parse().unwrap()).unwrap_err();
+    assert!(error.contains("set THE_USERNAME") && !error.contains("hunter2"), "{error}");
+    session.interrupt.set();
+    let error = session.credentials(&HUB.parse().unwrap()).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Interrupted);
 }
 
 #[test]
 fn an_identity_token_is_one_wherever_it_stands() {
     let config = r#"{"auths":{"ghcr.io":{"auth":"bWU6","identitytoken":"hunter2-hunter2"}}}"#;
-    let found = find(&[], config, "ghcr.io/o/app").unwrap().unwrap();
+    let found = find(unset(), config, "ghcr.io/o/app").unwrap().unwrap();
     assert!(found.is_identity_token() && found.password.expose() == "hunter2-hunter2");
-    let variables = [("DOCKERHUB_USERNAME", "me"), ("DOCKERHUB_TOKEN", "hunter2-hunter2")];
-    assert!(!find(&variables, config, HUB).unwrap().unwrap().is_identity_token());
+    assert!(!find(account_of("docker.io"), config, HUB).unwrap().unwrap().is_identity_token());
 }
 
 #[test]
@@ -173,7 +201,7 @@ fn null_and_what_we_do_not_know_are_nothing() {
         r#"{"auths":{"docker.io":{"auth":null,"identitytoken":null,"email":null}}}"#,
         r#"{"auths":{"docker.io":{}},"credsStore":""}"#,
     ] {
-        assert_eq!(find(&[], config, HUB).unwrap(), None, "of `{config}`");
+        assert_eq!(find(unset(), config, HUB).unwrap(), None, "of `{config}`");
     }
     for config in [
         format!(
@@ -184,19 +212,22 @@ fn null_and_what_we_do_not_know_are_nothing() {
         ),
         r#"{"auths":{"docker.io":{"username":"me","password":"hunter2-hunter2"}}}"#.to_owned(),
     ] {
-        let found = find(&[], &config, HUB).unwrap().unwrap();
+        let found = find(unset(), &config, HUB).unwrap().unwrap();
         assert_eq!((found.username.as_str(), found.password.expose()), ("me", "hunter2-hunter2"), "{config}");
     }
 }
 
 #[test]
-fn a_rehearsal_does_not_read_dockers_configuration() {
+fn a_login_is_named_by_its_source() {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("config.json"), auths("docker.io", "me:password")).unwrap();
-    let environment = Environment::of([("DOCKER_CONFIG", dir.path().to_str().unwrap())]);
-    let mut ctx = Context::for_test(dir.path(), environment);
+    let login = |logins: Logins| session(logins).login(&HUB.parse().unwrap()).unwrap();
     let words = format!("`docker login`, in {}/config.json", dir.path().display());
-    assert_eq!(login(&ctx, &HUB.parse().unwrap()).unwrap(), Some(words));
-    ctx.reach = launchway_core::http::Reach::Only(Vec::new());
-    assert_eq!(login(&ctx, &HUB.parse().unwrap()).unwrap(), None);
+    assert_eq!(login(logins(unset(), dir.path())), Some(words));
+    assert_eq!(login(logins(account_of("docker.io"), dir.path())).unwrap(), "THE_USERNAME and THE_TOKEN");
+    assert_eq!(
+        login(Logins::default()),
+        None,
+        "Docker's configuration is read only where the caller says so"
+    );
 }

@@ -14,34 +14,35 @@ use reqwest::header::{ACCEPT, LINK};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::address::{base, is_registry};
-use super::client::{Ask, Client, bytes, media_type};
-use super::manifest::Manifest;
-use super::retry::{Trouble, is_passing};
-use super::upload::{Blob, Outcome};
+use crate::address::{base, is_registry};
+use crate::client::{Client, Request, bytes, media_type};
+use crate::manifest::{KINDS, Manifest};
+use crate::oci::{Descriptor, INDEX, MANIFEST};
+use crate::retry::Error;
+use crate::upload::{Blob, Outcome};
+use crate::{Digest, Reference, Repository, Tag};
 use launchway_core::exit::Exit;
-use launchway_registry::oci::{Descriptor, MANIFEST};
-use launchway_registry::{Digest, Reference, Repository, Tag};
-
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+use launchway_core::retry::is_transient;
 
 /// The configuration of an artifact that has none (image spec 1.1, "Guidance for an Empty Descriptor").
-pub(super) const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
+pub(crate) const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 
 /// A document about an image, with the manifest that ties it to the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Artifact {
+pub struct Artifact {
     /// Its media type.
-    pub(crate) kind: &'static str,
+    pub kind: &'static str,
     /// What its file is called.
-    pub(crate) name: &'static str,
-    pub(crate) document: Vec<u8>,
-    pub(crate) manifest: Manifest,
+    pub name: &'static str,
+    /// The document itself.
+    pub document: Vec<u8>,
+    /// The manifest that names the document and its subject.
+    pub manifest: Manifest,
 }
 
 impl Artifact {
     /// The document as an artifact whose subject is this image; the same document and image are the same bytes.
-    pub(crate) fn new(
+    pub fn new(
         kind: &'static str,
         name: &'static str,
         document: Vec<u8>,
@@ -58,7 +59,7 @@ impl Artifact {
             "layers": [layer],
             "subject": subject,
         }))?;
-        let manifest = Manifest { digest: Digest::of(&bytes), media_type: MANIFEST.to_owned(), bytes };
+        let manifest = Manifest::new(MANIFEST, bytes);
         Ok(Self { kind, name, document, manifest })
     }
 
@@ -72,31 +73,31 @@ impl Artifact {
 
 /// What became of the documents about an image.
 #[derive(Debug, Default)]
-pub(crate) struct Attached {
+pub struct Attached {
     /// What became of each blob.
-    pub(crate) blobs: Vec<(Blob, Outcome)>,
+    pub blobs: Vec<(Blob, Outcome)>,
     /// By place among the documents: attached before this run.
-    pub(crate) present: BTreeSet<usize>,
+    pub present: BTreeSet<usize>,
     /// By place among the documents: attached by this run, and read back.
-    pub(crate) new: BTreeSet<usize>,
+    pub new: BTreeSet<usize>,
     /// By place among the documents: why it is not attached.
-    pub(crate) refused: BTreeMap<usize, String>,
+    pub refused: BTreeMap<usize, String>,
 }
 
 /// How long all requests about attestations may take, and each of them: the release waits meanwhile.
 const TIME: Duration = Duration::from_mins(2);
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The most pages of a list of referrers that are read.
 const MOST_PAGES: usize = 20;
 
-impl Client<'_> {
+impl Client {
     /// Attaches documents to an image that is there.
     ///
     /// What is attached already is not sent again. The documents are also left as files in `folder`.
     /// Nothing that a registry answers, or fails to answer, is an error here: a document counts as attached once it
     /// was read back, and the others are refused with the registry's words.
-    pub(crate) fn attach(
+    pub fn attach(
         &self,
         repository: &Repository,
         subject: &Digest,
@@ -107,7 +108,7 @@ impl Client<'_> {
         for artifact in artifacts {
             blobs.push(Blob::keep(folder, artifact.name, &artifact.document)?);
         }
-        let client = self.clone().patient_for(PATIENCE).until(Instant::now() + TIME);
+        let client = self.clone().with_timeout(TIMEOUT).with_deadline(Instant::now() + TIME);
         let mut attached = Attached::default();
         if let Err(error) = client.try_attach(repository, subject, artifacts, blobs, &mut attached) {
             let reason = unless_interrupted(error)?;
@@ -172,24 +173,24 @@ impl Client<'_> {
         &self,
         repository: &Repository,
         subject: &Digest,
-    ) -> Result<Option<BTreeSet<Digest>>, Trouble> {
+    ) -> Result<Option<BTreeSet<Digest>>, Error> {
         let mut url = base(repository)?.join(&format!("referrers/{subject}")).map_err(anyhow::Error::from)?;
         let mut listed = BTreeSet::new();
         for _ in 0..MOST_PAGES {
-            let ask = Ask {
+            let request = Request {
                 repository,
                 source: None,
                 method: Method::GET,
                 url: url.clone(),
                 action: "list what refers to the image".to_owned(),
-                dress: &|request| Ok(request.header(ACCEPT, INDEX)),
+                prepare: &|request| Ok(request.header(ACCEPT, INDEX)),
             };
-            let response = self.answer(&ask)?;
+            let response = self.exchange(&request)?;
             let status = response.status();
             let of_account = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
                 && is_registry(repository, response.url())?;
-            if of_account || is_passing(status) {
-                return Err(self.trouble(&ask, response));
+            if of_account || is_transient(status) {
+                return Err(self.error(&request, response));
             }
             if !status.is_success() || media_type(&response) != INDEX {
                 return Ok(None);
@@ -212,7 +213,7 @@ impl Client<'_> {
         self.retrying(|| self.put_manifest(repository, &reference, &artifact.manifest, &action))?;
         self.retrying(|| match self.named(repository, &reference)? {
             Some(found) if found == *digest => Ok(()),
-            _ => Err(Trouble::passing(format!(
+            _ => Err(Error::transient(format!(
                 "the registry at {} took {} and does not have it",
                 repository.registry(),
                 artifact.name
@@ -228,7 +229,7 @@ impl Client<'_> {
         repository: &Repository,
         subject: &Digest,
         artifacts: &[&Artifact],
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Error> {
         let tag = tag(subject)?;
         let mut index = self.index_under_tag(repository, subject)?;
         let listed = digests(&index);
@@ -238,7 +239,7 @@ impl Client<'_> {
             }
         }
         let bytes = serde_json::to_vec(&index).map_err(anyhow::Error::from)?;
-        let index = Manifest { digest: Digest::of(&bytes), media_type: INDEX.to_owned(), bytes };
+        let index = Manifest::new(INDEX, bytes);
         let action = format!("tag {} as `{tag}`", index.digest.short());
         self.put_manifest(repository, &Reference::Tag(tag), &index, &action)?;
         all_listed(repository, &digests(&self.index_under_tag(repository, subject)?), artifacts)
@@ -246,21 +247,22 @@ impl Client<'_> {
 
     /// The index under the fallback tag, empty where there is none yet. Something else under the tag is not ours to
     /// replace.
-    fn index_under_tag(&self, repository: &Repository, subject: &Digest) -> Result<Value, Trouble> {
+    fn index_under_tag(&self, repository: &Repository, subject: &Digest) -> Result<Value, Error> {
         let tag = tag(subject)?;
-        let response = self.send(&Ask {
+        let response = self.send(&Request {
             repository,
             source: None,
             method: Method::GET,
             url: base(repository)?.join(&format!("manifests/{tag}")).map_err(anyhow::Error::from)?,
             action: "list what refers to the image".to_owned(),
-            dress: &|request| Ok(request.header(ACCEPT, INDEX)),
+            // Of every kind: a registry may hide from us what another kind of manifest is there.
+            prepare: &|request| Ok(request.header(ACCEPT, KINDS)),
         })?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }));
         }
         index(&bytes(response)?).ok_or_else(|| {
-            Trouble::refused(format!(
+            Error::refused(format!(
                 "`{repository}:{tag}` should list what refers to the image and is not an index"
             ))
         })
@@ -272,18 +274,18 @@ fn unless_interrupted(error: anyhow::Error) -> Result<String> {
     if Exit::of(&error) == Exit::Interrupted { Err(error) } else { Ok(format!("{error:#}")) }
 }
 
-/// Trouble where one of the artifacts is not listed, which may be a matter of time.
+/// Error where one of the artifacts is not listed, which may be a matter of time.
 fn all_listed(
     repository: &Repository,
     listed: &BTreeSet<Digest>,
     artifacts: &[&Artifact],
-) -> Result<(), Trouble> {
+) -> Result<(), Error> {
     match artifacts.iter().find(|artifact| !listed.contains(&artifact.manifest.digest)) {
         None => Ok(()),
         Some(artifact) => {
             let registry = repository.registry();
             let message = format!("the registry at {registry} took {} and does not list it", artifact.name);
-            Err(Trouble::passing(message))
+            Err(Error::transient(message))
         }
     }
 }

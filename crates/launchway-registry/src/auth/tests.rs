@@ -61,7 +61,7 @@ fn a_token_is_asked_for_with_every_scope() {
         r#"Basic realm="x", Bearer realm="https://auth.example.com/token?a=1",service="s 1",scope="repository:base:pull""#,
     );
     let wanted = Scopes::repository("app", &["pull", "push"]);
-    let Answer::Bearer { url, scopes } = answer(&challenges, &url("https://r.io"), &wanted).unwrap() else {
+    let Scheme::Bearer { url, scopes } = scheme(&challenges, &url("https://r.io"), &wanted).unwrap() else {
         panic!("not Bearer");
     };
     assert_eq!(
@@ -75,7 +75,7 @@ fn a_token_is_asked_for_with_every_scope() {
 fn a_password_goes_to_no_doubtful_realm() {
     let ask = |realm: &str, registry: &str| {
         let challenges = [challenge("bearer", &[("realm", realm)])];
-        answer(&challenges, &url(registry), &Scopes::default()).map(drop).map_err(|error| error.to_string())
+        scheme(&challenges, &url(registry), &Scopes::default()).map(drop).map_err(|error| error.to_string())
     };
     ask("https://auth.example.com/token", "https://r.io").unwrap();
     ask("http://127.0.0.1:1/token", "http://127.0.0.1:2").unwrap();
@@ -97,8 +97,8 @@ fn a_password_goes_to_no_doubtful_realm() {
 #[test]
 fn only_what_is_understood_is_answered() {
     let registry = url("https://r.io");
-    let of = |header: &str| answer(&challenges(header), &registry, &Scopes::default());
-    assert_eq!(of("Basic realm=x").unwrap(), Answer::Basic);
+    let of = |header: &str| scheme(&challenges(header), &registry, &Scopes::default());
+    assert_eq!(of("Basic realm=x").unwrap(), Scheme::Basic);
     assert!(of("Bearer service=x").unwrap_err().to_string().contains("no `realm`"));
     assert!(of("Digest realm=x").unwrap_err().to_string().contains("neither Basic nor Bearer"));
 }

@@ -13,36 +13,38 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
-use super::address::{base, location};
-use super::client::{Ask, Client};
-use super::retry::Trouble;
+use crate::address::{base, location};
+use crate::client::{Client, Request};
+use crate::retry::Error;
+use crate::{Digest, Repository};
 use launchway_core::events::Reporter;
 use launchway_core::file::write_whole;
 use launchway_core::interrupt::Interrupt;
 use launchway_core::size;
-use launchway_registry::{Digest, Repository};
 
 /// A layer or a configuration, in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Blob {
-    pub(crate) digest: Digest,
+pub struct Blob {
+    /// The digest of the file's bytes.
+    pub digest: Digest,
     /// In bytes.
-    pub(crate) size: u64,
-    pub(crate) path: PathBuf,
+    pub size: u64,
+    /// The file.
+    pub path: PathBuf,
     /// A repository that has it, from which a registry may take it over.
-    pub(crate) source: Option<Repository>,
+    pub source: Option<Repository>,
 }
 
 impl Blob {
     /// Leaves bytes as a file, from which they are sent.
-    pub(super) fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<Self> {
         let path = folder.join(name);
         write_whole(&path, bytes)?;
         Ok(Self { digest: Digest::of(bytes), size: bytes.len() as u64, path, source: None })
     }
 
     /// The repository from which the registry of `repository` may take it over.
-    pub(crate) fn source_on(&self, repository: &Repository) -> Option<&Repository> {
+    pub fn source_on(&self, repository: &Repository) -> Option<&Repository> {
         self.source.as_ref().filter(|source| source.registry() == repository.registry())
     }
 }
@@ -50,7 +52,8 @@ impl Blob {
 /// What became of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Outcome {
+pub enum Outcome {
+    /// It was sent.
     Uploaded,
     /// The registry took it over from another of its repositories.
     Mounted,
@@ -61,12 +64,12 @@ pub(crate) enum Outcome {
 /// How many blobs are uploaded at once: more gains nothing on a home line, and registries limit it.
 const AT_ONCE: usize = 4;
 
-impl Client<'_> {
+impl Client {
     /// Uploads the blobs that the repository lacks, and says of each, in the order given, what became of it.
     ///
     /// The first error ends it; what is uploaded by then stays, and the next push finds it.
-    pub(crate) fn upload(&self, repository: &Repository, blobs: &[Blob]) -> Result<Vec<Outcome>> {
-        let progress = Arc::new(Progress::of(blobs, &self.ctx.reporter));
+    pub fn upload(&self, repository: &Repository, blobs: &[Blob]) -> Result<Vec<Outcome>> {
+        let progress = Arc::new(Progress::of(blobs, &self.session.reporter));
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         let work = || {
             let mut done = Vec::new();
@@ -116,21 +119,21 @@ impl Client<'_> {
         if outcome != Outcome::Uploaded {
             progress.present(blob);
         }
-        self.ctx.reporter.note(format!("{word} {} {}", blob.digest.short(), size(blob.size)));
+        self.session.reporter.note(format!("{word} {} {}", blob.digest.short(), size(blob.size)));
         Ok(outcome)
     }
 
-    /// Whether the repository has a blob, asked once: for what is good to know but not worth another try.
-    pub(crate) fn is_there(&self, repository: &Repository, blob: &Blob) -> Result<bool> {
-        self.has(repository, blob).map_err(Trouble::into_error)
+    /// Whether the repository has a blob, without another try: for what is good to know but not worth a wait.
+    pub fn has_blob(&self, repository: &Repository, blob: &Blob) -> Result<bool> {
+        self.has(repository, blob).map_err(Error::into_error)
     }
 
-    fn has(&self, repository: &Repository, blob: &Blob) -> Result<bool, Trouble> {
+    fn has(&self, repository: &Repository, blob: &Blob) -> Result<bool, Error> {
         let url = base(repository)?.join(&format!("blobs/{}", blob.digest)).map_err(anyhow::Error::from)?;
         let action = format!("look for {}", blob.digest.short());
-        let (method, dress) = (Method::HEAD, &|request| Ok(request));
-        let ask = Ask { repository, source: None, method, url, action, dress };
-        Ok(self.send(&ask)?.status() != StatusCode::NOT_FOUND)
+        let (method, prepare) = (Method::HEAD, &|request| Ok(request));
+        let request = Request { repository, source: None, method, url, action, prepare };
+        Ok(self.send(&request)?.status() != StatusCode::NOT_FOUND)
     }
 
     /// Where to upload a blob; `None` where the registry took it over from the repository that has it (OCI
@@ -138,11 +141,11 @@ impl Client<'_> {
     ///
     /// A registry may answer the wish with a place, as if there had been none. Why it refuses, if it does, is no matter:
     /// the blob can be uploaded.
-    fn start_or_mount(&self, repository: &Repository, blob: &Blob) -> Result<Option<Url>, Trouble> {
+    fn start_or_mount(&self, repository: &Repository, blob: &Blob) -> Result<Option<Url>, Error> {
         if let Some(source) = blob.source_on(repository) {
             match self.start(repository, Some(source), blob) {
-                Err(Trouble::Lasting(_)) => {}
-                answered => return answered,
+                Err(Error::Permanent(_)) => {}
+                done => return done,
             }
         }
         self.start(repository, None, blob)
@@ -154,7 +157,7 @@ impl Client<'_> {
         repository: &Repository,
         source: Option<&Repository>,
         blob: &Blob,
-    ) -> Result<Option<Url>, Trouble> {
+    ) -> Result<Option<Url>, Error> {
         let mut url = base(repository)?.join("blobs/uploads/").map_err(anyhow::Error::from)?;
         if let Some(source) = source {
             let query = [("mount", blob.digest.as_str()), ("from", source.name())];
@@ -162,13 +165,13 @@ impl Client<'_> {
         }
         let action = format!("upload {}", blob.digest.short());
         let start = |request: RequestBuilder| Ok(request.body(Vec::new()));
-        let response: Response = self.send(&Ask {
+        let response: Response = self.send(&Request {
             repository,
             source,
             method: Method::POST,
             url: url.clone(),
             action,
-            dress: &start,
+            prepare: &start,
         })?;
         if source.is_some() && response.status() == StatusCode::CREATED {
             return Ok(None);
@@ -182,7 +185,7 @@ impl Client<'_> {
         mut url: Url,
         blob: &Blob,
         progress: &Arc<Progress>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Error> {
         let action = format!("upload {}", blob.digest.short());
         // It may have a query already, with the upload's state.
         url.query_pairs_mut().append_pair("digest", blob.digest.as_str());
@@ -193,21 +196,21 @@ impl Client<'_> {
                 sent: 0,
                 digest: blob.digest.clone(),
                 progress: Arc::clone(progress),
-                interrupt: self.ctx.interrupt.clone(),
+                interrupt: self.session.interrupt.clone(),
             };
             Ok(request
                 .header(CONTENT_TYPE, "application/octet-stream")
                 .timeout(self.time_for(blob.size))
                 .body(Body::sized(body, blob.size)))
         };
-        self.send(&Ask { repository, source: None, method: Method::PUT, url, action, dress: &send })?;
+        self.send(&Request { repository, source: None, method: Method::PUT, url, action, prepare: &send })?;
         Ok(())
     }
 }
 
 /// The client's usual limit is for a whole request, and a layer on a slow line takes longer: a second more for every
 /// 100 kB.
-pub(super) fn time_to_send(size: u64) -> Duration {
+pub(crate) fn time_to_send(size: u64) -> Duration {
     Duration::from_secs(size / 100_000)
 }
 

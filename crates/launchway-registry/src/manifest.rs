@@ -6,68 +6,78 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::address::base;
-use super::client::{Ask, Client, bytes};
-use super::retry::Trouble;
-use super::words;
-use launchway_registry::{Digest, Reference, Repository, Tag};
+use crate::address::base;
+use crate::client::{Client, Request, bytes};
+use crate::quote;
+use crate::retry::Error;
+use crate::{Digest, Reference, Repository, Tag};
 
 /// A manifest as it is pushed: these bytes, which the digest is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Manifest {
-    pub(crate) digest: Digest,
-    pub(crate) media_type: String,
-    pub(crate) bytes: Vec<u8>,
+pub struct Manifest {
+    /// The digest of the bytes.
+    pub digest: Digest,
+    /// What the bytes are.
+    pub media_type: String,
+    /// The manifest itself.
+    pub bytes: Vec<u8>,
+}
+
+impl Manifest {
+    /// The manifest with these bytes.
+    pub fn new(media_type: &str, bytes: Vec<u8>) -> Self {
+        Self { digest: Digest::of(&bytes), media_type: media_type.to_owned(), bytes }
+    }
 }
 
 /// Every kind of manifest, so that a registry converts none for us.
-pub(super) const KINDS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+pub(crate) const KINDS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
-impl Client<'_> {
+impl Client {
     /// The digest that a reference names now, or `None` where there is no such manifest.
     ///
-    /// It asks with HEAD, which Docker Hub does not count as a pull, and reads the manifest only where the answer
+    /// It sends a HEAD, which Docker Hub does not count as a pull, and reads the manifest only where the response
     /// lacks `Docker-Content-Digest`, which the OCI distribution spec ("Checking if content exists in the registry")
     /// leaves to the registry.
-    pub(crate) fn digest(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>> {
+    pub fn digest(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>> {
         self.retrying(|| self.named(repository, reference))
     }
 
-    /// The same, asked once: for what is good to know but not worth another try.
-    pub(crate) fn glance(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>> {
-        self.named(repository, reference).map_err(Trouble::into_error)
+    /// [`Self::digest`] without another try, for what is good to know but not worth a wait.
+    pub fn digest_once(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>> {
+        self.named(repository, reference).map_err(Error::into_error)
     }
 
-    pub(super) fn named(
+    pub(crate) fn named(
         &self,
         repository: &Repository,
         reference: &Reference,
-    ) -> Result<Option<Digest>, Trouble> {
+    ) -> Result<Option<Digest>, Error> {
         let url = base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
-        let ask = |method: Method| Ask {
+        let request = |method: Method| Request {
             repository,
             source: None,
             method,
             url: url.clone(),
             action: format!("read `{reference}`"),
-            dress: &|request| Ok(request.header(ACCEPT, KINDS)),
+            prepare: &|request| Ok(request.header(ACCEPT, KINDS)),
         };
-        let response = self.send(&ask(Method::HEAD))?;
+        let response = self.send(&request(Method::HEAD))?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         if let Some(header) = response.headers().get("Docker-Content-Digest") {
             let text = header.to_str().unwrap_or_default();
             let digest = text.parse().map_err(|error| {
-                Trouble::refused(format!(
+                Error::refused(format!(
                     "the registry at {} names no valid digest for `{reference}`: {error}",
                     repository.registry()
                 ))
             })?;
             return Ok(Some(digest));
         }
-        let response = self.send(&ask(Method::GET))?;
+        let response = self.send(&request(Method::GET))?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -76,11 +86,11 @@ impl Client<'_> {
             serde_json::from_slice(&manifest).map(|manifest: Value| manifest["schemaVersion"].is_u64());
         if !version.is_ok_and(|has_one| has_one) {
             let message = format!(
-                "{} answered something else than a manifest when asked for `{reference}` ({}): is it a registry?",
+                "{} sent something else than a manifest for `{reference}` ({}): is it a registry?",
                 repository.registry(),
-                words::of(&manifest)
+                quote::cut(&self.session.reporter.redacted(&quote::words(&manifest)))
             );
-            return Err(Trouble::refused(message));
+            return Err(Error::refused(message));
         }
         Ok(Some(Digest::of(&manifest)))
     }
@@ -88,11 +98,11 @@ impl Client<'_> {
     /// Makes a tag name this manifest, then asks the registry what the tag names.
     ///
     /// The blobs must be there: a registry refuses a manifest that names unknown ones.
-    pub(crate) fn tag(&self, repository: &Repository, tag: &Tag, manifest: &Manifest) -> Result<()> {
+    pub fn tag(&self, repository: &Repository, tag: &Tag, manifest: &Manifest) -> Result<()> {
         let (reference, action) =
             (Reference::Tag(tag.clone()), format!("tag {} as `{tag}`", manifest.digest.short()));
         self.retrying(|| self.put_manifest(repository, &reference, manifest, &action))?;
-        // A registry of several machines may answer for a while as if nothing had come.
+        // A registry of several machines may respond for a while as if nothing had come.
         self.retrying(|| {
             let named = self.named(repository, &reference)?;
             if named.as_ref() == Some(&manifest.digest) {
@@ -104,47 +114,46 @@ impl Client<'_> {
                 manifest.digest
             );
             let hint = "push again, and do not deploy it before that succeeds".to_owned();
-            Err(Trouble::Passing { message, after: None, hint: Some(hint) })
+            Err(Error::Transient { message, after: None, hint: Some(hint) })
         })
     }
 
     /// Sends a manifest once.
-    pub(super) fn put_manifest(
+    pub(crate) fn put_manifest(
         &self,
         repository: &Repository,
         reference: &Reference,
         manifest: &Manifest,
         action: &str,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Error> {
         // `Content-Type` must be the manifest's own `mediaType` (OCI distribution spec, "Pushing Manifests").
-        let dress = |request: RequestBuilder| {
+        let prepare = |request: RequestBuilder| {
             Ok(request.header(CONTENT_TYPE, &manifest.media_type).body(manifest.bytes.clone()))
         };
         let url = base(repository)?.join(&format!("manifests/{reference}")).map_err(anyhow::Error::from)?;
         let (method, action) = (Method::PUT, action.to_owned());
-        self.send(&Ask { repository, source: None, method, url, action, dress: &dress }).map(drop)
+        self.send(&Request { repository, source: None, method, url, action, prepare: &prepare }).map(drop)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Access;
-    use super::super::testing::{Reply, Server};
     use super::*;
+    use crate::Access;
+    use crate::testing::{anonymous, quick, repository, scripted, session};
+    use launchway_fakes::Reply;
 
     /// Tags `{}` where the first answers are of the time before; what went wrong.
     fn tag(late: usize) -> Option<String> {
-        let server = Server::twisted(move |request, before| {
+        let server = scripted(move |request, before| {
             (request.method == "HEAD" && before < late).then(|| match before {
                 0 => Reply::new(404),
                 _ => Reply::new(200).header("Docker-Content-Digest", Digest::of(b"before").to_string()),
             })
         });
-        let ctx = server.context(std::path::Path::new("/nonexistent"), &[]);
-        let client = Client::new(&ctx, Access::Push).unwrap().hurried();
-        let bytes = b"{}".to_vec();
-        let manifest = Manifest { digest: Digest::of(&bytes), media_type: "a/b".to_owned(), bytes };
-        let tagged = client.tag(&server.repository(), &Tag::latest(), &manifest);
+        let client = quick(session(anonymous()), Access::Push);
+        let manifest = Manifest::new(crate::oci::MANIFEST, b"{}".to_vec());
+        let tagged = client.tag(&repository(&server), &Tag::latest(), &manifest);
         assert_eq!(server.count("PUT", "manifests/latest"), 1);
         tagged.err().map(|error| error.to_string())
     }

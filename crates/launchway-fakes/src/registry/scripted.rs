@@ -1,0 +1,108 @@
+//! The registry for tests of blocking clients: with a runtime and a folder of its own, and a script before it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::runtime::{Builder, Runtime};
+
+use super::{Auth, Fault, Odd, RegistryStandIn};
+use crate::script::{Reply, Request, Rule, Script};
+use crate::server::random_hex;
+
+/// A registry in which a script responds first; dropping it ends it.
+pub struct Scripted {
+    registry: RegistryStandIn,
+    script: Arc<Script>,
+    folder: PathBuf,
+    runtime: Option<Runtime>,
+}
+
+impl Scripted {
+    /// The repository that the methods without a name mean.
+    pub const REPOSITORY: &str = "acme/app";
+
+    /// A registry without a login and without a referrers API.
+    pub fn plain() -> anyhow::Result<Self> {
+        Self::new(|_, _| None)
+    }
+
+    /// The same, where `rule` responds first: it gets the request, and how many with the same method and path came
+    /// before. `None` leaves the request to the registry.
+    pub fn new(
+        rule: impl Fn(&Request, usize) -> Option<Reply> + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
+        let registry = Self::start(Auth::Anonymous, Box::new(rule))?;
+        registry.registry.fault(Fault::Referrers(Odd::Status(404)));
+        Ok(registry)
+    }
+
+    /// A registry with this login and with a referrers API.
+    pub fn with_login(auth: Auth) -> anyhow::Result<Self> {
+        Self::start(auth, Box::new(|_, _| None))
+    }
+
+    fn start(auth: Auth, rule: Rule) -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("launchway-registry-{}", random_hex::<16>()));
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.context("failed to start a runtime")?;
+        let script = Arc::new(Script::new(rule));
+        let start = RegistryStandIn::start_with(&folder, auth, Some(Arc::clone(&script)));
+        let registry = runtime.block_on(start)?;
+        Ok(Self { registry, script, folder, runtime: Some(runtime) })
+    }
+
+    /// `127.0.0.1:<port>`.
+    pub fn host(&self) -> String {
+        self.registry.address().to_string()
+    }
+
+    /// The full name of [`Self::REPOSITORY`].
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.host(), Self::REPOSITORY)
+    }
+
+    /// The registry behind the script.
+    pub fn registry(&self) -> &RegistryStandIn {
+        &self.registry
+    }
+
+    /// Every request so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.script.requests()
+    }
+
+    /// Every request as `METHOD path`, without the query and the path of [`Self::REPOSITORY`].
+    pub fn lines(&self) -> Vec<String> {
+        let own = format!("/v2/{}/", Self::REPOSITORY);
+        let line = |request: &Request| format!("{} {}", request.method, request.path().replace(&own, ""));
+        self.requests().iter().map(line).collect()
+    }
+
+    /// How many requests had this method and a target that contains `part`.
+    pub fn count(&self, method: &str, part: &str) -> usize {
+        self.requests().iter().filter(|request| request.is(method, part)).count()
+    }
+
+    /// The digest that a tag names.
+    pub fn tag(&self, tag: &str) -> Option<String> {
+        self.registry.digest_of(Self::REPOSITORY, tag)
+    }
+
+    /// Keeps these bytes as a manifest under the tag.
+    pub fn set_tag(&self, tag: &str, manifest: &[u8]) -> anyhow::Result<()> {
+        self.registry.keep(Self::REPOSITORY, &[], manifest, &[tag]).map(drop)
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waits for no response, but until nothing listens.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
+        // What is left lies in the folder for temporary files.
+        fs_err::remove_dir_all(&self.folder).ok();
+    }
+}

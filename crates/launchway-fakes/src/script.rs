@@ -1,0 +1,152 @@
+//! Scripts: a test's responses, which go before those of a fake, and the requests that came.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+
+use crate::server::Incoming;
+
+/// A whole request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `GET`, `PUT`, …
+    pub method: String,
+    /// Path and query, as they came.
+    pub target: String,
+    /// Names in lower case; of a name that comes twice, the last value.
+    pub headers: BTreeMap<String, String>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// Whether the method is this one and the target contains `part`.
+    pub fn is(&self, method: &str, part: &str) -> bool {
+        self.method == method && self.target.contains(part)
+    }
+
+    /// The value of a header, empty without one.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// The target without its query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// A scripted response.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    /// A response with this status.
+    pub fn new(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// With another header. A `Content-Length` that is not the body's makes the response break off.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// With this body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// 401 with this challenge.
+    pub fn challenge(challenge: impl Into<String>) -> Self {
+        Self::new(401)
+            .header("WWW-Authenticate", challenge)
+            .body(r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#)
+    }
+
+    fn into_response(self) -> Response {
+        let own_length = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let body = if own_length { cut_short() } else { Body::from(self.body) };
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
+        for (name, value) in self.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// A body of nothing whose length the server does not know, so that it takes any `Content-Length` for it.
+pub(crate) fn cut_short() -> Body {
+    match fs_err::File::open("/dev/null") {
+        Ok(nothing) => {
+            let nothing = tokio::fs::File::from_std(nothing.into_parts().0);
+            Body::new(reqwest::Body::from(nothing))
+        }
+        Err(_) => Body::empty(),
+    }
+}
+
+/// What responds before a fake: it gets the request, and how many with the same method and path came before.
+pub(crate) type Rule = Box<dyn Fn(&Request, usize) -> Option<Reply> + Send + Sync>;
+
+/// A rule, and the requests that came.
+pub(crate) struct Script {
+    rule: Rule,
+    requests: Mutex<Vec<Request>>,
+}
+
+impl Script {
+    pub(crate) fn new(rule: Rule) -> Self {
+        Self { rule, requests: Mutex::new(Vec::new()) }
+    }
+
+    /// The requests so far, in the order in which they came.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.lock().clone()
+    }
+
+    /// Notes the request. `Err` is the request for the fake, where the script leaves it to that.
+    pub(crate) async fn respond(&self, mut incoming: Incoming) -> Result<Response, Incoming> {
+        let mut body = Vec::new();
+        while let Ok(Some(chunk)) = incoming.chunk().await {
+            body.extend_from_slice(&chunk);
+        }
+        let headers = incoming.headers.iter();
+        let headers = headers
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        let request = Request {
+            method: incoming.method.to_string(),
+            target: incoming.target().to_owned(),
+            headers: headers.collect(),
+            body,
+        };
+        let before = {
+            let mut requests = self.lock();
+            let alike = |seen: &&Request| seen.method == request.method && seen.path() == request.path();
+            let before = requests.iter().filter(alike).count();
+            requests.push(request.clone());
+            before
+        };
+        match (self.rule)(&request, before) {
+            Some(reply) => Ok(reply.into_response()),
+            None => Err(incoming.again(request.body)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,134 @@
+//! Why a request failed, and whether it is sent again.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::client::Client;
+use launchway_core::exit::{Exit, Failure};
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// Another try may succeed; the registry may have said when. The hint is for when none does.
+    Transient { message: String, after: Option<Duration>, hint: Option<String> },
+    /// Another try would end the same.
+    Permanent(anyhow::Error),
+}
+
+impl Error {
+    pub(crate) fn transient(message: impl Into<String>) -> Self {
+        Self::Transient { message: message.into(), after: None, hint: None }
+    }
+
+    /// The registry's doing, which will not change by itself.
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self::Permanent(Failure::new(Exit::Registry, message).into())
+    }
+
+    /// The error of a request that is not sent again.
+    pub(crate) fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Transient { message, hint, .. } => given_up(&message, "", hint.as_deref()),
+            Self::Permanent(error) => error,
+        }
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Permanent(error)
+    }
+}
+
+impl Client {
+    /// Tries until it succeeds, an error is permanent, or the policy gives up. An interrupt ends a wait at once.
+    pub(crate) fn retrying<T>(&self, mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T> {
+        let mut tries = self.retry.begin();
+        loop {
+            self.session.interrupt.check()?;
+            let (message, after, hint) = match attempt() {
+                Ok(value) => return Ok(value),
+                Err(Error::Transient { message, after, hint }) => (message, after, hint),
+                Err(permanent) => return Err(permanent.into_error()),
+            };
+            // What an interrupt broke off looks like a broken connection.
+            self.session.interrupt.check()?;
+            match tries.next_wait(after) {
+                Ok(wait) => {
+                    let seconds = wait.as_secs_f64();
+                    self.session.reporter.note(format!("{message}; trying again in {seconds:.1} s"));
+                    self.session.interrupt.sleep(wait)?;
+                }
+                Err(why) => return Err(given_up(&message, &format!("; {why}"), hint.as_deref())),
+            }
+        }
+    }
+}
+
+fn given_up(message: &str, why: &str, hint: Option<&str>) -> anyhow::Error {
+    let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
+    Failure::new(Exit::Registry, format!("{message}{why}{hint}")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::testing::client;
+
+    fn busy(after: Option<Duration>) -> Error {
+        Error::Transient { message: "the registry is busy".to_owned(), after, hint: Some("wait".to_owned()) }
+    }
+
+    /// What becomes of an operation whose tries all fail like this, and how many they were.
+    fn tries(client: &Client, mut fail: impl FnMut(usize) -> Error) -> (usize, anyhow::Error) {
+        let mut tries = 0;
+        let error = client.retrying(|| -> Result<(), _> {
+            tries += 1;
+            Err(fail(tries))
+        });
+        (tries, error.unwrap_err())
+    }
+
+    #[test]
+    fn five_tries_and_no_more() {
+        let client = client();
+        let (tries, error) = tries(&client, |_| busy(None));
+        assert_eq!((tries, Exit::of(&error)), (5, Exit::Registry));
+        assert_eq!(error.to_string(), "the registry is busy; tried 5 times: wait");
+        assert_eq!(client.session.reporter.events().len(), 4);
+    }
+
+    #[test]
+    fn a_permanent_error_is_not_tried_again() {
+        let (tries, error) = tries(&client(), |_| Error::refused("no"));
+        assert_eq!((tries, error.to_string().as_str()), (1, "no"));
+    }
+
+    #[test]
+    fn no_wait_lasts_beyond_the_deadline() {
+        let client = client().with_deadline(Instant::now() + Duration::from_secs(5));
+        let (tries, error) = tries(&client, |tries| busy((tries == 2).then_some(Duration::from_secs(6))));
+        assert_eq!((tries, Exit::of(&error)), (2, Exit::Registry));
+        assert_eq!(error.to_string(), "the registry is busy; no time is left to try again: wait");
+    }
+
+    #[test]
+    fn a_wait_of_hours_ends_the_tries() {
+        let (tries, error) = tries(&client(), |_| busy(Some(Duration::from_hours(6))));
+        let error = error.to_string();
+        assert_eq!((tries, error.as_str()), (1, "the registry is busy; it asks to wait 6h: wait"));
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait() {
+        let client = client();
+        let (_, error) = tries(&client, |_| {
+            client.session.interrupt.set();
+            busy(Some(Duration::from_mins(1)))
+        });
+        assert_eq!(Exit::of(&error), Exit::Interrupted);
+    }
+}
