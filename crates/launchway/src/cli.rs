@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Secrets(Secrets),
     /// Tools, secrets, branch, Docker: what is missing and how to get it.
     Doctor,
+    /// Set the pipeline up in the repository of a service that has none.
+    Init(Init),
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -169,6 +171,28 @@ pub(crate) struct Workflow {
     pub(crate) check: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// A folder of the repository, the current one if absent.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// The package that ships.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) package: Option<String>,
+    /// The binary that ships.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) binary: Option<String>,
+    /// Take Launchway from a git repository instead of the place that this program was built from.
+    #[arg(long, value_name = "URL", requires = "rev")]
+    pub(crate) git: Option<String>,
+    /// The commit of that repository.
+    #[arg(long, value_name = "COMMIT", requires = "git")]
+    pub(crate) rev: Option<String>,
+    /// Do not rehearse in the end.
+    #[arg(long)]
+    pub(crate) no_rehearsal: bool,
+}
+
 impl Command {
     /// The step, where the command is one.
     pub(crate) fn step(&self) -> Option<StepId> {
@@ -185,7 +209,8 @@ impl Command {
             | Self::History
             | Self::Sbom
             | Self::Secrets(_)
-            | Self::Doctor => None,
+            | Self::Doctor
+            | Self::Init(_) => None,
         }
     }
 }

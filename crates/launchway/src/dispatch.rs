@@ -17,7 +17,7 @@ use crate::steps::docker_build::Options;
 use crate::steps::docker_build::reproducible;
 use crate::table::rule::Trigger;
 use crate::turn::Turn;
-use crate::{doctor, history, overview, rehearsal, workflow};
+use crate::{doctor, history, init, overview, rehearsal, workflow};
 use launchway_core::events::github::GitHub;
 use launchway_core::events::json::Json;
 use launchway_core::events::terminal::{Look, Terminal};
@@ -79,6 +79,9 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         let explained = || Ok("print 50 random characters".to_owned());
         reporter.text(if cli.shared.explain { explained() } else { random_key() }?);
         return Ok(());
+    }
+    if let Some(Command::Init(options)) = &cli.command {
+        return init::run(options, cli.shared.explain, reporter);
     }
     let interrupt = Interrupt::install()?;
     let here = std::env::current_dir().context("the current folder is not there any more")?;
@@ -168,7 +171,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         // A text ends its own line.
         Command::Sbom => ctx.reporter.text(sbom::document(&ctx)?.trim_end()),
         // Done already.
-        Command::Secrets(Secrets::Generate) => {}
+        Command::Secrets(Secrets::Generate) | Command::Init(_) => {}
         Command::Doctor if cli.shared.explain => ctx
             .reporter
             .text("look for tools, variables, branch and Docker, and say what is missing and how to get it"),

@@ -150,7 +150,7 @@ pub(crate) fn bytes(root: &Path, call: &Call) -> Result<Vec<u8>> {
 }
 
 /// What git prints on one line or more, without the last line break.
-fn text(root: &Path, arguments: &[&str]) -> Result<String> {
+pub(crate) fn text(root: &Path, arguments: &[&str]) -> Result<String> {
     let printed = bytes(root, &call(root).args(arguments.iter().copied()))?;
     Ok(String::from_utf8_lossy(&printed).trim_end_matches('\n').to_owned())
 }

@@ -11,6 +11,7 @@ mod doctor;
 mod executor;
 mod git;
 mod history;
+mod init;
 mod needs;
 mod overview;
 mod registry;

@@ -1,0 +1,344 @@
+//! From a checkout to what is known of its service: git, `cargo metadata`, the Dockerfile, and the sources as text.
+//!
+//! Nothing here uses the network, and nothing is compiled.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::code::Source;
+use super::dockerfile::Dockerfile;
+use super::findings::{Found, Library, Place, Port, Shipped, Sources};
+use super::repository::{Package, Repository};
+use super::{choose, surroundings, variables};
+use crate::git::Git;
+
+use launchway_core::exit::{Exit, Failure};
+use launchway_image::recipe::Recipe;
+
+/// All that is known of a service.
+#[derive(Clone, Debug)]
+pub(super) struct Findings {
+    pub(super) repository: Repository,
+    /// Whether files differ from the commit, or are unknown to it.
+    pub(super) dirty: bool,
+    /// Where the tables go: whether the Cargo root is a workspace.
+    pub(super) workspace: bool,
+    pub(super) lock: Option<Place>,
+    pub(super) shipped: Found<Shipped>,
+    pub(super) branch: Option<Found<String>>,
+    pub(super) image: Option<Found<String>>,
+    pub(super) dockerfile: Option<Dockerfile>,
+    /// Why the builtin engine cannot follow the final stage, each reason with its line.
+    pub(super) refusals: Vec<String>,
+    pub(super) build: Build,
+    pub(super) libraries: Vec<Found<Library>>,
+    pub(super) sources: Sources,
+    pub(super) port: Option<Found<Port>>,
+    /// Tracked files of variables.
+    pub(super) dotenv: Vec<String>,
+    pub(super) toolchain: Option<Found<String>>,
+    pub(super) rust_version: Option<String>,
+    pub(super) workflows: Vec<String>,
+}
+
+/// What the stages before the final one set for the compilation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Build {
+    pub(super) environment: Vec<Found<(String, String)>>,
+    pub(super) features: Vec<Found<String>>,
+    pub(super) no_default_features: Option<Place>,
+    /// Packages of the builder's distribution.
+    pub(super) packages: Vec<Found<String>>,
+}
+
+/// Reads a checkout; `package` and `binary` are the user's choice.
+pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) -> Result<Findings> {
+    let repository = Repository::find(start)?;
+    let manifest = repository.manifest()?;
+    let already = ["[workspace.metadata.pipeline]", "[package.metadata.pipeline]"];
+    if already.iter().any(|table| manifest.contains(table)) {
+        let place = repository.root().join("Cargo.toml");
+        let message = format!("{} configures a pipeline already: run `cargo xtask`", place.display());
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
+    let git = Git::read(&repository.top)?;
+    let (dockerfile, text) = dockerfile(&repository).unzip();
+    let shipped = choose::shipped(&repository, dockerfile.as_ref(), package, binary)?;
+    let refusals = refusals(&repository, dockerfile.as_ref(), text.as_deref(), &shipped.value);
+    let lock_path = repository.below("Cargo.lock");
+    let lock = repository.text(&lock_path).filter(|_| repository.tracks(&lock_path));
+    let lines = lock.as_deref().unwrap_or_default();
+    let workflows = surroundings::workflows(&repository);
+    let mut sources = sources(&repository, &shipped.value.package);
+    sources.services = variables::services(&tests(&repository));
+    let port = port(&sources, dockerfile.as_ref(), surroundings::locked(lines, &lock_path, "rocket"));
+    let image = surroundings::pushed(&repository, &workflows).or_else(|| {
+        let Found { value: (owner, name), place } = repository.origin()?;
+        Some(Found::new(format!("docker.io/{owner}/{name}"), place))
+    });
+    Ok(Findings {
+        workspace: is_workspace(&manifest),
+        lock: lock.as_ref().map(|_| Place::of(&lock_path)),
+        branch: repository.branch(),
+        build: dockerfile.as_ref().map(build).unwrap_or_default(),
+        libraries: surroundings::libraries(lines, &lock_path),
+        dotenv: dotenv(&repository),
+        toolchain: surroundings::toolchain(&repository),
+        rust_version: packages(&repository, &shipped.value.package)
+            .first()
+            .and_then(|package| package.rust_version.clone()),
+        image,
+        dirty: git.dirty,
+        shipped,
+        dockerfile,
+        refusals,
+        sources,
+        port,
+        workflows,
+        repository,
+    })
+}
+
+fn is_workspace(manifest: &str) -> bool {
+    manifest.lines().any(|line| {
+        let line = line.trim();
+        line.starts_with("[workspace]") || line.starts_with("[workspace.") || line.starts_with("workspace.")
+    })
+}
+
+/// The Dockerfile in the Cargo root or the git root, and its text.
+fn dockerfile(repository: &Repository) -> Option<(Dockerfile, String)> {
+    let folders = [repository.inside.clone(), PathBuf::new()];
+    let names = ["Dockerfile", "Containerfile", "dockerfile"];
+    let places = folders.iter().flat_map(|folder| names.map(|name| folder.join(name)));
+    places.into_iter().find_map(|place| {
+        let path = place.to_string_lossy().into_owned();
+        let text = repository.text(&path).filter(|_| repository.tracks(&path))?;
+        Some((Dockerfile::parse(&path, &text), text))
+    })
+}
+
+/// Every reason why the builtin engine cannot follow the final stage.
+fn refusals(
+    repository: &Repository,
+    dockerfile: Option<&Dockerfile>,
+    text: Option<&str>,
+    shipped: &Shipped,
+) -> Vec<String> {
+    let (Some(dockerfile), Some(text)) = (dockerfile, text) else { return Vec::new() };
+    let place = Path::new(&dockerfile.path);
+    if place.parent() != Some(&repository.inside) {
+        return vec![format!(
+            "{}: it lies outside of the Cargo root, whose files are all that the image is made of",
+            dockerfile.path
+        )];
+    }
+    let mut text = text.to_owned();
+    let mut found = Vec::new();
+    while let Err(error) = Recipe::parse_blind(&text, &shipped.binary) {
+        let message = format!("{error:#}");
+        let line = message
+            .strip_prefix("Dockerfile:")
+            .and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
+        let known = found.len();
+        for reason in
+            message.lines().map(|line| line.trim().replace("Dockerfile:", &format!("{}:", dockerfile.path)))
+        {
+            if !found.contains(&reason) {
+                found.push(reason);
+            }
+        }
+        // Without the instruction that was refused, the reader comes to the next one.
+        let Some(shorter) =
+            line.and_then(|line| without_instruction(&text, line)).filter(|_| found.len() > known)
+        else {
+            break;
+        };
+        text = shorter;
+    }
+    // The consequence of a `COPY` that was refused.
+    if found.len() > 1 {
+        found.retain(|reason| !reason.contains("does not copy the binary"));
+    }
+    found
+}
+
+/// The text with the instruction that begins at a line made a comment; nothing where that is a stage's first.
+fn without_instruction(text: &str, line: usize) -> Option<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let mut place = line.checked_sub(1)?;
+    if lines.get(place)?.trim_start().get(..4).is_none_or(|word| word.eq_ignore_ascii_case("from")) {
+        return None;
+    }
+    loop {
+        let goes_on = lines
+            .get(place)
+            .is_some_and(|line| line.trim_end().ends_with('\\') || line.trim_start().starts_with('#'));
+        let line = lines.get_mut(place)?;
+        "#".clone_into(line);
+        place += 1;
+        if !goes_on || place == lines.len() {
+            return Some(lines.join("\n") + "\n");
+        }
+    }
+}
+
+/// The package and those of the repository that it depends on, itself first.
+fn packages<'a>(repository: &'a Repository, package: &str) -> Vec<&'a Package> {
+    let all = &repository.cargo.packages;
+    let mut found: Vec<&Package> = all.iter().filter(|known| known.name == package).collect();
+    let mut place = 0;
+    while let Some(next) = found.get(place) {
+        let paths = next.dependencies.iter().filter_map(|dependency| dependency.path.as_deref());
+        let below = paths.filter_map(|path| all.iter().find(|package| package.folder() == path));
+        let below: Vec<&Package> =
+            below.filter(|package| !found.iter().any(|known| known.name == package.name)).collect();
+        found.extend(below);
+        place += 1;
+    }
+    found
+}
+
+/// The sources of the service: those of its package and of the packages of the repository that it depends on.
+fn sources(repository: &Repository, package: &str) -> Sources {
+    let folders: Vec<&Path> = packages(repository, package).into_iter().map(Package::folder).collect();
+    let others: Vec<&Path> = repository.cargo.packages.iter().map(Package::folder).collect();
+    // The package that a file belongs to is the one whose folder is nearest.
+    let owner = |path: &Path| {
+        others.iter().filter(|folder| path.starts_with(folder)).max_by_key(|f| f.as_os_str().len())
+    };
+    let is_test = |path: &Path| {
+        path.components()
+            .any(|part| ["tests", "benches", "examples"].iter().any(|name| part.as_os_str() == *name))
+    };
+    let files = repository.files.iter().filter(|file| {
+        let path = repository.top.join(file);
+        has_extension(file, &["rs"])
+            && !is_test(Path::new(file))
+            && owner(&path).is_some_and(|owner| folders.contains(owner))
+    });
+    let read = |file: &String| Some(Source::new(file.clone(), &repository.text(file)?));
+    variables::read(&files.filter_map(read).collect::<Vec<_>>())
+}
+
+/// Whether a path ends with one of these extensions.
+pub(super) fn has_extension(path: &str, extensions: &[&str]) -> bool {
+    let extension = Path::new(path).extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| extensions.contains(&extension))
+}
+
+/// The texts of all tests, each with its file.
+fn tests(repository: &Repository) -> Vec<(String, String)> {
+    let read = |file: &String| {
+        let text = repository.text(file)?;
+        let whole = Path::new(file).components().any(|part| part.as_os_str() == "tests");
+        Some((file.clone(), if whole { text } else { Source::new(file.clone(), &text).tests }))
+    };
+    let rust = repository.files.iter().filter(|file| has_extension(file, &["rs"]));
+    rust.filter_map(read).filter(|(_, text)| !text.is_empty()).collect()
+}
+
+/// How the service learns its port.
+fn port(sources: &Sources, dockerfile: Option<&Dockerfile>, rocket: Option<Place>) -> Option<Found<Port>> {
+    let named =
+        |test: &dyn Fn(&str) -> bool| sources.variables.iter().find(|variable| test(&variable.value.name));
+    if let Some(found) = named(&|name| name == "PORT") {
+        return Some(Found::new(Port::Standard, found.place.clone()));
+    }
+    let variable =
+        |name: &str, value: &str| Port::Variable { name: name.to_owned(), value: value.to_owned() };
+    if let Some(place) = rocket {
+        return Some(Found::new(variable("ROCKET_PORT", "$PORT"), place));
+    }
+    let is_address = |name: &str| ["ADDR", "LISTEN"].iter().any(|word| name.contains(word));
+    let elsewhere = ["DB", "DATABASE", "REDIS", "SMTP", "MAIL", "METRICS", "PG", "MYSQL", "POSTGRES"];
+    let is_port = |name: &str| name.ends_with("PORT") && !elsewhere.iter().any(|word| name.contains(word));
+    if let Some(found) = named(&|name| is_port(name) && !is_address(name)) {
+        return Some(Found::new(variable(&found.value.name, "$PORT"), found.place.clone()));
+    }
+    let chain = dockerfile.map(Dockerfile::chain).unwrap_or_default();
+    let set = chain.iter().flat_map(|stage| &stage.instructions).filter(|found| found.keyword == "ENV");
+    let place =
+        |line: usize| Place::line(&dockerfile.map(|file| file.path.clone()).unwrap_or_default(), line);
+    let address = set.flat_map(|found| found.pairs().into_iter().map(|pair| (found.line, pair)));
+    let address = address.into_iter().find_map(|(line, (name, value))| {
+        let (host, port) = value.rsplit_once(':').unwrap_or(("", value.as_str()));
+        let is_host = host.is_empty() || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
+        let fits = is_host
+            && port.parse::<u16>().is_ok_and(|port| port >= 80)
+            && (!host.is_empty() || name.ends_with("PORT"));
+        let value = if host.is_empty() { "$PORT".to_owned() } else { format!("{host}:$PORT") };
+        fits.then(|| Found::new(variable(&name, &value), place(line)))
+    });
+    if address.is_some() {
+        return address;
+    }
+    if let Some(found) = named(&|name| is_address(name) && !elsewhere.iter().any(|word| name.contains(word)))
+    {
+        return Some(Found::new(variable(&found.value.name, "0.0.0.0:$PORT"), found.place.clone()));
+    }
+    let exposed = chain.iter().flat_map(|stage| &stage.instructions).find_map(|found| {
+        let port = found.text.split(['/', ' ']).next()?.parse().ok().filter(|_| found.keyword == "EXPOSE")?;
+        Some(Found::new(Port::Fixed(port), place(found.line)))
+    });
+    exposed.or_else(|| {
+        let found = sources.port.as_ref()?;
+        Some(Found::new(Port::Fixed(found.value), found.place.clone()))
+    })
+}
+
+/// What the builder's stages set and install.
+fn build(dockerfile: &Dockerfile) -> Build {
+    let mut build = Build::default();
+    for instruction in dockerfile.builders().flat_map(|stage| &stage.instructions) {
+        let place = || Place::line(&dockerfile.path, instruction.line);
+        if instruction.keyword == "ENV" {
+            let compiles = |name: &str| {
+                ["SQLX_", "OPENSSL_", "PKG_CONFIG", "RUSTFLAGS", "CC", "CXX"]
+                    .iter()
+                    .any(|word| name.starts_with(word))
+            };
+            let pairs = instruction.pairs().into_iter().filter(|(name, _)| compiles(name));
+            build.environment.extend(pairs.map(|pair| Found::new(pair, place())));
+        }
+        if instruction.keyword != "RUN" {
+            continue;
+        }
+        for command in instruction.commands() {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let has = |word: &str| words.contains(&word);
+            if has("install") && ["apt-get", "apt"].iter().any(|word| has(word)) || has("apk") && has("add") {
+                let after = words.iter().skip_while(|word| !matches!(**word, "install" | "add")).skip(1);
+                let named = after.filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+                build.packages.extend(named.map(|word| Found::new((*word).to_owned(), place())));
+            }
+            if !has("cargo") {
+                continue;
+            }
+            if has("--no-default-features") {
+                build.no_default_features = Some(place());
+            }
+            let features = words.iter().enumerate().filter_map(|(at, word)| match word.split_once('=') {
+                Some(("--features", value)) => Some(value),
+                None if matches!(*word, "--features" | "-F") => words.get(at + 1).copied(),
+                _ => None,
+            });
+            for feature in features.flat_map(|list| list.trim_matches(['"', '\'']).split([',', ' '])) {
+                let feature = feature.to_owned();
+                if !build.features.iter().any(|known| known.value == feature) {
+                    build.features.push(Found::new(feature, place()));
+                }
+            }
+        }
+    }
+    build
+}
+
+/// Tracked files that the service, or a developer, reads variables from.
+fn dotenv(repository: &Repository) -> Vec<String> {
+    let found =
+        repository.files.iter().filter(|file| Path::new(file).file_name().is_some_and(|name| name == ".env"));
+    found.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+}

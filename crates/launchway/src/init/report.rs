@@ -1,0 +1,159 @@
+//! What was found, for people: each thing with its place, and what could not be found out.
+
+use super::detect::Findings;
+use super::findings::{Found, Variable};
+use crate::overview::table;
+
+/// The findings as a table, then what is not known.
+pub(super) fn text(findings: &Findings) -> String {
+    let mut rows: Vec<[String; 3]> = Vec::new();
+    let mut row = |what: &str, value: String, place: String| {
+        let repeated =
+            rows.iter().rev().find(|row| !row[0].is_empty()).is_some_and(|row| row[0] == format!("  {what}"));
+        let what = if repeated { String::new() } else { format!("  {what}") };
+        rows.push([what, place, value]);
+    };
+    let Findings { repository, shipped, sources, build, .. } = findings;
+    let root = if findings.workspace { "workspace" } else { "package" };
+    let inside = if repository.inside.as_os_str().is_empty() {
+        "the git root".to_owned()
+    } else {
+        format!("{}/", repository.inside.display())
+    };
+    row("Cargo root", format!("{inside}, a {root}"), repository.below("Cargo.toml"));
+    let program = if shipped.value.package == shipped.value.binary {
+        format!("package and binary `{}`", shipped.value.binary)
+    } else {
+        format!("package `{}`, binary `{}`", shipped.value.package, shipped.value.binary)
+    };
+    row("ships", program, shipped.place.to_string());
+    for (what, found) in
+        [("branch", &findings.branch), ("image", &findings.image), ("toolchain", &findings.toolchain)]
+    {
+        if let Some(found) = found {
+            row(what, found.value.clone(), found.place.to_string());
+        }
+    }
+    if let Some(version) = &findings.rust_version {
+        row("rust-version", version.clone(), "Cargo.toml".to_owned());
+    }
+    if let Some(file) = &findings.dockerfile {
+        let stage = file.final_stage();
+        let base = stage.map_or("", |stage| stage.base.as_str());
+        let line = stage.map_or(1, |stage| stage.line);
+        row("final stage", format!("from {base}"), format!("{}:{line}", file.path));
+        for refusal in &findings.refusals {
+            let (place, reason) = refusal.split_once(": ").unwrap_or(("", refusal));
+            row("not followed", reason.to_owned(), place.to_owned());
+        }
+    }
+    for found in &build.environment {
+        row("build", format!("{}={}", found.value.0, found.value.1), found.place.to_string());
+    }
+    if let Some(place) = &build.no_default_features {
+        row("build", "without default features".to_owned(), place.to_string());
+    }
+    for found in &build.features {
+        row("build", format!("feature {}", found.value), found.place.to_string());
+    }
+    for found in &build.packages {
+        row("builder installs", found.value.clone(), found.place.to_string());
+    }
+    for found in &findings.libraries {
+        row("C library", format!("{}: {}", found.value.krate, found.value.words), found.place.to_string());
+    }
+    for (number, found) in sources.health.iter().enumerate() {
+        row(if number == 0 { "health" } else { "or" }, found.value.clone(), found.place.to_string());
+    }
+    if let Some(found) = &sources.version {
+        row("version", found.value.clone(), found.place.to_string());
+    }
+    if let Some(found) = &findings.port {
+        row("port", found.value.to_string(), found.place.to_string());
+    }
+    if let Some(found) = &sources.loopback {
+        row("address", format!("{}, which only this machine reaches", found.value), found.place.to_string());
+    }
+    for Found { value: variable, place } in sources.variables.iter().filter(|found| found.value.needed) {
+        row("variable", shown(variable), place.to_string());
+    }
+    for (place, names) in optional(&sources.variables) {
+        row("optional", names, place);
+    }
+    for found in &sources.prefixes {
+        row("variables", format!("{}…", found.value), found.place.to_string());
+    }
+    for found in &sources.services {
+        row("tests need", found.value.to_owned(), found.place.to_string());
+    }
+    for path in &findings.dotenv {
+        row("tracked", ".env, which the pipeline must not take for its own".to_owned(), path.clone());
+    }
+    for path in &findings.workflows {
+        row("workflow", "stays".to_owned(), path.clone());
+    }
+    let unknown = unknown(findings);
+    let unknown = if unknown.is_empty() {
+        String::new()
+    } else {
+        format!("\n\ncould not find out\n  {}", unknown.join("\n  "))
+    };
+    format!("found\n{}{unknown}", table(&rows).trim_end())
+}
+
+/// What the repository does not say, and what that means.
+fn unknown(findings: &Findings) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let mut add = |text: &str| unknown.push(text.to_owned());
+    if findings.branch.is_none() {
+        add("the branch that releases: there is neither `origin/HEAD` nor a current branch");
+    }
+    if findings.image.is_none() {
+        add("the image's name: there is no `origin`, and no workflow pushes one");
+    }
+    if findings.sources.health.is_empty() {
+        add("a path that answers a health check: `/` is taken");
+    }
+    if findings.sources.version.is_none() {
+        add(
+            "a path that answers `{\"commit\": \"…\"}`: a deploy is proved by Render's digest and by health, which is the weaker proof",
+        );
+    }
+    if findings.port.is_none() {
+        add("the port: neither the sources nor a Dockerfile name one");
+    }
+    if findings.lock.is_none() {
+        add("the locked versions: git tracks no `Cargo.lock`, without which no image is the same twice");
+    }
+    if findings.dirty {
+        add(
+            "which files are the service's: the tree has uncommitted changes, and `init` writes only into a clean one",
+        );
+    }
+    unknown
+}
+
+/// The variables that a service goes without, as many of a file on one line as it takes, each with its line.
+fn optional(variables: &[Found<Variable>]) -> Vec<(String, String)> {
+    const WIDTH: usize = 90;
+
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for Found { value, place } in variables.iter().filter(|found| !found.value.needed) {
+        let place = place.to_string();
+        let (file, line) = place.rsplit_once(':').unwrap_or((&place, ""));
+        let name = format!("{}:{line}", value.name);
+        match lines.last_mut() {
+            Some((known, names)) if known == file && names.len() + name.len() < WIDTH => {
+                names.push(' ');
+                names.push_str(&name);
+            }
+            _ => lines.push((file.to_owned(), name)),
+        }
+    }
+    lines
+}
+
+fn shown(variable: &Variable) -> String {
+    let secret = if variable.is_secret() { ", secret by its name" } else { "" };
+    format!("{}{secret}", variable.name)
+}
