@@ -3,7 +3,6 @@
 mod environment;
 mod group;
 mod launch;
-pub mod leftovers;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::command::leftovers;
 use crate::exit::{Exit, Failure};
+use crate::leftovers;
 
 /// Whether the run has been asked to end.
 #[derive(Clone, Debug, Default)]

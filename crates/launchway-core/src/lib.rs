@@ -1,8 +1,9 @@
 //! What every part of the pipeline needs and none of them owns.
 //!
-//! `exit` says how a run ends, `secret` what is never shown, `environment` what was set, `interrupt` when to stop;
-//! `command` starts children, `http` asks servers, `file` writes whole files; `events` is what a run reports, with the
-//! ways of showing it, `findings` and `plain` read what children print.
+//! `exit`, `interrupt` and `leftovers` are about how a run ends; `secret` and `environment` about what it was given.
+//! `command` and `runner` start children, `http` and `retry` send requests, `file` writes whole files.
+//! `events` is what a run reports, in the form that a terminal, GitHub or a program reads; `findings` and `plain` read
+//! what children print.
 
 pub mod command;
 pub mod encode;
@@ -13,6 +14,7 @@ pub mod file;
 pub mod findings;
 pub mod http;
 pub mod interrupt;
+pub mod leftovers;
 pub mod plain;
 pub mod retry;
 pub mod runner;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::context::Context;
-use launchway_core::command::leftovers;
 use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::leftovers;
 
 /// A turn, until it is dropped; the kernel ends that of a process that was killed.
 #[derive(Debug)]

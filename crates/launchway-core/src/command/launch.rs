@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
-use super::leftovers;
+use crate::leftovers;
 
 /// The first argument of our own program where it is to become a child.
 const LAUNCH: &str = "--launch";

@@ -90,7 +90,7 @@ pub fn begin(folder: &Path) -> Vec<String> {
 
 /// Leaves the record of this process, which is about to become a child. Where that cannot be done, the child runs all
 /// the same.
-pub(super) fn record(folder: &Path) {
+pub(crate) fn record(folder: &Path) {
     let record = || {
         let leader = Status::of("self")?;
         let run = Status::of(&getppid()?.as_raw_pid().to_string())?;
