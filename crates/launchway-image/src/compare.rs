@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use ring::digest::{Context as Hash, SHA256};
 use serde_json::Value;
 
-use super::entries::{Bounds, Entry, Kind, Reader};
+use super::layer_reader::{Bounds, Entry, Kind, LayerReader};
 use super::layout::Layout;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
@@ -153,7 +153,7 @@ impl fmt::Display for File {
 /// Changeset").
 fn files(interrupt: &Interrupt, layout: &Layout) -> Result<BTreeMap<String, File>> {
     let mut files = BTreeMap::new();
-    let mut reader = Reader::new(interrupt, Bounds::IMAGE);
+    let mut reader = LayerReader::new(interrupt, Bounds::IMAGE);
     for layer in &layout.layers {
         reader.read(fs_err::File::open(layout.blob(&layer.digest))?, |entry| lay(&mut files, entry))?;
     }

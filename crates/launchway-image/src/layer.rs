@@ -47,7 +47,7 @@ pub struct Owner {
 /// A layer before compression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tar {
-    /// The instructions of the recipe that it comes from.
+    /// The instructions that it comes from.
     pub origin: String,
     /// The digest of the bytes (OCI image configuration, "`DiffID`").
     pub diff_id: Digest,
@@ -58,7 +58,7 @@ pub struct Tar {
 /// A layer, compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// The instructions of the recipe that it comes from.
+    /// The instructions that it comes from.
     pub origin: String,
     /// The digest of the tar before compression (OCI image configuration, "`DiffID`").
     pub diff_id: Digest,

@@ -40,13 +40,13 @@ pub struct Layout {
     /// The layers, the lowest first.
     pub layers: Vec<Descriptor>,
     /// Where the lowest of them come from.
-    pub base: Option<Onto>,
+    pub base: Option<BaseRecord>,
 }
 
 /// The base of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Onto {
-    /// As the recipe named it, in full.
+pub struct BaseRecord {
+    /// As the final stage names it, in full.
     pub name: String,
     /// Of its manifest.
     pub digest: Digest,
@@ -119,7 +119,7 @@ impl Layout {
         let (name, digest) =
             (said(launchway_registry::oci::BASE_NAME), said(launchway_registry::oci::BASE_DIGEST).parse());
         let base = base_repository.zip(base_layers.and_then(|number| number.parse().ok())).zip(digest.ok());
-        let base = base.map(|((repository, layers), digest)| Onto { name, digest, repository, layers });
+        let base = base.map(|((repository, layers), digest)| BaseRecord { name, digest, repository, layers });
         let folder = folder.to_owned();
         let layout = Self { folder, tags, engine, manifest, manifest_bytes, config, layers, base };
         for wanted in layout.blobs() {

@@ -1,62 +1,57 @@
-//! The image: from the recipe in the `Dockerfile` and a compiled binary to an OCI image layout, without Docker.
+//! Makes an OCI image of a Dockerfile's final stage and a compiled binary, without Docker.
 //!
-//! `recipe` says what goes in and how it starts, `base` what it begins with, `sources` lists the files that git has and
-//! checks them out, `tree` finds those that the recipe copies, `binary` proves that the
-//! binary can run alone, `layer` and `config` make the bytes, `cache` keeps those that took time, `layout` keeps the image
-//! on disk and reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of, or a
-//! container; `entries` reads layers within bounds; `reproducible` builds twice and compares; `guard` looks for what must not leave. `archive` is the form in
-//! which a Docker engine takes and gives images, `docker` is that engine, `compare` says where the two engines disagree.
+//! `dockerfile` and `final_stage` read what goes into the image and how it starts, `base_image` what it begins with;
+//! `build_context` and `tree` find the files, `binary` proves that the program runs alone.
+//! `layer` and `manifest` make the bytes, `layer_cache` keeps those that took time, `layout` keeps the image on disk and
+//! reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of, or a container.
+//! `layer_reader` reads layers within bounds, `secret_scan` searches them for what must not leave.
+//! `docker_engine` drives a Docker engine, `docker_archive` reads and writes the files that it exchanges, and `compare`
+//! finds where the images of two engines differ.
 
-pub mod archive;
-pub mod base {
-    //! Base images.
-
-    pub mod files;
-}
+pub mod base_image;
 pub mod binary;
 pub mod build_context;
-pub mod cache;
 pub mod compare;
-pub mod config;
-pub mod docker;
+pub mod docker_archive;
+pub mod docker_engine;
+pub mod dockerfile;
+mod dockerignore;
 mod engine;
-pub mod entries;
-pub mod guard;
-mod ignore;
+pub mod final_stage;
 pub mod layer;
+pub mod layer_cache;
+pub mod layer_reader;
 pub mod layout;
-pub mod recipe;
+pub mod manifest;
+pub mod secret_scan;
 pub mod smoke;
 pub mod tree;
 pub mod unpack;
 
 use anyhow::Result;
 
-pub use engine::Engine;
-
-use base::files::Files;
+use base_image::files::Files;
 use build_context::BuildContext;
-use recipe::Recipe;
+use dockerfile::Dockerfile;
+pub use engine::Engine;
+use final_stage::{FinalStage, classic_builder};
 
-/// Checks that both engines can follow the recipe in the `Dockerfile`, and that all that it copies is there.
+/// Checks that both engines can follow the Dockerfile at this path of the context, and that all that its final stage
+/// copies is there; `binary` is the name of the binary.
 ///
-/// No registry is asked: what only the base image decides is left to the build.
+/// No registry is contacted: what only the base image decides is left to the build.
 ///
-/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
-pub fn check(context: &BuildContext, binary: &str) -> Result<()> {
-    let text = recipe::read(context)?;
-    recipe::portable::check(&text)?;
-    match Recipe::parse_blind(&text, binary)? {
-        Some(recipe) if recipe.base.is_none() => tree::resolve(context, &recipe, Files::default()).map(drop),
-        Some(recipe) => tree::check_sources(context, &recipe),
+/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with the file and the line.
+pub fn check(context: &BuildContext, dockerfile: &str, binary: &str) -> Result<()> {
+    let file = Dockerfile::read(context, dockerfile)?;
+    classic_builder::check(&file)?;
+    match FinalStage::parse_blind(&file, binary)? {
+        Some(stage) if stage.base.is_none() => tree::resolve(context, &stage, Files::default()).map(drop),
+        Some(stage) => tree::check_sources(context, &stage),
         None => Ok(()),
     }
 }
 
-#[cfg(test)]
-mod corpus;
-#[cfg(test)]
-mod random;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -1,10 +1,13 @@
+mod corpus;
+mod mutations;
+
 use super::*;
 use launchway_core::exit::Exit;
 
 #[test]
 fn the_check_finds_what_either_engine_cannot_follow() {
     let dir = tempfile::tempdir().unwrap();
-    let checked = || check(&BuildContext::of_folder(dir.path()).unwrap(), "app");
+    let checked = || check(&BuildContext::of_folder(dir.path()).unwrap(), "Dockerfile", "app");
     let error = |text: &str| {
         fs_err::write(dir.path().join("Dockerfile"), text).unwrap();
         let error = checked().unwrap_err();
@@ -36,7 +39,8 @@ fn the_check_asks_no_registry_for_a_base() {
             "FROM rust AS build\nFROM registry.invalid/base\n{stage}\nCOPY --from=build /x/release/app /app/app\n"
         );
         fs_err::write(dir.path().join("Dockerfile"), text).unwrap();
-        check(&BuildContext::of_folder(dir.path()).unwrap(), "app").map_err(|error| format!("{error:#}"))
+        check(&BuildContext::of_folder(dir.path()).unwrap(), "Dockerfile", "app")
+            .map_err(|error| format!("{error:#}"))
     };
     // Whether there is such a folder, such an account and such a variable only the base knows.
     checked("COPY Dockerfile /etc\nCOPY --chown=nobody Dockerfile /etc/x").unwrap();

@@ -1,18 +1,19 @@
-//! The files of an image: what the recipe's `COPY`s find in the context.
+//! The files of an image: what `COPY` finds in the build context.
 //!
 //! Dockerfile reference, "COPY". Modes are those that git knows: 0755 for folders and programs, 0644 for other files.
 
-mod finder;
+mod copy;
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::base::files::{Files, Node};
+use super::base_image::files::{Files, Node};
 use super::build_context::BuildContext;
+use super::dockerfile::at;
+use super::final_stage::{CopyStep, FinalStage, Step};
 use super::layer::{Entry, Kind, Owner};
-use super::recipe::{CopyStep, Recipe, Step, at};
-use finder::Finder;
+use copy::Finder;
 
 /// The files of an image, without the binary, and where the binary goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,38 +32,39 @@ pub struct Tree {
     pub binary_mode: u32,
 }
 
-/// Finds the files that the recipe names in the context, as `.dockerignore` leaves it, and where they go above
+/// Finds the files that the final stage names in the context, as `.dockerignore` leaves it, and where they go above
 /// the files of its base.
 ///
-/// What is missing, ignored or outside is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with `Dockerfile:LINE:`.
-pub fn resolve(context: &BuildContext, recipe: &Recipe, base: Files) -> Result<Tree> {
+/// What is missing, ignored or outside is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with the
+/// file and the line.
+pub fn resolve(context: &BuildContext, stage: &FinalStage, base: Files) -> Result<Tree> {
     let mut tree = Tree { base, ..Tree::default() };
     let finder = Finder::new(context)?;
-    for step in &recipe.steps {
+    for step in &stage.steps {
         match step {
             Step::Folder { line, path } => {
-                tree.folder(path, Owner::default()).map_err(|reason| at(*line, reason))?;
+                tree.folder(path, Owner::default()).map_err(|reason| at(&stage.file, *line, reason))?;
             }
             Step::Copy(step) => finder
                 .copy(&mut tree, step)
-                .map_err(|reason| at(step.line, format!("`{}`: {reason:#}", step.text)))?,
+                .map_err(|reason| at(&stage.file, step.line, format!("`{}`: {reason:#}", step.text)))?,
         }
     }
-    tree.place_binary(&recipe.binary).map_err(|reason| at(recipe.binary.line, reason))?;
+    tree.place_binary(&stage.binary).map_err(|reason| at(&stage.file, stage.binary.line, reason))?;
     Ok(tree)
 }
 
-/// Checks that all that the recipe copies is there; where it goes is not known without the base.
-pub(super) fn check_sources(context: &BuildContext, recipe: &Recipe) -> Result<()> {
+/// Checks that all that the final stage copies is there; where it goes is not known without the base.
+pub(super) fn check_sources(context: &BuildContext, stage: &FinalStage) -> Result<()> {
     let finder = Finder::new(context)?;
-    let copies = recipe.steps.iter().filter_map(|step| match step {
+    let copies = stage.steps.iter().filter_map(|step| match step {
         Step::Copy(copy) => Some(copy),
         Step::Folder { .. } => None,
     });
     for copy in copies {
         for source in &copy.sources {
             let found = finder.find(source);
-            found.map_err(|reason| at(copy.line, format!("`{}`: {reason:#}", copy.text)))?;
+            found.map_err(|reason| at(&stage.file, copy.line, format!("`{}`: {reason:#}", copy.text)))?;
         }
     }
     Ok(())

@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
-use super::entries::{Entry, Kind, Reader};
+use super::layer_reader::{Entry, Kind, LayerReader};
 
 /// Unpacks layers, the lowest first, into a folder that is there.
 pub fn unpack<R: Read>(
     folder: &Path,
     layers: impl IntoIterator<Item = R>,
-    mut reader: Reader<'_>,
+    mut reader: LayerReader<'_>,
 ) -> Result<()> {
     let hasher = RandomState::new();
     for layer in layers {

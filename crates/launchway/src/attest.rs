@@ -16,7 +16,7 @@ use anyhow::Result;
 
 use crate::context::Context;
 use launchway_image::Engine;
-use launchway_image::layout::Onto;
+use launchway_image::layout::BaseRecord;
 use launchway_registry::Artifact;
 use launchway_registry::Repository;
 use launchway_registry::oci::{Descriptor, MANIFEST};
@@ -27,7 +27,7 @@ pub(crate) fn documents(
     repository: &Repository,
     image: &Descriptor,
     engine: Engine,
-    base: Option<&Onto>,
+    base: Option<&BaseRecord>,
 ) -> Result<Result<Vec<Artifact>, &'static str>> {
     if !ctx.root.join("Cargo.lock").is_file() {
         return Ok(Err("there is no `Cargo.lock` that says what the image was made from"));

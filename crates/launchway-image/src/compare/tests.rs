@@ -3,12 +3,13 @@ use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
 use super::*;
-use crate::archive;
+use crate::base_image::BaseLayers;
 use crate::binary::Platform;
-use crate::config;
-use crate::entries::{Bounds, Reader};
+use crate::docker_archive;
 use crate::layer::Layer;
+use crate::layer_reader::{Bounds, LayerReader};
 use crate::layout::Parts;
+use crate::manifest::{image_config, image_manifest};
 use crate::testing::runner;
 use launchway_core::events::Event;
 use launchway_registry::oci::Settings;
@@ -35,8 +36,8 @@ fn layer(files: Files<'_>) -> Layer {
         }
     }
     let interrupt = Interrupt::default();
-    let mut reader = Reader::new(&interrupt, Bounds::IMAGE);
-    archive::compress(tar.into_inner().unwrap().as_slice(), &mut reader).unwrap()
+    let mut reader = LayerReader::new(&interrupt, Bounds::IMAGE);
+    docker_archive::compress(tar.into_inner().unwrap().as_slice(), &mut reader).unwrap()
 }
 
 /// An image whose configuration is ours, or what `config` makes of it.
@@ -48,14 +49,16 @@ fn image(folder: &Path, layers: &[Files<'_>], config: impl FnOnce(&mut Value)) -
         user: "1:1".to_owned(),
         ..Settings::default()
     };
-    let bytes = config::image_config(Platform::Amd64, &settings, "2026-01-01T00:00:00Z", &layers).unwrap();
+    let bytes =
+        image_config(&BaseLayers::default(), Platform::Amd64, &settings, "2026-01-01T00:00:00Z", &layers)
+            .unwrap();
     let mut value = serde_json::from_slice(&bytes).unwrap();
     config(&mut value);
     let bytes = serde_json::to_vec(&value).unwrap();
     let parts = Parts {
         engine: crate::Engine::Docker,
         platform: Platform::Amd64,
-        manifest: config::manifest(&bytes, &layers, BTreeMap::new()).unwrap(),
+        manifest: image_manifest(&BaseLayers::default(), &bytes, &layers, BTreeMap::new()).unwrap(),
         config: bytes,
         layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
     };

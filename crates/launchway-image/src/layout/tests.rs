@@ -1,6 +1,7 @@
 use super::*;
-use crate::config;
+use crate::base_image::BaseLayers;
 use crate::layer::Layer;
+use crate::manifest::{image_config, image_manifest};
 use launchway_registry::oci::Settings;
 
 fn layer(text: &str) -> Layer {
@@ -11,11 +12,13 @@ fn write(folder: &Path, layers: &[&str], tags: &[&str]) -> Descriptor {
     let layers: Vec<Layer> = layers.iter().copied().map(layer).collect();
     let settings =
         Settings { labels: BTreeMap::from([("a".to_owned(), "b".to_owned())]), ..Settings::default() };
-    let config = config::image_config(Platform::Amd64, &settings, "2026-01-01T00:00:00Z", &layers).unwrap();
+    let config =
+        image_config(&BaseLayers::default(), Platform::Amd64, &settings, "2026-01-01T00:00:00Z", &layers)
+            .unwrap();
     let parts = Parts {
         engine: crate::Engine::Docker,
         platform: Platform::Amd64,
-        manifest: config::manifest(&config, &layers, settings.labels.clone()).unwrap(),
+        manifest: image_manifest(&BaseLayers::default(), &config, &layers, settings.labels.clone()).unwrap(),
         config,
         layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
     };

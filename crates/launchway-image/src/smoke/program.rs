@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result};
 
 use super::{Running, Service, free_address};
 use crate::binary::{self, Platform};
-use crate::entries::{Bounds, Reader};
 use crate::layer::Tar;
+use crate::layer_reader::{Bounds, LayerReader};
 use crate::unpack::{Unpacked, find, program, unpack};
 use launchway_core::command::bare;
 use launchway_core::runner::Runner;
@@ -44,7 +44,7 @@ impl Program {
             )));
         }
         let folder = Unpacked::new(&self.folder)?;
-        let reader = Reader::new(&runner.interrupt, Bounds::IMAGE);
+        let reader = LayerReader::new(&runner.interrupt, Bounds::IMAGE);
         unpack(folder.path(), tars.iter().map(|tar| tar.bytes.as_slice()), reader)?;
         let mut words = self.words();
         let name = words.next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;

@@ -3,8 +3,9 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use super::*;
-use crate::entries::{Bounds, Reader};
-use crate::recipe::Arguments;
+use crate::dockerfile::Dockerfile;
+use crate::final_stage::Arguments;
+use crate::layer_reader::{Bounds, LayerReader};
 use launchway_core::exit::Exit;
 use launchway_core::interrupt::Interrupt;
 use launchway_registry::oci::Settings;
@@ -27,7 +28,12 @@ fn read(root: &Path, stage: &str) -> Result<Tree> {
         format!("FROM rust AS build\nFROM scratch\n{stage}\nCOPY --from=build /t/release/app /app/app\n");
     resolve(
         &BuildContext::of_folder(root)?,
-        &Recipe::parse(&text, &Arguments::default(), "app", &Settings::default())?,
+        &FinalStage::parse(
+            &Dockerfile::new("Dockerfile", &text),
+            &Arguments::default(),
+            "app",
+            &Settings::default(),
+        )?,
         Files::default(),
     )
 }
@@ -127,8 +133,14 @@ fn sources_and_targets_are_read_as_docker_reads_them() {
     let text =
         "FROM rust AS build\nFROM scratch\nWORKDIR /srv\nCOPY --from=build --chown=5:6 /t/release/app /srv\n";
     let tree = {
-        let recipe = Recipe::parse(text, &Arguments::default(), "app", &Settings::default()).unwrap();
-        resolve(&BuildContext::of_folder(dir.path()).unwrap(), &recipe, Files::default()).unwrap()
+        let stage = FinalStage::parse(
+            &Dockerfile::new("Dockerfile", text),
+            &Arguments::default(),
+            "app",
+            &Settings::default(),
+        )
+        .unwrap();
+        resolve(&BuildContext::of_folder(dir.path()).unwrap(), &stage, Files::default()).unwrap()
     };
     assert_eq!(
         (tree.binary.as_str(), tree.binary_owner, tree.binary_mode),
@@ -276,7 +288,7 @@ fn debian() -> Files {
     }
     let mut files = Files::default();
     let interrupt = Interrupt::default();
-    files.add(&*tar.into_inner().unwrap(), &mut Reader::new(&interrupt, Bounds::IMAGE)).unwrap();
+    files.add(&*tar.into_inner().unwrap(), &mut LayerReader::new(&interrupt, Bounds::IMAGE)).unwrap();
     files
 }
 
@@ -284,8 +296,14 @@ fn debian() -> Files {
 fn added(root: &Path, stage: &str, binary: &str) -> Result<String, String> {
     let text =
         format!("FROM rust AS build\nFROM debian\n{stage}\nCOPY --from=build /t/release/app {binary}\n");
-    let recipe = Recipe::parse(&text, &Arguments::default(), "app", &Settings::default()).unwrap();
-    let tree = resolve(&BuildContext::of_folder(root).unwrap(), &recipe, debian())
+    let stage = FinalStage::parse(
+        &Dockerfile::new("Dockerfile", &text),
+        &Arguments::default(),
+        "app",
+        &Settings::default(),
+    )
+    .unwrap();
+    let tree = resolve(&BuildContext::of_folder(root).unwrap(), &stage, debian())
         .map_err(|error| error.to_string())?;
     let entries = tree.entries.iter().map(|(path, Entry { kind, owner, mode })| {
         let end = if *kind == Kind::Directory { "/" } else { "" };

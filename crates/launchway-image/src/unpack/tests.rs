@@ -3,7 +3,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use tar::{EntryType, Header};
 
 use super::*;
-use crate::entries::Bounds;
+use crate::layer_reader::Bounds;
 use launchway_core::interrupt::Interrupt;
 
 /// Path, kind, and contents or target.
@@ -30,8 +30,8 @@ fn layer(entries: Entries<'_>) -> Vec<u8> {
 }
 
 /// Reads what no limit stops.
-fn reader() -> Reader<'static> {
-    Reader::new(Box::leak(Box::default()), Bounds::IMAGE)
+fn reader() -> LayerReader<'static> {
+    LayerReader::new(Box::leak(Box::default()), Bounds::IMAGE)
 }
 
 const FOLDER: EntryType = EntryType::Directory;
@@ -178,7 +178,7 @@ fn the_size_is_bounded() {
     let unpack = |layers: &[&[u8]], bytes, entries| {
         let dir = tempfile::tempdir().unwrap();
         let interrupt = Interrupt::default();
-        unpack(dir.path(), layers.iter().copied(), Reader::new(&interrupt, Bounds { bytes, entries }))
+        unpack(dir.path(), layers.iter().copied(), LayerReader::new(&interrupt, Bounds { bytes, entries }))
     };
     let one = layer(&[("a", FILE, "12345"), ("b", FILE, "12345")]);
     let bytes = 2 * one.len() as u64;

@@ -1,4 +1,4 @@
-//! The provenance: which commit, lock file, recipe, base and compiler an image was made from, as an in-toto statement.
+//! The provenance: which commit, lock file, Dockerfile, base image and compiler an image was made from, as an in-toto statement.
 //!
 //! <https://slsa.dev/spec/v1.0/provenance>, <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>.
 //! It is not signed, so it is level 1 at most: it tells what was done, and does not prove who did it.
@@ -11,7 +11,7 @@ use crate::context::Context;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_image::Engine;
-use launchway_image::layout::Onto;
+use launchway_image::layout::BaseRecord;
 use launchway_registry::Digest;
 
 /// The kind of the predicate, for those who look for one.
@@ -23,7 +23,7 @@ pub(crate) const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 pub(crate) fn document(
     ctx: &Context,
     engine: Engine,
-    base: Option<&Onto>,
+    base: Option<&BaseRecord>,
     image: &str,
     digest: &Digest,
 ) -> Result<String> {
@@ -48,7 +48,7 @@ pub(crate) fn document(
     Ok(serde_json::to_string(&statement)? + "\n")
 }
 
-fn dependencies(ctx: &Context, engine: Engine, base: Option<&Onto>) -> Result<Vec<Value>> {
+fn dependencies(ctx: &Context, engine: Engine, base: Option<&BaseRecord>) -> Result<Vec<Value>> {
     let file = |name: &str| -> Result<Value> {
         let (digest, _) = Digest::of_file(&ctx.root.join(name)).or_exit(Exit::Usage)?;
         Ok(json!({ "name": name, "digest": { "sha256": digest.hex() } }))
@@ -64,10 +64,10 @@ fn dependencies(ctx: &Context, engine: Engine, base: Option<&Onto>) -> Result<Ve
     }
     all.push(file("Cargo.lock")?);
     all.push(file("Dockerfile")?);
-    if let Some(Onto { name, digest, .. }) = base {
+    if let Some(BaseRecord { name, digest, .. }) = base {
         all.push(json!({ "name": name, "digest": { "sha256": digest.hex() } }));
     }
-    // The other engine compiles with what the recipe's first stage names.
+    // The other engine compiles with what the Dockerfile's first stage names.
     if engine == Engine::Builtin {
         let version = Call::new("rustc").arg("--version").read(&ctx.root)?;
         // `rustc 1.95.0 (59807616e 2026-04-14)`.

@@ -119,8 +119,8 @@ fn sources(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<P
     if !steps.contains(&StepId::DockerBuild) {
         return;
     }
-    let recipe = || if engine == Engine::Builtin { docker_build::check(ctx) } else { Ok(()) };
-    for result in [workspace::version(ctx).map(drop), recipe()] {
+    let final_stage = || if engine == Engine::Builtin { docker_build::check(ctx) } else { Ok(()) };
+    for result in [workspace::version(ctx).map(drop), final_stage()] {
         if let Err(error) = result {
             problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") });
         }

@@ -15,7 +15,8 @@ use super::{choose, surroundings, variables};
 use crate::git::Git;
 
 use launchway_core::exit::{Exit, Failure};
-use launchway_image::recipe::Recipe;
+use launchway_image::dockerfile;
+use launchway_image::final_stage::FinalStage;
 
 /// All that is known of a service.
 #[derive(Clone, Debug)]
@@ -137,7 +138,9 @@ fn refusals(
     }
     let mut text = text.to_owned();
     let mut found = Vec::new();
-    while let Err(error) = Recipe::parse_blind(&text, &shipped.binary) {
+    while let Err(error) =
+        FinalStage::parse_blind(&dockerfile::Dockerfile::new("Dockerfile", &text), &shipped.binary)
+    {
         let message = format!("{error:#}");
         let line = message
             .strip_prefix("Dockerfile:")

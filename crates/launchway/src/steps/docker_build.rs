@@ -1,4 +1,4 @@
-//! Step: docker-build. The binary, compiled to run alone, and the image that the recipe makes of it.
+//! Step: docker-build. The binary, compiled to run alone, and the image that the Dockerfile's final stage describes.
 
 pub(crate) mod base;
 mod based;
@@ -25,21 +25,26 @@ use launchway_core::command::Call;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::size;
 use launchway_image::Engine;
+use launchway_image::base_image::BaseLayers;
 use launchway_image::binary::{self, Platform};
-use launchway_image::cache::Cache;
-use launchway_image::config::Below;
-use launchway_image::docker::Task;
+use launchway_image::docker_engine::Task;
+use launchway_image::dockerfile::Dockerfile;
+use launchway_image::final_stage::{Arguments, FinalStage, Step};
 use launchway_image::layer::{Entry, Kind, Layer, Tar};
+use launchway_image::layer_cache::LayerCache;
 use launchway_image::layout::{Files, Layout, Parts};
-use launchway_image::recipe::{self, Arguments, Recipe, Step};
+use launchway_image::manifest::{image_config, image_manifest};
 use launchway_image::smoke::{Service, Smoke};
 use launchway_image::tree::{self, Tree};
-use launchway_image::{archive, compare};
+use launchway_image::{compare, docker_archive};
 use launchway_registry::Digest;
 use launchway_registry::oci::Settings;
 use sources::{Checkout, Sources};
 use toolchain::Toolchain;
 pub(crate) use toolchain::sysroot;
+
+/// The file whose final stage describes the image.
+const DOCKERFILE: &str = "Dockerfile";
 
 /// What makes the image, and what becomes of it beside the layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,26 +123,26 @@ pub(crate) struct Built {
 
 /// What the step will do.
 ///
-/// The recipe is read and its files are found here, so that a bad one fails before anything is compiled.
+/// The final stage is read and its files are found here, so that a bad one fails before anything is compiled.
 pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
     let sources = Sources::read(ctx)?;
     sources.context.needed("Cargo.lock")?;
     engines::plan(ctx, options, &sources, &Toolchain::ask(ctx, &sources)?)
 }
 
-/// Checks that both engines can follow the recipe in the `Dockerfile`, and that all that it copies is there.
+/// Checks that both engines can follow the Dockerfile, and that all that its final stage copies is there.
 ///
-/// No registry is asked: what only the base image decides is left to the build.
+/// No registry is contacted: what only the base image decides is left to the build.
 ///
-/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
+/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with the file and the line.
 pub(crate) fn check(ctx: &Context) -> Result<()> {
     Platform::of_target(&ctx.config.target)?;
-    launchway_image::check(&Sources::read(ctx)?.context, &ctx.config.app)
+    launchway_image::check(&Sources::read(ctx)?.context, DOCKERFILE, &ctx.config.app)
 }
 
 /// Does what the plan says, and nothing else.
 pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
-    let cache = Cache::new(ctx.output().join("layers"));
+    let cache = LayerCache::new(ctx.output().join("layers"));
     // The scope waits for what is being compressed, also after an error: nothing is left half written.
     let built = std::thread::scope(|scope| carry_out(ctx, actions, &cache, scope))?;
     cache.tidy();
@@ -158,7 +163,7 @@ pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Built> {
 fn carry_out<'scope>(
     ctx: &Context,
     actions: &[Action],
-    cache: &'scope Cache,
+    cache: &'scope LayerCache,
     scope: &'scope Scope<'scope, '_>,
 ) -> Result<Built> {
     let mut tars = Vec::new();
@@ -199,14 +204,14 @@ fn carry_out<'scope>(
             }
             Action::Docker(task) => task.run(&ctx.runner())?,
             Action::Import { archive, image } => {
-                let saved = archive::read(archive, image.platform, &ctx.interrupt);
+                let saved = docker_archive::read(archive, image.platform, &ctx.interrupt);
                 fs_err::remove_file(archive)?;
                 let saved = saved.or_exit(Exit::CheckFailed)?;
                 built =
                     Some(image.keep(ctx, Engine::Docker, None, saved.config, &saved.layers, saved.labels)?);
             }
             Action::Export { folder, repository, file } => {
-                archive::write(&Layout::open(folder)?, repository, file).or_exit(Exit::Usage)?;
+                docker_archive::write(&Layout::open(folder)?, repository, file).or_exit(Exit::Usage)?;
             }
             Action::Compare { builtin, docker, binary } => {
                 compare::check(&ctx.runner(), &Layout::open(builtin)?, &Layout::open(docker)?, binary)?;
@@ -219,8 +224,8 @@ fn carry_out<'scope>(
 
 impl Image {
     fn write(&self, ctx: &Context, base: Option<&Base>, layers: &[Layer]) -> Result<Built> {
-        let below = base.map_or_else(Below::default, |base| base.below.clone());
-        let config = below.image_config(self.platform, &self.settings, &self.created, layers)?;
+        let layers_below = base.map_or_else(BaseLayers::default, |base| base.layers.clone());
+        let config = image_config(&layers_below, self.platform, &self.settings, &self.created, layers)?;
         self.keep(ctx, Engine::Builtin, base, config, layers, self.settings.labels.clone())
     }
 
@@ -235,15 +240,15 @@ impl Image {
     ) -> Result<Built> {
         // None on the first build, or when the last one was not finished.
         let before = Layout::open(&self.folder).ok();
-        let below = base.map_or_else(Below::default, |base| base.below.clone());
+        let layers_below = base.map_or_else(BaseLayers::default, |base| base.layers.clone());
         let parts = Parts {
             engine,
             platform: self.platform,
-            manifest: below.manifest(&config, layers, labels)?,
+            manifest: image_manifest(&layers_below, &config, layers, labels)?,
             config,
             layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
         };
-        let files = base.map(|base| Files { repository: &base.name.repository, layers: base.layers() });
+        let files = base.map(|base| Files { repository: &base.name.repository, layers: base.files() });
         parts
             .write(files.as_ref(), &self.folder, &self.tags)
             .with_context(|| format!("the image in {} is the one that was there", self.folder.display()))?;
@@ -317,14 +322,14 @@ fn counted(number: usize, what: &str) -> String {
 fn builtin(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Vec<Action>> {
     let platform = Platform::of_target(&ctx.config.target)?;
     let arguments = arguments(ctx, toolchain);
-    let text = recipe::read(&sources.context)?;
-    let (base, inherited, below) = based::start(ctx, &text, &arguments, platform)?;
-    let recipe = Recipe::parse(&text, &arguments, &ctx.config.app, &inherited)?;
-    let tree = tree::resolve(&sources.context, &recipe, below)?;
+    let file = Dockerfile::read(&sources.context, DOCKERFILE)?;
+    let (base, inherited, files) = based::start(ctx, &file, &arguments, platform)?;
+    let stage = FinalStage::parse(&file, &arguments, &ctx.config.app, &inherited)?;
+    let tree = tree::resolve(&sources.context, &stage, files)?;
     let target = ctx.root.join("target/image");
     let binary = target.join(&ctx.config.target).join("release").join(&ctx.config.app);
 
-    let smoke = based::smoke(ctx, platform, &recipe.settings, &tree, base.is_some());
+    let smoke = based::smoke(ctx, platform, &stage.settings, &tree, base.is_some());
     let mut actions: Vec<Action> = base.map(|base| Action::Begin(Box::new(base))).into_iter().collect();
     let call = compile::call(ctx, sources, toolchain)?;
     actions.push(Action::Compile { folder: sources.context.root().to_owned(), call });
@@ -336,9 +341,9 @@ fn builtin(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Ve
         cargo_home.join("git"),
     ];
     actions.push(Action::Verify { binary: binary.clone(), platform, folders });
-    actions.extend(layers(&recipe, tree, binary));
+    actions.extend(layers(&stage, tree, binary));
     actions.push(smoke);
-    let image = image(ctx, ctx.output().join("image"), platform, recipe.settings);
+    let image = image(ctx, ctx.output().join("image"), platform, stage.settings);
     actions.push(Action::Write(Box::new(image)));
     Ok(actions)
 }
@@ -383,8 +388,8 @@ fn arguments(ctx: &Context, toolchain: &Toolchain) -> Arguments {
 }
 
 /// What rarely changes in a layer below, the binary alone in the one above: a release uploads the latter.
-fn layers(recipe: &Recipe, tree: Tree, binary: PathBuf) -> Vec<Action> {
-    let copies = recipe.steps.iter().filter_map(|step| match step {
+fn layers(stage: &FinalStage, tree: Tree, binary: PathBuf) -> Vec<Action> {
+    let copies = stage.steps.iter().filter_map(|step| match step {
         Step::Copy(copy) => Some(copy.text.as_str()),
         Step::Folder { .. } => None,
     });
@@ -393,7 +398,7 @@ fn layers(recipe: &Recipe, tree: Tree, binary: PathBuf) -> Vec<Action> {
     let program = Entry { kind: Kind::File(binary), owner: tree.binary_owner, mode: tree.binary_mode };
     let files: Vec<(String, Entry)> = tree.entries.into_iter().collect();
     let files = (!files.is_empty()).then_some(Action::Pack { origin, entries: files });
-    let binary = Action::Pack { origin: recipe.binary.text.clone(), entries: vec![(tree.binary, program)] };
+    let binary = Action::Pack { origin: stage.binary.text.clone(), entries: vec![(tree.binary, program)] };
     files.into_iter().chain([binary]).collect()
 }
 

@@ -23,8 +23,8 @@ use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::secret::Secret;
 use launchway_core::size;
 use launchway_image::Engine;
-use launchway_image::guard::{self, Part};
-use launchway_image::layout::{Layout, Onto};
+use launchway_image::layout::{BaseRecord, Layout};
+use launchway_image::secret_scan::{self, Part};
 use launchway_registry::oci::Descriptor;
 use launchway_registry::{
     Access, Artifact, Blob, Client, Digest, Manifest, Outcome, Reference, Repository, Tag,
@@ -161,7 +161,7 @@ fn carry_out(ctx: &Context, client: &Client, actions: &[Action], pushed: &mut Op
     for action in actions {
         ctx.interrupt.check()?;
         match action {
-            Action::Guard { parts } => guard::check(parts, &secrets(ctx), &ctx.interrupt)?,
+            Action::Guard { parts } => secret_scan::scan(parts, &secrets(ctx), &ctx.interrupt)?,
             Action::Look { repository, tag, digest, may_move } => {
                 tagged = look(client, repository, tag, digest, *may_move)?;
                 *pushed = Some(Pushed::nothing_yet(repository, tag, digest));
@@ -266,7 +266,7 @@ struct Image {
     commit_tag: Tag,
     latest: bool,
     engine: Engine,
-    base: Option<Onto>,
+    base: Option<BaseRecord>,
     manifest: Manifest,
     /// Layers, then the configuration, each once.
     blobs: Vec<Blob>,
@@ -283,7 +283,7 @@ fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
         folder.display()
     );
     let (from, count) = match layout.base.clone() {
-        Some(Onto { repository, layers, .. }) => (Some(repository), layers),
+        Some(BaseRecord { repository, layers, .. }) => (Some(repository), layers),
         None => (None, 0),
     };
     let below: BTreeSet<&Digest> = layout.layers.iter().take(count).map(|layer| &layer.digest).collect();

@@ -22,7 +22,7 @@ use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::plain::send_lines;
 use launchway_core::secret::Secret;
-use launchway_image::entries::{Bounds, Reader};
+use launchway_image::layer_reader::{Bounds, LayerReader};
 use launchway_image::layout::Layout;
 use launchway_image::unpack::{Unpacked, find, program, unpack};
 use launchway_registry::oci::{Descriptor, ImageManifest, LONGEST_CONFIG};
@@ -137,7 +137,7 @@ impl Image {
     fn unpack(&self, ctx: &Context, root: &Path) -> Result<()> {
         fs_err::create_dir_all(root)?;
         let layers: std::io::Result<Vec<_>> = self.layers.iter().map(fs_err::File::open).collect();
-        unpack(root, layers?, Reader::new(&ctx.interrupt, Bounds::IMAGE))
+        unpack(root, layers?, LayerReader::new(&ctx.interrupt, Bounds::IMAGE))
     }
 
     fn text(&self, name: &str) -> &str {

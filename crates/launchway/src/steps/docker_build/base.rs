@@ -16,11 +16,11 @@ use crate::registry;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::file::{self, write_whole};
 use launchway_core::size;
-use launchway_image::base::files::Files;
+use launchway_image::base_image::BaseLayers;
+use launchway_image::base_image::files::Files;
 use launchway_image::binary::Platform;
-use launchway_image::config::Below;
-use launchway_image::entries::{Bounds, Reader};
-use launchway_image::recipe::BaseName;
+use launchway_image::final_stage::BaseName;
+use launchway_image::layer_reader::{Bounds, LayerReader};
 use launchway_registry::Digest;
 use launchway_registry::oci::{Descriptor, LAYER, PLAIN_LAYER, Settings};
 use launchway_registry::{Access, Client, ImageName, Reference, Repository, Tag};
@@ -28,12 +28,12 @@ use launchway_registry::{Access, Client, ImageName, Reference, Repository, Tag};
 /// A base image, all of whose layers are on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Base {
-    /// As the recipe names it, in full.
+    /// As the final stage names it, in full.
     pub(crate) name: ImageName,
     /// Of the manifest of our platform's image.
     pub(crate) digest: Digest,
     pub(crate) platform: Platform,
-    pub(crate) below: Below,
+    pub(crate) layers: BaseLayers,
     /// Where its blobs are.
     store: Store,
 }
@@ -47,13 +47,13 @@ pub(crate) struct Found {
     pub(crate) files: Files,
 }
 
-/// Finds the base that a recipe names, for a platform; what is not there yet is read from its registry.
+/// Finds the base image that a final stage names, for a platform; what is not here yet is read from its registry.
 ///
 /// An error names the line, and has the code of its cause: [`Exit::Registry`] for a registry that does not answer or
 /// refuses, [`Exit::Missing`] for a login that it wants, [`Exit::Usage`] for an image that cannot be built on.
 pub(crate) fn find(ctx: &Context, from: &BaseName, platform: Platform) -> Result<Found> {
     let place = |error: Error| -> Error {
-        let message = format!("Dockerfile:{}: the base image `{}`: {error:#}", from.line, from.image);
+        let message = format!("{}: the base image `{}`: {error:#}", from.place, from.image);
         Failure::new(Exit::of(&error), message).into()
     };
     let finder = Finder {
@@ -75,18 +75,18 @@ impl Base {
     }
 
     /// The layers' files, the lowest first.
-    pub(crate) fn layers(&self) -> Vec<(&Digest, PathBuf)> {
-        self.below.layers.iter().map(|layer| (&layer.digest, self.store.path(&layer.digest))).collect()
+    pub(crate) fn files(&self) -> Vec<(&Digest, PathBuf)> {
+        self.layers.layers.iter().map(|layer| (&layer.digest, self.store.path(&layer.digest))).collect()
     }
 }
 
 impl fmt::Display for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, digest, platform, below, .. } = self;
-        let layers = if below.layers.len() == 1 { "layer" } else { "layers" };
-        let bytes = below.layers.iter().map(|layer| layer.size).sum();
+        let Self { name, digest, platform, layers, .. } = self;
+        let noun = if layers.layers.len() == 1 { "layer" } else { "layers" };
+        let bytes = layers.layers.iter().map(|layer| layer.size).sum();
         write!(f, "{}@{digest}, which is {name} for {platform}: ", name.repository)?;
-        write!(f, "{} {layers}, {}", below.layers.len(), size(bytes))
+        write!(f, "{} {noun}, {}", layers.layers.len(), size(bytes))
     }
 }
 
@@ -222,9 +222,9 @@ impl Finder<'_> {
             self.fetch(layer, Bounds::PACKED)?;
         }
         let files = self.files(&layers, &diff_ids)?;
-        let below = Below { layers, diff_ids, history, variant };
+        let layers = BaseLayers { layers, diff_ids, history, variant };
         let name = ImageName { repository: self.repository.clone(), reference: Some(reference) };
-        let base = Base { name, digest, platform, below, store: self.store.clone() };
+        let base = Base { name, digest, platform, layers, store: self.store.clone() };
         Ok(Found { base, settings, files })
     }
 
@@ -297,7 +297,7 @@ impl Finder<'_> {
     /// They are unpacked each time: what was kept of an earlier time would have to be believed.
     fn files(&self, layers: &[Descriptor], diff_ids: &[Digest]) -> Result<Files> {
         let mut files = Files::default();
-        let mut reader = Reader::new(&self.ctx.interrupt, Bounds::IMAGE);
+        let mut reader = LayerReader::new(&self.ctx.interrupt, Bounds::IMAGE);
         for (layer, diff_id) in layers.iter().zip(diff_ids) {
             let file = fs_err::File::open(self.store.path(&layer.digest))?;
             let found = files.add(file, &mut reader).with_context(|| {

@@ -5,21 +5,22 @@ use anyhow::Result;
 use super::base::{self, Base};
 use super::{Action, created, service};
 use crate::context::Context;
-use launchway_image::base::files::Files;
+use launchway_image::base_image::files::Files;
 use launchway_image::binary::Platform;
-use launchway_image::recipe::{Arguments, BaseName};
+use launchway_image::dockerfile::Dockerfile;
+use launchway_image::final_stage::{Arguments, BaseName};
 use launchway_image::smoke::Smoke;
 use launchway_image::tree::Tree;
 use launchway_registry::oci::Settings;
 
-/// The base of the recipe, what the image is set to before its recipe is followed, and the files below it.
+/// The base image of the final stage, the settings that the stage begins with, and the files of the base.
 pub(super) fn start(
     ctx: &Context,
-    text: &str,
+    file: &Dockerfile,
     arguments: &Arguments,
     platform: Platform,
 ) -> Result<(Option<Base>, Settings, Files)> {
-    let found = BaseName::find(text, arguments)?.map(|name| base::find(ctx, &name, platform)).transpose()?;
+    let found = BaseName::find(file, arguments)?.map(|name| base::find(ctx, &name, platform)).transpose()?;
     let (base, mut settings, files) = match found {
         Some(found) => (Some(found.base), found.settings, found.files),
         None => (None, Settings::default(), Files::default()),
@@ -29,13 +30,13 @@ pub(super) fn start(
         ("org.opencontainers.image.created", created(ctx)),
     ];
     let labels = own.into_iter().chain(base.iter().flat_map(Base::labels));
-    // Over those of the base, whose revision is not this image's; a `LABEL` of the recipe wins over these.
+    // Over those of the base, whose revision is not this image's; a `LABEL` of the final stage wins over these.
     settings.labels.extend(labels.map(|(label, value)| (label.to_owned(), value)));
     Ok((base, settings, files))
 }
 
-/// The smoke run. Of an image with a base only what the recipe adds is unpacked, so it takes a binary that is started as
-/// it is, in a folder that the recipe names.
+/// The smoke run. Of an image with a base only what the final stage adds is unpacked, so the image must start the binary
+/// itself, in a folder that the stage names.
 pub(super) fn smoke(
     ctx: &Context,
     platform: Platform,

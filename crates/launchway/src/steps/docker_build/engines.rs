@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::sources::Sources;
-use super::{Action, Options, Toolchain, arguments, builtin, check_out, created, image, service};
+use super::{Action, DOCKERFILE, Options, Toolchain, arguments, builtin, check_out, created, image, service};
 use crate::context::Context;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::file;
 use launchway_image::Engine;
 use launchway_image::binary::Platform;
-use launchway_image::docker::{self, Task};
-use launchway_image::recipe;
+use launchway_image::docker_engine::{self, Task};
+use launchway_image::dockerfile::Dockerfile;
 use launchway_image::smoke::Smoke;
 use launchway_registry::oci::Settings;
 
@@ -61,7 +61,7 @@ pub(super) fn plan(
     Ok(actions)
 }
 
-/// The recipe followed by the Docker engine, and its image as one of ours in `folder`.
+/// The Dockerfile built by the Docker engine, and its image as one of ours in `folder`.
 fn by_docker(
     ctx: &Context,
     sources: &Sources,
@@ -74,14 +74,14 @@ fn by_docker(
     arguments.extend(ctx.environment.get("PIPELINE_RUST_IMAGE").map(|base| ("RUST_IMAGE", base.to_owned())));
     let labels = [("revision", ctx.git.tag()), ("created", created(ctx))];
     let labels = labels.map(|(label, value)| (format!("org.opencontainers.image.{label}"), value));
-    let text = recipe::read(&sources.context)?;
-    // On the command line a label would win over the recipe's own.
-    let labels = labels.into_iter().filter(|(label, _)| !text.contains(label)).collect();
+    let file = Dockerfile::read(&sources.context, DOCKERFILE)?;
+    // On the command line a label would win over the Dockerfile's own.
+    let labels = labels.into_iter().filter(|(label, _)| !file.text().contains(label)).collect();
     let name = format!("{}:{}", ctx.image(), ctx.git.tag());
     Ok(vec![
-        Action::Docker(Task::Build(docker::Build {
+        Action::Docker(Task::Build(docker_engine::Build {
             context: sources.context.root().to_owned(),
-            buildx: docker::has_buildx(&ctx.root),
+            buildx: docker_engine::has_buildx(&ctx.root),
             platform,
             name: name.clone(),
             arguments,

@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
-use launchway_image::docker;
+use launchway_image::docker_engine;
 
 const DOCKERFILE: &str = r#"FROM rust AS build
 FROM scratch
@@ -18,7 +18,7 @@ ENV APP_COMMIT=$COMMIT
 LABEL org.opencontainers.image.version=$VERSION
 "#;
 
-/// A context whose recipe is `DOCKERFILE`, in a folder.
+/// A context whose Dockerfile is `DOCKERFILE`, in a folder.
 fn workspace(root: &Path) -> Context {
     fs_err::create_dir_all(root.join("rootfs/etc")).unwrap();
     fs_err::write(root.join("rootfs/etc/group"), "root:x:0:\n").unwrap();
@@ -106,7 +106,7 @@ fn one_file_is_no_files() {
 }
 
 #[test]
-fn a_bad_recipe_fails_before_anything_is_compiled() {
+fn a_bad_final_stage_fails_before_anything_is_compiled() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = workspace(dir.path());
     fs_err::write(dir.path().join("Dockerfile"), format!("{DOCKERFILE}RUN true\n")).unwrap();
@@ -139,7 +139,7 @@ fn lines(ctx: &Context, options: &Options) -> String {
         .into_iter()
         .map(|action| match action {
             Action::Docker(Task::Build(build)) => {
-                Action::Docker(Task::Build(docker::Build { buildx: false, ..build }))
+                Action::Docker(Task::Build(docker_engine::Build { buildx: false, ..build }))
             }
             action => action,
         })
@@ -164,7 +164,7 @@ docker run --rm --name launchway-smoke-NAME --read-only --cap-drop ALL --securit
 docker save --output /w/target/xtask/docker.tar ID, with the ID from /w/target/xtask/docker.iid
 make an OCI layout of /w/target/xtask/docker.tar in /w/target/xtask/image, its layers compressed anew
 ");
-    // What the recipe says itself is not said again, and a mirror stands in for the base image.
+    // A label that the Dockerfile sets is not set again, and a mirror replaces the base image.
     ctx.environment = Environment::of([("PIPELINE_RUST_IMAGE", "mirror.example.com/rust:1")]);
     let label = "LABEL org.opencontainers.image.revision=$COMMIT\n";
     fs_err::write(dir.path().join("Dockerfile"), format!("{DOCKERFILE}{label}")).unwrap();

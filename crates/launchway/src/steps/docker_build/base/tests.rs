@@ -10,7 +10,7 @@ use crate::testing::registry::scripted;
 use launchway_core::environment::Environment;
 use launchway_fakes::Reply;
 use launchway_fakes::registry::Scripted;
-use launchway_image::base::files::Node;
+use launchway_image::base_image::files::Node;
 
 const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -79,7 +79,7 @@ impl Rig {
 
     fn find(&self, reference: &str) -> Result<Found> {
         let image = format!("{}/acme/base{reference}", self.server.host());
-        let from = BaseName { line: 7, image: image.parse().unwrap() };
+        let from = BaseName { place: "Dockerfile:7".to_owned(), image: image.parse().unwrap() };
         let environment = Environment::of([("DOCKER_CONFIG", "/nonexistent")]);
         let ctx = Context::for_test(self.dir.path(), environment);
         let finder = Finder {
@@ -117,12 +117,12 @@ fn an_image_of_docker_becomes_one_of_oci_without_a_change_of_its_layers() {
     let found = rig.find(":12").unwrap();
     let (tar, layer) = layer();
     let base = &found.base;
-    assert_eq!(base.below.layers, [Descriptor::of(LAYER, &layer)]);
-    assert_eq!(base.below.diff_ids, [Digest::of(&tar)]);
-    assert_eq!((base.below.history.len(), base.below.variant.as_deref()), (2, Some("v1")));
+    assert_eq!(base.layers.layers, [Descriptor::of(LAYER, &layer)]);
+    assert_eq!(base.layers.diff_ids, [Digest::of(&tar)]);
+    assert_eq!((base.layers.history.len(), base.layers.variant.as_deref()), (2, Some("v1")));
     assert_eq!((&base.digest, found.settings.env.as_slice()), (&digest, &["A=1".to_owned()][..]));
     assert_eq!(found.files.get("etc/motd"), Some(&Node::File));
-    assert_eq!(fs_err::read(&base.layers()[0].1).unwrap(), layer);
+    assert_eq!(fs_err::read(&base.files()[0].1).unwrap(), layer);
     let host = rig.server.host();
     assert_eq!(
         base.to_string(),
@@ -150,7 +150,7 @@ fn what_was_read_once_is_not_read_again() {
     rig.find(&format!("@{digest}")).unwrap();
     assert_eq!(rig.asked().len(), 5);
     // What was damaged is read again.
-    fs_err::write(&first.base.layers()[0].1, "x").unwrap();
+    fs_err::write(&first.base.files()[0].1, "x").unwrap();
     rig.find(&format!("@{digest}")).unwrap();
     assert_eq!(rig.asked().len(), 6);
     assert!(rig.asked()[5].starts_with("GET blobs/"), "{:?}", rig.asked());
@@ -241,7 +241,7 @@ fn what_cannot_be_built_on_is_refused() {
     // A history that does not fit is left out.
     let rig = Rig::new();
     let digest = rig.image(GZIP, |config| config["history"] = json!([]));
-    assert!(rig.find(&format!("@{digest}")).unwrap().base.below.history.is_empty());
+    assert!(rig.find(&format!("@{digest}")).unwrap().base.layers.history.is_empty());
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn a_base_that_cannot_be_had_names_its_line() {
     let ctx = Context::for_test(rig.dir.path(), environment);
     let host = rig.server.host();
     let find = |image: &str| {
-        let name = BaseName { line: 7, image: image.parse().unwrap() };
+        let name = BaseName { place: "Dockerfile:7".to_owned(), image: image.parse().unwrap() };
         let error = find(&ctx, &name, Platform::Amd64).unwrap_err();
         (Exit::of(&error), format!("{error:#}"))
     };
@@ -299,7 +299,7 @@ fn a_base_that_cannot_be_had_names_its_line() {
     let mut rehearsed =
         Context::for_test(rig.dir.path(), Environment::of([("DOCKER_CONFIG", "/nonexistent")]));
     rehearsed.reach = launchway_core::http::Reach::Only(Vec::new());
-    let name = BaseName { line: 7, image: "debian:12".parse().unwrap() };
+    let name = BaseName { place: "Dockerfile:7".to_owned(), image: "debian:12".parse().unwrap() };
     let error = super::find(&rehearsed, &name, Platform::Amd64).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);
     assert_eq!(

@@ -2,10 +2,11 @@ use super::*;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
 use launchway_image::Engine;
+use launchway_image::base_image::BaseLayers;
 use launchway_image::binary::Platform;
-use launchway_image::config::Below;
 use launchway_image::layer::{Entry, Kind, Layer, Owner, Tar};
 use launchway_image::layout::Parts;
+use launchway_image::manifest::{image_config, image_manifest};
 use launchway_registry::oci::Settings;
 
 /// An image with one layer, of these files with these modes.
@@ -23,9 +24,9 @@ fn image(dir: &Path, name: &str, files: &[(&str, &str, u32)], user: &str, label:
     let tar = Tar::pack(String::new(), entries.iter().map(|(path, entry)| (*path, entry))).unwrap();
     let layers = [Layer::compress(&tar).unwrap()];
     let mut settings = Settings { user: user.to_owned(), ..Settings::default() };
-    let config = Below::default().image_config(Platform::Amd64, &settings, "now", &layers).unwrap();
+    let config = image_config(&BaseLayers::default(), Platform::Amd64, &settings, "now", &layers).unwrap();
     settings.labels.insert(launchway_registry::oci::BASE_NAME.to_owned(), label.to_owned());
-    let manifest = Below::default().manifest(&config, &layers, settings.labels.clone()).unwrap();
+    let manifest = image_manifest(&BaseLayers::default(), &config, &layers, settings.labels.clone()).unwrap();
     let layers = layers.iter().map(|layer| layer.bytes.as_slice()).collect();
     Parts { engine: Engine::Builtin, platform: Platform::Amd64, manifest, config, layers }
         .write(None, &folder.join("image"), &["t".to_owned()])

@@ -82,7 +82,7 @@ fn the_engine_takes_the_archive_and_runs_the_image() {
     let saved = dir.path().join("saved.tar");
     Task::Save { id: id.clone(), archive: saved.clone() }.run(&ctx.runner()).unwrap();
     assert!(!id.exists());
-    let image = archive::read(&saved, Platform::Amd64, &ctx.interrupt).unwrap();
+    let image = docker_archive::read(&saved, Platform::Amd64, &ctx.interrupt).unwrap();
     let layout = Layout::open(&ctx.output().join("image")).unwrap();
     assert_eq!(Digest::of(&image.config), built.config);
     let layers: Vec<_> = image.layers.iter().map(Layer::descriptor).collect();

@@ -99,13 +99,13 @@ impl Entry<'_> {
 
 /// Reads the layers of an image, one after another.
 #[derive(Debug)]
-pub struct Reader<'a> {
+pub struct LayerReader<'a> {
     interrupt: &'a Interrupt,
     bounds: Bounds,
     left: Bounds,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> LayerReader<'a> {
     /// Reads the layers of one image, which share the bounds.
     pub fn new(interrupt: &'a Interrupt, bounds: Bounds) -> Self {
         Self { interrupt, bounds, left: bounds }

@@ -1,4 +1,5 @@
 use super::*;
+use launchway_core::exit::Exit;
 
 /// A Dockerfile with this final stage, which begins in line 3 and copies the binary in its last line.
 fn with(stage: &str) -> String {
@@ -7,20 +8,25 @@ fn with(stage: &str) -> String {
     )
 }
 
-fn read(text: &str) -> Recipe {
+fn dockerfile(text: &str) -> Dockerfile {
+    Dockerfile::new("Dockerfile", text)
+}
+
+fn read(text: &str) -> FinalStage {
     let arguments = Arguments::from([("COMMIT", "c0ffee".to_owned()), ("VERSION", "1.2.3".to_owned())]);
-    Recipe::parse(text, &arguments, "app", &Settings::default()).unwrap()
+    FinalStage::parse(&dockerfile(text), &arguments, "app", &Settings::default()).unwrap()
 }
 
 fn refusal(text: &str) -> String {
-    let error = Recipe::parse(text, &Arguments::default(), "app", &Settings::default()).unwrap_err();
+    let error =
+        FinalStage::parse(&dockerfile(text), &Arguments::default(), "app", &Settings::default()).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);
     error.to_string()
 }
 
 #[test]
-fn a_whole_recipe_is_followed() {
-    let recipe = read(
+fn a_whole_final_stage_is_followed() {
+    let stage = read(
         r#"# syntax=docker/dockerfile:1
 ARG BASE=scratch
 ARG RUST_IMAGE=rust
@@ -52,7 +58,7 @@ CMD ["serve", "$A"]
         .as_str(),
     );
     assert_eq!(
-        recipe.steps,
+        stage.steps,
         [
             Step::Folder { line: 15, path: "srv".to_owned() },
             Step::Folder { line: 16, path: "srv/app".to_owned() },
@@ -75,10 +81,10 @@ CMD ["serve", "$A"]
         ]
     );
     assert_eq!(
-        (recipe.binary.line, recipe.binary.target.as_str(), recipe.binary.into_folder),
+        (stage.binary.line, stage.binary.target.as_str(), stage.binary.into_folder),
         (20, "srv/app", true)
     );
-    let settings = recipe.settings;
+    let settings = stage.settings;
     assert_eq!(settings.env[0], format!("PATH={DEFAULT_PATH}"));
     assert_eq!(
         settings.env[1..],
@@ -121,25 +127,29 @@ fn base() -> Settings {
 fn a_recipe_adds_to_what_its_base_sets() {
     let read = |stage: &str| {
         let text = with(stage).replace("FROM scratch", "FROM debian:12");
-        Recipe::parse(&text, &Arguments::from([("VERSION", "1".to_owned())]), "app", &base()).unwrap()
+        FinalStage::parse(&dockerfile(&text), &Arguments::from([("VERSION", "1".to_owned())]), "app", &base())
+            .unwrap()
     };
-    let recipe = read("");
-    assert_eq!(recipe.settings, base());
-    let name = recipe.base.unwrap();
-    assert_eq!((name.line, name.image.to_string().as_str()), (3, "docker.io/library/debian:12"));
+    let stage = read("");
+    assert_eq!(stage.settings, base());
+    let name = stage.base.unwrap();
+    assert_eq!(
+        (name.place.as_str(), name.image.to_string().as_str()),
+        ("Dockerfile:3", "docker.io/library/debian:12")
+    );
 
-    let recipe = read(
+    let stage = read(
         "ARG A=mine\nENV PATH=/own:$PATH B=$A A=own\nLABEL a=own\nWORKDIR sub\nCOPY x y\nEXPOSE 81\nENTRYPOINT [\"/own\"]",
     );
-    let settings = recipe.settings;
+    let settings = stage.settings;
     assert_eq!(settings.env, ["PATH=/own:/base/bin", "A=own", "KEPT=1", "B=base"]);
     assert_eq!(settings.labels.into_values().collect::<Vec<_>>(), ["own", "base"]);
     assert_eq!(settings.working_dir, "/srv/sub");
     assert_eq!(settings.exposed_ports.len(), 2);
-    // An `ENTRYPOINT` takes the base's `CMD` away, and not the recipe's own.
+    // An `ENTRYPOINT` takes the base's `CMD` away, and not the stage's own.
     assert_eq!((settings.entrypoint.unwrap(), settings.cmd), (vec!["/own".to_owned()], None));
     assert_eq!((settings.user.as_str(), settings.stop_signal.as_str()), ("nobody", "SIGQUIT"));
-    let Step::Copy(copy) = &recipe.steps[1] else { panic!("{:?}", recipe.steps) };
+    let Step::Copy(copy) = &stage.steps[1] else { panic!("{:?}", stage.steps) };
     assert_eq!(copy.target, "srv/sub/y");
     for stage in ["CMD [\"x\"]\nENTRYPOINT [\"/own\"]", "ENTRYPOINT [\"/own\"]\nCMD [\"x\"]"] {
         assert_eq!(read(stage).settings.cmd.unwrap(), ["x"], "{stage}");
@@ -153,31 +163,32 @@ fn a_recipe_adds_to_what_its_base_sets() {
 
 #[test]
 fn without_the_base_its_variables_decide_nothing() {
-    let blind =
-        |stage: &str| Recipe::parse_blind(&with(stage).replace("FROM scratch", "FROM debian:12"), "app");
+    let blind = |stage: &str| {
+        FinalStage::parse_blind(&dockerfile(&with(stage).replace("FROM scratch", "FROM debian:12")), "app")
+    };
     assert!(blind("EXPOSE 80").unwrap().is_some());
     assert!(blind("USER $APP_UID\nCOPY a b").unwrap().is_none());
     assert!(blind("ENV A=$B").unwrap().is_none());
     blind("RUN true").unwrap_err();
     // Nothing can set it in `scratch`.
-    Recipe::parse_blind(&with("USER $APP_UID"), "app").unwrap_err();
-    assert!(Recipe::parse_blind(&with("ENV A=$B"), "app").unwrap().is_some());
+    FinalStage::parse_blind(&dockerfile(&with("USER $APP_UID")), "app").unwrap_err();
+    assert!(FinalStage::parse_blind(&dockerfile(&with("ENV A=$B")), "app").unwrap().is_some());
 }
 
 #[test]
 fn odd_but_good_recipes() {
     // A stage by its number, and the escape character of Windows.
-    let recipe = read(
+    let stage = read(
         "# escape=`\nFROM rust\nFROM scratch\nENV A=C:\\x `\n  B=`$A\nCOPY --from=0 /release/app /app\n",
     );
-    assert_eq!(recipe.settings.env[1..], ["A=C:\\x", "B=$A"]);
-    assert_eq!((recipe.binary.target.as_str(), recipe.binary.into_folder), ("app", false));
+    assert_eq!(stage.settings.env[1..], ["A=C:\\x", "B=$A"]);
+    assert_eq!((stage.binary.target.as_str(), stage.binary.into_folder), ("app", false));
     // A global argument is empty in the stage that does not declare it, and `ENV` wins over `ARG`.
-    let recipe = read(&with("ENV A=[$TAG] COMMIT=mine\nARG TAG\nARG COMMIT=x\nENV B=$TAG C=$COMMIT"));
-    assert_eq!(recipe.settings.env[1..], ["A=[]", "COMMIT=mine", "B=1", "C=mine"]);
+    let stage = read(&with("ENV A=[$TAG] COMMIT=mine\nARG TAG\nARG COMMIT=x\nENV B=$TAG C=$COMMIT"));
+    assert_eq!(stage.settings.env[1..], ["A=[]", "COMMIT=mine", "B=1", "C=mine"]);
     // Docker gives every stage a `PATH`, to replace or to extend.
-    let recipe = read(&with("ENV PATH=/srv:$PATH"));
-    assert_eq!(recipe.settings.env, [format!("PATH=/srv:{DEFAULT_PATH}")]);
+    let stage = read(&with("ENV PATH=/srv:$PATH"));
+    assert_eq!(stage.settings.env, [format!("PATH=/srv:{DEFAULT_PATH}")]);
     let none = read(&with("HEALTHCHECK NONE\nCMD []")).settings;
     assert_eq!((none.healthcheck.unwrap().test, none.cmd), (vec!["NONE".to_owned()], Some(vec![])));
     assert_eq!(read(&with("copy a b\r\nWorkdir $NONE/x\r")).steps.len(), 2);
@@ -267,9 +278,9 @@ fn the_classic_builder_must_be_able_to_follow_every_stage() {
         ("FROM a\nADD <<EOF /x\ntrue\nEOF", "2: a here-document"),
     ] {
         assert_eq!(
-            portable::check(text).unwrap_err().to_string(),
+            classic_builder::check(&dockerfile(text)).unwrap_err().to_string(),
             format!("Dockerfile:{expected} needs BuildKit, and the image must build without it")
         );
     }
-    portable::check("FROM --platform=linux/amd64 a\nADD --chown=1 a b\nCOPY --from=x --chown=1 a b\nHEALTHCHECK --timeout=1s --retries=3 NONE").unwrap();
+    classic_builder::check(&dockerfile("FROM --platform=linux/amd64 a\nADD --chown=1 a b\nCOPY --from=x --chown=1 a b\nHEALTHCHECK --timeout=1s --retries=3 NONE")).unwrap();
 }

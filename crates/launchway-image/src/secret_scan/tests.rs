@@ -27,7 +27,7 @@ impl Rig {
     }
 
     fn check(&self, parts: &[Part]) -> Result<()> {
-        check(parts, &self.secrets, &self.interrupt)
+        scan(parts, &self.secrets, &self.interrupt)
     }
 
     fn layer(&self, number: usize, files: &[(&str, &[u8])], compressed: bool) -> Part {
@@ -87,7 +87,7 @@ fn all_that_is_found_is_named_with_its_layer_and_path() {
     assert_eq!(
         error.to_string(),
         "the image holds what must not be pushed: layer 1, `srv/.env`: a file of variables; layer 1, `srv/.git/HEAD`: a \
-         git repository; layer 2, `app/app`: KEY; the configuration, KEY. Take it out of what the recipe \
+         git repository; layer 2, `app/app`: KEY; the configuration, KEY. Take it out of what the Dockerfile \
          copies or sets (`.dockerignore` keeps files out) and build again"
     );
 }
@@ -97,13 +97,9 @@ fn a_value_is_found_across_the_borders_of_what_is_read_at_once() {
     let rig = Rig::new();
     let key = format!("-----BEGIN PRIVATE KEY-----\n{MATERIAL}\n");
     for (text, what) in [(SECRET, "KEY"), (key.as_str(), KEY)] {
-        for before in [
-            0,
-            Guard::PIECE - text.len(),
-            Guard::PIECE - text.len() / 2,
-            Guard::PIECE - 1,
-            3 * Guard::PIECE - 5,
-        ] {
+        for before in
+            [0, Scan::PIECE - text.len(), Scan::PIECE - text.len() / 2, Scan::PIECE - 1, 3 * Scan::PIECE - 5]
+        {
             let mut contents = vec![b'-'; before];
             contents.extend_from_slice(text.as_bytes());
             assert_eq!(rig.finds(&contents).as_deref(), Some(what), "after {}", size(before as u64));
@@ -151,7 +147,7 @@ fn a_layer_that_cannot_be_read_is_not_pushed() {
     fs_err::write(&path, [&[0x28, 0xb5, 0x2f, 0xfd], [7; 1000].as_slice()].concat()).unwrap();
     let error = rig.check(&[Part::Layer(3, path)]).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);
-    assert!(error.to_string().starts_with("cannot look into layer 3 of the image"), "{error:#}");
+    assert!(error.to_string().starts_with("cannot scan layer 3 of the image"), "{error:#}");
 }
 
 #[test]

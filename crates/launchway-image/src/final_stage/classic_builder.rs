@@ -3,16 +3,17 @@
 use anyhow::Result;
 use parse_dockerfile::{Instruction, Source};
 
-use super::{at, flags, line_of, parse};
+use super::flags;
+use crate::dockerfile::Dockerfile;
 
 /// Checks that no stage uses what only `BuildKit` knows: its options, and here-documents.
 ///
-/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with `Dockerfile:LINE:`.
-pub(crate) fn check(text: &str) -> Result<()> {
-    parse(text)?.instructions.iter().try_for_each(|instruction| instruction_is_classic(text, instruction))
+/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with the file and the line.
+pub(crate) fn check(file: &Dockerfile) -> Result<()> {
+    file.parse()?.instructions.iter().try_for_each(|instruction| check_instruction(file, instruction))
 }
 
-fn instruction_is_classic(text: &str, instruction: &Instruction<'_>) -> Result<()> {
+fn check_instruction(file: &Dockerfile, instruction: &Instruction<'_>) -> Result<()> {
     let (name, options) = flags(instruction);
     // Docker Engine 20.10, `builder/dockerfile`: these are the options of its own builder.
     let known: &[&str] = match name {
@@ -23,8 +24,8 @@ fn instruction_is_classic(text: &str, instruction: &Instruction<'_>) -> Result<(
         _ => &[],
     };
     if let Some(option) = options.iter().find(|option| !known.contains(&option.name.value.as_ref())) {
-        return Err(at(
-            line_of(text, option.flag_span().start),
+        return Err(file.error(
+            file.line(option.flag_span().start),
             format!("`{name} --{}` needs BuildKit, and the image must build without it", option.name.value),
         ));
     }
@@ -32,13 +33,13 @@ fn instruction_is_classic(text: &str, instruction: &Instruction<'_>) -> Result<(
         Instruction::Run(run) => run.here_docs.first(),
         Instruction::Copy(copy) => copy.src.iter().find_map(here_document),
         Instruction::Add(add) => add.src.iter().find_map(here_document),
-        Instruction::Onbuild(onbuild) => return instruction_is_classic(text, &onbuild.instruction),
+        Instruction::Onbuild(onbuild) => return check_instruction(file, &onbuild.instruction),
         _ => None,
     };
     match here_document {
-        Some(document) => Err(at(
+        Some(document) => Err(file.error(
             // The span is that of the contents, which begin a line below.
-            line_of(text, document.span.start) - 1,
+            file.line(document.span.start) - 1,
             "a here-document needs BuildKit, and the image must build without it",
         )),
         None => Ok(()),

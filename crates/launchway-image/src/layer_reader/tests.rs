@@ -4,7 +4,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
-use crate::base::files::Files;
+use crate::base_image::files::Files;
 
 mod memory;
 
@@ -49,7 +49,7 @@ fn file(path: &str) -> Vec<u8> {
 fn read(tar: &[u8]) -> Result<Vec<String>> {
     let interrupt = Interrupt::default();
     let mut found = Vec::new();
-    Reader::new(&interrupt, Bounds::IMAGE).read(tar, |mut entry| {
+    LayerReader::new(&interrupt, Bounds::IMAGE).read(tar, |mut entry| {
         let mut text = String::new();
         entry.contents.read_to_string(&mut text)?;
         let kind = match &entry.kind {
@@ -187,7 +187,7 @@ fn a_small_layer_is_no_large_one() {
     assert!(gzip.len() < 1024, "{}", gzip.len());
     let mut files = Files::default();
     let interrupt = Interrupt::default();
-    let error = files.add(&*gzip, &mut Reader::new(&interrupt, Bounds::IMAGE)).unwrap_err();
+    let error = files.add(&*gzip, &mut LayerReader::new(&interrupt, Bounds::IMAGE)).unwrap_err();
     assert!(format!("{error:#}").ends_with("has a path of 90000 bytes, and 4095 are the most"), "{error:#}");
 }
 

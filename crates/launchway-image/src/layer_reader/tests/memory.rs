@@ -29,7 +29,7 @@ impl<F: FnMut(u64) -> Vec<u8>> Read for Endless<F> {
 
 fn refused(make: impl FnMut(u64) -> Vec<u8>, expected: &str) {
     let interrupt = Interrupt::default();
-    let mut reader = Reader::new(&interrupt, Bounds::IMAGE);
+    let mut reader = LayerReader::new(&interrupt, Bounds::IMAGE);
     let endless = Endless { make, number: 0, piece: std::io::Cursor::default() };
     let error = format!("{:#}", Files::default().add(endless, &mut reader).unwrap_err());
     assert!(error.contains(expected), "{error}");

@@ -9,7 +9,7 @@ fn pack(folder: &Path, contents: &str) -> Layer {
     fs_err::write(&file, contents).unwrap();
     let entry = Entry { kind: Kind::File(file), owner: Owner::default(), mode: 0o644 };
     let tar = Tar::pack("COPY".to_owned(), [("file", &entry)]).unwrap();
-    Cache::new(folder.join("layers")).compress(&tar).unwrap()
+    LayerCache::new(folder.join("layers")).compress(&tar).unwrap()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -60,18 +60,18 @@ fn a_cache_that_cannot_be_written_is_no_failure() {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("layers"), "a file stands in the way").unwrap();
     assert_eq!(pack(dir.path(), "hello"), pack(dir.path(), "hello"));
-    Cache::new(dir.path().join("layers")).tidy();
+    LayerCache::new(dir.path().join("layers")).tidy();
 }
 
 #[test]
 fn what_was_not_used_for_long_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let first = pack(dir.path(), "first");
-    for number in 0..Cache::KEPT {
+    for number in 0..LayerCache::KEPT {
         pack(dir.path(), &number.to_string());
     }
     // All of them are old, the first is the oldest, until it is used again.
-    let cache = Cache::new(dir.path().join("layers"));
+    let cache = LayerCache::new(dir.path().join("layers"));
     let age = |path: &Path, hours| {
         let file = fs_err::File::open(path).unwrap().into_file();
         file.set_modified(SystemTime::now() - Duration::from_hours(hours)).unwrap();
@@ -82,7 +82,7 @@ fn what_was_not_used_for_long_is_dropped() {
     age(&cache.path(&first.diff_id), 2);
     pack(dir.path(), "first");
     cache.tidy();
-    assert_eq!(entries(dir.path()).len(), Cache::KEPT);
+    assert_eq!(entries(dir.path()).len(), LayerCache::KEPT);
     assert!(cache.path(&first.diff_id).exists());
     age(&cache.path(&first.diff_id), 2);
     pack(dir.path(), "one more");

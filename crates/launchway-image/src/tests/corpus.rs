@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::base::files::Files;
-use super::binary::{self, Platform};
-use super::build_context::BuildContext;
-use super::recipe::{self, Arguments, Recipe};
-use super::tree;
+use crate::base_image::files::Files;
+use crate::binary::{self, Platform};
+use crate::build_context::BuildContext;
+use crate::dockerfile::Dockerfile;
+use crate::final_stage::{Arguments, FinalStage, classic_builder};
+use crate::tree;
 use launchway_core::exit::Exit;
 use launchway_registry::oci::Settings;
 
@@ -70,16 +71,17 @@ fn program(root: &Path, name: &str) -> PathBuf {
 /// What becomes of a case: the entries of its image, or why there is none.
 fn outcome(root: &Path, name: &str) -> anyhow::Result<String> {
     fs_err::copy(folder().join(format!("{name}.dockerfile")), root.join("Dockerfile"))?;
-    let text = recipe::read(&BuildContext::of_folder(root)?)?;
-    recipe::portable::check(&text)?;
-    let recipe = Recipe::parse(&text, &Arguments::default(), "app", &Settings::default())?;
+    let context = BuildContext::of_folder(root)?;
+    let file = Dockerfile::read(&context, "Dockerfile")?;
+    classic_builder::check(&file)?;
+    let stage = FinalStage::parse(&file, &Arguments::default(), "app", &Settings::default())?;
     // What is not asked for here: the base is as good as empty.
-    let tree = tree::resolve(&BuildContext::of_folder(root)?, &recipe, Files::default())?;
+    let tree = tree::resolve(&context, &stage, Files::default())?;
     binary::verify(&program(root, name), Platform::Amd64)?;
-    let mut said = recipe.base.map_or_else(String::new, |base| format!("from {}: ", base.image));
+    let mut said = stage.base.map_or_else(String::new, |base| format!("from {}: ", base.image));
     for (path, entry) in &tree.entries {
         // Whatever is in the image is the context's.
-        if let super::layer::Kind::File(file) = &entry.kind {
+        if let crate::layer::Kind::File(file) = &entry.kind {
             assert!(fs_err::canonicalize(file)?.starts_with(root), "{name}: {}", file.display());
         }
         write!(said, "{path} ")?;

@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result};
 
 use super::{Tree, join};
 use crate::build_context::{BuildContext, Node};
-use crate::ignore::{Ignore, clean, is_valid, matches};
+use crate::dockerignore::{Ignore, clean, is_valid, matches};
+use crate::final_stage::CopyStep;
 use crate::layer::{Entry, Kind, Owner};
-use crate::recipe::CopyStep;
 use launchway_core::exit::{Exit, OrExit as _};
 
 /// Looks for files in the context.

@@ -5,8 +5,8 @@ use std::io::Read;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::entries::{Entry, Kind, Reader};
 use crate::layer::Owner;
+use crate::layer_reader::{Entry, Kind, LayerReader};
 use launchway_registry::Digest;
 
 /// The files of an image.
@@ -94,13 +94,13 @@ impl Files {
     /// Lays a layer over those below, and returns its diff ID.
     ///
     /// OCI image specification, "Image Layer Filesystem Changeset".
-    pub fn add(&mut self, layer: impl Read, reader: &mut Reader<'_>) -> Result<Digest> {
+    pub fn add(&mut self, layer: impl Read, reader: &mut LayerReader<'_>) -> Result<Digest> {
         self.layers += 1;
         reader.read(layer, |entry| self.place(entry))
     }
 
     fn place(&mut self, mut entry: Entry<'_>) -> Result<()> {
-        // A name that is not UTF-8 is one that no recipe can say.
+        // A name that is not UTF-8 is one that no Dockerfile can contain.
         let path = String::from_utf8_lossy(&entry.path).into_owned();
         let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
         if entry.kind == Kind::Opaque {

@@ -1,8 +1,8 @@
-//! The guard: what must never be pushed is looked for in every layer, before anything is sent.
+//! The secret scan: every layer is searched for what must never be pushed, before anything is sent.
 //!
-//! A registry keeps what it once got, and a layer shows a file that the layer above removes. It looks for the values
-//! of the pipeline's own secrets, for private keys, and for `.env` and `.git`; it does not guess what else may be
-//! secret, and does not see a value that is encoded or compressed.
+//! A registry keeps what it once got, and a layer still contains a file that the layer above removes. The scan looks for
+//! the values of known secrets, for private keys, and for `.env` and `.git`; it does not guess what else may be secret,
+//! and misses a value that is encoded or compressed.
 
 use std::fmt;
 use std::io::Read;
@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context as _, Result};
 use memchr::memmem::Finder;
 
-use super::entries::{Bounds, Kind, Reader};
+use super::layer_reader::{Bounds, Kind, LayerReader};
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::secret::Secret;
@@ -34,15 +34,15 @@ impl fmt::Display for Part {
     }
 }
 
-/// Looks through all parts for keys, forbidden files and these secrets by name; anything that must not leave is an error
+/// Searches all parts for keys, forbidden files and these secrets, which have names; anything that must not leave is an error
 /// with [`Exit::Usage`] that names where it is and what it is, never its value.
-pub fn check(parts: &[Part], secrets: &[(&str, Secret)], interrupt: &Interrupt) -> Result<()> {
-    let guard = Guard::new(secrets, interrupt);
+pub fn scan(parts: &[Part], secrets: &[(&str, Secret)], interrupt: &Interrupt) -> Result<()> {
+    let scan = Scan::new(secrets, interrupt);
     let mut found = Vec::new();
     for part in parts {
-        let places = guard
-            .look_at(part)
-            .with_context(|| format!("cannot look into {part} of the image"))
+        let places = scan
+            .scan(part)
+            .with_context(|| format!("cannot scan {part} of the image"))
             .or_exit(Exit::Usage)?;
         found.extend(places.into_iter().map(|place| format!("{part}, {place}")));
     }
@@ -50,20 +50,20 @@ pub fn check(parts: &[Part], secrets: &[(&str, Secret)], interrupt: &Interrupt) 
         return Ok(());
     }
     let message = format!(
-        "the image holds what must not be pushed: {}. Take it out of what the recipe copies or sets (`.dockerignore` keeps \
+        "the image holds what must not be pushed: {}. Take it out of what the Dockerfile copies or sets (`.dockerignore` keeps \
          files out) and build again",
         found.join("; ")
     );
     Err(Failure::new(Exit::Usage, message).into())
 }
 
-/// What is looked for.
-struct Guard<'a> {
+/// What is searched for.
+struct Scan<'a> {
     secrets: Vec<(&'a str, &'a Secret)>,
     interrupt: &'a Interrupt,
 }
 
-impl<'a> Guard<'a> {
+impl<'a> Scan<'a> {
     /// A shorter value is an ordinary word.
     const SHORTEST: usize = 8;
     /// How much is read at once.
@@ -77,7 +77,7 @@ impl<'a> Guard<'a> {
         Self { secrets, interrupt }
     }
 
-    fn look_at(&self, part: &Part) -> Result<Vec<String>> {
+    fn scan(&self, part: &Part) -> Result<Vec<String>> {
         let path = match part {
             Part::Layer(_, path) => path,
             Part::Config(path) => {
@@ -86,7 +86,7 @@ impl<'a> Guard<'a> {
             }
         };
         let mut places = Vec::new();
-        Reader::new(self.interrupt, Bounds::IMAGE).read(fs_err::File::open(path)?, |entry| {
+        LayerReader::new(self.interrupt, Bounds::IMAGE).read(fs_err::File::open(path)?, |entry| {
             if matches!(entry.kind, Kind::Whiteout | Kind::Opaque) {
                 return Ok(());
             }

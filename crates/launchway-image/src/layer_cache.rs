@@ -15,13 +15,13 @@ use launchway_registry::Digest;
 
 /// The folder of the compressed layers.
 #[derive(Debug)]
-pub struct Cache {
+pub struct LayerCache {
     folder: PathBuf,
     /// What compresses, so that an entry of another compressor is never found.
     program: String,
 }
 
-impl Cache {
+impl LayerCache {
     /// How many layers are kept: those of the last four builds with two layers each.
     const KEPT: usize = 8;
 

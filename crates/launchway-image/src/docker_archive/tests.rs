@@ -3,19 +3,22 @@ use std::io::Cursor;
 use flate2::{Compression, GzBuilder};
 
 use super::*;
-use crate::config;
+use crate::base_image::BaseLayers;
 use crate::layout::Parts;
+use crate::manifest::{image_config, image_manifest};
 use launchway_registry::oci::Settings;
 
 /// The layout of an image with these layers.
 fn layout(folder: &Path, layers: &[Layer]) -> Layout {
     let settings =
         Settings { labels: BTreeMap::from([("a".to_owned(), "b".to_owned())]), ..Settings::default() };
-    let config = config::image_config(Platform::Amd64, &settings, "2026-01-01T00:00:00Z", layers).unwrap();
+    let config =
+        image_config(&BaseLayers::default(), Platform::Amd64, &settings, "2026-01-01T00:00:00Z", layers)
+            .unwrap();
     let parts = Parts {
         engine: crate::Engine::Docker,
         platform: Platform::Amd64,
-        manifest: config::manifest(&config, layers, settings.labels).unwrap(),
+        manifest: image_manifest(&BaseLayers::default(), &config, layers, settings.labels).unwrap(),
         config,
         layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
     };
@@ -26,7 +29,7 @@ fn layout(folder: &Path, layers: &[Layer]) -> Layout {
 fn layer(text: &str) -> Layer {
     compress(
         Cursor::new(tar_of(&[("file", text.as_bytes())])),
-        &mut Reader::new(&Interrupt::default(), Bounds::IMAGE),
+        &mut LayerReader::new(&Interrupt::default(), Bounds::IMAGE),
     )
     .unwrap()
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::binary::Platform;
-use super::recipe::Arguments;
+use super::final_stage::Arguments;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::runner::Runner;

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::binary::Platform;
-use super::entries::{Bounds, Reader, plain};
 use super::layer::Layer;
+use super::layer_reader::{Bounds, LayerReader, plain};
 use super::layout::{self, Layout};
 use launchway_core::file;
 use launchway_core::interrupt::Interrupt;
@@ -139,7 +139,7 @@ fn unpack(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Imag
     if diff_ids.len() != saved.layers.len() {
         bail!("it holds {} layers, and its configuration names {}", saved.layers.len(), diff_ids.len());
     }
-    let mut reader = Reader::new(interrupt, Bounds::IMAGE);
+    let mut reader = LayerReader::new(interrupt, Bounds::IMAGE);
     let mut layers = Vec::new();
     for (path, diff_id) in saved.layers.iter().zip(diff_ids) {
         let layer = contents
@@ -157,7 +157,7 @@ fn unpack(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Imag
 /// Compresses a tar; one that comes compressed with gzip, as engines with containerd's store give it, is made anew.
 ///
 /// It is read as a deploy will read it, so that what a deploy could not check is refused here.
-pub(super) fn compress(stream: impl Read, reader: &mut Reader<'_>) -> Result<Layer> {
+pub(super) fn compress(stream: impl Read, reader: &mut LayerReader<'_>) -> Result<Layer> {
     // The bytes do not depend on the pieces in which the tar comes.
     let mut tee = Tee { tar: plain(stream)?, gzip: Layer::gzip() };
     let diff_id = reader.read(&mut tee, |_| Ok(()))?;
@@ -205,7 +205,7 @@ impl Contents {
                     let above = name.rsplit_once('/').map_or("", |(above, _)| above).to_owned();
                     let is_symlink = entry.header().entry_type() == EntryType::Symlink;
                     let target = if is_symlink { format!("{above}/{target}") } else { target };
-                    contents.links.insert(name, super::ignore::clean(&target));
+                    contents.links.insert(name, super::dockerignore::clean(&target));
                 }
                 _ => {}
             }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use super::archive;
-use super::base::files::Files;
-use super::binary::Platform;
-use super::entries::{Bounds, Reader};
-use super::ignore::{Ignore, matches};
-use super::recipe::{Arguments, BaseName, Recipe, portable};
-use super::unpack::unpack;
+use crate::base_image::files::Files;
+use crate::binary::Platform;
+use crate::docker_archive;
+use crate::dockerfile::Dockerfile;
+use crate::dockerignore::{Ignore, matches};
+use crate::final_stage::{Arguments, BaseName, FinalStage, classic_builder};
+use crate::layer_reader::{Bounds, LayerReader};
+use crate::unpack::unpack;
 use launchway_core::interrupt::Interrupt;
 use launchway_registry::oci::Settings;
 
@@ -100,10 +101,10 @@ fn layers_at_random_stay_in_their_folder() {
         let mut tar = random.change(&valid);
         sum(&mut tar);
         let bounds = Bounds { bytes: 1 << 20, entries: 100 };
-        let found = Files::default().add(&*tar, &mut Reader::new(&interrupt, bounds));
+        let found = Files::default().add(&*tar, &mut LayerReader::new(&interrupt, bounds));
         let folder = outside.path().join("root");
         fs_err::create_dir(&folder).unwrap();
-        let unpacked = unpack(&folder, [&*tar], Reader::new(&interrupt, bounds));
+        let unpacked = unpack(&folder, [&*tar], LayerReader::new(&interrupt, bounds));
         read += usize::from(found.is_ok());
         // What is taken as a base can be unpacked, but for a hard link to a file that is not there.
         if let (Ok(_), Err(error)) = (found, unpacked) {
@@ -118,7 +119,7 @@ fn layers_at_random_stay_in_their_folder() {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut gzip, &tar).unwrap();
         let gzip = random.change(&gzip.finish().unwrap());
-        drop(Files::default().add(&*gzip, &mut Reader::new(&interrupt, bounds)));
+        drop(Files::default().add(&*gzip, &mut LayerReader::new(&interrupt, bounds)));
     }
     assert!((10..190).contains(&read), "{read} of 200 can be read");
 }
@@ -147,7 +148,7 @@ fn archives_at_random_are_read_or_refused() {
         let mut changed = random.change(&archive);
         sum(&mut changed);
         fs_err::write(&path, changed).unwrap();
-        read += usize::from(archive::read(&path, Platform::Amd64, &Interrupt::default()).is_ok());
+        read += usize::from(docker_archive::read(&path, Platform::Amd64, &Interrupt::default()).is_ok());
     }
     assert!((1..200).contains(&read), "{read} of 200 can be read");
 }
@@ -163,9 +164,10 @@ fn dockerfiles_at_random_are_followed_or_refused() {
     for _ in 0..10 {
         for text in &texts {
             let text = String::from_utf8_lossy(&random.change(text)).into_owned();
-            drop(portable::check(&text));
-            drop(BaseName::find(&text, &Arguments::default()));
-            drop(Recipe::parse(&text, &Arguments::default(), "app", &Settings::default()));
+            let file = Dockerfile::new("Dockerfile", &text);
+            drop(classic_builder::check(&file));
+            drop(BaseName::find(&file, &Arguments::default()));
+            drop(FinalStage::parse(&file, &Arguments::default(), "app", &Settings::default()));
             if let Ok(ignore) = Ignore::parse(&text) {
                 ignore.excludes("a/b/c.d");
                 ignore.may_bring_back_below("a/b");

@@ -1,13 +1,13 @@
 use tar::EntryType;
 
 use super::*;
-use crate::entries::Bounds;
+use crate::layer_reader::Bounds;
 use launchway_core::exit::Exit;
 use launchway_core::interrupt::Interrupt;
 
 /// Lays a layer over others.
 fn add(files: &mut Files, layer: &[u8]) -> Result<Digest> {
-    files.add(layer, &mut Reader::new(&Interrupt::default(), Bounds::IMAGE))
+    files.add(layer, &mut LayerReader::new(&Interrupt::default(), Bounds::IMAGE))
 }
 
 fn tar(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
@@ -101,7 +101,7 @@ fn what_is_no_layer_is_an_error() {
     add(&mut files, b"\x1f\x8b and so on").unwrap_err();
     let interrupt = Interrupt::default();
     interrupt.set();
-    let mut reader = Reader::new(&interrupt, Bounds::IMAGE);
+    let mut reader = LayerReader::new(&interrupt, Bounds::IMAGE);
     let error = files.add(&*tar(&[("a", EntryType::Regular, "")]), &mut reader).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Interrupted);
 }

@@ -4,7 +4,6 @@ use anyhow::Result;
 use parse_dockerfile::{Command, HealthcheckArguments, HealthcheckInstruction, Instruction};
 
 use super::{Reader, Step};
-use crate::recipe::at;
 use launchway_registry::oci::Healthcheck;
 
 impl Reader<'_, '_> {
@@ -13,10 +12,11 @@ impl Reader<'_, '_> {
         match instruction {
             Instruction::Env(env) => {
                 let line = self.line(env.env.span.start);
-                let pairs = self.words().pairs(&env.arguments.value).map_err(|error| at(line, error))?;
+                let pairs =
+                    self.words().pairs(&env.arguments.value).map_err(|error| self.file.error(line, error))?;
                 for (name, value) in pairs {
                     let pair = format!("{name}={value}");
-                    let set = &mut self.recipe.settings.env;
+                    let set = &mut self.stage.settings.env;
                     match set.iter_mut().find(|pair| pair.split('=').next() == Some(&name)) {
                         Some(old) => *old = pair,
                         None => set.push(pair),
@@ -26,24 +26,27 @@ impl Reader<'_, '_> {
             }
             Instruction::Label(label) => {
                 let line = self.line(label.label.span.start);
-                let pairs = self.words().pairs(&label.arguments.value).map_err(|error| at(line, error))?;
-                self.recipe.settings.labels.extend(pairs);
+                let pairs = self
+                    .words()
+                    .pairs(&label.arguments.value)
+                    .map_err(|error| self.file.error(line, error))?;
+                self.stage.settings.labels.extend(pairs);
             }
             Instruction::Expose(expose) => {
                 for port in &expose.arguments {
                     let port = self.port(expose.expose.span.start, &port.value)?;
-                    self.recipe.settings.exposed_ports.insert(port);
+                    self.stage.settings.exposed_ports.insert(port);
                 }
             }
             Instruction::User(user) => {
-                self.recipe.settings.user =
+                self.stage.settings.user =
                     self.filled(user.user.span.start, "USER", &user.arguments.value)?;
             }
             Instruction::Workdir(workdir) => {
                 let place = workdir.workdir.span.start;
                 let path = self.absolute(&self.filled(place, "WORKDIR", &workdir.arguments.value)?);
-                self.recipe.settings.working_dir = format!("/{path}");
-                self.recipe.steps.push(Step::Folder { line: self.line(place), path });
+                self.stage.settings.working_dir = format!("/{path}");
+                self.stage.steps.push(Step::Folder { line: self.line(place), path });
             }
             Instruction::Stopsignal(signal) => {
                 let place = signal.stopsignal.span.start;
@@ -52,23 +55,23 @@ impl Reader<'_, '_> {
                 if !name.chars().all(is_signal) {
                     return self.refuse(place, format!("`{name}` is not a signal such as `SIGTERM`"));
                 }
-                self.recipe.settings.stop_signal = name;
+                self.stage.settings.stop_signal = name;
             }
             Instruction::Entrypoint(entrypoint) => {
                 let exec =
                     self.exec(entrypoint.entrypoint.span.start, "ENTRYPOINT", &entrypoint.arguments)?;
-                self.recipe.settings.entrypoint = Some(exec);
+                self.stage.settings.entrypoint = Some(exec);
                 // "If CMD is defined from the base image, setting ENTRYPOINT will reset CMD to an empty value."
                 if !self.has_cmd {
-                    self.recipe.settings.cmd = None;
+                    self.stage.settings.cmd = None;
                 }
             }
             Instruction::Cmd(cmd) => {
-                self.recipe.settings.cmd = Some(self.exec(cmd.cmd.span.start, "CMD", &cmd.arguments)?);
+                self.stage.settings.cmd = Some(self.exec(cmd.cmd.span.start, "CMD", &cmd.arguments)?);
                 self.has_cmd = true;
             }
             Instruction::Healthcheck(check) => {
-                self.recipe.settings.healthcheck = Some(self.healthcheck(check)?);
+                self.stage.settings.healthcheck = Some(self.healthcheck(check)?);
             }
             // The parser may learn new instructions.
             other => return self.refuse(0, format!("the builtin engine does not know this: {other:?}")),
@@ -80,7 +83,7 @@ impl Reader<'_, '_> {
     fn filled(&self, place: usize, instruction: &str, word: &str) -> Result<String> {
         let value = self.expand(place, word)?;
         if value.trim().is_empty() {
-            return Err(at(self.line(place), format!("`{instruction} {word}` comes out empty")));
+            return Err(self.file.error(self.line(place), format!("`{instruction} {word}` comes out empty")));
         }
         Ok(value)
     }
@@ -106,14 +109,14 @@ impl Reader<'_, '_> {
                 Ok(words.value.iter().map(|word| word.value.clone().into_owned()).collect())
             }
             // Docker takes it for the name of a program.
-            Command::Shell(text) if text.value.trim_start().starts_with('[') => Err(at(
+            Command::Shell(text) if text.value.trim_start().starts_with('[') => Err(self.file.error(
                 self.line(place),
                 format!(
                     "`{instruction}` looks like a list and is not valid JSON: it needs double quotes around each word, a comma \
                      between them and a `]` at the end, as in `[\"program\", \"argument\"]`"
                 ),
             )),
-            _ => Err(at(
+            _ => Err(self.file.error(
                 self.line(place),
                 format!(
                     "`{instruction}` in shell form needs `/bin/sh`, and the builtin engine takes a list only: write it as `[\"program\", \"argument\"]`"

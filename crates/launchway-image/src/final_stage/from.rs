@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use parse_dockerfile::FromInstruction;
 
-use super::{Arguments, DEFAULT_PATH, Reader, Recipe, at, parse};
+use super::{Arguments, DEFAULT_PATH, FinalStage, Reader};
+use crate::dockerfile::Dockerfile;
 use launchway_registry::ImageName;
 
 /// The image of a registry that a stage begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseName {
-    /// The line of the `FROM`.
-    pub line: usize,
+    /// The file and the line of the `FROM`.
+    pub place: String,
     /// The name of the image.
     pub image: ImageName,
 }
@@ -22,25 +23,27 @@ impl BaseName {
     /// What the final stage of a Dockerfile begins with; `None` for `scratch`.
     ///
     /// What cannot be followed is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with
-    /// `Dockerfile:LINE:`.
-    pub fn find(text: &str, arguments: &Arguments) -> Result<Option<Self>> {
-        let file = parse(text)?;
-        let stages: Vec<&FromInstruction<'_>> = file.stages().map(|stage| stage.from).collect();
-        let Some((stage, earlier)) = stages.split_last() else { return Err(at(1, "there is no stage")) };
+    /// the file and the line.
+    pub fn find(file: &Dockerfile, arguments: &Arguments) -> Result<Option<Self>> {
+        let parsed = file.parse()?;
+        let stages: Vec<&FromInstruction<'_>> = parsed.stages().map(|stage| stage.from).collect();
+        let Some((stage, earlier)) = stages.split_last() else {
+            return Err(file.error(1, "there is no stage"));
+        };
         let unset = Cell::new(false);
         let mut reader = Reader {
-            text,
-            app: "",
+            file,
+            binary: "",
             arguments,
             earlier,
-            escape: file.parser_directives.escape.as_ref().map_or('\\', |escape| escape.value.value),
+            escape: parsed.parser_directives.escape.as_ref().map_or('\\', |escape| escape.value.value),
             variables: BTreeMap::new(),
             globals: BTreeMap::new(),
             unset: &unset,
             has_cmd: false,
-            recipe: Recipe::default(),
+            stage: FinalStage::default(),
         };
-        for global in file.global_args() {
+        for global in parsed.global_args() {
             reader.argument(reader.line(global.arg.span.start), &global.arguments.value, true)?;
         }
         reader.base(stage)
@@ -70,8 +73,10 @@ impl Reader<'_, '_> {
             );
         }
         match image.parse() {
-            Ok(image) => Ok(Some(BaseName { line: self.line(place), image })),
-            Err(error) => Err(at(self.line(place), format!("the base image: {error:#}"))),
+            Ok(image) => {
+                Ok(Some(BaseName { place: format!("{}:{}", self.file.path(), self.line(place)), image }))
+            }
+            Err(error) => Err(self.file.error(self.line(place), format!("the base image: {error:#}"))),
         }
     }
 
@@ -85,7 +90,7 @@ impl Reader<'_, '_> {
 
     /// Makes what the base sets known to the stage.
     pub(super) fn inherit(&mut self) {
-        let env = &mut self.recipe.settings.env;
+        let env = &mut self.stage.settings.env;
         // Docker gives it to every stage that has none, so that `ENV PATH=/app:$PATH` means the same here.
         if !env.iter().any(|pair| pair.starts_with("PATH=")) {
             env.push(format!("PATH={DEFAULT_PATH}"));

@@ -1,31 +1,32 @@
-//! The recipe: the final stage of the `Dockerfile`, read as far as it can be followed without Docker.
+//! The final stage of a Dockerfile, read as far as it can be followed without Docker.
 //!
-//! Rules are those of the Dockerfile reference; what cannot be followed is refused with its line, never skipped.
+//! The rules are those of the Dockerfile reference; what cannot be followed is refused with its line, never skipped.
 
+pub(crate) mod classic_builder;
+mod expansion;
 mod from;
-pub(super) mod portable;
-mod settings;
-mod words;
+mod instructions;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use anyhow::{Error, Result};
-use parse_dockerfile::{CopyInstruction, Dockerfile, Flag, FromInstruction, Instruction, Source};
+use anyhow::Result;
+use parse_dockerfile::{CopyInstruction, Flag, FromInstruction, Instruction, Source};
 
-use super::ignore::clean;
-use crate::build_context::BuildContext;
+use super::dockerignore::clean;
+use crate::dockerfile::Dockerfile;
+use expansion::Words;
 pub use from::BaseName;
-use launchway_core::exit::{Exit, Failure};
 use launchway_registry::oci::Settings;
-use words::Words;
 
-/// What goes in the image and how it starts.
+/// What goes into the image and how it starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recipe {
-    /// What it is made from; nothing for `scratch`.
+pub struct FinalStage {
+    /// The path of the Dockerfile.
+    pub file: String,
+    /// The base image; nothing for `scratch`.
     pub base: Option<BaseName>,
-    /// What makes the files, in the order of the recipe; the binary is not among them.
+    /// What makes the files, in the order of the stage; the binary is not among them.
     pub steps: Vec<Step>,
     /// Where the binary goes: a `COPY` whose only source is the binary in an earlier stage.
     pub binary: CopyStep,
@@ -69,105 +70,85 @@ pub struct CopyStep {
 /// Docker's `PATH` on Linux where an image sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Build arguments that the engine sets where the recipe declares them: `COMMIT`, `CREATED`, `VERSION`.
+/// Build arguments that the engine sets where the Dockerfile declares them: `COMMIT`, `CREATED`, `VERSION`.
 pub type Arguments = BTreeMap<&'static str, String>;
 
-/// The text of the `Dockerfile` in the context.
-pub fn read(context: &BuildContext) -> Result<String> {
-    let text = context.needed("Dockerfile")?;
-    // The parser's places do not count a byte order mark.
-    Ok(text.trim_start_matches('\u{feff}').to_owned())
-}
-
-impl Recipe {
-    /// Reads the final stage of a Dockerfile; `app` is the binary's name, and `base` what the base sets, which is nothing
-    /// for `scratch`.
+impl FinalStage {
+    /// Reads the final stage of a Dockerfile; `binary` is the name of the binary, and `base` what the base sets, which is
+    /// nothing for `scratch`.
     ///
-    /// What cannot be followed is an error with [`Exit::Usage`] that begins with `Dockerfile:LINE:`.
-    pub fn parse(text: &str, arguments: &Arguments, app: &str, base: &Settings) -> Result<Self> {
-        Self::read(text, arguments, app, base).0
+    /// What cannot be followed is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with
+    /// the file and the line.
+    pub fn parse(file: &Dockerfile, arguments: &Arguments, binary: &str, base: &Settings) -> Result<Self> {
+        Self::read(file, arguments, binary, base).0
     }
 
     /// Reads it without knowing what the base sets: `None` where a variable decides that only the base may set.
-    pub fn parse_blind(text: &str, app: &str) -> Result<Option<Self>> {
-        match Self::read(text, &Arguments::default(), app, &Settings::default()) {
-            (recipe, false) => recipe.map(Some),
-            (Ok(recipe), true) => Ok(recipe.base.is_none().then_some(recipe)),
-            (Err(error), true) => match BaseName::find(text, &Arguments::default())? {
+    pub fn parse_blind(file: &Dockerfile, binary: &str) -> Result<Option<Self>> {
+        match Self::read(file, &Arguments::default(), binary, &Settings::default()) {
+            (stage, false) => stage.map(Some),
+            (Ok(stage), true) => Ok(stage.base.is_none().then_some(stage)),
+            (Err(error), true) => match BaseName::find(file, &Arguments::default())? {
                 Some(_) => Ok(None),
                 None => Err(error),
             },
         }
     }
 
-    /// The recipe, and whether it has a variable that nothing sets.
-    fn read(text: &str, arguments: &Arguments, app: &str, base: &Settings) -> (Result<Self>, bool) {
+    /// The stage, and whether it has a variable that nothing sets.
+    fn read(file: &Dockerfile, arguments: &Arguments, binary: &str, base: &Settings) -> (Result<Self>, bool) {
         let unset = Cell::new(false);
-        (Self::read_file(text, arguments, app, base, &unset), unset.get())
+        (Self::read_stage(file, arguments, binary, base, &unset), unset.get())
     }
 
-    fn read_file(
-        text: &str,
+    fn read_stage(
+        file: &Dockerfile,
         arguments: &Arguments,
-        app: &str,
+        binary: &str,
         base: &Settings,
         unset: &Cell<bool>,
     ) -> Result<Self> {
-        let file = parse(text)?;
-        let stages: Vec<&FromInstruction<'_>> = file.stages().map(|stage| stage.from).collect();
-        let Some(stage) = file.stages().last() else { return Err(at(1, "there is no stage")) };
+        let parsed = file.parse()?;
+        let stages: Vec<&FromInstruction<'_>> = parsed.stages().map(|stage| stage.from).collect();
+        let Some(stage) = parsed.stages().last() else { return Err(file.error(1, "there is no stage")) };
         let mut reader = Reader {
-            text,
-            app,
+            file,
+            binary,
             arguments,
             earlier: stages.split_last().map_or(&[], |(_, earlier)| earlier),
-            escape: file.parser_directives.escape.as_ref().map_or('\\', |escape| escape.value.value),
+            escape: parsed.parser_directives.escape.as_ref().map_or('\\', |escape| escape.value.value),
             variables: BTreeMap::new(),
             globals: BTreeMap::new(),
             unset,
             has_cmd: false,
-            recipe: Self { settings: base.clone(), ..Self::default() },
+            stage: Self { file: file.path().to_owned(), settings: base.clone(), ..Self::default() },
         };
-        for global in file.global_args() {
+        for global in parsed.global_args() {
             reader.argument(reader.line(global.arg.span.start), &global.arguments.value, true)?;
         }
         // A global argument is known to `FROM` only, until the stage declares it again.
-        reader.recipe.base = reader.base(stage.from)?;
+        reader.stage.base = reader.base(stage.from)?;
         reader.globals = std::mem::take(&mut reader.variables);
         reader.inherit();
         for instruction in stage.instructions {
             reader.instruction(instruction)?;
         }
-        if reader.recipe.binary.line == 0 {
-            return Err(at(
+        if reader.stage.binary.line == 0 {
+            return Err(file.error(
                 reader.line(stage.from.from.span.start),
                 format!(
-                    "the final stage does not copy the binary: it needs a `COPY --from=<stage> …/release/{app} <path>`"
+                    "the final stage does not copy the binary: it needs a `COPY --from=<stage> …/release/{binary} <path>`"
                 ),
             ));
         }
-        Ok(reader.recipe)
+        Ok(reader.stage)
     }
-}
-
-/// An error at a line of the Dockerfile.
-pub(super) fn at(line: usize, message: impl AsRef<str>) -> Error {
-    Failure::new(Exit::Usage, format!("Dockerfile:{line}: {}", message.as_ref())).into()
-}
-
-fn parse(text: &str) -> Result<Dockerfile<'_>> {
-    parse_dockerfile::parse(text).map_err(|error| at(error.line().max(1), format!("{error:#}")))
-}
-
-/// The line, from 1, of a place in a text.
-fn line_of(text: &str, place: usize) -> usize {
-    1 + text.bytes().take(place).filter(|byte| *byte == b'\n').count()
 }
 
 /// A stage while it is read.
 struct Reader<'a, 'b> {
-    text: &'a str,
-    app: &'a str,
+    file: &'a Dockerfile,
+    binary: &'a str,
     arguments: &'a Arguments,
     earlier: &'b [&'b FromInstruction<'a>],
     escape: char,
@@ -178,7 +159,7 @@ struct Reader<'a, 'b> {
     unset: &'b Cell<bool>,
     /// Whether this stage has a `CMD` of its own.
     has_cmd: bool,
-    recipe: Recipe,
+    stage: FinalStage,
 }
 
 impl Reader<'_, '_> {
@@ -221,7 +202,7 @@ impl Reader<'_, '_> {
         for word in self.words().split(text) {
             let (name, default) = match word.split_once('=') {
                 Some((name, value)) => {
-                    (name, Some(self.words().expand(value).map_err(|error| at(line, error))?))
+                    (name, Some(self.words().expand(value).map_err(|error| self.file.error(line, error))?))
                 }
                 None => (word.as_str(), None),
             };
@@ -232,7 +213,7 @@ impl Reader<'_, '_> {
                 .or(default)
                 .or_else(|| if global { None } else { self.globals.get(name).cloned() });
             // "Environment variables defined using ENV always override an ARG of the same name."
-            let set_by_env = self.recipe.settings.env.iter().any(|pair| pair.split('=').next() == Some(name));
+            let set_by_env = self.stage.settings.env.iter().any(|pair| pair.split('=').next() == Some(name));
             if let Some(value) = value
                 && !set_by_env
             {
@@ -275,14 +256,14 @@ impl Reader<'_, '_> {
         step.into_folder = target.ends_with('/') || target == "." || target.ends_with("/.");
         step.target = self.absolute(&target);
         if let Some(stage) = stage {
-            return self.binary(place, &stage, step);
+            return self.copy_binary(place, &stage, step);
         }
-        self.recipe.steps.push(Step::Copy(step));
+        self.stage.steps.push(Step::Copy(step));
         Ok(())
     }
 
     /// `COPY --from`: the one file of an earlier stage that exists without Docker is the binary.
-    fn binary(&mut self, place: usize, stage: &str, step: CopyStep) -> Result<()> {
+    fn copy_binary(&mut self, place: usize, stage: &str, step: CopyStep) -> Result<()> {
         let numbered = stage.parse::<usize>().is_ok_and(|index| index < self.earlier.len());
         if !numbered && !self.is_earlier(stage) {
             return self.refuse(
@@ -290,18 +271,18 @@ impl Reader<'_, '_> {
                 format!("`{stage}` is not an earlier stage, and the builtin engine pulls no image"),
             );
         }
-        let suffix = format!("/release/{}", self.app);
+        let suffix = format!("/release/{}", self.binary);
         if !matches!(step.sources.as_slice(), [source] if source.ends_with(&suffix)) {
             return self.refuse(
                 place,
                 format!("from an earlier stage the builtin engine copies the binary only, `…{suffix}`"),
             );
         }
-        if self.recipe.binary.line != 0 {
+        if self.stage.binary.line != 0 {
             return self
-                .refuse(place, format!("the binary is copied in line {} already", self.recipe.binary.line));
+                .refuse(place, format!("the binary is copied in line {} already", self.stage.binary.line));
         }
-        self.recipe.binary = step;
+        self.stage.binary = step;
         Ok(())
     }
 
@@ -318,7 +299,7 @@ impl Reader<'_, '_> {
         if path.starts_with('/') {
             clean(path)
         } else {
-            clean(&format!("{}/{path}", self.recipe.settings.working_dir))
+            clean(&format!("{}/{path}", self.stage.settings.working_dir))
         }
     }
 
@@ -327,24 +308,31 @@ impl Reader<'_, '_> {
     }
 
     fn expand(&self, place: usize, word: &str) -> Result<String> {
-        self.words().expand(word).map_err(|error| at(self.line(place), error))
+        self.words().expand(word).map_err(|error| self.file.error(self.line(place), error))
     }
 
     fn line(&self, place: usize) -> usize {
-        line_of(self.text, place)
+        self.file.line(place)
     }
 
     /// The instruction between two places and to the end of its line, on one line.
     fn logical_line(&self, start: usize, end: usize) -> String {
-        let length = self.text.get(end..).and_then(|rest| rest.find('\n')).unwrap_or(self.text.len() - end);
-        let text = self.text.get(start..end + length).unwrap_or_default();
+        let length = self
+            .file
+            .text()
+            .get(end..)
+            .and_then(|rest| rest.find('\n'))
+            .unwrap_or(self.file.text().len() - end);
+        let text = self.file.text().get(start..end + length).unwrap_or_default();
         let escape = self.escape.to_string();
         text.split_whitespace().filter(|word| *word != escape).collect::<Vec<_>>().join(" ")
     }
 
     /// Every refusal ends with the other way.
     fn refuse<T>(&self, place: usize, reason: impl AsRef<str>) -> Result<T> {
-        Err(at(self.line(place), format!("{}, or build with `--engine docker`", reason.as_ref())))
+        Err(self
+            .file
+            .error(self.line(place), format!("{}, or build with `--engine docker`", reason.as_ref())))
     }
 }
 
