@@ -205,6 +205,11 @@ pub fn base_url(name: &str, text: &str) -> Result<Url> {
             }
             Ok(url)
         }
+        Err(error) if !text.is_ascii() => Err(Failure::new(
+            Exit::Usage,
+            format!("`{name}` is not an address ({error}): write a host of another alphabet as `xn--…`"),
+        )
+        .into()),
         _ => Err(Failure::new(
             Exit::Usage,
             format!("`{name}` is not an https address: it must look like `https://host/path`"),
@@ -219,6 +224,16 @@ mod tests {
 
     fn url(text: &str) -> Url {
         Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_host_of_another_alphabet_is_written_in_ascii() {
+        assert!(base_url("RENDER_API_URL", "https://xn--bcher-kva.example/v1").is_ok());
+        let error = base_url("RENDER_API_URL", "https://bücher.example/v1").unwrap_err().to_string();
+        assert!(
+            error.starts_with("`RENDER_API_URL` is not an address (") && error.ends_with("as `xn--…`"),
+            "{error}"
+        );
     }
 
     #[test]
