@@ -1,10 +1,43 @@
-//! Base images: what a final stage `FROM <image>` begins with.
+//! Base images: what a final stage `FROM <image>` begins with, read from a registry and kept by digest.
+//!
+//! A plan needs all of it: what `ENV` and `WORKDIR` of the base say, and what lies where in its layers. What a tag means
+//! is looked up each time; what a digest means never changes. So a build downloads nothing that an earlier one has, and
+//! needs no registry at all for a base that is named by its digest and was read before. What was kept is verified each
+//! time.
 
 pub mod files;
+mod pull;
 
-use launchway_registry::Digest;
-use launchway_registry::oci::Descriptor;
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::{Error, Result};
 use serde_json::Value;
+
+use crate::binary::Platform;
+use crate::final_stage::BaseName;
+use files::Files;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::runner::Runner;
+use launchway_core::size;
+use launchway_registry::oci::{BASE_DIGEST, BASE_NAME, Descriptor, Settings};
+use launchway_registry::{Client, Digest, ImageName};
+use pull::{Pull, Store};
+
+/// A base image, all of whose layers are on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseImage {
+    /// The name in the final stage, in full.
+    pub name: ImageName,
+    /// The digest of the manifest of our platform's image.
+    pub digest: Digest,
+    /// What it is for.
+    pub platform: Platform,
+    /// Its layers.
+    pub layers: BaseLayers,
+    /// Where its blobs are.
+    store: Store,
+}
 
 /// The layers of a base image, and what its configuration says of them.
 ///
@@ -20,3 +53,57 @@ pub struct BaseLayers {
     /// Which processors of the architecture, as in `v8`.
     pub variant: Option<String>,
 }
+
+/// A base image with what only a plan needs.
+#[derive(Debug)]
+pub struct Found {
+    /// The image.
+    pub image: BaseImage,
+    /// How a container of it starts.
+    pub settings: Settings,
+    /// What lies where in its layers.
+    pub files: Files,
+}
+
+/// Finds the base image that a final stage names, for a platform. What is not in `folder` yet is read from its registry.
+///
+/// An error names the line, and has the code of its cause: [`Exit::Registry`] for a registry that does not respond or
+/// refuses, [`Exit::Missing`] for a login that it wants, [`Exit::Usage`] for an image that cannot be built on.
+pub fn find(
+    client: &Client,
+    runner: &Runner,
+    folder: PathBuf,
+    from: &BaseName,
+    platform: Platform,
+) -> Result<Found> {
+    let pull = Pull { client, runner, store: Store { folder }, repository: &from.image.repository };
+    pull.find(&from.image, platform).map_err(|error| -> Error {
+        let message = format!("{}: the base image `{}`: {error:#}", from.place, from.image);
+        Failure::new(Exit::of(&error), message).into()
+    })
+}
+
+impl BaseImage {
+    /// The labels that name the base (OCI image specification, "Pre-Defined Annotation Keys").
+    pub fn labels(&self) -> [(&'static str, String); 2] {
+        [(BASE_NAME, self.name.to_string()), (BASE_DIGEST, self.digest.to_string())]
+    }
+
+    /// The files of its layers, the lowest first.
+    pub fn files(&self) -> Vec<(&Digest, PathBuf)> {
+        self.layers.layers.iter().map(|layer| (&layer.digest, self.store.path(&layer.digest))).collect()
+    }
+}
+
+impl fmt::Display for BaseImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, digest, platform, layers: BaseLayers { layers, .. }, .. } = self;
+        let bytes = layers.iter().map(|layer| layer.size).sum();
+        let noun = if layers.len() == 1 { "layer" } else { "layers" };
+        write!(f, "{}@{digest}, which is {name} for {platform}: ", name.repository)?;
+        write!(f, "{} {noun}, {}", layers.len(), size(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests;

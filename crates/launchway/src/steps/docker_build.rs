@@ -1,6 +1,5 @@
 //! Step: docker-build. The binary, compiled to run alone, and the image that the Dockerfile's final stage describes.
 
-pub(crate) mod base;
 mod based;
 mod compile;
 mod engines;
@@ -20,12 +19,11 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::context::Context;
-use base::Base;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::size;
 use launchway_image::Engine;
-use launchway_image::base_image::BaseLayers;
+use launchway_image::base_image::{BaseImage, BaseLayers};
 use launchway_image::binary::{self, Platform};
 use launchway_image::docker_engine::Task;
 use launchway_image::dockerfile::Dockerfile;
@@ -72,7 +70,7 @@ pub(crate) enum Action {
     /// Compiles the binary in the folder of the sources, with a target folder of its own.
     Compile { folder: PathBuf, call: Call },
     /// Begins with the layers of another image, which the plan has read.
-    Begin(Box<Base>),
+    Begin(Box<BaseImage>),
     /// Proves that the binary runs on the platform with nothing beside it.
     Verify { binary: PathBuf, platform: Platform, folders: Vec<PathBuf> },
     /// Packs files into a layer.
@@ -223,7 +221,7 @@ fn carry_out<'scope>(
 }
 
 impl Image {
-    fn write(&self, ctx: &Context, base: Option<&Base>, layers: &[Layer]) -> Result<Built> {
+    fn write(&self, ctx: &Context, base: Option<&BaseImage>, layers: &[Layer]) -> Result<Built> {
         let layers_below = base.map_or_else(BaseLayers::default, |base| base.layers.clone());
         let config = image_config(&layers_below, self.platform, &self.settings, &self.created, layers)?;
         self.keep(ctx, Engine::Builtin, base, config, layers, self.settings.labels.clone())
@@ -233,7 +231,7 @@ impl Image {
         &self,
         ctx: &Context,
         engine: Engine,
-        base: Option<&Base>,
+        base: Option<&BaseImage>,
         config: Vec<u8>,
         layers: &[Layer],
         labels: BTreeMap<String, String>,

@@ -2,15 +2,17 @@
 
 use anyhow::Result;
 
-use super::base::{self, Base};
 use super::{Action, created, service};
 use crate::context::Context;
+use crate::registry;
 use launchway_image::base_image::files::Files;
+use launchway_image::base_image::{self, BaseImage};
 use launchway_image::binary::Platform;
 use launchway_image::dockerfile::Dockerfile;
 use launchway_image::final_stage::{Arguments, BaseName};
 use launchway_image::smoke::Smoke;
 use launchway_image::tree::Tree;
+use launchway_registry::Access;
 use launchway_registry::oci::Settings;
 
 /// The base image of the final stage, the settings that the stage begins with, and the files of the base.
@@ -19,17 +21,21 @@ pub(super) fn start(
     file: &Dockerfile,
     arguments: &Arguments,
     platform: Platform,
-) -> Result<(Option<Base>, Settings, Files)> {
-    let found = BaseName::find(file, arguments)?.map(|name| base::find(ctx, &name, platform)).transpose()?;
+) -> Result<(Option<BaseImage>, Settings, Files)> {
+    let find = |name: &BaseName| {
+        let client = registry::client(ctx, Access::Pull)?;
+        base_image::find(&client, &ctx.runner(), ctx.output().join("base"), name, platform)
+    };
+    let found = BaseName::find(file, arguments)?.as_ref().map(find).transpose()?;
     let (base, mut settings, files) = match found {
-        Some(found) => (Some(found.base), found.settings, found.files),
+        Some(found) => (Some(found.image), found.settings, found.files),
         None => (None, Settings::default(), Files::default()),
     };
     let own = [
         ("org.opencontainers.image.revision", ctx.git.tag()),
         ("org.opencontainers.image.created", created(ctx)),
     ];
-    let labels = own.into_iter().chain(base.iter().flat_map(Base::labels));
+    let labels = own.into_iter().chain(base.iter().flat_map(BaseImage::labels));
     // Over those of the base, whose revision is not this image's; a `LABEL` of the final stage wins over these.
     settings.labels.extend(labels.map(|(label, value)| (label.to_owned(), value)));
     Ok((base, settings, files))

@@ -1,103 +1,30 @@
-//! The base of an image: what a final stage `FROM <image>` begins with, read from a registry and kept by digest.
-//!
-//! A plan needs all of it: what `ENV` and `WORKDIR` of the base say, and what lies where in its layers. What a name means
-//! is asked each time; what a digest means never changes, so a build downloads nothing that an earlier one has, and a
-//! base that is named by its digest needs no registry at all by then. What was kept is checked each time.
+//! Reads a base image from its registry, or from the folder that keeps what was read before.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::context::Context;
-use crate::registry;
+use super::files::Files;
+use super::{BaseImage, BaseLayers, Found};
+use crate::binary::Platform;
+use crate::layer_reader::{Bounds, LayerReader};
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::file::{self, write_whole};
+use launchway_core::runner::Runner;
 use launchway_core::size;
-use launchway_image::base_image::BaseLayers;
-use launchway_image::base_image::files::Files;
-use launchway_image::binary::Platform;
-use launchway_image::final_stage::BaseName;
-use launchway_image::layer_reader::{Bounds, LayerReader};
-use launchway_registry::Digest;
-use launchway_registry::oci::{Descriptor, LAYER, PLAIN_LAYER, Settings};
-use launchway_registry::{Access, Client, ImageName, Reference, Repository, Tag};
-
-/// A base image, all of whose layers are on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Base {
-    /// As the final stage names it, in full.
-    pub(crate) name: ImageName,
-    /// Of the manifest of our platform's image.
-    pub(crate) digest: Digest,
-    pub(crate) platform: Platform,
-    pub(crate) layers: BaseLayers,
-    /// Where its blobs are.
-    store: Store,
-}
-
-/// A base image with what only a plan needs.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) base: Base,
-    /// How it starts.
-    pub(crate) settings: Settings,
-    pub(crate) files: Files,
-}
-
-/// Finds the base image that a final stage names, for a platform; what is not here yet is read from its registry.
-///
-/// An error names the line, and has the code of its cause: [`Exit::Registry`] for a registry that does not answer or
-/// refuses, [`Exit::Missing`] for a login that it wants, [`Exit::Usage`] for an image that cannot be built on.
-pub(crate) fn find(ctx: &Context, from: &BaseName, platform: Platform) -> Result<Found> {
-    let place = |error: Error| -> Error {
-        let message = format!("{}: the base image `{}`: {error:#}", from.place, from.image);
-        Failure::new(Exit::of(&error), message).into()
-    };
-    let finder = Finder {
-        ctx,
-        client: registry::client(ctx, Access::Pull)?,
-        store: Store { folder: ctx.output().join("base") },
-        repository: &from.image.repository,
-    };
-    finder.find(&from.image, platform).map_err(place)
-}
-
-impl Base {
-    /// The labels by which an image tells what it was built on (OCI image specification, "Pre-Defined Annotation Keys").
-    pub(crate) fn labels(&self) -> [(&'static str, String); 2] {
-        [
-            (launchway_registry::oci::BASE_NAME, self.name.to_string()),
-            (launchway_registry::oci::BASE_DIGEST, self.digest.to_string()),
-        ]
-    }
-
-    /// The layers' files, the lowest first.
-    pub(crate) fn files(&self) -> Vec<(&Digest, PathBuf)> {
-        self.layers.layers.iter().map(|layer| (&layer.digest, self.store.path(&layer.digest))).collect()
-    }
-}
-
-impl fmt::Display for Base {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, digest, platform, layers, .. } = self;
-        let noun = if layers.layers.len() == 1 { "layer" } else { "layers" };
-        let bytes = layers.layers.iter().map(|layer| layer.size).sum();
-        write!(f, "{}@{digest}, which is {name} for {platform}: ", name.repository)?;
-        write!(f, "{} {noun}, {}", layers.layers.len(), size(bytes))
-    }
-}
+use launchway_registry::oci::{Descriptor, LAYER, LONGEST_CONFIG, PLAIN_LAYER};
+use launchway_registry::{Client, Digest, ImageName, Reference, Repository, Tag};
 
 /// Blobs by their digests. They never change, so nothing here is ever out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Store {
-    folder: PathBuf,
+pub(super) struct Store {
+    pub(super) folder: PathBuf,
 }
 
 impl Store {
-    fn path(&self, digest: &Digest) -> PathBuf {
+    pub(super) fn path(&self, digest: &Digest) -> PathBuf {
         self.folder.join(digest.hex())
     }
 
@@ -113,9 +40,9 @@ impl Store {
 
 /// A manifest or an index, of OCI or of Docker: they differ in the names of their types only.
 #[derive(Deserialize)]
-struct Document {
+struct ManifestOrIndex {
     #[serde(default)]
-    manifests: Vec<Listed>,
+    manifests: Vec<IndexEntry>,
     config: Option<Descriptor>,
     #[serde(default)]
     layers: Vec<Descriptor>,
@@ -123,21 +50,21 @@ struct Document {
 
 /// An image in an index.
 #[derive(Deserialize)]
-struct Listed {
+struct IndexEntry {
     digest: Digest,
-    platform: Option<Machine>,
+    platform: Option<IndexPlatform>,
 }
 
 /// What an image is for.
 #[derive(Deserialize)]
-struct Machine {
+struct IndexPlatform {
     #[serde(default)]
     architecture: String,
     #[serde(default)]
     os: String,
 }
 
-impl Machine {
+impl IndexPlatform {
     fn is(&self, platform: Platform) -> bool {
         format!("{}/{}", self.os, self.architecture) == platform.to_string()
     }
@@ -145,9 +72,9 @@ impl Machine {
 
 /// The part of an image's configuration that is read.
 ///
-/// Not flattened over [`Machine`]: serde would hold all of an unknown field in memory.
+/// Not flattened over [`IndexPlatform`]: serde would hold all of an unknown field in memory.
 #[derive(Deserialize)]
-struct Described {
+struct BaseConfig {
     #[serde(default)]
     architecture: String,
     #[serde(default)]
@@ -166,18 +93,19 @@ struct RootFs {
     diff_ids: Option<Vec<Digest>>,
 }
 
-struct Finder<'a> {
-    ctx: &'a Context,
-    client: Client,
-    store: Store,
-    repository: &'a Repository,
+/// Reads one image.
+pub(super) struct Pull<'a> {
+    pub(super) client: &'a Client,
+    pub(super) runner: &'a Runner,
+    pub(super) store: Store,
+    pub(super) repository: &'a Repository,
 }
 
-impl Finder<'_> {
+impl Pull<'_> {
     /// Docker mounts no more.
     const MOST_LAYERS: usize = 127;
 
-    fn find(&self, image: &ImageName, platform: Platform) -> Result<Found> {
+    pub(super) fn find(&self, image: &ImageName, platform: Platform) -> Result<Found> {
         let reference = image.reference.clone().unwrap_or_else(|| Reference::Tag(Tag::latest()));
         let digest = match &reference {
             Reference::Digest(digest) => digest.clone(),
@@ -187,17 +115,17 @@ impl Finder<'_> {
                 .map_err(unreachable)?
                 .with_context(|| format!("`{}` has no `{reference}`", self.repository))?,
         };
-        let (digest, document) = self.for_platform(digest, platform)?;
-        let manifest = document.config.context("its manifest is of an old kind, without a configuration")?;
-        let config = self.config(&manifest)?;
-        let Described { architecture, os, variant, config: settings, rootfs, history } =
+        let (digest, manifest) = self.for_platform(digest, platform)?;
+        let config = manifest.config.context("its manifest is of an old kind, without a configuration")?;
+        let config = self.config(&config)?;
+        let BaseConfig { architecture, os, variant, config: settings, rootfs, history } =
             serde_json::from_slice(&config).context("its configuration is not an image's")?;
-        let machine = Machine { architecture, os };
+        let its_platform = IndexPlatform { architecture, os };
         ensure!(
-            machine.is(platform),
+            its_platform.is(platform),
             "it is for {}/{}, and the image is for {platform}: choose another base, or correct `target` in the pipeline's configuration",
-            machine.os,
-            machine.architecture
+            its_platform.os,
+            its_platform.architecture
         );
         let settings = settings.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         ensure!(
@@ -205,7 +133,7 @@ impl Finder<'_> {
             "it has `ONBUILD` instructions, which the builtin engine does not follow: build with `--engine docker`"
         );
         let settings = serde_json::from_value(settings).context("its configuration is not an image's")?;
-        let layers = document.layers.iter().map(known).collect::<Result<Vec<_>>>()?;
+        let layers = manifest.layers.iter().map(known).collect::<Result<Vec<_>>>()?;
         let diff_ids = rootfs.diff_ids.unwrap_or_default();
         ensure!(
             layers.len() == diff_ids.len() && layers.len() <= Self::MOST_LAYERS,
@@ -224,32 +152,32 @@ impl Finder<'_> {
         let files = self.files(&layers, &diff_ids)?;
         let layers = BaseLayers { layers, diff_ids, history, variant };
         let name = ImageName { repository: self.repository.clone(), reference: Some(reference) };
-        let base = Base { name, digest, platform, layers, store: self.store.clone() };
-        Ok(Found { base, settings, files })
+        let image = BaseImage { name, digest, platform, layers, store: self.store.clone() };
+        Ok(Found { image, settings, files })
     }
 
     /// The manifest with this digest, or the one that the index with this digest lists for the platform.
-    fn for_platform(&self, digest: Digest, platform: Platform) -> Result<(Digest, Document)> {
-        let document = self.document(&digest)?;
+    fn for_platform(&self, digest: Digest, platform: Platform) -> Result<(Digest, ManifestOrIndex)> {
+        let document = self.manifest(&digest)?;
         if document.manifests.is_empty() {
             return Ok((digest, document));
         }
-        let machines =
-            || document.manifests.iter().filter_map(|listed| Some((listed.platform.as_ref()?, listed)));
-        let Some((_, listed)) = machines().find(|(machine, _)| machine.is(platform)) else {
+        let entries =
+            || document.manifests.iter().filter_map(|entry| Some((entry.platform.as_ref()?, entry)));
+        let Some((_, entry)) = entries().find(|(its_platform, _)| its_platform.is(platform)) else {
             let others: Vec<String> =
-                machines().map(|(machine, _)| format!("{}/{}", machine.os, machine.architecture)).collect();
+                entries().map(|(other, _)| format!("{}/{}", other.os, other.architecture)).collect();
             bail!(
                 "it is there for {} only, and the image is for {platform}: choose another base, or correct `target` in the pipeline's configuration",
                 others.join(", ")
             );
         };
-        let document = self.document(&listed.digest)?;
+        let document = self.manifest(&entry.digest)?;
         ensure!(document.manifests.is_empty(), "its index lists an index, which is not supported");
-        Ok((listed.digest.clone(), document))
+        Ok((entry.digest.clone(), document))
     }
 
-    fn document(&self, digest: &Digest) -> Result<Document> {
+    fn manifest(&self, digest: &Digest) -> Result<ManifestOrIndex> {
         let bytes = if let Some(bytes) = self.store.read(digest) {
             bytes
         } else {
@@ -262,7 +190,7 @@ impl Finder<'_> {
     }
 
     fn config(&self, config: &Descriptor) -> Result<Vec<u8>> {
-        self.fetch(config, launchway_registry::oci::LONGEST_CONFIG)?;
+        self.fetch(config, LONGEST_CONFIG)?;
         Ok(fs_err::read(self.store.path(&config.digest))?)
     }
 
@@ -287,7 +215,7 @@ impl Finder<'_> {
             // The first error is the one to report.
             drop(fs_err::remove_file(&beside));
         } else {
-            self.ctx.reporter.note(format!("read {} {}", blob.digest.short(), size(blob.size)));
+            self.runner.reporter.note(format!("read {} {}", blob.digest.short(), size(blob.size)));
         }
         read
     }
@@ -297,7 +225,7 @@ impl Finder<'_> {
     /// They are unpacked each time: what was kept of an earlier time would have to be believed.
     fn files(&self, layers: &[Descriptor], diff_ids: &[Digest]) -> Result<Files> {
         let mut files = Files::default();
-        let mut reader = LayerReader::new(&self.ctx.interrupt, Bounds::IMAGE);
+        let mut reader = LayerReader::new(&self.runner.interrupt, Bounds::IMAGE);
         for (layer, diff_id) in layers.iter().zip(diff_ids) {
             let file = fs_err::File::open(self.store.path(&layer.digest))?;
             let found = files.add(file, &mut reader).with_context(|| {
@@ -319,8 +247,8 @@ impl Finder<'_> {
 /// A layer under the name that OCI has for its type. The bytes stay what they are.
 fn known(layer: &Descriptor) -> Result<Descriptor> {
     let media_type = match layer.media_type.as_str() {
-        launchway_registry::oci::LAYER | "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER,
-        launchway_registry::oci::PLAIN_LAYER | "application/vnd.docker.image.rootfs.diff.tar" => PLAIN_LAYER,
+        LAYER | "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER,
+        PLAIN_LAYER | "application/vnd.docker.image.rootfs.diff.tar" => PLAIN_LAYER,
         zstd if zstd.ends_with("zstd") => bail!(
             "its layers are compressed with zstd, which Docker Engine 20.10 cannot unpack and the builtin engine does not \
              read: choose a base with gzip, or build with `--engine docker`"
@@ -330,16 +258,13 @@ fn known(layer: &Descriptor) -> Result<Descriptor> {
     Ok(Descriptor { media_type: media_type.to_owned(), ..layer.clone() })
 }
 
-/// An error of the registry, with what would have made it no matter.
+/// An error of the registry, with the hint that avoids it.
 fn unreachable(error: Error) -> Error {
     if Exit::of(&error) == Exit::Interrupted {
         return error;
     }
     let message = format!(
-        "{error:#}. A plan needs the base: one that was read before and is named by its digest is not asked for again"
+        "{error:#}. A plan needs the base image: one that is named by its digest and was read before needs no registry"
     );
     Failure::new(Exit::of(&error), message).into()
 }
-
-#[cfg(test)]
-mod tests;

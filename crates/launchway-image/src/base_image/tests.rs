@@ -5,44 +5,46 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
+use super::files::Node;
 use super::*;
-use crate::testing::registry::scripted;
-use launchway_core::environment::Environment;
+use crate::testing::{client, runner};
+use launchway_core::http::Reach;
 use launchway_fakes::Reply;
 use launchway_fakes::registry::Scripted;
-use launchway_image::base_image::files::Node;
+use launchway_registry::oci::LAYER;
 
 const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
-/// What a registry answers by path, behind `/v2/acme/base/`.
-type Answers = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+/// What a registry responses by path, behind `/v2/acme/base/`.
+type Responses = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 /// A registry with `acme/base`, and a workspace.
 struct Rig {
-    answers: Answers,
+    responses: Responses,
     server: Scripted,
     dir: tempfile::TempDir,
 }
 
 impl Rig {
     fn new() -> Self {
-        let answers = Answers::default();
-        let kept = Arc::clone(&answers);
-        let server = scripted(move |request, _| {
+        let responses = Responses::default();
+        let kept = Arc::clone(&responses);
+        let server = Scripted::new(move |request, _| {
             let path = request.target.strip_prefix("/v2/acme/base/")?;
             Some(kept.lock().unwrap().get(path).map_or(Reply::new(404), |bytes| {
                 Reply::new(200)
                     .header("Docker-Content-Digest", Digest::of(bytes).to_string())
                     .body(bytes.clone())
             }))
-        });
-        Self { answers, server, dir: tempfile::tempdir().unwrap() }
+        })
+        .unwrap();
+        Self { responses, server, dir: tempfile::tempdir().unwrap() }
     }
 
     fn set(&self, path: &str, bytes: &[u8]) {
-        self.answers.lock().unwrap().insert(path.to_owned(), bytes.to_owned());
+        self.responses.lock().unwrap().insert(path.to_owned(), bytes.to_owned());
     }
 
     fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
@@ -80,18 +82,11 @@ impl Rig {
     fn find(&self, reference: &str) -> Result<Found> {
         let image = format!("{}/acme/base{reference}", self.server.host());
         let from = BaseName { place: "Dockerfile:7".to_owned(), image: image.parse().unwrap() };
-        let environment = Environment::of([("DOCKER_CONFIG", "/nonexistent")]);
-        let ctx = Context::for_test(self.dir.path(), environment);
-        let finder = Finder {
-            ctx: &ctx,
-            client: registry::client(&ctx, Access::Pull)?.with_backoff(std::time::Duration::from_millis(1)),
-            store: Store { folder: ctx.output().join("base") },
-            repository: &from.image.repository,
-        };
-        finder.find(&from.image, Platform::Amd64)
+        let runner = runner(self.dir.path());
+        find(&client(&runner, Reach::Anywhere), &runner, self.dir.path().join("base"), &from, Platform::Amd64)
     }
 
-    fn asked(&self) -> Vec<String> {
+    fn requests(&self) -> Vec<String> {
         let words = |line: String| line.replace("/v2/acme/base/", "").replace("sha256:", "");
         self.server.lines().into_iter().map(words).map(|line| line.chars().take(24).collect()).collect()
     }
@@ -116,7 +111,7 @@ fn an_image_of_docker_becomes_one_of_oci_without_a_change_of_its_layers() {
     let digest = rig.image(GZIP, |_| {});
     let found = rig.find(":12").unwrap();
     let (tar, layer) = layer();
-    let base = &found.base;
+    let base = &found.image;
     assert_eq!(base.layers.layers, [Descriptor::of(LAYER, &layer)]);
     assert_eq!(base.layers.diff_ids, [Digest::of(&tar)]);
     assert_eq!((base.layers.history.len(), base.layers.variant.as_deref()), (2, Some("v1")));
@@ -131,8 +126,8 @@ fn an_image_of_docker_becomes_one_of_oci_without_a_change_of_its_layers() {
             size(layer.len() as u64)
         )
     );
-    assert_eq!(base.labels()[0], (launchway_registry::oci::BASE_NAME, format!("{host}/acme/base:12")));
-    assert_eq!(base.labels()[1], (launchway_registry::oci::BASE_DIGEST, digest.to_string()));
+    assert_eq!(base.labels()[0], (BASE_NAME, format!("{host}/acme/base:12")));
+    assert_eq!(base.labels()[1], (BASE_DIGEST, digest.to_string()));
 }
 
 #[test]
@@ -140,20 +135,20 @@ fn what_was_read_once_is_not_read_again() {
     let rig = Rig::new();
     let digest = rig.image(GZIP, |_| {});
     let first = rig.find(":12").unwrap();
-    let lines = rig.asked();
+    let lines = rig.requests();
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert!(lines[0] == "HEAD manifests/12" && lines[1].starts_with("GET manifests/"), "{lines:?}");
     assert!(lines[2..].iter().all(|line| line.starts_with("GET blobs/")), "{lines:?}");
     assert_eq!(rig.find(":12").unwrap().files, first.files);
-    assert_eq!(rig.asked()[4..], ["HEAD manifests/12"], "only what the tag means now");
+    assert_eq!(rig.requests()[4..], ["HEAD manifests/12"], "only what the tag means now");
     // By digest nobody is asked.
     rig.find(&format!("@{digest}")).unwrap();
-    assert_eq!(rig.asked().len(), 5);
+    assert_eq!(rig.requests().len(), 5);
     // What was damaged is read again.
-    fs_err::write(&first.base.files()[0].1, "x").unwrap();
+    fs_err::write(&first.image.files()[0].1, "x").unwrap();
     rig.find(&format!("@{digest}")).unwrap();
-    assert_eq!(rig.asked().len(), 6);
-    assert!(rig.asked()[5].starts_with("GET blobs/"), "{:?}", rig.asked());
+    assert_eq!(rig.requests().len(), 6);
+    assert!(rig.requests()[5].starts_with("GET blobs/"), "{:?}", rig.requests());
 }
 
 #[test]
@@ -161,7 +156,7 @@ fn a_layer_is_checked_where_its_configuration_is_known_already() {
     let rig = Rig::new();
     let digest = rig.image(GZIP, |_| {});
     rig.find(&format!("@{digest}")).unwrap();
-    let mut manifest: Value = serde_json::from_slice(&rig.answers.lock().unwrap()["manifests/12"]).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&rig.responses.lock().unwrap()["manifests/12"]).unwrap();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     std::io::Write::write_all(&mut gzip, &[0; 1024]).unwrap();
     manifest["layers"] = json!([rig.blob(GZIP, &gzip.finish().unwrap())]);
@@ -202,7 +197,7 @@ fn an_index_is_followed_to_the_platform() {
         listed("linux", "amd64", &digest),
         { "digest": other },
     ]));
-    assert_eq!(rig.find(&format!("@{good}")).unwrap().base.digest, digest);
+    assert_eq!(rig.find(&format!("@{good}")).unwrap().image.digest, digest);
     let bad = index(json!([listed("linux", "arm64", &other), listed("windows", "amd64", &other)]));
     let error = rig.find(&format!("@{bad}")).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);
@@ -241,7 +236,7 @@ fn what_cannot_be_built_on_is_refused() {
     // A history that does not fit is left out.
     let rig = Rig::new();
     let digest = rig.image(GZIP, |config| config["history"] = json!([]));
-    assert!(rig.find(&format!("@{digest}")).unwrap().base.layers.history.is_empty());
+    assert!(rig.find(&format!("@{digest}")).unwrap().image.layers.history.is_empty());
 }
 
 #[test]
@@ -262,7 +257,7 @@ fn a_registry_is_not_believed() {
         let digest = rig.image(GZIP, |_| {});
         match blob {
             Some(blob) => rig.set(&place, &blob),
-            None => drop(rig.answers.lock().unwrap().remove(&place)),
+            None => drop(rig.responses.lock().unwrap().remove(&place)),
         }
         let error = rig.find(&format!("@{digest}")).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Registry, "{error:#}");
@@ -281,51 +276,49 @@ fn a_registry_is_not_believed() {
 #[test]
 fn a_base_that_cannot_be_had_names_its_line() {
     let rig = Rig::new();
-    let environment = Environment::of([("DOCKER_CONFIG", "/nonexistent")]);
-    let ctx = Context::for_test(rig.dir.path(), environment);
     let host = rig.server.host();
-    let find = |image: &str| {
+    let runner = runner(rig.dir.path());
+    let find = |image: &str, reach: Reach| {
         let name = BaseName { place: "Dockerfile:7".to_owned(), image: image.parse().unwrap() };
-        let error = find(&ctx, &name, Platform::Amd64).unwrap_err();
+        let error =
+            find(&client(&runner, reach), &runner, rig.dir.path().join("base"), &name, Platform::Amd64)
+                .unwrap_err();
         (Exit::of(&error), format!("{error:#}"))
     };
-    let (exit, error) = find(&format!("{host}/acme/base:no"));
+    let (exit, error) = find(&format!("{host}/acme/base:no"), Reach::Anywhere);
     assert_eq!(exit, Exit::Usage);
     assert_eq!(
         error,
         format!("Dockerfile:7: the base image `{host}/acme/base:no`: `{host}/acme/base` has no `no`")
     );
-    // A rehearsal reaches no registry but its own.
-    let mut rehearsed =
-        Context::for_test(rig.dir.path(), Environment::of([("DOCKER_CONFIG", "/nonexistent")]));
-    rehearsed.reach = launchway_core::http::Reach::Only(Vec::new());
-    let name = BaseName { place: "Dockerfile:7".to_owned(), image: "debian:12".parse().unwrap() };
-    let error = super::find(&rehearsed, &name, Platform::Amd64).unwrap_err();
-    assert_eq!(Exit::of(&error), Exit::Usage);
-    assert_eq!(
-        error.to_string(),
-        "Dockerfile:7: the base image `docker.io/library/debian:12`: a rehearsal reaches only what it bound itself, and \
-         `registry-1.docker.io` is not that. A plan needs the base: one that was read before and is named by its digest \
-         is not asked for again"
+    // A rehearsal contacts no registry but its own.
+    let (exit, error) = find("debian:12", Reach::Only(Vec::new()));
+    assert_eq!(exit, Exit::Usage);
+    assert!(
+        error.starts_with("Dockerfile:7: the base image `docker.io/library/debian:12`: a rehearsal "),
+        "{error}"
     );
+    assert!(error.contains("A plan needs the base image: one that is named by its digest"), "{error}");
     // A run that is to end does not wait.
-    ctx.interrupt.set();
-    assert_eq!(find(&format!("{host}/acme/base:no")).0, Exit::Interrupted);
+    runner.interrupt.set();
+    assert_eq!(find(&format!("{host}/acme/base:no"), Reach::Anywhere).0, Exit::Interrupted);
 
-    let gone = Rig::new();
-    let (image, dir) = (format!("{}/acme/base", gone.server.host()), gone.dir);
-    drop(gone.server);
-    let ctx = Context::for_test(dir.path(), Environment::of([("DOCKER_CONFIG", "/nonexistent")]));
-    let finder = Finder {
-        ctx: &ctx,
-        client: registry::client(&ctx, Access::Pull)
-            .unwrap()
-            .with_backoff(std::time::Duration::from_millis(1)),
-        store: Store { folder: ctx.output().join("base") },
-        repository: &image.parse().unwrap(),
-    };
-    let error = finder.find(&image.parse().unwrap(), Platform::Amd64).unwrap_err();
+    let Rig { server, dir, responses } = Rig::new();
+    let gone = Rig { server: Scripted::plain().unwrap(), dir, responses };
+    let host = server.host();
+    drop(server);
+    let runner = crate::testing::runner(gone.dir.path());
+    let name =
+        BaseName { place: "Dockerfile:7".to_owned(), image: format!("{host}/acme/base").parse().unwrap() };
+    let error = super::find(
+        &client(&runner, Reach::Anywhere),
+        &runner,
+        gone.dir.path().join("base"),
+        &name,
+        Platform::Amd64,
+    )
+    .unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     let error = error.to_string();
-    assert!(error.starts_with("no response from ") && error.contains("A plan needs the base"), "{error}");
+    assert!(error.contains("no response from ") && error.contains("A plan needs the base image"), "{error}");
 }
