@@ -10,13 +10,14 @@ mod instructions;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use parse_dockerfile::{CopyInstruction, Flag, FromInstruction, Instruction, Source};
 
 use super::dockerignore::clean;
 use crate::dockerfile::Dockerfile;
 use expansion::Words;
 pub use from::BaseName;
+use launchway_core::exit::{Exit, Failure};
 use launchway_registry::oci::Settings;
 
 /// What goes into the image and how it starts.
@@ -130,18 +131,27 @@ impl FinalStage {
         reader.stage.base = reader.base(stage.from)?;
         reader.globals = std::mem::take(&mut reader.variables);
         reader.inherit();
-        for instruction in stage.instructions {
-            reader.instruction(instruction)?;
-        }
-        if reader.stage.binary.line == 0 {
-            return Err(file.error(
+        let refused =
+            stage.instructions.iter().filter_map(|instruction| reader.instruction(instruction).err());
+        let mut refused: Vec<Error> = refused.collect();
+        // A `COPY` that was refused may have been the one.
+        if reader.stage.binary.line == 0 && refused.is_empty() {
+            refused.push(file.error(
                 reader.line(stage.from.from.span.start),
                 format!(
                     "the final stage does not copy the binary: it needs a `COPY --from=<stage> …/release/{binary} <path>`"
                 ),
             ));
         }
-        Ok(reader.stage)
+        match refused.len() {
+            0 => Ok(reader.stage),
+            1 => Err(refused.remove(0)),
+            // Whoever puts one right wants to know of the others.
+            _ => {
+                let lines: Vec<String> = refused.iter().map(|error| format!("{error:#}")).collect();
+                Err(Failure::new(Exit::Usage, lines.join("\n")).into())
+            }
+        }
     }
 }
 
@@ -180,10 +190,6 @@ impl Reader<'_, '_> {
             Instruction::Onbuild(onbuild) => {
                 self.refuse(onbuild.onbuild.span.start, "`ONBUILD` has no place in an OCI image: remove it")
             }
-            Instruction::Volume(volume) => self.refuse(
-                volume.volume.span.start,
-                "`VOLUME` is not followed by the builtin engine: mount at run time",
-            ),
             Instruction::Shell(shell) => self.refuse(
                 shell.shell.span.start,
                 "`SHELL` is for commands in shell form, which an image without a shell cannot run: remove it",
@@ -271,8 +277,10 @@ impl Reader<'_, '_> {
                 format!("`{stage}` is not an earlier stage, and the builtin engine pulls no image"),
             );
         }
-        let suffix = format!("/release/{}", self.binary);
-        if !matches!(step.sources.as_slice(), [source] if source.ends_with(&suffix)) {
+        // Builders leave it in many places: `target/release`, `/usr/local/cargo/bin`, a folder of their own.
+        let suffix = format!("/{}", self.binary);
+        let is_binary = |source: &String| source.ends_with(&suffix) || *source == self.binary;
+        if !matches!(step.sources.as_slice(), [source] if is_binary(source)) {
             return self.refuse(
                 place,
                 format!("from an earlier stage the builtin engine copies the binary only, `…{suffix}`"),

@@ -1,13 +1,15 @@
 //! The instructions that say how the image starts.
 
 use anyhow::Result;
-use parse_dockerfile::{Command, HealthcheckArguments, HealthcheckInstruction, Instruction};
+use parse_dockerfile::{
+    Command, HealthcheckArguments, HealthcheckInstruction, Instruction, JsonOrStringArray,
+};
 
 use super::{Reader, Step};
 use launchway_registry::oci::Healthcheck;
 
 impl Reader<'_, '_> {
-    /// `ENV`, `LABEL`, `EXPOSE`, `USER`, `WORKDIR`, `STOPSIGNAL`, `ENTRYPOINT`, `CMD`, `HEALTHCHECK`.
+    /// `ENV`, `LABEL`, `EXPOSE`, `USER`, `VOLUME`, `WORKDIR`, `STOPSIGNAL`, `ENTRYPOINT`, `CMD`, `HEALTHCHECK`.
     pub(super) fn setting(&mut self, instruction: &Instruction<'_>) -> Result<()> {
         match instruction {
             Instruction::Env(env) => {
@@ -36,6 +38,17 @@ impl Reader<'_, '_> {
                 for port in &expose.arguments {
                     let port = self.port(expose.expose.span.start, &port.value)?;
                     self.stage.settings.exposed_ports.insert(port);
+                }
+            }
+            Instruction::Volume(volume) => {
+                let place = volume.volume.span.start;
+                let paths: Vec<&str> = match &volume.arguments {
+                    JsonOrStringArray::Json(words) => words.value.iter().map(|word| &*word.value).collect(),
+                    JsonOrStringArray::String(words) => words.iter().map(|word| &*word.value).collect(),
+                };
+                for path in paths {
+                    let path = format!("/{}", self.absolute(&self.filled(place, "VOLUME", path)?));
+                    self.stage.settings.volumes.insert(path);
                 }
             }
             Instruction::User(user) => {

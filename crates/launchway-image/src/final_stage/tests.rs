@@ -189,10 +189,28 @@ fn odd_but_good_recipes() {
     // Docker gives every stage a `PATH`, to replace or to extend.
     let stage = read(&with("ENV PATH=/srv:$PATH"));
     assert_eq!(stage.settings.env, [format!("PATH=/srv:{DEFAULT_PATH}")]);
+    let stage = read(&with("WORKDIR /srv\nVOLUME [\"/data\"]\nVOLUME cache /logs"));
+    assert_eq!(stage.settings.volumes.into_iter().collect::<Vec<_>>(), ["/data", "/logs", "/srv/cache"]);
     let none = read(&with("HEALTHCHECK NONE\nCMD []")).settings;
     assert_eq!((none.healthcheck.unwrap().test, none.cmd), (vec!["NONE".to_owned()], Some(vec![])));
     assert_eq!(read(&with("copy a b\r\nWorkdir $NONE/x\r")).steps.len(), 2);
     assert_eq!(serde_json::to_string(&Settings::default()).unwrap(), "{}");
+}
+
+#[test]
+fn the_binary_is_known_by_its_name_wherever_the_builder_leaves_it() {
+    for source in ["/usr/local/cargo/bin/app", "/build-out/app", "app"] {
+        let stage =
+            read(&format!("FROM rust AS build\nFROM scratch\nCOPY --from=build {source} /usr/bin/service\n"));
+        assert_eq!(stage.binary.target, "usr/bin/service", "{source}");
+    }
+}
+
+#[test]
+fn everything_that_cannot_be_followed_is_refused_at_once() {
+    let text = "FROM rust AS build\nFROM debian\nRUN a\nCOPY --from=build /etc/ssl /etc/ssl\nRUN b\n";
+    let lines: Vec<String> = refusal(text).lines().map(|line| line[..13].to_owned()).collect();
+    assert_eq!(lines, ["Dockerfile:3:", "Dockerfile:4:", "Dockerfile:5:"]);
 }
 
 #[test]
@@ -202,7 +220,7 @@ fn what_cannot_be_followed_is_refused_with_its_line() {
         ("RUN true", format!("4: `RUN` in the final stage is not followed by the builtin engine: run it in an earlier stage{docker}")),
         ("\nADD a b", format!("5: `ADD` unpacks and downloads, which the builtin engine does not: use `COPY`{docker}")),
         ("ONBUILD RUN true", format!("4: `ONBUILD` has no place in an OCI image: remove it{docker}")),
-        ("VOLUME /data", format!("4: `VOLUME` is not followed by the builtin engine: mount at run time{docker}")),
+        ("VOLUME $NONE", "4: `VOLUME $NONE` comes out empty".to_owned()),
         (r#"SHELL ["sh", "-c"]"#, format!("4: `SHELL` is for commands in shell form, which an image without a shell cannot run: remove it{docker}")),
         ("MAINTAINER me", format!("4: `MAINTAINER` is deprecated: use `LABEL org.opencontainers.image.authors=…`{docker}")),
         ("COPY <<EOF /x\ntext\nEOF", format!("4: the builtin engine does not follow here-documents: copy a file{docker}")),
@@ -211,7 +229,7 @@ fn what_cannot_be_followed_is_refused_with_its_line() {
         ("COPY --chmod=u+x a b", format!("4: `--chmod=u+x` is not an octal mode such as `0755`{docker}")),
         ("COPY --from=nginx /etc/nginx /etc", format!("4: `nginx` is not an earlier stage, and the builtin engine pulls no image{docker}")),
         ("COPY --from=1 /t/release/app /app", format!("4: `1` is not an earlier stage, and the builtin engine pulls no image{docker}")),
-        ("COPY --from=build /etc/ssl /etc/ssl", format!("4: from an earlier stage the builtin engine copies the binary only, `…/release/app`{docker}")),
+        ("COPY --from=build /etc/ssl /etc/ssl", format!("4: from an earlier stage the builtin engine copies the binary only, `…/app`{docker}")),
         ("COPY --from=build /t/release/app /a", format!("5: the binary is copied in line 4 already{docker}")),
         ("COPY a", "4: COPY instruction requires at least two arguments".to_owned()),
         ("ENTRYPOINT /app/app serve", "4: `ENTRYPOINT` in shell form needs `/bin/sh`, and the builtin engine takes a list only: write it as `[\"program\", \"argument\"]`".to_owned()),
