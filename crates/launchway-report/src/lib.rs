@@ -106,6 +106,9 @@ pub struct Commit {
     pub time: Time,
     /// The first line of its message, 200 characters at most.
     pub subject: String,
+    /// The name of its author, 1 to 100 characters; absent if unknown, and in reports of early versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
 }
 
 /// One step of the run.
@@ -170,6 +173,25 @@ pub struct Image {
     pub digest: String,
     /// The sum of its compressed layers, in bytes.
     pub bytes: u64,
+    /// The attestations attached to it in the registry; 10 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attestations: Vec<Attestation>,
+}
+
+/// An attestation in a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attestation {
+    /// Its artifact type, 1 to 255 characters: [`Attestation::SBOM`], [`Attestation::PROVENANCE`] or another one.
+    pub artifact_type: String,
+    /// The digest of its manifest: `sha256:` and 64 lower-case hexadecimal digits.
+    pub digest: String,
+}
+
+impl Attestation {
+    /// The artifact type of an SBOM in `CycloneDX`.
+    pub const SBOM: &str = "application/vnd.cyclonedx+json";
+    /// The artifact type of provenance in in-toto.
+    pub const PROVENANCE: &str = "application/vnd.in-toto+json";
 }
 
 /// One attempt to make a release live, or to roll it back.

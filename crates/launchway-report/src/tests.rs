@@ -9,7 +9,12 @@ fn at(seconds: u64) -> Time {
 }
 
 fn report() -> Report {
-    let commit = Commit { sha: SHA.to_owned(), time: at(0), subject: "Say why".to_owned() };
+    let commit = Commit {
+        sha: SHA.to_owned(),
+        time: at(0),
+        subject: "Say why".to_owned(),
+        author: Some("Ada Lovelace".to_owned()),
+    };
     let release = Release { digest: DIGEST.to_owned(), commit: Some(format!("{SHA}-dirty")) };
     Report {
         schema: SCHEMA,
@@ -25,7 +30,15 @@ fn report() -> Report {
         steps: vec![Step { name: "lint".to_owned(), outcome: StepOutcome::Passed, milliseconds: 1900 }],
         tests: Some(Tests { passed: 3, failed: 0, skipped: 1 }),
         coverage: Some(Coverage { covered: 9, lines: 10, threshold: 80 }),
-        image: Some(Image { repository: "docker.io/o/app".to_owned(), digest: DIGEST.to_owned(), bytes: 3 }),
+        image: Some(Image {
+            repository: "docker.io/o/app".to_owned(),
+            digest: DIGEST.to_owned(),
+            bytes: 3,
+            attestations: vec![Attestation {
+                artifact_type: Attestation::SBOM.to_owned(),
+                digest: DIGEST.to_owned(),
+            }],
+        }),
         deployment: Some(Deployment {
             kind: DeploymentKind::Deploy,
             environment: "PROD".to_owned(),
@@ -82,7 +95,13 @@ fn every_problem_is_named_with_its_field() {
     bad.service = Some(Service { key: "srv-1".to_owned(), name: Some(String::new()) });
     bad.coverage = Some(Coverage { covered: 11, lines: 10, threshold: 101 });
     bad.tests = Some(Tests { passed: u64::MAX, failed: 0, skipped: 0 });
-    bad.image = Some(Image { repository: String::new(), digest: SHA.to_owned(), bytes: u64::MAX });
+    bad.image = Some(Image {
+        repository: String::new(),
+        digest: SHA.to_owned(),
+        bytes: u64::MAX,
+        attestations: vec![Attestation { artifact_type: String::new(), digest: SHA.to_owned() }],
+    });
+    bad.commits[0].author = Some("\n".to_owned());
     let deployment = bad.deployment.as_mut().unwrap();
     deployment.kind = DeploymentKind::Other("x".repeat(41));
     deployment.outcome = DeploymentOutcome::Other(String::new());
@@ -107,6 +126,7 @@ fn every_problem_is_named_with_its_field() {
             "finished",
             "commit.sha",
             "commits[0].subject",
+            "commits[0].author",
             "steps[0].name",
             "steps[0].outcome",
             "steps[0].milliseconds",
@@ -116,6 +136,8 @@ fn every_problem_is_named_with_its_field() {
             "image.repository",
             "image.digest",
             "image.bytes",
+            "image.attestations[0].artifact_type",
+            "image.attestations[0].digest",
             "deployment.kind",
             "deployment.outcome",
             "deployment.environment",
@@ -157,9 +179,11 @@ fn additions_of_a_newer_version_are_accepted() {
 
 #[test]
 fn reports_of_an_older_version_are_read() {
-    let old = Report { service: None, ..report() };
+    let mut old = Report { service: None, ..report() };
+    old.commit.author = None;
+    old.image.as_mut().unwrap().attestations.clear();
     let text = serde_json::to_string(&old).unwrap();
-    assert!(!text.contains("service"), "{text}");
+    assert!(!text.contains("service") && !text.contains("attestations"), "{text}");
     let older = text.replace(r#""threshold""#, r#""floor""#);
     assert_ne!(older, text);
     for text in [text, older] {

@@ -73,6 +73,13 @@ impl Report {
             found.unless(is_line(&image.repository, 1..=255), "image.repository", "1 to 255 characters");
             found.unless(is_digest(&image.digest), "image.digest", DIGEST);
             found.number("image.bytes", image.bytes);
+            found.unless(image.attestations.len() <= 10, "image.attestations", "at most 10");
+            for (index, attestation) in image.attestations.iter().take(10).enumerate() {
+                let field = |name: &str| format!("image.attestations[{index}].{name}");
+                let named = is_line(&attestation.artifact_type, 1..=255);
+                found.unless(named, &field("artifact_type"), "1 to 255 characters");
+                found.unless(is_digest(&attestation.digest), &field("digest"), DIGEST);
+            }
         }
         if let Some(deployment) = &self.deployment {
             found.deployment(deployment);
@@ -132,6 +139,8 @@ impl Problems {
         self.unless(is_hex(&commit.sha, 40), &format!("{field}.sha"), COMMIT);
         let subject = is_line(&commit.subject, 0..=200);
         self.unless(subject, &format!("{field}.subject"), "one line of at most 200 characters");
+        let author = commit.author.as_ref().is_none_or(|author| is_line(author, 1..=100));
+        self.unless(author, &format!("{field}.author"), "one line of 1 to 100 characters");
     }
 
     fn deployment(&mut self, deployment: &Deployment) {

@@ -116,6 +116,7 @@ impl Context {
         // Whoever wrote a secret into a commit shall not have it elsewhere as well.
         let shown = |commit: report::Commit| report::Commit {
             subject: self.reporter.redacted(&commit.subject),
+            author: commit.author.map(|author| self.reporter.redacted(&author)),
             ..commit
         };
         commits.map(shown).collect()

@@ -59,8 +59,10 @@ impl Git {
         };
         let list = |range: &str, most: usize| -> Result<Vec<Commit>> {
             let most = format!("--max-count={most}");
-            let listed =
-                text(root, &["rev-list", &most, "--encoding=UTF-8", "--format=%H %ct %s", range, "--"])?;
+            let listed = text(
+                root,
+                &["rev-list", &most, "--encoding=UTF-8", "--format=%H %ct %s%x09%an", range, "--"],
+            )?;
             // Each line of ours follows one that is `commit <id>`.
             listed.lines().filter(|line| !line.starts_with("commit ")).map(commit).collect()
         };
@@ -155,15 +157,23 @@ pub(crate) fn text(root: &Path, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&printed).trim_end_matches('\n').to_owned())
 }
 
-/// Reads `<commit> <seconds since 1970> <subject>`.
+/// Reads `<commit> <seconds since 1970> <subject><tab><author>`.
 fn commit(line: &str) -> Result<Commit> {
-    const LONGEST: usize = 200;
+    const SUBJECT: usize = 200;
+    const AUTHOR: usize = 100;
+    let shown =
+        |text: &str, longest| -> String { text.chars().filter(|c| !c.is_control()).take(longest).collect() };
     let mut words = line.splitn(3, ' ');
     let sha = words.next().context("no commit")?.to_owned();
     let seconds: u64 = words.next().context("no time")?.parse()?;
-    let subject = words.next().unwrap_or_default();
-    let subject = subject.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-    Ok(Commit { sha, time: Time::from_milliseconds(seconds.saturating_mul(1000)), subject })
+    // A subject may contain a tab, so the author comes last.
+    let (subject, author) = words.next().and_then(|rest| rest.rsplit_once('\t')).unwrap_or_default();
+    Ok(Commit {
+        sha,
+        time: Time::from_milliseconds(seconds.saturating_mul(1000)),
+        subject: shown(subject, SUBJECT),
+        author: Some(shown(author, AUTHOR)).filter(|author| !author.is_empty()),
+    })
 }
 
 /// The time of a commit object: `committer <name> <<address>> <seconds since 1970> <zone>`.

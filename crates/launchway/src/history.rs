@@ -69,6 +69,7 @@ pub(crate) fn report(
         sha: ctx.git.commit.clone(),
         time: Time::from_milliseconds(ctx.git.time.saturating_mul(1000)),
         subject: String::new(),
+        author: None,
     };
     let commits = ctx.commits_since(previous.as_deref());
     let commit = commits.first().cloned().unwrap_or_else(own);

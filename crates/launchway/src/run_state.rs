@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::Result;
-use report::{Coverage, Step, StepOutcome, Tests, Time};
+use report::{Attestation, Coverage, Step, StepOutcome, Tests, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -40,15 +40,24 @@ pub(crate) struct RunState {
 pub(crate) struct Image {
     digest: String,
     bytes: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attestations: Vec<Attestation>,
 }
 
 impl Image {
     pub(crate) fn new(digest: &Digest, bytes: u64) -> Self {
-        Self { digest: digest.to_string(), bytes }
+        Self { digest: digest.to_string(), bytes, attestations: Vec::new() }
+    }
+
+    /// Adds an attestation that was attached in the registry.
+    pub(crate) fn attach(&mut self, artifact_type: &str, digest: &Digest) {
+        self.attestations
+            .push(Attestation { artifact_type: artifact_type.to_owned(), digest: digest.to_string() });
     }
 
     pub(crate) fn named(self, repository: &str) -> report::Image {
-        report::Image { repository: repository.to_owned(), digest: self.digest, bytes: self.bytes }
+        let Self { digest, bytes, attestations } = self;
+        report::Image { repository: repository.to_owned(), digest, bytes, attestations }
     }
 }
 

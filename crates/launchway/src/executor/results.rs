@@ -58,7 +58,14 @@ impl Results {
                 so_far.image =
                     self.image.as_ref().map(|built| Image::new(&built.digest, built.layers.iter().sum()));
             }
-            StepId::Lint | StepId::Push | StepId::Deploy => {}
+            StepId::Push => {
+                if let (Some(image), Some(pushed)) = (&mut so_far.image, &self.pushed) {
+                    for referrer in &pushed.referrers {
+                        image.attach(&referrer.artifact_type, &referrer.digest);
+                    }
+                }
+            }
+            StepId::Lint | StepId::Deploy => {}
         }
     }
 

@@ -42,7 +42,7 @@ fn no_setting_changes_what_is_read() {
     let plain = Git::read(&root).unwrap();
     let commits = plain.since(&root, None, 9);
     assert_eq!((plain.branch.as_deref(), plain.dirty), (Some("master"), false));
-    assert_eq!(commits[0].subject, "Begin");
+    assert_eq!((commits[0].subject.as_str(), commits[0].author.as_deref()), ("Begin", Some("Test")));
     // A commit that is signed, by nobody: git would print what it thinks of the signature.
     let object = git(&root, &["cat-file", "commit", "HEAD"]);
     let (head, message) = object.split_once("\n\n").unwrap();

@@ -29,7 +29,7 @@ pub(super) fn ended(id: &str, seconds: u64) -> Report {
         rehearsal: false,
         started: at,
         finished: at,
-        commit: Commit { sha: sha.clone(), time: at, subject: "Say why".to_owned() },
+        commit: Commit { sha: sha.clone(), time: at, subject: "Say why".to_owned(), author: None },
         commits: Vec::new(),
         steps: Vec::new(),
         tests: None,

@@ -53,7 +53,7 @@ fn at(seconds: u64) -> Time {
 
 #[test]
 fn a_release_is_made_finalised_and_recorded_as_deployed() {
-    let commit = Commit { sha: "a".repeat(40), time: at(0), subject: "Say why".to_owned() };
+    let commit = Commit { sha: "a".repeat(40), time: at(0), subject: "Say why".to_owned(), author: None };
     let (asked, told) = asked(201, &SET, |ctx| {
         announce(ctx, &[commit]);
         deployed(ctx, Kind::Deploy, &ctx.git.commit, at(1), Some("PROD"));

@@ -62,7 +62,12 @@ fn goal(kind: Kind) -> Goal {
 }
 
 fn checked(attempt: Attempt) -> Attempt {
-    let commit = report::Commit { sha: COMMIT.to_owned(), time: transaction::now(), subject: String::new() };
+    let commit = report::Commit {
+        sha: COMMIT.to_owned(),
+        time: transaction::now(),
+        subject: String::new(),
+        author: None,
+    };
     let whole = report::Report {
         schema: report::SCHEMA,
         id: "run-1".to_owned(),
