@@ -14,6 +14,7 @@ mod format;
 mod history;
 mod html;
 mod json;
+mod links;
 mod page;
 pub mod store;
 #[cfg(test)]
@@ -66,7 +67,8 @@ impl Board {
     #[must_use]
     pub fn current(&self) -> Option<Arc<Pages>> {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.as_ref().filter(|pages| pages.current(self.store.history().version, now())).cloned()
+        let version = self.store.history().version;
+        pages.as_ref().filter(|pages| pages.current(version, self.store.has_fault(), now())).cloned()
     }
 
     /// The pages, rendered if necessary. Blocks for some milliseconds.
@@ -76,14 +78,27 @@ impl Board {
         if let Some(pages) = self.current() {
             return Ok(pages);
         }
-        let pages = Arc::new(Pages::new(&self.store.history(), &self.identity, now())?);
+        let pages =
+            Arc::new(Pages::new(&self.store.history(), &self.identity, self.store.has_fault(), now())?);
         *self.pages.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pages));
         Ok(pages)
     }
 
     /// The page of one run; `None` if there is no such report. Blocks if it is not among the newest.
     pub fn run(&self, id: &str) -> Result<Option<askama::Result<Page>>, Unavailable> {
-        Ok(self.store.report(id)?.map(|report| html::run(&report)))
+        Ok(self.store.report(id)?.map(|report| html::run::page(&report)))
+    }
+
+    /// A page of the list of runs, from 1; `None` beyond its end.
+    #[must_use]
+    pub fn runs(&self, number: usize, environment: Option<&str>) -> Option<askama::Result<Page>> {
+        html::runs::page(&self.store.history(), number, environment)
+    }
+
+    /// The page of the release with that digest; `None` if no run built or deployed it.
+    #[must_use]
+    pub fn release(&self, digest: &str) -> Option<askama::Result<Page>> {
+        html::release::page(&self.store.history(), &self.identity, digest)
     }
 
     /// At most `limit` stored reports after `sequence`, in the order of arrival.

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use launchway_report::{Report, Service};
+use launchway_report::{Report, Service, Time};
 use serde::Serialize;
 
 use crate::settings::{ServerType, Settings};
@@ -26,12 +26,16 @@ pub struct Identity {
     pub service: Option<String>,
     /// When the process started: RFC 3339, UTC, in whole seconds.
     pub started_at: String,
+    /// `started_at` as a time.
+    #[serde(skip)]
+    pub started: Time,
 }
 
 impl Identity {
     /// The identity of a process that starts now.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
+        let now = SystemTime::now();
         Self {
             name: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
@@ -39,7 +43,8 @@ impl Identity {
             image_digest: settings.image_digest.clone(),
             server_type: settings.server_type,
             service: settings.service.as_deref().map(Service::key),
-            started_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            started_at: humantime::format_rfc3339_seconds(now).to_string(),
+            started: now.into(),
         }
     }
 

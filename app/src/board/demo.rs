@@ -1,11 +1,12 @@
 //! A year of sample reports, always the same, for `app demo` and for tests.
 
 use launchway_report::{
-    Commit, Coverage, Deployment, DeploymentKind, DeploymentOutcome, Image, Release, Report, SCHEMA, Step,
-    StepOutcome, Tests, Time,
+    Attestation, Commit, Coverage, Deployment, DeploymentKind, DeploymentOutcome, Image, Release, Report,
+    SCHEMA, Step, StepOutcome, Tests, Time,
 };
 
 const ACTORS: [&str; 4] = ["ada", "barbara", "edsger", "grace"];
+const AUTHORS: [&str; 4] = ["Ada Lovelace", "Barbara Liskov", "Edsger Dijkstra", "Grace Hopper"];
 const STEPS: [&str; 5] = ["lint", "test-coverage", "docker-build", "push", "deploy"];
 const REPOSITORY: &str = "docker.io/launchway/app";
 const SUBJECTS: [&str; 24] = [
@@ -21,7 +22,7 @@ const SUBJECTS: [&str; 24] = [
     "Fix the rounding of percentages",
     "Add hints to errors",
     "Keep the order of environment variables",
-    "RateLimit the size of request bodies",
+    "Limit the size of request bodies",
     "Log why a signature was rejected",
     "Make the board readable on a phone",
     "Measure the cold start",
@@ -107,6 +108,12 @@ impl Sample {
                 repository: REPOSITORY.to_owned(),
                 digest: release.digest.clone(),
                 bytes: 3_100_000 + random.below(200_000),
+                attestations: [Attestation::SBOM, Attestation::PROVENANCE]
+                    .map(|kind| Attestation {
+                        artifact_type: kind.to_owned(),
+                        digest: format!("sha256:{}", random.hex(64)),
+                    })
+                    .to_vec(),
             });
         let total = 180 + u64::from(self.number) / 4;
         let failed = if reached == 1 { 1 + random.below(3) } else { 0 };
@@ -114,7 +121,7 @@ impl Sample {
             schema: SCHEMA,
             id: format!("demo-{:05}", self.number),
             actor: random.one_of(&ACTORS).to_owned(),
-            url: Some(format!("https://ci.example/launchway/runs/{}", self.number)),
+            url: Some(format!("https://github.com/launchway/app/actions/runs/{}", self.number)),
             service: None,
             rehearsal: false,
             started: Time::from_milliseconds(self.finished.milliseconds().saturating_sub(took)),
@@ -140,6 +147,7 @@ impl Sample {
             sha: random.hex(40),
             time: Time::from_milliseconds(self.finished.milliseconds().saturating_sub(before)),
             subject: random.one_of(&SUBJECTS).to_owned(),
+            author: Some(random.one_of(&AUTHORS).to_owned()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Compares what the reports say is live with the running process.
 
+use std::time::Duration;
+
 use launchway_report::{DeploymentOutcome, Release, Time};
 use serde::Serialize;
 
@@ -31,6 +33,17 @@ pub(super) fn drift(history: &History, identity: &Identity) -> Option<Drift> {
     }?;
     let drifted = is_running(identity, reported) == Some(false);
     drifted.then(|| Drift { reported: reported.clone(), at: deployment.finished, run: run.report.id.clone() })
+}
+
+/// How long after its start a process counts as a deployment in progress, if the reports name another release.
+const PROGRESS: Duration = Duration::from_mins(15);
+
+/// When a drift stops being explained by a deployment in progress; `None` without a drift, and afterwards.
+///
+/// The pipeline reports a deployment at its end, so the process that it starts is unknown to the reports until then.
+pub(super) fn settled(drift: Option<&Drift>, identity: &Identity, now: Time) -> Option<Time> {
+    drift?;
+    Some(identity.started.after(PROGRESS)).filter(|settled| now < *settled)
 }
 
 /// The newest run that made the running release live, and that release. In a rehearsal it is a rehearsal.

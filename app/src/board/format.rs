@@ -80,10 +80,10 @@ pub(super) fn number(number: u64) -> String {
     text
 }
 
-/// The first digits of a commit or digest.
+/// The first twelve digits of a commit or digest, as the pipeline shows them.
 pub(super) fn short(hash: &str) -> &str {
     let hash = hash.strip_prefix("sha256:").unwrap_or(hash);
-    hash.get(..7).unwrap_or(hash)
+    hash.get(..12).unwrap_or(hash)
 }
 
 #[cfg(test)]
@@ -109,6 +109,9 @@ mod tests {
         assert_eq!(shown_percent(79.99), "79.9 %");
         let nothing = Coverage { covered: 0, lines: 0, threshold: 80 };
         assert!((percent(&nothing) - 100.0).abs() < f64::EPSILON);
-        assert_eq!([short("sha256:0123456789"), short("unknown"), short("é")], ["0123456", "unknown", "é"]);
+        assert_eq!(
+            [short("sha256:0123456789abcdef"), short("unknown"), short("é")],
+            ["0123456789ab", "unknown", "é"]
+        );
     }
 }

@@ -151,6 +151,16 @@ impl Run {
         Self { report, commits, leads }
     }
 
+    /// The commits since the previous release, newest first.
+    pub(super) fn commits(&self) -> &[Commit] {
+        &self.commits
+    }
+
+    /// The environment that it deployed to, if it deployed.
+    pub(super) fn environment(&self) -> Option<&str> {
+        self.report.deployment.as_ref().map(|deployment| deployment.environment.as_str())
+    }
+
     pub(super) fn key(&self) -> (launchway_report::Time, &str) {
         (self.report.started, &self.report.id)
     }

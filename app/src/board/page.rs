@@ -52,28 +52,37 @@ pub struct Pages {
     /// `/badge/coverage.svg`
     pub coverage_badge: Page,
     version: u64,
-    day: u64,
+    fault: bool,
+    /// When they must be rendered again even without a change: figures and states depend on the time.
+    expires: Time,
 }
 
 impl Pages {
     /// Renders all pages as of `now`.
-    pub(super) fn new(history: &History, identity: &Identity, now: Time) -> askama::Result<Self> {
+    pub(super) fn new(
+        history: &History,
+        identity: &Identity,
+        fault: bool,
+        now: Time,
+    ) -> askama::Result<Self> {
         let history = &history.of(identity, now);
         let figures = Figures::new(history, now);
         let drift = drift::drift(history, identity);
+        let tomorrow = Time::from_milliseconds((now.milliseconds() / DAY + 1) * DAY);
         Ok(Self {
-            home: html::home(history, identity, &figures, drift.as_ref(), now)?,
+            home: html::home::page(history, identity, &figures, drift.as_ref(), fault, now)?,
             json: json::board(history, identity, &figures, drift.as_ref())?,
             feed: feed::feed(history, identity, now)?,
             live_badge: badges::live(identity)?,
             coverage_badge: badges::coverage(history)?,
             version: history.version,
-            day: now.milliseconds() / DAY,
+            fault,
+            expires: drift::settled(drift.as_ref(), identity, now).unwrap_or(tomorrow).min(tomorrow),
         })
     }
 
-    /// Whether the pages show this version of the history, as of today.
-    pub(super) fn current(&self, version: u64, now: Time) -> bool {
-        self.version == version && self.day == now.milliseconds() / DAY
+    /// Whether the pages are up to date.
+    pub(super) fn current(&self, version: u64, fault: bool, now: Time) -> bool {
+        self.version == version && self.fault == fault && now < self.expires
     }
 }

@@ -215,6 +215,11 @@ impl Store {
         Unavailable(self.memory.fault().unwrap_or_else(|| "it has not been read".to_owned()))
     }
 
+    /// Whether reports cannot be stored.
+    pub(super) fn has_fault(&self) -> bool {
+        self.memory.fault().is_some()
+    }
+
     /// A snapshot of the history.
     pub(super) fn history(&self) -> Arc<History> {
         self.memory.history()

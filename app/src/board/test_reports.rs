@@ -27,7 +27,12 @@ pub(super) fn run(id: &str, hours: u64) -> Report {
         rehearsal: false,
         started,
         finished: ago(hours),
-        commit: Commit { sha: "0".repeat(40), time: ago(hours + 2), subject: "Say <why>".to_owned() },
+        commit: Commit {
+            sha: "0".repeat(40),
+            time: ago(hours + 2),
+            subject: "Say <why>".to_owned(),
+            author: Some("Ada".to_owned()),
+        },
         commits: Vec::new(),
         steps: vec![Step { name: "lint".to_owned(), outcome: StepOutcome::Passed, milliseconds: 60_000 }],
         tests: None,

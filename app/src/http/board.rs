@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 
 use super::errors::Error;
 use super::router::Site;
@@ -55,6 +56,44 @@ pub(super) async fn run(
 ) -> Result<Response, Error> {
     let Path(id) = id?;
     let page = blocking(&site, move |board| board.run(&id)).await?.map_err(|_| Error::Unavailable)?;
+    let page = page.ok_or(Error::NotFound)?.map_err(|cause| Error::internal(&cause))?;
+    Ok(respond(&page, &headers))
+}
+
+/// Which part of the list of runs.
+#[derive(Deserialize)]
+pub(super) struct Selection {
+    #[serde(default = "Selection::first")]
+    page: usize,
+    environment: Option<String>,
+}
+
+impl Selection {
+    fn first() -> usize {
+        1
+    }
+}
+
+/// `GET /runs?page={from 1}&environment={name}`
+pub(super) async fn runs(
+    State(site): State<Arc<Site>>,
+    selection: Result<Query<Selection>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let Query(Selection { page, environment }) = selection.map_err(|_| Error::Malformed)?;
+    let page = blocking(&site, move |board| board.runs(page, environment.as_deref())).await?;
+    let page = page.ok_or(Error::NotFound)?.map_err(|cause| Error::internal(&cause))?;
+    Ok(respond(&page, &headers))
+}
+
+/// `GET /releases/{digest}`
+pub(super) async fn release(
+    State(site): State<Arc<Site>>,
+    digest: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let Path(digest) = digest?;
+    let page = blocking(&site, move |board| board.release(&digest)).await?;
     let page = page.ok_or(Error::NotFound)?.map_err(|cause| Error::internal(&cause))?;
     Ok(respond(&page, &headers))
 }

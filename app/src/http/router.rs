@@ -110,7 +110,9 @@ pub fn router(site: impl Into<Arc<Site>>) -> Router {
 fn routes() -> Router<Arc<Site>> {
     Router::new()
         .route("/", get(board::home))
+        .route("/runs", get(board::runs))
         .route("/runs/{id}", get(board::run))
+        .route("/releases/{digest}", get(board::release))
         .route("/feed.atom", get(board::feed))
         .route("/badge/{name}", get(board::badge))
         .route("/api/board.json", get(board::json))

@@ -24,8 +24,13 @@ pub(crate) struct Response {
     pub(crate) body: String,
 }
 
-/// A site with a board in memory, running that commit.
+/// A site with a board in memory, running that commit since just now.
 pub(crate) fn site(commit: &str) -> Site {
+    site_since(commit, SystemTime::now().into())
+}
+
+/// A site with a board in memory, running that commit since `started`.
+pub(crate) fn site_since(commit: &str, started: Time) -> Site {
     let settings = Settings::read(&|name| match name {
         "SERVER_TYPE" => Some("TEST".to_owned()),
         "SECRET_KEY" => Some(SECRET.to_owned()),
@@ -33,7 +38,7 @@ pub(crate) fn site(commit: &str) -> Site {
         _ => None,
     });
     let settings = settings.unwrap();
-    Site::new(&settings, Identity::new(&settings))
+    Site::new(&settings, Identity { started, ..Identity::new(&settings) })
 }
 
 pub(crate) async fn send(router: &Router, request: Request<Body>) -> Response {
@@ -147,19 +152,25 @@ async fn the_pages_do_not_depend_on_the_order_of_reports() {
 
 #[tokio::test]
 async fn the_process_decides_what_is_live() {
-    let site = site(COMMIT);
     let reports = demo(50);
     let reported = demo::live(&reports).unwrap().commit.clone().unwrap();
+    // The pipeline reports at the end of a deployment, so a new process is probably part of one.
+    let new = site(COMMIT);
+    new.board.fill(reports.clone()).unwrap();
+    let page = get(&router(new), "/").await.body;
+    assert!(page.contains("Deployment in progress") && !page.contains("name another release"), "{page}");
+    let site = site_since(COMMIT, Time::from_milliseconds((now() - 3600) * 1000));
     site.board.fill(reports).unwrap();
     let router = router(site);
     let page = get(&router, "/").await.body;
     assert!(page.contains("The reports name another release") && page.contains(&reported), "{page}");
+    assert!(!page.contains("in progress"), "{page}");
     let json = json(&router).await;
     assert_eq!(
         (&json["live"]["commit"], &json["drift"]["reported"]["commit"]),
         (&COMMIT.into(), &reported.into())
     );
-    assert!(get(&router, "/badge/live.svg").await.body.contains(&COMMIT[..7]));
+    assert!(get(&router, "/badge/live.svg").await.body.contains(&COMMIT[..12]));
 }
 
 /// Reports of other services, of other environments and with impossible times are stored and left out.
@@ -218,9 +229,15 @@ async fn only_reports_of_this_service_count() {
 #[tokio::test]
 async fn an_unchanged_page_is_not_sent_again() {
     let router = filled(demo(20));
-    for path in
-        ["/", "/api/board.json", "/feed.atom", "/badge/live.svg", "/badge/coverage.svg", "/runs/demo-00007"]
-    {
+    for path in [
+        "/",
+        "/api/board.json",
+        "/feed.atom",
+        "/badge/live.svg",
+        "/badge/coverage.svg",
+        "/runs/demo-00007",
+        "/runs",
+    ] {
         let first = get(&router, path).await;
         assert_eq!(
             (first.status, &first.headers["cache-control"]),
@@ -299,4 +316,133 @@ async fn a_client_that_disconnects_does_not_undo_its_report() {
         panic!("the report was never stored");
     }
     panic!("no client disconnected in time");
+}
+
+#[tokio::test]
+async fn the_first_page_shows_the_release_its_changes_and_the_way_back() {
+    let reports = demo(200);
+    let last = reports.last().unwrap();
+    let (release, previous) = {
+        let deployment = last.deployment.as_ref().unwrap();
+        (deployment.release.clone().unwrap(), deployment.previous.clone().unwrap())
+    };
+    let page = get(&filled(reports.clone()), "/").await.body;
+    let commit = &last.commit.sha;
+    for text in [
+        "healthy".to_owned(),
+        format!("https://github.com/launchway/app/commit/{commit}"),
+        format!("https://hub.docker.com/r/launchway/app/tags?name={commit}"),
+        format!("href=\"/releases/{}\"", &release.digest[7..]),
+        format!("cargo xtask rollback --to {}<", &previous.commit.as_ref().unwrap()[..12]),
+        last.commits[0].author.clone().unwrap(),
+    ] {
+        assert!(page.contains(&text), "{text}: {page}");
+    }
+
+    // A digest where the commit is unknown, and nothing where there is no earlier release.
+    let with = |previous: Option<launchway_report::Release>| {
+        let mut reports = reports.clone();
+        reports.last_mut().unwrap().deployment.as_mut().unwrap().previous = previous;
+        filled(reports)
+    };
+    let unknown = launchway_report::Release { commit: None, ..previous.clone() };
+    let page = get(&with(Some(unknown)), "/").await.body;
+    assert!(page.contains(&format!("cargo xtask rollback --to {}<", previous.digest)), "{page}");
+    for none in [None, Some(release)] {
+        assert!(!get(&with(none), "/").await.body.contains("rollback --to"));
+    }
+}
+
+#[tokio::test]
+async fn a_failed_deployment_is_shown_with_its_reason() {
+    let mut reports = demo(50);
+    let mut failed = reports.last().unwrap().clone();
+    failed.id = "failed".to_owned();
+    failed.started = failed.finished;
+    let deployment = failed.deployment.as_mut().unwrap();
+    deployment.finished = failed.finished.after(Duration::from_secs(1));
+    deployment.previous = deployment.release.take();
+    (deployment.outcome, deployment.reason) =
+        (DeploymentOutcome::RolledBack, Some("it was never healthy".to_owned()));
+    let commit = demo::live(&reports).unwrap().commit.clone().unwrap();
+    reports.push(failed);
+    let site = site(&commit);
+    site.board.fill(reports).unwrap();
+    let page = get(&router(site), "/").await.body;
+    let (_, last) = page.split_once("Last deployment</h2>").unwrap();
+    let (last, _) = last.split_once("</section>").unwrap();
+    assert!(last.contains("failed, rolled back") && last.contains("it was never healthy"), "{last}");
+}
+
+#[tokio::test]
+async fn a_release_has_a_page() {
+    let reports = demo(200);
+    let router = filled(reports.clone());
+    let path = |release: &launchway_report::Release| format!("/releases/{}", &release.digest[7..]);
+    let last = reports.last().unwrap().deployment.as_ref().unwrap();
+    let page = get(&router, &path(last.release.as_ref().unwrap())).await.body;
+    let report = reports.last().unwrap();
+    let image = report.image.as_ref().unwrap();
+    assert!(page.contains("live now") && !page.contains("rollback --to"), "{page}");
+    for text in report.commits.iter().flat_map(|commit| [&commit.subject, commit.author.as_ref().unwrap()]) {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    for attestation in &image.attestations {
+        assert!(page.contains(&attestation.digest), "{page}");
+    }
+    assert!(page.contains("<dt>SBOM</dt>") && page.contains("<dt>Provenance</dt>"), "{page}");
+    assert!(page.contains(&image.digest) && page.contains(&format!("/runs/{}", report.id)), "{page}");
+
+    let previous = last.previous.as_ref().unwrap();
+    let page = get(&router, &path(previous)).await.body;
+    assert!(page.contains("not live"), "{page}");
+    let command = format!("rollback --to {}", &previous.commit.as_ref().unwrap()[..12]);
+    assert!(page.contains(&command), "{page}");
+    // Every other release that a deployment names has a page too.
+    for deployment in reports.iter().filter_map(|report| report.deployment.as_ref()) {
+        for release in deployment.release.iter().chain(&deployment.previous) {
+            assert_eq!(get(&router, &path(release)).await.status, StatusCode::OK);
+        }
+    }
+    for missing in ["0".repeat(64), "x".to_owned(), "%20".to_owned()] {
+        assert_eq!(get(&router, &format!("/releases/{missing}")).await.status, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn all_runs_are_listed_in_pages_and_by_environment() {
+    let mut reports = demo(120);
+    let router = filled(reports.clone());
+    let mut path = "/runs".to_owned();
+    let mut listed = Vec::new();
+    loop {
+        let page = get(&router, &path).await.body;
+        assert!(!page.contains("aria-label=\"Environment\""), "{page}");
+        let ids = page.split("href=\"/runs/").skip(1).map(|rest| rest.split_once('"').unwrap().0.to_owned());
+        listed.extend(ids);
+        let Some((before, _)) = page.split_once("\" rel=\"next\"") else { break };
+        path = before.rsplit_once("href=\"").unwrap().1.replace("&#38;", "&");
+    }
+    let newest: Vec<_> = reports.iter().rev().map(|report| report.id.clone()).collect();
+    listed.sort_unstable_by(|a, b| b.cmp(a));
+    assert_eq!(listed, newest);
+    for (path, status) in [
+        ("/runs?page=1", 200),
+        ("/runs?page=3", 200),
+        ("/runs?page=4", 404),
+        ("/runs?page=0", 404),
+        ("/runs?page=-1", 400),
+        ("/runs?page=18446744073709551615", 404),
+        ("/runs?environment=none", 200),
+    ] {
+        assert_eq!(get(&router, path).await.status, status, "{path}");
+    }
+    assert_eq!(get(&filled(Vec::new()), "/runs").await.status, 200);
+
+    reports.iter_mut().rev().find_map(|report| report.deployment.as_mut()).unwrap().environment =
+        "PROD".to_owned();
+    let router = filled(reports);
+    let page = get(&router, "/runs?environment=PROD").await.body;
+    assert!(page.contains("Runs 1–1 of 1") && page.contains("/runs?environment=TEST"), "{page}");
+    assert!(get(&router, "/runs?environment=TEST").await.body.contains("aria-current=\"page\">TEST"));
 }

@@ -8,26 +8,39 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::SystemTime;
 
 use app::board::demo::live;
 use app::http::router;
+use launchway_report::Time;
 use serde_json::{Value, json};
 
 use self::chromium::Chromium;
-use crate::board::{demo, site};
+use crate::board::{demo, site_since};
 use crate::support::COMMIT;
 
 const AUDIT: &str = include_str!("browser/audit.js");
 const LINKS: &str = "[...document.querySelectorAll('[href]')].map((element) => element.href)";
 const FIGURES: &str = "[...document.querySelectorAll('data')].map((element) => Number(element.value))";
 
+/// Sites that pages link to.
+const OTHERS: [&str; 2] =
+    ["https://github.com/launchway/app/", "https://hub.docker.com/r/launchway/app/tags"];
+
+/// The page of the release that the last of these reports made live.
+fn release_path(reports: &[launchway_report::Report]) -> String {
+    format!("/releases/{}", &live(reports).unwrap().digest[7..])
+}
+
 /// Serves a board with a sample year of that many runs, for the lifetime of the runtime.
 async fn serve(name: &str, count: u32) -> SocketAddr {
     let reports = demo(count);
     let reported = live(&reports).and_then(|release| release.commit.clone());
-    let commit = reported.filter(|_| name != "drift").unwrap_or_else(|| COMMIT.to_owned());
+    let commit =
+        reported.filter(|_| !["drift", "progress"].contains(&name)).unwrap_or_else(|| COMMIT.to_owned());
     // Without a digest, so that the release is known by its commit alone.
-    let site = site(&commit);
+    let started = if name == "drift" { Time::EARLIEST } else { SystemTime::now().into() };
+    let site = site_since(&commit, started);
     site.board.fill(reports).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -48,11 +61,13 @@ fn every_page_works_in_a_browser() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("board");
     fs_err::create_dir_all(&pictures).unwrap();
-    for (name, count) in [("empty", 0), ("one", 1), ("drift", 100), ("year", 1000)] {
+    for (name, count) in [("empty", 0), ("one", 1), ("drift", 100), ("progress", 100), ("year", 1000)] {
         let server = runtime.block_on(serve(name, count));
         let mut pages = vec![(name.to_owned(), "/".to_owned())];
         if name == "year" {
             pages.push(("run".to_owned(), "/runs/demo-01000".to_owned()));
+            pages.push(("runs".to_owned(), "/runs?page=2".to_owned()));
+            pages.push(("release".to_owned(), release_path(&demo(count))));
             pages.push(("missing".to_owned(), "/nowhere".to_owned()));
         }
         let mut links = BTreeSet::new();
@@ -86,10 +101,10 @@ fn every_page_works_in_a_browser() {
         }
         let ours = format!("http://{server}");
         for link in links {
-            // Links to the CI server are not followed.
+            // Links to other sites are not followed.
             match link.strip_prefix(&ours) {
                 Some(path) => assert_eq!(get(server, path).0, 200, "{link}"),
-                None => assert!(link.starts_with("https://ci.example/"), "{link}"),
+                None => assert!(OTHERS.iter().any(|other| link.starts_with(other)), "{link}"),
             }
         }
         // Chromium logs a line for each missing page.
