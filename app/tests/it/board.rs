@@ -165,6 +165,7 @@ async fn the_process_decides_what_is_live() {
     let page = get(&router, "/").await.body;
     assert!(page.contains("The reports name another release") && page.contains(&reported), "{page}");
     assert!(!page.contains("in progress"), "{page}");
+    assert!(page.contains(&format!("cargo xtask rollback --to {}<", &reported[..12])), "{page}");
     let json = json(&router).await;
     assert_eq!(
         (&json["live"]["commit"], &json["drift"]["reported"]["commit"]),
