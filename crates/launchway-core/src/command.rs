@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::interrupt::Interrupt;
-use crate::plain::{plain, send_lines};
+use crate::plain::{Printed, plain, send_printed};
 pub use environment::{is_of_a_hook, is_token, withhold};
 pub use group::{Bounds, Group};
 pub use launch::{command as bare, launched};
@@ -94,22 +94,43 @@ impl Call {
         interrupt: &Interrupt,
         mut line: impl FnMut(&str),
     ) -> Result<ExitStatus> {
+        self.run_reading(folder, interrupt, |printed| {
+            if let Printed::Line(text) = printed {
+                line(text);
+            }
+        })
+    }
+
+    /// [`Self::run`], where `read` sees progress bars too.
+    pub fn run_reading(
+        &self,
+        folder: &Path,
+        interrupt: &Interrupt,
+        mut read: impl FnMut(&Printed),
+    ) -> Result<ExitStatus> {
         interrupt.check()?;
         let mut group = self
             .command(folder)
-            .and_then(|command| Ok(Group::spawn(command)?))
-            .with_context(|| format!("cannot start `{self}`"))
+            .and_then(|mut command| {
+                if self.is_cargo() {
+                    // Its bar says how far it is.
+                    command
+                        .envs([("CARGO_TERM_PROGRESS_WHEN", "always"), ("CARGO_TERM_PROGRESS_WIDTH", "80")]);
+                }
+                Ok(Group::spawn(command)?)
+            })
+            .with_context(|| format!("cannot start `{}`", self.short(folder)))
             .or_exit(Exit::Missing)?;
         let (sender, lines) = mpsc::channel();
         if let Some(stdout) = group.child.stdout.take() {
-            send_lines(stdout, sender.clone());
+            send_printed(stdout, sender.clone());
         }
         if let Some(stderr) = group.child.stderr.take() {
-            send_lines(stderr, sender);
+            send_printed(stderr, sender);
         }
         loop {
             match lines.recv_timeout(Interrupt::TICK) {
-                Ok(text) => line(&text),
+                Ok(printed) => read(&printed),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
@@ -142,6 +163,26 @@ impl Call {
         const BOUNDS: Bounds = Bounds { bytes: 1 << 30, deadline: None };
 
         Group::collect(self.command(folder)?, None, BOUNDS, &Interrupt::of_process())
+    }
+
+    /// The line as a person in `folder` would type it: without its environment, a subcommand of cargo as one, and paths
+    /// relative to the folder.
+    pub fn short(&self, folder: &Path) -> String {
+        let name = self.program.rsplit('/').next().unwrap_or_default();
+        let is_subcommand =
+            self.args.first().is_some_and(|first| name.strip_prefix("cargo-") == Some(first.as_str()));
+        let prefix = format!("{}/", folder.display());
+        let relative = |word: &str| quoted(&word.replace(&prefix, ""));
+        let mut line = quoted(if is_subcommand { "cargo" } else { name });
+        for arg in &self.args {
+            line.push(' ');
+            line.push_str(&relative(arg));
+        }
+        if let Some(file) = &self.input {
+            line.push_str(" < ");
+            line.push_str(&relative(&file.display().to_string()));
+        }
+        line
     }
 
     /// The child, for who needs more of it than its lines and its end.
@@ -246,6 +287,14 @@ mod tests {
         let call = Call::new("x").env("FLAGS", "-a\u{1f}it's\\");
         assert_eq!(call.to_string(), r"FLAGS=$'-a\x1fit\'s\\' x");
         assert_eq!(Call::new("x").input("/a b").to_string(), "x < '/a b'");
+    }
+
+    #[test]
+    fn a_call_is_short_as_a_person_would_type_it() {
+        let call = Call::new("/w/target/xtask/tools/bin/cargo-llvm-cov").arg("llvm-cov").arg("--no-report");
+        assert_eq!(call.env("A", "b").short(Path::new("/w")), "cargo llvm-cov --no-report");
+        let call = Call::new("/usr/bin/cargo").arg("--config").arg("/w/a b").arg("/x").input("/w/in");
+        assert_eq!(call.short(Path::new("/w")), "cargo --config 'a b' /x < in");
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! What a run reports: events, and the ways to show them.
 
+mod activity;
 mod event;
 pub mod github;
 pub mod json;
 pub mod terminal;
+mod ticker;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{ErrorKind, Write as _};
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -17,7 +20,9 @@ use serde::de::DeserializeOwned;
 
 use crate::plain::plain;
 use crate::secret::{Redactor, Secret};
-pub use event::{Drilled, Event, Failed, Finding, Outcome, Row, Summary, milliseconds};
+use activity::Activity;
+pub use activity::{Count, LastRun, Progress, Unit};
+pub use event::{Drilled, Event, Failed, FailedTest, Finding, Outcome, Row, Summary, milliseconds};
 
 /// Receives events, redacts them, shows them, and writes the log of the running step.
 #[derive(Clone)]
@@ -31,7 +36,12 @@ struct State {
     /// Whether the tail comes from a child that failed: later output must not replace it.
     tail_is_kept: bool,
     findings: Vec<Finding>,
+    tests: Vec<FailedTest>,
     skipped: Vec<String>,
+    activity: Option<Activity>,
+    last_run: LastRun,
+    /// When something was printed that stays.
+    printed: Instant,
     /// The first output that could not be written. The run goes on: a full disk must not end a deploy half-way.
     lost: Option<anyhow::Error>,
 }
@@ -63,10 +73,40 @@ impl Reporter {
             tail: Vec::new(),
             tail_is_kept: false,
             findings: Vec::new(),
+            tests: Vec::new(),
             skipped: Vec::new(),
+            activity: None,
+            last_run: LastRun::default(),
+            printed: Instant::now(),
             lost: None,
         };
-        Self(Arc::new(Mutex::new(state)))
+        let has_readers = !matches!(state.sink, Sink::Memory(_));
+        let state = Arc::new(Mutex::new(state));
+        if has_readers {
+            ticker::start(&state);
+        }
+        Self(state)
+    }
+
+    /// Shows paths in this folder relative to it, where people read them.
+    pub fn set_root(&self, root: &Path) {
+        match &mut self.state().sink {
+            Sink::Terminal(terminal) => terminal.set_root(root),
+            Sink::GitHub(github) => github.set_root(root),
+            Sink::Json(_) | Sink::Memory(_) => {}
+        }
+    }
+
+    /// Estimates from now on how long a step will take by how long it took.
+    pub fn set_last_run(&self, last_run: LastRun) {
+        self.state().last_run = last_run;
+    }
+
+    /// Removes the live line from the screen.
+    pub fn finish(&self) {
+        self.state().activity = None;
+        // A screen that is gone shows no line.
+        terminal::live::erase().ok();
     }
 
     /// Replaces these values in everything that is reported from now on.
@@ -96,12 +136,34 @@ impl Reporter {
 
     /// Reports how far a long action is, in a few words.
     pub fn progress(&self, text: impl Into<String>) {
-        self.emit(Event::Progress { text: text.into() });
+        let progress = Progress { text: text.into(), ..Progress::default() };
+        let mut state = self.state();
+        let now = Instant::now();
+        Activity::follow(&mut state.activity, &Event::Progress(progress.clone()), &LastRun::default(), now);
+        let progress = state.activity.as_ref().map_or(progress, |activity| activity.progress(now));
+        drop(state);
+        self.emit(Event::Progress(progress));
     }
 
-    /// Reports a command line that is about to run.
-    pub fn command(&self, line: &str) {
-        self.emit(Event::Command { line: line.to_owned() });
+    /// Counts what is done of a long action. Of tests, no fewer are expected than the last time.
+    pub fn count(&self, mut count: Count) {
+        let state = &mut *self.state();
+        if count.unit == Unit::Tests {
+            count.total = count.total.max(state.last_run.tests).map(|total| total.max(count.done));
+        }
+        if let Some(activity) = &mut state.activity {
+            activity.count(count);
+        }
+    }
+
+    /// Reports an action that is about to begin, where it is no child process.
+    pub fn action(&self, line: &str) {
+        self.command(line, line);
+    }
+
+    /// Reports a command that is about to run: the whole line, and what a person would type.
+    pub fn command(&self, line: &str, short: &str) {
+        self.emit(Event::Command { line: line.to_owned(), short: short.to_owned() });
     }
 
     /// Reports a line that a child printed.
@@ -163,6 +225,7 @@ impl Reporter {
             (None, None) => "panicked".to_owned(),
         };
         // Nothing is left to report a failure to.
+        terminal::live::erase().ok();
         drop(writeln!(std::io::stderr(), "{text}"));
     }
 
@@ -176,6 +239,11 @@ impl Reporter {
         self.emit(Event::Finding(finding));
     }
 
+    /// Reports a test that failed.
+    pub fn test_failed(&self, test: FailedTest) {
+        self.emit(Event::TestFailed(test));
+    }
+
     /// Opens the log of a step in a folder, reports that the step began, and returns the log's path.
     pub fn step_started(&self, step: &str, folder: &Path) -> anyhow::Result<PathBuf> {
         fs_err::create_dir_all(folder)?;
@@ -187,6 +255,7 @@ impl Reporter {
             state.tail.clear();
             state.tail_is_kept = false;
             state.findings.clear();
+            state.tests.clear();
             state.skipped.clear();
         }
         self.emit(Event::StepStarted { step: step.to_owned(), log: path.display().to_string() });
@@ -206,13 +275,14 @@ impl Reporter {
         StepEnd {
             tail,
             findings: std::mem::take(&mut state.findings),
+            tests: std::mem::take(&mut state.tests),
             skipped: std::mem::take(&mut state.skipped),
         }
     }
 
     /// Redacts the event, logs it and shows it.
     pub fn emit(&self, event: Event) {
-        let mut state = self.state();
+        let state = &mut *self.state();
         let mut event = event.shown(&state.redactor);
         if let Event::Output { line } = &mut event
             && line.len() > Self::LONGEST
@@ -221,6 +291,9 @@ impl Reporter {
             line.push('…');
         }
         state.log(&event);
+        let now = Instant::now();
+        let State { activity, last_run, .. } = state;
+        Activity::follow(activity, &event, last_run, now);
         // A reader that closes the pipe has read enough of the progress of a run; requested text and JSON are cut short.
         let is_wanted = matches!(event, Event::Text { .. } | Event::Planned { .. });
         let is_wanted = is_wanted || matches!(state.sink, Sink::Json(_));
@@ -230,13 +303,19 @@ impl Reporter {
             Sink::Json(json) => json.show(&event),
             Sink::Memory(events) => {
                 events.push(event);
-                Ok(())
+                Ok(true)
             }
         };
-        if let Err(error) = shown
-            && (is_wanted || error.kind() != ErrorKind::BrokenPipe)
-        {
-            state.lost.get_or_insert(error.into());
+        match shown {
+            Ok(true) => {
+                state.printed = now;
+                state.draw(now);
+            }
+            Err(error) if is_wanted || error.kind() != ErrorKind::BrokenPipe => {
+                state.lost.get_or_insert(error.into());
+            }
+            // The next tick shows what was not printed.
+            _ => {}
         }
     }
 
@@ -271,6 +350,8 @@ pub struct StepEnd {
     pub tail: Vec<String>,
     /// The places that it named.
     pub findings: Vec<Finding>,
+    /// The tests that failed.
+    pub tests: Vec<FailedTest>,
     /// The checks inside it that did not run.
     pub skipped: Vec<String>,
 }
@@ -279,7 +360,7 @@ impl State {
     /// Writes the event to the step's log and keeps what the end of the run shows.
     fn log(&mut self, event: &Event) {
         let line = match event {
-            Event::Command { line } => format!("$ {line}"),
+            Event::Command { line, .. } => format!("$ {line}"),
             Event::Output { line } => line.clone(),
             Event::Note { text } => format!("# {text}"),
             Event::CheckSkipped { check, reason } => {
@@ -288,6 +369,10 @@ impl State {
             }
             Event::Finding(finding) => {
                 self.findings.push(finding.clone());
+                return;
+            }
+            Event::TestFailed(test) => {
+                self.tests.push(test.clone());
                 return;
             }
             _ => return,
@@ -301,7 +386,7 @@ impl State {
         }
         // A failure shows what the failed child printed; the rest has been shown.
         match event {
-            Event::Command { .. } => self.tail = vec![line],
+            Event::Command { short, .. } => self.tail = vec![format!("$ {short}")],
             Event::Output { .. } => {
                 if self.tail.len() == Reporter::TAIL {
                     self.tail.remove(0);

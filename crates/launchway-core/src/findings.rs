@@ -1,6 +1,8 @@
 //! Places in the sources, read from what cargo and the tests print.
 
-use std::path::Path;
+pub mod failed_tests;
+
+use std::path::{Component, Path};
 
 use crate::events::Finding;
 
@@ -8,20 +10,8 @@ use crate::events::Finding;
 #[derive(Debug, Default)]
 pub struct Findings {
     found: Vec<Finding>,
-    /// A message whose place follows, or a place whose message follows.
-    pending: Pending,
-}
-
-#[derive(Debug, Default)]
-enum Pending {
-    #[default]
-    Nothing,
-    Message(String),
-    Place {
-        file: String,
-        line: u32,
-        test: String,
-    },
+    /// A message whose place follows.
+    message: Option<String>,
 }
 
 impl Findings {
@@ -30,37 +20,22 @@ impl Findings {
 
     /// Reads one line of a child that ran in `root`.
     pub fn read(&mut self, root: &Path, line: &str) {
-        let message = match std::mem::take(&mut self.pending) {
-            Pending::Place { file, line: number, test } => {
-                self.add(Finding { file, line: number, message: format!("{test}: {line}") });
-                return;
-            }
-            Pending::Message(message) => Some(message),
-            Pending::Nothing => None,
-        };
+        let message = self.message.take();
         if let Some((file, number)) = line.strip_prefix("Diff in ").and_then(|place| place_in(root, place)) {
-            self.add(Finding {
-                file,
-                line: number,
-                message: "not formatted: run `cargo fmt --all`".to_owned(),
-            });
+            self.add(Finding::new(file, number, "not formatted: run `cargo fmt --all`"));
         } else if let Some(message) = diagnostic(line) {
-            self.pending = Pending::Message(message.to_owned());
-        } else if let Some((test, place)) = panic(line)
-            && let Some((file, number)) = place_in(root, place)
-        {
-            self.pending = Pending::Place { file, line: number, test: test.to_owned() };
+            self.message = Some(message.to_owned());
         } else if let Some(message) = message
             && let Some((file, number)) =
                 line.trim_start().strip_prefix("--> ").and_then(|place| place_in(root, place))
         {
-            self.add(Finding { file, line: number, message });
+            self.add(Finding::new(file, number, message));
         }
     }
 
-    /// The places, in the order in which they were named.
-    pub fn into_found(self) -> Vec<Finding> {
-        self.found
+    /// Returns the places in the order in which they were named, with their lines as they are in `root`.
+    pub fn into_found(self, root: &Path) -> Vec<Finding> {
+        self.found.into_iter().map(|finding| finding.with_source(root)).collect()
     }
 
     fn add(&mut self, finding: Finding) {
@@ -76,18 +51,14 @@ fn diagnostic(line: &str) -> Option<&str> {
     (level == "error" || level == "warning" || level.starts_with("error[")).then_some(message)
 }
 
-/// `thread 'name' (1234) panicked at src/lib.rs:10:5:`.
-fn panic(line: &str) -> Option<(&str, &str)> {
-    let (thread, place) = line.split_once(" panicked at ")?;
-    Some((thread.strip_prefix("thread '")?.split('\'').next()?, place))
-}
-
-/// `file:line:column`, the file relative to the root.
+/// `file:line:column`, the file relative to the root; nothing where it lies elsewhere, as a dependency does.
 fn place_in(root: &Path, text: &str) -> Option<(String, u32)> {
     let mut parts = text.trim_end_matches(':').splitn(3, ':');
     let file = parts.next()?;
     let line = parts.next()?.parse().ok()?;
     let file = Path::new(file).strip_prefix(root).unwrap_or_else(|_| Path::new(file));
+    let is_inside = file.components().all(|part| matches!(part, Component::Normal(_)));
+    is_inside.then_some(())?;
     Some((file.to_string_lossy().into_owned(), line))
 }
 
@@ -100,7 +71,7 @@ mod tests {
         for line in text.lines() {
             findings.read(Path::new("/w"), line);
         }
-        findings.into_found().iter().map(ToString::to_string).collect()
+        findings.into_found(Path::new("/w")).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -116,9 +87,10 @@ error[E0308]: mismatched types
   --> /w/xtask/src/main.rs:10:5
 error: could not compile `app` (lib) due to 1 previous error
 warning: build failed, waiting for other jobs to finish...
-
-thread 'tests::adds' (4711) panicked at app/src/lib.rs:30:9:
-assertion `left == right` failed
+error: cannot find macro
+  --> /home/me/.cargo/registry/src/index/serde-1.0.0/src/lib.rs:3:1
+error: also elsewhere
+  --> ../other/src/lib.rs:3:1
 error: test failed, to rerun pass `-p app --lib`
 ";
         assert_eq!(
@@ -127,7 +99,6 @@ error: test failed, to rerun pass `-p app --lib`
                 "app/src/main.rs:3: not formatted: run `cargo fmt --all`",
                 "app/src/lib.rs:2: unused variable: `x`",
                 "xtask/src/main.rs:10: mismatched types",
-                "app/src/lib.rs:30: tests::adds: assertion `left == right` failed",
             ]
         );
     }

@@ -19,8 +19,10 @@ pub mod plain;
 pub mod retry;
 pub mod runner;
 pub mod secret;
+mod short;
 mod size;
 
+pub use short::short;
 pub use size::size;
 
 #[doc(hidden)]

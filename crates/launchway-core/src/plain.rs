@@ -23,16 +23,37 @@ fn without_sequences(text: &str) -> String {
     strip_str(text).to_string()
 }
 
+/// What a child prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Printed {
+    /// A line with its end.
+    Line(String),
+    /// The state of a line that is written over, such as a progress bar.
+    Bar(String),
+}
+
 /// Sends each line of a stream as a screen would show it in the end: without escape sequences, and of a progress bar its
 /// last state.
 ///
 /// However the stream is cut when it is read, the lines are the same. The rest of a line that is far too long is dropped.
 pub fn send_lines(stream: impl Read + Send + 'static, lines: Sender<String>) {
-    std::thread::spawn(move || each_line(stream, |line| lines.send(line).is_ok()));
+    send(stream, move |printed| match printed {
+        Printed::Line(line) => lines.send(line).is_ok(),
+        Printed::Bar(_) => true,
+    });
 }
 
-/// Hands over lines until `wanted` is false.
-fn each_line(stream: impl Read, mut wanted: impl FnMut(String) -> bool) {
+/// Like [`send_lines`], with the states of progress bars in between.
+pub fn send_printed(stream: impl Read + Send + 'static, sender: Sender<Printed>) {
+    send(stream, move |printed| sender.send(printed).is_ok());
+}
+
+fn send(stream: impl Read + Send + 'static, wanted: impl FnMut(Printed) -> bool + Send + 'static) {
+    std::thread::spawn(move || each_line(stream, wanted));
+}
+
+/// Hands over what is printed until `wanted` is false.
+fn each_line(stream: impl Read, mut wanted: impl FnMut(Printed) -> bool) {
     /// More than the reporter shows of a line, so that it finds a secret that its own cut would split.
     const LONGEST: usize = 128 << 10;
 
@@ -55,14 +76,16 @@ fn each_line(stream: impl Read, mut wanted: impl FnMut(String) -> bool) {
         line.extend_from_slice(&part[..part.len().min(LONGEST - line.len())]);
         stream.consume(read);
         if end.is_some() {
-            if !wanted(shown(&line)) {
+            if !wanted(Printed::Line(shown(&line))) {
                 return;
             }
             line.clear();
+        } else if line.ends_with(b"\r") && !wanted(Printed::Bar(shown(&line))) {
+            return;
         }
     }
     if !line.is_empty() {
-        wanted(shown(&line));
+        wanted(Printed::Line(shown(&line)));
     }
 }
 
@@ -90,8 +113,10 @@ mod tests {
 
     fn lines(bytes: &[u8], step: usize) -> Vec<String> {
         let mut lines = Vec::new();
-        each_line(Cut(bytes, step), |line| {
-            lines.push(line);
+        each_line(Cut(bytes, step), |printed| {
+            if let Printed::Line(line) = printed {
+                lines.push(line);
+            }
             true
         });
         lines
@@ -110,6 +135,17 @@ mod tests {
         for step in 1..printed.len() {
             assert_eq!(lines(printed.as_bytes(), step), expected, "{step} bytes at a time");
         }
+    }
+
+    #[test]
+    fn a_bar_is_read_as_it_grows() {
+        let mut printed = Vec::new();
+        each_line(Cut(b"10 %\r50 %\rdone\n", 5), |part| {
+            printed.push(part);
+            true
+        });
+        let bar = |text: &str| Printed::Bar(text.to_owned());
+        assert_eq!(printed, [bar("10 %"), bar("50 %"), Printed::Line("done".to_owned())]);
     }
 
     #[test]

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::command::Call;
-use crate::events::Reporter;
+use crate::events::{Count, Finding, Reporter, Unit};
 use crate::exit::{Exit, Failure};
 use crate::findings::Findings;
+use crate::findings::failed_tests::FailedTests;
 use crate::interrupt::Interrupt;
+use crate::plain::Printed;
 
 /// What a part of the pipeline needs to run children: where, who hears of it, and what ends them.
 #[derive(Clone)]
@@ -41,12 +43,25 @@ impl Runner {
     }
 
     fn run(&self, folder: &Path, call: &Call, read: &mut dyn FnMut(&str)) -> Result<()> {
-        self.reporter.command(&call.to_string());
+        let short = call.short(folder);
+        self.reporter.command(&call.to_string(), &short);
         let mut findings = Findings::default();
+        let mut failed_tests = FailedTests::default();
+        let mut tests = TestCount::default();
         let mut compiled = Compiled::default();
         let mut is_disk_full = false;
-        let status = call.run(folder, &self.interrupt, |line| {
+        let status = call.run_reading(folder, &self.interrupt, |printed| {
+            let line = match printed {
+                Printed::Line(line) => line,
+                Printed::Bar(bar) => {
+                    return compiled_so_far(bar).map_or((), |count| self.reporter.count(count));
+                }
+            };
             findings.read(folder, line);
+            failed_tests.read(line);
+            if let Some(count) = tests.read(line) {
+                self.reporter.count(count);
+            }
             compiled.read(line);
             read(line);
             is_disk_full |= line.contains("No space left on device (os error 28)");
@@ -60,15 +75,53 @@ impl Runner {
         })?;
         if !status.success() {
             self.reporter.keep_tail();
-            findings.into_found().into_iter().for_each(|finding| self.reporter.finding(finding));
+            findings.into_found(folder).into_iter().for_each(|finding| self.reporter.finding(finding));
+            for test in failed_tests.into_tests(folder) {
+                if let Some(place) = test.place.clone() {
+                    let message = format!("{}: {}", test.name, place.message);
+                    self.reporter.finding(Finding { message, ..place });
+                }
+                self.reporter.test_failed(test);
+            }
             let (exit, why) =
                 if is_disk_full { (Exit::Internal, ": the disk is full") } else { (Exit::CheckFailed, "") };
-            return Err(Failure::new(exit, format!("`{call}` ended with {status}{why}")).into());
+            return Err(Failure::new(exit, format!("`{short}` ended with {status}{why}")).into());
         }
         if let Some(words) = compiled.words() {
             self.reporter.note(words);
         }
         Ok(())
+    }
+}
+
+/// How far cargo is: `    Building [====>      ] 88/152: serde, app(bin)`.
+fn compiled_so_far(bar: &str) -> Option<Count> {
+    let (done, total) = bar.trim_start().strip_prefix("Building [")?.split_once("] ")?.1.split_once('/')?;
+    let total = total.split(':').next()?.trim().parse().ok()?;
+    Some(Count { unit: Unit::Crates, done: done.trim().parse().ok()?, total: Some(total) })
+}
+
+/// How many tests ended, of how many that test programs announced.
+#[derive(Debug, Default)]
+struct TestCount {
+    done: u64,
+    announced: u64,
+}
+
+impl TestCount {
+    fn read(&mut self, line: &str) -> Option<Count> {
+        let announced = |line: &str| -> Option<u64> {
+            let (number, _) = line.strip_prefix("running ")?.split_once(" test")?;
+            number.parse().ok()
+        };
+        if let Some(number) = announced(line) {
+            self.announced += number;
+        } else if line.starts_with("test ") && line.contains(" ... ") {
+            self.done += 1;
+        } else {
+            return None;
+        }
+        Some(Count { unit: Unit::Tests, done: self.done, total: Some(self.announced.max(self.done)) })
     }
 }
 
@@ -129,6 +182,21 @@ mod tests {
         let error = runner.check(&says("error: No space left on device (os error 28)")).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Internal);
         assert!(error.to_string().ends_with(": the disk is full"), "{error}");
+    }
+
+    #[test]
+    fn crates_and_tests_are_counted() {
+        let bar = |line| compiled_so_far(line).map(|count| count.to_string());
+        assert_eq!(bar("    Building [=====>   ] 88/152: serde, app(bin)").unwrap(), "crates 88/152");
+        assert_eq!(bar("    Building [         ] 0/1").unwrap(), "crates 0/1");
+        assert_eq!(bar(" Downloading [  ] 1/2"), None);
+        let mut tests = TestCount::default();
+        let mut read = |line| tests.read(line).map(|count| count.to_string());
+        assert_eq!(read("running 2 tests").unwrap(), "tests 0/2");
+        assert_eq!(read("test a ... ok").unwrap(), "tests 1/2");
+        assert_eq!(read("test result: ok. 2 passed"), None);
+        assert_eq!(read("test b - should panic ... FAILED").unwrap(), "tests 2/2");
+        assert_eq!(read("running 1 test").unwrap(), "tests 2/3");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::steps::deploy::rollback::To;
 use crate::table::{JobId, StepId};
+use launchway_core::events::terminal::Verbosity;
 use launchway_core::exit::Exit;
 use launchway_image::Engine;
 
@@ -28,12 +29,25 @@ pub(crate) struct Shared {
     /// Print the plan, run nothing.
     #[arg(long, global = true)]
     pub(crate) explain: bool,
-    /// How to tell what happens; json is one event a line.
+    /// How to print what happens; json is one event a line.
     #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub(crate) format: Format,
-    /// Tell failures only.
-    #[arg(long, global = true)]
+    /// Print failures and requested text only.
+    #[arg(long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+    /// Print commands with their environment, and paths in full.
+    #[arg(long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+impl Shared {
+    pub(crate) fn verbosity(self) -> Verbosity {
+        match self {
+            Self { quiet: true, .. } => Verbosity::Quiet,
+            Self { verbose: true, .. } => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -34,6 +34,10 @@ pub(crate) struct Context {
 impl Context {
     /// Reads the workspace at `root`.
     pub(crate) fn read(root: PathBuf, reporter: Reporter, interrupt: Interrupt) -> Result<Self> {
+        // A path that is shown is one to type.
+        if std::env::current_dir().is_ok_and(|here| here == root) {
+            reporter.set_root(&root);
+        }
         // First: what goes wrong with the rest is told, too.
         let environment = Environment::read(&root, |name| variable(name).is_some())?;
         reporter.redact(redactor(&environment));

@@ -26,16 +26,17 @@ use launchway_core::exit::{Exit, Failure, Reported};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::secret::{random_key, random_word};
 
-/// Runs the command and tells how it ended.
+/// Runs the command and reports how it ended.
 pub(crate) fn run(cli: &Cli) -> Exit {
-    let reporter =
-        Reporter::new(sink(cli).unwrap_or_else(|_| Sink::Terminal(Terminal::new(false, Look::default()))));
+    let plain = || Sink::Terminal(Terminal::new(cli.shared.verbosity(), Look::default()));
+    let reporter = Reporter::new(sink(cli).unwrap_or_else(|_| plain()));
     std::panic::set_hook(Box::new({
         let reporter = reporter.clone();
         move |panic| reporter.panicked(panic)
     }));
     let ended = guarded(|| dispatch(cli, &reporter));
-    let exit = ended.map_or_else(|error| tell(&reporter, &error), |()| Exit::Done);
+    let exit = ended.map_or_else(|error| report(&reporter, &error), |()| Exit::Done);
+    reporter.finish();
     let Some(error) = reporter.lost() else { return exit };
     let is_closed = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
     // A reader that has gone knows that it has not read all.
@@ -55,8 +56,8 @@ fn guarded(run: impl FnOnce() -> Result<()>) -> Result<()> {
     })
 }
 
-/// Tells how a run failed, unless that has been told.
-fn tell(reporter: &Reporter, error: &anyhow::Error) -> Exit {
+/// Reports how a run failed, unless that has been reported.
+fn report(reporter: &Reporter, error: &anyhow::Error) -> Exit {
     let exit = Exit::of(error);
     if error.is::<Reported>() {
         return exit;
@@ -66,9 +67,11 @@ fn tell(reporter: &Reporter, error: &anyhow::Error) -> Exit {
         message: format!("{error:#}"),
         exit,
         findings: Vec::new(),
+        tests: Vec::new(),
         tail: Vec::new(),
         log: None,
         again: None,
+        guide: None,
     }));
     exit
 }
@@ -202,15 +205,17 @@ fn heading(ctx: &Context, what: &str) -> String {
     format!("{what}: commit {}{dirty}", ctx.git.short())
 }
 
-/// Who is told: a program by JSON, GitHub by its own commands, people otherwise.
+/// Chooses how events are shown: JSON for programs, GitHub's own commands, and text for people.
 fn sink(cli: &Cli) -> Result<Sink> {
     let file = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let verbosity = cli.shared.verbosity();
     Ok(match cli.shared.format {
-        Format::Json => Sink::Json(Json),
+        Format::Json => Sink::Json(Json(verbosity)),
         Format::Human if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") => {
-            Sink::GitHub(GitHub::new(file("GITHUB_STEP_SUMMARY"), file("GITHUB_OUTPUT"), random_word()?))
+            let (summary, output) = (file("GITHUB_STEP_SUMMARY"), file("GITHUB_OUTPUT"));
+            Sink::GitHub(GitHub::new(verbosity, summary, output, random_word()?))
         }
-        Format::Human => Sink::Terminal(Terminal::new(cli.shared.quiet, Look::of_process())),
+        Format::Human => Sink::Terminal(Terminal::new(verbosity, Look::of_process())),
     })
 }
 

@@ -56,6 +56,7 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
     if request.explain {
         return explain::explain(ctx, request, &jobs).map(|()| Results::default());
     }
+    ctx.reporter.set_last_run(record::last_run(&ctx.output().join("run.json")));
     preflight::check(ctx, &request.trigger, &steps, &request.options)?;
     Run {
         ctx,
@@ -316,11 +317,20 @@ impl Run<'_> {
             message: format!("{error:#}"),
             exit: Exit::of(error),
             findings: end.findings,
+            tests: end.tests,
             tail: end.tail,
             log: Some(log.display().to_string()),
             again: Some(self.ctx.again(step)),
+            guide: guide(&self.ctx.root),
         }
     }
+}
+
+/// Where the guide explains exit codes, in a workspace that has it.
+fn guide(root: &Path) -> Option<String> {
+    const GUIDE: &str = "docs/deployment.md";
+
+    root.join(GUIDE).is_file().then(|| format!("{GUIDE}#8-what-an-exit-code-means"))
 }
 
 fn outcome(result: &Result<()>) -> Outcome {

@@ -48,7 +48,7 @@ const FAULTS: [Fault; 5] = [
         right: "EXPOSE 8000",
         wrong: "RUN true\nEXPOSE 8000",
         told: &["Dockerfile:13: ", "RUN"],
-        check: "check that both engines can follow the recipe",
+        check: "check that both engines can follow the final stage of the Dockerfile",
     },
 ];
 

@@ -20,12 +20,14 @@ fn what_fails_is_named_with_its_place_and_leaves_its_reports() {
         return;
     }
     let good = fixture.read("app/src/lib.rs");
-    let place = format!("  at app/src/lib.rs:{}: fails: ", good.lines().count() + 4);
+    let place = format!("  at app/src/lib.rs:{}\n", good.lines().count() + 4);
     fixture.append("app/src/lib.rs", FAILS);
     let ran = fixture.run(&["test-coverage"]).exits(1);
     ran.says(&[
+        "test-coverage: 1 test failed\n\n  fails\n",
         &place,
         "arithmetic",
+        "  alone  cargo test --lib -- --exact fails\n",
         "skipped coverage: the tests failed",
         "again  cargo xtask test-coverage",
     ])
@@ -49,7 +51,7 @@ fn what_fails_is_named_with_its_place_and_leaves_its_reports() {
     // What does not compile has no figure, not even that of an earlier run.
     fixture.write("app/src/lib.rs", &(good + "\nfn broken() -> u8 { \"\" }\n"));
     let ran = fixture.run(&["test-coverage"]).exits(1);
-    ran.says(&["  at app/src/lib.rs:", "mismatched types"]);
+    ran.says(&["test-coverage: the tests do not compile\n", "  at app/src/lib.rs:", "mismatched types"]);
     assert_eq!(fixture.record()["coverage"], Value::Null);
 }
 
@@ -105,7 +107,7 @@ fn after_a_failure_a_run_goes_on_only_when_told_to() {
     fixture.append("app/src/lib.rs", FAILS);
     let ran = fixture.run(&["ci", "--keep-going"]).exits(1);
     assert_eq!(outcomes(&fixture)[..2], ["failed", "failed"]);
-    // Both are told at the end, each with its way on.
+    // Both are told at the end, each with the command that runs it again.
     ran.says(&["lint: 1 of 7 checks failed", "again  cargo xtask lint", "again  cargo xtask test-coverage"]);
     let record = fixture.record();
     assert_eq!(record["jobs"][1]["reason"], "runs on push to `master`; this is a push of `feature`");

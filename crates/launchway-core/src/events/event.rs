@@ -1,12 +1,15 @@
 //! Events: what a run reports, as data.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Progress;
+use super::terminal::Verbosity;
 use crate::exit::Exit;
 use crate::plain::plain;
 use crate::secret::Redactor;
@@ -78,8 +81,10 @@ pub enum Event {
     },
     /// A child process is about to run.
     Command {
-        /// The line as a person would type it.
+        /// The whole line, with its environment, to be pasted into a shell.
         line: String,
+        /// The line as a person would type it.
+        short: String,
     },
     /// A line that a child printed.
     Output {
@@ -92,12 +97,11 @@ pub enum Event {
         text: String,
     },
     /// How far a long action is; the next one replaces it.
-    Progress {
-        /// The state, in a few words.
-        text: String,
-    },
+    Progress(Progress),
     /// A place in the sources that needs a fix.
     Finding(Finding),
+    /// A test that failed.
+    TestFailed(FailedTest),
     /// A step ended.
     StepFinished {
         /// The name of the step.
@@ -116,6 +120,13 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether a person who wants to read so much sees the event.
+    pub(super) fn is_shown(&self, verbosity: Verbosity) -> bool {
+        let is_wanted =
+            matches!(self, Self::Failed(_) | Self::Planned { .. } | Self::Text { .. } | Self::Drill(_));
+        is_wanted || verbosity != Verbosity::Quiet
+    }
+
     /// Removes secrets and control sequences from every text in the event, whatever its kind.
     pub(super) fn shown(self, redactor: &Redactor) -> Self {
         shown(&self, redactor).unwrap_or_else(|_| Self::Note {
@@ -183,6 +194,46 @@ pub struct Finding {
     pub line: u32,
     /// What is wrong there.
     pub message: String,
+    /// The line itself, where it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl Finding {
+    /// A place with what is wrong there.
+    pub fn new(file: impl Into<String>, line: u32, message: impl Into<String>) -> Self {
+        Self { file: file.into(), line, message: message.into(), source: None }
+    }
+
+    /// Reads the line from the sources in `root`.
+    #[must_use]
+    pub fn with_source(mut self, root: &Path) -> Self {
+        let number = usize::try_from(self.line).unwrap_or_default();
+        let text = fs_err::read_to_string(root.join(&self.file)).unwrap_or_default();
+        let line = number.checked_sub(1).and_then(|index| text.lines().nth(index));
+        self.source = line.map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty());
+        self
+    }
+
+    /// Whether both are about the same line.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        (&self.file, self.line) == (&other.file, other.line)
+    }
+}
+
+/// A test that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedTest {
+    /// The name, as the test program prints it.
+    pub name: String,
+    /// Why it failed, with both values where two were compared.
+    pub message: String,
+    /// The place in this workspace's own sources, never in a dependency.
+    pub place: Option<Finding>,
+    /// The last lines that it printed before.
+    pub output: Vec<String>,
+    /// The command that runs this test alone.
+    pub again: Option<String>,
 }
 
 impl fmt::Display for Finding {
@@ -202,12 +253,18 @@ pub struct Failed {
     pub exit: Exit,
     /// The places that the failed step named.
     pub findings: Vec<Finding>,
+    /// The tests that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<FailedTest>,
     /// The step's last lines.
     pub tail: Vec<String>,
     /// The path of the log.
     pub log: Option<String>,
     /// The command that runs it again.
     pub again: Option<String>,
+    /// Where the guide explains the exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guide: Option<String>,
 }
 
 /// What the end of a run shows.

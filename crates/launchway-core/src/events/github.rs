@@ -4,14 +4,17 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::terminal::{Look, Terminal, seconds};
-use super::{Event, Finding, Outcome, Summary};
+use super::terminal::{Look, Terminal, Verbosity, seconds};
+use super::{Event, Finding, Outcome, Progress, Summary};
 
 /// The reporter on GitHub.
+///
+/// It writes to standard output alone: GitHub reads the two streams side by side, and only one has an order.
 #[derive(Debug)]
 pub struct GitHub {
+    verbosity: Verbosity,
     plain: Terminal,
     /// `GITHUB_STEP_SUMMARY`: Markdown is appended.
     summary: Option<PathBuf>,
@@ -29,12 +32,23 @@ impl GitHub {
     const LONGEST_SUMMARY: usize = 1_000_000;
 
     /// `token` is a random word of at least 16 characters.
-    pub fn new(summary: Option<PathBuf>, output: Option<PathBuf>, token: String) -> Self {
-        Self { plain: Terminal::new(false, Look::default()), summary, output, stopped: false, token }
+    pub fn new(
+        verbosity: Verbosity,
+        summary: Option<PathBuf>,
+        output: Option<PathBuf>,
+        token: String,
+    ) -> Self {
+        let plain = Terminal::new(verbosity, Look::default());
+        Self { verbosity, plain, summary, output, stopped: false, token }
     }
 
-    pub(super) fn show(&mut self, event: &Event) -> io::Result<()> {
-        let text = self.text(event);
+    pub(super) fn set_root(&mut self, root: &Path) {
+        self.plain.set_root(root);
+    }
+
+    /// Shows the event and returns whether something was printed.
+    pub(super) fn show(&mut self, event: &Event) -> io::Result<bool> {
+        let text = if event.is_shown(self.verbosity) { self.text(event) } else { String::new() };
         let mut stdout = io::stdout().lock();
         let mut written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         if let Event::Summary(summary) = event {
@@ -42,7 +56,17 @@ impl GitHub {
                 written = written.and(append(file.as_ref(), &text));
             }
         }
-        written
+        written.map(|()| !text.is_empty())
+    }
+
+    /// Prints how far the work is, where nothing else was printed for long.
+    pub(super) fn print_progress(&mut self, progress: &Progress) -> io::Result<()> {
+        if self.verbosity == Verbosity::Quiet {
+            return Ok(());
+        }
+        let text = self.words(&self.plain.progress_line(progress));
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
     }
 
     fn text(&mut self, event: &Event) -> String {
@@ -53,7 +77,7 @@ impl GitHub {
             }
             Event::Output { line } => self.words(&format!("{line}\n")),
             // A log grows; nothing in it is written over.
-            Event::Progress { .. } => String::new(),
+            Event::Progress(_) | Event::Finding(_) | Event::TestFailed(_) => String::new(),
             Event::Failed(failed) => {
                 let title = failed.step.as_deref().unwrap_or("cargo xtask");
                 let annotations = match failed.findings.as_slice() {
@@ -81,7 +105,7 @@ impl GitHub {
     }
 }
 
-fn annotation(title: &str, Finding { file, line, message }: &Finding) -> String {
+fn annotation(title: &str, Finding { file, line, message, .. }: &Finding) -> String {
     format!("::error file={},line={line},title={}::{}\n", property(file), property(title), data(message))
 }
 
@@ -146,7 +170,7 @@ mod tests {
     use crate::exit::Exit;
 
     fn github() -> GitHub {
-        GitHub::new(None, None, "0123456789abcdef".to_owned())
+        GitHub::new(Verbosity::Normal, None, None, "0123456789abcdef".to_owned())
     }
 
     #[test]
@@ -159,11 +183,13 @@ mod tests {
             message: words(),
             exit: Exit::CheckFailed,
             findings: Vec::new(),
+            tests: Vec::new(),
             tail: vec![words()],
             log: None,
             again: Some(words()),
+            guide: None,
         };
-        let finding = Finding { file: words(), line: 1, message: words() };
+        let finding = Finding::new(words(), 1, words());
         let row = Row {
             job: "test".to_owned(),
             step: "lint".to_owned(),
@@ -177,11 +203,11 @@ mod tests {
             Event::Text { text: words() },
             Event::JobSkipped { job: "test".to_owned(), title: words(), reason: words() },
             Event::StepStarted { step: step.clone(), log: words() },
-            Event::Command { line: words() },
+            Event::Command { line: words(), short: words() },
             Event::Output { line: words() },
             Event::Note { text: words() },
             Event::CheckSkipped { check: words(), reason: words() },
-            Event::Progress { text: words() },
+            Event::Progress(Progress { text: words(), ..Progress::default() }),
             Event::StepFinished { step, outcome, milliseconds: 1234 },
             Event::Note { text: words() },
             Event::Failed(failed.clone()),
@@ -229,7 +255,7 @@ mod tests {
         });
         assert_eq!(started, "::group::lint\n::stop-commands::0123456789abcdef\n");
         assert_eq!(finished, "  lint passed in 1.3 s\n::0123456789abcdef::\n::endgroup::\n");
-        assert_eq!(github.text(&Event::Progress { text: "50 %".to_owned() }), "");
+        assert_eq!(github.text(&Event::Progress(Progress::default())), "");
     }
 
     #[test]
@@ -239,13 +265,15 @@ mod tests {
             message: "1 of 2 checks failed:\n  100 %".to_owned(),
             exit: Exit::CheckFailed,
             findings: Vec::new(),
+            tests: Vec::new(),
             tail: Vec::new(),
             log: None,
             again: None,
+            guide: None,
         };
         let text = github().text(&Event::Failed(failed.clone()));
         assert!(text.ends_with("::error title=lint::1 of 2 checks failed:%0A  100 %25\n"), "{text}");
-        failed.findings.push(Finding { file: "a,b.rs".to_owned(), line: 3, message: "x: y".to_owned() });
+        failed.findings.push(Finding::new("a,b.rs", 3, "x: y"));
         let text = github().text(&Event::Failed(failed));
         assert!(text.ends_with("::error file=a%2Cb.rs,line=3,title=lint::x: y\n"), "{text}");
     }
@@ -255,7 +283,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (summary, output) = (dir.path().join("summary"), dir.path().join("output"));
         fs_err::write(&summary, "before\n").unwrap();
-        let mut github = GitHub::new(Some(summary.clone()), Some(output.clone()), String::new());
+        let mut github =
+            GitHub::new(Verbosity::Normal, Some(summary.clone()), Some(output.clone()), String::new());
         let row = |outcome, remark: &str| Row {
             job: "build".to_owned(),
             step: "push".to_owned(),

@@ -3,14 +3,19 @@
 use std::io::{self, Write as _};
 
 use super::Event;
+use super::terminal::Verbosity;
 
 /// `--format json`.
-#[derive(Debug)]
-pub struct Json;
+#[derive(Debug, Default)]
+pub struct Json(pub Verbosity);
 
 impl Json {
-    #[expect(clippy::unused_self, reason = "the three reporters are used alike")]
-    pub(super) fn show(&mut self, event: &Event) -> io::Result<()> {
-        writeln!(io::stdout(), "{}", serde_json::to_string(event)?)
+    /// Prints the event and returns whether it did.
+    pub(super) fn show(&self, event: &Event) -> io::Result<bool> {
+        let is_shown = event.is_shown(self.0);
+        if is_shown {
+            writeln!(io::stdout(), "{}", serde_json::to_string(event)?)?;
+        }
+        Ok(is_shown)
     }
 }

@@ -1,101 +1,167 @@
-//! People: calm lines on standard output, failures on standard error; colour and progress only on a terminal.
+//! People: calm lines on standard output, failures on standard error; colour and progress only on a screen.
+
+mod failure;
+pub(crate) mod live;
+mod wrap;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 
-use super::{Drilled, Event, Failed, Outcome, Summary};
+use super::{Drilled, Event, Outcome, Progress, Summary};
+use wrap::wrap;
 
 /// The reporter for people.
 #[derive(Debug)]
 pub struct Terminal {
-    quiet: bool,
-    colour: bool,
-    live: Live,
+    verbosity: Verbosity,
+    look: Look,
+    /// The workspace root with a slash: people read paths that are relative to it.
+    root: Option<String>,
 }
 
-/// The one line that is written over and over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Live {
-    /// There is none: this is no screen.
-    Never,
-    Clear,
-    /// It stands there now.
-    Standing,
+/// How much a person wants to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Requested text and failures.
+    Quiet,
+    /// What happens, in short.
+    #[default]
+    Normal,
+    /// Commands with their environment, and paths from the root of the file system.
+    Verbose,
 }
 
-/// The environment that decides about colour and progress.
+/// How text looks on the streams of this process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Look {
-    /// Whether progress can be shown on a line that is written over.
-    pub is_terminal: bool,
-    /// `NO_COLOR` is set: <https://no-color.org>.
-    pub no_color: bool,
-    /// `CI` is set, or `TERM=dumb`: what is printed is kept as it comes.
-    pub is_log: bool,
+    /// Whether standard output is a screen: text gets colour and fits its width.
+    pub is_screen: bool,
+    /// Whether standard error is a screen: failures get colour, and progress a line that is written over.
+    pub is_error_screen: bool,
+    /// Whether text may have colour; `NO_COLOR` says no: <https://no-color.org>.
+    pub has_colour: bool,
 }
 
 impl Look {
-    /// As the streams and the environment of this process ask for.
+    /// Reads the streams and the environment of this process.
     pub fn of_process() -> Self {
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        Self::of(io::stdout().is_terminal(), io::stderr().is_terminal(), |name| {
+            std::env::var(name).ok().filter(|value| !value.is_empty())
+        })
+    }
+
+    /// Where `CI` is set, or the terminal is a dumb one, output is a log of lines and no screen.
+    fn of(stdout: bool, stderr: bool, value: impl Fn(&str) -> Option<String>) -> Self {
+        let is_log = value("CI").is_some() || value("TERM").is_none_or(|term| term == "dumb");
         Self {
-            is_terminal: io::stdout().is_terminal(),
-            no_color: set("NO_COLOR"),
-            is_log: set("CI") || std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+            is_screen: stdout && !is_log,
+            is_error_screen: stderr && !is_log,
+            has_colour: value("NO_COLOR").is_none(),
         }
     }
 }
 
 impl Terminal {
-    /// The longest line that is written over: a longer one would wrap and stay.
-    const LIVE_WIDTH: usize = 78;
+    /// Lines longer than this are hard to read, however wide the screen is.
+    const WIDEST: usize = 100;
 
-    /// Writes to standard output; when quiet only what was asked for and what failed.
-    pub fn new(quiet: bool, look: Look) -> Self {
-        let screen = look.is_terminal && !look.is_log;
-        let live = if screen && !quiet { Live::Clear } else { Live::Never };
-        Self { quiet, colour: screen && !look.no_color, live }
+    /// Writes to standard output, and failures and the live line to standard error.
+    pub fn new(verbosity: Verbosity, look: Look) -> Self {
+        Self { verbosity, look, root: None }
     }
 
-    pub(super) fn show(&mut self, event: &Event) -> io::Result<()> {
-        let mut out = String::new();
-        if self.live == Live::Standing {
-            out.push_str("\r\x1b[2K");
-            self.live = Live::Clear;
+    pub(super) fn set_root(&mut self, root: &Path) {
+        self.root = Some(format!("{}/", root.display()));
+    }
+
+    /// Shows the event and returns whether something was printed that stays.
+    pub(super) fn show(&self, event: &Event) -> io::Result<bool> {
+        let is_passing = matches!(event, Event::Output { .. } | Event::Progress(_) | Event::Finding(_));
+        if is_passing || !event.is_shown(self.verbosity) {
+            return Ok(false);
         }
-        match event {
-            Event::Output { line: passing } | Event::Progress { text: passing } => {
-                if self.live == Live::Never {
-                    return Ok(());
-                }
-                let visible = passing.trim().chars().filter(|c| !c.is_control());
-                out.extend(visible.take(Self::LIVE_WIDTH));
-                self.live = Live::Standing;
-            }
-            _ if self.is_shown(event) => out.push_str(&self.text(event)),
-            _ => {}
-        }
-        if matches!(event, Event::Failed(_)) {
-            io::stderr().write_all(out.as_bytes())
+        let is_failure = matches!(event, Event::Failed(_));
+        let is_screen = if is_failure { self.look.is_error_screen } else { self.look.is_screen };
+        let width = if is_screen { live::width().min(Self::WIDEST) } else { usize::MAX };
+        let has_colour = is_screen && self.look.has_colour;
+        let text = Painter { terminal: self, has_colour, width }.text(event);
+        live::erase()?;
+        if is_failure {
+            io::stderr().write_all(text.as_bytes())?;
         } else {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush())
+            print(&text)?;
+        }
+        Ok(true)
+    }
+
+    /// Draws how far the work is, and returns whether there is a screen for it.
+    pub(super) fn draw(&self, progress: &Progress) -> io::Result<bool> {
+        let is_live = self.look.is_error_screen && self.verbosity != Verbosity::Quiet;
+        if is_live {
+            live::draw(&format!("  {}", self.relative(progress.to_string())))?;
+        }
+        Ok(is_live)
+    }
+
+    /// Prints how far the work is on a line that stays.
+    pub(super) fn print_progress(&self, progress: &Progress) -> io::Result<()> {
+        if self.verbosity == Verbosity::Quiet { Ok(()) } else { print(&self.progress_line(progress)) }
+    }
+
+    pub(super) fn progress_line(&self, progress: &Progress) -> String {
+        format!("    {}\n", self.relative(progress.to_string()))
+    }
+
+    /// Returns what is printed for an event where there is no screen, with its line breaks.
+    pub(super) fn text(&self, event: &Event) -> String {
+        Painter { terminal: self, has_colour: false, width: usize::MAX }.text(event)
+    }
+
+    /// Shortens paths to what they are from the workspace root, unless they are wanted in full.
+    fn relative(&self, text: String) -> String {
+        match &self.root {
+            Some(root) if self.verbosity != Verbosity::Verbose => text.replace(root.as_str(), ""),
+            _ => text,
         }
     }
+}
 
-    fn is_shown(&self, event: &Event) -> bool {
-        !self.quiet
-            || matches!(
-                event,
-                Event::Failed(_) | Event::Planned { .. } | Event::Text { .. } | Event::Drill(_)
-            )
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+}
+
+/// Lays out events for a stream.
+#[derive(Clone, Copy, Debug)]
+struct Painter<'a> {
+    terminal: &'a Terminal,
+    has_colour: bool,
+    /// Where words wrap.
+    width: usize,
+}
+
+impl Painter<'_> {
+    fn text(self, event: &Event) -> String {
+        let text = match event {
+            // To be copied, or read by a program.
+            Event::Text { text } => return format!("{text}\n"),
+            Event::Planned { step, lines } => {
+                lines.iter().fold(format!("{}\n", self.bold(step)), |text, line| text + "  " + line + "\n")
+            }
+            Event::Command { line, short } => {
+                format!("    {}\n", self.paint("2", &self.command(line, short)))
+            }
+            Event::Summary(summary) => self.summary(summary),
+            _ => wrap(&self.words(event), self.width, 2),
+        };
+        self.terminal.relative(text)
     }
 
-    /// What is printed for an event, with its line breaks.
-    pub(super) fn text(&self, event: &Event) -> String {
+    /// The events that are sentences.
+    fn words(self, event: &Event) -> String {
         match event {
             Event::Started { title } => format!("{}\n", self.bold(title)),
-            Event::Text { text } => format!("{text}\n"),
             Event::JobStarted { job, title } => format!("\n{}\n", self.bold(&format!("{job}: {title}"))),
             Event::JobSkipped { job, title, reason } => {
                 format!("\n{}\n  skipped: {reason}\n", self.bold(&format!("{job}: {title}")))
@@ -110,51 +176,31 @@ impl Terminal {
             Event::CheckSkipped { check, reason } => {
                 format!("    {} {check}: {reason}\n", self.paint("33", "skipped"))
             }
-            Event::Command { line } => format!("    {}\n", self.paint("2", line)),
             Event::Note { text } => {
                 text.lines().fold(String::new(), |text, line| text + "    " + line + "\n")
             }
             Event::StepFinished { step, outcome, milliseconds } => {
                 format!("  {step} {} in {}\n", self.outcome(*outcome), seconds(*milliseconds))
             }
-            Event::Planned { step, lines } => {
-                lines.iter().fold(format!("{}\n", self.bold(step)), |text, line| text + "  " + line + "\n")
-            }
             Event::Failed(failed) => self.failed(failed),
-            Event::Summary(summary) => self.summary(summary),
             Event::Drill(drilled) => self.drill(drilled),
-            // The end of the failed step shows them.
-            Event::Finding(_) | Event::Output { .. } | Event::Progress { .. } => String::new(),
+            _ => String::new(),
         }
     }
 
-    fn failed(&self, failed: &Failed) -> String {
-        let mut text = String::new();
-        let mut line = |line: &str| text.extend([line, "\n"]);
-        match &failed.step {
-            Some(step) => {
-                line("");
-                for tail in &failed.tail {
-                    line(&format!("    {tail}"));
-                }
-                line("");
-                line(&format!("{}: {}", self.paint("31;1", step), failed.message));
-            }
-            None => line(&format!("{}: {}", self.paint("31;1", "error"), failed.message)),
+    fn command(self, line: &str, short: &str) -> String {
+        match self.terminal.verbosity {
+            Verbosity::Verbose => line.to_owned(),
+            _ => live::cut(short, self.width.saturating_sub(4)),
         }
-        for finding in &failed.findings {
-            line(&format!("  at {finding}"));
-        }
-        if let Some(log) = &failed.log {
-            line(&format!("  log    {log}"));
-        }
-        if let Some(again) = &failed.again {
-            line(&format!("  again  {again}"));
-        }
-        text
     }
 
-    fn summary(&self, summary: &Summary) -> String {
+    fn summary(self, summary: &Summary) -> String {
+        /// Where the remark of a row begins, from its indent.
+        const REMARK: usize = 45;
+        /// Where the value of a fact begins, from its indent.
+        const FACT: usize = 11;
+
         let mut text = String::from("\n");
         for row in &summary.rows {
             let time = if matches!(row.outcome, Outcome::Skipped | Outcome::Reused) {
@@ -171,17 +217,17 @@ impl Terminal {
                 self.paint(colour(row.outcome), &outcome),
                 row.remark
             );
-            text.push_str(line.trim_end());
+            text.push_str(&wrap(line.trim_end(), self.width, REMARK));
             text.push('\n');
         }
         for (name, value) in &summary.facts {
-            // Writing to a string cannot fail.
-            writeln!(text, "  {name:<10} {value}").ok();
+            let value = if name == "digest" { crate::short(value) } else { value.clone() };
+            text.push_str(&wrap(&format!("  {name:<10} {value}\n"), self.width, FACT));
         }
         text
     }
 
-    fn drill(&self, drilled: &Drilled) -> String {
+    fn drill(self, drilled: &Drilled) -> String {
         let outcome = if drilled.passed { Outcome::Passed } else { Outcome::Failed };
         let word = self.paint(colour(outcome), &format!("{:<7}", outcome.word()));
         let time = seconds(drilled.milliseconds);
@@ -194,16 +240,16 @@ impl Terminal {
         drilled.remarks.iter().fold(text, |text, line| text + "          " + line + "\n")
     }
 
-    fn outcome(&self, outcome: Outcome) -> String {
+    fn outcome(self, outcome: Outcome) -> String {
         self.paint(colour(outcome), outcome.word())
     }
 
-    fn bold(&self, text: &str) -> String {
+    fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.has_colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 

@@ -185,7 +185,7 @@ fn progress_counts_a_blob_once_and_tells_a_rate() {
         .events()
         .into_iter()
         .map(|event| match event {
-            Event::Progress { text } => text,
+            Event::Progress(progress) => progress.text,
             other => panic!("{other:?}"),
         })
         .collect();

@@ -1,9 +1,11 @@
 //! The run record, `target/xtask/run.json`.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::results::Results;
 use crate::context::Context;
@@ -14,7 +16,7 @@ use crate::steps::push::Pushed;
 use crate::steps::test_coverage::CoverageRecord;
 use crate::table::rule::Trigger;
 use crate::table::{JobId, StepId};
-use launchway_core::events::{Outcome, milliseconds};
+use launchway_core::events::{LastRun, Outcome, milliseconds};
 use launchway_core::exit::Exit;
 
 /// What one pipeline run did.
@@ -65,6 +67,20 @@ pub(crate) struct StepRecord {
     /// The checks inside it that did not run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) skipped: Vec<String>,
+}
+
+/// Reads how long the steps took from the record of the last run, if there is one.
+pub(super) fn last_run(path: &Path) -> LastRun {
+    let read = || -> Option<Value> { serde_json::from_str(&fs_err::read_to_string(path).ok()?).ok() };
+    let record = read().unwrap_or_default();
+    let jobs = record["jobs"].as_array().into_iter().flatten();
+    let steps = jobs.filter_map(|job| job["steps"].as_array()).flatten();
+    let passed = steps.filter(|step| step["outcome"] == "passed").filter_map(|step| {
+        Some((step["step"].as_str()?.to_owned(), Duration::from_millis(step["milliseconds"].as_u64()?)))
+    });
+    let tests: Option<u64> =
+        ["passed", "failed", "skipped"].iter().map(|kind| record["tests"][kind].as_u64()).sum();
+    LastRun { steps: passed.collect(), tests }
 }
 
 impl<'a> Record<'a> {

@@ -15,7 +15,7 @@ use super::{Reports, ended};
 use crate::context::Context;
 use crate::sign::signed;
 use launchway_core::http::{Http, first_words, text};
-use launchway_core::secret::{Redactor, Secret};
+use launchway_core::secret::Secret;
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -119,10 +119,7 @@ fn send(http: &Http, at: &Url, key: &Secret, id: &str, bytes: &[u8], end: Instan
         }
         status
         @ (StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE) => {
-            Ok(Some(format!(
-                "the board answers {status}{}",
-                first_words(response, &Redactor::new([key.clone()]))
-            )))
+            Ok(Some(format!("the board answers {status}{}", first_words(response))))
         }
         status => bail!("it answers a report with {status}"),
     }

@@ -4,6 +4,7 @@
 //! Every check runs even if an earlier one failed: a developer fixes them together.
 
 use std::fmt;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -28,6 +29,16 @@ pub(crate) enum Check {
         check: &'static str,
         reason: String,
     },
+}
+
+impl Check {
+    /// The check as a person would type it.
+    fn short(&self, root: &Path) -> String {
+        match self {
+            Self::Run(call) => call.short(root),
+            check => check.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Check {
@@ -82,7 +93,7 @@ impl LintPlan {
         for check in &self.checks {
             ctx.interrupt.check()?;
             if matches!(check, Check::Workflow | Check::FinalStage) {
-                ctx.reporter.command(&check.to_string());
+                ctx.reporter.action(&check.to_string());
             }
             let result = match check {
                 Check::Run(call) => ctx.check(call),
@@ -102,7 +113,7 @@ impl LintPlan {
                     if !matches!(check, Check::Run(_)) {
                         ctx.reporter.note(format!("{error:#}"));
                     }
-                    failed.push(check.to_string());
+                    failed.push(check.short(&ctx.root));
                 }
                 Ok(()) => {}
             }

@@ -128,18 +128,29 @@ impl TestCoveragePlan {
         fs_err::create_dir_all(&self.folder)?;
         ctx.check(&self.clean)?;
         remove_merged_profiles(&self.target)?;
-        let tested = ctx.runner().check_reading(&self.test, &mut |line| counts.read(line));
+        let mut compiles = true;
+        let tested = ctx.runner().check_reading(&self.test, &mut |line| {
+            compiles &= !line.starts_with("error: could not compile ");
+            counts.read(line);
+        });
         if let Err(error) = tested {
             if Exit::of(&error) != Exit::CheckFailed {
                 return Err(error);
             }
+            if !compiles {
+                return Err(Failure::new(Exit::CheckFailed, "the tests do not compile").into());
+            }
             for report in &self.reports {
-                // If nothing compiled there is nothing to report; the tests' own failure is what counts.
+                // The tests' own failure is what counts.
                 ctx.check(report).ok();
             }
             ctx.interrupt.check()?;
             ctx.reporter.skipped("coverage", "the tests failed, so the figure would mean nothing");
-            let message = format!("the tests failed, or do not compile: {error:#}");
+            let message = match counts.failed() {
+                0 => format!("a test program did not run to its end: {error:#}"),
+                1 => "1 test failed".to_owned(),
+                many => format!("{many} tests failed"),
+            };
             return Err(Failure::new(Exit::CheckFailed, message).into());
         }
         for report in &self.reports {
@@ -199,15 +210,9 @@ fn compare(ctx: &Context, json: &Path, lcov: &Path, threshold: f64) -> Result<Co
 fn report_worst_files(ctx: &Context, coverage: &Coverage) {
     for file in coverage.worst_files() {
         let ranges = file.uncovered_ranges();
-        ctx.reporter.output(&format!(
-            "  {}: {} of {} lines not covered: {ranges}",
-            file.path,
-            file.uncovered.len(),
-            file.lines
-        ));
         if let Some(line) = file.uncovered.first() {
-            let message = format!("{} lines not covered: {ranges}", file.uncovered.len());
-            ctx.reporter.finding(Finding { file: file.path.clone(), line: *line, message });
+            let message = format!("{} of {} lines not covered: {ranges}", file.uncovered.len(), file.lines);
+            ctx.reporter.finding(Finding::new(&file.path, *line, message).with_source(&ctx.root));
         }
     }
 }

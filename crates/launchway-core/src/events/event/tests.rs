@@ -10,15 +10,24 @@ const SECRET: &str = "hunter2/hunter2";
 fn events(text: &str) -> Vec<Event> {
     let words = || text.to_owned();
     let (outcome, milliseconds) = (Outcome::Failed, 1);
-    let finding = || Finding { file: words(), line: 1, message: words() };
+    let finding = || Finding { source: Some(words()), ..Finding::new(words(), 1, words()) };
+    let failed_test = || FailedTest {
+        name: words(),
+        message: words(),
+        place: Some(finding()),
+        output: vec![words()],
+        again: Some(words()),
+    };
     let failed = Failed {
         step: Some(words()),
         message: words(),
         exit: Exit::CheckFailed,
         findings: vec![finding()],
+        tests: vec![failed_test()],
         tail: vec![words()],
         log: Some(words()),
         again: Some(words()),
+        guide: Some(words()),
     };
     let row = Row { job: words(), step: words(), outcome, milliseconds, remark: words() };
     let summary =
@@ -42,11 +51,12 @@ fn events(text: &str) -> Vec<Event> {
         Event::StepStarted { step: words(), log: words() },
         Event::StepSkipped { step: words(), reason: words() },
         Event::CheckSkipped { check: words(), reason: words() },
-        Event::Command { line: words() },
+        Event::Command { line: words(), short: words() },
         Event::Output { line: words() },
         Event::Note { text: words() },
-        Event::Progress { text: words() },
+        Event::Progress(Progress { step: words(), text: words(), ..Progress::default() }),
         Event::Finding(finding()),
+        Event::TestFailed(failed_test()),
         Event::StepFinished { step: words(), outcome, milliseconds },
         Event::Failed(failed),
         Event::Summary(summary),

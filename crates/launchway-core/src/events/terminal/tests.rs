@@ -1,59 +1,145 @@
 use super::*;
-use crate::events::{Finding, Row};
+use crate::events::{Failed, FailedTest, Finding, Row};
 use crate::exit::Exit;
 
 fn plain() -> Terminal {
-    Terminal::new(false, Look::default())
+    Terminal::new(Verbosity::Normal, Look::default())
+}
+
+fn on_screen(width: usize, event: &Event) -> String {
+    let terminal = plain();
+    Painter { terminal: &terminal, has_colour: false, width }.text(event)
 }
 
 #[test]
-fn colour_and_progress_are_for_terminals() {
-    let screen = Look { is_terminal: true, ..Look::default() };
-    let look = |look| {
-        let terminal = Terminal::new(false, look);
-        (terminal.colour, terminal.live == Live::Clear)
+fn colour_and_progress_are_for_screens() {
+    let look = |stdout, stderr, variables: &[(&str, &str)]| {
+        let value = |name: &str| {
+            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
+        };
+        let Look { is_screen, is_error_screen, has_colour } = Look::of(stdout, stderr, value);
+        (is_screen, is_error_screen, has_colour)
     };
-    assert_eq!(look(screen), (true, true));
-    assert_eq!(look(Look::default()), (false, false));
-    assert_eq!(look(Look { no_color: true, ..screen }), (false, true));
-    assert_eq!(look(Look { is_log: true, ..screen }), (false, false));
-    assert_eq!(Terminal::new(true, screen).live, Live::Never);
+    let term = ("TERM", "xterm-256color");
+    assert_eq!(look(true, true, &[term]), (true, true, true));
+    assert_eq!(look(false, true, &[term]), (false, true, true));
+    assert_eq!(look(true, true, &[term, ("NO_COLOR", "1")]), (true, true, false));
+    assert_eq!(look(true, true, &[term, ("CI", "true")]), (false, false, true));
+    assert_eq!(look(true, true, &[("TERM", "dumb")]), (false, false, true));
+    assert_eq!(look(true, true, &[]), (false, false, true));
 }
 
 #[test]
-fn a_quiet_run_tells_failures_and_what_was_asked_for() {
-    let quiet = Terminal::new(true, Look::default());
-    assert!(!quiet.is_shown(&Event::Note { text: "x".to_owned() }));
-    assert!(quiet.is_shown(&Event::Text { text: "x".to_owned() }));
-    assert!(plain().is_shown(&Event::Note { text: "x".to_owned() }));
+fn a_quiet_run_shows_failures_and_requested_text() {
+    let note = Event::Note { text: "x".to_owned() };
+    assert!(!note.is_shown(Verbosity::Quiet) && note.is_shown(Verbosity::Normal));
+    assert!(Event::Text { text: "x".to_owned() }.is_shown(Verbosity::Quiet));
 }
 
 #[test]
-fn a_failed_step_ends_with_what_to_do() {
-    let failed = Failed {
+fn commands_and_paths_are_short_unless_they_are_wanted_in_full() {
+    let command = Event::Command {
+        line: "A=b /w/bin/cargo-llvm-cov llvm-cov --no-report".to_owned(),
+        short: "cargo llvm-cov --no-report".to_owned(),
+    };
+    let note = Event::Note { text: "report: /w/target/index.html".to_owned() };
+    let mut terminal = plain();
+    terminal.set_root(Path::new("/w"));
+    assert_eq!(terminal.text(&command), "    cargo llvm-cov --no-report\n");
+    assert_eq!(terminal.text(&note), "    report: target/index.html\n");
+    assert_eq!(on_screen(20, &command), "    cargo llvm-cov…\n");
+    let mut terminal = Terminal::new(Verbosity::Verbose, Look::default());
+    terminal.set_root(Path::new("/w"));
+    assert_eq!(terminal.text(&command), "    A=b /w/bin/cargo-llvm-cov llvm-cov --no-report\n");
+    assert_eq!(terminal.text(&note), "    report: /w/target/index.html\n");
+}
+
+fn failed() -> Failed {
+    Failed {
         step: Some("lint".to_owned()),
-        message: "`cargo fmt` ended with 1".to_owned(),
+        message: "1 of 7 checks failed:\n  cargo fmt --all --check".to_owned(),
         exit: Exit::CheckFailed,
-        findings: vec![Finding { file: "a.rs".to_owned(), line: 3, message: "not formatted".to_owned() }],
+        findings: Vec::new(),
+        tests: Vec::new(),
         tail: vec!["$ cargo fmt".to_owned(), "Diff in a.rs:3:".to_owned()],
         log: Some("target/xtask/logs/lint.log".into()),
         again: Some("cargo xtask lint".to_owned()),
-    };
+        guide: Some("docs/guide.md#exit-codes".to_owned()),
+    }
+}
+
+#[test]
+fn a_failure_says_where_why_and_how_to_go_on() {
+    let source = Some("fn main(){}".to_owned());
+    let finding = Finding { source, ..Finding::new("a.rs", 3, "not formatted") };
     let expected = [
         "",
-        "    $ cargo fmt",
-        "    Diff in a.rs:3:",
-        "",
-        "lint: `cargo fmt` ended with 1",
+        "lint: 1 of 7 checks failed:",
+        "  cargo fmt --all --check",
         "  at a.rs:3: not formatted",
+        "     3 | fn main(){}",
         "  log    target/xtask/logs/lint.log",
         "  again  cargo xtask lint",
+        "  exit 1: a check failed (lint, tests, coverage); see docs/guide.md#exit-codes",
+        "",
+    ];
+    let found = Failed { findings: vec![finding], ..failed() };
+    assert_eq!(plain().text(&Event::Failed(found)), expected.join("\n"));
+    // Without a place, what was printed last has to do.
+    let text = plain().text(&Event::Failed(failed()));
+    assert!(text.contains("--check\n    $ cargo fmt\n    Diff in a.rs:3:\n  log "), "{text}");
+    let nothing_ran =
+        Failed { step: None, tail: Vec::new(), log: None, again: None, guide: None, ..failed() };
+    let text = plain().text(&Event::Failed(nothing_ran));
+    assert_eq!(
+        text,
+        "error: 1 of 7 checks failed:\n  cargo fmt --all --check\n  exit 1: a check failed (lint, tests, coverage)\n"
+    );
+}
+
+#[test]
+fn a_failed_test_stands_alone() {
+    let place = Finding {
+        source: Some("    assert_eq!(sum, 4);".to_owned()),
+        ..Finding::new("app/src/lib.rs", 12, "adds: assertion failed")
+    };
+    let test = FailedTest {
+        name: "tests::adds".to_owned(),
+        message: "assertion `left == right` failed\n  left: 3\n right: 4".to_owned(),
+        place: Some(place.clone()),
+        output: vec!["GET /".to_owned()],
+        again: Some("cargo test -p app --lib -- --exact tests::adds".to_owned()),
+    };
+    let message = "1 test failed".to_owned();
+    let step = Some("test-coverage".to_owned());
+    let failed = Failed { step, message, findings: vec![place], tests: vec![test], ..failed() };
+    let expected = [
+        "",
+        "test-coverage: 1 test failed",
+        "",
+        "  tests::adds",
+        "    assertion `left == right` failed",
+        "      left: 3",
+        "     right: 4",
+        "  at app/src/lib.rs:12",
+        "    12 |     assert_eq!(sum, 4);",
+        "  printed",
+        "    GET /",
+        "  alone  cargo test -p app --lib -- --exact tests::adds",
+        "",
+        "  log    target/xtask/logs/lint.log",
+        "  again  cargo xtask lint",
+        "  exit 1: a check failed (lint, tests, coverage); see docs/guide.md#exit-codes",
         "",
     ];
     assert_eq!(plain().text(&Event::Failed(failed.clone())), expected.join("\n"));
-    let nothing_ran =
-        Failed { step: None, findings: Vec::new(), tail: Vec::new(), log: None, again: None, ..failed };
-    assert_eq!(plain().text(&Event::Failed(nothing_ran)), "error: `cargo fmt` ended with 1\n");
+    let many = Failed {
+        tests: vec![failed.tests[0].clone(); 40],
+        findings: (1..40).map(|line| Finding::new("a.rs", line, "x")).collect(),
+        ..failed
+    };
+    let shown = plain().text(&Event::Failed(many));
+    assert!(shown.contains("and 37 more tests\n") && shown.lines().count() < 60, "{shown}");
 }
 
 #[test]
@@ -84,7 +170,16 @@ fn the_summary_names_what_was_skipped() {
         "",
     ];
     assert_eq!(plain().text(&Event::Summary(summary.clone())), expected.join("\n"));
-    let coloured = Terminal { colour: true, ..plain() }.text(&Event::Summary(summary));
+    let narrow = on_screen(60, &Event::Summary(Summary { facts: Vec::new(), ..summary.clone() }));
+    assert!(
+        narrow.contains(
+            "skipped               runs on push\n                                               to `master`\n"
+        ),
+        "{narrow}"
+    );
+    let terminal = plain();
+    let painter = Painter { terminal: &terminal, has_colour: true, width: usize::MAX };
+    let coloured = painter.text(&Event::Summary(summary));
     assert!(coloured.contains("\x1b[33mskipped    \x1b[0m"), "{coloured}");
 }
 

@@ -169,7 +169,7 @@ impl Image {
         command.envs(variables.iter().map(|(name, value)| (name, value.expose())));
         command.env("RENDER", "true");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        ctx.reporter.command(&format!("{name} {}", arguments.join(" ")));
+        ctx.reporter.action(&format!("{name} {}", arguments.join(" ")));
         let mut group = Group::spawn(command).with_context(|| format!("cannot start `{name}`"))?;
         let (sender, answer) = mpsc::channel();
         if let Some(stdout) = group.child.stdout.take() {

@@ -167,7 +167,7 @@ fn home(ctx: &Context, variable: &str, name: &str) -> PathBuf {
 }
 
 fn run_to_end(ctx: &Context, call: &Call, folder: &Path) -> Result<()> {
-    ctx.reporter.command(&call.to_string());
+    ctx.reporter.command(&call.to_string(), &call.short(&ctx.root));
     let mut printed = Vec::new();
     let status = call.run(folder, &ctx.interrupt, |line| {
         ctx.reporter.output(line);

@@ -28,6 +28,10 @@ impl Counts {
         tests.skipped += count(" ignored");
     }
 
+    pub(super) fn failed(&self) -> u64 {
+        self.found.map_or(0, |tests| tests.failed)
+    }
+
     pub(super) fn into_tests(self) -> Option<Tests> {
         self.found.map(|Tests { passed, failed, skipped }| Tests {
             passed: passed.saturating_sub(self.unable),

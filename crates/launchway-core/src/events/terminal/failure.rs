@@ -1,0 +1,95 @@
+//! A failure on one screen: what failed, where, why, and how to go on.
+
+use std::fmt::Write as _;
+
+use super::Painter;
+use crate::events::{Failed, FailedTest, Finding};
+use crate::exit::Exit;
+
+/// How many places, tests, and lines of each are shown; the log has the rest.
+const MOST_FINDINGS: usize = 6;
+const MOST_TESTS: usize = 3;
+const MOST_LINES: usize = 10;
+
+impl Painter<'_> {
+    /// The failure, the end of which is read first.
+    pub(super) fn failed(self, failed: &Failed) -> String {
+        let head = failed.step.as_deref().unwrap_or("error");
+        let before = if failed.step.is_some() { "\n" } else { "" };
+        let mut text = format!("{before}{}: {}\n", self.paint("31;1", head), failed.message);
+        for test in failed.tests.iter().take(MOST_TESTS) {
+            text.push_str(&self.failed_test(test));
+        }
+        if let more @ 1.. = failed.tests.len().saturating_sub(MOST_TESTS) {
+            // Writing to a string cannot fail.
+            writeln!(text, "\n  and {more} more tests").ok();
+        }
+        if !failed.tests.is_empty() {
+            text.push('\n');
+        }
+        let is_of_a_test = |finding: &&Finding| {
+            failed.tests.iter().any(|test| test.place.as_ref().is_some_and(|place| place.is_at(finding)))
+        };
+        let findings: Vec<&Finding> =
+            failed.findings.iter().filter(|finding| !is_of_a_test(finding)).collect();
+        for finding in findings.iter().take(MOST_FINDINGS) {
+            text.extend(["  at ", &finding.to_string(), "\n"]);
+            text.push_str(&self.source(finding));
+        }
+        if let more @ 1.. = findings.len().saturating_sub(MOST_FINDINGS) {
+            // Writing to a string cannot fail.
+            writeln!(text, "  and {more} more: see the log").ok();
+        }
+        // A place needs no more of what was printed around it, and an interrupt is its own reason.
+        if findings.is_empty() && failed.tests.is_empty() && failed.exit != Exit::Interrupted {
+            for line in last(&failed.tail, MOST_LINES) {
+                text.extend(["    ", line, "\n"]);
+            }
+        }
+        for (name, value) in [("log", &failed.log), ("again", &failed.again)] {
+            if let Some(value) = value {
+                writeln!(text, "  {name:<6} {value}").ok();
+            }
+        }
+        writeln!(text, "  {}", self.exit(failed)).ok();
+        text
+    }
+
+    fn failed_test(self, test: &FailedTest) -> String {
+        let mut shown = format!("\n  {}\n", self.bold(&test.name));
+        for line in test.message.lines().take(MOST_LINES) {
+            shown.extend(["    ", line, "\n"]);
+        }
+        if let Some(place) = &test.place {
+            writeln!(shown, "  at {}:{}", place.file, place.line).ok();
+            shown.push_str(&self.source(place));
+        }
+        if !test.output.is_empty() {
+            shown.push_str("  printed\n");
+        }
+        for line in last(&test.output, MOST_LINES) {
+            shown.extend(["    ", line, "\n"]);
+        }
+        if let Some(again) = &test.again {
+            shown.extend(["  alone  ", again, "\n"]);
+        }
+        shown
+    }
+
+    /// The line of the sources that a finding is about.
+    fn source(self, finding: &Finding) -> String {
+        let Some(source) = &finding.source else { return String::new() };
+        let number = format!("{:>6} |", finding.line);
+        format!("{} {}\n", self.paint("2", &number), source)
+    }
+
+    fn exit(self, failed: &Failed) -> String {
+        let (code, meaning) = (failed.exit.code(), failed.exit.meaning());
+        let guide = failed.guide.as_ref().map_or_else(String::new, |guide| format!("; see {guide}"));
+        self.paint("2", &format!("exit {code}: {meaning}{guide}"))
+    }
+}
+
+fn last(lines: &[String], most: usize) -> &[String] {
+    &lines[lines.len().saturating_sub(most)..]
+}

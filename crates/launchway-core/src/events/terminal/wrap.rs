@@ -1,0 +1,52 @@
+//! Lines that fit the screen: words wrap, and what follows stands under the text that it belongs to.
+
+use super::live::columns;
+
+/// Wraps each line at this width. A line goes on under the column where its text begins, `hang` further to the right.
+///
+/// A word is never cut: an address or a digest that is too long for the screen can still be copied.
+pub(super) fn wrap(text: &str, width: usize, hang: usize) -> String {
+    text.split_inclusive('\n').map(|line| wrap_line(line, width, hang)).collect()
+}
+
+fn wrap_line(line: &str, width: usize, hang: usize) -> String {
+    if columns(line.trim_end_matches('\n')) <= width {
+        return line.to_owned();
+    }
+    let text = line.trim_start_matches(' ');
+    let indent = line.len() - text.len();
+    let mut wrapped = " ".repeat(indent);
+    let mut column = indent;
+    let mut is_first = true;
+    for word in text.trim_end_matches('\n').split(' ') {
+        let length = columns(word);
+        if !is_first && column + 1 + length > width {
+            column = indent + hang;
+            wrapped.truncate(wrapped.trim_end().len());
+            wrapped.push('\n');
+            wrapped.push_str(&" ".repeat(column));
+        } else if !is_first {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += length;
+        is_first = false;
+    }
+    if line.ends_with('\n') { wrapped + "\n" } else { wrapped }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_wrap_under_their_text() {
+        assert_eq!(wrap("    one two\n", 20, 2), "    one two\n");
+        assert_eq!(wrap("    one two three\n", 12, 2), "    one two\n      three\n");
+        assert_eq!(wrap("ab cd\nef gh", 4, 0), "ab\ncd\nef\ngh");
+        assert_eq!(wrap("see https://example.com/long now", 10, 2), "see\n  https://example.com/long\n  now");
+        assert_eq!(wrap("\x1b[1mone two\x1b[0m", 7, 0), "\x1b[1mone two\x1b[0m");
+        assert_eq!(wrap("a   b", 5, 0), "a   b");
+    }
+}
