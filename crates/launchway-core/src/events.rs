@@ -234,6 +234,14 @@ impl Reporter {
         self.state().tail_is_kept = true;
     }
 
+    /// Drops the last lines: they come from a child that succeeded, and explain no failure.
+    pub fn drop_tail(&self) {
+        let mut state = self.state();
+        if !state.tail_is_kept {
+            state.tail.clear();
+        }
+    }
+
     /// Reports a place in the sources that needs a fix.
     pub fn finding(&self, finding: Finding) {
         self.emit(Event::Finding(finding));

@@ -87,6 +87,7 @@ impl Runner {
                 if is_disk_full { (Exit::Internal, ": the disk is full") } else { (Exit::CheckFailed, "") };
             return Err(Failure::new(exit, format!("`{short}` ended with {status}{why}")).into());
         }
+        self.reporter.drop_tail();
         if let Some(words) = compiled.words() {
             self.reporter.note(words);
         }

@@ -44,7 +44,7 @@ fn what_fails_is_named_with_its_place_and_leaves_its_reports() {
     let ran = fixture.run(&["test-coverage"]).exits(1);
     let first = good.lines().count() + 2;
     let ranges = format!("{}-{}", first, first + 62);
-    ran.says(&["`app` is ", "lines short of 80 %: ", "app/src/lib.rs: ", &ranges])
+    ran.says(&["`app` is ", "lines short of 80 %: ", &ranges])
         .says(&["  at app/src/lib.rs:", " lines not covered: "]);
     assert_eq!(fixture.outcomes(), [("test-coverage".to_owned(), "failed".to_owned())]);
 
