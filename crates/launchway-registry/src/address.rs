@@ -71,7 +71,7 @@ pub(crate) fn is_registry(repository: &Repository, url: &Url) -> Result<bool> {
     Ok(base(repository)?.origin() == url.origin())
 }
 
-/// `host:port` of an adprepare: all of it that may stand in a message.
+/// `host:port` of an address: all of it that may stand in a message.
 pub(crate) fn url_host(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}{port}", url.host_str().unwrap_or_default())

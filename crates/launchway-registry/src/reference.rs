@@ -90,6 +90,12 @@ impl Tag {
     pub fn latest() -> Self {
         Self("latest".to_owned())
     }
+
+    /// The tag of the index that lists what refers to a manifest, where the registry has no referrers API (OCI
+    /// distribution spec, "Referrers Tag Schema").
+    pub fn of_referrers(subject: &Digest) -> Self {
+        Self(format!("sha256-{}", subject.hex()))
+    }
 }
 
 impl FromStr for ImageName {

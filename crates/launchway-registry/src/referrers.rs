@@ -230,7 +230,7 @@ impl Client {
         subject: &Digest,
         artifacts: &[&Artifact],
     ) -> Result<(), Error> {
-        let tag = tag(subject)?;
+        let tag = Tag::of_referrers(subject);
         let mut index = self.index_under_tag(repository, subject)?;
         let listed = digests(&index);
         if let Some(manifests) = index["manifests"].as_array_mut() {
@@ -248,7 +248,7 @@ impl Client {
     /// The index under the fallback tag, empty where there is none yet. Something else under the tag is not ours to
     /// replace.
     fn index_under_tag(&self, repository: &Repository, subject: &Digest) -> Result<Value, Error> {
-        let tag = tag(subject)?;
+        let tag = Tag::of_referrers(subject);
         let response = self.send(&Request {
             repository,
             source: None,
@@ -310,11 +310,6 @@ fn next_page(response: &Response) -> Option<&str> {
     let (address, parameters) =
         response.headers().get(LINK)?.to_str().ok()?.strip_prefix('<')?.split_once('>')?;
     parameters.contains("next").then_some(address)
-}
-
-/// The tag of the index of what refers to a manifest (distribution spec 1.1, "Referrers Tag Schema").
-fn tag(subject: &Digest) -> Result<Tag> {
-    subject.as_str().replace(':', "-").parse()
 }
 
 #[cfg(test)]

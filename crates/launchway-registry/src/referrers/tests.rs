@@ -97,7 +97,7 @@ fn a_registry_that_knows_referrers_lists_them_itself() {
     let client = quick(session(anonymous()), Access::Pull);
     let listed = client.listed_by_registry(&repository(&rig.server), &image().digest).unwrap();
     assert_eq!(listed, Some(artifacts().map(|artifact| artifact.manifest.digest).into()));
-    assert_eq!(rig.server.tag(tag(&image().digest).unwrap().to_string().as_str()), None);
+    assert_eq!(rig.server.tag(Tag::of_referrers(&image().digest).to_string().as_str()), None);
 
     let before = rig.server.requests().len();
     assert_eq!(rig.attached(&artifacts()), [Outcome::Present; 3]);
@@ -114,7 +114,7 @@ fn another_registry_gets_a_tag_that_lists_them() {
     let before =
         json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [other], "annotations": { "a": "b" } });
     server.registry().keep(Scripted::REPOSITORY, &[], b"other", &[]).unwrap();
-    let name = tag(&image().digest).unwrap().to_string();
+    let name = Tag::of_referrers(&image().digest).to_string();
     server.set_tag(&name, before.to_string().as_bytes()).unwrap();
     let rig = Rig::new(server);
     let [first, second] = artifacts();
@@ -297,7 +297,7 @@ fn an_interrupt_stays_one() {
 #[test]
 fn what_a_registry_gets_wrong_is_named() {
     let server = plain();
-    server.set_tag(&tag(&image().digest).unwrap().to_string(), b"{}").unwrap();
+    server.set_tag(&Tag::of_referrers(&image().digest).to_string(), b"{}").unwrap();
     let rig = Rig::new(server);
     let reason = rig.refused();
     assert!(reason.contains("should list what refers to the image and is not an index"), "{reason}");

@@ -8,6 +8,7 @@ use super::{Attempt, Results};
 use crate::config::Config;
 use crate::context::Context;
 use crate::steps::lint::LintPlan;
+use crate::steps::push::PushPlan;
 use crate::steps::test_coverage::TestCoveragePlan;
 use crate::steps::{deploy, docker_build, lint, push, test_coverage};
 use crate::table::StepId;
@@ -32,7 +33,7 @@ pub(crate) enum Plan {
     Lint(LintPlan),
     TestCoverage(TestCoveragePlan),
     DockerBuild(Vec<docker_build::Action>),
-    Push(Vec<push::Action>),
+    Push(PushPlan),
     Deploy(Vec<deploy::Action>),
 }
 
@@ -57,7 +58,7 @@ impl Plan {
             Self::Lint(plan) => text(plan),
             Self::TestCoverage(plan) => text(plan),
             Self::DockerBuild(actions) => lines(actions),
-            Self::Push(actions) => lines(actions),
+            Self::Push(plan) => text(plan),
             Self::Deploy(actions) => lines(actions),
         }
     }
@@ -65,7 +66,7 @@ impl Plan {
     /// The same for `--explain`, with what can be known beforehand without changing anything.
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
         match self {
-            Self::Push(actions) => push::explained(ctx, actions),
+            Self::Push(plan) => plan.explained(ctx),
             Self::Deploy(actions) => deploy::explained(ctx, actions),
             other => other.lines(),
         }
@@ -81,7 +82,7 @@ impl Plan {
                 results.coverage = Some(tested.result?);
             }
             Self::DockerBuild(actions) => results.image = Some(docker_build::run(ctx, actions)?),
-            Self::Push(actions) => results.pushed = Some(push::run(ctx, actions)?),
+            Self::Push(plan) => results.pushed = Some(plan.run(ctx)?),
             Self::Deploy(actions) => {
                 let deploy::Attempt { record, service, site, result } = deploy::run(ctx, actions);
                 results.attempt = Some(Attempt { record, service, site });

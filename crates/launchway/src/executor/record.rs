@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::reuse::Passed;
 use crate::steps::deploy::Deployment;
 use crate::steps::docker_build::Built;
-use crate::steps::push::Pushed;
+use crate::steps::push::PushRecord;
 use crate::steps::test_coverage::CoverageRecord;
 use crate::table::rule::Trigger;
 use crate::table::{JobId, StepId};
@@ -37,7 +37,7 @@ pub(crate) struct Record<'a> {
     tests: Option<report::Tests>,
     coverage: Option<&'a CoverageRecord>,
     image: Option<&'a Built>,
-    pushed: Option<&'a Pushed>,
+    pushed: Option<&'a PushRecord>,
     deployment: Option<&'a Deployment>,
     /// The attempt to deploy, also where it failed.
     attempt: Option<&'a report::Deployment>,

@@ -7,7 +7,7 @@ use super::record::StepRecord;
 use crate::run_state::{Image, RunState};
 use crate::steps::deploy::Deployment;
 use crate::steps::docker_build::Built;
-use crate::steps::push::Pushed;
+use crate::steps::push::PushRecord;
 use crate::steps::test_coverage::{self, CoverageRecord};
 use crate::table::StepId;
 use launchway_core::events::Outcome;
@@ -19,7 +19,7 @@ pub(crate) struct Results {
     pub(crate) tests: Option<Tests>,
     pub(crate) coverage: Option<CoverageRecord>,
     pub(crate) image: Option<Built>,
-    pub(crate) pushed: Option<Pushed>,
+    pub(crate) pushed: Option<PushRecord>,
     pub(crate) deployment: Option<Deployment>,
     /// The attempt to deploy, also where it failed.
     pub(crate) attempt: Option<Attempt>,

@@ -1,104 +1,61 @@
-//! Step: push. The image in `target/xtask/image` goes to the registry: its blobs, its commit tag, what is said
-//! of it (SBOM and provenance), then `latest`.
+//! Step: push. The image in `target/xtask/image` goes to the registry: its blobs, its commit tag, its attestations (SBOM
+//! and provenance), then `latest`.
 //!
-//! A commit tag never moves to another digest, and `latest` moves last, to what the registry has proved to have.
-//! It does not build anything, and it does not sign.
+//! A commit tag never moves to another digest. `latest` moves last, to a digest that the registry holds under the commit
+//! tag. The step builds nothing and signs nothing.
 
-mod aftermath;
 mod explain;
-mod pushed;
+mod failure;
+mod image;
+mod record;
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::attest;
 use crate::context::Context;
 use crate::registry;
 use crate::table::VARIABLES;
+use image::Image;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::secret::Secret;
 use launchway_core::size;
-use launchway_image::Engine;
-use launchway_image::layout::{BaseRecord, Layout};
-use launchway_image::secret_scan::{self, Part};
+use launchway_image::secret_scan;
 use launchway_registry::oci::Descriptor;
-use launchway_registry::{
-    Access, Artifact, Blob, Client, Digest, Manifest, Outcome, Reference, Repository, Tag,
-};
+use launchway_registry::{Access, Artifact, Client, Digest, Outcome, Reference, Repository, Tag};
+pub(crate) use record::{PushRecord, Referrer};
 
-/// One thing that a push does. `Display` is its line of `--explain`.
+/// A push, in the order in which [`Self::run`] does it and `Display` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Look for secrets in what would be sent.
-    Guard { parts: Vec<Part> },
-    /// Look what the commit tag names. One that names another digest already ends the push, unless it `may_move`.
-    Look { repository: Repository, tag: Tag, digest: Digest, may_move: bool },
-    /// Upload the blobs that the registry lacks.
-    Upload { repository: Repository, blobs: Vec<Blob> },
-    /// Make the commit tag name the manifest, and check it.
-    Tag { repository: Repository, tag: Tag, manifest: Manifest },
-    /// Attach documents to the image.
-    Attach { repository: Repository, subject: Digest, artifacts: Vec<Artifact>, folder: PathBuf },
-    /// Something that is not done, and why.
-    Skip { check: &'static str, reason: &'static str },
-    /// Make `latest` name the manifest, and check it.
-    MoveLatest { repository: Repository, manifest: Manifest },
-    /// Leave a record for the deploy and for people.
-    Record { path: PathBuf },
+pub(crate) struct PushPlan {
+    repository: Repository,
+    image: Image,
+    /// Whether the commit tag may move: that of a dirty tree says itself that it is not what the commit holds.
+    may_move: bool,
+    attestations: Attestations,
+    /// Whether `latest` will name the image.
+    moves_latest: bool,
+    /// Where the record goes, for the deploy and for people.
+    record: PathBuf,
 }
 
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Guard { parts } => {
-                write!(
-                    f,
-                    "look for secrets, keys, `.env` and `.git` in the {} parts of the image",
-                    parts.len()
-                )
-            }
-            Self::Look { repository, tag, digest, may_move: false } => {
-                write!(f, "look at {repository}:{tag}: it must be free or name {digest}")
-            }
-            Self::Look { repository, tag, digest, may_move: true } => {
-                write!(f, "look at {repository}:{tag}: it will name {digest}")
-            }
-            Self::Upload { repository, blobs } => {
-                let blobs: Vec<String> =
-                    blobs.iter().map(|blob| format!("{} {}", blob.digest.short(), size(blob.size))).collect();
-                write!(f, "upload to {repository} what it lacks of {}", blobs.join(", "))
-            }
-            Self::Tag { repository, tag, manifest } => {
-                write!(f, "tag {} as {repository}:{tag} and verify it", manifest.digest.short())
-            }
-            Self::Attach { repository, subject, artifacts, .. } => {
-                let names: Vec<String> = artifacts
-                    .iter()
-                    .map(|artifact| format!("{} {}", artifact.name, artifact.manifest.digest.short()))
-                    .collect();
-                write!(f, "attach to {repository}@{}: {}", subject.short(), names.join(", "))
-            }
-            Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
-            Self::MoveLatest { repository, manifest } => {
-                write!(f, "move {repository}:latest to {} and verify it", manifest.digest.short())
-            }
-            Self::Record { path } => write!(f, "write {}", path.display()),
-        }
-    }
+/// What is attached to the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Attestations {
+    /// These artifacts, which are also left in the folder.
+    Attach { artifacts: Vec<Artifact>, folder: PathBuf },
+    /// Nothing, for this reason.
+    Skip(&'static str),
 }
 
-pub(crate) use explain::explained;
-pub(crate) use pushed::{Pushed, Referrer};
-
-/// What pushing the image of this commit takes; the registry is not asked yet.
+/// Plans the push of this commit's image, without a request to the registry.
 ///
 /// An image that is missing or of another commit is an error with [`Exit::Usage`], and so is a dirty tree unless the
 /// registry is on this machine.
-pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
+pub(crate) fn plan(ctx: &Context) -> Result<PushPlan> {
     let repository: Repository = ctx
         .image()
         .parse()
@@ -112,96 +69,162 @@ pub(crate) fn plan(ctx: &Context) -> Result<Vec<Action>> {
         );
         return Err(Failure::new(Exit::Usage, message).into());
     }
-    let image = read_layout(&ctx.output().join("image"), &ctx.git.tag())
+    let image = Image::read(&ctx.output().join("image"), &ctx.git.tag())
         .with_context(|| format!("no image of commit {} to push", ctx.git.short()))
         .or_exit(Exit::Usage)?;
-    let Image { commit_tag: tag, latest, engine, base, manifest, blobs, parts } = image;
-    let digest = manifest.digest.clone();
-    // A dirty tree's tag says itself that it is not what the commit holds, so it may name something else each time.
-    let may_move = ctx.git.dirty;
-    let mut actions = vec![
-        Action::Guard { parts },
-        Action::Look { repository: repository.clone(), tag: tag.clone(), digest, may_move },
-        Action::Upload { repository: repository.clone(), blobs },
-        Action::Tag { repository: repository.clone(), tag, manifest: manifest.clone() },
-    ];
-    let image = Descriptor::of(&manifest.media_type, &manifest.bytes);
-    let (folder, subject) = (ctx.output().join("attest"), image.digest.clone());
-    actions.push(match attest::documents(ctx, &repository, &image, engine, base.as_ref())? {
-        Ok(artifacts) => Action::Attach { repository: repository.clone(), subject, artifacts, folder },
-        Err(reason) => Action::Skip { check: "SBOM and provenance", reason },
-    });
-    if latest && !ctx.git.dirty {
-        actions.push(Action::MoveLatest { repository, manifest });
-    }
-    actions.push(Action::Record { path: record(ctx) });
-    Ok(actions)
+    let subject = Descriptor::of(&image.manifest.media_type, &image.manifest.bytes);
+    let attestations = match attest::documents(ctx, &repository, &subject, image.engine, image.base.as_ref())?
+    {
+        Ok(artifacts) => Attestations::Attach { artifacts, folder: ctx.output().join("attest") },
+        Err(reason) => Attestations::Skip(reason),
+    };
+    Ok(PushPlan {
+        repository,
+        may_move: ctx.git.dirty,
+        attestations,
+        moves_latest: image.is_latest && !ctx.git.dirty,
+        record: record(ctx),
+        image,
+    })
 }
 
-/// Does what the plan says, in its order. A failure of the registry is an error with [`Exit::Registry`].
-///
-/// Every error says what the registry holds after it.
-pub(crate) fn run(ctx: &Context, actions: &[Action]) -> Result<Pushed> {
-    run_with(ctx, registry::client(ctx, Access::Push)?, actions)
-}
-
-fn run_with(ctx: &Context, client: Client, actions: &[Action]) -> Result<Pushed> {
-    let mut pushed = None;
-    match carry_out(ctx, &client, actions, &mut pushed) {
-        Ok(()) => pushed.context("nothing to push"),
-        // Until the look is over, nothing was sent.
-        Err(error) if pushed.is_none() => Err(aftermath::untouched(&error)),
-        Err(error) => Err(aftermath::told(client, actions, &error)),
+impl fmt::Display for PushPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines(&[], &[]).join("\n"))
     }
 }
 
-fn carry_out(ctx: &Context, client: &Client, actions: &[Action], pushed: &mut Option<Pushed>) -> Result<()> {
-    let started = Instant::now();
-    let mut tagged = false;
-    for action in actions {
-        ctx.interrupt.check()?;
-        match action {
-            Action::Guard { parts } => secret_scan::scan(parts, &secrets(ctx), &ctx.interrupt)?,
-            Action::Look { repository, tag, digest, may_move } => {
-                tagged = look(client, repository, tag, digest, *may_move)?;
-                *pushed = Some(Pushed::nothing_yet(repository, tag, digest));
+impl PushPlan {
+    /// The lines of the plan, with more lines about the login and the blobs.
+    fn lines(&self, login: &[String], blobs: &[String]) -> Vec<String> {
+        let Self { repository, image, record, .. } = self;
+        let (tag, digest) = (&image.commit_tag, &image.manifest.digest);
+        let short = digest.short();
+        let mut lines = vec![format!(
+            "scan the {} parts of the image for secrets, keys, `.env` and `.git`",
+            image.parts.len()
+        )];
+        lines.push(if self.may_move {
+            format!("look at {repository}:{tag}: it will name {digest}")
+        } else {
+            format!("look at {repository}:{tag}: it must be free or name {digest}")
+        });
+        lines.extend_from_slice(login);
+        let sizes: Vec<String> =
+            image.blobs.iter().map(|blob| format!("{} {}", blob.digest.short(), size(blob.size))).collect();
+        lines.push(format!("upload to {repository} what it lacks of {}", sizes.join(", ")));
+        lines.extend_from_slice(blobs);
+        lines.push(format!("tag {short} as {repository}:{tag} and verify it"));
+        match &self.attestations {
+            Attestations::Attach { artifacts, folder } => {
+                let names: Vec<String> = artifacts
+                    .iter()
+                    .map(|artifact| format!("{} {}", artifact.name, artifact.manifest.digest.short()))
+                    .collect();
+                lines.push(format!(
+                    "write them to {}, and attach to {repository}@{short}: {}",
+                    folder.display(),
+                    names.join(", ")
+                ));
+                lines.push(format!(
+                    "  a registry that lists no referrers gets the list as the tag {}",
+                    Tag::of_referrers(digest)
+                ));
             }
-            Action::Upload { repository, blobs } => {
-                let outcomes = if tagged {
-                    // A registry takes a manifest only when it has its blobs.
-                    vec![Outcome::Present; blobs.len()]
-                } else {
-                    client.upload(repository, blobs)?
-                };
-                looked(pushed)?.add(blobs, &outcomes);
-            }
-            Action::Tag { tag, .. } if tagged => ctx.reporter.note(format!("already there under `{tag}`")),
-            Action::Tag { repository, tag, manifest } => {
-                client.tag(repository, tag, manifest)?;
-                ctx.reporter.note(format!("tagged `{tag}`"));
-            }
-            Action::Attach { repository, subject, artifacts, folder } => {
-                let attached = client.attach(repository, subject, artifacts, folder)?;
-                looked(pushed)?.attach(ctx, artifacts, attached);
-            }
-            Action::Skip { check, reason } => ctx.reporter.skipped(check, *reason),
-            Action::MoveLatest { repository, manifest } => {
-                let before = move_latest(ctx, client, repository, manifest)?;
-                let pushed = looked(pushed)?;
-                (pushed.latest, pushed.previous_latest) = (true, before);
-            }
-            Action::Record { path } => {
-                let pushed = looked(pushed)?;
-                pushed.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                ctx.leave_json(path, &serde_json::to_string_pretty(pushed)?)?;
-            }
+            Attestations::Skip(reason) => lines.push(format!("skip {ATTESTATIONS}: {reason}")),
         }
+        if self.moves_latest {
+            lines.push(format!("move {repository}:latest to {short} and verify it"));
+        }
+        lines.push(format!("write {}", record.display()));
+        lines
     }
-    if let Some(pushed) = pushed {
-        ctx.reporter.note(pushed.to_string());
+
+    /// Pushes the image. A failure of the registry is an error with [`Exit::Registry`].
+    ///
+    /// Every error says what the registry holds after it.
+    pub(crate) fn run(&self, ctx: &Context) -> Result<PushRecord> {
+        self.run_with(ctx, registry::client(ctx, Access::Push)?)
     }
-    Ok(())
+
+    fn run_with(&self, ctx: &Context, client: Client) -> Result<PushRecord> {
+        let started = Instant::now();
+        let is_tagged = self.inspect(ctx, &client).map_err(|error| failure::untouched(&error))?;
+        self.send(ctx, &client, is_tagged, started).map_err(|error| self.failure(client, &error))
+    }
+
+    /// Scans the image, and looks at the commit tag: whether it names the image already.
+    fn inspect(&self, ctx: &Context, client: &Client) -> Result<bool> {
+        let Self { repository, image, .. } = self;
+        let (tag, digest) = (&image.commit_tag, &image.manifest.digest);
+        ctx.interrupt.check()?;
+        secret_scan::scan(&image.parts, &secrets(ctx), &ctx.interrupt)?;
+        let named = client.digest(repository, &Reference::Tag(tag.clone()))?;
+        if let Some(named) = &named
+            && named != digest
+            && !self.may_move
+        {
+            let message = format!(
+                "`{repository}:{tag}` names {named} already, and this build made {digest}: a commit tag never moves. Make \
+                 a new commit, or remove the tag from the registry if no service runs that image"
+            );
+            return Err(Failure::new(Exit::Registry, message).into());
+        }
+        Ok(named.as_ref() == Some(digest))
+    }
+
+    fn send(&self, ctx: &Context, client: &Client, is_tagged: bool, started: Instant) -> Result<PushRecord> {
+        let Self { repository, image, .. } = self;
+        let (tag, manifest) = (&image.commit_tag, &image.manifest);
+        let mut record = PushRecord::new(repository, tag, &manifest.digest);
+        if is_tagged {
+            // A registry takes a manifest only when it has its blobs.
+            record.add(&image.blobs, &vec![Outcome::Present; image.blobs.len()]);
+            ctx.reporter.note(format!("already there under `{tag}`"));
+        } else {
+            record.add(&image.blobs, &client.upload(repository, &image.blobs)?);
+            ctx.interrupt.check()?;
+            client.tag(repository, tag, manifest)?;
+            ctx.reporter.note(format!("tagged `{tag}`"));
+        }
+        ctx.interrupt.check()?;
+        match &self.attestations {
+            Attestations::Attach { artifacts, folder } => {
+                let attached = client.attach(repository, &manifest.digest, artifacts, folder)?;
+                record.attach(ctx, artifacts, attached);
+            }
+            Attestations::Skip(reason) => ctx.reporter.skipped(ATTESTATIONS, *reason),
+        }
+        if self.moves_latest {
+            ctx.interrupt.check()?;
+            record.previous_latest = self.move_latest(ctx, client)?;
+            record.latest = true;
+        }
+        record.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        ctx.leave_json(&self.record, &serde_json::to_string_pretty(&record)?)?;
+        ctx.reporter.note(record.to_string());
+        Ok(record)
+    }
+
+    /// Moves `latest` and returns the digest that it named before.
+    fn move_latest(&self, ctx: &Context, client: &Client) -> Result<Option<Digest>> {
+        let (latest, manifest) = (Tag::latest(), &self.image.manifest);
+        let before = client.digest(&self.repository, &Reference::Tag(latest.clone()))?;
+        if before.as_ref() == Some(&manifest.digest) {
+            ctx.reporter.note("`latest` names it already");
+            return Ok(before);
+        }
+        client.tag(&self.repository, &latest, manifest)?;
+        ctx.reporter.note(match &before {
+            Some(before) => format!("moved `latest` from {}", before.short()),
+            None => "tagged `latest`".to_owned(),
+        });
+        Ok(before)
+    }
 }
+
+/// The attestations, where they are skipped.
+const ATTESTATIONS: &str = "SBOM and provenance";
 
 /// The secrets of the pipeline, by the names of their variables.
 fn secrets(ctx: &Context) -> Vec<(&'static str, Secret)> {
@@ -212,111 +235,6 @@ fn secrets(ctx: &Context) -> Vec<(&'static str, Secret)> {
 /// The record of the last push.
 pub(crate) fn record(ctx: &Context) -> PathBuf {
     ctx.kept().join("push.json")
-}
-
-fn looked(pushed: &mut Option<Pushed>) -> Result<&mut Pushed> {
-    pushed.as_mut().context("a plan begins with a look at the commit tag")
-}
-
-/// Whether the tag names the digest already.
-fn look(
-    client: &Client,
-    repository: &Repository,
-    tag: &Tag,
-    digest: &Digest,
-    may_move: bool,
-) -> Result<bool> {
-    let named = client.digest(repository, &Reference::Tag(tag.clone()))?;
-    if let Some(named) = &named
-        && named != digest
-        && !may_move
-    {
-        let message = format!(
-            "`{repository}:{tag}` names {named} already, and this build made {digest}: a commit tag never moves. Make a \
-             new commit, or remove the tag from the registry if nobody runs that image"
-        );
-        return Err(Failure::new(Exit::Registry, message).into());
-    }
-    Ok(named.as_ref() == Some(digest))
-}
-
-/// Moves `latest` and returns what it named before.
-fn move_latest(
-    ctx: &Context,
-    client: &Client,
-    repository: &Repository,
-    manifest: &Manifest,
-) -> Result<Option<Digest>> {
-    let latest = Tag::latest();
-    let before = client.digest(repository, &Reference::Tag(latest.clone()))?;
-    if before.as_ref() == Some(&manifest.digest) {
-        ctx.reporter.note("`latest` names it already");
-        return Ok(before);
-    }
-    client.tag(repository, &latest, manifest)?;
-    ctx.reporter.note(match &before {
-        Some(before) => format!("moved `latest` from {}", before.short()),
-        None => "tagged `latest`".to_owned(),
-    });
-    Ok(before)
-}
-
-/// An image on disk.
-struct Image {
-    commit_tag: Tag,
-    latest: bool,
-    engine: Engine,
-    base: Option<BaseRecord>,
-    manifest: Manifest,
-    /// Layers, then the configuration, each once.
-    blobs: Vec<Blob>,
-    /// The same, for the guard.
-    parts: Vec<Part>,
-}
-
-/// Reads the image from an OCI image layout, which must hold it under this tag.
-fn read_layout(folder: &Path, tag: &str) -> Result<Image> {
-    let layout = Layout::open(folder)?;
-    ensure!(
-        layout.tags.iter().any(|found| found == tag),
-        "{} has no tag `{tag}`: run `cargo xtask docker-build` first",
-        folder.display()
-    );
-    let (from, count) = match layout.base.clone() {
-        Some(BaseRecord { repository, layers, .. }) => (Some(repository), layers),
-        None => (None, 0),
-    };
-    let below: BTreeSet<&Digest> = layout.layers.iter().take(count).map(|layer| &layer.digest).collect();
-    let mut seen = BTreeSet::new();
-    let mut blobs = Vec::new();
-    for blob in layout.blobs() {
-        if seen.insert(&blob.digest) {
-            blobs.push(Blob {
-                digest: blob.digest.clone(),
-                size: blob.size,
-                path: layout.blob(&blob.digest),
-                source: from.as_ref().filter(|_| below.contains(&blob.digest)).cloned(),
-            });
-        }
-    }
-    // The layers of the base are in a registry already, and nobody here can change them.
-    let layers = layout.layers.iter().enumerate().skip(count);
-    let mut parts: Vec<Part> =
-        layers.map(|(place, layer)| Part::Layer(place + 1, layout.blob(&layer.digest))).collect();
-    parts.push(Part::Config(layout.blob(&layout.config.digest)));
-    Ok(Image {
-        commit_tag: tag.parse()?,
-        latest: layout.tags.iter().any(|found| found == "latest"),
-        engine: layout.engine,
-        base: layout.base.clone(),
-        manifest: Manifest {
-            digest: layout.manifest.digest.clone(),
-            media_type: layout.manifest.media_type.clone(),
-            bytes: layout.manifest_bytes.clone(),
-        },
-        blobs,
-        parts,
-    })
 }
 
 #[cfg(test)]

@@ -186,7 +186,7 @@ fn push(ctx: &Context) -> String {
     format!("`{}`", ctx.again(if ctx.is_rehearsal() { StepId::Deploy } else { StepId::Push }))
 }
 
-/// What a deploy reads of a [`Pushed`](crate::steps::push::Pushed), whichever version wrote it.
+/// What a deploy reads of a [`PushRecord`](crate::steps::push::PushRecord), whichever version wrote it.
 #[derive(Deserialize)]
 struct Record {
     repository: Repository,

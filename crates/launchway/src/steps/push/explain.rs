@@ -1,79 +1,78 @@
-//! What `--explain` prints of a push: its plan, and how many bytes it will send.
+//! `--explain` of a push: its plan, with the login and the bytes that it will send.
 
 use std::time::Duration;
 
-use super::{Access, Action, Blob, Repository, Result, size};
+use super::{Access, Client, PushPlan, Repository, Result, size};
 use crate::context::Context;
 use crate::registry::{client, session};
+use launchway_registry::Blob;
 
-/// How long each answer may take: a plan must not wait for a registry that does not answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long each response may take: a plan must not wait for a registry that does not respond.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The plan's lines, and below the upload a line for each blob: whether the registry has it, if it can be asked.
-///
-/// It only looks: nothing is sent.
-pub(crate) fn explained(ctx: &Context, actions: &[Action]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for action in actions {
-        lines.push(action.to_string());
-        if let Action::Look { repository, .. } = action {
-            lines.push(match session(ctx).and_then(|session| session.login(repository)) {
-                Ok(Some(from)) => format!("  logged in with {from}"),
-                Ok(None) => "  without a login".to_owned(),
-                Err(error) => format!("  without a login: {error:#}"),
-            });
-        }
-        if let Action::Upload { repository, blobs } = action {
-            lines.extend(bytes(ctx, repository, blobs));
-        }
+impl PushPlan {
+    /// The plan's lines, the login, and a line for each blob: whether the registry has it.
+    ///
+    /// Only reads are sent.
+    pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
+        let login = match session(ctx).and_then(|session| session.login(&self.repository)) {
+            Ok(Some(from)) => format!("  logged in with {from}"),
+            Ok(None) => "  without a login".to_owned(),
+            Err(error) => format!("  without a login: {error:#}"),
+        };
+        self.lines(&[login], &self.blob_lines(ctx))
     }
-    lines
-}
 
-fn bytes(ctx: &Context, repository: &Repository, blobs: &[Blob]) -> Vec<String> {
-    let total: u64 = blobs.iter().map(|blob| blob.size).sum();
-    let there = match look(ctx, repository, blobs) {
-        Ok(there) => there,
-        Err(error) => {
-            return vec![format!("  at most {}: the registry cannot be asked now ({error:#})", size(total))];
-        }
-    };
-    let mut lines = Vec::new();
-    let mut missing = 0;
-    for (blob, place) in blobs.iter().zip(there) {
-        let fate = match place {
-            Place::There => "is there already".to_owned(),
-            Place::At(source) => format!("will be mounted from {source}"),
-            Place::Here => {
-                missing += blob.size;
-                "will be uploaded".to_owned()
+    fn blob_lines(&self, ctx: &Context) -> Vec<String> {
+        let blobs = &self.image.blobs;
+        let total: u64 = blobs.iter().map(|blob| blob.size).sum();
+        let places = match self.places(ctx) {
+            Ok(places) => places,
+            Err(error) => {
+                let total = size(total);
+                return vec![format!("  at most {total}: the registry cannot be read now ({error:#})")];
             }
         };
-        lines.push(format!("  {} {} {fate}", blob.digest.short(), size(blob.size)));
+        let mut lines = Vec::new();
+        let mut missing = 0;
+        for (blob, place) in blobs.iter().zip(places) {
+            let state = match place {
+                Place::Registry => "is there already".to_owned(),
+                Place::Other(source) => format!("will be mounted from {source}"),
+                Place::Here => {
+                    missing += blob.size;
+                    "will be uploaded".to_owned()
+                }
+            };
+            lines.push(format!("  {} {} {state}", blob.digest.short(), size(blob.size)));
+        }
+        lines.push(format!("  {} of {} to upload", size(missing), size(total)));
+        lines
     }
-    lines.push(format!("  {} of {} to upload", size(missing), size(total)));
-    lines
+
+    fn places(&self, ctx: &Context) -> Result<Vec<Place<'_>>> {
+        let client = client(ctx, Access::Pull)?.with_timeout(TIMEOUT);
+        self.image.blobs.iter().map(|blob| Place::of(blob, &self.repository, &client)).collect()
+    }
 }
 
 /// Where a blob is.
 enum Place<'a> {
-    There,
-    /// In another repository of the registry.
-    At(&'a Repository),
+    Registry,
+    /// In another repository of the same registry.
+    Other(&'a Repository),
     /// On this machine only.
     Here,
 }
 
-fn look<'a>(ctx: &Context, repository: &Repository, blobs: &'a [Blob]) -> Result<Vec<Place<'a>>> {
-    let client = client(ctx, Access::Pull)?.with_timeout(PATIENCE);
-    let place = |blob: &'a Blob| {
+impl<'a> Place<'a> {
+    fn of(blob: &'a Blob, repository: &Repository, client: &Client) -> Result<Self> {
         if client.has_blob(repository, blob)? {
-            return Ok(Place::There);
+            return Ok(Self::Registry);
         }
-        // A repository that cannot be asked for it is none to mount it from.
+        // A repository that cannot be read has nothing to mount.
         let source = blob.source_on(repository);
         let source = source.filter(|source| client.has_blob(source, blob).is_ok_and(|there| there));
-        Ok(source.map_or(Place::Here, Place::At))
-    };
-    blobs.iter().map(place).collect()
+        Ok(source.map_or(Self::Here, Self::Other))
+    }
 }

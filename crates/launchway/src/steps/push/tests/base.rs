@@ -11,6 +11,8 @@ use super::*;
 use crate::steps::docker_build;
 use launchway_core::command::Call;
 use launchway_fakes::registry::Fault;
+use launchway_image::Engine;
+use launchway_image::layout::Layout;
 
 /// A static program as far as its headers say.
 fn program() -> Vec<u8> {
@@ -99,7 +101,7 @@ fn goes_on(host: &str, expected: Outcome) {
     // The same again, to the byte.
     assert_eq!(build(&context(host, dir.path(), PASSWORD)), built);
 
-    let lines = explained(&ctx, &plan(&ctx).unwrap());
+    let lines = plan(&ctx).unwrap().explained(&ctx);
     let mounted = format!("will be mounted from {host}/acme/base");
     assert_eq!(lines.iter().filter(|line| line.ends_with(&mounted)).count(), 1, "{lines:#?}");
     let pushed = push(&ctx).unwrap();
@@ -241,7 +243,7 @@ fn a_base_that_docker_made_and_pushed() {
 }
 
 /// What a commit that changes nothing of the image uploads, in bytes of request bodies.
-fn second_commit(push: impl Fn(&str, &Path) -> Pushed, received: impl Fn() -> u64) -> u64 {
+fn second_commit(push: impl Fn(&str, &Path) -> PushRecord, received: impl Fn() -> u64) -> u64 {
     let dir = own_workspace();
     let first = push(COMMIT, dir.path());
     let before = received();

@@ -41,11 +41,11 @@ impl Rig {
     }
 
     /// Pushes the next image by way of `host`, with little patience.
-    fn push(&self, host: &str) -> (Result<Pushed>, Vec<String>) {
+    fn push(&self, host: &str) -> (Result<PushRecord>, Vec<String>) {
         let ctx = context(host, self.dir.path(), PASSWORD);
         let client = registry::client(&ctx, Access::Push).unwrap();
         let client = client.with_backoff(Duration::from_millis(1)).with_timeout(Duration::from_millis(200));
-        (run_with(&ctx, client, &plan(&ctx).unwrap()), notes(&ctx))
+        (plan(&ctx).unwrap().run_with(&ctx, client), notes(&ctx))
     }
 
     /// What a tag names, by asking the registry itself.
@@ -206,7 +206,7 @@ fn no_refusal_of_an_artifact_stops_a_release() {
             scripted(move |request, _| request.is(method, part).then(|| Reply::new(status).body(body)));
         let ctx = context_on(&server, dir.path(), &[]);
         let client = registry::client(&ctx, Access::Push).unwrap().with_backoff(Duration::from_millis(1));
-        let pushed = run_with(&ctx, client, &plan(&ctx).unwrap()).unwrap();
+        let pushed = plan(&ctx).unwrap().run_with(&ctx, client).unwrap();
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, 0), "{part} {status}");
         assert_eq!(tagged(&server, "latest"), Some(digest), "{part} {status}");
         let skipped = |event: &Event| matches!(event, Event::CheckSkipped { reason, .. } if reason.contains(&status.to_string()) || status == 403);
@@ -228,7 +228,7 @@ fn a_registry_with_ways_of_its_own_gets_the_release() {
         add_sources(rig.dir.path());
         let ctx = context(&stand_in.host, rig.dir.path(), PASSWORD);
         let client = registry::client(&ctx, Access::Push).unwrap().with_backoff(Duration::from_millis(1));
-        let pushed = run_with(&ctx, client, &plan(&ctx).unwrap()).unwrap();
+        let pushed = plan(&ctx).unwrap().run_with(&ctx, client).unwrap();
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, attached), "{fault:?}");
         assert_eq!(rig.named("latest").as_ref(), Some(&rig.new), "{fault:?}");
         let told = format!("{:?}", ctx.reporter.events());
@@ -286,7 +286,7 @@ fn a_wire_that_breaks_is_no_end() {
 fn is_taken_up(host: &str) {
     let rig = Rig::new(host);
     let wire = Wire::to(host, &rig.layer(), Break::Gone);
-    let words = ["; tried 5 times", "; what the registry holds now is not known, because it does not say"];
+    let words = ["; tried 5 times", "; what the registry holds now is unknown, because it does not respond"];
     rig.fails(&wire.host, &words);
 }
 

@@ -10,16 +10,16 @@ use launchway_registry::{Artifact, Attached, Blob, Digest, Outcome, Repository, 
 
 /// What a push did: `target/xtask/push.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Pushed {
+pub(crate) struct PushRecord {
     /// 1; another number is another meaning.
     pub(crate) schema: u32,
     pub(crate) repository: Repository,
-    /// Of the manifest: what to deploy.
+    /// Of the manifest, which is what to deploy.
     pub(crate) digest: Digest,
     pub(crate) commit_tag: Tag,
     /// Whether `latest` names it now.
     pub(crate) latest: bool,
-    /// What `latest` named before, which is what to go back to.
+    /// What `latest` named before.
     pub(crate) previous_latest: Option<Digest>,
     /// Of the blobs that were uploaded, each counted once.
     pub(crate) bytes_sent: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Pushed {
     /// Of the blobs that the registry took over from another of its repositories.
     #[serde(default)]
     pub(crate) bytes_mounted: u64,
-    pub(crate) blobs: Vec<PushedBlob>,
+    pub(crate) blobs: Vec<BlobRecord>,
     /// What is attached to the image.
     #[serde(default)]
     pub(crate) referrers: Vec<Referrer>,
@@ -37,14 +37,14 @@ pub(crate) struct Pushed {
 
 /// What became of one blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PushedBlob {
+pub(crate) struct BlobRecord {
     pub(crate) digest: Digest,
     /// In bytes.
     pub(crate) size: u64,
     pub(crate) outcome: Outcome,
 }
 
-/// A document that is attached to the image.
+/// An attestation that is attached to the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Referrer {
     /// Its media type, which says what it is.
@@ -53,7 +53,7 @@ pub(crate) struct Referrer {
     pub(crate) digest: Digest,
 }
 
-impl fmt::Display for Pushed {
+impl fmt::Display for PushRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { repository, digest, bytes_sent, bytes_skipped, bytes_mounted, .. } = self;
         write!(
@@ -69,8 +69,8 @@ impl fmt::Display for Pushed {
     }
 }
 
-impl Pushed {
-    pub(super) fn nothing_yet(repository: &Repository, tag: &Tag, digest: &Digest) -> Self {
+impl PushRecord {
+    pub(super) fn new(repository: &Repository, tag: &Tag, digest: &Digest) -> Self {
         Self {
             schema: 1,
             repository: repository.clone(),
@@ -87,7 +87,7 @@ impl Pushed {
         }
     }
 
-    /// A document that is not attached is missed by those who look for it, and the image runs without it.
+    /// Adds the attestations. One that is not attached is named as skipped: the image runs without it.
     pub(super) fn attach(&mut self, ctx: &Context, artifacts: &[Artifact], attached: Attached) {
         let (blobs, outcomes): (Vec<Blob>, Vec<Outcome>) = attached.blobs.into_iter().unzip();
         self.add(&blobs, &outcomes);
@@ -110,7 +110,7 @@ impl Pushed {
                 Outcome::Present => self.bytes_skipped += size,
                 Outcome::Mounted => self.bytes_mounted += size,
             }
-            self.blobs.push(PushedBlob { digest: digest.clone(), size: *size, outcome });
+            self.blobs.push(BlobRecord { digest: digest.clone(), size: *size, outcome });
         }
     }
 }
