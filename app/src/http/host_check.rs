@@ -32,7 +32,7 @@ pub(super) async fn check_host(State(site): State<Arc<Site>>, request: Request, 
     if named.is_some_and(|authority| site.hosts.allow(authority)) {
         return next.run(request).await;
     }
-    site.metrics.rejected_hosts.add();
+    site.metrics.rejected_hosts.inc();
     if let Some(suppressed) = site.host_lines.admit(Instant::now()) {
         let shown: String = named.unwrap_or("none, or more than one").chars().take(128).collect();
         warn!(target: "app::host", host = ?shown, suppressed, "request for a host that is not allowed");

@@ -38,7 +38,7 @@ pub(super) async fn limit_requests(State(site): State<Arc<Site>>, request: Reque
     let client = request.extensions().get::<Arc<Client>>().cloned();
     let _list = if is_list { list_permit(&site, client.as_deref()).await } else { None };
     let Ok(_permit) = site.requests.try_acquire() else {
-        site.metrics.rejected_requests.add();
+        site.metrics.rejected_requests.inc();
         return Error::Busy.into_response();
     };
     next.run(request).await

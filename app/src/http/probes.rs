@@ -84,7 +84,7 @@ pub(super) async fn metrics(State(site): State<Arc<Site>>) -> Response {
     let reports = tokio::task::spawn_blocking(move || (counted.hooks.board_reports)());
     let reports = tokio::time::timeout(STORE_TIMEOUT, reports).await;
     let text = site.metrics.text(reports.ok().and_then(Result::ok).flatten());
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 
 #[cfg(test)]

@@ -97,10 +97,10 @@ impl<T: Transport> Transport for Limited<T> {
     fn send_envelope(&self, envelope: Envelope) {
         if let Some(event) = envelope.event() {
             if !self.limit.admit(event, Instant::now()) {
-                self.metrics.events_suppressed.add();
+                self.metrics.events_suppressed.inc();
                 return;
             }
-            self.metrics.events_sent.add();
+            self.metrics.events_sent.inc();
         }
         self.sender.send_envelope(envelope);
     }

@@ -229,7 +229,10 @@ fn metrics_are_text_for_prometheus() {
     server.get("/?token=hunter2");
     let response = server.get("/metrics");
     assert_eq!(response.status, 200);
-    assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        response.header("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
     has_security_headers(&response);
     assert!(
         response.body.contains("http_requests_total{method=\"GET\",route=\"/\",status=\"200\"} 1\n"),

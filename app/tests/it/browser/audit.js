@@ -32,7 +32,7 @@
     need(table.caption && text(table.caption), `table without a caption: ${outline(table)}`);
     need([...table.querySelectorAll('th')].every((cell) => cell.scope), `head without a scope: ${outline(table)}`);
   }
-  for (const section of all('section[aria-labelledby], [role=region], nav')) need(name(section), `landmark without a name: ${outline(section)}`);
+  for (const section of all('section[aria-labelledby], [role=region], [role=group], nav')) need(name(section), `landmark without a name: ${outline(section)}`);
   for (const link of all('a')) need(text(link) && link.href, `link without words: ${outline(link)}`);
   for (const element of all('[style], script')) problems.push(`inline: ${outline(element)}`);
 
