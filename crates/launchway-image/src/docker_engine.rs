@@ -42,6 +42,8 @@ pub enum Task {
 pub struct Build {
     /// The folder of the sources.
     pub context: PathBuf,
+    /// The Dockerfile.
+    pub dockerfile: PathBuf,
     /// By buildx, or by the classic builder.
     pub buildx: bool,
     /// What the image is for.
@@ -111,6 +113,8 @@ impl Build {
             Call::new("docker").arg("build").env("DOCKER_BUILDKIT", "0")
         };
         let mut call = call.args([
+            "--file".to_owned(),
+            self.dockerfile.display().to_string(),
             "--platform".to_owned(),
             self.platform.to_string(),
             "--iidfile".to_owned(),

@@ -20,7 +20,7 @@ fn report() -> Report {
         schema: SCHEMA,
         id: "run-1".to_owned(),
         actor: "ada".to_owned(),
-        url: Some("https://github.com/launchway/app/actions/runs/1".to_owned()),
+        url: Some("https://github.com/acme/app/actions/runs/1".to_owned()),
         service: Some(Service { key: Service::key("srv-1"), name: Some("app".to_owned()) }),
         rehearsal: false,
         started: at(10),

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use reqwest::Url;
 
-use crate::config::Config;
+use crate::config::{self, Config, Variable};
 use crate::git::Git;
-use crate::table::{JobId, SETTINGS, StepId, VARIABLES, variable, variable_names};
+use crate::table::{self, JobId, SETTINGS, StepId};
 use launchway_core::command::{Call, is_token, withhold};
 use launchway_core::environment::Environment;
 use launchway_core::events::Reporter;
@@ -38,15 +38,16 @@ impl Context {
         if std::env::current_dir().is_ok_and(|here| here == root) {
             reporter.set_root(&root);
         }
-        // First: what goes wrong with the rest is told, too.
-        let environment = Environment::read(&root, |name| variable(name).is_some())?;
-        reporter.redact(redactor(&environment));
-        let config = Config::read(&root.join("Cargo.toml"))?;
-        let names = secret_names(&environment)
-            .map(str::to_owned)
-            .chain(variable_names())
-            .chain(config.deploy.environment.clone());
-        withhold(names.collect::<Vec<_>>(), Redactor::new(known_secrets(&environment)));
+        let config = Config::read(&root.join("Cargo.toml"));
+        let known = config.as_ref().map(Config::variables).unwrap_or_default();
+        let environment = Environment::read(&root, |name| is_known(&known, name))?;
+        // First: an error in the configuration is printed, too.
+        reporter.redact(redactor(&known, &environment));
+        let names = secret_names(&known, &environment).chain(known.iter().map(|variable| variable.name));
+        let names = names.map(str::to_owned).chain(table::variable_names().map(str::to_owned));
+        let names: Vec<String> = names.collect();
+        withhold(names, Redactor::new(known_secrets(&known, &environment)));
+        let config = config?;
         let git = Git::read(&root)?;
         let reach = Reach::of(environment.get("XTASK_REACH"))?;
         Ok(Self { root, config, environment, git, reporter, interrupt, reach })
@@ -54,10 +55,12 @@ impl Context {
 
     /// The same workspace in a rehearsal: with these variables instead of the developer's, and nothing else in reach.
     pub(crate) fn rehearsed(&self, variables: Environment, reach: Reach) -> Self {
-        let names: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
+        let known = self.config.variables();
+        let mut names: Vec<&str> = table::variable_names().collect();
+        names.extend(known.iter().map(|variable| variable.name));
         let environment = self.environment.clone().without(&names).with(variables);
         // The developer's own are no less secret now.
-        self.reporter.redact(redactor(&self.environment).and(redactor(&environment)));
+        self.reporter.redact(self.redactor().and(redactor(&known, &environment)));
         Self {
             root: self.root.clone(),
             config: self.config.clone(),
@@ -69,24 +72,36 @@ impl Context {
         }
     }
 
-    /// A context for tests, whose reporter remembers what it was told.
+    /// A context for tests, whose reporter keeps its events; configured like the small workspace of the tests.
     #[cfg(test)]
     pub(crate) fn for_test(root: &Path, environment: Environment) -> Self {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/Cargo.toml");
+        let config = Config::read(&manifest).unwrap();
         Self {
             root: root.to_owned(),
-            config: Config::read(&manifest).unwrap(),
-            environment,
             git: Git {
                 commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
-                branch: Some("master".to_owned()),
+                branch: Some(config.branch.clone()),
                 dirty: false,
                 time: 1_767_225_600,
             },
+            config,
+            environment,
             reporter: Reporter::new(launchway_core::events::Sink::Memory(Vec::new())),
             interrupt: Interrupt::default(),
             reach: Reach::Anywhere,
         }
+    }
+
+    /// What must not be shown of this run's environment.
+    pub(crate) fn redactor(&self) -> Redactor {
+        redactor(&self.config.variables(), &self.environment)
+    }
+
+    /// The secrets of the environment that the table or the configuration names, with their names.
+    pub(crate) fn named_secrets(&self) -> Vec<(&str, Secret)> {
+        let secrets = self.config.variables().into_iter().filter(|variable| variable.secret);
+        secrets.filter_map(|found| Some((found.name, self.environment.secret(found.name)?))).collect()
     }
 
     /// `target/xtask`, where a run leaves its image, its logs and its records.
@@ -161,8 +176,9 @@ impl Context {
     /// The variable, or an error with [`Exit::Missing`] that says how to get it.
     pub(crate) fn required(&self, name: &str) -> Result<Secret> {
         let Some(secret) = self.environment.secret(name) else {
-            let source = variable(name).map_or_else(String::new, |variable| format!(": {}", variable.source));
-            return Err(Failure::new(Exit::Missing, format!("`{name}` is not set{source}")).into());
+            let hint = self.config.variable(name);
+            let hint = hint.map_or_else(String::new, |variable| format!(": {}", variable.hint()));
+            return Err(Failure::new(Exit::Missing, format!("`{name}` is not set{hint}")).into());
         };
         Ok(secret)
     }
@@ -187,14 +203,12 @@ impl Context {
     }
 }
 
-/// The workspace root: the nearest folder upwards from `start` whose `Cargo.toml` configures a pipeline.
+/// The root of the workspace: the nearest folder upwards from `start` whose `Cargo.toml` configures a pipeline.
 pub(crate) fn find_root(start: &Path) -> Result<PathBuf> {
     let found = || -> Result<PathBuf> {
         for folder in start.ancestors() {
             let manifest = folder.join("Cargo.toml");
-            if manifest.is_file()
-                && fs_err::read_to_string(&manifest)?.contains("[workspace.metadata.pipeline]")
-            {
+            if manifest.is_file() && config::is_root(&fs_err::read_to_string(&manifest)?) {
                 // Variables and arguments of children name it.
                 if folder.to_str().is_none() {
                     bail!("the path {} is not UTF-8: rename the folder", folder.display());
@@ -203,39 +217,53 @@ pub(crate) fn find_root(start: &Path) -> Result<PathBuf> {
             }
         }
         bail!(
-            "no `Cargo.toml` with `[workspace.metadata.pipeline]` in {} or above it: run `cargo xtask` inside the workspace",
+            "no `Cargo.toml` with `[workspace.metadata.pipeline]` or `[package.metadata.pipeline]` in {} or above it: run `cargo xtask` inside the workspace",
             start.display()
         )
     };
     found().or_exit(Exit::Usage)
 }
 
-/// The secrets of an environment.
-pub(crate) fn redactor(environment: &Environment) -> Redactor {
-    Redactor::new(secret_names(environment).filter_map(|name| environment.secret(name)))
+/// The secrets of an environment with these variables.
+fn redactor(known: &[Variable<'_>], environment: &Environment) -> Redactor {
+    Redactor::new(secret_names(known, environment).filter_map(|name| environment.secret(name)))
 }
 
-/// What is secret for sure: what the pipeline's table says, and the machine's tokens.
-fn known_secrets(environment: &Environment) -> impl Iterator<Item = Secret> {
-    environment.names().filter(|name| is_known_secret(name)).filter_map(|name| environment.secret(name))
+/// What is secret for sure: what the table and the configuration say, and the machine's tokens.
+fn known_secrets<'e>(
+    known: &'e [Variable<'_>],
+    environment: &'e Environment,
+) -> impl Iterator<Item = Secret> + 'e {
+    let names = environment.names().filter(|name| is_known_secret(known, name));
+    names.filter_map(|name| environment.secret(name))
 }
 
-fn is_known_secret(name: &str) -> bool {
-    variable(name).is_some_and(|variable| variable.sensitive) || is_token(name)
+/// Whether the table or the configuration has the variable. Without a configuration the table has to do.
+fn is_known(known: &[Variable<'_>], name: &str) -> bool {
+    known.iter().any(|variable| variable.name == name) || table::variable(name).is_some()
+}
+
+fn is_known_secret(known: &[Variable<'_>], name: &str) -> bool {
+    known.iter().any(|variable| variable.name == name && variable.secret)
+        || table::variable(name).is_some_and(|variable| variable.secret)
+        || is_token(name)
 }
 
 /// The variables that are secret, and of `.env` all that are not known to be anything else.
-fn secret_names(environment: &Environment) -> impl Iterator<Item = &str> {
+fn secret_names<'e>(
+    known: &'e [Variable<'_>],
+    environment: &'e Environment,
+) -> impl Iterator<Item = &'e str> {
     let is_setting = |name: &str| {
-        variable(name).is_some()
+        is_known(known, name)
             || SETTINGS.contains(&name)
             || name.starts_with("XTASK_")
             || matches!(name, "PATH" | "HOME")
             || Redactor::is_ordinary(environment.get(name).unwrap_or_default())
     };
-    environment
-        .names()
-        .filter(move |name| is_known_secret(name) || environment.is_from_file(name) && !is_setting(name))
+    environment.names().filter(move |name| {
+        is_known_secret(known, name) || environment.is_from_file(name) && !is_setting(name)
+    })
 }
 
 #[cfg(test)]
@@ -251,7 +279,10 @@ mod tests {
         let file = "DATABASE_URL=postgres://u:p@db/x\nHOSTS=www.example.com\nPIPELINE_IMAGE=ghcr.io/a/image\n\
             XTASK_INSTALL=never-ever\nPORT=8000\nRENDER_API_KEY=key1\n";
         fs_err::write(dir.path().join(".env"), file).unwrap();
-        let redactor = redactor(&Environment::read(dir.path(), |name| variable(name).is_some()).unwrap());
+        let ctx = Context::for_test(dir.path(), Environment::default());
+        let known = ctx.config.variables();
+        let environment = Environment::read(dir.path(), |name| is_known(&known, name)).unwrap();
+        let redactor = redactor(&known, &environment);
         let shown = redactor.redact(file);
         assert!(shown.starts_with("DATABASE_URL=<redacted>\nHOSTS=www.example.com\n"), "{shown}");
         assert!(shown.ends_with(
@@ -261,8 +292,8 @@ mod tests {
 
     #[test]
     fn the_root_is_found_from_below() {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        assert_eq!(find_root(&here.join("src")).unwrap(), here.ancestors().nth(2).unwrap());
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
+        assert_eq!(find_root(&fixture.join("app/src")).unwrap(), fixture);
         let elsewhere = tempfile::tempdir().unwrap();
         let error = find_root(elsewhere.path()).unwrap_err();
         assert!(error.to_string().contains(&elsewhere.path().display().to_string()), "{error}");

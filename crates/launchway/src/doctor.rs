@@ -9,7 +9,7 @@ use crate::needs::{self, Need};
 use crate::overview::table;
 use crate::registry::{LOGIN, docker_login};
 use crate::table::rule::{Trigger, When};
-use crate::table::{Job, JobId, PIPELINE, StepId, variable};
+use crate::table::{Job, JobId, PIPELINE, StepId};
 use crate::tools::{Found, TOOLS, Tool};
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
@@ -171,7 +171,7 @@ fn secrets(ctx: &Context) -> Vec<Line> {
     let by_docker = docker_login(ctx).unwrap_or_default();
     let line = |job: JobId, name: &str, needed: bool| {
         let set = ctx.environment.has(name);
-        let source = variable(name).map_or("", |variable| variable.source);
+        let source = ctx.config.variable(name).map_or_else(String::new, |variable| variable.hint());
         let (state, found) = match (set, needed) {
             _ if by_docker.is_some() && LOGIN.contains(&name) => {
                 (State::Good, by_docker.as_deref().unwrap_or_default())
@@ -184,12 +184,12 @@ fn secrets(ctx: &Context) -> Vec<Line> {
             what: format!("{job}: {name}"),
             state,
             found: found.to_owned(),
-            fix: if state == State::Good { String::new() } else { source.to_owned() },
+            fix: if state == State::Good { String::new() } else { source },
         }
     };
     let lines = |job: &'static Job| {
-        let needed = job.variables.iter().map(move |name| line(job.id, name, true));
-        needed.chain(job.optional.iter().map(move |name| line(job.id, name, false)))
+        let required = ctx.config.required(job).into_iter().map(move |name| line(job.id, name, true));
+        required.chain(ctx.config.optional(job).into_iter().map(move |name| line(job.id, name, false)))
     };
     PIPELINE.iter().flat_map(lines).collect()
 }
@@ -234,7 +234,9 @@ fn planned(ctx: &Context) -> Line {
     let plan = image("PIPELINE_IMAGE", ctx.image())
         .and_then(|()| Plan::of(StepId::DockerBuild, ctx, &Options::of(&ctx.config)));
     let (state, found) = match plan {
-        Ok(_) => (State::Good, format!("`{}` with the {} engine", ctx.config.app, ctx.config.engine.name())),
+        Ok(_) => {
+            (State::Good, format!("`{}` with the {} engine", ctx.config.binary, ctx.config.engine.name()))
+        }
         Err(error) => (
             if Exit::of(&error) == Exit::Missing { State::Missing } else { State::Wrong },
             format!("{error:#}"),
@@ -274,7 +276,7 @@ mod tests {
                 && line("DOCKERHUB_TOKEN").contains("Docker Hub →"),
             "{text}"
         );
-        assert!(line("branch").contains("push of `master`"), "{text}");
+        assert!(line("branch").contains("push of `main`"), "{text}");
         assert!(line("cargo ").contains("1.95.0"), "{text}");
     }
 

@@ -124,9 +124,11 @@ fn conclude_within(ctx: &Context, report: &Report, site: Option<&Url>, patience:
         }
         Err(error) => skipped("ledger", &error),
     }
-    let (Some(path), Some(site)) = (&ctx.config.deploy.reports, site) else { return };
-    let sent =
-        site.join(path).map_err(Into::into).and_then(|at| board::deliver(ctx, &at, &reports, delivered));
+    let (Some(signed), Some(site)) = (&ctx.config.deploy.reports, site) else { return };
+    let sent = site
+        .join(&signed.path)
+        .map_err(Into::into)
+        .and_then(|at| board::deliver(ctx, &at, &ctx.required(&signed.key)?, &reports, delivered));
     match sent {
         Ok(0) => ctx.reporter.note("the board has every report"),
         Ok(1) => ctx.reporter.note("the board has the report of this run"),

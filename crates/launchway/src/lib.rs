@@ -1,7 +1,6 @@
 //! The pipeline that takes a Rust web service from commit to live, as a library for the service's own `xtask`.
 
 mod attest;
-mod canary;
 mod cli;
 mod config;
 mod context;
@@ -22,6 +21,7 @@ mod sentry;
 mod sign;
 mod steps;
 mod table;
+mod test_error;
 #[cfg(test)]
 mod testing;
 mod tools;
@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
     if let Some(exit) = launched() {
         return exit;
     }
-    withhold(table::variable_names(), Redactor::default());
+    withhold(table::variable_names().map(str::to_owned), Redactor::default());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // `--help` and `--version` arrive here too.

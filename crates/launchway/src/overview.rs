@@ -16,7 +16,7 @@ pub(crate) fn text(ctx: &Context) -> String {
             job.needs.map(|needs| needs.name().to_owned()).unwrap_or_default(),
             job.when.words(&ctx.config.branch),
             steps.join(", "),
-            match job.variables.len() {
+            match ctx.config.required(job).len() {
                 0 => "none".to_owned(),
                 many => format!("{many}: see `cargo xtask doctor`"),
             },
@@ -69,7 +69,7 @@ mod tests {
                 assert!(text.contains(&format!("cargo xtask {step}")), "{text}");
             }
         }
-        assert!(text.contains("build   test   push to `master`"), "{text}");
+        assert!(text.contains("build   test   push to `main`"), "{text}");
         assert!(text.contains("cargo xtask rehearse"), "{text}");
         assert!(text.contains("cargo xtask secrets generate  A new key"), "{text}");
     }

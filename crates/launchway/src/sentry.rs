@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::steps::deploy::Kind;
+use crate::table::SENTRY as VARIABLES;
 use crate::workspace::version;
 use launchway_core::http::{Http, base_url, first_words};
 use launchway_core::secret::Secret;
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
-const VARIABLES: [&str; 3] = ["SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY_PROJECT"];
 
 /// Makes the release of this commit, with the commits that are new in it, newest first.
 pub(crate) fn announce(ctx: &Context, commits: &[Commit]) {
@@ -32,11 +32,11 @@ pub(crate) fn announce(ctx: &Context, commits: &[Commit]) {
     });
 }
 
-/// Records that the release of a commit was deployed to the environment of this `SERVER_TYPE`, which has the name that
-/// the app reports its errors under; a new release is finalised with it.
-pub(crate) fn deployed(ctx: &Context, kind: Kind, commit: &str, started: Time, server_type: Option<&str>) {
+/// Records that the release of a commit was deployed to the environment with this name, under which the service
+/// reports its errors, too; a new release is finalised with it.
+pub(crate) fn deployed(ctx: &Context, kind: Kind, commit: &str, started: Time, environment: &str) {
     told(ctx, commit, "Sentry deploy", |sentry| {
-        let (environment, finished) = (environment(server_type), SystemTime::now().into());
+        let finished = SystemTime::now().into();
         if kind == Kind::Deploy {
             sentry.finalise(finished)?;
         }
@@ -47,6 +47,9 @@ pub(crate) fn deployed(ctx: &Context, kind: Kind, commit: &str, started: Time, s
 
 /// Does it where Sentry is configured, and tells what came of it.
 fn told(ctx: &Context, commit: &str, what: &str, act: impl FnOnce(&Releases) -> Result<String>) {
+    if ctx.config.deploy.sentry.is_none() {
+        return;
+    }
     let lacking: Vec<&str> = VARIABLES.into_iter().filter(|name| !ctx.environment.has(name)).collect();
     if lacking.len() == VARIABLES.len() {
         return;
@@ -87,7 +90,12 @@ impl Releases {
             base,
             token: ctx.required("SENTRY_AUTH_TOKEN")?,
             project: ctx.required("SENTRY_PROJECT")?.expose().to_owned(),
-            version: format!("{}@{}+{}", ctx.config.app, version(ctx)?, commit.get(..12).unwrap_or(commit)),
+            version: format!(
+                "{}@{}+{}",
+                ctx.config.package,
+                version(ctx)?,
+                commit.get(..12).unwrap_or(commit)
+            ),
         })
     }
 
@@ -147,11 +155,6 @@ impl Releases {
             status => bail!("Sentry answers {status}{}", first_words(response)),
         }
     }
-}
-
-/// As the app names it.
-fn environment(server_type: Option<&str>) -> &'static str {
-    if server_type == Some("PROD") { "production" } else { "test" }
 }
 
 #[cfg(test)]

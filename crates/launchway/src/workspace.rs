@@ -27,27 +27,27 @@ struct Target {
 
 /// The version of the package that is shipped.
 ///
-/// A package that the workspace lacks, and one without a binary of its name, is an error with [`Exit::Usage`].
+/// A package that the workspace lacks, and one without the configured binary, is an error with [`Exit::Usage`].
 pub(crate) fn version(ctx: &Context) -> Result<String> {
     let metadata = call!("cargo metadata --no-deps --format-version 1").read(&ctx.root)?;
-    shipped(&metadata, &ctx.config.app).or_exit(Exit::Usage)
+    shipped(&metadata, &ctx.config.package, &ctx.config.binary).or_exit(Exit::Usage)
 }
 
-fn shipped(metadata: &str, app: &str) -> Result<String> {
+fn shipped(metadata: &str, package: &str, binary: &str) -> Result<String> {
     let Metadata { packages } = serde_json::from_str(metadata)?;
     let listed =
         |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let Some(package) = packages.iter().find(|package| package.name == app) else {
+    let Some(found) = packages.iter().find(|found| found.name == package) else {
         let names = listed(packages.iter().map(|package| package.name.as_str()).collect());
-        anyhow::bail!("`app` is `{app}`, which is not a package of this workspace: it has {names}");
+        anyhow::bail!("`package` is `{package}`, which is not a package of this workspace: it has {names}");
     };
-    let programs = package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
+    let programs = found.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
     let programs: Vec<&str> = programs.map(|target| target.name.as_str()).collect();
-    if !programs.contains(&app) {
+    if !programs.contains(&binary) {
         let has = if programs.is_empty() { "none".to_owned() } else { listed(programs) };
-        anyhow::bail!("`app` is `{app}`, but that package has no binary `{app}`: it has {has}");
+        anyhow::bail!("the package `{package}` has no binary `{binary}`: it has {has} (see `binary`)");
     }
-    Ok(package.version.clone())
+    Ok(found.version.clone())
 }
 
 #[cfg(test)]
@@ -61,13 +61,14 @@ mod tests {
 
     #[test]
     fn what_is_shipped_must_be_there() {
-        assert_eq!(shipped(METADATA, "app").unwrap(), "1.2.3");
-        for (app, expected) in [
+        assert_eq!(shipped(METADATA, "app", "app").unwrap(), "1.2.3");
+        assert_eq!(shipped(METADATA, "tools", "report").unwrap(), "0.1.0");
+        for (package, expected) in [
             ("nope", "not a package of this workspace: it has `app`, `tools`, `wire`"),
             ("tools", "has no binary `tools`: it has `report`"),
             ("wire", "has no binary `wire`: it has none"),
         ] {
-            let error = shipped(METADATA, app).unwrap_err().to_string();
+            let error = shipped(METADATA, package, package).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

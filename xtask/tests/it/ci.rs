@@ -27,7 +27,7 @@ fn a_feature_branch_is_tested_and_not_released() {
     if !fixture.has_coverage("a_feature_branch_is_tested_and_not_released") {
         return;
     }
-    let rule = "runs on push to `master`; this is a push of `feature`";
+    let rule = "runs on push to `main`; this is a push of `feature`";
     let ran = fixture.run(&["ci"]).exits(0).says(&[rule]);
     for job in ["build", "deploy"] {
         let skipped = ran.out.lines().skip_while(|line| !line.starts_with(&format!("{job}: "))).nth(1);
@@ -79,13 +79,13 @@ fn the_same_files_are_tested_once() {
 #[test]
 fn a_release_begins_only_with_everything_it_needs() {
     let fixture = Fixture::new();
-    fixture.git(&["switch", "--quiet", "--create", "master"]);
+    fixture.git(&["switch", "--quiet", "--create", "main"]);
     let ran = fixture
         .run(&["ci", "--job", "build", "--job", "deploy"])
         .exits(3)
         .says(&["nothing was run: 8 problems"]);
     for name in SECRETS {
-        assert!(ran.err.contains(&format!("  `{name}` is not set (")), "{}", ran.text());
+        assert!(ran.err.contains(&format!("  `{name}` is not set: ")), "{}", ran.text());
     }
     ran_nothing(&fixture);
 
@@ -101,10 +101,7 @@ fn a_release_begins_only_with_everything_it_needs() {
     fixture.git(&["checkout", "--quiet", "motd"]);
     fixture.git(&["switch", "--quiet", Fixture::BRANCH]);
     let ran = fixture.run(&["deploy"]).exits(2);
-    ran.says(&[
-        "a release runs on push to `master`, and this is a push of `feature`",
-        "cargo xtask rehearse",
-    ]);
+    ran.says(&["a release runs on push to `main`, and this is a push of `feature`", "cargo xtask rehearse"]);
     // Two kinds at once: what is missing decides the code.
     fixture.write(".env", "HOSTS=x\n");
     fixture.run(&["deploy"]).exits(3).says(&["nothing was run: 6 problems", "a release runs on"]);

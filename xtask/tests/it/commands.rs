@@ -15,7 +15,7 @@ fn events(ran: &Ran) -> Vec<Value> {
 fn a_call_that_is_wrong_says_so_and_what_is_right() {
     let fixture = Fixture::new();
     fixture.run(&[]).exits(0).says(&[
-        "build   test   push to `master`",
+        "build   test   push to `main`",
         "cargo xtask rehearse",
         "2: see `cargo xtask doctor`",
     ]);
@@ -70,9 +70,9 @@ fn what_cannot_be_planned_is_found_at_once() {
     let good = fixture.read("Cargo.toml");
     for (from, to, says) in [
         (
-            "app = \"app\"",
-            "app = \"nope\"",
-            "`app` is `nope`, which is not a package of this workspace: it has `app`",
+            "package = \"app\"",
+            "package = \"nope\"",
+            "`package` is `nope`, which is not a package of this workspace: it has `app`",
         ),
         (
             "x86_64-unknown-linux-gnu",
@@ -164,7 +164,7 @@ fn explaining_runs_nothing_and_writes_nothing() {
     fixture.run(&["lint", "--explain"]).says(&["cargo fmt --all --check", "skip cargo-deny: "]);
     fixture
         .run(&["docker-build", "--explain"])
-        .says(&["cargo build --release --locked", "pack a layer of /app/app"]);
+        .says(&["cargo build --profile release --locked", "pack a layer of /app/app"]);
     fixture
         .run(&["push", "--explain"])
         .says(&["cannot be planned yet", "run `cargo xtask docker-build` first"]);
@@ -173,7 +173,7 @@ fn explaining_runs_nothing_and_writes_nothing() {
         "ask the app at `/version`",
         "what that changes is not known: `RENDER_API_KEY` is not set",
     ]);
-    fixture.run(&["ci", "--explain", "--branch", "master"]).says(&["docker-build", "ask for a deploy of"]);
+    fixture.run(&["ci", "--explain", "--branch", "main"]).says(&["docker-build", "ask for a deploy of"]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn github_is_told_in_its_own_words() {
     // A pull request is tested, and releases nothing; so is what a merge queue puts together.
     for (event, git_ref) in [
         ("pull_request", "refs/pull/1/merge"),
-        ("merge_group", "refs/heads/gh-readonly-queue/master/pr-1-c0ffee"),
+        ("merge_group", "refs/heads/gh-readonly-queue/main/pr-1-c0ffee"),
     ] {
         let pull = [("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", event), ("GITHUB_REF", git_ref)];
         let ran = fixture.xtask(&["ci", "--explain"]).envs(&pull).finish().exits(0);

@@ -109,7 +109,7 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
         "app/src/main.rs",
         LISTENS,
         &format!(
-            "    if std::env::var(\"SERVER_TYPE\").unwrap() == \"PROD\" {{\n        eprintln!(\"no luck\");\n        std::process::exit(3);\n    }}\n{LISTENS}"
+            "    if std::env::var(\"SENTRY_DSN\").is_ok() {{\n        eprintln!(\"no luck\");\n        std::process::exit(3);\n    }}\n{LISTENS}"
         ),
     );
     let ran = fixture.run(&release).exits(5);
@@ -132,7 +132,7 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
     fixture.replace(
         "app/src/lib.rs",
         "let commit = environment(\"APP_COMMIT\");\n            (200",
-        "let commit = if environment(\"SERVER_TYPE\") == \"PROD\" { \"c0ffee\".to_owned() } else { environment(\"APP_COMMIT\") };\n            (200",
+        "let commit = if !environment(\"SENTRY_DSN\").is_empty() { \"c0ffee\".to_owned() } else { environment(\"APP_COMMIT\") };\n            (200",
     );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();
@@ -179,16 +179,16 @@ fn a_rehearsal_that_stays_can_be_looked_at() {
     running.interrupt();
     let ran = running.finish().exits(0);
     fixture.is_left_alone();
-    ran.says(&["the app is at http://127.0.0.1:"]);
+    ran.says(&["the service is at http://127.0.0.1:"]);
 }
 
 #[test]
-fn without_a_canary_the_proof_says_what_it_does_not_prove() {
+fn without_a_test_error_the_proof_says_what_it_does_not_prove() {
     let fixture = Fixture::new();
-    fixture.replace("Cargo.toml", "canary = \"/canary\"\n", "");
+    fixture.replace("Cargo.toml", "test-error = { path = \"/test-error\", key = \"SECRET_KEY\" }\n", "");
     let ran = fixture.run(&["rehearse", "--job", "build", "--job", "deploy"]).exits(0);
     fixture.is_left_alone();
-    ran.says(&["skipped error at Sentry: `deploy.canary` is not configured"])
+    ran.says(&["skipped error in Sentry: not proved, because `deploy.test-error` is not configured"])
         .says(&["The image that was built is the one that runs."])
         .says_nothing_of(&["error's release"]);
 }

@@ -1,7 +1,8 @@
-//! Files of this repository.
+//! Files of this repository: what they repeat of the pipeline is what the pipeline says.
 
 use std::path::Path;
 
+use crate::support::{Ran, Run};
 use launchway_image::build_context::{BuildContext, Node};
 use launchway_image::dockerfile::Dockerfile;
 use launchway_image::final_stage::{Arguments, FinalStage};
@@ -21,4 +22,102 @@ fn both_engines_follow_the_dockerfile() {
     assert_eq!(stage.settings.env[1..], ["APP_COMMIT=c0ffee"]);
     assert_eq!(stage.settings.labels["org.opencontainers.image.revision"], "c0ffee");
     assert_eq!(stage.settings.labels["org.opencontainers.image.version"], "unknown");
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn page(name: &str) -> String {
+    fs_err::read_to_string(root().join(name)).unwrap()
+}
+
+/// The pipeline's program on this repository, in an environment without variables.
+fn xtask(arguments: &[&str]) -> Ran {
+    let nothing = tempfile::tempdir().unwrap();
+    Run::new(root(), nothing.path(), arguments).finish()
+}
+
+/// The cells of the lines of a table, which are two spaces apart.
+fn cells(line: &str) -> Vec<&str> {
+    line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
+}
+
+/// The variables of each job, as the program lists them, with whether the job needs them.
+fn variables() -> Vec<(String, String, bool)> {
+    let listed = xtask(&["doctor"]);
+    let of_line = |line: &str| {
+        let [what, _, found, ..] = cells(line)[..] else { return None };
+        let (job, name) = what.split_once(": ")?;
+        Some((job.to_owned(), name.to_owned(), found == "for a release"))
+    };
+    let variables: Vec<_> = listed.out.lines().filter_map(of_line).collect();
+    assert!(variables.len() > 4, "{}", listed.text());
+    variables
+}
+
+#[test]
+fn the_workflow_is_up_to_date() {
+    xtask(&["workflow", "--check"]).exits(0);
+}
+
+#[test]
+fn the_readme_shows_the_pipeline() {
+    let (readme, variables) = (page("README.md"), variables());
+    let jobs = xtask(&[]).exits(0);
+    let mut count = 0;
+    for line in jobs.out.lines().skip(1).take_while(|line| !line.is_empty()) {
+        let cells = cells(line);
+        let (job, [when, steps, _]) = (cells[0], cells[cells.len() - 3..].try_into().unwrap());
+        let needs = if cells.len() == 5 { format!(" {}", cells[1]) } else { String::new() };
+        let needed: Vec<String> = variables
+            .iter()
+            .filter(|(of, _, needed)| of == job && *needed)
+            .map(|(_, name, _)| format!("`{name}`"))
+            .collect();
+        let secrets = if needed.is_empty() { "none".to_owned() } else { needed.join(", ") };
+        let row = format!("| {job} |{needs} | {when} | {steps} | {secrets} |");
+        assert!(readme.contains(&row), "README.md lacks: {row}");
+        count += 1;
+    }
+    assert_eq!(count, 3);
+}
+
+#[test]
+fn the_guide_says_where_every_secret_goes() {
+    let guide = page("docs/deployment.md");
+    for (job, name, needed) in variables() {
+        let optional = if needed { "" } else { ", optional" };
+        let row = format!("| `{name}` | {job}{optional} |");
+        assert!(guide.contains(&row), "docs/deployment.md lacks: {row}");
+    }
+}
+
+#[test]
+fn the_readme_shows_the_configuration_as_it_is() {
+    let (readme, manifest) = (page("README.md"), page("Cargo.toml"));
+    let settings = |text: &str| -> Vec<String> {
+        text.lines()
+            .skip_while(|line| *line != "[workspace.metadata.pipeline]")
+            .take_while(|line| !line.starts_with("```") && !line.starts_with("[workspace.lints"))
+            .map(|line| line.split('#').next().unwrap_or_default().trim().to_owned())
+            .filter(|line| !line.is_empty())
+            .collect()
+    };
+    assert_eq!(settings(&readme), settings(&manifest));
+}
+
+#[test]
+fn the_pages_list_the_exit_codes() {
+    let (readme, guide) = (page("README.md"), page("docs/deployment.md"));
+    let help = xtask(&["--help"]).exits(0);
+    let (_, codes) = help.out.split_once("Exit codes:\n").unwrap();
+    let codes: Vec<_> = codes.lines().filter_map(|line| line.trim().split_once("  ")).collect();
+    assert!(codes.len() > 8, "{}", help.out);
+    for (code, meaning) in codes {
+        let row = format!("| {code} | {meaning} |");
+        assert!(readme.contains(&row), "README.md lacks: {row}");
+        let heading = format!("\n### {code}: {meaning}\n");
+        assert!(guide.contains(&heading), "docs/deployment.md lacks: {heading}");
+    }
 }

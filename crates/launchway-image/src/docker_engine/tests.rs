@@ -4,9 +4,10 @@ use crate::testing::runner;
 fn build() -> Build {
     Build {
         context: ".".into(),
+        dockerfile: "./Dockerfile".into(),
         buildx: false,
         platform: Platform::Amd64,
-        name: "docker.io/launchway/app:c0ffee".to_owned(),
+        name: "docker.io/acme/app:c0ffee".to_owned(),
         arguments: Arguments::from([("COMMIT", "c0ffee".to_owned())]),
         labels: vec![("a".to_owned(), "b c".to_owned())],
         id: "/w/docker.iid".into(),
@@ -16,8 +17,8 @@ fn build() -> Build {
 #[test]
 fn explain_shows_what_docker_gets() {
     let task = |task: Task| task.to_string();
-    insta::assert_snapshot!(task(Task::Build(build())), @"DOCKER_BUILDKIT=0 docker build --platform linux/amd64 --iidfile /w/docker.iid --tag docker.io/launchway/app:c0ffee --build-arg COMMIT=c0ffee --label 'a=b c' .");
-    insta::assert_snapshot!(task(Task::Build(Build { buildx: true, ..build() })), @"docker buildx build --load --provenance=false --sbom=false --platform linux/amd64 --iidfile /w/docker.iid --tag docker.io/launchway/app:c0ffee --build-arg COMMIT=c0ffee --label 'a=b c' .");
+    insta::assert_snapshot!(task(Task::Build(build())), @"DOCKER_BUILDKIT=0 docker build --file ./Dockerfile --platform linux/amd64 --iidfile /w/docker.iid --tag docker.io/acme/app:c0ffee --build-arg COMMIT=c0ffee --label 'a=b c' .");
+    insta::assert_snapshot!(task(Task::Build(Build { buildx: true, ..build() })), @"docker buildx build --load --provenance=false --sbom=false --file ./Dockerfile --platform linux/amd64 --iidfile /w/docker.iid --tag docker.io/acme/app:c0ffee --build-arg COMMIT=c0ffee --label 'a=b c' .");
     let (id, archive) = (PathBuf::from("/w/docker.iid"), PathBuf::from("/w/docker.tar"));
     insta::assert_snapshot!(task(Task::Save { id, archive: archive.clone() }), @"docker save --output /w/docker.tar ID, with the ID from /w/docker.iid");
     insta::assert_snapshot!(task(Task::Load { archive: archive.clone(), keep: true }), @"docker load < /w/docker.tar");

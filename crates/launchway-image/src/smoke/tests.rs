@@ -62,7 +62,7 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 fn service() -> Service {
     Service {
         health: "/healthz".to_owned(),
-        version: "/version".to_owned(),
+        version: Some("/version".to_owned()),
         commit: COMMIT.to_owned(),
         environment: vec![("MODE".to_owned(), "TEST".to_owned())],
     }

@@ -63,7 +63,7 @@ fn dependencies(ctx: &Context, engine: Engine, base: Option<&BaseRecord>) -> Res
         all.push(commit);
     }
     all.push(file("Cargo.lock")?);
-    all.push(file("Dockerfile")?);
+    all.push(file(&ctx.config.dockerfile)?);
     if let Some(BaseRecord { name, digest, .. }) = base {
         all.push(json!({ "name": name, "digest": { "sha256": digest.hex() } }));
     }
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn on_github_the_workflow_is_the_builder() {
-        let workflow = "acme/app/.github/workflows/main.yaml@refs/heads/master";
+        let workflow = "acme/app/.github/workflows/main.yaml@refs/heads/main";
         let variables = [("GITHUB_REPOSITORY", "acme/app"), ("GITHUB_WORKFLOW_REF", workflow)];
         let on = here(Environment::of(variables).with(Environment::of([("GITHUB_ACTIONS", "true")])));
         let said = statement(&on, Engine::Builtin)["predicate"].clone();

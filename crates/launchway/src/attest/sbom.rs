@@ -32,7 +32,7 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 pub(crate) fn document(ctx: &Context) -> Result<String> {
     let tree = call(ctx)
         .read(&ctx.root)
-        .with_context(|| format!("cannot tell what `{}` is linked from", ctx.config.app))
+        .with_context(|| format!("cannot tell what `{}` is linked from", ctx.config.package))
         .or_exit(Exit::Usage)?;
     let lock = fs_err::read_to_string(ctx.root.join("Cargo.lock")).or_exit(Exit::Usage)?;
     let bom = bom(&Graph::parse(&tree)?, &Lock::parse(&lock)?, &ctx.config.target);
@@ -41,7 +41,7 @@ pub(crate) fn document(ctx: &Context) -> Result<String> {
 
 /// The call that lists what is linked: a line for each crate, its depth in front.
 pub(crate) fn call(ctx: &Context) -> Call {
-    let (package, target, format) = (&ctx.config.app, &ctx.config.target, "{p}|{l}");
+    let (package, target, format) = (&ctx.config.package, &ctx.config.target, "{p}|{l}");
     call!(
         "cargo tree --locked --edges normal,no-proc-macro --prefix depth --format {format} --package {package} --target {target}"
     )

@@ -1,17 +1,20 @@
 //! Values of the configuration that are well-formed but cannot work.
 
+use std::path::{Component, Path};
+use std::slice;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{Config, DeployConfig};
-use crate::table::{Job, JobId};
+use super::{BuildConfig, Config, DeployConfig, EnvironmentName};
+use crate::table::{self, Job, JobId};
 use launchway_image::binary::Platform;
 use launchway_registry::Repository;
 
 pub(super) fn check(config: &Config) -> Result<()> {
     for (key, value) in [
-        ("app", &config.app),
+        ("package", &config.package),
+        ("binary", &config.binary),
         ("branch", &config.branch),
         ("image", &config.image),
         ("target", &config.target),
@@ -32,8 +35,13 @@ pub(super) fn check(config: &Config) -> Result<()> {
             bail!("`test.packages` names `{name}`, which is not the name of a Debian package");
         }
     }
+    dockerfile(&config.dockerfile)?;
+    build(&config.build)?;
     deploy(&config.deploy)?;
-    let (job, most) = (JobId::Deploy.job().timeout_minutes(config), Job::MOST_MINUTES);
+    for name in config.rehearse.environment.keys() {
+        variable("rehearse.environment", name)?;
+    }
+    let (job, most) = (config.minutes(JobId::Deploy.job()), Job::MOST_MINUTES);
     if job > most {
         bail!(
             "`deploy.timeout` and `deploy.bake` are too long: with an undo, which waits for two more deploys, the deploy \
@@ -73,9 +81,9 @@ fn branch(name: &str) -> Result<()> {
 fn deploy(deploy: &DeployConfig) -> Result<()> {
     let paths = [
         ("health", Some(&deploy.health)),
-        ("version", Some(&deploy.version)),
-        ("canary", deploy.canary.as_ref()),
-        ("reports", deploy.reports.as_ref()),
+        ("version", deploy.version.as_ref()),
+        ("reports", deploy.reports.as_ref().map(|signed| &signed.path)),
+        ("test-error", deploy.test_error.as_ref().map(|signed| &signed.path)),
     ];
     for (key, path) in paths {
         let Some(path) = path else { continue };
@@ -93,17 +101,81 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
             bail!("`deploy.{key}` must be at least 1s, but is {time}");
         }
     }
-    for (place, name) in deploy.environment.iter().enumerate() {
-        if deploy.environment[..place].contains(name) {
+    let names = deploy.names();
+    for (place, name) in names.iter().enumerate() {
+        variable("deploy.environment", name)?;
+        if names[..place].contains(name) {
             bail!("`deploy.environment` names `{name}` twice");
         }
         if name == "PORT" || name.starts_with("RENDER") {
             bail!("`deploy.environment` names `{name}`, which Render sets itself");
         }
-        if !JobId::Deploy.job().variables.contains(&name.as_str()) {
+        if table::variable(name).is_some() || table::SETTINGS.contains(&name.as_str()) {
+            bail!("`deploy.environment` names `{name}`, which is the pipeline's own");
+        }
+    }
+    let environment_name = match &deploy.environment_name {
+        EnvironmentName::Of { variable, .. } => Some(variable),
+        EnvironmentName::Fixed(name) => {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
+                bail!("`deploy.environment-name` must be 1 to 64 of `A-Z a-z 0-9 . _ -`, but is `{name}`");
+            }
+            None
+        }
+    };
+    let uses = [
+        ("environment-name", environment_name),
+        ("reports", deploy.reports.as_ref().map(|signed| &signed.key)),
+        ("test-error", deploy.test_error.as_ref().map(|signed| &signed.key)),
+        ("sentry", deploy.sentry.as_ref().map(|sentry| &sentry.dsn)),
+    ];
+    for (key, name) in uses {
+        let Some(name) = name else { continue };
+        if !names.contains(name) {
+            bail!("`deploy.{key}` needs the variable `{name}`, which `deploy.environment` does not list");
+        }
+    }
+    Ok(())
+}
+
+/// A name that a shell, GitHub and Render take.
+fn variable(key: &str, name: &str) -> Result<()> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_name) {
+        bail!("`{key}` names `{name}`, which is not the name of a variable: letters, digits and `_`");
+    }
+    if name.to_ascii_uppercase().starts_with("GITHUB_") {
+        bail!("`{key}` names `{name}`, and GitHub keeps names that begin with `GITHUB_` to itself");
+    }
+    Ok(())
+}
+
+/// A file below the workspace root.
+fn dockerfile(path: &str) -> Result<()> {
+    let is_inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if path.is_empty() || !is_inside {
+        bail!("`dockerfile` must be a path below the workspace root, but is `{path}`");
+    }
+    Ok(())
+}
+
+fn build(build: &BuildConfig) -> Result<()> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_-+./".contains(c);
+    for (key, words) in
+        [("features", build.features.as_slice()), ("profile", slice::from_ref(&build.profile))]
+    {
+        for word in words {
+            if word.is_empty() || word.starts_with('-') || !word.chars().all(is_word) {
+                bail!("`build.{key}` has `{word}`, which cargo does not take");
+            }
+        }
+    }
+    for name in build.environment.keys() {
+        variable("build.environment", name)?;
+        if name.starts_with("CARGO") || name.starts_with("RUST") {
             bail!(
-                "`deploy.environment` names `{name}`, which the workflow would not pass on: add it to the deploy job and \
-                 the variables in crates/launchway/src/pipeline.rs"
+                "`build.environment` names `{name}`: set the toolchain up in `.cargo/config.toml`, in a profile or in `rust-toolchain.toml`"
             );
         }
     }

@@ -8,8 +8,8 @@ use crate::context::Context;
 use crate::needs::Need;
 use crate::registry;
 use crate::steps::docker_build;
+use crate::table::StepId;
 use crate::table::rule::{Trigger, When};
-use crate::table::{StepId, variable};
 use crate::workspace;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::is_loopback_host;
@@ -65,7 +65,8 @@ fn needs(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<Pro
 }
 
 fn variables(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
-    let missing = steps.iter().flat_map(|step| step.variables()).filter(|name| !ctx.environment.has(name));
+    let missing =
+        steps.iter().flat_map(|step| ctx.config.required_by(*step)).filter(|name| !ctx.environment.has(name));
     let (logins, others): (Vec<&str>, Vec<&str>) = missing.partition(|name| registry::LOGIN.contains(name));
     let by_docker = if logins.is_empty() { Ok(None) } else { registry::docker_login(ctx) };
     let logins = match by_docker {
@@ -76,10 +77,10 @@ fn variables(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
             Vec::new()
         }
     };
-    for name in logins.into_iter().chain(others).filter_map(|name| variable(name)) {
+    for variable in logins.into_iter().chain(others).filter_map(|name| ctx.config.variable(name)) {
         problems.push(Problem {
             exit: Exit::Missing,
-            text: format!("`{}` is not set ({}): {}", name.name, name.meaning, name.source),
+            text: format!("`{}` is not set: {}", variable.name, variable.hint()),
         });
     }
 }
@@ -139,11 +140,23 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::table::{PIPELINE, VARIABLES};
+    use crate::table::PIPELINE;
     use launchway_core::environment::Environment;
 
     fn all_steps() -> Vec<StepId> {
         PIPELINE.iter().flat_map(|job| job.steps).copied().collect()
+    }
+
+    /// Every variable with a value.
+    fn values() -> Vec<(String, String)> {
+        let ctx = Context::for_test(Path::new("/w"), Environment::default());
+        ctx.config.variables().iter().map(|variable| (variable.name.to_owned(), "x".to_owned())).collect()
+    }
+
+    /// A context in which every variable has a value, and these others have theirs.
+    fn context(others: &[(&str, &str)]) -> Context {
+        let others = Environment::of(others.iter().copied());
+        Context::for_test(Path::new("/w"), Environment::of(values()).with(others))
     }
 
     fn texts(ctx: &Context, branch: &str) -> Vec<String> {
@@ -163,21 +176,20 @@ mod tests {
             check(&ctx, &Trigger::push("feature"), &all_steps(), &Options::of(&ctx.config)).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Missing);
         let text = error.to_string();
-        for name in PIPELINE.iter().flat_map(|job| job.variables) {
+        for name in PIPELINE.iter().flat_map(|job| ctx.config.required(job)) {
             assert!(text.contains(&format!("`{name}` is not set")), "{text}");
         }
-        for part in ["cargo-llvm-cov", "push to `master`", "git status", "nothing was run: "] {
+        for part in ["cargo-llvm-cov", "push to `main`", "git status", "nothing was run: "] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }
 
     #[test]
     fn a_release_with_everything_has_no_problem() {
-        let values = VARIABLES.iter().map(|variable| (variable.name, "x"));
-        let mut ctx = Context::for_test(Path::new("/w"), Environment::of(values));
-        assert_eq!(texts(&ctx, "master"), Vec::<String>::new());
+        let mut ctx = context(&[]);
+        assert_eq!(texts(&ctx, "main"), Vec::<String>::new());
         ctx.git.dirty = true;
-        assert_eq!(texts(&ctx, "master").len(), 1);
+        assert_eq!(texts(&ctx, "main").len(), 1);
         ctx.git.dirty = false;
         assert_eq!(texts(&ctx, "feature").len(), 1);
     }
@@ -188,12 +200,11 @@ mod tests {
         let write = |config: &str| fs_err::write(dir.path().join("config.json"), config).unwrap();
         let folder = dir.path().to_str().unwrap();
         let texts = |more: &[(&str, &str)]| {
-            let others = VARIABLES.iter().filter(|variable| !registry::LOGIN.contains(&variable.name));
-            let values = others.map(|variable| (variable.name, "x")).chain([("DOCKER_CONFIG", folder)]);
-            texts(
-                &Context::for_test(Path::new("/w"), Environment::of(values.chain(more.iter().copied()))),
-                "master",
-            )
+            let mut ctx = context(&[]);
+            let more =
+                Environment::of(more.iter().copied()).with(Environment::of([("DOCKER_CONFIG", folder)]));
+            ctx.environment = ctx.environment.without(&registry::LOGIN).with(more);
+            texts(&ctx, "main")
         };
         assert_eq!(texts(&[]).len(), 2);
         write(r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6cGFzc3dvcmQ="}}}"#);
@@ -208,18 +219,15 @@ mod tests {
 
     #[test]
     fn what_stays_on_the_machine_may_come_from_any_branch() {
-        let values = VARIABLES.iter().map(|variable| (variable.name, "x"));
         let local = [("PIPELINE_IMAGE", "127.0.0.1:5000/a/b"), ("RENDER_API_URL", "http://127.0.0.1:1/v1")];
-        let mut ctx = Context::for_test(Path::new("/w"), Environment::of(values.chain(local)));
+        let mut ctx = context(&local);
         ctx.git.dirty = true;
         assert_eq!(texts(&ctx, "feature"), Vec::<String>::new());
     }
 
     #[test]
     fn a_wrong_address_is_found_before_anything_runs() {
-        let values = VARIABLES.iter().map(|variable| (variable.name, "x"));
-        let wrong = [("RENDER_API_URL", "http://example.com/v1")];
-        let ctx = Context::for_test(Path::new("/w"), Environment::of(values.chain(wrong)));
-        assert!(texts(&ctx, "master")[0].contains("`RENDER_API_URL`"));
+        let ctx = context(&[("RENDER_API_URL", "http://example.com/v1")]);
+        assert!(texts(&ctx, "main")[0].contains("`RENDER_API_URL`"));
     }
 }

@@ -24,7 +24,7 @@ fn selected(scope: Scope, branch: &str) -> Vec<(JobId, Option<String>)> {
 
 #[test]
 fn the_release_branch_runs_every_job() {
-    let jobs = selected(Scope::Jobs(None), "master");
+    let jobs = selected(Scope::Jobs(None), "main");
     assert_eq!(jobs, [(JobId::Test, None), (JobId::Build, None), (JobId::Deploy, None)]);
 }
 
@@ -33,13 +33,13 @@ fn another_branch_skips_with_the_rule() {
     let jobs = selected(Scope::Jobs(None), "feature");
     assert_eq!(jobs[0], (JobId::Test, None));
     for (_, reason) in &jobs[1..] {
-        assert_eq!(reason.as_deref(), Some("runs on push to `master`; this is a push of `feature`"));
+        assert_eq!(reason.as_deref(), Some("runs on push to `main`; this is a push of `feature`"));
     }
 }
 
 #[test]
 fn only_the_jobs_asked_for_run() {
-    let jobs = selected(Scope::Jobs(Some(vec![JobId::Build])), "master");
+    let jobs = selected(Scope::Jobs(Some(vec![JobId::Build])), "main");
     let skipped: Vec<bool> = jobs.iter().map(|(_, reason)| reason.is_some()).collect();
     assert_eq!(skipped, [true, false, true]);
     assert_eq!(selected(Scope::Step(StepId::Push), "feature"), [(JobId::Build, None)]);
@@ -48,7 +48,7 @@ fn only_the_jobs_asked_for_run() {
 /// A run in which these steps failed, asked what blocks what comes next.
 fn after(failed: &[StepId], exit: Exit, keep_going: bool, ask: StepId) -> (Option<String>, Option<String>) {
     let ctx = Context::for_test(Path::new("/w"), Environment::default());
-    let request = Request { keep_going, ..request(Scope::Jobs(None), "master") };
+    let request = Request { keep_going, ..request(Scope::Jobs(None), "main") };
     let failure = failed.first().map(|step| (*step, Failure::new(exit, "failed").into()));
     let run = Run {
         ctx: &ctx,

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use super::*;
 use crate::testing::git;
 
-/// A repository with a file and a program, committed on `master`.
+/// A repository with a file and a program, committed on `main`.
 fn repository() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let root = fs_err::canonicalize(dir.path()).unwrap().join("work");
     fs_err::create_dir_all(&root).unwrap();
-    git(&root, &["init", "--quiet", "--initial-branch", "master"]);
+    git(&root, &["init", "--quiet", "--initial-branch", "main"]);
     fs_err::write(root.join("file"), "1\n").unwrap();
     fs_err::write(root.join("program"), "1\n").unwrap();
     fs_err::set_permissions(root.join("program"), PermissionsExt::from_mode(0o755)).unwrap();
@@ -41,7 +41,7 @@ fn no_setting_changes_what_is_read() {
     let (_dir, root) = repository();
     let plain = Git::read(&root).unwrap();
     let commits = plain.since(&root, None, 9);
-    assert_eq!((plain.branch.as_deref(), plain.dirty), (Some("master"), false));
+    assert_eq!((plain.branch.as_deref(), plain.dirty), (Some("main"), false));
     assert_eq!((commits[0].subject.as_str(), commits[0].author.as_deref()), ("Begin", Some("Test")));
     // A commit that is signed, by nobody: git would print what it thinks of the signature.
     let object = git(&root, &["cat-file", "commit", "HEAD"]);
@@ -49,9 +49,9 @@ fn no_setting_changes_what_is_read() {
     let signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n bm9ib2R5\n -----END PGP SIGNATURE-----";
     fs_err::write(root.join("ignored"), format!("{head}\n{signature}\n\n{message}\n")).unwrap();
     let signed = git(&root, &["hash-object", "-t", "commit", "-w", "ignored"]);
-    git(&root, &["update-ref", "refs/heads/master", &signed]);
+    git(&root, &["update-ref", "refs/heads/main", &signed]);
     // Names that are more than one thing.
-    for name in ["master", "HEAD", "heads/master"] {
+    for name in ["main", "HEAD", "heads/main"] {
         git(&root, &["update-ref", &format!("refs/tags/{name}"), &signed]);
     }
     for (name, value) in [

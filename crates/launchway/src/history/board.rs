@@ -28,9 +28,14 @@ const PAGE: usize = 1000;
 ///
 /// A report that the board refuses is told and left out. An error names what did not work; what was sent is sent. All
 /// of it is over by `end`: a board that lost its disk is filled again over several runs, the newest reports first.
-pub(super) fn deliver(ctx: &Context, at: &Url, reports: &Reports, end: Instant) -> Result<usize> {
+pub(super) fn deliver(
+    ctx: &Context,
+    at: &Url,
+    key: &Secret,
+    reports: &Reports,
+    end: Instant,
+) -> Result<usize> {
     let http = ctx.http()?;
-    let key = ctx.required("SECRET_KEY")?;
     let known = known(&http, at, end)?;
     let mut missing = Vec::new();
     for (id, bytes) in reports.iter().filter(|(id, _)| !known.contains(*id)) {
@@ -46,7 +51,7 @@ pub(super) fn deliver(ctx: &Context, at: &Url, reports: &Reports, end: Instant) 
             if Instant::now() >= end {
                 bail!("there was no time to send all reports; the next run goes on");
             }
-            match send(&http, at, &key, id, bytes, end)? {
+            match send(&http, at, key, id, bytes, end)? {
                 None => {
                     sent.fetch_add(1, Ordering::Relaxed);
                 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use report::{DeploymentKind, DeploymentOutcome, Release};
 
 use super::*;
+use crate::config::SignedPath;
 use crate::steps::push::tests::registries::{self, DockerRegistry, Login, PASSWORD, StandIn};
 use crate::testing::git;
 use launchway_core::events::Event;
@@ -154,7 +155,8 @@ fn answer(stream: TcpStream, reports: &Kept, status: Option<u16>) {
 fn context(registry: &str, root: &Path) -> Context {
     let mut ctx = registries::context(registry, root, PASSWORD);
     ctx.environment = ctx.environment.with(Environment::of([("SECRET_KEY", "k".repeat(50))]));
-    ctx.config.deploy.reports = Some("/api/v1/reports".to_owned());
+    ctx.config.deploy.reports =
+        Some(SignedPath { path: "/api/v1/reports".to_owned(), key: "SECRET_KEY".to_owned() });
     ctx
 }
 
@@ -253,7 +255,7 @@ fn a_secret_in_a_commit_is_not_shown() {
     git(&["init", "--quiet"]);
     git(&["commit", "--quiet", "--allow-empty", "--message", "Log in with key-of-all-signing-4713"]);
     let mut ctx = Context::for_test(dir.path(), Environment::of([("SECRET_KEY", "key-of-all-signing-4713")]));
-    ctx.reporter.redact(crate::context::redactor(&ctx.environment));
+    ctx.reporter.redact(ctx.redactor());
     ctx.git.commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
     let found = report(&ctx, &RunState::anew(&ctx).unwrap(), None, deployed("x").deployment.unwrap());
     assert_eq!(found.commit.subject, "Log in with <redacted>");

@@ -12,8 +12,8 @@ mod table;
 
 use anyhow::Result;
 
-use super::Stage;
-use crate::context::{Context, redactor};
+use super::fakes::Fakes;
+use crate::context::Context;
 use crate::executor::{self, Request, Scope};
 use crate::overview;
 use crate::table::StepId;
@@ -71,7 +71,7 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
         ctx.reporter.emit(Event::Drill(drilled));
     }
     // The last scene's secrets are over; the developer's own are not.
-    ctx.reporter.redact(redactor(&ctx.environment));
+    ctx.reporter.redact(ctx.redactor());
     if failed.is_empty() {
         return Ok(());
     }
@@ -107,7 +107,7 @@ fn build(ctx: &Context) -> Result<()> {
         reuse: false,
     };
     // It goes nowhere from here: each drill has a registry of its own.
-    let image = format!("127.0.0.1:0/{}", Stage::REPOSITORY);
+    let image = format!("127.0.0.1:0/{}", Fakes::REPOSITORY);
     let rehearsed = ctx.rehearsed(Environment::of([("PIPELINE_IMAGE", image)]), Reach::Only(Vec::new()));
     executor::run(&rehearsed, &request).map(drop)
 }

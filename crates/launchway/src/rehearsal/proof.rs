@@ -1,4 +1,4 @@
-//! What a rehearsal proves: that the image which was built is the one that runs, and that its errors are reported.
+//! The proof at the end of a rehearsal: the image that was built is the one that runs, and its errors reach Sentry.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -8,14 +8,15 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
-use super::Stage;
+use super::fakes::Fakes;
 use crate::attest;
-use crate::canary;
 use crate::context::Context;
 use crate::executor::Results;
 use crate::history;
 use crate::steps::deploy::Deployment;
 use crate::steps::push::Referrer;
+use crate::test_error;
+use crate::workspace;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http;
 use launchway_core::secret::random_word;
@@ -30,15 +31,14 @@ struct Link {
     place: String,
 }
 
-/// Follows the chain and prints it; a link that does not hold is an error with [`Exit::CheckFailed`].
-pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &Results) -> Result<()> {
-    // What lies on the disk, and not what the step said of it.
+/// Follows the chain and prints it; a broken link is an error with [`Exit::CheckFailed`]. What the service does not offer
+/// is named as not proved.
+pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &Results) -> Result<()> {
+    // Read from the disk, not taken from the step.
     let image = Layout::open(&ctx.output().join("image"))?;
     let deployment = results.deployment.as_ref().context("nothing was deployed")?;
     let digest = image.manifest.digest.to_string();
     let reference = ctx.git.tag();
-    let version = address(deployment, &ctx.config.deploy.version)?;
-    let running = running(ctx, &version)?;
     let mut chain = vec![
         Link {
             what: "built",
@@ -48,47 +48,69 @@ pub(crate) fn prove(ctx: &Context, stage: &Stage, runtime: &Runtime, results: &R
         },
         Link {
             what: "in the registry",
-            found: stage.registry.digest_of(Stage::REPOSITORY, &reference).unwrap_or_default(),
+            found: fakes.registry.digest_of(Fakes::REPOSITORY, &reference).unwrap_or_default(),
             wanted: digest.clone(),
-            place: format!("{}:{}", stage.repository, abbreviated(&reference)),
+            place: format!("{}:{}", fakes.repository, abbreviated(&reference)),
         },
     ];
-    chain.extend(attached(stage, &digest, results));
-    chain.extend([
-        Link {
-            what: "on Render",
-            found: deployment.digest.clone(),
-            wanted: digest,
-            place: deployment.id.clone(),
-        },
-        Link {
+    chain.extend(attached(fakes, &digest, results));
+    chain.push(Link {
+        what: "on Render",
+        found: deployment.digest.clone(),
+        wanted: digest,
+        place: deployment.id.clone(),
+    });
+    let config = &ctx.config.deploy;
+    if let Some(path) = &config.version {
+        let url = address(deployment, path)?;
+        chain.push(Link {
             what: "running commit",
-            found: running.commit.clone(),
+            found: running_commit(ctx, &url)?,
             wanted: ctx.git.tag(),
-            place: version.to_string(),
-        },
-    ]);
-    chain.push(recorded(stage, &format!("{}@{}+{}", running.name, running.version, ctx.git.short())));
-    chain.push(unnoticed(stage));
-    if let Some(path) = &ctx.config.deploy.reports {
-        chain.push(shown(ctx, &address(deployment, path)?)?);
+            place: url.to_string(),
+        });
     } else {
-        ctx.reporter.skipped("report on the board", "`deploy.reports` is not configured, so none is sent");
+        ctx.reporter.skipped("running commit", "not proved, because `deploy.version` is not configured");
     }
-    match &ctx.config.deploy.canary {
-        Some(path) => {
-            chain.extend(raise_an_error(ctx, stage, runtime, &address(deployment, path)?, &running)?);
-        }
-        None => ctx
-            .reporter
-            .skipped("error at Sentry", "`deploy.canary` is not configured, so no error can be raised"),
+    chain.push(lost(fakes));
+    if let Some(signed) = &config.reports {
+        chain.push(shown(ctx, &address(deployment, &signed.path)?)?);
+    } else {
+        ctx.reporter.skipped("report on the board", "not proved, because `deploy.reports` is not configured");
     }
-    tell(ctx, &chain)
+    if config.sentry.is_none() {
+        ctx.reporter.skipped("errors in Sentry", "not proved, because `deploy.sentry` is not configured");
+        return print(ctx, &chain);
+    }
+    let expected = Release {
+        name: format!("{}@{}+{}", ctx.config.package, workspace::version(ctx)?, ctx.git.short()),
+        environment: config.environment_name(|name| ctx.environment.get(name)).unwrap_or_default(),
+    };
+    chain.push(recorded(fakes, &expected));
+    if let Some(signed) = &config.test_error {
+        chain.extend(raise_an_error(
+            ctx,
+            fakes,
+            runtime,
+            &address(deployment, &signed.path)?,
+            &signed.key,
+            &expected,
+        )?);
+    } else {
+        ctx.reporter.skipped("error in Sentry", "not proved, because `deploy.test-error` is not configured");
+    }
+    print(ctx, &chain)
 }
 
-/// The documents about the image, as the registry lists them; the push told of each that it was attached.
-fn attached(stage: &Stage, digest: &str, results: &Results) -> Vec<Link> {
-    let listed = stage.registry.attached_to(Stage::REPOSITORY, digest);
+/// The release that Sentry must know, and the environment that it was deployed to.
+struct Release {
+    name: String,
+    environment: String,
+}
+
+/// The attestations that the push attached, as the registry lists them.
+fn attached(fakes: &Fakes, digest: &str, results: &Results) -> Vec<Link> {
+    let listed = fakes.registry.attached_to(Fakes::REPOSITORY, digest);
     let recorded = results.pushed.iter().flat_map(|pushed| &pushed.referrers);
     let link = |referrer: &Referrer| {
         let found = listed.iter().find(|(_, kind)| **kind == referrer.artifact_type);
@@ -106,9 +128,9 @@ fn attached(stage: &Stage, digest: &str, results: &Results) -> Vec<Link> {
     recorded.map(link).collect()
 }
 
-/// Whoever asked the app while the traffic was switched was answered.
-fn unnoticed(stage: &Stage) -> Link {
-    let Traffic { requests, lost } = stage.render.traffic();
+/// The requests to the service that got no response while traffic was switched.
+fn lost(fakes: &Fakes) -> Link {
+    let Traffic { requests, lost } = fakes.render.traffic();
     Link {
         what: "requests lost",
         found: lost.to_string(),
@@ -117,14 +139,14 @@ fn unnoticed(stage: &Stage) -> Link {
     }
 }
 
-/// What Sentry was told of the release and where it was deployed.
-fn recorded(stage: &Stage, version: &str) -> Link {
-    let release = stage.sentry.release(version).unwrap_or_default();
+/// The release in Sentry, with the environment that it was deployed to.
+fn recorded(fakes: &Fakes, expected: &Release) -> Link {
+    let release = fakes.sentry.release(&expected.name).unwrap_or_default();
     Link {
         what: "Sentry release",
         found: release.environments.last().cloned().unwrap_or_default(),
-        wanted: "production".to_owned(),
-        place: version.to_owned(),
+        wanted: expected.environment.clone(),
+        place: expected.name.clone(),
     }
 }
 
@@ -138,33 +160,34 @@ fn shown(ctx: &Context, url: &Url) -> Result<Link> {
     struct Item {
         id: String,
     }
-    let answer = ctx.http()?.request(Method::GET, url)?.send()?;
-    let list: List = serde_json::from_str(&http::text(answer)?)
-        .with_context(|| format!("{url} does not answer with a list of reports"))?;
+    let response = ctx.http()?.request(Method::GET, url)?.send()?;
+    let list: List = serde_json::from_str(&http::text(response)?)
+        .with_context(|| format!("{url} does not respond with a list of reports"))?;
     let id = history::ids(ctx)?.into_iter().next().unwrap_or_else(|| "kept here".to_owned());
     let found = list.reports.into_iter().find(|item| item.id == id).map(|item| item.id);
     Ok(Link { what: "on the board", found: found.unwrap_or_default(), wanted: id, place: url.to_string() })
 }
 
-/// Raises an error in the running app and waits until it has arrived at the stand-in.
+/// Raises a test error in the running service and waits until it has reached the fake Sentry.
 fn raise_an_error(
     ctx: &Context,
-    stage: &Stage,
+    fakes: &Fakes,
     runtime: &Runtime,
     url: &Url,
-    running: &Running,
+    key: &str,
+    expected: &Release,
 ) -> Result<[Link; 2]> {
     let id = random_word()?;
-    let key = ctx.required("SECRET_KEY")?;
-    canary::raise(&ctx.http()?, url, &key, &id, SystemTime::now())?;
+    let key = ctx.required(key)?;
+    test_error::raise(&ctx.http()?, url, &key, &id, SystemTime::now())?;
     let fits = |event: &launchway_fakes::sentry::Event| {
         event.message.as_ref().is_some_and(|message| message.contains(&id))
     };
-    let event = runtime.block_on(stage.sentry.wait_for(fits, Duration::from_secs(10)));
+    let event = runtime.block_on(fakes.sentry.wait_for(fits, Duration::from_secs(10)));
     let event = event.ok_or_else(|| {
         Failure::new(
             Exit::CheckFailed,
-            format!("the error that was raised at {url} did not arrive at Sentry within 10 s"),
+            format!("the test error that was raised at {url} did not reach Sentry within 10 s"),
         )
     })?;
     let place = format!("event {}", event.id);
@@ -172,19 +195,19 @@ fn raise_an_error(
         Link {
             what: "error's release",
             found: event.release.unwrap_or_default(),
-            wanted: format!("{}@{}+{}", running.name, running.version, ctx.git.short()),
+            wanted: expected.name.clone(),
             place: place.clone(),
         },
         Link {
             what: "and environment",
             found: event.environment.unwrap_or_default(),
-            wanted: "production".to_owned(),
+            wanted: expected.environment.clone(),
             place,
         },
     ])
 }
 
-fn tell(ctx: &Context, chain: &[Link]) -> Result<()> {
+fn print(ctx: &Context, chain: &[Link]) -> Result<()> {
     let mut broken = Vec::new();
     let mut text = String::from("\nproof\n");
     for Link { what, found, wanted, place } in chain {
@@ -206,20 +229,16 @@ fn tell(ctx: &Context, chain: &[Link]) -> Result<()> {
     Ok(())
 }
 
-/// What the app answers at its version path.
-#[derive(Deserialize)]
-struct Running {
-    commit: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    version: String,
-}
-
-fn running(ctx: &Context, url: &Url) -> Result<Running> {
-    let answer = ctx.http()?.request(Method::GET, url)?.send()?;
-    serde_json::from_str(&http::text(answer)?)
-        .with_context(|| format!("{url} does not answer with a version"))
+/// The commit that the running service reports.
+fn running_commit(ctx: &Context, url: &Url) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Version {
+        commit: String,
+    }
+    let response = ctx.http()?.request(Method::GET, url)?.send()?;
+    let version: Version = serde_json::from_str(&http::text(response)?)
+        .with_context(|| format!("{url} does not respond with a version"))?;
+    Ok(version.commit)
 }
 
 fn address(deployment: &Deployment, path: &str) -> Result<Url> {
@@ -259,8 +278,8 @@ mod tests {
     #[test]
     fn one_link_that_does_not_hold_breaks_the_chain() {
         let ctx = Context::for_test(Path::new("/w"), launchway_core::environment::Environment::default());
-        tell(&ctx, &[link("a", "a"), link("b", "b")]).unwrap();
-        let error = tell(&ctx, &[link("a", "a"), link("b", "c")]).unwrap_err();
+        print(&ctx, &[link("a", "a"), link("b", "b")]).unwrap();
+        let error = print(&ctx, &[link("a", "a"), link("b", "c")]).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::CheckFailed);
         assert_eq!(error.to_string(), "the chain does not hold: running commit is `b` and not `c` (here)");
     }

@@ -1,7 +1,7 @@
-//! A rehearsal from the inside, where its secrets are known: nothing that it tells or leaves holds one.
+//! A rehearsal from the inside, where its secrets are known: nothing that it prints or leaves holds one.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::testing::git;
@@ -46,10 +46,10 @@ fn no_secret_is_told_or_left() {
     let folder = ctx.output().join("rehearsal");
     fs_err::create_dir_all(&folder).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let stage = runtime.block_on(Stage::set(&ctx, &folder)).unwrap();
-    let secrets = stage.secrets();
+    let fakes = runtime.block_on(Fakes::start(&ctx, &folder)).unwrap();
+    let secrets = fakes.secrets();
     assert!(secrets.iter().all(|secret| secret.len() >= 20), "each is found by its text");
-    stage.announce(&ctx);
+    fakes.announce(&ctx);
     let request = Request {
         scope: Scope::Jobs(Some(vec![JobId::Build, JobId::Deploy])),
         trigger: Trigger::push(&ctx.config.branch),
@@ -58,8 +58,8 @@ fn no_secret_is_told_or_left() {
         keep_going: false,
         reuse: false,
     };
-    let played = stage.play(&ctx, &request, &runtime);
-    let kept = stage.keep_transcripts(&ctx, &folder);
+    let played = rehearse(&ctx, &fakes, &request, &runtime);
+    let kept = fakes.keep_transcripts(&ctx, &folder);
     // While the instance still lies there unpacked.
     let mut left = Vec::new();
     files(&ctx.output(), &mut left);
@@ -72,7 +72,7 @@ fn no_secret_is_told_or_left() {
     let unpacked: Vec<_> = unpacked.collect();
     assert!(!unpacked.is_empty());
     left.extend(unpacked);
-    stage.clear(&runtime);
+    fakes.stop(&runtime);
     let told = format!("{:#?}", ctx.reporter.events());
     played.and(kept).unwrap_or_else(|error| panic!("{error:#}: {told}"));
     assert!(told.contains("The image that was built is the one that runs."), "{told}");

@@ -32,7 +32,7 @@ fn asked(status: u16, variables: &[(&str, &str)], act: impl FnOnce(&Context)) ->
             reader.get_mut().write_all(answer.as_bytes()).unwrap();
         }
     });
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
     let environment = Environment::of(variables.iter().copied()).with(Environment::of([("SENTRY_URL", url)]));
     let ctx = Context::for_test(&root, environment);
     act(&ctx);
@@ -56,7 +56,7 @@ fn a_release_is_made_finalised_and_recorded_as_deployed() {
     let commit = Commit { sha: "a".repeat(40), time: at(0), subject: "Say why".to_owned(), author: None };
     let (asked, told) = asked(201, &SET, |ctx| {
         announce(ctx, &[commit]);
-        deployed(ctx, Kind::Deploy, &ctx.git.commit, at(1), Some("PROD"));
+        deployed(ctx, Kind::Deploy, &ctx.git.commit, at(1), "production");
     });
     // When it ended is now.
     let ended = asked[1].split('"').nth(3).unwrap();
@@ -76,7 +76,7 @@ fn a_release_is_made_finalised_and_recorded_as_deployed() {
 
 #[test]
 fn a_rollback_is_a_deploy_of_the_older_release() {
-    let roll_back = |ctx: &Context| deployed(ctx, Kind::Rollback, &"b".repeat(40), at(1), Some("PROD"));
+    let roll_back = |ctx: &Context| deployed(ctx, Kind::Rollback, &"b".repeat(40), at(1), "production");
     let (asked, told) = asked(201, &SET, roll_back);
     assert_eq!(asked.len(), 1);
     assert!(

@@ -70,9 +70,9 @@ pub(crate) enum Action {
     /// Compare what Render runs with what was asked for.
     CompareDigest,
     /// Ask the running app who it is.
-    AskApp { path: String, commit: Option<String> },
+    AskApp { path: Option<String>, health: String, commit: Option<String> },
     /// Stay, and count the answers that are errors.
-    Bake { health: String, version: String, time: Duration },
+    Bake { health: String, version: Option<String>, time: Duration },
     /// Have the service's settings name the digest that runs.
     Reconcile,
     /// Keep the release and its environment for a rollback.
@@ -125,7 +125,13 @@ impl fmt::Display for Action {
             Self::CompareDigest => {
                 f.write_str("compare the digest that Render runs with the one that was asked for")
             }
-            Self::AskApp { path, commit } => {
+            Self::AskApp { path: None, health, .. } => write!(
+                f,
+                "ask the app at `{health}` until it is healthy {} times in a row; its commit is not proved, because \
+                 `deploy.version` is not configured",
+                proof::IN_A_ROW
+            ),
+            Self::AskApp { path: Some(path), commit, .. } => {
                 let commit = commit.as_deref().map_or_else(
                     || "the commit of that release".to_owned(),
                     |commit| format!("commit {}", short(commit)),
@@ -136,11 +142,11 @@ impl fmt::Display for Action {
                     proof::IN_A_ROW
                 )
             }
-            Self::Bake { health, version, time } => write!(
-                f,
-                "stay for {}, and ask `{health}` and `{version}` all the while",
-                humantime::format_duration(*time)
-            ),
+            Self::Bake { health, version, time } => {
+                write!(f, "stay for {}, and ask `{health}` ", humantime::format_duration(*time))?;
+                version.iter().try_for_each(|version| write!(f, "and `{version}` "))?;
+                f.write_str("all the while")
+            }
             Self::Reconcile => f.write_str("have the service's settings name that digest"),
             Self::Keep => f.write_str("keep the release and its variables, encrypted, for a rollback"),
         }
@@ -205,7 +211,7 @@ pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
         return Ok(actions);
     }
     let mut actions = vec![check_service(ctx), Action::NoteUnderWay { wait: true }, source];
-    actions.extend(writing(ctx, &deploy.environment, options.expect.as_deref()));
+    actions.extend(writing(ctx, &deploy.names(), options.expect.as_deref()));
     if !deploy.check.is_empty() {
         let place = actions.iter().position(|action| *action == Action::Confirm).unwrap_or(actions.len());
         actions.insert(place, Action::CheckApp { arguments: deploy.check.clone() });
@@ -274,7 +280,7 @@ fn proving(ctx: &Context, commit: Option<String>) -> Vec<Action> {
     let mut actions = vec![
         Action::Follow { timeout: deploy.timeout },
         Action::CompareDigest,
-        Action::AskApp { path: deploy.version.clone(), commit },
+        Action::AskApp { path: deploy.version.clone(), health: deploy.health.clone(), commit },
     ];
     if !deploy.bake.is_zero() {
         actions.push(Action::Bake {
@@ -326,20 +332,13 @@ struct Pace {
     bake: Duration,
 }
 
-/// The longest that a deploy takes, the wait before and the undo after it included.
-///
-/// An undo asks twice for the release before. Of calls to Render only what is waited for on purpose is counted: that they
-/// take a minute each is nothing to plan for.
-pub(crate) fn longest(config: &DeployConfig) -> Duration {
+// The time that the configuration allows around the deploys of a job covers everything that is waited for.
+const _: () = {
     let Pace { patience, queue, undo, .. } = Pace::RENDER;
-    // Ours, and that of the undo twice: each is found, followed, and answers.
-    let deploys = config.timeout.saturating_add(patience * 2).saturating_mul(3);
-    let ended = patience;
-    let (variables, facts) = (undo, undo);
-    [queue, deploys, config.bake, ended, variables, facts, history::LONGEST]
-        .into_iter()
-        .fold(Duration::ZERO, Duration::saturating_add)
-}
+    assert!(2 * patience.as_secs() <= DeployConfig::AROUND_A_DEPLOY.as_secs());
+    let all = queue.as_secs() + patience.as_secs() + 2 * undo.as_secs() + history::LONGEST.as_secs();
+    assert!(all <= DeployConfig::AROUND_ALL.as_secs());
+};
 
 impl Pace {
     /// Render's own.

@@ -41,9 +41,6 @@ use sources::{Checkout, Sources};
 use toolchain::Toolchain;
 pub(crate) use toolchain::sysroot;
 
-/// The file whose final stage describes the image.
-const DOCKERFILE: &str = "Dockerfile";
-
 /// What makes the image, and what becomes of it beside the layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -135,7 +132,7 @@ pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<Vec<Action>> {
 /// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with the file and the line.
 pub(crate) fn check(ctx: &Context) -> Result<()> {
     Platform::of_target(&ctx.config.target)?;
-    launchway_image::check(&Sources::read(ctx)?.context, DOCKERFILE, &ctx.config.app)
+    launchway_image::check(&Sources::read(ctx)?.context, &ctx.config.dockerfile, &ctx.config.binary)
 }
 
 /// Does what the plan says, and nothing else.
@@ -320,12 +317,12 @@ fn counted(number: usize, what: &str) -> String {
 fn builtin(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Vec<Action>> {
     let platform = Platform::of_target(&ctx.config.target)?;
     let arguments = arguments(ctx, toolchain);
-    let file = Dockerfile::read(&sources.context, DOCKERFILE)?;
+    let file = Dockerfile::read(&sources.context, &ctx.config.dockerfile)?;
     let (base, inherited, files) = based::start(ctx, &file, &arguments, platform)?;
-    let stage = FinalStage::parse(&file, &arguments, &ctx.config.app, &inherited)?;
+    let stage = FinalStage::parse(&file, &arguments, &ctx.config.binary, &inherited)?;
     let tree = tree::resolve(&sources.context, &stage, files)?;
     let target = ctx.root.join("target/image");
-    let binary = target.join(&ctx.config.target).join("release").join(&ctx.config.app);
+    let binary = target.join(&ctx.config.target).join(ctx.config.build.folder()).join(&ctx.config.binary);
 
     let smoke = based::smoke(ctx, platform, &stage.settings, &tree, base.is_some());
     let mut actions: Vec<Action> = base.map(|base| Action::Begin(Box::new(base))).into_iter().collect();
@@ -373,7 +370,7 @@ fn service(ctx: &Context) -> Service {
         health: ctx.config.deploy.health.clone(),
         version: ctx.config.deploy.version.clone(),
         commit: ctx.git.tag(),
-        environment: vec![("SERVER_TYPE".to_owned(), "TEST".to_owned())],
+        environment: ctx.config.smoke_environment(),
     }
 }
 

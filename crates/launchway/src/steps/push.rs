@@ -18,10 +18,8 @@ use anyhow::{Context as _, Result};
 use crate::attest;
 use crate::context::Context;
 use crate::registry;
-use crate::table::VARIABLES;
 use image::Image;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
-use launchway_core::secret::Secret;
 use launchway_core::size;
 use launchway_image::secret_scan;
 use launchway_registry::oci::Descriptor;
@@ -158,7 +156,7 @@ impl PushPlan {
         let Self { repository, image, .. } = self;
         let (tag, digest) = (&image.commit_tag, &image.manifest.digest);
         ctx.interrupt.check()?;
-        secret_scan::scan(&image.parts, &secrets(ctx), &ctx.interrupt)?;
+        secret_scan::scan(&image.parts, &ctx.named_secrets(), &ctx.interrupt)?;
         let named = client.digest(repository, &Reference::Tag(tag.clone()))?;
         if let Some(named) = &named
             && named != digest
@@ -225,12 +223,6 @@ impl PushPlan {
 
 /// The attestations, where they are skipped.
 const ATTESTATIONS: &str = "SBOM and provenance";
-
-/// The secrets of the pipeline, by the names of their variables.
-fn secrets(ctx: &Context) -> Vec<(&'static str, Secret)> {
-    let sensitive = VARIABLES.iter().filter(|variable| variable.sensitive);
-    sensitive.filter_map(|variable| Some((variable.name, ctx.environment.secret(variable.name)?))).collect()
-}
 
 /// The record of the last push.
 pub(crate) fn record(ctx: &Context) -> PathBuf {

@@ -78,7 +78,7 @@ impl fmt::Display for Rule {
 pub(crate) struct Trigger {
     /// `push`, `pull_request`, …
     pub(crate) event: String,
-    /// `refs/heads/master`, `refs/pull/1/merge`, …; empty on a detached head.
+    /// `refs/heads/main`, `refs/pull/1/merge`, …; empty on a detached head.
     pub(crate) git_ref: String,
 }
 

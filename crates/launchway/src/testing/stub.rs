@@ -81,7 +81,7 @@ impl Stub {
             service: json!({
                 "id": "srv-1", "name": "app", "ownerId": "tea-1", "type": "web_service", "suspended": "not_suspended",
                 "dashboardUrl": "https://dashboard.render.com/web/srv-1",
-                "imagePath": "docker.io/launchway/app:latest",
+                "imagePath": "docker.io/acme/app:latest",
                 "serviceDetails": {
                     "runtime": "image", "healthCheckPath": "/healthz", "url": format!("http://{address}"),
                     "maintenanceMode": { "enabled": false, "uri": "" },
@@ -140,7 +140,7 @@ impl Script {
 pub(crate) fn deploy(id: &str, status: &str, trigger: &str, digest: &str, second: u32) -> Value {
     json!({
         "id": id, "commit": null, "status": status, "trigger": trigger, "finishedAt": null,
-        "image": { "ref": format!("docker.io/launchway/app@{digest}"), "sha": digest },
+        "image": { "ref": format!("docker.io/acme/app@{digest}"), "sha": digest },
         "createdAt": format!("2026-01-01T00:00:{second:02}.000001Z"),
     })
 }

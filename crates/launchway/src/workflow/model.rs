@@ -96,7 +96,7 @@ pub(crate) struct Command {
     pub(crate) id: StepId,
     pub(crate) run: String,
     #[serde(skip_serializing_if = "Map::is_empty")]
-    pub(crate) env: Map<&'static str, String>,
+    pub(crate) env: Map<String, String>,
 }
 
 /// What an action is given.

@@ -61,7 +61,7 @@ fn job(row: &table::Job, config: &Config, on_branch: &Rule, pins: &Pins<'_>) -> 
         steps.push(cache(on_branch, pins));
     }
     steps.extend(install(row.id, pins));
-    steps.extend(row.steps.iter().map(|step| command(*step)));
+    steps.extend(row.steps.iter().map(|step| command(config, *step)));
     if row.id == JobId::Test {
         steps.push(upload(pins));
     }
@@ -70,7 +70,7 @@ fn job(row: &table::Job, config: &Config, on_branch: &Rule, pins: &Pins<'_>) -> 
         needs: row.needs,
         r#if: row.when.rule(&config.branch).map(expression),
         runs_on: "ubuntu-24.04",
-        timeout_minutes: row.timeout_minutes(config),
+        timeout_minutes: config.minutes(row),
         permissions: Map(vec![("contents", Commented("read", "to check the repository out".to_owned()))]),
         environment: environment(row.id),
         outputs: outputs(row),
@@ -113,7 +113,7 @@ fn outputs(row: &table::Job) -> Map<&'static str, String> {
     Map(digest.into_iter().chain(run_state).collect())
 }
 
-fn command(step: StepId) -> Step {
+fn command(config: &Config, step: StepId) -> Step {
     let digest = expression(format_args!("needs.{}.outputs.digest", StepId::Push.job()));
     let digest = (step == StepId::Deploy).then_some(("PIPELINE_DIGEST", digest));
     let job = step.job().job();
@@ -121,13 +121,14 @@ fn command(step: StepId) -> Step {
     let before = job.needs.filter(|_| job.steps.first() == Some(&step));
     let run_state =
         before.map(|needs| (table::RUN_STATE, expression(format_args!("needs.{needs}.outputs.run_state"))));
-    let secrets = step.variables().iter().chain(step.optional());
-    let secrets = secrets.map(|name| (*name, expression(format_args!("secrets.{name}"))));
+    let of_run = digest.into_iter().chain(run_state);
+    let secrets = config.required_by(step).into_iter().chain(config.optional_for(step));
+    let secrets = secrets.map(|name| (name.to_owned(), expression(format_args!("secrets.{name}"))));
     Step::Command(Command {
         name: step,
         id: step,
         run: format!("cargo xtask {step}"),
-        env: Map(digest.into_iter().chain(run_state).chain(secrets).collect()),
+        env: Map(of_run.map(|(name, value)| (name.to_owned(), value)).chain(secrets).collect()),
     })
 }
 

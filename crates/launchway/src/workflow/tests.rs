@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use super::*;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
@@ -35,12 +33,6 @@ fn notes(ctx: &Context) -> Vec<String> {
 }
 
 #[test]
-fn the_committed_workflow_is_up_to_date() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    check(&Context::for_test(root, Environment::default())).unwrap();
-}
-
-#[test]
 fn a_workflow_is_written_once() {
     let (_dir, ctx) = workspace();
     check(&ctx).unwrap();
@@ -73,8 +65,8 @@ fn an_edit_by_hand_is_a_failure_that_shows_it() {
 #[test]
 fn another_branch_is_another_workflow() {
     let (_dir, mut ctx) = workspace();
-    ctx.config.branch = "main".to_owned();
-    assert!(failure(&ctx).contains("refs/heads/main"));
+    ctx.config.branch = "trunk".to_owned();
+    assert!(failure(&ctx).contains("refs/heads/trunk"));
 }
 
 #[test]
@@ -103,11 +95,11 @@ fn a_bump_by_a_bot_is_kept() {
     let bump = format!("actions/checkout@{} # v8.0.0", "a".repeat(40));
     edit(&ctx, "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", &bump);
     check(&ctx).unwrap();
-    edit(&ctx, "timeout-minutes: 65", "timeout-minutes: 650");
+    edit(&ctx, "timeout-minutes: 36", "timeout-minutes: 360");
     write(&ctx).unwrap();
     let text = fs_err::read_to_string(ctx.root.join(FILE)).unwrap();
     assert_eq!(text.matches(&bump).count(), 3);
-    assert!(!text.contains("timeout-minutes: 650"));
+    assert!(!text.contains("timeout-minutes: 360"));
 }
 
 #[test]

@@ -42,7 +42,7 @@ type Stream = (Arc<Mutex<String>>, JoinHandle<()>);
 impl Run {
     /// The program in `root`, with `tools` in front of what is on `PATH`.
     #[expect(clippy::disallowed_methods, reason = "the environment is cleared here")]
-    pub(super) fn new(root: &Path, tools: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn new(root: &Path, tools: &Path, arguments: &[&str]) -> Self {
         // A test runner in the background ignores SIGINT, and with it whatever it starts.
         let mut command = Command::new("/usr/bin/env");
         command.args(["--default-signal=INT,HUP,TERM", env!("CARGO_BIN_EXE_xtask")]);

@@ -156,7 +156,7 @@ fn the_summary_names_what_was_skipped() {
         rows: vec![
             row("test", "lint", Outcome::Passed, 12_340, "without zizmor"),
             row("test", "test-coverage", Outcome::Failed, 125_000, ""),
-            row("build", "push", Outcome::Skipped, 0, "runs on push to `master`"),
+            row("build", "push", Outcome::Skipped, 0, "runs on push to `main`"),
         ],
         facts: vec![("coverage".to_owned(), "91.2 %".to_owned())],
         run_state: String::new(),
@@ -165,7 +165,7 @@ fn the_summary_names_what_was_skipped() {
         "",
         "  test    lint           passed        12.4 s  without zizmor",
         "  test    test-coverage  failed      2 min 5 s",
-        "  build   push           skipped               runs on push to `master`",
+        "  build   push           skipped               runs on push to `main`",
         "  coverage   91.2 %",
         "",
     ];
@@ -173,7 +173,7 @@ fn the_summary_names_what_was_skipped() {
     let narrow = on_screen(60, &Event::Summary(Summary { facts: Vec::new(), ..summary.clone() }));
     assert!(
         narrow.contains(
-            "skipped               runs on push\n                                               to `master`\n"
+            "skipped               runs on push\n                                               to `main`\n"
         ),
         "{narrow}"
     );

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::drill::{Break, Drill, Side, Step};
 use super::releases::{EARLIER, Releases};
 use crate::context::Context;
-use crate::rehearsal::Stage;
+use crate::rehearsal::fakes::{Fakes, Origin};
 use launchway_core::secret::random_word;
 use launchway_fakes::render::{Call, Fault};
 use launchway_fakes::{hex, loopback_client};
@@ -22,7 +22,7 @@ const THEIRS: (&str, &str) = ("HOSTS", "theirs.example.com");
 
 /// The stand-ins, and what they looked like at first.
 pub(super) struct Scene {
-    pub(super) stage: Stage,
+    pub(super) stage: Fakes,
     earlier: String,
     new: String,
     /// Before anything was run.
@@ -47,27 +47,24 @@ impl Scene {
     /// Sets the stage for a drill and breaks it.
     pub(super) fn set(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let variables = vec![
-            ("SERVER_TYPE".to_owned(), "PROD".to_owned()),
-            ("HOSTS".to_owned(), "localhost,127.0.0.1,earlier.example.com".to_owned()),
-            ("SECRET_KEY".to_owned(), random_word()? + &random_word()?),
-            ("KEPT".to_owned(), "not the pipeline's".to_owned()),
-        ];
-        let set = Stage::set_with(ctx, folder, |options| {
-            options.variables = variables;
+        let set = Fakes::start_with(ctx, folder, |options, service| {
+            options.variables.push(("KEPT".to_owned(), "not the pipeline's".to_owned()));
+            for value in service {
+                options.variables.extend(value.earlier()?.map(|earlier| (value.name.clone(), earlier)));
+            }
             options.health_deadline = Duration::from_secs(2);
             options.retire_after = Duration::from_millis(200);
             options.max_shutdown_delay = Duration::from_secs(2);
+            Ok(())
         });
         let stage = runtime.block_on(set)?;
-        let names = &ctx.config.deploy.environment;
-        let mut wanted = stage.variables();
-        wanted.retain(|(name, _)| names.iter().any(|wanted| wanted == name));
+        let wanted: Vec<_> =
+            stage.service.iter().map(|value| (value.name.clone(), value.value.clone())).collect();
         let latest: &[&str] = if drill.run == Step::Push || ctx.git.dirty { &["latest"] } else { &[] };
-        let earlier = releases.keep_earlier(&stage.registry, Stage::REPOSITORY, latest)?;
+        let earlier = releases.keep_earlier(&stage.registry, Fakes::REPOSITORY, latest)?;
         if drill.run != Step::Push {
             let tags: &[&str] = if ctx.git.dirty { &[&releases.tag] } else { &[&releases.tag, "latest"] };
-            releases.keep_new(&stage.registry, Stage::REPOSITORY, tags)?;
+            releases.keep_new(&stage.registry, Fakes::REPOSITORY, tags)?;
         }
         let image = format!("{}@{earlier}", stage.repository);
         runtime.block_on(stage.render.begin_with(&image, Duration::from_secs(30)))?;
@@ -80,7 +77,7 @@ impl Scene {
             stage,
             earlier,
             new: releases.new_digest(),
-            wanted: wanted.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            wanted,
             token: None,
             visitors,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
@@ -98,7 +95,7 @@ impl Scene {
     }
 
     fn apply(&self, releases: &Releases, broken: &Break) -> Result<()> {
-        let Stage { registry, render, sentry, .. } = &self.stage;
+        let Fakes { registry, render, sentry, .. } = &self.stage;
         let image = format!("{}@{}", self.stage.repository, self.earlier);
         match broken {
             Break::RegistryDown => registry.close(),
@@ -106,7 +103,7 @@ impl Scene {
             // It is in the environment.
             Break::WrongToken => {}
             Break::TagTaken => {
-                releases.keep_earlier(registry, Stage::REPOSITORY, &[&releases.tag])?;
+                releases.keep_earlier(registry, Fakes::REPOSITORY, &[&releases.tag])?;
             }
             Break::Render(fault) => render.fault(fault.clone()),
             Break::Behind => render.fault(Fault::Behind { image }),
@@ -122,7 +119,7 @@ impl Scene {
             }
             Break::Sick(ailment) => render.fault(Fault::Sick(self.new.clone(), *ailment)),
             Break::EarlierGone => {
-                registry.forget(Stage::REPOSITORY, &self.earlier);
+                registry.forget(Fakes::REPOSITORY, &self.earlier);
             }
             Break::Sentry(mode) => sentry.answer_as(*mode),
             Break::Interrupted(call) | Break::Killed(call) => render.stop_at(*call),
@@ -132,16 +129,15 @@ impl Scene {
 
     /// The whole environment of the pipeline's run, but for what the machine adds.
     pub(super) fn variables(&self, ctx: &Context, step: Step) -> Result<Vec<(String, String)>> {
-        let mut variables: Vec<(String, String)> =
-            self.stage.variables().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut variables = self.stage.variables();
         if let Some(token) = &self.token {
             variables.extend([("DOCKERHUB_TOKEN".to_owned(), token.clone())]);
         }
         if step == Step::Deploy {
             variables.push(("PIPELINE_DIGEST".to_owned(), self.new.clone()));
         }
-        let reach: Vec<String> = self.stage.reach()?.iter().map(ToString::to_string).collect();
-        variables.push(("XTASK_REACH".to_owned(), reach.join(",")));
+        let allowed: Vec<String> = self.stage.addresses()?.iter().map(ToString::to_string).collect();
+        variables.push(("XTASK_REACH".to_owned(), allowed.join(",")));
         // Nobody's own login to a registry is used.
         let nowhere = ctx.output().join("rehearsal/docker");
         variables.push(("DOCKER_CONFIG".to_owned(), nowhere.display().to_string()));
@@ -152,7 +148,8 @@ impl Scene {
     pub(super) fn secrets(&self) -> Vec<String> {
         let mut secrets = self.stage.secrets();
         secrets.extend(self.token.clone());
-        secrets.extend(self.found.variables.get("SECRET_KEY").cloned());
+        let made_up = self.stage.service.iter().filter(|value| value.origin == Origin::MadeUp);
+        secrets.extend(made_up.filter_map(|value| self.found.variables.get(&value.name).cloned()));
         secrets
     }
 
@@ -248,7 +245,7 @@ impl Scene {
             Side::New => tag.as_str(),
             Side::Theirs | Side::Other => return None,
         };
-        let url = format!("{}{}", self.stage.render.url(), ctx.config.deploy.version);
+        let url = format!("{}{}", self.stage.render.url(), ctx.config.deploy.version.as_ref()?);
         let asked = async { loopback_client().ok()?.get(url).send().await.ok()?.text().await.ok() };
         let answer = self.runtime.block_on(asked).unwrap_or_default();
         let version = serde_json::from_str::<serde_json::Value>(&answer);
@@ -277,16 +274,16 @@ impl Scene {
 
     pub(super) fn clear(self) {
         self.visitors.abort();
-        self.stage.clear(&self.runtime);
+        self.stage.stop(&self.runtime);
     }
 }
 
 impl State {
-    fn of(stage: &Stage) -> Self {
+    fn of(stage: &Fakes) -> Self {
         Self {
             live: stage.render.live(),
             variables: stage.render.variables(),
-            latest: stage.registry.digest_of(Stage::REPOSITORY, "latest"),
+            latest: stage.registry.digest_of(Fakes::REPOSITORY, "latest"),
         }
     }
 }

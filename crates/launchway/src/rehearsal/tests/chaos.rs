@@ -1,4 +1,4 @@
-//! Random faults of the stand-ins, some of them at once: live and proved, or as before, or exit 6 with what is left. And
+//! Random faults of the fakes, some of them at once: live and proved, or as before, or exit 6 with what is left. And
 //! never a secret.
 
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ static LAYER: LazyLock<Vec<u8>> = LazyLock::new(|| {
 const EARLIER: &str = "1111111111111111111111111111111111111111";
 
 /// Puts the image of a commit into the registry, and gives its digest.
-fn keep(stage: &Stage, commit: &str) -> String {
+fn keep(fakes: &Fakes, commit: &str) -> String {
     let config = json!({
         "architecture": "amd64", "os": "linux",
         "config": { "Entrypoint": ["/app"], "Env": [format!("APP_COMMIT={commit}")] },
@@ -60,7 +60,7 @@ fn keep(stage: &Stage, commit: &str) -> String {
         "config": described("config.v1+json", &config), "layers": [described("layer.v1.tar", &LAYER)],
     });
     let manifest = manifest.to_string().into_bytes();
-    stage.registry.keep(Stage::REPOSITORY, &[&config, &LAYER], &manifest, &[commit]).unwrap()
+    fakes.registry.keep(Fakes::REPOSITORY, &[&config, &LAYER], &manifest, &[commit]).unwrap()
 }
 
 /// Up to three faults that somebody could meet on the same day.
@@ -99,44 +99,43 @@ fn holds(seed: u64) -> Exit {
         ("SECRET_KEY".to_owned(), "the-key-of-before-0123456789".to_owned()),
         ("KEPT".to_owned(), "none-of-the-pipeline's".to_owned()),
     ]);
-    let set = Stage::set_with(&ctx, dir.path(), |options| {
+    let start = Fakes::start_with(&ctx, dir.path(), |options, _| {
         options.variables = before.clone().into_iter().collect();
         options.health_deadline = Duration::from_millis(800);
         options.retire_after = Duration::from_millis(50);
         options.max_shutdown_delay = Duration::from_secs(1);
         options.image_sticks = random.below(2) == 0;
+        Ok(())
     });
-    let stage = runtime.block_on(set).unwrap();
-    let (earlier, new) = (keep(&stage, EARLIER), keep(&stage, &ctx.git.commit));
-    let first = format!("{}@{earlier}", stage.repository);
-    runtime.block_on(stage.render.begin_with(&first, Duration::from_secs(30))).unwrap();
+    let fakes = runtime.block_on(start).unwrap();
+    let (earlier, new) = (keep(&fakes, EARLIER), keep(&fakes, &ctx.git.commit));
+    let first = format!("{}@{earlier}", fakes.repository);
+    runtime.block_on(fakes.render.begin_with(&first, Duration::from_secs(30))).unwrap();
     let faults = faults(&mut random, &new);
     for fault in &faults {
-        stage.render.fault(fault.clone());
+        fakes.render.fault(fault.clone());
     }
 
     ctx = ctx.rehearsed(
-        stage.environment().with(Environment::of([("PIPELINE_DIGEST", &new)])),
-        Reach::Only(stage.reach().unwrap()),
+        fakes.environment().with(Environment::of([("PIPELINE_DIGEST", &new)])),
+        Reach::Only(fakes.addresses().unwrap()),
     );
     // The image holds no program that could check it.
     ctx.config.deploy.check.clear();
     ctx.config.deploy.bake = Duration::from_millis(200);
     let attempt = deploy::run(&ctx, &deploy::plan(&ctx, &deploy::Options::default()).unwrap());
-    while stage.render.is_busy() {
+    while fakes.render.is_busy() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let exit = attempt.result.as_ref().err().map_or(Exit::Done, Exit::of);
     let said = attempt.result.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
-    let (live, after) = (stage.render.live().unwrap(), stage.render.variables());
+    let (live, after) = (fakes.render.live().unwrap(), fakes.render.variables());
     let told = format!("{said}{:#?}{:?}", ctx.reporter.events(), attempt.record);
     let about = format!("seed {seed}: {exit:?} after {faults:?}: {told}\nafter {after:?}");
     match exit {
         Exit::Done => {
             assert_eq!(live, new, "{about}");
-            let names = &ctx.config.deploy.environment;
-            let wanted = stage.variables().into_iter().map(|(name, value)| (name.to_owned(), value));
-            let wanted = wanted.filter(|(name, _)| names.contains(name));
+            let wanted = fakes.service.iter().map(|value| (value.name.clone(), value.value.clone()));
             assert_eq!(after, before.into_iter().chain(wanted).collect(), "{about}");
         }
         Exit::NotRolledBack => {
@@ -157,19 +156,19 @@ fn holds(seed: u64) -> Exit {
     let mut left = Vec::new();
     files(&ctx.output(), &mut left);
     for secret in
-        stage.secrets().iter().map(String::as_str).chain(["the-key-of-before", "none-of-the-pipeline"])
+        fakes.secrets().iter().map(String::as_str).chain(["the-key-of-before", "none-of-the-pipeline"])
     {
         assert!(!told.contains(secret), "a secret is told: {about}");
         let found =
             left.iter().find(|(_, bytes)| bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
         assert!(found.is_none(), "a secret is in {}", found.unwrap().0.display());
     }
-    stage.clear(&runtime);
+    fakes.stop(&runtime);
     exit
 }
 
 #[test]
-fn a_deploy_is_a_transaction_with_the_stand_ins_too() {
+fn a_deploy_is_a_transaction_with_the_fakes_too() {
     const SCHEDULES: u64 = 20;
     let (next, ends) = (Mutex::new(0..SCHEDULES), Mutex::new(BTreeMap::<u8, usize>::new()));
     std::thread::scope(|scope| {

@@ -42,7 +42,10 @@ impl Remote<'_> {
         self.hide_variables(&variables);
         let live = self.api.live()?;
         let answered = match &live {
-            Some(_) => proof::glance(self, &self.address(&self.ctx.config.deploy.version)?),
+            Some(_) => match &self.ctx.config.deploy.version {
+                Some(path) => proof::glance(self, &self.address(path)?),
+                None => None,
+            },
             None => None,
         };
         let kept = || snapshot::commit(self.ctx, &live.as_ref()?.id);

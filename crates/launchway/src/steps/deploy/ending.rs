@@ -70,7 +70,7 @@ impl Transaction<'_> {
             }
             _ => Undone::Left(vec![format!(
                 "what was before is not known on this machine, nor which of these variables the deploy wrote: {}",
-                listed(&self.ctx.config.deploy.environment)
+                listed(&self.ctx.config.deploy.names())
             )]),
         };
         match undone {

@@ -161,10 +161,11 @@ impl Plan {
 struct Marker(hmac::Key);
 
 impl Marker {
-    /// The key comes from `SECRET_KEY`, which all who deploy share, so that all agree on a plan's hash; where that is not
-    /// set, as for a rollback, from the API key.
+    /// The key comes from a key that the service has, which all who deploy share, so that all agree on a plan's hash; where
+    /// none is set, as for a rollback, from the API key.
     fn new(ctx: &Context) -> Result<Self> {
-        let secret = ctx.required("SECRET_KEY").or_else(|_| ctx.required("RENDER_API_KEY"))?;
+        let shared = ctx.config.deploy.keys().into_iter().find_map(|key| ctx.environment.secret(key));
+        let secret = shared.map_or_else(|| ctx.required("RENDER_API_KEY"), Ok)?;
         hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway")
             .extract(secret.expose().as_bytes())
             .expand(&[b"launchway/plan/v1"], hmac::HMAC_SHA256)

@@ -46,18 +46,31 @@ impl Remote<'_> {
     ///
     /// Traffic moves to the new instance a little after Render calls the deploy live, so an older answer is waited out.
     pub(super) fn prove(&self, deploy: &mut Deploy, commit: Option<&str>) -> Result<String> {
-        let url = self.address(&self.ctx.config.deploy.version)?;
-        let proved = self.ask_until(&url, commit);
+        let deploy_config = &self.ctx.config.deploy;
+        let proved = if let Some(path) = &deploy_config.version {
+            let url = self.address(path)?;
+            self.ask_until(&url, commit, || ask(self, &url))
+        } else {
+            let url = self.address(&deploy_config.health)?;
+            let commit = commit.unwrap_or_default();
+            self.ask_until(&url, Some(commit), || healthy(self, &url).map(|()| commit.to_owned()))
+        };
         if proved.is_err() {
             // Somebody else's commit may answer because somebody else's deploy has taken over.
             self.still_live(deploy)?;
         }
         let answer = proved?;
-        self.note(format!("{url} answers commit {}", short(&answer)));
+        match &deploy_config.version {
+            Some(path) => self.note(format!("{} answers commit {}", self.address(path)?, short(&answer))),
+            None => self.ctx.reporter.skipped(
+                "commit of the running app",
+                "`deploy.version` is not configured: digest and health are the proof",
+            ),
+        }
         Ok(answer)
     }
 
-    fn ask_until(&self, url: &Url, commit: Option<&str>) -> Result<String> {
+    fn ask_until(&self, url: &Url, commit: Option<&str>, ask: impl Fn() -> Result<String>) -> Result<String> {
         let end = Instant::now() + self.pace.patience;
         let wanted =
             commit.map_or_else(|| "one commit".to_owned(), |commit| format!("commit {}", short(commit)));
@@ -65,7 +78,7 @@ impl Remote<'_> {
         loop {
             // Out of reach is out of reach: no time changes that.
             self.app.check(url)?;
-            let told = match ask(self, url) {
+            let told = match ask() {
                 Ok(found) if commit.or(before.as_deref()).unwrap_or(&found) == found => {
                     row += 1;
                     if row == IN_A_ROW {
@@ -101,13 +114,14 @@ impl Remote<'_> {
         &self,
         deploy: &mut Deploy,
         commit: &str,
-        paths: [&str; 2],
+        (health, version): (&str, Option<&str>),
         time: Duration,
     ) -> Result<()> {
         let time = time.min(self.pace.bake);
         let begin = SystemTime::now();
         let end = Instant::now() + time;
-        let [health, version] = [self.address(paths[0])?, self.address(paths[1])?];
+        let health = self.address(health)?;
+        let version = version.map(|path| self.address(path)).transpose()?;
         let (mut asked, mut errors) = (0_u32, 0_u32);
         // Also on a machine that is too slow for the time that was set.
         while Instant::now() < end || asked < 2 * IN_A_ROW {
@@ -115,11 +129,12 @@ impl Remote<'_> {
                 "baking for {}: {errors} of {asked} answers were errors",
                 humantime::format_duration(time)
             ));
-            asked += 2;
+            asked += 1 + u32::from(version.is_some());
             errors += u32::from(!get(self, &health).is_ok_and(|answer| !answer.status().is_server_error()));
-            match ask(self, &version) {
-                Ok(found) if found == commit => {}
-                Ok(found) => {
+            match version.as_ref().map(|version| (version, ask(self, version))) {
+                None => {}
+                Some((_, Ok(found))) if found == commit => {}
+                Some((version, Ok(found))) => {
                     self.still_live(deploy)?;
                     let message = format!(
                         "{version} answers commit {} all of a sudden, not {}",
@@ -128,7 +143,7 @@ impl Remote<'_> {
                     );
                     return Err(Failure::new(Exit::DeployFailed, message).into());
                 }
-                Err(_) => errors += 1,
+                Some((_, Err(_))) => errors += 1,
             }
             self.still_live(deploy)?;
             let left = end.saturating_duration_since(Instant::now());
@@ -196,6 +211,11 @@ fn ask(remote: &Remote<'_>, url: &Url) -> Result<String> {
         .map_err(|_| anyhow!("something that is not `{{\"commit\": \"…\"}}`"))?;
     // It is shown, and kept.
     Ok(version.commit.chars().filter(|c| !c.is_control()).take(64).collect())
+}
+
+fn healthy(remote: &Remote<'_>, url: &Url) -> Result<()> {
+    let status = get(remote, url)?.status();
+    if status.is_success() { Ok(()) } else { Err(anyhow!("{status}")) }
 }
 
 /// A connection of its own for each request: one that stays open would ask the same instance every time.

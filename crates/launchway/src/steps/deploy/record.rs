@@ -26,7 +26,7 @@ pub(crate) struct Attempt {
 pub(super) fn attempt(ctx: &Context, goal: &Goal, actions: &[Action]) -> Attempt {
     let mut record = report::Deployment {
         kind: goal.kind.into(),
-        environment: ctx.environment.get("SERVER_TYPE").unwrap_or_default().to_owned(),
+        environment: ctx.config.deploy.environment_name(|name| ctx.environment.get(name)).unwrap_or_default(),
         id: None,
         plan: None,
         started: now(),
@@ -63,7 +63,7 @@ pub(super) fn attempt(ctx: &Context, goal: &Goal, actions: &[Action]) -> Attempt
             let (release, previous) = transaction.releases();
             record.release = release.and_then(recorded);
             record.previous = previous.and_then(recorded);
-            record.environment = transaction.server_type().unwrap_or_default();
+            record.environment = transaction.environment_name();
             ended
         }
     };

@@ -8,7 +8,6 @@ use anyhow::Result;
 use reqwest::Url;
 
 use crate::context::Context;
-use crate::table::variable;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::Http;
 use launchway_core::secret::{Redactor, Secret};
@@ -113,11 +112,13 @@ impl<'a> Remote<'a> {
 
     /// From now on no value of these is shown, nor one of the pipeline's own.
     ///
-    /// A variable that the pipeline does not know may hold anything; of those that it knows the table says which are secret.
+    /// A variable that the pipeline does not know may hold anything; of those that it knows the table and the configuration say which are secret.
     pub(super) fn hide<'v>(&self, values: impl IntoIterator<Item = (&'v str, &'v Secret)>) {
         let secret = |(name, value): &(&str, &Secret)| {
-            variable(name)
-                .map_or_else(|| !Redactor::is_ordinary(value.expose()), |variable| variable.sensitive)
+            self.ctx
+                .config
+                .variable(name)
+                .map_or_else(|| !Redactor::is_ordinary(value.expose()), |variable| variable.secret)
         };
         let more: Vec<Secret> = values.into_iter().filter(secret).map(|(_, value)| value.clone()).collect();
         self.api.hide(more.clone());

@@ -71,7 +71,7 @@ pub(crate) fn plan(ctx: &Context, to: &To, expect: Option<&str>) -> Vec<Action> 
     let mut actions =
         // It is urgent: nobody is waited for.
         vec![check_service(ctx), Action::NoteUnderWay { wait: false }, Action::ChooseRelease { to: to.clone() }];
-    actions.extend(writing(ctx, &ctx.config.deploy.environment, expect));
+    actions.extend(writing(ctx, &ctx.config.deploy.names(), expect));
     actions.extend(proving(ctx, None));
     actions
 }

@@ -1,6 +1,6 @@
 //! What is kept of a release for a rollback: its digest, its commit, and its variables, encrypted.
 //!
-//! Render does not tell the environment of an earlier deploy. The key comes from `RENDER_API_KEY`: `SECRET_KEY` may be the
+//! Render does not tell the environment of an earlier deploy. The key comes from `RENDER_API_KEY`: a key of the service may be the
 //! very variable that changed, and whoever has the API key can read the variables anyway.
 
 use std::collections::BTreeMap;

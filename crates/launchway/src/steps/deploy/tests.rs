@@ -119,18 +119,20 @@ fn stable(stub: &Stub, text: &str) -> String {
 #[test]
 fn the_plan_needs_neither_variables_nor_an_image() {
     let mut ctx = Context::for_test(Path::new("/nowhere"), Environment::default());
+    ctx.config.deploy.check = ["check", "--deploy", "--json"].map(str::to_owned).into();
+    ctx.config.deploy.timeout = Duration::from_mins(10);
     let lines = |ctx: &Context| {
         plan(ctx, &Options::default()).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     insta::assert_snapshot!(lines(&ctx).join("\n"), @"
-    check that service `RENDER_SERVICE_ID` is up and runs `docker.io/launchway/app`
+    check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
     look for deploys that are under way, and wait a while for them to end
     take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`, and look for it in the registry
     read all variables, and plan what changes of SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
     run the image's program with `check --deploy --json` and that environment; stop where it finds an error
     read it all again, and stop where it has changed
     write those of these variables that differ: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
-    ask for a deploy of `docker.io/launchway/app@<digest>`
+    ask for a deploy of `docker.io/acme/app@<digest>`
     follow it until it is live, cancel it after 10m
     compare the digest that Render runs with the one that was asked for
     ask the app at `/version` until it answers commit 0123456789ab 5 times in a row
@@ -141,7 +143,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     ctx.environment = Environment::of([("PIPELINE_DIGEST", DIGEST), ("RENDER_SERVICE_ID", "srv-1")]);
     ctx.config.deploy.environment.clear();
     insta::assert_snapshot!(lines(&ctx)[0..4].join("\n"), @"
-    check that service `srv-1` is up and runs `docker.io/launchway/app`
+    check that service `srv-1` is up and runs `docker.io/acme/app`
     look for deploys that are under way, and wait a while for them to end
     take the digest from `PIPELINE_DIGEST`: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, and look for it in the registry
     read all variables, and plan what changes
@@ -191,7 +193,7 @@ fn a_good_deploy_ends_live_and_proved() {
     add     SENTRY_DSN  12 characters #6e36dfbf
     keep    SERVER_TYPE 13 characters #108151d4
     plan [hash]
-    asking for `docker.io/launchway/app@[digest]`
+    asking for `docker.io/acme/app@[digest]`
     deploy dep-ours: created
     deploy dep-ours: queued
     deploy dep-ours: update_in_progress
@@ -217,7 +219,7 @@ fn a_good_deploy_ends_live_and_proved() {
     assert!(stub.state().service["imagePath"].as_str().unwrap().ends_with(DIGEST));
     assert_eq!(
         stub.asked("POST"),
-        [format!(r#"POST /v1/services/srv-1/deploys {{"imageUrl":"docker.io/launchway/app@{DIGEST}"}}"#)]
+        [format!(r#"POST /v1/services/srv-1/deploys {{"imageUrl":"docker.io/acme/app@{DIGEST}"}}"#)]
     );
     assert!(!format!("{} {deployment:?}", notes(&ctx)).contains("value-of"));
 }

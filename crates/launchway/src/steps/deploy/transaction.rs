@@ -54,10 +54,10 @@ pub(super) struct Transaction<'a> {
 impl<'a> Transaction<'a> {
     /// Missing variables are an error with [`Exit::Missing`] that names them all, reserved ones one with [`Exit::Usage`].
     pub(super) fn begin(ctx: &'a Context, kind: Kind, pace: Pace) -> Result<Self> {
-        let names: &[String] = match kind {
-            Kind::Deploy => &ctx.config.deploy.environment,
+        let names = match kind {
+            Kind::Deploy => ctx.config.deploy.names(),
             // The variables are those of the release.
-            Kind::Rollback => &[],
+            Kind::Rollback => Vec::new(),
         };
         let all = ["RENDER_API_KEY", "RENDER_SERVICE_ID"].into_iter().chain(names.iter().map(String::as_str));
         let missing: Vec<String> =
@@ -128,12 +128,13 @@ impl<'a> Transaction<'a> {
                 Ok(())
             }
             Action::Bake { health, version, time } => {
+                let version = version.as_deref();
                 let Fate::Ours(deploy) = &mut self.fate else { anyhow::bail!("the plan asks for no deploy") };
-                self.remote.bake(deploy, &self.commit, [health, version], *time)
+                self.remote.bake(deploy, &self.commit, (health, version), *time)
             }
             Action::Reconcile => {
-                let server_type = self.server_type();
-                sentry::deployed(self.ctx, self.kind, &self.commit, self.began, server_type.as_deref());
+                let environment = self.environment_name();
+                sentry::deployed(self.ctx, self.kind, &self.commit, self.began, &environment);
                 self.reconcile()
             }
             Action::Keep => {
@@ -175,12 +176,14 @@ impl<'a> Transaction<'a> {
         (self.release.as_ref(), self.base.as_ref().and_then(|base| base.release.as_ref()))
     }
 
-    /// Where the app runs, as the service itself has it.
-    pub(super) fn server_type(&self) -> Option<String> {
-        let ours =
-            self.wanted.iter().find(|(name, _)| name == "SERVER_TYPE").and_then(|(_, value)| value.as_ref());
-        let value = ours.or_else(|| self.base.as_ref()?.value("SERVER_TYPE"))?;
-        Some(value.expose().to_owned())
+    /// The environment that the service's variables make it.
+    pub(super) fn environment_name(&self) -> String {
+        let value = |variable: &str| {
+            let ours =
+                self.wanted.iter().find(|(name, _)| name == variable).and_then(|(_, value)| value.as_ref());
+            Some(ours.or_else(|| self.base.as_ref()?.value(variable))?.expose())
+        };
+        self.ctx.config.deploy.environment_name(value).unwrap_or_default()
     }
 
     /// The commits that are new on the service, as far as git knows what it runs.
@@ -248,7 +251,7 @@ impl<'a> Transaction<'a> {
     fn choose_release(&mut self, to: &To) -> Result<()> {
         let found = to.choose(&self.remote);
         let (release, variables) = self.unless_in_the_way(found)?;
-        let names = &self.ctx.config.deploy.environment;
+        let names = self.ctx.config.deploy.names();
         let ours = |name: &String| names.contains(name) && reserved([name.as_str()]).is_empty();
         self.wanted = variables.into_iter().filter(|(name, _)| ours(name)).collect();
         self.release = Some(release);
@@ -300,7 +303,7 @@ impl<'a> Transaction<'a> {
             return Err(Failure::new(Exit::DeployFailed, message).into());
         }
         if let (Some(live), Some(release)) = (&base.live, &base.release) {
-            let ours = &self.ctx.config.deploy.environment;
+            let ours = self.ctx.config.deploy.names();
             let variables = ours.iter().map(|name| (name.clone(), base.value(name).cloned())).collect();
             self.keep_as(&live.id, Standing::Found, release, variables);
         }
@@ -352,7 +355,7 @@ impl<'a> Transaction<'a> {
         if standing == Standing::Proved && release.commit.is_none() {
             release.commit = Some(self.commit.clone());
         }
-        let ours = &self.ctx.config.deploy.environment;
+        let ours = self.ctx.config.deploy.names();
         let value = |name: &String| {
             let wanted =
                 self.wanted.iter().find(|(wanted, _)| wanted == name).map(|(_, value)| value.clone());

@@ -9,6 +9,7 @@ use anyhow::Result;
 use super::settings;
 use super::sources::Sources;
 use super::toolchain::Toolchain;
+use crate::config::Config;
 use crate::context::Context;
 use crate::git;
 use launchway_core::call;
@@ -53,7 +54,7 @@ const INHERITED: [&str; 29] = [
 ///
 /// `--target` stands there even for the host's own: without it the flags would reach build scripts and macros too.
 pub(super) fn call(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Call> {
-    let (app, target) = (&ctx.config.app, &ctx.config.target);
+    let Config { package, binary, target, build, .. } = &ctx.config;
     let settings = settings::read(ctx, sources, &toolchain.cargo_home)?;
     let mut flags = settings.flags;
     flags.push("-Ctarget-feature=+crt-static".to_owned());
@@ -76,8 +77,18 @@ pub(super) fn call(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> R
             flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
         }
     }
-    let mut call = call!("cargo build --release --locked --package {app} --bin {app} --target {target}")
-        .inherit_only(&INHERITED)
+    let profile = &build.profile;
+    let mut call = call!(
+        "cargo build --profile {profile} --locked --package {package} --bin {binary} --target {target}"
+    );
+    if !build.features.is_empty() {
+        call = call.args(["--features".to_owned(), build.features.join(",")]);
+    }
+    call = call.inherit_only(&INHERITED);
+    for (name, value) in &build.environment {
+        call = call.env(name, value);
+    }
+    let mut call = call
         .env("CARGO_TARGET_DIR", ctx.root.join("target/image").display().to_string())
         // Wins over every configuration file, and a path with a space stays one flag.
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))

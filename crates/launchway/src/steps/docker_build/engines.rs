@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::sources::Sources;
-use super::{Action, DOCKERFILE, Options, Toolchain, arguments, builtin, check_out, created, image, service};
+use super::{Action, Options, Toolchain, arguments, builtin, check_out, created, image, service};
 use crate::context::Context;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::file;
@@ -74,13 +74,14 @@ fn by_docker(
     arguments.extend(ctx.environment.get("PIPELINE_RUST_IMAGE").map(|base| ("RUST_IMAGE", base.to_owned())));
     let labels = [("revision", ctx.git.tag()), ("created", created(ctx))];
     let labels = labels.map(|(label, value)| (format!("org.opencontainers.image.{label}"), value));
-    let file = Dockerfile::read(&sources.context, DOCKERFILE)?;
+    let file = Dockerfile::read(&sources.context, &ctx.config.dockerfile)?;
     // On the command line a label would win over the Dockerfile's own.
     let labels = labels.into_iter().filter(|(label, _)| !file.text().contains(label)).collect();
     let name = format!("{}:{}", ctx.image(), ctx.git.tag());
     Ok(vec![
         Action::Docker(Task::Build(docker_engine::Build {
             context: sources.context.root().to_owned(),
+            dockerfile: sources.context.root().join(&ctx.config.dockerfile),
             buildx: docker_engine::has_buildx(&ctx.root),
             platform,
             name: name.clone(),

@@ -76,12 +76,12 @@ fn the_plan_is_what_explain_shows() {
     let lines: Vec<String> =
         planned(&ctx).unwrap().iter().map(|action| action.to_string().replace(&root, "/w")).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-in /w: CARGO_TARGET_DIR=/w/target/image CARGO_ENCODED_RUSTFLAGS=$'-Ctarget-feature=+crt-static\x1f--remap-path-prefix=/w=/workspace\x1f--remap-path-prefix=/home/me/.cargo=/cargo\x1f--remap-path-prefix=/opt/rust=/rust\x1f--remap-path-prefix=/opt/rust/lib/rustlib/src/rust=/rustc/c0ffee' CARGO_INCREMENTAL=0 RUSTC_WRAPPER='' RUSTC_WORKSPACE_WRAPPER='' SOURCE_DATE_EPOCH=1767225600 TZ=UTC cargo build --release --locked --package app --bin app --target x86_64-unknown-linux-gnu
+in /w: CARGO_TARGET_DIR=/w/target/image CARGO_ENCODED_RUSTFLAGS=$'-Ctarget-feature=+crt-static\x1f--remap-path-prefix=/w=/workspace\x1f--remap-path-prefix=/home/me/.cargo=/cargo\x1f--remap-path-prefix=/opt/rust=/rust\x1f--remap-path-prefix=/opt/rust/lib/rustlib/src/rust=/rustc/c0ffee' CARGO_INCREMENTAL=0 RUSTC_WRAPPER='' RUSTC_WORKSPACE_WRAPPER='' SOURCE_DATE_EPOCH=1767225600 TZ=UTC cargo build --profile release --locked --package app --bin app --target x86_64-unknown-linux-gnu
 check that /w/target/image/x86_64-unknown-linux-gnu/release/app is a static program for linux/amd64
 pack a layer of 2 folders and 2 files: COPY rootfs/ /
 pack a layer of /app/app: COPY --from=build /w/release/app /app/app
 start /app/app of the packed layers on loopback, ask it for /healthz and /version, end it with SIGTERM
-write the image to /w/target/xtask/image: docker.io/launchway/app:0123456789abcdef0123456789abcdef01234567 docker.io/launchway/app:latest
+write the image to /w/target/xtask/image: docker.io/acme/app:0123456789abcdef0123456789abcdef01234567 docker.io/acme/app:latest
 "#);
 }
 
@@ -159,8 +159,8 @@ fn the_docker_engine_gets_what_the_builtin_engine_gets() {
     let mut ctx = workspace(dir.path());
     insta::assert_snapshot!(lines(&ctx, &Engine::Docker.into()), @"
 check that a Docker engine answers
-DOCKER_BUILDKIT=0 docker build --platform linux/amd64 --iidfile /w/target/xtask/docker.iid --tag docker.io/launchway/app:0123456789abcdef0123456789abcdef01234567 --build-arg COMMIT=0123456789abcdef0123456789abcdef01234567 --build-arg CREATED=2026-01-01T00:00:00Z --build-arg VERSION=1.2.3 --label org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567 --label org.opencontainers.image.created=2026-01-01T00:00:00Z /w
-docker run --rm --name launchway-smoke-NAME --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::8000 --env SERVER_TYPE=TEST --env LISTEN=0.0.0.0 --env PORT=8000 docker.io/launchway/app:0123456789abcdef0123456789abcdef01234567, ask it for /healthz and /version, end it with `docker stop`
+DOCKER_BUILDKIT=0 docker build --file /w/Dockerfile --platform linux/amd64 --iidfile /w/target/xtask/docker.iid --tag docker.io/acme/app:0123456789abcdef0123456789abcdef01234567 --build-arg COMMIT=0123456789abcdef0123456789abcdef01234567 --build-arg CREATED=2026-01-01T00:00:00Z --build-arg VERSION=1.2.3 --label org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567 --label org.opencontainers.image.created=2026-01-01T00:00:00Z /w
+docker run --rm --name launchway-smoke-NAME --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::8000 --env HOSTS=localhost,127.0.0.1 --env SERVER_TYPE=PROD --env SECRET_KEY=21408f49f8ee476ae5eba0181a04b469540d274b3802636f9e8b6a62cb68c6fa --env LISTEN=0.0.0.0 --env PORT=8000 docker.io/acme/app:0123456789abcdef0123456789abcdef01234567, ask it for /healthz and /version, end it with `docker stop`
 docker save --output /w/target/xtask/docker.tar ID, with the ID from /w/target/xtask/docker.iid
 make an OCI layout of /w/target/xtask/docker.tar in /w/target/xtask/image, its layers compressed anew
 ");
@@ -210,16 +210,19 @@ fn the_image_goes_where_it_is_asked_to() {
 fn the_machine_is_asked_for_what_the_plan_needs() {
     let dir = tempfile::tempdir().unwrap();
     let mut ctx = workspace(dir.path());
-    ctx.root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned();
+    ctx.root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
     let sources = Sources::of_folder(dir.path()).unwrap();
     let toolchain = Toolchain::ask(&ctx, &sources).unwrap();
     assert!(toolchain.sysroot.join("lib/rustlib").is_dir());
     assert_eq!(toolchain.cargo_home, Path::new("/home/me/.cargo"));
-    assert_eq!(toolchain.version, env!("CARGO_PKG_VERSION"));
-    ctx.config.app = "nobody".to_owned();
+    assert_eq!(toolchain.version, "0.1.0");
+    ctx.config.package = "nobody".to_owned();
     let error = Toolchain::ask(&ctx, &sources).err().unwrap();
     assert_eq!(Exit::of(&error), Exit::Usage);
-    assert!(error.to_string().starts_with("`app` is `nobody`, which is not a package of this"), "{error:#}");
+    assert!(
+        error.to_string().starts_with("`package` is `nobody`, which is not a package of this"),
+        "{error:#}"
+    );
 }
 
 #[test]
@@ -243,7 +246,7 @@ fn the_image_is_the_same_wherever_it_is_made() {
     let built = run(&first, &without_compiling(&first)).unwrap();
     assert_eq!(run(&second, &without_compiling(&second)).unwrap(), built);
     assert_eq!(built.tags, [first.git.commit.as_str(), "latest"]);
-    assert_eq!(built.repository, "docker.io/launchway/app");
+    assert_eq!(built.repository, "docker.io/acme/app");
 
     let layout = Layout::open(&first.output().join("image")).unwrap();
     assert_eq!(
@@ -251,8 +254,7 @@ fn the_image_is_the_same_wherever_it_is_made() {
         (&built.digest, built.bytes, 2)
     );
     let notes: Vec<Event> = first.reporter.events();
-    let expected =
-        format!("image docker.io/launchway/app:{} · {} · 2 layers, ", first.git.commit, built.digest);
+    let expected = format!("image docker.io/acme/app:{} · {} · 2 layers, ", first.git.commit, built.digest);
     assert!(matches!(&notes[..], [Event::Note { text }] if text.starts_with(&expected)), "{notes:?}");
     // Another commit: the layers stay, so that only the configuration travels.
     let mut later = workspace(two.path());

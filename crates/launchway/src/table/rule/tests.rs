@@ -7,35 +7,35 @@ fn trigger(event: &str, git_ref: &str) -> Trigger {
 #[test]
 fn truth_table() {
     for (event, git_ref, release) in [
-        ("push", "refs/heads/master", true),
+        ("push", "refs/heads/main", true),
         ("push", "refs/heads/feature", false),
-        ("push", "refs/heads/master-2", false),
-        ("push", "refs/heads/feature/master", false),
-        ("push", "refs/tags/master", false),
+        ("push", "refs/heads/main-2", false),
+        ("push", "refs/heads/feature/main", false),
+        ("push", "refs/tags/main", false),
         ("push", "", false),
         ("pull_request", "refs/pull/1/merge", false),
-        ("pull_request", "refs/heads/master", false),
-        ("merge_group", "refs/heads/gh-readonly-queue/master/pr-1-c0ffee", false),
-        ("workflow_dispatch", "refs/heads/master", false),
-        ("schedule", "refs/heads/master", false),
+        ("pull_request", "refs/heads/main", false),
+        ("merge_group", "refs/heads/gh-readonly-queue/main/pr-1-c0ffee", false),
+        ("workflow_dispatch", "refs/heads/main", false),
+        ("schedule", "refs/heads/main", false),
     ] {
         let trigger = trigger(event, git_ref);
-        assert!(When::Always.allows("master", &trigger), "Always: {trigger:?}");
-        assert_eq!(When::Release.allows("master", &trigger), release, "Release: {trigger:?}");
+        assert!(When::Always.allows("main", &trigger), "Always: {trigger:?}");
+        assert_eq!(When::Release.allows("main", &trigger), release, "Release: {trigger:?}");
     }
 }
 
 #[test]
 fn a_rule_is_written_as_an_expression() {
     assert_eq!(
-        When::Release.rule("master").unwrap().to_string(),
-        "github.event_name == 'push' && github.ref == 'refs/heads/master'"
+        When::Release.rule("main").unwrap().to_string(),
+        "github.event_name == 'push' && github.ref == 'refs/heads/main'"
     );
     // What has a condition can be skipped, and GitHub calls what it skips successful.
-    assert_eq!(When::Always.rule("master"), None);
-    let elsewhere = Rule::Not(Box::new(Rule::Branch("master".to_owned())));
-    assert_eq!(elsewhere.to_string(), "!(github.ref == 'refs/heads/master')");
-    assert!(elsewhere.allows(&Trigger::push("x")) && !elsewhere.allows(&Trigger::push("master")));
+    assert_eq!(When::Always.rule("main"), None);
+    let elsewhere = Rule::Not(Box::new(Rule::Branch("main".to_owned())));
+    assert_eq!(elsewhere.to_string(), "!(github.ref == 'refs/heads/main')");
+    assert!(elsewhere.allows(&Trigger::push("x")) && !elsewhere.allows(&Trigger::push("main")));
 }
 
 fn git(branch: Option<&str>) -> Git {
@@ -46,7 +46,7 @@ fn git(branch: Option<&str>) -> Git {
 fn a_local_run_is_a_push_of_its_branch() {
     let nothing = Environment::default();
     assert_eq!(Trigger::read(&nothing, &git(Some("x")), None), Trigger::push("x"));
-    assert_eq!(Trigger::read(&nothing, &git(Some("x")), Some("master")), Trigger::push("master"));
+    assert_eq!(Trigger::read(&nothing, &git(Some("x")), Some("main")), Trigger::push("main"));
     let detached = Trigger::read(&nothing, &git(None), None);
     assert_eq!((detached.branch(), detached.to_string().as_str()), (None, "a detached head"));
 }
@@ -59,7 +59,7 @@ fn on_github_the_event_decides() {
         ("GITHUB_REF", "refs/pull/7/merge"),
     ]);
     // The runner checks out a detached head or a merge branch: git's answer must not count.
-    let pull = Trigger::read(&github, &git(Some("master")), None);
+    let pull = Trigger::read(&github, &git(Some("main")), None);
     assert_eq!(pull, trigger("pull_request", "refs/pull/7/merge"));
     assert_eq!(pull.to_string(), "pull_request of `refs/pull/7/merge`");
 }

@@ -3,10 +3,11 @@ use std::path::Path;
 use serde_json::{Map as Object, Value};
 
 use super::*;
-use crate::table::VARIABLES;
+use crate::context::Context;
+use launchway_core::environment::Environment;
 
 fn config() -> Config {
-    Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml")).unwrap()
+    Context::for_test(Path::new("/w"), Environment::default()).config
 }
 
 fn text() -> String {
@@ -69,9 +70,9 @@ fn jobs_are_the_rows_of_the_table() {
     for row in &PIPELINE {
         let job = job(row.id);
         assert_eq!(job["needs"].as_str(), row.needs.map(JobId::name));
-        let rule = row.when.rule("master").map(|rule| format!("${{{{ {rule} }}}}"));
+        let rule = row.when.rule("main").map(|rule| format!("${{{{ {rule} }}}}"));
         assert_eq!(job["if"].as_str(), rule.as_deref());
-        assert_eq!(job["timeout-minutes"], row.timeout_minutes(&config()));
+        assert_eq!(job["timeout-minutes"], config().minutes(row));
         let run: Vec<_> = steps(&job).iter().filter_map(|step| step["run"].as_str()).collect();
         let expected: Vec<_> = row.steps.iter().map(|step| format!("cargo xtask {step}")).collect();
         assert_eq!(run, expected);
@@ -113,9 +114,12 @@ fn a_run_is_exactly_a_step_and_holds_no_expression() {
 #[test]
 fn each_secret_is_given_to_the_steps_that_read_it_and_to_no_other() {
     let mut count = 0;
-    for variable in &VARIABLES {
+    let config = config();
+    for variable in config.variables() {
         let secret = format!("${{{{ secrets.{} }}}}", variable.name);
-        let reads = |step: &&StepId| [step.variables(), step.optional()].concat().contains(&variable.name);
+        let reads = |step: &&StepId| {
+            [config.required_by(**step), config.optional_for(**step)].concat().contains(&variable.name)
+        };
         let readers = PIPELINE.iter().flat_map(|row| row.steps).filter(reads).count();
         assert_eq!(text().matches(&secret).count(), readers, "{secret}");
         count += readers;
@@ -125,7 +129,7 @@ fn each_secret_is_given_to_the_steps_that_read_it_and_to_no_other() {
         for id in row.steps {
             let job = job(row.id);
             let step = steps(&job).iter().find(|step| step["id"] == id.name()).unwrap();
-            for name in id.variables().iter().chain(id.optional()) {
+            for name in config.required_by(*id).into_iter().chain(config.optional_for(*id)) {
                 assert_eq!(step["env"][name], format!("${{{{ secrets.{name} }}}}"));
             }
         }
@@ -171,7 +175,7 @@ fn a_deploy_is_never_cancelled() {
         parsed()["concurrency"],
         serde_json::json!({
             "group": "${{ github.workflow }}-${{ github.ref }}",
-            "cancel-in-progress": "${{ !(github.ref == 'refs/heads/master') }}",
+            "cancel-in-progress": "${{ !(github.ref == 'refs/heads/main') }}",
         })
     );
 }

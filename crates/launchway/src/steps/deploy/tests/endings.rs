@@ -80,7 +80,7 @@ fn an_outage_of_the_api_is_not_one_of_the_deploy() {
     assert_eq!(attempt(&ctx).unwrap().status, "live");
     let told = stable(&stub, &notes(&ctx));
     insta::assert_snapshot!(told[told.find("asking for").unwrap()..told.rfind("http").unwrap()], @"
-    asking for `docker.io/launchway/app@[digest]`
+    asking for `docker.io/acme/app@[digest]`
     deploy dep-ours: created
     deploy dep-ours: queued
     the Render API is not available (502 Bad Gateway: <html>bad</html>): asking on

@@ -126,9 +126,9 @@ fn the_push_record_must_be_of_this_commit_and_this_image() {
     fs_err::create_dir_all(ctx.kept()).unwrap();
     for bad in [
         "{".to_owned(),
-        record("docker.io/launchway/app", DIGEST, "0000"),
-        record("ghcr.io/launchway/app", DIGEST, COMMIT),
-        record("docker.io/launchway/app", "latest", COMMIT),
+        record("docker.io/acme/app", DIGEST, "0000"),
+        record("ghcr.io/acme/app", DIGEST, COMMIT),
+        record("docker.io/acme/app", "latest", COMMIT),
     ] {
         fs_err::write(ctx.kept().join("push.json"), bad).unwrap();
         let (exit, said) = failure(&ctx);
@@ -138,6 +138,6 @@ fn the_push_record_must_be_of_this_commit_and_this_image() {
     assert_eq!(stub.asked("P"), Vec::<String>::new());
     // That of a real push is no business of a rehearsal's.
     fs_err::write(ctx.output().join("push.json"), "{").unwrap();
-    fs_err::write(ctx.kept().join("push.json"), record("launchway/app", DIGEST, COMMIT)).unwrap();
+    fs_err::write(ctx.kept().join("push.json"), record("acme/app", DIGEST, COMMIT)).unwrap();
     assert_eq!(attempt(&ctx).unwrap().digest, DIGEST);
 }

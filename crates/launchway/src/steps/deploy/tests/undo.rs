@@ -36,7 +36,7 @@ fn assert_as_before(stub: &Stub) {
     before.sort();
     assert_eq!(variables, before);
     assert!(state.live().unwrap()["image"]["ref"].as_str().unwrap().ends_with(OTHER));
-    assert_eq!(state.service["imagePath"], "docker.io/launchway/app:latest");
+    assert_eq!(state.service["imagePath"], "docker.io/acme/app:latest");
 }
 
 #[test]
@@ -240,14 +240,14 @@ fn what_is_left_by_hand_is_where_the_service_is() {
         answered: None,
     };
     let page = |dashboard: Option<&str>, live: bool| {
-        by_hand(dashboard, "docker.io/launchway/app", Some(&base(live)), &["HOSTS"]).join("\n")
+        by_hand(dashboard, "docker.io/acme/app", Some(&base(live)), &["HOSTS"]).join("\n")
     };
     let dashboard = Some("https://dashboard.render.com/web/srv-1");
     insta::assert_snapshot!(page(dashboard, true).replace(OTHER, "[other]"), @"
     by hand:
     - https://dashboard.render.com/web/srv-1 → Environment: set HOSTS back
     - `cargo xtask rollback --to dep-before`, from this machine also the variables
-    - or https://dashboard.render.com/web/srv-1 → Manual Deploy → Deploy a specific image: `docker.io/launchway/app@[other]`
+    - or https://dashboard.render.com/web/srv-1 → Manual Deploy → Deploy a specific image: `docker.io/acme/app@[other]`
     ");
     insta::assert_snapshot!(page(dashboard, false), @"
     by hand:
@@ -387,7 +387,7 @@ fn events_end_a_wait_that_leads_nowhere() {
     };
     let pull =
         |image: &str| event("image_pull_failed", &json!({ "imageURL": image, "message": "denied\nby all" }));
-    let ours = format!("docker.io/launchway/app@{DIGEST}");
+    let ours = format!("docker.io/acme/app@{DIGEST}");
     let attempt = |events: Vec<Value>| {
         let stub = different();
         stub.state().looks = ["update_in_progress"].into();
@@ -404,7 +404,7 @@ fn events_end_a_wait_that_leads_nowhere() {
     let said = attempt(vec![crash("a"), crash("b"), crash("c")]);
     assert!(said.contains("dep-ours has crashed 3 times: it ran out of memory"), "{said}");
     for harmless in [
-        vec![pull(&format!("docker.io/launchway/app@{OTHER}"))],
+        vec![pull(&format!("docker.io/acme/app@{OTHER}"))],
         vec![crash("a"), crash("b")],
         // Of before our deploy began.
         vec![

@@ -1,4 +1,4 @@
-//! The canary: an error that the app raises on a signed request, to prove that errors arrive where they are reported.
+//! The test error: raised by the service on a signed request, to prove that its errors reach Sentry.
 
 use std::time::SystemTime;
 
@@ -9,10 +9,10 @@ use crate::sign::signed;
 use launchway_core::http::Http;
 use launchway_core::secret::Secret;
 
-/// Has the app at `url` raise the error `test error <id>: raised on request`.
+/// Requests a test error whose message contains `id` from the service at `url`.
 ///
-/// `id` is 1 to 64 of `A-Z a-z 0-9 . _ -`; `now` dates the signature. Done when the app answered 500, which is what a
-/// request gets whose handler panicked.
+/// `id` is 1 to 64 of `A-Z a-z 0-9 . _ -`; `now` dates the signature. It was raised when the response is a 500, which is
+/// what a request gets whose handler panicked.
 pub(crate) fn raise(http: &Http, url: &Url, key: &Secret, id: &str, now: SystemTime) -> Result<()> {
     let request = http.request(Method::POST, url)?;
     let response = signed(request, key, "launchway/test-error/v1", id, now, b"")?
@@ -21,9 +21,11 @@ pub(crate) fn raise(http: &Http, url: &Url, key: &Secret, id: &str, now: SystemT
         .with_context(|| format!("{url} does not answer"))?;
     match response.status() {
         StatusCode::INTERNAL_SERVER_ERROR => Ok(()),
-        StatusCode::UNAUTHORIZED => bail!("the app refused the canary: its `SECRET_KEY` is not ours"),
-        StatusCode::NOT_FOUND => bail!("the app has no canary at {url}"),
-        other => bail!("the app answered the canary with {other} instead of an error of its own"),
+        StatusCode::UNAUTHORIZED => {
+            bail!("the service rejected the signature of the test error: its key is not the one of this run")
+        }
+        StatusCode::NOT_FOUND => bail!("the service has no test error at {url}"),
+        other => bail!("the service answered {other} instead of raising the test error"),
     }
 }
 

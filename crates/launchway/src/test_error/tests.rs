@@ -25,8 +25,8 @@ fn an_answer_is_told_in_words() {
         "POST /answer/500  rehearsal-1 1767225600 v1,pFJI7vdIorqi6zZdpg25zp0mjO3zFBBGvRy46b5R/cc="
     );
     for (path, said) in [
-        ("/answer/401", "`SECRET_KEY` is not ours"),
-        ("/answer/404", "has no canary"),
+        ("/answer/401", "rejected the signature"),
+        ("/answer/404", "has no test error"),
         ("/answer/204", "204"),
         ("/answer/503", "503"),
     ] {

@@ -1,0 +1,63 @@
+//! The manifest around the configuration: of a workspace, or of a repository with a single package.
+
+use anyhow::{Result, bail};
+use serde::Deserialize;
+
+use super::Config;
+
+/// What this reads of a `Cargo.toml`.
+#[derive(Deserialize)]
+struct Manifest {
+    package: Option<Package>,
+    workspace: Option<Workspace>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    metadata: Option<Metadata>,
+}
+
+#[derive(Deserialize)]
+struct Workspace {
+    metadata: Option<Metadata>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    pipeline: Option<Config>,
+}
+
+/// Whether a manifest configures a pipeline.
+pub(crate) fn is_root(manifest: &str) -> bool {
+    ["[workspace.metadata.pipeline]", "[package.metadata.pipeline]"]
+        .iter()
+        .any(|section| manifest.lines().any(|line| line.trim_start().starts_with(section)))
+}
+
+/// The configuration with what it leaves to the package filled in.
+pub(super) fn parse(text: &str) -> Result<Config> {
+    let Manifest { package, workspace } = toml::from_str(text)?;
+    let (name, of_package) =
+        package.map_or((None, None), |Package { name, metadata }| (Some(name), metadata));
+    let of_workspace = workspace.and_then(|workspace| workspace.metadata);
+    let pipeline = |metadata: Option<Metadata>| metadata.and_then(|metadata| metadata.pipeline);
+    let mut config = match (pipeline(of_workspace), pipeline(of_package)) {
+        (Some(config), None) | (None, Some(config)) => config,
+        (None, None) => {
+            bail!("there is neither `[workspace.metadata.pipeline]` nor `[package.metadata.pipeline]`")
+        }
+        (Some(_), Some(_)) => {
+            bail!(
+                "both `[workspace.metadata.pipeline]` and `[package.metadata.pipeline]` are there: remove one"
+            )
+        }
+    };
+    if config.package.is_empty() {
+        config.package = name.unwrap_or_default();
+    }
+    if config.binary.is_empty() {
+        config.binary.clone_from(&config.package);
+    }
+    Ok(config)
+}

@@ -1,0 +1,181 @@
+use super::*;
+use crate::table::StepId;
+
+const GOOD: &str = r#"
+[workspace.metadata.pipeline]
+package = "app"
+branch = "main"
+image = "docker.io/acme/app"
+coverage = 80
+target = "x86_64-unknown-linux-gnu"
+[workspace.metadata.pipeline.deploy]
+health = "/healthz"
+version = "/version"
+timeout = "10m"
+environment = ["SECRET_KEY"]
+"#;
+
+fn error(text: &str) -> String {
+    format!("{:#}", Config::parse(text).unwrap_err())
+}
+
+#[test]
+fn reads_a_manifest() {
+    let config = Config::parse(GOOD).unwrap();
+    assert_eq!(config.engine, Engine::Builtin);
+    assert_eq!(config.deploy.timeout, Duration::from_mins(10));
+    assert!(config.deploy.test_error.is_none());
+}
+
+#[test]
+fn every_error_names_its_key() {
+    for (from, to, expected) in [
+        ("coverage = 80", "coverage = 180", "`coverage` must be a percentage"),
+        ("coverage = 80", "coverage = \"80\"", "coverage"),
+        ("coverage = 80", "coverage = 80\ncolour = 1", "unknown field `colour`"),
+        ("package = \"app\"", "", "`package` must be a name"),
+        ("package = \"app\"", "package = \"a b\"", "`package` must be a name"),
+        ("package = \"app\"", "package = \"app\"\nbinary = \"a b\"", "`binary` must be a name"),
+        (
+            "package = \"app\"",
+            "package = \"app\"\ndockerfile = \"../Dockerfile\"",
+            "`dockerfile` must be a path below",
+        ),
+        (
+            "package = \"app\"",
+            "package = \"app\"\nbuild.features = [\"--all\"]",
+            "`build.features` has `--all`",
+        ),
+        (
+            "package = \"app\"",
+            "package = \"app\"\nbuild.environment.RUSTFLAGS = \"-O\"",
+            "`build.environment` names `RUSTFLAGS`",
+        ),
+        (
+            "package = \"app\"",
+            "package = \"app\"\nrehearse.environment.\"A B\" = \"\"",
+            "`rehearse.environment` names `A B`",
+        ),
+        ("\"/healthz\"", "\"healthz\"", "`deploy.health` must be a path"),
+        ("\"10m\"", "\"soon\"", "`soon` is not a duration"),
+        ("\"10m\"", "\"0s\"", "`deploy.timeout`"),
+        ("\"10m\"", "\"2h\"", "the deploy job could take"),
+        ("\"10m\"", "\"500000000000 years\"", "the deploy job could take"),
+        ("\"10m\"", "\"10m\"\nbake = \"6h\"", "GitHub ends a job after 360"),
+        ("[\"SECRET_KEY\"]", "[\"SECRET KEY\"]", "`SECRET KEY`, which is not the name of a variable"),
+        ("[\"SECRET_KEY\"]", "[\"GITHUB_X\"]", "GitHub keeps names that begin with"),
+        ("[\"SECRET_KEY\"]", "[\"RENDER_API_KEY\"]", "which Render sets itself"),
+        ("[\"SECRET_KEY\"]", "[\"DOCKERHUB_TOKEN\"]", "which is the pipeline's own"),
+        ("[\"SECRET_KEY\"]", "[{ name = \"A\", secrte = true }]", "unknown field `secrte`"),
+        ("[\"SECRET_KEY\"]", "[1]", "the name of a variable, or a table"),
+        ("[\"SECRET_KEY\"]", "[]\nsentry = { dsn = \"DSN\" }", "`deploy.sentry` needs the variable `DSN`"),
+        (
+            "[\"SECRET_KEY\"]",
+            "[]\nreports = { path = \"/r\", key = \"K\" }",
+            "`deploy.reports` needs the variable `K`",
+        ),
+        (
+            "[\"SECRET_KEY\"]",
+            "[]\ntest-error = { path = \"r\", key = \"K\" }",
+            "`deploy.test-error` must be a path",
+        ),
+        (
+            "[\"SECRET_KEY\"]",
+            "[]\nenvironment-name = { variable = \"T\" }",
+            "`deploy.environment-name` needs the variable `T`",
+        ),
+        ("[\"SECRET_KEY\"]", "[]\nenvironment-name = \"a b\"", "`deploy.environment-name` must be 1 to 64"),
+        ("\"main\"", "\"it's\"", "`branch` must be of letters"),
+        ("\"main\"", "\"a..b\"", "git does not take"),
+        ("\"main\"", "\"-x\"", "git does not take"),
+        ("\"main\"", "\"/x\"", "git does not take"),
+        ("\"main\"", "\"x/\"", "git does not take"),
+        ("\"main\"", "\"a//b\"", "git does not take"),
+        ("\"main\"", "\"a/.b\"", "git does not take"),
+        ("\"main\"", "\"x.lock/y\"", "git does not take"),
+        ("\"main\"", "\"x.\"", "git does not take"),
+        ("\"main\"", "\"HEAD\"", "git does not take"),
+        ("acme/app\"", "Acme/App\"", "`image` must be a repository such as `docker.io/acme/app`: `Acme`"),
+        ("acme/app\"", "acme/app:latest\"", "must name a repository only, without `latest`"),
+        ("docker.io/acme", "https://docker.io/acme", "the address of a web page"),
+        ("docker.io/acme", "docker.io:port/acme", "is not a registry's `host`"),
+        ("docker.io/acme", "hub.docker.com/r/acme", "the address of a web page"),
+        ("docker.io/acme/app", "docker.io/", "is not part of a repository's name"),
+        ("x86_64-unknown-linux-gnu", "x86_64-pc-windows-gnu", "`target` is `x86_64-pc-windows-gnu`"),
+        ("coverage = 80", "coverage = nan", "`coverage` must be a percentage"),
+        ("coverage = 80", "coverage = -1", "`coverage` must be a percentage"),
+        ("\"/version\"", "\"//example.com/version\"", "`deploy.version` must be a path"),
+        ("\"/version\"", "\"/the version\"", "a path has no ' ' in it"),
+        ("\"/version\"", "\"/version#commit\"", "a path has no '#' in it"),
+        ("\"10m\"", "\"10ms\"", "`deploy.timeout` must be at least 1s, but is 10ms"),
+        ("\"10m\"", "\"10m\"\nbake = \"1day\"", "GitHub ends a job after 360"),
+        ("\"10m\"", "\"10m\"\nbake = \"1ns\"", "`deploy.bake` must be at least 1s"),
+        ("[\"SECRET_KEY\"]", "[\"SECRET_KEY\", \"SECRET_KEY\"]", "names `SECRET_KEY` twice"),
+        ("[\"SECRET_KEY\"]", "[\"PORT\"]", "which Render sets itself"),
+        ("branch = \"main\"", "", "missing field `branch`"),
+        ("coverage = 80", "coverage = 80\ntest.packages = [\"a; b\"]", "`test.packages` names `a; b`"),
+    ] {
+        let text = GOOD.replace(from, to);
+        assert_ne!(text, GOOD);
+        assert!(error(&text).contains(expected), "{to}: {}", error(&text));
+    }
+}
+
+#[test]
+fn what_is_left_out_follows_from_the_rest() {
+    let config = Config::parse(GOOD).unwrap();
+    assert_eq!((config.binary.as_str(), config.dockerfile.as_str()), ("app", "Dockerfile"));
+    assert_eq!((config.build.profile.as_str(), config.build.folder()), ("release", "release"));
+    let text =
+        GOOD.replace("package = \"app\"", "package = \"app\"\nbinary = \"server\"\nbuild.profile = \"dev\"");
+    let config = Config::parse(&text).unwrap();
+    assert_eq!((config.package.as_str(), config.binary.as_str()), ("app", "server"));
+    assert_eq!(config.build.folder(), "debug");
+}
+
+#[test]
+fn a_single_package_names_itself() {
+    let text = GOOD.replace("workspace.metadata", "package.metadata").replace("package = \"app\"\n", "");
+    let config = Config::parse(&format!("[package]\nname = \"web\"\n{text}")).unwrap();
+    assert_eq!((config.package.as_str(), config.binary.as_str()), ("web", "web"));
+    assert!(is_root(&text) && is_root(GOOD) && !is_root("[workspace]"));
+    let both = format!("[package]\nname = \"web\"\n{text}\n{GOOD}");
+    assert!(error(&both).contains("both `[workspace.metadata.pipeline]` and"));
+    assert!(error("[workspace]").contains("there is neither"));
+}
+
+#[test]
+fn a_variable_is_secret_unless_it_says_otherwise() {
+    let list = "[\"KEY\", { name = \"HOST\", secret = false, meaning = \"where\", example = \"a.example\" }]";
+    let config = Config::parse(&GOOD.replace("[\"SECRET_KEY\"]", list)).unwrap();
+    let [key, host] = ["KEY", "HOST"].map(|name| config.variable(name).unwrap());
+    assert!(key.secret && key.hint() == "listed in `deploy.environment`");
+    assert!(!host.secret && host.hint() == "where (for example `a.example`)");
+    let deploy = JobId::Deploy.job();
+    assert_eq!(config.required(deploy), ["RENDER_API_KEY", "RENDER_SERVICE_ID", "KEY", "HOST"]);
+    assert!(config.required(JobId::Test.job()).is_empty());
+}
+
+#[test]
+fn sentry_has_variables_where_it_is_configured() {
+    let config = Config::parse(GOOD).unwrap();
+    assert_eq!(config.optional_for(StepId::Deploy), ["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"]);
+    assert!(config.variable("SENTRY_ORG").is_none());
+    let config = Config::parse(&format!("{GOOD}sentry = {{ dsn = \"SECRET_KEY\" }}\n")).unwrap();
+    assert_eq!(config.optional_for(StepId::Deploy).len(), 5);
+    assert!(config.variable("SENTRY_ORG").is_some());
+}
+
+#[test]
+fn the_environment_has_a_name() {
+    let name = |key: &str, value: Option<&'static str>| {
+        let config = Config::parse(&format!("{GOOD}{key}\n")).unwrap();
+        config.deploy.environment_name(|name| value.filter(|_| name == "SECRET_KEY"))
+    };
+    assert_eq!(name("", None).unwrap(), "production");
+    assert_eq!(name("environment-name = \"staging\"", None).unwrap(), "staging");
+    let table = "environment-name = { variable = \"SECRET_KEY\", names = { LIVE = \"production\" } }";
+    assert_eq!(name(table, Some("LIVE")).unwrap(), "production");
+    assert_eq!(name(table, Some("other")).unwrap(), "other");
+    assert_eq!(name(table, None), None);
+}

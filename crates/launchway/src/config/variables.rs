@@ -1,0 +1,247 @@
+//! The variables of a run: the pipeline's own, which the table lists, and the service's, which the configuration lists.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::{Config, DeployConfig};
+use crate::table::{self, Job, JobId, StepId};
+use launchway_registry::Digest;
+
+/// An entry of `deploy.environment`: a name, or a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceVariable {
+    pub(crate) name: String,
+    /// Whether its value must never be shown.
+    pub(crate) secret: bool,
+    /// What the service uses it for, for people.
+    pub(crate) meaning: String,
+    /// A value, or the place where to get one.
+    pub(crate) example: String,
+}
+
+/// `deploy.environment-name`: a name, or a table that takes it from a variable of the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EnvironmentName {
+    Fixed(String),
+    /// The name that belongs to the variable's value; the value itself where none does.
+    Of {
+        variable: String,
+        names: BTreeMap<String, String>,
+    },
+}
+
+impl Default for EnvironmentName {
+    fn default() -> Self {
+        Self::Fixed("production".to_owned())
+    }
+}
+
+/// A variable that a step reads, whoever defines it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variable<'a> {
+    pub(crate) name: &'a str,
+    /// Whether its value must never be shown.
+    pub(crate) secret: bool,
+    meaning: &'a str,
+    /// Where to get a value.
+    source: Cow<'a, str>,
+}
+
+impl Variable<'_> {
+    /// What it is and where to get a value, for a message that it is not set.
+    pub(crate) fn hint(&self) -> String {
+        match (self.meaning, &*self.source) {
+            ("", "") => "listed in `deploy.environment`".to_owned(),
+            (words, "") | ("", words) => words.to_owned(),
+            (meaning, source) => format!("{meaning} ({source})"),
+        }
+    }
+}
+
+impl Config {
+    /// Every variable that a job reads.
+    pub(crate) fn variables(&self) -> Vec<Variable<'_>> {
+        let of_service = self.deploy.environment.iter().map(Variable::from);
+        let of_pipeline = table::VARIABLES.iter().filter(|own| self.uses(own.name)).map(Variable::from);
+        of_pipeline.chain(of_service).collect()
+    }
+
+    /// The variable with this name, if a job reads it.
+    pub(crate) fn variable(&self, name: &str) -> Option<Variable<'_>> {
+        self.variables().into_iter().find(|variable| variable.name == name)
+    }
+
+    /// The variables that a job cannot do without; on GitHub each comes from the secret of that name.
+    pub(crate) fn required(&self, job: &Job) -> Vec<&str> {
+        let of_service = match job.id {
+            JobId::Test | JobId::Build => &[],
+            JobId::Deploy => self.deploy.environment.as_slice(),
+        };
+        job.variables
+            .iter()
+            .copied()
+            .chain(of_service.iter().map(|variable| variable.name.as_str()))
+            .collect()
+    }
+
+    /// The variables that a job can do without, at the price of what each says of itself.
+    pub(crate) fn optional(&self, job: &Job) -> Vec<&'static str> {
+        job.optional.iter().copied().filter(|name| self.uses(name)).collect()
+    }
+
+    /// Those of its job's variables that a step cannot do without.
+    pub(crate) fn required_by(&self, step: StepId) -> Vec<&str> {
+        if step.reads_variables() { self.required(step.job().job()) } else { Vec::new() }
+    }
+
+    /// Those of its job's optional variables that a step reads.
+    pub(crate) fn optional_for(&self, step: StepId) -> Vec<&'static str> {
+        if step.reads_variables() { self.optional(step.job().job()) } else { Vec::new() }
+    }
+
+    /// What the smoke run starts the service with: what the rehearsal does as far as that is configured, and keys.
+    ///
+    /// The keys are made up, always the same: nothing else ever signs with them, and a plan must not differ each time.
+    pub(crate) fn smoke_environment(&self) -> Vec<(String, String)> {
+        let configured = &self.rehearse.environment;
+        let keys = self.deploy.keys().into_iter().filter(|key| !configured.contains_key(*key));
+        let keys = keys
+            .map(|key| (key.to_owned(), Digest::of(format!("smoke run {key}").as_bytes()).hex().to_owned()));
+        let configured = configured.iter().map(|(name, value)| (name.clone(), value.clone()));
+        configured.chain(keys).collect()
+    }
+
+    /// Whether one of the pipeline's own variables means anything here.
+    fn uses(&self, name: &str) -> bool {
+        self.deploy.sentry.is_some() || !table::SENTRY.contains(&name)
+    }
+}
+
+impl DeployConfig {
+    /// The names of the service's variables.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.environment.iter().map(|variable| variable.name.clone()).collect()
+    }
+
+    /// The name of the environment in which the service has these values.
+    pub(crate) fn environment_name<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Option<String> {
+        match &self.environment_name {
+            EnvironmentName::Fixed(name) => Some(name.clone()),
+            EnvironmentName::Of { variable, names } => {
+                let value = value(variable)?;
+                Some(names.get(value).map_or(value, String::as_str).to_owned())
+            }
+        }
+    }
+
+    /// The variables that hold keys of signatures: any long random word is a value for one.
+    pub(crate) fn keys(&self) -> Vec<&str> {
+        let mut keys: Vec<&str> = [&self.reports, &self.test_error]
+            .into_iter()
+            .flatten()
+            .map(|signed| signed.key.as_str())
+            .collect();
+        keys.dedup();
+        keys
+    }
+}
+
+impl<'a> From<&'a table::Variable> for Variable<'a> {
+    fn from(own: &'a table::Variable) -> Self {
+        Self { name: own.name, secret: own.secret, meaning: own.meaning, source: Cow::Borrowed(own.source) }
+    }
+}
+
+impl<'a> From<&'a ServiceVariable> for Variable<'a> {
+    fn from(of_service: &'a ServiceVariable) -> Self {
+        let source = match of_service.example.as_str() {
+            "" => Cow::Borrowed(""),
+            example => Cow::Owned(format!("for example `{example}`")),
+        };
+        let ServiceVariable { name, secret, meaning, .. } = of_service;
+        Self { name, secret: *secret, meaning, source }
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceVariable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            name: String,
+            #[serde(default = "secret")]
+            secret: bool,
+            #[serde(default)]
+            meaning: String,
+            #[serde(default)]
+            example: String,
+        }
+        fn secret() -> bool {
+            true
+        }
+        text_or_table(
+            deserializer,
+            "the name of a variable, or a table with `name`, `secret`, `meaning` and `example`",
+            |name| Self { name, secret: true, meaning: String::new(), example: String::new() },
+            |Table { name, secret, meaning, example }| Self { name, secret, meaning, example },
+        )
+    }
+}
+
+impl<'de> Deserialize<'de> for EnvironmentName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            variable: String,
+            #[serde(default)]
+            names: BTreeMap<String, String>,
+        }
+        text_or_table(
+            deserializer,
+            "a name, or a table with `variable` and `names`",
+            Self::Fixed,
+            |table: Table| Self::Of { variable: table.variable, names: table.names },
+        )
+    }
+}
+
+/// Reads a value that is a text where the text is enough, and a table otherwise. Unlike an untagged enum it names the
+/// key that is wrong.
+fn text_or_table<'de, D: Deserializer<'de>, T: Deserialize<'de>, V>(
+    deserializer: D,
+    expected: &'static str,
+    of_text: impl FnOnce(String) -> V,
+    of_table: impl FnOnce(T) -> V,
+) -> Result<V, D::Error> {
+    struct TextOrTable<T, F, G> {
+        expected: &'static str,
+        of_text: F,
+        of_table: G,
+        table: PhantomData<T>,
+    }
+    impl<'de, T: Deserialize<'de>, V, F: FnOnce(String) -> V, G: FnOnce(T) -> V> Visitor<'de>
+        for TextOrTable<T, F, G>
+    {
+        type Value = V;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.expected)
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<V, E> {
+            Ok((self.of_text)(text.to_owned()))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(self.of_table)
+        }
+    }
+    deserializer.deserialize_any(TextOrTable { expected, of_text, of_table, table: PhantomData })
+}

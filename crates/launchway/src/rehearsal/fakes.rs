@@ -1,0 +1,256 @@
+//! The fakes of one rehearsal, what the service gets in it, and the secrets that only this rehearsal knows.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use tokio::runtime::Runtime;
+
+use crate::context::Context;
+use launchway_core::command::bare;
+use launchway_core::environment::Environment;
+use launchway_core::interrupt;
+use launchway_core::secret::random_word;
+use launchway_fakes::Exchange;
+use launchway_fakes::registry::{Auth, RegistryStandIn};
+use launchway_fakes::render::{GroupHooks, Options, PullCredential, RenderStandIn};
+use launchway_fakes::sentry::SentryStandIn;
+
+/// A registry, a Render and a Sentry on loopback.
+pub(super) struct Fakes {
+    pub(super) registry: RegistryStandIn,
+    pub(super) render: RenderStandIn,
+    pub(super) sentry: SentryStandIn,
+    pub(super) repository: String,
+    /// What a deploy sets on the service.
+    pub(super) service: Vec<ServiceValue>,
+    registry_token: String,
+    api_key: String,
+}
+
+/// A variable of the service with its value in a rehearsal.
+#[derive(Clone)]
+pub(super) struct ServiceValue {
+    pub(super) name: String,
+    pub(super) value: String,
+    pub(super) origin: Origin,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// `rehearse.environment`.
+    Configured,
+    /// The environment of this run; never a secret, which could lead out of the rehearsal.
+    Environment,
+    /// The fake Sentry.
+    Sentry,
+    MadeUp,
+}
+
+impl ServiceValue {
+    /// Every variable of the service, with this address for the one that holds the DSN.
+    fn all(ctx: &Context, dsn: &str) -> Result<Vec<Self>> {
+        let (deploy, configured) = (&ctx.config.deploy, &ctx.config.rehearse.environment);
+        let value = |variable: &crate::config::ServiceVariable| -> Result<Self> {
+            let name = variable.name.clone();
+            let in_environment = ctx.environment.get(&name).filter(|_| !variable.secret);
+            let (value, origin) = if deploy.sentry.as_ref().is_some_and(|sentry| sentry.dsn == name) {
+                (dsn.to_owned(), Origin::Sentry)
+            } else if let Some(value) = configured.get(&name) {
+                (value.clone(), Origin::Configured)
+            } else if let Some(value) = in_environment {
+                (value.to_owned(), Origin::Environment)
+            } else {
+                (made_up()?, Origin::MadeUp)
+            };
+            Ok(Self { name, value, origin })
+        };
+        deploy.environment.iter().map(value).collect()
+    }
+
+    /// Whether only this rehearsal knows the value.
+    fn is_secret(&self) -> bool {
+        matches!(self.origin, Origin::Sentry | Origin::MadeUp)
+    }
+
+    /// What the release before this one may have had: nothing for what a deploy adds, another value for what was made up.
+    pub(super) fn earlier(&self) -> Result<Option<String>> {
+        Ok(match self.origin {
+            Origin::Sentry => None,
+            Origin::MadeUp => Some(made_up()?),
+            Origin::Configured | Origin::Environment => Some(self.value.clone()),
+        })
+    }
+}
+
+/// Long enough for a key.
+fn made_up() -> Result<String> {
+    Ok(random_word()? + &random_word()?)
+}
+
+impl Fakes {
+    pub(super) const SERVICE: &str = "srv-rehearsal";
+    const USER: &str = "rehearsal";
+    pub(super) const REPOSITORY: &str = "launchway/rehearsal";
+
+    pub(super) async fn start(ctx: &Context, folder: &Path) -> Result<Self> {
+        Self::start_with(ctx, folder, |_, _| Ok(())).await
+    }
+
+    /// Starts them with a Render that is set up further by `adapt`, which gets the values that a deploy will set.
+    pub(super) async fn start_with(
+        ctx: &Context,
+        folder: &Path,
+        adapt: impl FnOnce(&mut Options, &[ServiceValue]) -> Result<()>,
+    ) -> Result<Self> {
+        let registry_token = random_word()?;
+        let api_key = random_word()?;
+        let login = Auth::Basic { username: Self::USER.to_owned(), password: registry_token.clone() };
+        let registry = RegistryStandIn::start(&folder.join("registry"), login).await?;
+        let repository = format!("{}/{}", registry.address(), Self::REPOSITORY);
+        let sentry = SentryStandIn::start().await?;
+        let service = ServiceValue::all(ctx, &sentry.dsn())?;
+        let deploy = &ctx.config.deploy;
+        let set_by_hand = ctx.config.rehearse.environment.iter();
+        let set_by_hand = set_by_hand.filter(|(name, _)| service.iter().all(|value| value.name != **name));
+        let mut options = Options {
+            pull: Some(PullCredential { username: Self::USER.to_owned(), password: registry_token.clone() }),
+            health_path: deploy.health.clone(),
+            version_path: deploy.version.clone().unwrap_or_else(|| deploy.health.clone()),
+            variables: set_by_hand.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            // The real one gives up after 15 minutes and keeps the old instance for one.
+            health_deadline: Duration::from_secs(30),
+            retire_after: Duration::from_millis(500),
+            max_shutdown_delay: Duration::from_secs(10),
+            hooks: GroupHooks {
+                command: |program| bare(program),
+                started: interrupt::group_started,
+                ended: interrupt::group_ended,
+            },
+            // As on a service that was created with a first image.
+            ..Options::new(Self::SERVICE, &api_key, &format!("{repository}:latest"))
+        };
+        adapt(&mut options, &service)?;
+        let render = RenderStandIn::start(options, &folder.join("render")).await?;
+        Ok(Self { registry, render, sentry, repository, service, registry_token, api_key })
+    }
+
+    pub(super) fn announce(&self, ctx: &Context) {
+        ctx.reporter.note(format!("registry  {}", self.registry.address()));
+        ctx.reporter.note(format!("Render    {}", self.render.address()));
+        ctx.reporter.note(format!("Sentry    {}", self.sentry.address()));
+        ctx.reporter
+            .note("the pipeline runs as on a push to the release branch; nothing leaves this machine");
+        for (origin, words) in [
+            (Origin::Environment, "taken from the environment"),
+            (Origin::MadeUp, "made up, because `rehearse.environment` does not set them"),
+        ] {
+            let names = self.service.iter().filter(|value| value.origin == origin);
+            let names: Vec<&str> = names.map(|value| value.name.as_str()).collect();
+            if !names.is_empty() {
+                ctx.reporter.note(format!("variables {words}: {}", names.join(", ")));
+            }
+        }
+        if ctx.git.dirty {
+            ctx.reporter.note(
+                "the tree has uncommitted changes: the image is tagged `-dirty`, and `latest` stays away",
+            );
+        }
+    }
+
+    /// What the pipeline's variables are in this rehearsal.
+    pub(super) fn environment(&self) -> Environment {
+        Environment::of(self.variables())
+    }
+
+    pub(super) fn variables(&self) -> Vec<(String, String)> {
+        let of_pipeline = [
+            ("PIPELINE_IMAGE", self.repository.clone()),
+            ("DOCKERHUB_USERNAME", Self::USER.to_owned()),
+            ("DOCKERHUB_TOKEN", self.registry_token.clone()),
+            ("RENDER_API_URL", self.render.api_url()),
+            ("RENDER_API_KEY", self.api_key.clone()),
+            ("RENDER_SERVICE_ID", Self::SERVICE.to_owned()),
+            ("SENTRY_URL", self.sentry.url()),
+            ("SENTRY_AUTH_TOKEN", self.sentry.token().to_owned()),
+            ("SENTRY_ORG", SentryStandIn::ORGANIZATION.to_owned()),
+            ("SENTRY_PROJECT", SentryStandIn::PROJECT.to_owned()),
+        ];
+        let of_service = self.service.iter().map(|value| (value.name.clone(), value.value.clone()));
+        of_pipeline.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(of_service).collect()
+    }
+
+    /// What must not be printed or left anywhere, also as it is sent.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let login = format!("{}:{}", Self::USER, self.registry_token);
+        let of_service =
+            self.service.iter().filter(|value| value.is_secret()).map(|value| value.value.clone());
+        [
+            self.registry_token.clone(),
+            self.api_key.clone(),
+            self.sentry.token().to_owned(),
+            STANDARD.encode(login),
+        ]
+        .into_iter()
+        .chain(of_service)
+        .collect()
+    }
+
+    /// The addresses that the rehearsal may contact.
+    pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>> {
+        let front =
+            self.render.url().trim_start_matches("http://").parse().context("the front has no address")?;
+        Ok(vec![self.registry.address(), self.render.address(), self.sentry.address(), front])
+    }
+
+    /// One line an exchange, without bodies and headers.
+    pub(super) fn keep_transcripts(&self, ctx: &Context, folder: &Path) -> Result<()> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            method: &'a str,
+            path: &'a str,
+            status: u16,
+            request_bytes: u64,
+        }
+        let transcripts = [
+            ("registry", self.registry.transcript()),
+            ("render", self.render.transcript()),
+            ("sentry", self.sentry.transcript()),
+        ];
+        for (name, exchanges) in transcripts {
+            let mut text = String::new();
+            for Exchange { method, path, status, request_bytes } in &exchanges {
+                let line = Line { method, path, status: *status, request_bytes: *request_bytes };
+                text.push_str(&serde_json::to_string(&line)?);
+                text.push('\n');
+            }
+            ctx.leave_json(&folder.join(format!("{name}.jsonl")), &text)?;
+        }
+        let log = self.render.log().join("\n") + "\n";
+        ctx.leave(&folder.join("app.log"), &log)
+    }
+
+    /// The service's last lines: where a deploy failed, they usually say why.
+    pub(super) fn print_log(&self, ctx: &Context, folder: &Path) {
+        const LAST: usize = 10;
+        let lines = self.render.log();
+        if lines.is_empty() {
+            return;
+        }
+        let last = lines.get(lines.len().saturating_sub(LAST)..).unwrap_or_default();
+        let file = folder.join("app.log");
+        ctx.reporter.note(format!("the service's last lines (all of them are in {}):", file.display()));
+        for line in last {
+            ctx.reporter.note(format!("  {line}"));
+        }
+    }
+
+    pub(super) fn stop(self, runtime: &Runtime) {
+        runtime.block_on(self.render.stop());
+    }
+}
