@@ -144,6 +144,11 @@ impl Client {
     /// Sends once. Any response but success is an error, and but 404 to a read.
     pub(crate) fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
         let response = self.exchange(request)?;
+        self.expect(request, response)
+    }
+
+    /// The response, if it is the one hoped for.
+    pub(crate) fn expect(&self, request: &Request<'_>, response: Response) -> Result<Response, Error> {
         let status = response.status();
         if quote::is_page(&response) && !is_transient(status) {
             self.must_be_registry(request.repository)?;
@@ -163,7 +168,12 @@ impl Client {
 
     /// Sends once, and follows the redirects of a read. Any response is a success.
     pub(crate) fn exchange(&self, request: &Request<'_>) -> Result<Response, Error> {
-        let mut response = self.logged_in(request, &request.url)?;
+        let response = self.logged_in(request, &request.url)?;
+        self.follow(request, response)
+    }
+
+    /// Follows the redirects of a read.
+    pub(crate) fn follow(&self, request: &Request<'_>, mut response: Response) -> Result<Response, Error> {
         if request.is_read() {
             // Registries keep blobs elsewhere and send readers there, some of them for HEAD too.
             for _ in 0..Self::HOPS {

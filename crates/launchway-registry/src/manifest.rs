@@ -37,8 +37,8 @@ pub(crate) const KINDS: &str = "application/vnd.oci.image.manifest.v1+json, appl
 impl Client {
     /// The digest that a reference names now, or `None` where there is no such manifest.
     ///
-    /// It sends a HEAD, which Docker Hub does not count as a pull, and reads the manifest only where the response
-    /// lacks `Docker-Content-Digest`, which the OCI distribution spec ("Checking if content exists in the registry")
+    /// It sends a HEAD, which Docker Hub does not count as a pull, and reads the manifest only where the registry has no
+    /// HEAD, or its response lacks `Docker-Content-Digest`, which the OCI distribution spec ("Checking if content exists in the registry")
     /// leaves to the registry.
     pub fn digest(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>> {
         self.retrying(|| self.named(repository, reference))
@@ -63,7 +63,12 @@ impl Client {
             action: format!("read `{reference}`"),
             prepare: &|request| Ok(request.header(ACCEPT, KINDS)),
         };
-        let response = self.send(&request(Method::HEAD))?;
+        let head = request(Method::HEAD);
+        let response = self.exchange(&head)?;
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            return self.hash(repository, reference, &request(Method::GET));
+        }
+        let response = self.expect(&head, response)?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -77,7 +82,17 @@ impl Client {
             })?;
             return Ok(Some(digest));
         }
-        let response = self.send(&request(Method::GET))?;
+        self.hash(repository, reference, &request(Method::GET))
+    }
+
+    /// The digest of the manifest that this request reads.
+    fn hash(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        request: &Request<'_>,
+    ) -> Result<Option<Digest>, Error> {
+        let response = self.send(request)?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }

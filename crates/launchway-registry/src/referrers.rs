@@ -185,7 +185,13 @@ impl Client {
                 action: "list what refers to the image".to_owned(),
                 prepare: &|request| Ok(request.header(ACCEPT, INDEX)),
             };
-            let response = self.exchange(&request)?;
+            let response = self.logged_in(&request, &url)?;
+            let is_redirected = response.status().is_redirection();
+            let response = match self.follow(&request, response) {
+                // A redirect that may not be followed leads to no list.
+                Err(Error::Permanent(_)) if is_redirected => return Ok(None),
+                followed => followed?,
+            };
             let status = response.status();
             let of_account = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
                 && is_registry(repository, response.url())?;

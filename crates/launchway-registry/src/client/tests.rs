@@ -246,6 +246,17 @@ fn without_the_digest_header_the_manifest_is_hashed() {
 }
 
 #[test]
+fn a_manifest_is_read_where_the_registry_does_not_know_head() {
+    let server = scripted(|request, _| request.is("HEAD", "/manifests/").then(|| Reply::new(405)));
+    assert_eq!(latest_of(&server, anonymous(), Access::Pull).unwrap(), None);
+    let manifest = br#"{"schemaVersion":2}"#;
+    server.set_tag("latest", manifest).unwrap();
+    assert_eq!(latest_of(&server, anonymous(), Access::Pull).unwrap(), Some(Digest::of(manifest)));
+    let both = ["HEAD manifests/latest", "GET manifests/latest"];
+    assert_eq!(server.lines(), [both, both].concat());
+}
+
+#[test]
 fn a_digest_header_must_be_one() {
     let server = scripted(|_, _| Some(Reply::new(200).header("Docker-Content-Digest", "md5:1")));
     let error = latest_of(&server, anonymous(), Access::Pull).unwrap_err();
@@ -429,6 +440,16 @@ fn a_limit_names_the_way_out() {
         let error = error.to_string();
         assert!(error.starts_with(&expected) && error.contains(hint), "{error}");
     }
+}
+
+#[test]
+fn a_secret_is_redacted_before_a_quote_is_cut() {
+    let server = scripted(|request, _| {
+        let got = format!("{} {}", "x".repeat(270), request.header("authorization"));
+        wants_basic(request).or_else(|| Some(Reply::new(400).body(got)))
+    });
+    let error = latest_of(&server, logged_in(&server), Access::Push).unwrap_err().to_string();
+    assert!(error.ends_with(" Basic <redacted>)"), "{error}");
 }
 
 #[test]

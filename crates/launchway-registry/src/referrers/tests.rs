@@ -166,6 +166,7 @@ fn a_registry_without_a_list_of_its_own_gets_a_tag() {
         list(&r#"{"schemaVersion":2,"manifests":"none"}"#),
         Reply::new(303).header("Location", "/login?then=/v2/"),
         Reply::new(302).header("Location", "/v2/acme/app/referrers/loop"),
+        Reply::new(307).header("Location", "http://referrers.test/list"),
     ] {
         let shown = format!("{reply:?}");
         let server = scripted(move |request, _| {
