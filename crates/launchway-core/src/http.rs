@@ -17,6 +17,7 @@ pub use transport::TransportError;
 
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::secret::Redactor;
 
 /// What a run may connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,11 +177,17 @@ pub fn text(response: Response) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// `: ` and the first words of an answer, for a message; nothing where it has none.
-pub fn first_words(response: Response) -> String {
+/// `: ` and the first words of a response, for a message; nothing where it has none.
+///
+/// A server may quote the secrets that it got.
+pub fn first_words(response: Response, secrets: &Redactor) -> String {
+    quoted(&text(response).unwrap_or_default(), secrets)
+}
+
+fn quoted(body: &str, secrets: &Redactor) -> String {
     const LONGEST: usize = 200;
-    let body = text(response).unwrap_or_default();
-    let words = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = secrets.redact(&body.split_whitespace().collect::<Vec<_>>().join(" "));
+    // Only then: the rest of a secret that is cut would be shown.
     let words: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
     if words.is_empty() { words } else { format!(": {words}") }
 }
@@ -272,6 +279,13 @@ mod tests {
         for bad in ["", "everywhere", "127.0.0.1"] {
             assert_eq!(Exit::of(&Reach::of(Some(bad)).unwrap_err()), Exit::Usage);
         }
+    }
+
+    #[test]
+    fn a_secret_is_redacted_before_a_quote_is_cut() {
+        let body = format!("{}\n you sent hunter2-hunter2", "x".repeat(185));
+        let quoted = quoted(&body, &Redactor::new([crate::secret::Secret::new("hunter2-hunter2")]));
+        assert_eq!(quoted, format!(": {} you sent <reda", "x".repeat(185)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 /// How often and how long something is tried.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Retry {
     /// The number of tries, the first included.
     pub tries: u32,
@@ -21,16 +21,16 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Begins: no try has failed yet.
-    pub fn begin(&self) -> Tries<'_> {
+    /// Begins an operation, of which no try has failed yet.
+    pub fn begin(self) -> Tries {
         Tries { retry: self, failed: 0 }
     }
 }
 
 /// The tries so far.
 #[derive(Debug)]
-pub struct Tries<'a> {
-    retry: &'a Retry,
+pub struct Tries {
+    retry: Retry,
     failed: u32,
 }
 
@@ -45,10 +45,10 @@ pub enum GiveUp {
     Deadline,
 }
 
-impl Tries<'_> {
-    /// The wait before the next try, after one that failed; `asked` is what the server asked for.
+impl Tries {
+    /// The wait before the next try, after one that failed: the backoff, or what the server asked for where that is longer.
     pub fn next_wait(&mut self, asked: Option<Duration>) -> Result<Duration, GiveUp> {
-        let Retry { tries, backoff, longest_wait, deadline } = *self.retry;
+        let Retry { tries, backoff, longest_wait, deadline } = self.retry;
         self.failed += 1;
         if self.failed >= tries {
             return Err(GiveUp::Tries(tries));
@@ -57,7 +57,8 @@ impl Tries<'_> {
             return Err(GiveUp::Asked(asked));
         }
         let own = jittered(backoff.saturating_mul(1 << (self.failed - 1)));
-        let wait = asked.unwrap_or(own).min(longest_wait);
+        // A server that asks for no wait while it fails must not be hammered.
+        let wait = asked.unwrap_or_default().max(own).min(longest_wait);
         if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
             return Err(GiveUp::Deadline);
         }
@@ -144,7 +145,8 @@ mod tests {
     #[test]
     fn a_server_may_ask_for_another_wait() {
         let wait = |asked| RETRY.begin().next_wait(Some(Duration::from_secs(asked)));
-        assert_eq!(wait(0), Ok(Duration::ZERO));
+        assert!(wait(0).unwrap() >= Duration::from_secs(2));
+        assert_eq!(wait(5), Ok(Duration::from_secs(5)));
         assert_eq!(wait(300), Ok(RETRY.longest_wait));
         assert_eq!(wait(6 * 3600).unwrap_err().to_string(), "it asks to wait 6h");
     }

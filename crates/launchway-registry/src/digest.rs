@@ -1,7 +1,6 @@
 //! The name of bytes: `sha256:` and 64 hex digits.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
@@ -9,6 +8,8 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use ring::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
+
+use launchway_core::encode::hex;
 
 /// A validated digest: `sha256:` and 64 lower-case hex digits, so it is safe in a path or an address.
 ///
@@ -60,12 +61,7 @@ impl Digest {
     }
 
     fn name(hash: &[u8]) -> Self {
-        let mut text = "sha256:".to_owned();
-        for byte in hash {
-            // Writing to a `String` cannot fail.
-            write!(text, "{byte:02x}").ok();
-        }
-        Self(text)
+        Self(format!("sha256:{}", hex(hash)))
     }
 }
 

@@ -240,18 +240,17 @@ impl Api {
     /// Every other [`ApiError::Unavailable`] may have started a deploy.
     pub fn create_deploy(&self, image: &str) -> Result<Requested, ApiError> {
         let body = json!({ "imageUrl": image });
-        let mut attempt = 1;
+        let mut tries = self.tries();
         loop {
             let sent = self.send(Method::POST, &["deploys"], Some(&body));
             match sent {
                 Ok((StatusCode::ACCEPTED, text)) if text.trim().is_empty() => return Ok(Requested::Queued),
                 Ok((_, text)) => return parse(&text).map(Requested::Created),
-                Err(ApiError::Unavailable { untouched: true, after, .. }) if attempt < Self::ATTEMPTS => {
-                    self.wait(attempt, after)?;
+                Err(error @ ApiError::Unavailable { untouched: true, .. }) => {
+                    self.wait_after(&mut tries, error)?;
                 }
                 Err(error) => return Err(error),
             }
-            attempt += 1;
         }
     }
 

@@ -1,6 +1,6 @@
 //! One exchange with the Render API: what is sent, how often, and what a response means.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow};
 use reqwest::blocking::{RequestBuilder, Response};
@@ -11,30 +11,37 @@ use serde::de::DeserializeOwned;
 
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http;
+use launchway_core::retry::{self, Retry, Tries};
 
 use crate::api::{Api, ApiError};
 
 impl Api {
     /// Repeats an idempotent call until it succeeds, fails for good, or its time is up.
     pub(crate) fn retried<T>(&self, call: impl Fn() -> Result<T, ApiError>) -> Result<T, ApiError> {
-        let mut attempt = 1;
+        let mut tries = self.tries();
         loop {
-            let result = call();
-            let again =
-                attempt < Self::ATTEMPTS && self.deadline.get().is_none_or(|end| Instant::now() < end);
-            match result {
-                Err(ApiError::Unavailable { after, .. }) if again => {
-                    self.wait(attempt, after)?;
-                }
+            match call() {
+                Err(error) => self.wait_after(&mut tries, error)?,
                 done => return done,
             }
-            attempt += 1;
         }
     }
 
-    pub(crate) fn wait(&self, attempt: u32, wanted: Option<Duration>) -> Result<(), ApiError> {
-        let own = self.backoff.saturating_mul(1 << (attempt - 1));
-        self.interrupt.sleep(own.max(wanted.unwrap_or_default())).map_err(ApiError::Stopped)
+    pub(crate) fn tries(&self) -> Tries {
+        Retry {
+            tries: Self::ATTEMPTS,
+            backoff: self.backoff,
+            longest_wait: Self::LONGEST_WAIT,
+            deadline: self.deadline.get(),
+        }
+        .begin()
+    }
+
+    /// Waits for the next try after a transient error; any other, and the last, is returned.
+    pub(crate) fn wait_after(&self, tries: &mut Tries, error: ApiError) -> Result<(), ApiError> {
+        let ApiError::Unavailable { after, .. } = &error else { return Err(error) };
+        let Ok(wait) = tries.next_wait(*after) else { return Err(error) };
+        self.interrupt.sleep(wait).map_err(ApiError::Stopped)
     }
 
     pub(crate) fn call<T: DeserializeOwned>(
@@ -150,12 +157,15 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     })
 }
 
-/// How long Render wants us to wait, in seconds.
+/// How long Render wants us to wait.
 ///
 /// Every response has `Ratelimit-Reset`, which counts only where the limit was hit. It is what is left of the window,
 /// although the documentation calls it a point in time.
 pub(crate) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    let seconds = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse().ok();
-    let reset = || seconds("ratelimit-reset").filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
-    seconds("retry-after").or_else(reset).map(|seconds| Duration::from_secs(seconds).min(Api::LONGEST_WAIT))
+    let reset = || {
+        let seconds = headers.get("ratelimit-reset")?.to_str().ok()?.trim().parse().ok()?;
+        (status == StatusCode::TOO_MANY_REQUESTS).then(|| Duration::from_secs(seconds))
+    };
+    let asked = retry::retry_after(headers, SystemTime::now()).or_else(reset);
+    asked.map(|wait| wait.min(Api::LONGEST_WAIT))
 }

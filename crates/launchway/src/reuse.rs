@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use launchway_core::command::Call;
+use launchway_core::encode::hex;
 use launchway_core::events::terminal::seconds;
 use launchway_core::file::write_whole;
 use report::{Tests, Time};
@@ -82,7 +83,7 @@ impl Parts {
     }
 
     fn into_key(self) -> Key {
-        Key(self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat())
+        Key(hex(self.0.finish().as_ref()))
     }
 }
 

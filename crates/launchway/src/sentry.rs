@@ -15,7 +15,7 @@ use crate::steps::deploy::Kind;
 use crate::table::SENTRY as VARIABLES;
 use crate::workspace::version;
 use launchway_core::http::{Http, base_url, first_words};
-use launchway_core::secret::Secret;
+use launchway_core::secret::{Redactor, Secret};
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -149,10 +149,13 @@ impl Releases {
             StatusCode::NOT_FOUND => {
                 bail!(
                     "Sentry does not find it: look at `SENTRY_ORG` and `SENTRY_PROJECT`{}",
-                    first_words(response)
+                    first_words(response, &Redactor::new([self.token.clone()]))
                 )
             }
-            status => bail!("Sentry answers {status}{}", first_words(response)),
+            status => bail!(
+                "Sentry answers {status}{}",
+                first_words(response, &Redactor::new([self.token.clone()]))
+            ),
         }
     }
 }

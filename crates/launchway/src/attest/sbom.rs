@@ -7,7 +7,6 @@
 //! with all that only they use. The standard library and the C library are linked, and no lock file names them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use launchway_core::call;
 use launchway_core::command::Call;
+use launchway_core::encode::percent_encoded;
 use launchway_core::exit::{Exit, OrExit as _};
 
 /// What the document does not list, said in it.
@@ -131,11 +131,11 @@ impl Locked {
     fn purl(&self) -> Option<String> {
         let place = match self.source.as_deref()? {
             CRATES_IO => String::new(),
-            source if source.starts_with("git+") => format!("?vcs_url={}", encoded(source)),
-            source => format!("?repository_url={}", encoded(source)),
+            source if source.starts_with("git+") => format!("?vcs_url={}", percent_encoded(source)),
+            source => format!("?repository_url={}", percent_encoded(source)),
         };
         // A `+` in a version would be read as a space.
-        Some(format!("pkg:cargo/{}@{}{place}", self.name, encoded(&self.version)))
+        Some(format!("pkg:cargo/{}@{}{place}", self.name, percent_encoded(&self.version)))
     }
 
     /// The name inside the document.
@@ -201,20 +201,6 @@ fn bom(graph: &Graph, lock: &Lock, target: &str) -> Result<Value> {
         "components": components.into_values().collect::<Vec<_>>(),
         "dependencies": dependencies.collect::<Vec<_>>(),
     }))
-}
-
-/// Percent-encoded but for the characters that RFC 3986 calls unreserved.
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            // Writing to a string cannot fail.
-            _ => write!(encoded, "%{byte:02X}").unwrap_or_default(),
-        }
-        encoded
-    })
 }
 
 #[cfg(test)]

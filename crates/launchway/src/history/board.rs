@@ -15,7 +15,7 @@ use super::{Reports, ended};
 use crate::context::Context;
 use crate::sign::signed;
 use launchway_core::http::{Http, first_words, text};
-use launchway_core::secret::Secret;
+use launchway_core::secret::{Redactor, Secret};
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -124,7 +124,10 @@ fn send(http: &Http, at: &Url, key: &Secret, id: &str, bytes: &[u8], end: Instan
         }
         status
         @ (StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE) => {
-            Ok(Some(format!("the board answers {status}{}", first_words(response))))
+            Ok(Some(format!(
+                "the board answers {status}{}",
+                first_words(response, &Redactor::new([key.clone()]))
+            )))
         }
         status => bail!("it answers a report with {status}"),
     }

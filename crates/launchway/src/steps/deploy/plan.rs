@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow};
 use ring::{digest, hkdf, hmac};
 
 use crate::context::Context;
+use launchway_core::encode::hex;
 use launchway_core::secret::Secret;
 use launchway_render::model::EnvVar;
 
@@ -115,7 +116,7 @@ impl Plan {
         for Variable { name, change, from, to } in &self.variables {
             text = text + change.word() + " " + name + " " + &mark(from) + " " + &mark(to) + "\n";
         }
-        hexadecimal(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
+        hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
     }
 
     /// What to write: each variable that differs, and its new value or `None` to take it away.
@@ -175,18 +176,9 @@ impl Marker {
 
     fn mark(&self, name: &str, value: &Secret) -> Mark {
         let tag = hmac::sign(&self.0, format!("{name}\0{}", value.expose()).as_bytes());
-        let hash = hexadecimal(tag.as_ref()).chars().take(8).collect();
+        let hash = hex(tag.as_ref()).chars().take(8).collect();
         Mark { length: value.expose().chars().count(), hash }
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        write!(text, "{byte:02x}").ok();
-        text
-    })
 }
 
 /// The names among these that a deploy could not write: Render's own, and what is no name of a variable.
