@@ -72,7 +72,7 @@ impl Exit {
             Self::Usage => "usage or configuration",
             Self::Missing => "a tool or credential is missing",
             Self::Registry => "the registry refused or failed",
-            Self::DeployFailed => "the deploy failed and the service is as it was",
+            Self::DeployFailed => "the deploy failed; the service is unchanged or was rolled back",
             Self::NotRolledBack => "the deploy failed and could not be rolled back",
             Self::Superseded => "superseded by another deploy",
             Self::Internal => "an internal error (a full disk, an output that broke, a bug)",

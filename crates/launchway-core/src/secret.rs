@@ -1,5 +1,6 @@
 //! A value that must not be seen.
 
+mod derive;
 mod redact;
 
 use std::fmt;
@@ -7,6 +8,7 @@ use std::fmt;
 use anyhow::{Result, anyhow};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+pub use derive::derived_key;
 pub use redact::Redactor;
 
 /// A secret value: it has no `Display`, and its `Debug` is `<redacted>`.

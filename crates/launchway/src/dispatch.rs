@@ -12,7 +12,7 @@ use crate::context::{Context, find_root};
 use crate::executor::plan::Options as StepOptions;
 use crate::executor::{self, Request, Scope};
 use crate::run_state::RunState;
-use crate::steps::deploy::{self, rollback};
+use crate::steps::deploy::{self, rollback::RollbackPlan};
 use crate::steps::docker_build::Options;
 use crate::steps::docker_build::reproducible;
 use crate::table::rule::Trigger;
@@ -97,7 +97,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Ok(Request {
             scope,
             trigger: Trigger::read(&ctx.environment, &ctx.git, branch),
-            options: StepOptions::of(&ctx.config),
+            options: StepOptions::of_run(&ctx),
             explain: cli.shared.explain,
             keep_going: false,
             reuse: false,
@@ -139,8 +139,8 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         }
         Command::Deploy(options) => {
             let request = request(Scope::Step(crate::table::StepId::Deploy), None)?;
-            let deploy =
-                deploy::Options { expect: options.expect_plan.clone(), attach: options.attach.clone() };
+            let (expect, attach) = (options.expect_plan.clone(), options.attach.clone());
+            let deploy = deploy::Options { expect, attach, ..request.options.deploy.clone() };
             let options = StepOptions { deploy, ..request.options.clone() };
             executor::run(&ctx, &Request { options, ..request })?;
         }
@@ -169,7 +169,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
                 "read target/xtask/history and the registry's tag `ledger`, and show what was deployed",
             );
         }
-        Command::History => history::show(&ctx, cli.shared.format)?,
+        Command::History => history::show(&ctx, cli.shared.format == Format::Json)?,
         Command::Sbom if cli.shared.explain => ctx.reporter.text(sbom::call(&ctx).to_string()),
         // A text ends its own line.
         Command::Sbom => ctx.reporter.text(sbom::document(&ctx)?.trim_end()),
@@ -186,14 +186,14 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
 /// An earlier release live again; its report is one of a run of its own.
 fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
     let to = options.to.clone().unwrap_or_default();
-    let actions = rollback::plan(ctx, &to, options.expect_plan.as_deref());
+    let timings = StepOptions::of_run(ctx).deploy.timings;
+    let plan = RollbackPlan::new(ctx, to, options.expect_plan.clone(), timings);
     if explain {
-        ctx.reporter.text(rollback::explained(ctx, &actions).join("\n"));
+        ctx.reporter.text(plan.explained(ctx).join("\n"));
     } else {
         ctx.reporter.started(heading(ctx, "rollback"));
-        let deploy::Attempt { record, service, site, result } = rollback::run(ctx, &actions);
-        let report = history::report(ctx, &RunState::anew(ctx)?, service, record);
-        history::conclude(ctx, &report, site.as_ref());
+        let deploy::Concluded { record, result } = plan.run(ctx);
+        history::conclude(ctx, &RunState::anew(ctx)?, &record);
         let deployment = result?;
         ctx.reporter.text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));
     }

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
+use crate::columns::columns;
 use crate::config::image;
 use crate::context::Context;
 use crate::executor::plan::{Options, Plan};
 use crate::needs::{self, Need};
-use crate::overview::table;
 use crate::registry::{LOGIN, docker_login};
 use crate::table::rule::{Trigger, When};
 use crate::table::{Job, JobId, PIPELINE, StepId};
@@ -60,7 +60,7 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
         .iter()
         .map(|line| [line.what.clone(), line.state.word().to_owned(), line.found.clone(), line.fix.clone()])
         .collect();
-    ctx.reporter.text(table(&rows).trim_end());
+    ctx.reporter.text(columns(&rows).trim_end());
     let count = |state| lines.iter().filter(|line| line.state == state).count();
     let (missing, wrong, unset) = (count(State::Missing), count(State::Wrong), count(State::NoRelease));
     ctx.reporter.text(match (missing + wrong, unset) {

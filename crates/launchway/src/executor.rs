@@ -21,7 +21,7 @@ use launchway_core::events::{Event, Failed, Outcome, Row, StepEnd, Summary};
 use launchway_core::exit::{Exit, Reported};
 use plan::{Options, Plan};
 use record::{JobRecord, Record, StepRecord};
-pub(crate) use results::{Attempt, Results};
+pub(crate) use results::Results;
 
 /// What is to run.
 #[derive(Clone, Debug)]
@@ -299,16 +299,12 @@ impl Run<'_> {
         self.memory.keep(self.ctx, step, passed)
     }
 
-    /// Where the step was an attempt to deploy: makes the report of the run with it and sends it on.
+    /// After a deploy, however it ended: makes the report of the run and sends it on.
     fn conclude(&self, step: &StepRecord) {
-        let (StepId::Deploy, Some(Attempt { record, service, site })) = (step.step, &self.results.attempt)
-        else {
-            return;
-        };
+        let (StepId::Deploy, Some(record)) = (step.step, &self.results.deployment_record) else { return };
         let mut so_far = self.so_far.clone();
         self.results.add_to(&mut so_far, step);
-        let report = history::report(self.ctx, &so_far, service.clone(), record.clone());
-        history::conclude(self.ctx, &report, site.as_ref());
+        history::conclude(self.ctx, &so_far, record);
     }
 
     fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: &Path) -> Failed {

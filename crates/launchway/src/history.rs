@@ -1,7 +1,7 @@
-//! The history: a report of every run that deployed, or tried to.
+//! The history: a report of every run that deployed or tried to.
 //!
-//! It is kept three times. Here, in `target/xtask/history/`, so that a report is never lost to an outage. In the
-//! registry beside the images, as the [`ledger`]. On the [`board`], which shows it and may lose it with its disk.
+//! There are three copies: in `target/xtask/history/`, so that no outage loses a report; in the registry beside the
+//! images, as the [`ledger`]; and on the [`board`], which shows it and may lose it with its disk.
 
 mod board;
 mod ledger;
@@ -9,7 +9,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::Result;
 use report::{Commit, Deployment, Report, SCHEMA, Service, Time};
@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::context::Context;
 use crate::git::Git;
 use crate::run_state::RunState;
+use crate::steps::deploy::{DeploymentRecord, ReportPlan};
 use launchway_core::environment::Environment;
 use launchway_core::file::write_whole;
 use ledger::Ledger;
@@ -46,19 +47,13 @@ fn ended(bytes: &[u8]) -> Option<Time> {
     serde_json::from_slice(bytes).ok().map(|Ended { finished }| finished)
 }
 
-/// The longest that a run waits at its end for the registry, and for registry and board together.
-const PATIENCE: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(30)];
+/// Makes the report of a run with its deployment, keeps it, and sends it where the plan says.
+pub(crate) fn conclude(ctx: &Context, so_far: &RunState, record: &DeploymentRecord) {
+    let report = report(ctx, so_far, record.service.clone(), record.deployment.clone());
+    send(ctx, &report, &record.plan, record.site.as_ref());
+}
 
-/// The longest that a run waits at its end.
-pub(crate) const LONGEST: Duration = PATIENCE[1];
-
-/// The report of a run that deployed to this service, or tried to.
-pub(crate) fn report(
-    ctx: &Context,
-    so_far: &RunState,
-    service: Option<Service>,
-    deployment: Deployment,
-) -> Report {
+fn report(ctx: &Context, so_far: &RunState, service: Option<Service>, deployment: Deployment) -> Report {
     let run = |environment: &Environment| {
         let get = |name: &str| environment.get(name);
         let (server, repository) = (get("GITHUB_SERVER_URL")?, get("GITHUB_REPOSITORY")?);
@@ -94,16 +89,12 @@ pub(crate) fn report(
 
 /// Keeps a report and brings the ledger and the board of the app at `site` up to date.
 ///
-/// No outage fails a run or holds it up for long: what could not be done is told with its reason, and the next run does
-/// it. Only a report that cannot be kept here is lost, and that is an error.
-pub(crate) fn conclude(ctx: &Context, report: &Report, site: Option<&Url>) {
-    conclude_within(ctx, report, site, PATIENCE);
-}
-
-fn conclude_within(ctx: &Context, report: &Report, site: Option<&Url>, patience: [Duration; 2]) {
-    let [recorded, delivered] = patience.map(|patience| Instant::now() + patience);
+/// No outage fails a run or delays it for long: what failed is reported with its reason, and the next run does it. Only a
+/// report that cannot be kept here is lost, and that is an error.
+fn send(ctx: &Context, report: &Report, plan: &ReportPlan, site: Option<&Url>) {
+    let [recorded, delivered] = [plan.ledger_timeout, plan.timeout].map(|timeout| Instant::now() + timeout);
     let skipped = |check: &str, error: &anyhow::Error| ctx.reporter.skipped(check, format!("{error:#}"));
-    // It is for everybody who may read the repository or the board.
+    // Everybody who can read the repository or the board can read it.
     if let Err(error) = ctx.reporter.shown(report).and_then(|report| keep(ctx, &report)) {
         skipped("report", &error);
         ctx.reporter.lose(error);
@@ -113,18 +104,18 @@ fn conclude_within(ctx: &Context, report: &Report, site: Option<&Url>, patience:
         skipped("history", &error);
         Reports::new()
     });
-    match ledger::append(ctx, &reports, recorded) {
+    match ledger::append(ctx, &plan.ledger, &reports, recorded) {
         Ok(Ledger { reports: recorded, .. }) => {
             let many = match recorded.len() {
                 1 => "1 report".to_owned(),
                 many => format!("{many} reports"),
             };
-            ctx.reporter.note(format!("the ledger `{}:ledger` has {many}", ctx.image()));
+            ctx.reporter.note(format!("the ledger `{}:ledger` has {many}", plan.ledger));
             reports.extend(recorded);
         }
         Err(error) => skipped("ledger", &error),
     }
-    let (Some(signed), Some(site)) = (&ctx.config.deploy.reports, site) else { return };
+    let (Some(signed), Some(site)) = (&plan.board, site) else { return };
     let sent = site
         .join(&signed.path)
         .map_err(Into::into)
@@ -137,12 +128,12 @@ fn conclude_within(ctx: &Context, report: &Report, site: Option<&Url>, patience:
     }
 }
 
-/// The runs that reports are kept of on this machine.
+/// The ids of the runs whose reports this machine keeps.
 pub(crate) fn ids(ctx: &Context) -> Result<Vec<String>> {
     Ok(read(ctx)?.into_keys().collect())
 }
 
-/// Every report that is kept on this machine. A file that is not one is named and left alone.
+/// Every report that this machine keeps. Another file is named and left alone.
 fn read(ctx: &Context) -> Result<Reports> {
     let folder = folder(ctx);
     let mut reports = Reports::new();
@@ -173,7 +164,7 @@ fn folder(ctx: &Context) -> PathBuf {
     ctx.kept().join("history")
 }
 
-/// Who began the run: on GitHub the account, elsewhere whoever commits here, or the user of this machine.
+/// Who started the run: on GitHub the account, elsewhere git's user, or that of this machine.
 fn actor(ctx: &Context) -> String {
     let variable = |name: &str| ctx.environment.get(name).map(str::to_owned);
     let named = variable("GITHUB_ACTOR").or_else(|| Git::user(&ctx.root)).or_else(|| variable("USER"));

@@ -2,6 +2,7 @@
 
 mod attest;
 mod cli;
+mod columns;
 mod config;
 mod context;
 mod coverage;
@@ -24,6 +25,7 @@ mod table;
 mod test_error;
 #[cfg(test)]
 mod testing;
+mod timings;
 mod tools;
 mod turn;
 mod workflow;

@@ -3,6 +3,7 @@
 use clap::{Command, CommandFactory as _};
 
 use crate::cli::Cli;
+use crate::columns::columns;
 use crate::context::Context;
 use crate::table::PIPELINE;
 
@@ -22,10 +23,10 @@ pub(crate) fn text(ctx: &Context) -> String {
             },
         ]);
     }
-    let mut text = table(&rows);
+    let mut text = columns(&rows);
     text.push('\n');
     let commands = Cli::command();
-    text.push_str(&table(&lines("cargo xtask", &commands)));
+    text.push_str(&columns(&lines("cargo xtask", &commands)));
     text.push_str("\n`cargo xtask <command> --explain` prints what it would do; `--help` lists the options and the exit codes.");
     text
 }
@@ -40,17 +41,6 @@ fn lines(before: &str, commands: &Command) -> Vec<[String; 2]> {
         vec![[name, command.get_about().map(ToString::to_string).unwrap_or_default()]]
     };
     commands.get_subcommands().flat_map(line).collect()
-}
-
-/// Columns as wide as their longest cell, two spaces apart.
-pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    rows.iter().fold(String::new(), |text, row| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text + cells.join("  ").trim_end() + "\n"
-    })
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(crate) fn run(
     let request = Request {
         scope: Scope::Jobs(jobs),
         trigger: Trigger::push(&ctx.config.branch),
-        options: StepOptions::of(&ctx.config),
+        options: StepOptions::of_rehearsal(&ctx.config),
         explain,
         keep_going: false,
         reuse: !fresh,

@@ -1,7 +1,7 @@
 //! Sentry's release API: a release with its commits before it is deployed, and the deploy of it once it is proved.
 //!
-//! <https://docs.sentry.io/api/releases/>. It is asked only where `SENTRY_AUTH_TOKEN`, `SENTRY_ORG` and
-//! `SENTRY_PROJECT` are set, and a Sentry that does not answer is told as a skip: it never fails a deploy.
+//! <https://docs.sentry.io/api/releases/>. It gets requests only where `SENTRY_AUTH_TOKEN`, `SENTRY_ORG` and
+//! `SENTRY_PROJECT` are set. A Sentry that does not respond is reported as a skip: it never fails a deploy.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,48 +20,100 @@ use launchway_core::secret::{Redactor, Secret};
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes the release of this commit, with the commits that are new in it, newest first.
-pub(crate) fn announce(ctx: &Context, commits: &[Commit]) {
-    told(ctx, &ctx.git.commit, "Sentry release", |sentry| {
-        sentry.create(commits)?;
-        let commits = match commits.len() {
-            1 => "1 commit".to_owned(),
-            many => format!("{many} commits"),
-        };
-        Ok(format!("Sentry release {} with {commits}", sentry.version))
-    });
+/// What a deploy sends to Sentry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SentryPlan {
+    /// Nothing: the configuration does not switch it on, or none of the variables is set.
+    Off,
+    /// Nothing, for this reason.
+    Skipped(String),
+    /// The release and the deploy of it.
+    On {
+        /// The package with its version: `app@0.1.0`.
+        package: String,
+    },
 }
 
-/// Records that the release of a commit was deployed to the environment with this name, under which the service
-/// reports its errors, too; a new release is finalised with it.
-pub(crate) fn deployed(ctx: &Context, kind: Kind, commit: &str, started: Time, environment: &str) {
-    told(ctx, commit, "Sentry deploy", |sentry| {
-        let finished = SystemTime::now().into();
-        if kind == Kind::Deploy {
-            sentry.finalise(finished)?;
+impl SentryPlan {
+    pub(crate) fn of(ctx: &Context) -> Self {
+        let lacking: Vec<&str> = VARIABLES.into_iter().filter(|name| !ctx.environment.has(name)).collect();
+        if ctx.config.deploy.sentry.is_none() || lacking.len() == VARIABLES.len() {
+            return Self::Off;
         }
-        sentry.record(environment, started, finished)?;
-        Ok(format!("Sentry knows of the deploy of {} to {environment}", sentry.version))
-    });
-}
+        if !lacking.is_empty() {
+            return Self::Skipped(format!("not set: {}", lacking.join(", ")));
+        }
+        match version(ctx) {
+            Ok(version) => Self::On { package: format!("{}@{version}", ctx.config.package) },
+            Err(error) => Self::Skipped(format!("{error:#}")),
+        }
+    }
 
-/// Does it where Sentry is configured, and tells what came of it.
-fn told(ctx: &Context, commit: &str, what: &str, act: impl FnOnce(&Releases) -> Result<String>) {
-    if ctx.config.deploy.sentry.is_none() {
-        return;
+    pub(crate) fn is_on(&self) -> bool {
+        matches!(self, Self::On { .. })
     }
-    let lacking: Vec<&str> = VARIABLES.into_iter().filter(|name| !ctx.environment.has(name)).collect();
-    if lacking.len() == VARIABLES.len() {
-        return;
+
+    /// The line of a plan that does this.
+    pub(crate) fn line(&self, what: &str) -> Option<String> {
+        match self {
+            Self::Off => None,
+            Self::Skipped(reason) => Some(format!("skip Sentry: {reason}")),
+            Self::On { .. } => Some(what.to_owned()),
+        }
     }
-    let done = if lacking.is_empty() {
-        Releases::of(ctx, commit).and_then(|sentry| act(&sentry))
-    } else {
-        Err(anyhow!("not set: {}", lacking.join(", ")))
-    };
-    match done {
-        Ok(words) => ctx.reporter.note(words),
-        Err(error) => ctx.reporter.skipped(what, format!("{error:#}")),
+
+    /// The name of a commit's release, under which the app reports its errors: `app@0.1.0+0123456789ab`.
+    pub(crate) fn release(&self, commit: &str) -> String {
+        let package = if let Self::On { package } = self { package.as_str() } else { "" };
+        format!("{package}+{}", commit.get(..12).unwrap_or(commit))
+    }
+
+    /// Creates a release with the commits that are new in it, newest first.
+    pub(crate) fn announce(&self, ctx: &Context, release: &str, commits: &[Commit]) {
+        self.act(ctx, release, "Sentry release", |sentry| {
+            sentry.create(commits)?;
+            let commits = match commits.len() {
+                1 => "1 commit".to_owned(),
+                many => format!("{many} commits"),
+            };
+            Ok(format!("Sentry release {release} with {commits}"))
+        });
+    }
+
+    /// Records that a release was deployed to an environment; a new release is finalised with it.
+    pub(crate) fn deployed(
+        &self,
+        ctx: &Context,
+        kind: Kind,
+        release: &str,
+        started: Time,
+        environment: &str,
+    ) {
+        // A skip was reported with the release.
+        if kind == Kind::Deploy && !self.is_on() {
+            return;
+        }
+        self.act(ctx, release, "Sentry deploy", |sentry| {
+            let finished = SystemTime::now().into();
+            if kind == Kind::Deploy {
+                sentry.finalise(finished)?;
+            }
+            sentry.record(environment, started, finished)?;
+            Ok(format!("Sentry has the deploy of {release} to {environment}"))
+        });
+    }
+
+    /// Acts where Sentry is configured, and reports the outcome. It never fails a deploy.
+    fn act(&self, ctx: &Context, release: &str, what: &str, act: impl FnOnce(&Releases) -> Result<String>) {
+        let done = match self {
+            Self::Off => return,
+            Self::Skipped(reason) => Err(anyhow!("{reason}")),
+            Self::On { .. } => Releases::of(ctx, release).and_then(|sentry| act(&sentry)),
+        };
+        match done {
+            Ok(words) => ctx.reporter.note(words),
+            Err(error) => ctx.reporter.skipped(what, format!("{error:#}")),
+        }
     }
 }
 
@@ -77,7 +129,7 @@ struct Releases {
 }
 
 impl Releases {
-    fn of(ctx: &Context, commit: &str) -> Result<Self> {
+    fn of(ctx: &Context, release: &str) -> Result<Self> {
         let root = ctx.environment.get("SENTRY_URL").unwrap_or("https://sentry.io");
         let mut base = base_url("SENTRY_URL", root)?;
         let organization = ctx.required("SENTRY_ORG")?;
@@ -90,16 +142,11 @@ impl Releases {
             base,
             token: ctx.required("SENTRY_AUTH_TOKEN")?,
             project: ctx.required("SENTRY_PROJECT")?.expose().to_owned(),
-            version: format!(
-                "{}@{}+{}",
-                ctx.config.package,
-                version(ctx)?,
-                commit.get(..12).unwrap_or(commit)
-            ),
+            version: release.to_owned(),
         })
     }
 
-    /// 201 for a new one, 208 for one that is there.
+    /// Sentry responds 201 for a new release and 208 for an existing one.
     fn create(&self, commits: &[Commit]) -> Result<()> {
         let commits: Vec<Value> = commits
             .iter()
@@ -138,22 +185,22 @@ impl Releases {
             .json(body)
             .send()
             .map_err(|error| anyhow!(error.without_url()))
-            .with_context(|| format!("{} does not answer", self.base.host_str().unwrap_or_default()))?;
+            .with_context(|| format!("{} does not respond", self.base.host_str().unwrap_or_default()))?;
         match response.status() {
             status if status.is_success() => Ok(()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 bail!(
-                    "Sentry refuses `SENTRY_AUTH_TOKEN`: it needs the scope `project:releases` (or `org:ci`)"
+                    "Sentry rejected `SENTRY_AUTH_TOKEN`: it needs the scope `project:releases` (or `org:ci`)"
                 )
             }
             StatusCode::NOT_FOUND => {
                 bail!(
-                    "Sentry does not find it: look at `SENTRY_ORG` and `SENTRY_PROJECT`{}",
+                    "Sentry cannot find it: check `SENTRY_ORG` and `SENTRY_PROJECT`{}",
                     first_words(response, &Redactor::new([self.token.clone()]))
                 )
             }
             status => bail!(
-                "Sentry answers {status}{}",
+                "Sentry responded {status}{}",
                 first_words(response, &Redactor::new([self.token.clone()]))
             ),
         }

@@ -6,13 +6,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::blocking::RequestBuilder;
-use ring::{hkdf, hmac};
+use ring::hmac;
 
-use launchway_core::secret::Secret;
+use launchway_core::secret::{Secret, derived_key};
 
 /// The request with the three headers that sign `body` for `purpose`, such as `launchway/test-error/v1`.
 ///
@@ -38,11 +38,7 @@ pub(crate) fn signed(
 
 /// `v1,` and the MAC of `{id}.{timestamp}.{body}`.
 fn signature(key: &Secret, purpose: &str, id: &str, timestamp: u64, body: &[u8]) -> Result<String> {
-    let key = hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway")
-        .extract(key.expose().as_bytes())
-        .expand(&[purpose.as_bytes()], hmac::HMAC_SHA256)
-        .map(hmac::Key::from)
-        .map_err(|_| anyhow!("the key for `{purpose}` cannot be derived"))?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &derived_key(key, purpose)?);
     let mac = hmac::sign(&key, &[format!("{id}.{timestamp}.").as_bytes(), body].concat());
     Ok(format!("v1,{}", BASE64_STANDARD.encode(mac)))
 }

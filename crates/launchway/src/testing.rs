@@ -1,7 +1,6 @@
 //! Git for tests.
 
 pub(crate) mod registry;
-pub(crate) mod stub;
 
 use std::path::Path;
 

@@ -177,7 +177,7 @@ fn no_app_outlives_a_rehearsal_that_is_killed() {
         let mut running = fixture.xtask(&rehearse).start();
         if kill % 2 == 0 {
             // While it runs.
-            running.wait_for("asking for `");
+            running.wait_for("requesting a deploy of `");
             running.wait_while(|| with_a_key(&fixture.root()).is_empty());
             seen += 1;
         } else {

@@ -78,9 +78,12 @@ fn an_interrupt_while_render_starts_the_app_cancels_the_deploy() {
     let mut running = fixture.xtask(&["rehearse", "--job", "build", "--job", "deploy"]).start();
     running.wait_for("update_in_progress");
     let text = interrupted(&fixture, running, "deploy");
-    for part in
-        [" is cancelled", "put back: SERVER_TYPE, HOSTS", "deploy: interrupted", "the service is as it was"]
-    {
+    for part in [
+        " is cancelled",
+        "put back: SERVER_TYPE, HOSTS",
+        "deploy: interrupted",
+        "the service was rolled back",
+    ] {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
     assert!(fixture.read("target/xtask/rehearsal/render.jsonl").contains("/cancel"));

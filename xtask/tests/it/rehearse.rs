@@ -118,13 +118,13 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
         "update_failed",
         "the app ended with exit code 3",
         "put back: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN",
-        "the service is as it was",
+        "the service was rolled back",
         "again  cargo xtask rehearse --job build --job deploy",
     ])
     .says_nothing_of(&["The image that was built is the one that runs."]);
     let record = fixture.record();
     assert_eq!((&record["exit_code"], &record["deployment"]), (&json!(5), &Value::Null));
-    assert_eq!(record["attempt"]["outcome"], "rolled-back");
+    assert_eq!(record["deployment_report"]["outcome"], "rolled-back");
     assert_eq!(fixture.outcomes()[4], ("deploy".to_owned(), "failed".to_owned()));
 
     // An app that is somebody else.
@@ -136,11 +136,7 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
     );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();
-    ran.says(&[
-        "c0ffee",
-        "nothing was live before, so there is nothing to go back to: deploy dep-",
-        "nothing to do by hand",
-    ]);
+    ran.says(&["c0ffee", "there is no earlier release to return to: deploy dep-", "nothing to do by hand"]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
     let fixture = Fixture::new();
     let run = || fixture.xtask(&["rehearse", "--job", "build", "--job", "deploy"]);
     let mut ignoring = run().ignoring("HUP INT").start();
-    ignoring.wait_for("asking for `");
+    ignoring.wait_for("requesting a deploy of `");
     ignoring.hang_up();
     ignoring.interrupt();
     ignoring.finish().exits(0);

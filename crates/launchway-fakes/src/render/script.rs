@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::engine::Engine;
 use super::image::Reference;
 use super::state::{Deploy, State, Status, Trigger, now};
-use super::{Call, Limits, Options, RenderStandIn};
+use super::{Call, Fault, Limits, Options, RenderStandIn};
 
 /// How the deploys of a service go that runs nothing.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +136,11 @@ impl Service {
     /// Empties the list of deploys.
     pub fn forget_deploys(&self) {
         self.0.state.change(|state| state.deploys.clear());
+    }
+
+    /// Makes something go wrong.
+    pub fn fault(&self, fault: Fault) {
+        self.0.faults.add(fault);
     }
 
     /// Records an event.

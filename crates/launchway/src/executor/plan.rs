@@ -4,14 +4,16 @@ use std::fmt;
 
 use anyhow::Result;
 
-use super::{Attempt, Results};
+use super::Results;
 use crate::config::Config;
 use crate::context::Context;
+use crate::steps::deploy::DeployPlan;
 use crate::steps::lint::LintPlan;
 use crate::steps::push::PushPlan;
 use crate::steps::test_coverage::TestCoveragePlan;
 use crate::steps::{deploy, docker_build, lint, push, test_coverage};
 use crate::table::StepId;
+use crate::timings::Timings;
 
 /// What the command line says about the steps.
 #[derive(Clone, Debug)]
@@ -23,18 +25,28 @@ pub(crate) struct Options {
 impl Options {
     /// Where the command line says nothing.
     pub(crate) fn of(config: &Config) -> Self {
-        Self { image: config.engine.into(), deploy: deploy::Options::default() }
+        Self { image: config.engine.into(), deploy: deploy::Options::new(Timings::of(&config.deploy)) }
+    }
+
+    /// Those of this process, which may be one that a drill started.
+    pub(crate) fn of_run(ctx: &Context) -> Self {
+        if ctx.is_rehearsal() { Self::of_rehearsal(&ctx.config) } else { Self::of(&ctx.config) }
+    }
+
+    /// With the timings of a rehearsal.
+    pub(crate) fn of_rehearsal(config: &Config) -> Self {
+        let timings = Timings::of_rehearsal(&config.deploy);
+        Self { deploy: deploy::Options::new(timings), ..Self::of(config) }
     }
 }
 
 /// What one step will do.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Plan {
     Lint(LintPlan),
     TestCoverage(TestCoveragePlan),
     DockerBuild(Vec<docker_build::Action>),
     Push(PushPlan),
-    Deploy(Vec<deploy::Action>),
+    Deploy(DeployPlan),
 }
 
 impl Plan {
@@ -44,7 +56,7 @@ impl Plan {
             StepId::TestCoverage => Self::TestCoverage(test_coverage::plan(ctx)),
             StepId::DockerBuild => Self::DockerBuild(docker_build::plan(ctx, &options.image)?),
             StepId::Push => Self::Push(push::plan(ctx)?),
-            StepId::Deploy => Self::Deploy(deploy::plan(ctx, &options.deploy)?),
+            StepId::Deploy => Self::Deploy(DeployPlan::new(ctx, &options.deploy)?),
         })
     }
 
@@ -59,7 +71,7 @@ impl Plan {
             Self::TestCoverage(plan) => text(plan),
             Self::DockerBuild(actions) => lines(actions),
             Self::Push(plan) => text(plan),
-            Self::Deploy(actions) => lines(actions),
+            Self::Deploy(plan) => text(plan),
         }
     }
 
@@ -67,7 +79,7 @@ impl Plan {
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
         match self {
             Self::Push(plan) => plan.explained(ctx),
-            Self::Deploy(actions) => deploy::explained(ctx, actions),
+            Self::Deploy(plan) => plan.explained(ctx),
             other => other.lines(),
         }
     }
@@ -83,9 +95,9 @@ impl Plan {
             }
             Self::DockerBuild(actions) => results.image = Some(docker_build::run(ctx, actions)?),
             Self::Push(plan) => results.pushed = Some(plan.run(ctx)?),
-            Self::Deploy(actions) => {
-                let deploy::Attempt { record, service, site, result } = deploy::run(ctx, actions);
-                results.attempt = Some(Attempt { record, service, site });
+            Self::Deploy(plan) => {
+                let deploy::Concluded { record, result } = plan.run(ctx);
+                results.deployment_record = Some(record);
                 results.deployment = Some(result?);
             }
         }

@@ -39,8 +39,8 @@ pub(crate) struct Record<'a> {
     image: Option<&'a Built>,
     pushed: Option<&'a PushRecord>,
     deployment: Option<&'a Deployment>,
-    /// The attempt to deploy, also where it failed.
-    attempt: Option<&'a report::Deployment>,
+    /// The deployment as the history has it, also where it failed.
+    deployment_report: Option<&'a report::Deployment>,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,7 +112,7 @@ impl<'a> Record<'a> {
             image: results.image.as_ref(),
             pushed: results.pushed.as_ref(),
             deployment: results.deployment.as_ref(),
-            attempt: results.attempt.as_ref().map(|attempt| &attempt.record),
+            deployment_report: results.deployment_record.as_ref().map(|record| &record.deployment),
         }
     }
 

@@ -1,11 +1,10 @@
 //! What the steps of a run came to, and how it goes on to the processes and the report that need it.
 
 use report::{Coverage, StepOutcome, Tests};
-use reqwest::Url;
 
 use super::record::StepRecord;
 use crate::run_state::{Image, RunState};
-use crate::steps::deploy::Deployment;
+use crate::steps::deploy::{Deployment, DeploymentRecord};
 use crate::steps::docker_build::Built;
 use crate::steps::push::PushRecord;
 use crate::steps::test_coverage::{self, CoverageRecord};
@@ -21,17 +20,8 @@ pub(crate) struct Results {
     pub(crate) image: Option<Built>,
     pub(crate) pushed: Option<PushRecord>,
     pub(crate) deployment: Option<Deployment>,
-    /// The attempt to deploy, also where it failed.
-    pub(crate) attempt: Option<Attempt>,
-}
-
-/// An attempt to deploy, however it ended.
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    pub(crate) record: report::Deployment,
-    pub(crate) service: Option<report::Service>,
-    /// Where the app answers, if Render told.
-    pub(crate) site: Option<Url>,
+    /// The deployment for the history, also where it failed.
+    pub(crate) deployment_record: Option<DeploymentRecord>,
 }
 
 impl Results {

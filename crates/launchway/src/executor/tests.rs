@@ -4,13 +4,12 @@ use std::time::Duration;
 use super::*;
 use launchway_core::environment::Environment;
 use launchway_core::exit::Failure;
-use launchway_image::Engine;
 
 fn request(scope: Scope, branch: &str) -> Request {
     Request {
         scope,
         trigger: Trigger::push(branch),
-        options: Options { image: Engine::Builtin.into(), deploy: crate::steps::deploy::Options::default() },
+        options: Options::of(&Context::for_test(Path::new("/w"), Environment::default()).config),
         explain: false,
         keep_going: false,
         reuse: false,

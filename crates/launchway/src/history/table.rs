@@ -5,12 +5,11 @@ use report::{Deployment, DeploymentKind, DeploymentOutcome, Release, Report, SCH
 use serde_json::Value;
 
 use super::{ended, ledger, read};
-use crate::cli::Format;
+use crate::columns::columns;
 use crate::context::Context;
-use crate::overview;
 
-/// Shows every attempt to deploy, the newest first: those that this machine knows of and those in the ledger.
-pub(crate) fn show(ctx: &Context, format: Format) -> Result<()> {
+/// Shows every deployment, newest first: those that this machine knows and those in the ledger.
+pub(crate) fn show(ctx: &Context, as_json: bool) -> Result<()> {
     let mut known = read(ctx)?;
     match ledger::read(ctx) {
         Ok(ledger) => known.extend(ledger.reports),
@@ -18,31 +17,27 @@ pub(crate) fn show(ctx: &Context, format: Format) -> Result<()> {
     }
     let mut known: Vec<_> = known.into_values().collect();
     known.sort_by_cached_key(|bytes| std::cmp::Reverse(ended(bytes)));
-    match format {
-        // With all that is in them, whether this version knows it or not.
-        Format::Json => {
-            for bytes in &known {
-                ctx.reporter.text(serde_json::from_slice::<Value>(bytes)?.to_string());
-            }
+    if as_json {
+        // With everything in them, whether this version knows it or not.
+        for bytes in &known {
+            ctx.reporter.text(serde_json::from_slice::<Value>(bytes)?.to_string());
         }
-        Format::Human => {
-            let reports: Vec<Report> = known.iter().filter_map(|bytes| understood(bytes)).collect();
-            ctx.reporter.text(table(&reports));
-            match known.len() - reports.len() {
-                0 => {}
-                1 => ctx.reporter.note("1 report was written by a newer Launchway: update to see it"),
-                many => {
-                    ctx.reporter.note(format!(
-                        "{many} reports were written by a newer Launchway: update to see them"
-                    ));
-                }
-            }
+        return Ok(());
+    }
+    let reports: Vec<Report> = known.iter().filter_map(|bytes| understood(bytes)).collect();
+    ctx.reporter.text(table(&reports));
+    match known.len() - reports.len() {
+        0 => {}
+        1 => ctx.reporter.note("1 report was written by a newer Launchway: update to see it"),
+        many => {
+            ctx.reporter
+                .note(format!("{many} reports were written by a newer Launchway: update to see them"));
         }
     }
     Ok(())
 }
 
-/// The report, unless it is of a version that means something else.
+/// The report, unless its version gives the fields another meaning.
 fn understood(bytes: &[u8]) -> Option<Report> {
     serde_json::from_slice(bytes).ok().filter(|report: &Report| report.schema == SCHEMA)
 }
@@ -56,9 +51,9 @@ fn table(reports: &[Report]) -> String {
         }
     }
     if rows.len() == 1 {
-        return "nothing was deployed yet, as far as is known here".to_owned();
+        return "no deployment is known here".to_owned();
     }
-    overview::table(&rows).trim_end().to_owned()
+    columns(&rows).trim_end().to_owned()
 }
 
 fn row(report: &Report, deployment: &Deployment) -> [String; 8] {
@@ -93,7 +88,7 @@ fn row(report: &Report, deployment: &Deployment) -> [String; 8] {
         report.actor.clone(),
         first,
     ]
-    // Of a ledger that others can write to: nothing in it may steer the terminal.
+    // Others can write to the ledger: nothing in it may steer the terminal.
     .map(|cell| cell.chars().filter(|c| !c.is_control()).collect())
 }
 

@@ -1,7 +1,6 @@
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use report::{DeploymentKind, DeploymentOutcome, Release};
 
@@ -9,8 +8,10 @@ use super::*;
 use crate::config::SignedPath;
 use crate::steps::push::tests::registries::{self, DockerRegistry, Login, PASSWORD, StandIn};
 use crate::testing::git;
+use crate::timings::Timings;
 use launchway_core::events::Event;
 use launchway_core::http::Reach;
+use launchway_fakes::board::Board;
 
 pub(super) fn deployed(id: &str) -> Report {
     ended(id, 0)
@@ -64,92 +65,17 @@ fn notes(ctx: &Context) -> Vec<String> {
     ctx.reporter.events().into_iter().filter_map(words).collect()
 }
 
-/// Ids and bodies, in the order in which they came.
-type Kept = Mutex<Vec<(String, Vec<u8>)>>;
-
-/// A board that keeps what it is sent, or answers every report with a status of its own.
-struct Board {
-    address: SocketAddr,
-    reports: Arc<Kept>,
+fn site(board: &Board) -> Url {
+    Url::parse(&format!("http://{}/", board.address())).unwrap()
 }
 
-impl Board {
-    fn start(status: Option<u16>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let reports = Arc::new(Mutex::new(Vec::new()));
-        std::thread::spawn({
-            let reports = Arc::clone(&reports);
-            move || {
-                for stream in listener.incoming() {
-                    let reports = Arc::clone(&reports);
-                    std::thread::spawn(move || answer(stream.unwrap(), &reports, status));
-                }
-            }
-        });
-        Self { address, reports }
-    }
-
-    fn ids(&self) -> Vec<String> {
-        let mut ids: Vec<_> = self.reports.lock().unwrap().iter().map(|(id, _)| id.clone()).collect();
-        ids.sort();
-        ids
-    }
-
-    fn site(&self) -> Url {
-        Url::parse(&format!("http://{}/", self.address)).unwrap()
-    }
+/// Keeps and sends a report with the timeouts of a real run.
+fn send(ctx: &Context, report: &Report, site: Option<&Url>) {
+    super::send(ctx, report, &plan(ctx), site);
 }
 
-fn answer(stream: TcpStream, reports: &Kept, status: Option<u16>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = Vec::new();
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            if line == "\r\n" {
-                break;
-            }
-            head.push(line.trim_end().to_owned());
-        }
-        let header = |name: &str| {
-            let found = head.iter().find_map(|line| line.strip_prefix(&format!("{name}: ")));
-            found.unwrap_or_default().to_owned()
-        };
-        let mut body = vec![0; header("content-length").parse().unwrap_or(0)];
-        reader.read_exact(&mut body).unwrap();
-        let mut reports = reports.lock().unwrap();
-        let (status, said) = match (head[0].split(' ').collect::<Vec<_>>().as_slice(), status) {
-            (["GET", path, _], _) => {
-                let after: usize =
-                    path.split("after=").nth(1).unwrap().split('&').next().unwrap().parse().unwrap();
-                let list: Vec<_> = reports
-                    .iter()
-                    .enumerate()
-                    .skip(after)
-                    // Two a page.
-                    .take(2)
-                    .map(|(place, (id, _))| serde_json::json!({ "sequence": place + 1, "id": id }))
-                    .collect();
-                (200, serde_json::json!({ "reports": list }).to_string())
-            }
-            (["PUT", ..], Some(status)) => (status, "no, <thanks>".to_owned()),
-            (["PUT", path, _], None) => {
-                let id = path.rsplit('/').next().unwrap().to_owned();
-                assert_eq!(header("webhook-id"), id);
-                assert_eq!(header("content-type"), "application/json");
-                assert!(header("webhook-signature").starts_with("v1,"));
-                reports.push((id, body));
-                (201, String::new())
-            }
-            _ => (404, String::new()),
-        };
-        let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\n\r\n{said}", said.len());
-        reader.get_mut().write_all(answer.as_bytes()).unwrap();
-    }
+fn plan(ctx: &Context) -> ReportPlan {
+    ReportPlan::of(ctx, &Timings::of(&ctx.config.deploy))
 }
 
 fn context(registry: &str, root: &Path) -> Context {
@@ -163,29 +89,26 @@ fn context(registry: &str, root: &Path) -> Context {
 /// A run, then one on another machine, then one that finds the board without its disk.
 fn history_survives(registry: &str) {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let board = Board::start(None);
+    let board = Board::start().unwrap();
     let ctx = context(registry, first.path());
-    conclude(&ctx, &ended("run-1", 1), Some(&board.site()));
+    send(&ctx, &ended("run-1", 1), Some(&site(&board)));
     assert_eq!(notes(&ctx).last().unwrap(), "the board has the report of this run", "{:?}", notes(&ctx));
-    assert_eq!(board.reports.lock().unwrap()[0].1, bytes(&ended("run-1", 1)));
+    assert_eq!(board.report("run-1").unwrap(), bytes(&ended("run-1", 1)));
 
     let ctx = context(registry, second.path());
-    conclude(&ctx, &ended("run-2", 2), Some(&board.site()));
+    send(&ctx, &ended("run-2", 2), Some(&site(&board)));
     assert_eq!(board.ids(), ["run-1", "run-2"]);
     let recorded = ledger::read(&ctx).unwrap().reports;
     assert_eq!(recorded.keys().collect::<Vec<_>>(), ["run-1", "run-2"]);
 
-    let empty = Board::start(None);
+    let empty = Board::start().unwrap();
     let ctx = context(registry, first.path());
-    conclude(&ctx, &ended("run-3", 3), Some(&empty.site()));
+    send(&ctx, &ended("run-3", 3), Some(&site(&empty)));
     assert_eq!(notes(&ctx).last().unwrap(), "3 reports sent to the board");
     assert_eq!(empty.ids(), ["run-1", "run-2", "run-3"]);
-    assert_eq!(
-        empty.reports.lock().unwrap().iter().find(|(id, _)| id == "run-2").unwrap().1,
-        recorded["run-2"]
-    );
+    assert_eq!(empty.report("run-2").unwrap(), recorded["run-2"]);
     // Nothing is sent twice.
-    conclude(&ctx, &ended("run-3", 3), Some(&empty.site()));
+    send(&ctx, &ended("run-3", 3), Some(&site(&empty)));
     assert_eq!(notes(&ctx).last().unwrap(), "the board has every report");
 }
 
@@ -208,14 +131,14 @@ fn what_was_not_delivered_is_kept_and_sent_next_time() {
     let dir = tempfile::tempdir().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ctx = context(&nobody.to_string(), dir.path());
-    conclude(&ctx, &ended("run-1", 1), Some(&Url::parse(&format!("http://{nobody}/")).unwrap()));
+    send(&ctx, &ended("run-1", 1), Some(&Url::parse(&format!("http://{nobody}/")).unwrap()));
     let told = notes(&ctx);
     assert!(told[told.len() - 2].starts_with("skipped ledger: "), "{told:?}");
     assert!(told[told.len() - 1].starts_with("skipped board: it does not answer"), "{told:?}");
 
-    let board = Board::start(None);
+    let board = Board::start().unwrap();
     let ctx = context(&registry.host, dir.path());
-    conclude(&ctx, &ended("run-2", 2), Some(&board.site()));
+    send(&ctx, &ended("run-2", 2), Some(&site(&board)));
     assert_eq!(board.ids(), ["run-1", "run-2"]);
     assert_eq!(ledger::read(&ctx).unwrap().reports.len(), 2);
 }
@@ -229,8 +152,9 @@ fn what_never_answers_is_left_alone_soon() {
     let ctx = context(&address.to_string(), dir.path());
     let site = Url::parse(&format!("http://{address}/")).unwrap();
     let started = Instant::now();
-    let patience = [Duration::from_millis(200), Duration::from_millis(400)];
-    conclude_within(&ctx, &ended("run-1", 1), Some(&site), patience);
+    let timeouts = (Duration::from_millis(200), Duration::from_millis(400));
+    let plan = ReportPlan { ledger_timeout: timeouts.0, timeout: timeouts.1, ..plan(&ctx) };
+    super::send(&ctx, &ended("run-1", 1), &plan, Some(&site));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let told = notes(&ctx);
     assert!(
@@ -243,7 +167,7 @@ fn what_never_answers_is_left_alone_soon() {
     // Nor does one that was asked to end, however much patience there is.
     let ctx = context(&address.to_string(), dir.path());
     ctx.interrupt.set();
-    conclude(&ctx, &ended("run-2", 2), None);
+    send(&ctx, &ended("run-2", 2), None);
     assert_eq!(notes(&ctx), ["skipped ledger: interrupted"]);
     assert_eq!(ids(&ctx).unwrap(), ["run-1", "run-2"]);
 }
@@ -273,29 +197,26 @@ fn a_board_that_refuses_is_told_and_nothing_fails() {
         (503, "skipped board: it answers a report with 503"),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let board = Board::start(Some(status));
+        let board = Board::refusing(status).unwrap();
         let ctx = context(&registry.host, dir.path());
-        conclude(&ctx, &ended("run-1", 1), Some(&board.site()));
+        send(&ctx, &ended("run-1", 1), Some(&site(&board)));
         assert!(notes(&ctx).iter().any(|note| note.starts_with(said)), "{:?}", notes(&ctx));
     }
 }
 
 #[test]
-fn a_ledger_that_was_changed_is_neither_believed_nor_written_over() {
+fn a_ledger_keeps_the_lines_of_others() {
     let registry = StandIn::basic();
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(&registry.host, dir.path());
     let client = crate::registry::client(&ctx, launchway_registry::Access::Push).unwrap();
     let (repository, tag) = (ctx.image().parse().unwrap(), "ledger".parse().unwrap());
-    let forged = vec![b"0000 {}\n".to_vec()];
-    client
-        .put_document(&repository, &tag, "application/vnd.launchway.ledger.v1", &forged, dir.path())
-        .unwrap();
-    conclude(&ctx, &ended("run-1", 1), None);
-    let told = notes(&ctx).join("\n");
-    assert!(told.contains("skipped ledger") && told.contains("line 1 does not follow"), "{told}");
     let kind = "application/vnd.launchway.ledger.v1";
-    assert_eq!(client.document(&repository, &tag, kind).unwrap().unwrap(), forged);
+    let others = b"0000 {}\n".to_vec();
+    client.put_document(&repository, &tag, kind, std::slice::from_ref(&others), dir.path()).unwrap();
+    send(&ctx, &ended("run-1", 1), None);
+    let ours = [bytes(&ended("run-1", 1)), b"\n".to_vec()].concat();
+    assert_eq!(client.document(&repository, &tag, kind).unwrap().unwrap(), [[others, ours].concat()]);
     let error = client.document(&repository, &tag, "another/kind").unwrap_err();
     assert!(error.to_string().contains("is not a document of ours (another/kind)"), "{error}");
     assert!(client.document(&repository, &"absent".parse().unwrap(), kind).unwrap().is_none());
@@ -315,8 +236,8 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
     for (name, text) in [("run-1", added.as_str()), ("run-2", &other), ("notes", "[]")] {
         fs_err::write(folder(&ctx).join(format!("{name}.json")), text).unwrap();
     }
-    let board = Board::start(None);
-    conclude(&ctx, &ended("run-3", 3), Some(&board.site()));
+    let board = Board::start().unwrap();
+    send(&ctx, &ended("run-3", 3), Some(&site(&board)));
     let told = notes(&ctx).join("\n");
     assert!(
         told.contains("3 reports sent to the board") && told.contains("notes.json is not a report"),
@@ -324,19 +245,19 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
     );
     let recorded = ledger::read(&ctx).unwrap().reports;
     for (id, text) in [("run-1", &added), ("run-2", &other)] {
-        let sent = board.reports.lock().unwrap().iter().find(|(sent, _)| sent == id).unwrap().1.clone();
+        let sent = board.report(id).unwrap();
         assert_eq!((&sent, &recorded[id]), (&text.clone().into_bytes(), &sent), "{id}");
     }
     assert_eq!(fs_err::read_to_string(folder(&ctx).join("notes.json")).unwrap(), "[]");
 
     // On a machine that has only the ledger, in both formats.
     let elsewhere = tempfile::tempdir().unwrap();
-    for (format, said) in [
-        (crate::cli::Format::Human, "1 report was written by a newer Launchway: update to see it"),
-        (crate::cli::Format::Json, r#""added":{"by":"a newer version"}"#),
+    for (as_json, said) in [
+        (false, "1 report was written by a newer Launchway: update to see it"),
+        (true, r#""added":{"by":"a newer version"}"#),
     ] {
         let ctx = context(&registry.host, elsewhere.path());
-        show(&ctx, format).unwrap();
+        show(&ctx, as_json).unwrap();
         let told = format!("{:?}", ctx.reporter.events()).replace('\\', "");
         assert!(told.contains(said) && told.contains("paused") && !told.contains("CheckSkipped"), "{told}");
     }

@@ -2,7 +2,7 @@
 
 use super::detect::Findings;
 use super::findings::{Found, Variable};
-use crate::overview::table;
+use crate::columns::columns;
 
 /// The findings as a table, then what is not known.
 pub(super) fn text(findings: &Findings) -> String {
@@ -98,7 +98,7 @@ pub(super) fn text(findings: &Findings) -> String {
     } else {
         format!("\n\ncould not find out\n  {}", unknown.join("\n  "))
     };
-    format!("found\n{}{unknown}", table(&rows).trim_end())
+    format!("found\n{}{unknown}", columns(&rows).trim_end())
 }
 
 /// What the repository does not say, and what that means.

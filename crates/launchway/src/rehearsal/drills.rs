@@ -13,9 +13,9 @@ mod table;
 use anyhow::Result;
 
 use super::fakes::Fakes;
+use crate::columns::columns;
 use crate::context::Context;
 use crate::executor::{self, Request, Scope};
-use crate::overview;
 use crate::table::StepId;
 use crate::table::rule::Trigger;
 use crate::turn::Turn;
@@ -37,7 +37,7 @@ pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
             .into_iter()
             .map(|drill| [drill.name.to_owned(), drill.broken.to_owned(), drill.expected(ctx.git.dirty)]),
     );
-    ctx.reporter.text(overview::table(&rows).trim_end());
+    ctx.reporter.text(columns(&rows).trim_end());
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn build(ctx: &Context) -> Result<()> {
     let request = Request {
         scope: Scope::Step(StepId::DockerBuild),
         trigger: Trigger::push(&ctx.config.branch),
-        options: crate::executor::plan::Options::of(&ctx.config),
+        options: crate::executor::plan::Options::of_rehearsal(&ctx.config),
         explain: false,
         keep_going: false,
         reuse: false,

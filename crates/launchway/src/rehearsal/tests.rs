@@ -53,7 +53,7 @@ fn no_secret_is_told_or_left() {
     let request = Request {
         scope: Scope::Jobs(Some(vec![JobId::Build, JobId::Deploy])),
         trigger: Trigger::push(&ctx.config.branch),
-        options: StepOptions::of(&ctx.config),
+        options: StepOptions::of_rehearsal(&ctx.config),
         explain: false,
         keep_going: false,
         reuse: false,

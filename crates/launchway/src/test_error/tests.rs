@@ -1,8 +1,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::testing::stub::Stub;
+use crate::testing::registry::scripted;
 use launchway_core::http::Reach;
+use launchway_fakes::Reply;
 
 const KEY: &str = "correct horse battery staple correct horse battery staple";
 
@@ -13,17 +14,20 @@ fn at() -> SystemTime {
 
 #[test]
 fn an_answer_is_told_in_words() {
-    let stub = Stub::start();
-    let http = Http::new(Reach::Only(vec![stub.address])).unwrap();
+    let server =
+        scripted(|request, _| Some(Reply::new(request.path().strip_prefix("/answer/")?.parse().ok()?)));
+    let http = Http::new(Reach::Only(vec![server.host().parse().unwrap()])).unwrap();
     let raise = |path: &str, id: &str| {
-        raise(&http, &stub.url(path), &Secret::new(KEY), id, at()).map_err(|error| error.to_string())
+        let url = Url::parse(&format!("http://{}{path}", server.host())).unwrap();
+        raise(&http, &url, &Secret::new(KEY), id, at()).map_err(|error| error.to_string())
     };
     raise("/answer/500", "rehearsal-1").unwrap();
-    let line = stub.state().transcript.pop().unwrap();
+    let request = server.requests().pop().unwrap();
     assert_eq!(
-        line,
-        "POST /answer/500  rehearsal-1 1767225600 v1,pFJI7vdIorqi6zZdpg25zp0mjO3zFBBGvRy46b5R/cc="
+        ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| request.header(name)),
+        ["rehearsal-1", "1767225600", "v1,pFJI7vdIorqi6zZdpg25zp0mjO3zFBBGvRy46b5R/cc="]
     );
+    assert!(request.is("POST", "/answer/500") && request.body.is_empty());
     for (path, said) in [
         ("/answer/401", "rejected the signature"),
         ("/answer/404", "has no test error"),

@@ -4,7 +4,7 @@ use super::*;
 use crate::history::tests::{deployed, ended};
 
 #[test]
-fn every_attempt_is_a_line_the_newest_first() {
+fn every_deployment_is_a_line_newest_first() {
     let mut failed = ended("run-2", 60);
     let deployment = failed.deployment.as_mut().unwrap();
     deployment.outcome = DeploymentOutcome::RolledBack;
@@ -23,7 +23,7 @@ fn every_attempt_is_a_line_the_newest_first() {
     2026-01-01 00:01  deploy    ce956e9f24f8d4b3 PROD  rolled back  0123456789ab  sha256:aaaaaaaaaaaa  ada  the app was never healthy
     2026-01-01 00:00  deploy    PROD                   live         0123456789ab  sha256:aaaaaaaaaaaa  ada
     ");
-    assert!(table(&[]).starts_with("nothing was deployed yet"));
+    assert!(table(&[]).starts_with("no deployment is known"));
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::sync::{LazyLock, Mutex};
 use serde_json::json;
 
 use super::*;
-use crate::steps::deploy;
-use crate::testing::stub::Random;
-use launchway_fakes::render::{Ailment, Call, Fault};
+use crate::steps::deploy::{self, DeployPlan};
+use crate::timings::Timings;
+use launchway_fakes::render::{Ailment, Call, Fault, Random};
 use launchway_registry::Digest;
 
 /// An app on the standard library alone, healthy, and of the commit that its image names.
@@ -87,10 +87,7 @@ fn faults(random: &mut Random, new: &str) -> Vec<Fault> {
 
 /// What must hold of a deploy that meets the faults of this seed.
 fn holds(seed: u64) -> Exit {
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    for _ in 0..8 {
-        random.below(2);
-    }
+    let mut random = Random::new(seed);
     let dir = tempfile::tempdir().unwrap();
     let runtime = Runtime::new().unwrap();
     let mut ctx = Context::for_test(dir.path(), Environment::default());
@@ -123,14 +120,15 @@ fn holds(seed: u64) -> Exit {
     // The image holds no program that could check it.
     ctx.config.deploy.check.clear();
     ctx.config.deploy.bake = Duration::from_millis(200);
-    let attempt = deploy::run(&ctx, &deploy::plan(&ctx, &deploy::Options::default()).unwrap());
+    let options = deploy::Options::new(Timings::of_rehearsal(&ctx.config.deploy));
+    let deployed = DeployPlan::new(&ctx, &options).unwrap().run(&ctx);
     while fakes.render.is_busy() {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let exit = attempt.result.as_ref().err().map_or(Exit::Done, Exit::of);
-    let said = attempt.result.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
+    let exit = deployed.result.as_ref().err().map_or(Exit::Done, Exit::of);
+    let said = deployed.result.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
     let (live, after) = (fakes.render.live().unwrap(), fakes.render.variables());
-    let told = format!("{said}{:#?}{:?}", ctx.reporter.events(), attempt.record);
+    let told = format!("{said}{:#?}{:?}", ctx.reporter.events(), deployed.record);
     let about = format!("seed {seed}: {exit:?} after {faults:?}: {told}\nafter {after:?}");
     match exit {
         Exit::Done => {

@@ -16,7 +16,7 @@ use launchway_core::http::Http;
 use launchway_registry::oci::Descriptor;
 use launchway_registry::{Access, Digest, Reference, Repository, Tag};
 
-use super::remote::Release;
+use super::release::Release;
 
 /// Where the digest comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +56,8 @@ impl fmt::Display for Source {
 
 /// The release to deploy: this commit's image, which the registry must have under the commit's tag, for Render's platform.
 ///
-/// Where the registry does not let us look, as with a private repository and no login, that is said and the digest
-/// taken as it is: Render pulls it with a login of its own.
+/// Where we cannot look into the registry, as with a private repository and no login, that is reported and the digest
+/// taken unchecked: Render pulls it with a login of its own.
 pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
     let repository: Repository = ctx.image().parse()?;
     let tag: Tag = ctx.git.tag().parse()?;
@@ -76,7 +76,7 @@ pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
             return Err(Failure::new(
                 Exit::Registry,
                 format!(
-                    "`{repository}:{tag}` names {named} in the registry, and not {known}: run {push} again"
+                    "`{repository}:{tag}` names {named} in the registry instead of {known}: run {push} again"
                 ),
             )
             .into());
@@ -95,7 +95,7 @@ pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
         }
         (None, Err(error)) => {
             return Err(error.context(format!(
-                "no image was pushed from here, and the registry does not tell: run {push} first"
+                "no image was pushed from here, and the registry does not name one: run {push} first"
             )));
         }
     };
@@ -159,7 +159,7 @@ impl Image {
             .context("a manifest names no configuration")
             .or_exit(Exit::Registry)?;
         if config.size > Http::LONGEST_TEXT {
-            return Err(unfit("its configuration is no configuration".to_owned()).into());
+            return Err(unfit("its configuration is too large".to_owned()).into());
         }
         let config: Value = serde_json::from_slice(&client.blob(repository, &config)?)
             .context("an image's configuration is not JSON")

@@ -1,4 +1,4 @@
-//! The running app's own answers: who it is, and whether it stays well.
+//! What the running app itself responds: which commit it is, and whether it stays healthy.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,103 +13,112 @@ use launchway_core::http;
 use launchway_render::api::ApiError;
 use launchway_render::model::{Deploy, Phase};
 
-use super::remote::{Release, Remote};
-use super::short;
+use super::release::{Release, short};
+use super::target::Target;
 
-/// How many answers in a row must name the commit: while traffic switches, both releases answer.
+/// How many responses in a row must name the commit: while traffic switches, both releases respond.
 pub(super) const IN_A_ROW: u32 = 5;
 
-/// The largest share of answers that may be 5xx during a bake. A single one is chance.
+/// The largest share of responses that may be 5xx during a bake. A single one is chance.
 const MOST_ERRORS: f64 = 0.05;
 
-/// The commit that the app answers now, asked once.
-pub(super) fn glance(remote: &Remote<'_>, url: &Url) -> Option<String> {
-    ask(remote, url).ok()
+/// The commit that the app reports now, in one request.
+pub(super) fn glance(target: &Target<'_>, url: &Url) -> Option<String> {
+    reported(target, url).ok()
 }
 
-/// An error unless Render runs the release that was asked for.
+/// Fails unless Render runs the release that was requested.
 pub(super) fn compare(deploy: &Deploy, release: &Release) -> Result<()> {
     let found = deploy.sha();
     if found.is_some_and(|sha| release.is(sha)) {
         return Ok(());
     }
     let message = format!(
-        "Render runs {}, but {} was asked for",
-        found.unwrap_or("an image whose digest it does not tell"),
+        "Render runs {}, but {} was requested",
+        found.unwrap_or("an image of unknown digest"),
         release.digest
     );
     Err(Failure::new(Exit::DeployFailed, message).into())
 }
 
-impl Remote<'_> {
-    /// Asks the app until it answers `commit`, or without one until it answers the same, [`IN_A_ROW`] times in a row.
+impl Target<'_> {
+    /// Polls the app until it reports `commit`, or without one until it reports the same, [`IN_A_ROW`] times in a row.
     ///
-    /// Traffic moves to the new instance a little after Render calls the deploy live, so an older answer is waited out.
-    pub(super) fn prove(&self, deploy: &mut Deploy, commit: Option<&str>) -> Result<String> {
-        let deploy_config = &self.ctx.config.deploy;
-        let proved = if let Some(path) = &deploy_config.version {
+    /// Traffic moves to the new instance shortly after Render calls the deploy live, so responses of the older one are
+    /// waited out.
+    ///
+    /// An app without a version path proves its health only, which is reported.
+    pub(super) fn prove(
+        &self,
+        deploy: &mut Deploy,
+        health: &str,
+        version: Option<&str>,
+        commit: Option<&str>,
+    ) -> Result<String> {
+        let proved = if let Some(path) = version {
             let url = self.address(path)?;
-            self.ask_until(&url, commit, || ask(self, &url))
+            self.poll(&url, commit, || reported(self, &url))
         } else {
-            let url = self.address(&deploy_config.health)?;
+            let url = self.address(health)?;
             let commit = commit.unwrap_or_default();
-            self.ask_until(&url, Some(commit), || healthy(self, &url).map(|()| commit.to_owned()))
+            self.poll(&url, Some(commit), || healthy(self, &url).map(|()| commit.to_owned()))
         };
         if proved.is_err() {
-            // Somebody else's commit may answer because somebody else's deploy has taken over.
+            // Another commit may respond because somebody else's deploy has taken over.
             self.still_live(deploy)?;
         }
-        let answer = proved?;
-        match &deploy_config.version {
-            Some(path) => self.note(format!("{} answers commit {}", self.address(path)?, short(&answer))),
+        let commit = proved?;
+        match version {
+            Some(path) => self.note(format!("{} reports commit {}", self.address(path)?, short(&commit))),
             None => self.ctx.reporter.skipped(
                 "commit of the running app",
                 "`deploy.version` is not configured: digest and health are the proof",
             ),
         }
-        Ok(answer)
+        Ok(commit)
     }
 
-    fn ask_until(&self, url: &Url, commit: Option<&str>, ask: impl Fn() -> Result<String>) -> Result<String> {
-        let end = Instant::now() + self.pace.patience;
+    fn poll(&self, url: &Url, commit: Option<&str>, look: impl Fn() -> Result<String>) -> Result<String> {
+        let end = Instant::now() + self.timings.settle;
         let wanted =
             commit.map_or_else(|| "one commit".to_owned(), |commit| format!("commit {}", short(commit)));
         let (mut last, mut row, mut before) = (String::new(), 0, None);
         loop {
-            // Out of reach is out of reach: no time changes that.
+            // No wait opens an address that the network policy blocks.
             self.app.check(url)?;
-            let told = match ask() {
+            let state = match look() {
                 Ok(found) if commit.or(before.as_deref()).unwrap_or(&found) == found => {
                     row += 1;
                     if row == IN_A_ROW {
                         return Ok(found);
                     }
                     before = Some(found);
-                    self.ctx.interrupt.sleep(self.pace.poll.min(Duration::from_millis(200)))?;
+                    self.ctx.interrupt.sleep(self.timings.poll.min(Duration::from_millis(200)))?;
                     continue;
                 }
                 Ok(found) => {
-                    let told = format!("commit {}", short(&found));
+                    let state = format!("commit {}", short(&found));
                     before = Some(found);
-                    told
+                    state
                 }
                 Err(error) => format!("{error:#}"),
             };
             row = 0;
-            if told != last {
-                self.note(format!("the app answers {told}: waiting for {wanted}"));
-                last = told;
+            if state != last {
+                self.note(format!("the app reports {state}: waiting for {wanted}"));
+                last = state;
             }
             if Instant::now() >= end {
-                let patience = humantime::format_duration(self.pace.patience);
-                let message = format!("{url} still answers {last} after {patience}, not {wanted}");
+                let wait = humantime::format_duration(self.timings.settle);
+                let message = format!("{url} still reports {last} after {wait}, not {wanted}");
                 return Err(Failure::new(Exit::DeployFailed, message).into());
             }
-            self.ctx.interrupt.sleep(self.pace.poll)?;
+            self.ctx.interrupt.sleep(self.timings.poll)?;
         }
     }
 
-    /// Stays for a while after the proof: few answers may be errors, of those to us and of those that Render counts.
+    /// Watches the release for a while after the proof: few responses may be errors, of those to us and of those that Render
+    /// counts.
     pub(super) fn bake(
         &self,
         deploy: &mut Deploy,
@@ -117,27 +126,27 @@ impl Remote<'_> {
         (health, version): (&str, Option<&str>),
         time: Duration,
     ) -> Result<()> {
-        let time = time.min(self.pace.bake);
         let begin = SystemTime::now();
         let end = Instant::now() + time;
         let health = self.address(health)?;
         let version = version.map(|path| self.address(path)).transpose()?;
-        let (mut asked, mut errors) = (0_u32, 0_u32);
-        // Also on a machine that is too slow for the time that was set.
-        while Instant::now() < end || asked < 2 * IN_A_ROW {
+        let (mut all, mut errors) = (0_u32, 0_u32);
+        // At least so many, also on a machine that is too slow for the time that was set.
+        while Instant::now() < end || all < 2 * IN_A_ROW {
             self.ctx.reporter.progress(format!(
-                "baking for {}: {errors} of {asked} answers were errors",
+                "baking for {}: {errors} of {all} responses were errors",
                 humantime::format_duration(time)
             ));
-            asked += 1 + u32::from(version.is_some());
-            errors += u32::from(!get(self, &health).is_ok_and(|answer| !answer.status().is_server_error()));
-            match version.as_ref().map(|version| (version, ask(self, version))) {
+            all += 1 + u32::from(version.is_some());
+            errors +=
+                u32::from(!get(self, &health).is_ok_and(|response| !response.status().is_server_error()));
+            match version.as_ref().map(|version| (version, reported(self, version))) {
                 None => {}
                 Some((_, Ok(found))) if found == commit => {}
                 Some((version, Ok(found))) => {
                     self.still_live(deploy)?;
                     let message = format!(
-                        "{version} answers commit {} all of a sudden, not {}",
+                        "{version} suddenly reports commit {} instead of {}",
                         short(&found),
                         short(commit)
                     );
@@ -147,25 +156,25 @@ impl Remote<'_> {
             }
             self.still_live(deploy)?;
             let left = end.saturating_duration_since(Instant::now());
-            self.ctx.interrupt.sleep(self.pace.poll.min(left))?;
+            self.ctx.interrupt.sleep(self.timings.poll.min(left))?;
         }
-        too_many("the app", f64::from(asked), f64::from(errors))?;
+        too_many("the app", f64::from(all), f64::from(errors))?;
         match self.api.responses(begin) {
             Ok((all, errors)) if all > 0.0 => too_many("Render counts that the app", all, errors)?,
-            Ok(_) => self.ctx.reporter.skipped("Render's count of answers", "it has counted none yet"),
+            Ok(_) => self.ctx.reporter.skipped("Render's count of responses", "it has counted none so far"),
             Err(ApiError::Stopped(error)) => return Err(error),
             Err(ApiError::Refused { status, .. }) => {
                 self.ctx
                     .reporter
-                    .skipped("Render's count of answers", format!("Render does not tell it ({status})"));
+                    .skipped("Render's count of responses", format!("Render does not provide it ({status})"));
             }
             Err(error) => {
                 let why = anyhow::Error::from(error).to_string();
-                self.ctx.reporter.skipped("Render's count of answers", why);
+                self.ctx.reporter.skipped("Render's count of responses", why);
             }
         }
         self.note(format!(
-            "baked for {}: {errors} of {asked} answers were errors",
+            "baked for {}: {errors} of {all} responses were errors",
             humantime::format_duration(time)
         ));
         Ok(())
@@ -173,7 +182,7 @@ impl Remote<'_> {
 
     /// An error with [`Exit::Superseded`] when somebody else's deploy has taken the place of ours.
     ///
-    /// Where Render does not answer, nothing is known and nothing is said.
+    /// Without a response from Render nothing is known and nothing is reported.
     fn still_live(&self, deploy: &mut Deploy) -> Result<()> {
         if let Ok(now) = self.api.deploy(&deploy.id)
             && now.status.phase() == Phase::Deactivated
@@ -189,7 +198,7 @@ fn too_many(who: &str, all: f64, errors: f64) -> Result<()> {
     if errors >= 2.0 && errors / all > MOST_ERRORS {
         let share = errors / all * 100.0;
         let message = format!(
-            "{who} answered {errors:.0} of {all:.0} requests with an error, {share:.0} % and not {:.0} % at most",
+            "{who} answered {errors:.0} of {all:.0} requests with an error: {share:.0} %, and at most {:.0} % are allowed",
             MOST_ERRORS * 100.0
         );
         return Err(Failure::new(Exit::DeployFailed, message).into());
@@ -197,31 +206,32 @@ fn too_many(who: &str, all: f64, errors: f64) -> Result<()> {
     Ok(())
 }
 
-fn ask(remote: &Remote<'_>, url: &Url) -> Result<String> {
+/// The commit in the response of the version path.
+fn reported(target: &Target<'_>, url: &Url) -> Result<String> {
     #[derive(Deserialize)]
     struct Version {
         commit: String,
     }
-    let response = get(remote, url)?;
+    let response = get(target, url)?;
     let status = response.status();
     if status != StatusCode::OK {
         return Err(anyhow!("{status}"));
     }
     let version: Version = serde_json::from_str(&http::text(response)?)
         .map_err(|_| anyhow!("something that is not `{{\"commit\": \"…\"}}`"))?;
-    // It is shown, and kept.
+    // It is shown and kept.
     Ok(version.commit.chars().filter(|c| !c.is_control()).take(64).collect())
 }
 
-fn healthy(remote: &Remote<'_>, url: &Url) -> Result<()> {
-    let status = get(remote, url)?.status();
+fn healthy(target: &Target<'_>, url: &Url) -> Result<()> {
+    let status = get(target, url)?.status();
     if status.is_success() { Ok(()) } else { Err(anyhow!("{status}")) }
 }
 
-/// A connection of its own for each request: one that stays open would ask the same instance every time.
-fn get(remote: &Remote<'_>, url: &Url) -> Result<Response> {
+/// Each request has a connection of its own: one that stays open would reach the same instance every time.
+fn get(target: &Target<'_>, url: &Url) -> Result<Response> {
     const TIMEOUT: Duration = Duration::from_secs(10);
-    remote
+    target
         .app
         .request(Method::GET, url)?
         .header(CACHE_CONTROL, "no-cache")

@@ -1,117 +1,151 @@
-//! An attempt and its record, whatever became of it.
+//! A deployment as the report of its run has it, however it ended.
+
+use std::time::{Instant, SystemTime};
 
 use anyhow::Result;
-use report::{DeploymentOutcome, Release, Report, Service, Time};
+use report::{DeploymentOutcome, Report, Service, Time};
 use reqwest::Url;
 
 use crate::context::Context;
-use launchway_render::preflight;
+use launchway_render::{model, preflight};
 
-use super::transaction::{Goal, Transaction, now};
-use super::{Action, Deployment, remote};
+use super::release::Release;
+use super::request::State;
+use super::rollout::Rollout;
+use super::{Deployment, ReportPlan};
 
-/// What was attempted, with its outcome.
+/// A deployment that ended, for the history.
 #[derive(Debug)]
-pub(crate) struct Attempt {
-    /// For the history.
-    pub(crate) record: report::Deployment,
-    /// The service that it was for.
-    pub(crate) service: Option<Service>,
-    /// Where the app answers, if Render told.
-    pub(crate) site: Option<Url>,
+pub(crate) struct Concluded {
+    pub(crate) record: DeploymentRecord,
     pub(crate) result: Result<Deployment>,
 }
 
-/// Runs the actions as one transaction, and records how that ended.
-pub(super) fn attempt(ctx: &Context, goal: &Goal, actions: &[Action]) -> Attempt {
-    let mut record = report::Deployment {
-        kind: goal.kind.into(),
-        environment: ctx.config.deploy.environment_name(|name| ctx.environment.get(name)).unwrap_or_default(),
-        id: None,
-        plan: None,
-        started: now(),
-        finished: now(),
-        outcome: DeploymentOutcome::Live,
-        reason: None,
-        release: None,
-        previous: None,
-    };
-    let id = ctx.environment.get("RENDER_SERVICE_ID");
-    let mut service = id.map(|id| Service { key: Service::key(id), name: None });
-    let mut site = None;
-    let result = match Transaction::begin(ctx, goal.kind, goal.pace) {
-        Err(error) => {
-            record.outcome = DeploymentOutcome::Unchanged;
-            Err(error)
-        }
-        Ok(mut transaction) => {
-            let done = actions.iter().try_for_each(|action| {
-                ctx.interrupt.check()?;
-                transaction.execute(action)
-            });
-            let ended = done.and_then(|()| transaction.deployment()).map_err(|error| {
-                let (outcome, error) = transaction.give_up(error, goal.ask);
-                record.outcome = outcome;
-                error
-            });
-            if let Some(service) = &mut service {
-                service.name = called(ctx, &transaction.remote.service.name);
-            }
-            site = preflight::address(&transaction.remote.service).ok();
-            record.id = transaction.deploy_id();
-            record.plan = transaction.plan_hash();
-            let (release, previous) = transaction.releases();
-            record.release = release.and_then(recorded);
-            record.previous = previous.and_then(recorded);
-            record.environment = transaction.environment_name();
-            ended
-        }
-    };
-    (record.started, record.finished) = between(record.started, now());
-    record.environment = named(&record.environment);
-    record.reason = result.as_ref().err().map(|error| reason(ctx, error));
-    Attempt { record, service, site, result }
+/// What the history gets of a deployment.
+#[derive(Clone, Debug)]
+pub(crate) struct DeploymentRecord {
+    pub(crate) deployment: report::Deployment,
+    /// The service that it was for.
+    pub(crate) service: Option<Service>,
+    /// The app's address, if Render named it.
+    pub(crate) site: Option<Url>,
+    /// Where the report goes.
+    pub(crate) plan: ReportPlan,
 }
 
-/// The times of an attempt. Where the clock was put back meanwhile, the later one is right: a report from the future
-/// would be refused, and with it the deploy would be missing from the history.
+/// What is known so far of a deployment.
+pub(super) struct Draft {
+    pub(super) started: Time,
+    clock: Instant,
+    /// The id of our deploy.
+    pub(super) id: Option<String>,
+    /// The hash of the plan.
+    pub(super) plan: Option<String>,
+    pub(super) service: Option<model::Service>,
+    pub(super) release: Option<Release>,
+    pub(super) previous: Option<Release>,
+    pub(super) environment: Option<String>,
+}
+
+impl Draft {
+    pub(super) fn begin(plan: &Rollout) -> Self {
+        Self {
+            started: SystemTime::now().into(),
+            clock: Instant::now(),
+            id: None,
+            plan: None,
+            service: None,
+            release: None,
+            previous: None,
+            environment: plan.environment.clone(),
+        }
+    }
+
+    pub(super) fn milliseconds(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Notes the deploy that a failure leaves.
+    pub(super) fn saw(&mut self, state: &State) {
+        if let State::Ours(deploy) = state {
+            self.id = Some(deploy.id.clone());
+        }
+    }
+
+    pub(super) fn conclude(
+        self,
+        ctx: &Context,
+        plan: &Rollout,
+        result: Result<Deployment, (DeploymentOutcome, anyhow::Error)>,
+    ) -> Concluded {
+        let (outcome, result) = match result {
+            Ok(deployment) => (DeploymentOutcome::Live, Ok(deployment)),
+            Err((outcome, error)) => (outcome, Err(error)),
+        };
+        let (started, finished) = between(self.started, SystemTime::now().into());
+        let deployment = report::Deployment {
+            kind: plan.kind.into(),
+            environment: recorded_name(&self.environment.unwrap_or_default()),
+            id: self.id,
+            plan: self.plan,
+            started,
+            finished,
+            outcome,
+            reason: result.as_ref().err().map(|error| reason(ctx, error)),
+            release: self.release.as_ref().and_then(recorded),
+            previous: self.previous.as_ref().and_then(recorded),
+        };
+        let id = ctx.environment.get("RENDER_SERVICE_ID");
+        let name = self.service.as_ref().and_then(|service| service_name(ctx, &service.name));
+        let record = DeploymentRecord {
+            deployment,
+            service: id.map(|id| Service { key: Service::key(id), name }),
+            site: self.service.as_ref().and_then(|service| preflight::address(service).ok()),
+            plan: plan.report.clone(),
+        };
+        Concluded { record, result }
+    }
+}
+
+/// The times of a deployment. Where the clock was put back meanwhile, the later one is right: the board would refuse a
+/// report from the future, and the history would lack the deployment.
 fn between(started: Time, finished: Time) -> (Time, Time) {
     (started.min(finished), finished)
 }
 
-/// Why it failed, as a record may say it.
+/// Why it failed, as a record may have it.
 fn reason(ctx: &Context, error: &anyhow::Error) -> String {
     const LONGEST: usize = 2000;
     let text = ctx.reporter.redacted(&format!("{error:#}"));
     let text: String = text.chars().take(LONGEST).collect();
-    if text.is_empty() { "it does not say why".to_owned() } else { text }
+    if text.is_empty() { "no reason given".to_owned() } else { text }
 }
 
-/// A release as the report's format has it; what does not fit there is not known.
-fn recorded(release: &remote::Release) -> Option<Release> {
+/// A release in the report's format. What does not fit there counts as unknown.
+fn recorded(release: &Release) -> Option<report::Release> {
     let is_hex = |text: &str, length: usize| {
         text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
     let is_commit = |commit: &&String| is_hex(commit.strip_suffix("-dirty").unwrap_or(commit), 40);
     let digest = release.digest.strip_prefix("sha256:").filter(|hex| is_hex(hex, 64))?;
-    Some(Release {
+    Some(report::Release {
         digest: format!("sha256:{digest}"),
         commit: release.commit.as_ref().filter(is_commit).cloned(),
     })
 }
 
-/// The service's name, where it has one: one line of at most 100 characters.
-fn called(ctx: &Context, text: &str) -> Option<String> {
-    let name = ctx.reporter.redacted(text);
-    let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
-    (!name.is_empty()).then_some(name)
-}
-
-/// The environment's name: 1 to 64 of `[A-Za-z0-9._-]`.
-fn named(text: &str) -> String {
+/// The name of the environment in the report's format: 1 to 64 of `[A-Za-z0-9._-]`.
+fn recorded_name(text: &str) -> String {
     let name: String =
         text.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
     if name.is_empty() { Report::NO_ENVIRONMENT.to_owned() } else { name }
+}
+
+/// The service's name, where it has one: one line of at most 100 characters.
+fn service_name(ctx: &Context, text: &str) -> Option<String> {
+    let name = ctx.reporter.redacted(text);
+    let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
+    (!name.is_empty()).then_some(name)
 }
 
 #[cfg(test)]

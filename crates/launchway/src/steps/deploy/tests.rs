@@ -1,12 +1,18 @@
+use std::ops::Deref;
 use std::path::Path;
 use std::time::SystemTime;
 
 use super::*;
-use crate::testing::stub::{BEFORE, COMMIT, DIGEST, KEY, OTHER, Stub, deploy};
+use crate::config::SignedPath;
+use crate::testing::registry::scripted;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
 use launchway_core::exit::Exit;
 use launchway_core::http::Reach;
+use launchway_fakes::Reply;
+use launchway_fakes::render::{
+    Call, Fault, Options as RenderOptions, Script, ScriptedImage, ScriptedRender, Somebodys,
+};
 
 mod back;
 mod chaos;
@@ -14,84 +20,199 @@ mod endings;
 mod requests;
 mod undo;
 
+const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// What is live before.
+const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+const THIRD: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
+/// Of `Context::for_test`, which [`DIGEST`] reports.
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// What [`OTHER`] reports.
+const BEFORE: &str = "beef5678beef5678beef5678beef5678beef5678";
+const KEY: &str = "rnd_key-of-the-test";
+
 const VALUES: [(&str, &str); 4] = [
     ("SERVER_TYPE", "value-of-type"),
     ("HOSTS", "value-of-hosts"),
     ("SECRET_KEY", "value-of-key"),
     ("SENTRY_DSN", "value-of-dsn"),
 ];
-const PACE: Pace = Pace {
-    poll: Duration::from_millis(3),
-    backoff: Duration::from_millis(1),
-    patience: Duration::from_millis(60),
-    queue: Duration::from_millis(40),
-    undo: Duration::from_millis(100),
-    bake: Duration::from_millis(10),
-};
 
-fn context(stub: &Stub) -> Context {
-    let environment = Environment::of(VALUES).with(Environment::of([
-        ("RENDER_API_KEY", KEY.to_owned()),
-        ("RENDER_SERVICE_ID", "srv-1".to_owned()),
-        ("RENDER_API_URL", stub.url("/v1").to_string()),
-        ("PIPELINE_DIGEST", DIGEST.to_owned()),
-    ]));
-    let mut ctx = Context::for_test(stub.folder.path(), environment);
-    ctx.reach = Reach::Only(vec![stub.address]);
-    ctx
+/// A Render whose deploys follow a script, and the folder of the workspace that deploys to it.
+struct Fixture {
+    render: ScriptedRender,
+    folder: tempfile::TempDir,
 }
 
-/// A stub whose variables are already what a deploy wants.
-fn settled() -> Stub {
-    let stub = Stub::start();
-    stub.state().variables = VALUES.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    stub
+impl Deref for Fixture {
+    type Target = ScriptedRender;
+
+    fn deref(&self) -> &ScriptedRender {
+        &self.render
+    }
 }
 
-fn attempt(ctx: &Context) -> Result<Deployment> {
-    recorded(ctx, &Options::default()).result
+impl Fixture {
+    /// A service without variables, on which [`OTHER`] is live.
+    fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    fn start_with(adapt: impl FnOnce(&mut RenderOptions)) -> Self {
+        let fixture = Self::empty(adapt);
+        fixture.service().add_deploy(&somebodys("dep-before", "live", OTHER));
+        fixture
+    }
+
+    /// A service on which nothing was ever live.
+    fn empty(adapt: impl FnOnce(&mut RenderOptions)) -> Self {
+        let mut other = ScriptedImage::new(BEFORE, OTHER);
+        other.looks(["update_in_progress", "live"]);
+        let images = [(DIGEST.to_owned(), ScriptedImage::new(COMMIT, DIGEST)), (OTHER.to_owned(), other)];
+        let script = Script { images: images.into(), counted: Some(vec![(200, 100)]), ..Script::default() };
+        let mut options = RenderOptions::new("srv-1", KEY, "docker.io/acme/app:latest");
+        options.name = "app".to_owned();
+        adapt(&mut options);
+        let render = ScriptedRender::start(options, script, &std::env::temp_dir()).unwrap();
+        Self { render, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A service whose variables are already what a deploy wants.
+    fn settled() -> Self {
+        let fixture = Self::start();
+        fixture.set(&VALUES);
+        fixture
+    }
+
+    fn set(&self, variables: &[(&str, &str)]) {
+        self.service().set_variables(owned(variables));
+    }
+
+    fn sorted_variables(&self) -> Vec<(String, String)> {
+        self.variables().into_iter().collect()
+    }
+
+    fn script(&self, change: impl FnOnce(&mut Script)) {
+        self.service().script(change);
+    }
+
+    /// Changes the image that is deployed.
+    fn ours(&self, change: impl FnOnce(&mut ScriptedImage)) {
+        self.script(|script| change(script.images.get_mut(DIGEST).unwrap()));
+    }
+
+    /// Changes the image that was live before.
+    fn earlier(&self, change: impl FnOnce(&mut ScriptedImage)) {
+        self.script(|script| change(script.images.get_mut(OTHER).unwrap()));
+    }
+
+    /// What looks at our deploy show.
+    fn looks<const N: usize>(&self, looks: [&'static str; N]) {
+        self.ours(|image| image.looks(looks));
+    }
+
+    fn joins(&self, deploy: Somebodys) {
+        self.script(|script| script.joins = Some(deploy));
+    }
+
+    fn versions<const N: usize>(&self, versions: [&str; N]) {
+        self.script(|script| script.versions = versions.map(str::to_owned).into());
+    }
+
+    fn interrupt(&self, ctx: &Context, at: Call) {
+        let interrupt = ctx.interrupt.clone();
+        self.on(at, 0, move |_| interrupt.set());
+    }
+
+    fn site(&self) -> reqwest::Url {
+        self.url().parse().unwrap()
+    }
+
+    fn context(&self) -> Context {
+        let environment = Environment::of(VALUES).with(Environment::of([
+            ("RENDER_API_KEY", KEY.to_owned()),
+            ("RENDER_SERVICE_ID", "srv-1".to_owned()),
+            ("RENDER_API_URL", self.api_url()),
+            ("PIPELINE_DIGEST", DIGEST.to_owned()),
+        ]));
+        let mut ctx = Context::for_test(self.folder.path(), environment);
+        let front = self.url().trim_start_matches("http://").parse().unwrap();
+        ctx.reach = Reach::Only(vec![self.address(), front]);
+        ctx
+    }
 }
 
-/// A deploy with its record, which is as the report's format wants it.
-fn recorded(ctx: &Context, options: &Options) -> Attempt {
-    checked(record::attempt(ctx, &goal(Kind::Deploy), &plan(ctx, options).unwrap()))
+fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut owned: Vec<_> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    owned.sort();
+    owned
 }
 
-fn goal(kind: Kind) -> Goal {
-    Goal { kind, pace: PACE, ask: |_| Choice::Undo }
+fn somebodys(id: &'static str, status: &'static str, digest: &str) -> Somebodys {
+    Somebodys { id, status, manual: false, digest: digest.to_owned() }
 }
 
-fn checked(attempt: Attempt) -> Attempt {
-    let commit = report::Commit {
-        sha: COMMIT.to_owned(),
-        time: transaction::now(),
-        subject: String::new(),
-        author: None,
-    };
+fn manual(id: &'static str, status: &'static str, digest: &str) -> Somebodys {
+    Somebodys { manual: true, ..somebodys(id, status, digest) }
+}
+
+fn timings(ctx: &Context) -> Timings {
+    Timings {
+        poll: Duration::from_millis(3),
+        backoff: Duration::from_millis(1),
+        settle: Duration::from_millis(60),
+        queue: Duration::from_millis(40),
+        undo: Duration::from_millis(100),
+        bake: Duration::from_millis(10),
+        ..Timings::of(&ctx.config.deploy)
+    }
+}
+
+fn options(ctx: &Context) -> Options {
+    Options::new(timings(ctx))
+}
+
+/// A deploy of which an interrupt means the undo, and whose record is as the report's format wants it.
+fn deploy(ctx: &Context) -> Concluded {
+    deploy_with(ctx, &options(ctx))
+}
+
+fn deploy_with(ctx: &Context, options: &Options) -> Concluded {
+    checked(DeployPlan::new(ctx, options).unwrap().run_with(ctx, |_| Choice::Undo))
+}
+
+fn checked(deployed: Concluded) -> Concluded {
+    let now: report::Time = SystemTime::now().into();
+    let commit = report::Commit { sha: COMMIT.to_owned(), time: now, subject: String::new(), author: None };
+    let deployment = &deployed.record.deployment;
     let whole = report::Report {
         schema: report::SCHEMA,
         id: "run-1".to_owned(),
         actor: "somebody".to_owned(),
         url: None,
-        service: attempt.service.clone(),
+        service: deployed.record.service.clone(),
         rehearsal: true,
-        started: attempt.record.started,
-        finished: attempt.record.finished,
+        started: deployment.started,
+        finished: deployment.finished,
         commit,
         commits: Vec::new(),
         steps: Vec::new(),
         tests: None,
         coverage: None,
         image: None,
-        deployment: Some(attempt.record.clone()),
+        deployment: Some(deployment.clone()),
     };
     assert_eq!(whole.problems(SystemTime::now().into()), Vec::new());
-    attempt
+    deployed
 }
 
-/// The exit and the error; neither they nor what was told before hold a value.
+/// The exit and the error of a deploy; neither they nor what was reported before hold a value.
 fn failure(ctx: &Context) -> (Exit, String) {
-    let error = attempt(ctx).unwrap_err();
+    failure_of(ctx, deploy(ctx))
+}
+
+fn failure_of(ctx: &Context, deployed: Concluded) -> (Exit, String) {
+    let error = deployed.result.unwrap_err();
     let seen = format!("{error:#} {error:?} {}", notes(ctx));
     assert!(!seen.contains("value-of") && !seen.contains(KEY), "{seen}");
     (Exit::of(&error), format!("{error:#}"))
@@ -105,7 +226,7 @@ fn notes(ctx: &Context) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-fn stable(stub: &Stub, text: &str) -> String {
+fn stable(fixture: &Fixture, text: &str) -> String {
     let plan = |line: &str| match line.split_once("plan ") {
         Some(("", hash)) if hash.len() == 64 => "plan [hash]".to_owned(),
         // As many as the machine had time for.
@@ -113,79 +234,104 @@ fn stable(stub: &Stub, text: &str) -> String {
         _ => line.to_owned(),
     };
     let text = text.lines().map(plan).collect::<Vec<_>>().join("\n");
-    text.replace(&stub.address.to_string(), "[app]").replace(DIGEST, "[digest]").replace(OTHER, "[other]")
+    text.replace(fixture.site().as_str().trim_end_matches('/'), "[app]")
+        .replace(DIGEST, "[digest]")
+        .replace(OTHER, "[other]")
 }
 
 #[test]
 fn the_plan_needs_neither_variables_nor_an_image() {
     let mut ctx = Context::for_test(Path::new("/nowhere"), Environment::default());
     ctx.config.deploy.check = ["check", "--deploy", "--json"].map(str::to_owned).into();
-    ctx.config.deploy.timeout = Duration::from_mins(10);
-    let lines = |ctx: &Context| {
-        plan(ctx, &Options::default()).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    insta::assert_snapshot!(lines(&ctx).join("\n"), @"
+    ctx.config.deploy.reports =
+        Some(SignedPath { path: "/api/v1/reports".to_owned(), key: "SECRET_KEY".to_owned() });
+    let plan =
+        |ctx: &Context, timings: Timings| DeployPlan::new(ctx, &Options::new(timings)).unwrap().to_string();
+    insta::assert_snapshot!(plan(&ctx, Timings::of(&ctx.config.deploy)), @"
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
-    look for deploys that are under way, and wait a while for them to end
+    look for deploys under way, and wait up to 2m for them to end
     take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`, and look for it in the registry
     read all variables, and plan what changes of SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
     run the image's program with `check --deploy --json` and that environment; stop where it finds an error
-    read it all again, and stop where it has changed
+    read it all again; stop where it has changed
     write those of these variables that differ: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
-    ask for a deploy of `docker.io/acme/app@<digest>`
-    follow it until it is live, cancel it after 10m
-    compare the digest that Render runs with the one that was asked for
-    ask the app at `/version` until it answers commit 0123456789ab 5 times in a row
-    stay for 1m, and ask `/healthz` and `/version` all the while
-    have the service's settings name that digest
+    request a deploy of `docker.io/acme/app@<digest>`
+    look at it every 3s until it is live; cancel it after 20s
+    compare the digest that Render runs with the requested one
+    poll the app at `/version` for up to 1m until it reports commit 0123456789ab 5 times in a row
+    bake for 1m, polling `/healthz` and `/version`
+    make the service's settings name that digest
     keep the release and its variables, encrypted, for a rollback
+    add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
+    send the app at `/api/v1/reports` the reports that it lacks, in up to 30s altogether
+    where any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release
     ");
-    ctx.environment = Environment::of([("PIPELINE_DIGEST", DIGEST), ("RENDER_SERVICE_ID", "srv-1")]);
-    ctx.config.deploy.environment.clear();
-    insta::assert_snapshot!(lines(&ctx)[0..4].join("\n"), @"
+    ctx.environment = Environment::of([
+        ("PIPELINE_DIGEST", DIGEST),
+        ("RENDER_SERVICE_ID", "srv-1"),
+        ("SERVER_TYPE", "PROD"),
+        ("SENTRY_ORG", "acme"),
+    ]);
+    ctx.config.deploy.environment.retain(|variable| variable.name == "SERVER_TYPE");
+    ctx.config.deploy.version = None;
+    ctx.config.deploy.reports = None;
+    ctx.config.deploy.check.clear();
+    insta::assert_snapshot!(plan(&ctx, Timings::of_rehearsal(&ctx.config.deploy)), @"
     check that service `srv-1` is up and runs `docker.io/acme/app`
-    look for deploys that are under way, and wait a while for them to end
+    look for deploys under way, and wait up to 5s for them to end
     take the digest from `PIPELINE_DIGEST`: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, and look for it in the registry
-    read all variables, and plan what changes
+    read all variables, and plan what changes of SERVER_TYPE
+    read it all again; stop where it has changed
+    write those of these variables that differ: SERVER_TYPE
+    skip Sentry: not set: SENTRY_AUTH_TOKEN, SENTRY_PROJECT
+    request a deploy of `docker.io/acme/app@<digest>`
+    look at it every 250ms until it is live; cancel it after 20s
+    compare the digest that Render runs with the requested one
+    poll the app at `/healthz` for up to 5s until it is healthy 5 times in a row; its commit is not proved, because `deploy.version` is not configured
+    bake for 1s, polling `/healthz`
+    make the service's settings name that digest
+    keep the release and its variables, encrypted, for a rollback
+    add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
+    where any of this fails: cancel the deploy, put back the variables for up to 5s, and deploy and prove the earlier release
     ");
 }
 
 #[test]
-fn a_plan_with_a_digest_that_is_none_is_refused() {
+fn a_plan_with_an_invalid_digest_is_refused() {
     let ctx = Context::for_test(Path::new("/nowhere"), Environment::of([("PIPELINE_DIGEST", "latest")]));
-    assert_eq!(Exit::of(&plan(&ctx, &Options::default()).unwrap_err()), Exit::Usage);
+    assert_eq!(Exit::of(&DeployPlan::new(&ctx, &options(&ctx)).unwrap_err()), Exit::Usage);
 }
 
 #[test]
-fn all_missing_variables_are_named_before_anything_is_asked() {
-    let stub = Stub::start();
-    let mut ctx = context(&stub);
+fn all_missing_variables_are_named_before_the_first_request() {
+    let fixture = Fixture::start();
+    let mut ctx = fixture.context();
     ctx.environment = ctx.environment.without(&["RENDER_API_KEY", "HOSTS", "SENTRY_DSN"]);
     let (exit, said) = failure(&ctx);
     assert_eq!(exit, Exit::Missing);
     assert!(["RENDER_API_KEY", "HOSTS", "SENTRY_DSN"].iter().all(|name| said.contains(name)), "{said}");
-    assert!(stub.state().transcript.is_empty());
+    assert!(fixture.transcript().is_empty());
 }
 
 #[test]
 fn a_good_deploy_ends_live_and_proved() {
-    let stub = Stub::start();
-    stub.state().deploys.push(deploy("dep-busy", "update_in_progress", "manual", OTHER, 2));
-    stub.state().variables = (0..101).map(|n| (format!("OWN_{n}"), "value-of-own".to_owned())).collect();
-    stub.state().variables.push(("SERVER_TYPE".to_owned(), "value-of-type".to_owned()));
-    stub.state().variables.push(("HOSTS".to_owned(), "value-of-old".to_owned()));
-    let ctx = context(&stub);
-    let deployment = attempt(&ctx).unwrap();
-    let told = stable(&stub, &notes(&ctx));
-    let others: Vec<String> = (0..101).map(|n| format!("OWN_{n}")).collect();
-    let left =
-        |line: &str| line.strip_prefix("not ours, left alone: ").map(|names| names.split(", ").count());
-    assert_eq!(told.lines().find_map(left), Some(others.len()));
-    let told: Vec<&str> = told.lines().filter(|line| left(line).is_none()).collect();
-    insta::assert_snapshot!(told.join("\n"), @"
-    service `app`: http://[app]/
+    let fixture = Fixture::start();
+    fixture.service().add_deploy(&manual("dep-busy", "update_in_progress", OTHER));
+    let mut variables: Vec<_> = (0..101).map(|n| (format!("OWN_{n}"), "value-of-own".to_owned())).collect();
+    variables.push(("SERVER_TYPE".to_owned(), "value-of-type".to_owned()));
+    variables.push(("HOSTS".to_owned(), "value-of-old".to_owned()));
+    fixture.service().set_variables(variables);
+    let ctx = fixture.context();
+    let deployment = deploy(&ctx).result.unwrap();
+    let reported = stable(&fixture, &notes(&ctx));
+    let unmanaged =
+        |line: &str| line.strip_prefix("unmanaged, left alone: ").map(|names| names.split(", ").count());
+    assert_eq!(reported.lines().find_map(unmanaged), Some(101));
+    let reported: Vec<&str> = reported.lines().filter(|line| unmanaged(line).is_none()).collect();
+    insta::assert_snapshot!(reported.join("\n"), @"
+    service `app`: [app]/
     deploy dep-busy is update_in_progress: waiting up to 40ms for it to end
-    deploy dep-busy is update_in_progress: Render finishes it first, or cancels it, as the workspace is set
+    deploy dep-busy is update_in_progress: Render finishes it first or cancels it, depending on the workspace's settings
     from [other] (commit beef5678beef)
     to   [digest] (commit 0123456789ab)
     change  HOSTS       12 characters #87898dde → 14 characters #fbaaf42b
@@ -193,118 +339,134 @@ fn a_good_deploy_ends_live_and_proved() {
     add     SENTRY_DSN  12 characters #6e36dfbf
     keep    SERVER_TYPE 13 characters #108151d4
     plan [hash]
-    asking for `docker.io/acme/app@[digest]`
-    deploy dep-ours: created
-    deploy dep-ours: queued
-    deploy dep-ours: update_in_progress
-    deploy dep-ours: live
-    http://[app]/version answers commit 0123456789ab
+    requesting a deploy of `docker.io/acme/app@[digest]`
+    deploy dep-1: created
+    deploy dep-1: queued
+    deploy dep-1: update_in_progress
+    deploy dep-1: live
+    [app]/version reports commit 0123456789ab
     baked
     the service's settings name this digest
     ");
-    assert_eq!((deployment.id.as_str(), deployment.status.as_str()), ("dep-ours", "live"));
+    assert_eq!((deployment.id.as_str(), deployment.status.as_str()), ("dep-1", "live"));
     assert_eq!((deployment.digest.as_str(), deployment.commit.as_str()), (DIGEST, COMMIT));
     assert_eq!(deployment.variables_written, ["HOSTS", "SECRET_KEY", "SENTRY_DSN"]);
     // Each by its own key, and nothing lost.
-    assert_eq!(
-        stub.asked("PUT"),
-        [
-            r#"PUT /v1/services/srv-1/env-vars/HOSTS {"value":"value-of-hosts"}"#,
-            r#"PUT /v1/services/srv-1/env-vars/SECRET_KEY {"value":"value-of-key"}"#,
-            r#"PUT /v1/services/srv-1/env-vars/SENTRY_DSN {"value":"value-of-dsn"}"#,
-        ]
-    );
-    assert_eq!(stub.state().variables.len(), 101 + 4);
-    assert_eq!(stub.asked("PATCH").len(), 1);
-    assert!(stub.state().service["imagePath"].as_str().unwrap().ends_with(DIGEST));
-    assert_eq!(
-        stub.asked("POST"),
-        [format!(r#"POST /v1/services/srv-1/deploys {{"imageUrl":"docker.io/acme/app@{DIGEST}"}}"#)]
-    );
+    let put = ["HOSTS", "SECRET_KEY", "SENTRY_DSN"].map(|name| format!("/v1/services/srv-1/env-vars/{name}"));
+    assert_eq!(fixture.requests("PUT", ""), put);
+    let variables = fixture.variables();
+    assert_eq!(variables.len(), 101 + 4);
+    assert!(VALUES.iter().all(|(name, value)| variables[*name] == *value), "{variables:?}");
+    assert_eq!(fixture.count("PATCH", ""), 1);
+    assert!(fixture.service().image().ends_with(DIGEST));
+    assert_eq!(fixture.requests("POST", ""), ["/v1/services/srv-1/deploys"]);
+    let requested = format!("docker.io/acme/app@{DIGEST}");
+    assert_eq!(fixture.service().deploys().last().unwrap(), &("dep-1".to_owned(), requested));
     assert!(!format!("{} {deployment:?}", notes(&ctx)).contains("value-of"));
 }
 
 #[test]
 fn a_service_that_cannot_be_deployed_to_is_left_alone() {
-    let stub = Stub::start();
-    stub.state().service["suspended"] = "suspended".into();
-    stub.state().service["serviceDetails"]["healthCheckPath"] = "".into();
-    let (exit, said) = failure(&context(&stub));
+    let fixture = Fixture::start_with(|options| options.health_path = String::new());
+    fixture.service().suspend();
+    let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::DeployFailed);
     insta::assert_snapshot!(said, @"
     the service `app` cannot be deployed to:
     - it is suspended: resume it in its settings
     - it has no health check path, so Render would call any open port healthy: set one in its settings
     ");
-    assert_eq!(stub.asked("P"), Vec::<String>::new());
+    assert_eq!(fixture.writes(), 0);
 }
 
 #[test]
 fn explaining_shows_the_plan_and_writes_nothing() {
-    let stub = settled();
-    let ctx = context(&stub);
-    let actions = plan(&ctx, &Options::default()).unwrap();
-    let lines = explained(&ctx, &actions);
+    let fixture = Fixture::settled();
+    let ctx = fixture.context();
+    let lines = DeployPlan::new(&ctx, &options(&ctx)).unwrap().explained(&ctx);
     assert!(lines.iter().any(|line| line.starts_with("keep    HOSTS")), "{lines:?}");
     let hash = lines.last().unwrap().strip_prefix("plan ").unwrap().to_owned();
-    assert_eq!(stub.asked("P"), Vec::<String>::new());
-    assert!(fs_err::read_dir(stub.folder.path()).unwrap().next().is_none());
+    assert_eq!(fixture.writes(), 0);
+    assert!(fs_err::read_dir(fixture.folder.path()).unwrap().next().is_none());
 
-    let expect = |hash: &str| Options { expect: Some(hash.to_owned()), attach: None };
-    let refused = recorded(&ctx, &expect(&"0".repeat(64))).result.unwrap_err();
+    let expect = |hash: &str| Options { expect: Some(hash.to_owned()), ..options(&ctx) };
+    let refused = deploy_with(&ctx, &expect(&"0".repeat(64))).result.unwrap_err();
     assert_eq!(Exit::of(&refused), Exit::DeployFailed);
     let said = refused.to_string();
     assert!(
         said.contains(&hash) && said.contains(&"0".repeat(64)) && said.contains("nothing was written"),
         "{said}"
     );
-    assert_eq!(stub.asked("P"), Vec::<String>::new());
-    let attempt = recorded(&ctx, &expect(&hash));
-    assert_eq!((attempt.record.plan, attempt.record.outcome), (Some(hash), report::DeploymentOutcome::Live));
-    attempt.result.unwrap();
+    assert_eq!(fixture.writes(), 0);
+    let deployed = deploy_with(&ctx, &expect(&hash));
+    let record = deployed.record.deployment;
+    assert_eq!((record.plan, record.outcome), (Some(hash), report::DeploymentOutcome::Live));
+    deployed.result.unwrap();
 
-    // Without what it takes to ask, it says so.
-    let none = Context::for_test(stub.folder.path(), Environment::default());
-    let lines = explained(&none, &plan(&none, &Options::default()).unwrap());
-    let told =
-        |line: &String| line.starts_with("what that changes is not known: `RENDER_API_KEY` is not set");
-    assert!(lines.iter().any(told), "{lines:?}");
+    // Without what it takes to read the service, it says so.
+    let none = Context::for_test(fixture.folder.path(), Environment::default());
+    let lines = DeployPlan::new(&none, &options(&none)).unwrap().explained(&none);
+    let unknown =
+        |line: &String| line.starts_with("what that changes is unknown: `RENDER_API_KEY` is not set");
+    assert!(lines.iter().any(unknown), "{lines:?}");
 }
 
 #[test]
-fn a_base_that_changed_meanwhile_stops_the_deploy() {
-    type Meddle = fn(&Stub);
+fn a_service_that_changes_meanwhile_stops_the_deploy() {
+    type Meddle = fn(&launchway_fakes::render::Service);
     let meddles: [Meddle; 3] = [
-        |stub| stub.state().variables.push(("OWN".to_owned(), "value-of-own".to_owned())),
-        |stub| stub.state().deploys.push(deploy("dep-somebody", "live", "manual", DIGEST, 5)),
-        |stub| stub.state().service["suspended"] = "suspended".into(),
+        |service| service.set_variable("OWN", "value-of-own"),
+        |service| {
+            service.set_status("dep-before", "deactivated");
+            service.add_deploy(&manual("dep-somebody", "live", DIGEST));
+        },
+        |service| service.suspend(),
     ];
     for meddle in meddles {
-        let stub = settled();
-        let ctx = context(&stub);
-        let mut transaction = Transaction::begin(&ctx, Kind::Deploy, PACE).unwrap();
-        let mut stopped = None;
-        for action in plan(&ctx, &Options::default()).unwrap() {
-            if action == Action::Confirm {
-                meddle(&stub);
-            }
-            if let Err(error) = transaction.execute(&action) {
-                stopped = Some((action, error));
-                break;
-            }
-        }
-        let (action, error) = stopped.unwrap();
-        assert_eq!((action, Exit::of(&error)), (Action::Confirm, Exit::DeployFailed));
-        assert!(error.to_string().contains("nothing was written"), "{error:#}");
-        let (outcome, _) = transaction.give_up(error, |_| Choice::Undo);
-        assert_eq!(outcome, report::DeploymentOutcome::Unchanged);
-        assert_eq!(stub.asked("P"), Vec::<String>::new());
+        let fixture = Fixture::settled();
+        // After the check and the plan.
+        fixture.on(Call::Service, 2, meddle);
+        let ctx = fixture.context();
+        let deployed = deploy(&ctx);
+        assert_eq!(deployed.record.deployment.outcome, report::DeploymentOutcome::Unchanged);
+        let (exit, said) = failure_of(&ctx, deployed);
+        assert_eq!(exit, Exit::DeployFailed);
+        assert!(said.contains("has changed since") && said.contains("nothing was written"), "{said}");
+        assert_eq!(fixture.writes(), 0);
     }
 }
 
 #[test]
-fn a_stand_in_is_asked_more_often_than_render() {
-    let pace = |url: &str| Pace::of(&Url::parse(url).unwrap()).poll;
-    assert_eq!(pace("https://api.render.com/v1"), Duration::from_secs(3));
-    assert_eq!(pace("http://127.0.0.1:1/v1"), Duration::from_millis(250));
+fn sentry_gets_the_release_before_the_deploy_and_the_deploy_after_its_proof() {
+    let fixture = Fixture::settled();
+    let folder = fixture.folder.path();
+    fs_err::create_dir(folder.join("src")).unwrap();
+    fs_err::write(folder.join("src/main.rs"), "fn main() {}").unwrap();
+    fs_err::write(folder.join("Cargo.toml"), "[package]\nname = \"app\"\nversion = \"0.1.0\"").unwrap();
+    let sentry = scripted(|_, _| Some(Reply::new(201)));
+    let mut ctx = fixture.context();
+    let variables = [
+        ("SENTRY_URL", format!("http://{}", sentry.host())),
+        ("SENTRY_AUTH_TOKEN", "sntrys_token-of-the-test".to_owned()),
+        ("SENTRY_ORG", "acme".to_owned()),
+        ("SENTRY_PROJECT", "board".to_owned()),
+    ];
+    ctx.environment = ctx.environment.with(Environment::of(variables));
+    if let Reach::Only(addresses) = &mut ctx.reach {
+        addresses.push(sentry.host().parse().unwrap());
+    }
+    let plan = DeployPlan::new(&ctx, &options(&ctx)).unwrap().to_string();
+    for line in [
+        "create the Sentry release app@0.1.0+0123456789ab with its new commits",
+        "record the deploy of the Sentry release app@0.1.0+0123456789ab to test",
+    ] {
+        assert!(plan.lines().any(|planned| planned == line), "{plan}");
+    }
+    deploy(&ctx).result.unwrap();
+    let reported = notes(&ctx);
+    let place = |text: &str| reported.find(text).unwrap_or_else(|| panic!("{text} is not in {reported}"));
+    assert!(place("Sentry release app@0.1.0+0123456789ab") < place("requesting a deploy"));
+    let recorded = place("Sentry has the deploy of app@0.1.0+0123456789ab to test");
+    assert!(place("the service's settings name this digest") < recorded);
+    assert_eq!(sentry.requests().len(), 3);
 }

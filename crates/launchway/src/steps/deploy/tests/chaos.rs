@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::testing::stub::{Chaos, Random};
+use launchway_fakes::render::{Look, Random};
 
 const WANTED: [(&str, &str); 4] = VALUES;
 
@@ -14,77 +14,76 @@ struct World {
     image: String,
 }
 
-fn world(stub: &Stub) -> World {
-    let state = stub.state();
-    let digest =
-        state.live().map(|live| live["image"]["ref"].as_str().unwrap().split_once('@').unwrap().1.to_owned());
-    World {
-        variables: state.variables.iter().cloned().collect(),
-        digest,
-        image: state.service["imagePath"].as_str().unwrap().to_owned(),
-    }
+fn world(fixture: &Fixture) -> World {
+    World { variables: fixture.variables(), digest: fixture.live(), image: fixture.service().image() }
 }
 
-/// A service, its faults, and how they are to be met, all from one number.
-fn spoiled(seed: u64) -> Stub {
-    let stub = Stub::start();
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    for _ in 0..8 {
-        random.below(2);
-    }
-    let mut state = stub.state();
-    state.variables = vec![("OWN".to_owned(), "value-of-own".to_owned())];
+/// A service and its faults, all from one number.
+fn faulty(seed: u64) -> Fixture {
+    let mut random = Random::new(seed);
+    let mut variables = vec![("OWN".to_owned(), "value-of-own".to_owned())];
     for (name, value) in WANTED {
         match random.below(3) {
             0 => {}
-            1 => state.variables.push((name.to_owned(), value.to_owned())),
-            _ => state.variables.push((name.to_owned(), format!("value-of-old-{name}"))),
+            1 => variables.push((name.to_owned(), value.to_owned())),
+            _ => variables.push((name.to_owned(), format!("value-of-old-{name}"))),
         }
     }
-    if random.below(6) == 0 {
-        state.deploys.clear();
+    let (is_first, image_sticks) = (random.below(6) == 0, random.below(2) == 0);
+    let adapt = |options: &mut RenderOptions| options.image_sticks = image_sticks;
+    let fixture = if is_first { Fixture::empty(adapt) } else { Fixture::start_with(adapt) };
+    fixture.service().set_variables(variables.clone());
+    let request = |status| Fault::once("POST", "/deploys", status, "");
+    let (done, lost) = (Fault::Accepted, Fault::after("POST", "/deploys", 502, ""));
+    let first = [
+        None,
+        None,
+        Some(done.clone()),
+        Some(request(202)),
+        Some(lost.clone()),
+        Some(request(502)),
+        Some(request(409)),
+    ];
+    let back = [None, None, Some(done), Some(lost)];
+    // Each is of one request: the second fault is that of the way back.
+    for fault in [random.one_of(&first), random.one_of(&back)].into_iter().flatten() {
+        fixture.fault(fault);
     }
-    state.asked = [
-        random.one_of(&[
-            (201, true),
-            (201, true),
-            (202, true),
-            (202, false),
-            (502, true),
-            (502, false),
-            (409, false),
-        ]),
-        random.one_of(&[(201, true), (201, true), (202, true), (502, true)]),
-    ]
-    .into();
     let ends = ["live", "live", "live", "update_failed", "canceled", "update_in_progress", "being_blessed"];
-    state.looks = ["queued", "update_in_progress", random.one_of(&ends)].into();
-    state.later = ["update_in_progress", random.one_of(&["live", "live", "live", "update_failed"])].into();
-    state.sha = random.one_of(&[Some(DIGEST), Some(DIGEST), Some(DIGEST), Some(OTHER), None]);
-    state.cancel = random.one_of(&[200, 200, 400]);
-    state.sticks = random.below(2) == 0;
-    state.counted = random.one_of(&[None, Some(vec![(200, 100)]), Some(vec![(200, 50), (500, 50)])]);
-    state.log = state.variables.iter().map(|(_, value)| value.clone()).chain([KEY.to_owned()]).collect();
+    let end = random.one_of(&ends);
+    let sha = random.one_of(&[Some(DIGEST), Some(DIGEST), Some(DIGEST), Some(OTHER), None]);
+    fixture.ours(|image| {
+        image.looks(["queued", "update_in_progress", end]);
+        image.sha = sha.map(str::to_owned);
+    });
+    let back = random.one_of(&["live", "live", "live", "update_failed"]);
+    fixture.earlier(|image| image.looks(["update_in_progress", back]));
+    let refused = random.one_of(&[false, false, true]);
+    let counted = random.one_of(&[None, Some(vec![(200, 100)]), Some(vec![(200, 50), (500, 50)])]);
+    fixture.script(|script| {
+        script.refused_cancel = refused.then_some(Look::Status(end));
+        script.counted = counted;
+        script.log = variables.into_iter().map(|(_, value)| value).chain([KEY.to_owned()]).collect();
+    });
     let left = u32::try_from(random.below(12)).unwrap();
-    state.chaos = Some(Chaos { one_in: random.one_of(&[2, 5, 20]), left, random });
-    drop(state);
-    stub
+    let one_in = random.one_of(&[2, 5, 20]);
+    fixture.fault(Fault::Random { random, one_in, left });
+    fixture
 }
 
-/// What must hold of a whole attempt.
+/// What must hold of a whole deployment.
 fn holds(seed: u64) -> Exit {
-    let stub = spoiled(seed);
-    let before = world(&stub);
-    let mut ctx = context(&stub);
+    let fixture = faulty(seed);
+    let before = world(&fixture);
+    let mut ctx = fixture.context();
     ctx.config.deploy.timeout = Duration::from_millis(60);
-    let interrupts = seed % 5 == 4;
-    if interrupts {
-        stub.state().interrupt = Some(ctx.interrupt.clone());
+    if seed % 5 == 4 {
+        fixture.interrupt(&ctx, Call::Follow);
     }
-    let attempt = recorded(&ctx, &Options::default());
-    let exit = attempt.result.as_ref().err().map_or(Exit::Done, Exit::of);
-    let said = attempt.result.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
-    let after = world(&stub);
+    let deployed = deploy(&ctx);
+    let exit = deployed.result.as_ref().err().map_or(Exit::Done, Exit::of);
+    let said = deployed.result.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
+    let after = world(&fixture);
     let about =
         format!("seed {seed}: {exit:?}\n{said}\n{}\nbefore {before:?}\nafter  {after:?}", notes(&ctx));
     match exit {
@@ -102,7 +101,9 @@ fn holds(seed: u64) -> Exit {
             }
             if after.digest != before.digest {
                 assert!(
-                    said.contains("release: ") || said.contains("our deploy may still go live"),
+                    ["release: ", "our deploy may still go live", "there is no earlier release"]
+                        .iter()
+                        .any(|left| said.contains(left)),
                     "{about}"
                 );
             }
@@ -111,13 +112,13 @@ fn holds(seed: u64) -> Exit {
         Exit::Superseded => panic!("nobody else deploys; {about}"),
         _ => assert_eq!(after, before, "{about}"),
     }
-    let mut text = format!("{said}{:?}{:?}", ctx.reporter.events(), attempt.record);
-    for file in files(stub.folder.path()) {
+    let mut text = format!("{said}{:?}{:?}", ctx.reporter.events(), deployed.record);
+    for file in files(fixture.folder.path()) {
         text += &fs_err::read_to_string(file).unwrap();
     }
-    // Of the values, those of variables that the table calls secret, and those that are none of ours.
-    let told = |name: &&String| ["SERVER_TYPE", "HOSTS"].contains(&name.as_str());
-    let values = before.variables.iter().filter(|(name, _)| !told(name)).map(|(_, value)| value.as_str());
+    // Of the values, those of secret variables and of unmanaged ones.
+    let public = |name: &&String| ["SERVER_TYPE", "HOSTS"].contains(&name.as_str());
+    let values = before.variables.iter().filter(|(name, _)| !public(name)).map(|(_, value)| value.as_str());
     for secret in values.chain(["value-of-key", "value-of-dsn", KEY]) {
         assert!(!text.contains(secret), "{secret} in {text}");
     }

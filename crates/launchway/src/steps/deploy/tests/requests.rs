@@ -1,37 +1,32 @@
-//! Asking: which image, which variables, which deploy is ours.
+//! Requests: which image, which variables, which deploy is ours.
 
 use super::*;
 
-const THIRD: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
-
 #[test]
 fn only_our_own_deploy_is_taken_from_the_queue() {
-    for foreign in [
-        deploy("dep-foreign", "queued", "api", OTHER, 20),
-        deploy("dep-foreign", "queued", "manual", DIGEST, 20),
-    ] {
-        let stub = settled();
-        stub.state().asked = [(202, true)].into();
-        stub.state().foreign = Some(foreign);
-        assert_eq!(attempt(&context(&stub)).unwrap().id, "dep-ours");
-        assert!(stub.asked("GET").iter().all(|line| !line.contains("dep-foreign")));
+    for other in [somebodys("dep-other", "queued", OTHER), manual("dep-other", "queued", DIGEST)] {
+        let fixture = Fixture::settled();
+        fixture.fault(Fault::Accepted);
+        fixture.joins(other);
+        assert_eq!(deploy(&fixture.context()).result.unwrap().id, "dep-1");
+        assert_eq!(fixture.count("GET", "dep-other"), 0);
     }
 }
 
 #[test]
-fn a_foreign_deploy_alone_is_not_ours() {
-    let stub = settled();
-    // One of the same image that was there before does not count either.
-    stub.state().deploys.push(deploy("dep-earlier", "queued", "api", DIGEST, 2));
-    stub.state().asked = [(202, false)].into();
-    stub.state().foreign = Some(deploy("dep-foreign", "queued", "api", OTHER, 20));
-    let (exit, said) = failure(&context(&stub));
+fn a_deploy_of_somebody_else_alone_is_not_ours() {
+    let fixture = Fixture::settled();
+    // One of the same image that existed before does not count either.
+    fixture.service().add_deploy(&somebodys("dep-earlier", "queued", DIGEST));
+    fixture.fault(Fault::once("POST", "/deploys", 202, ""));
+    fixture.joins(somebodys("dep-other", "queued", OTHER));
+    let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::NotRolledBack);
-    insta::assert_snapshot!(stable(&stub, &said), @"
+    insta::assert_snapshot!(stable(&fixture, &said), @"
     no deploy of ours appeared within 60ms
-    the service is NOT as it was:
-    - release: the deploy that was asked for may still begin, after or before dep-foreign
-    what is so now:
+    the service was NOT fully rolled back:
+    - release: the requested deploy may still start, before or after dep-other
+    now:
     - live: deploy dep-before, [other]
     nothing to do by hand: this service ends with the rehearsal
     ");
@@ -40,78 +35,78 @@ fn a_foreign_deploy_alone_is_not_ours() {
 /// Such as the one of a run that was killed.
 #[test]
 fn a_deploy_that_is_under_way_is_waited_for() {
-    let stub = settled();
-    stub.state().deploys.push(deploy("dep-orphan", "update_in_progress", "api", THIRD, 2));
-    let ctx = context(&stub);
-    let goal = Goal { pace: Pace { queue: Duration::from_secs(20), ..PACE }, ..goal(Kind::Deploy) };
-    let attempt = std::thread::scope(|scope| {
+    let fixture = Fixture::settled();
+    fixture.service().add_deploy(&somebodys("dep-orphan", "update_in_progress", THIRD));
+    let ctx = fixture.context();
+    let timings = Timings { queue: Duration::from_secs(20), ..timings(&ctx) };
+    let deployed = std::thread::scope(|scope| {
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(30));
-            let mut state = stub.state();
-            state.deploys[0]["status"] = "deactivated".into();
-            state.deploys[1]["status"] = "live".into();
+            fixture.service().set_status("dep-before", "deactivated");
+            fixture.service().set_status("dep-orphan", "live");
         });
-        checked(record::attempt(&ctx, &goal, &plan(&ctx, &Options::default()).unwrap()))
+        deploy_with(&ctx, &Options { timings, ..options(&ctx) })
     });
-    attempt.result.unwrap();
-    assert_eq!(attempt.record.previous.unwrap().digest, THIRD);
-    let told = notes(&ctx);
+    deployed.result.unwrap();
+    assert_eq!(deployed.record.deployment.previous.unwrap().digest, THIRD);
+    let reported = notes(&ctx);
     assert!(
-        told.contains("deploy dep-orphan is update_in_progress: waiting up to 20s for it to end"),
-        "{told}"
+        reported.contains("deploy dep-orphan is update_in_progress: waiting up to 20s for it to end"),
+        "{reported}"
     );
-    assert!(!told.contains("Render finishes it first"), "{told}");
+    assert!(!reported.contains("Render finishes it first"), "{reported}");
 }
 
 #[test]
-fn a_request_of_unknown_fate_is_not_sent_twice() {
-    let stub = settled();
-    stub.state().asked = [(502, true)].into();
-    assert_eq!(attempt(&context(&stub)).unwrap().id, "dep-ours");
-    assert_eq!(stub.asked("POST").len(), 1);
+fn an_unclear_request_is_not_sent_twice() {
+    let fixture = Fixture::settled();
+    fixture.fault(Fault::after("POST", "/deploys", 502, ""));
+    assert_eq!(deploy(&fixture.context()).result.unwrap().id, "dep-1");
+    assert_eq!(fixture.count("POST", "/deploys"), 1);
 
-    // One that never appears is put behind one of the release before: Render starts the most recent request.
-    let stub = settled();
-    stub.state().asked = [(502, false), (201, true)].into();
-    let (exit, said) = failure(&context(&stub));
+    // One that never appears is put behind one of the earlier release: Render starts the most recent request.
+    let fixture = Fixture::settled();
+    fixture.fault(Fault::once("POST", "/deploys", 502, ""));
+    let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::DeployFailed);
     assert!(said.contains("no deploy of ours appeared") && said.contains("502"), "{said}");
-    let posts = stub.asked("POST");
-    assert!(posts.len() == 2 && posts[0].contains(DIGEST) && posts[1].contains(OTHER), "{posts:?}");
-    assert_eq!(stub.state().live().unwrap()["id"], "dep-later-1");
+    assert_eq!(fixture.count("POST", "/deploys"), 2);
+    let (live, reference) = fixture.service().deploys().pop().unwrap();
+    assert_eq!(fixture.service().live_id(), Some(live));
+    assert!(reference.ends_with(OTHER), "{reference}");
 }
 
 #[test]
-fn a_refused_request_leaves_the_service_as_it_was() {
-    let stub = settled();
-    stub.state().faults = vec![("POST", "/deploys", 409, r#"{"message":"conflict"}"#)];
-    let (exit, said) = failure(&context(&stub));
+fn a_refused_request_leaves_the_service_unchanged() {
+    let fixture = Fixture::settled();
+    fixture.fault(Fault::once("POST", "/deploys", 409, r#"{"message":"conflict"}"#));
+    let (exit, said) = failure(&fixture.context());
     assert_eq!((exit, said.as_str()), (Exit::DeployFailed, "Render refused: 409 Conflict: conflict"));
 }
 
 #[test]
 fn a_variable_that_is_refused_is_not_called_written() {
-    let stub = Stub::start();
-    stub.state().faults = vec![("PUT", "SERVER_TYPE", 400, "no value-of-type here")];
-    let (exit, said) = failure(&context(&stub));
+    let fixture = Fixture::start();
+    fixture.fault(Fault::once("PUT", "SERVER_TYPE", 400, "no value-of-type here"));
+    let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::DeployFailed);
     assert_eq!(
         said,
-        "`SERVER_TYPE`: Render refused: 400 Bad Request: no <redacted> here\nthe service is as it was"
+        "`SERVER_TYPE`: Render refused: 400 Bad Request: no <redacted> here\nthe service was rolled back"
     );
 
-    let stub = Stub::start();
-    stub.state().faults = vec![("PUT", "HOSTS", 400, "no")];
-    let (exit, said) = failure(&context(&stub));
+    let fixture = Fixture::start();
+    fixture.fault(Fault::once("PUT", "HOSTS", 400, "no"));
+    let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::DeployFailed);
-    assert!(said.ends_with("the service is as it was") && stub.state().variables.is_empty(), "{said}");
-    assert_eq!(stub.asked("DELETE"), ["DELETE /v1/services/srv-1/env-vars/SERVER_TYPE"]);
+    assert!(said.ends_with("the service was rolled back") && fixture.variables().is_empty(), "{said}");
+    assert_eq!(fixture.requests("DELETE", ""), ["/v1/services/srv-1/env-vars/SERVER_TYPE"]);
 }
 
 #[test]
 fn the_push_record_must_be_of_this_commit_and_this_image() {
-    let stub = settled();
-    let mut ctx = context(&stub);
+    let fixture = Fixture::settled();
+    let mut ctx = fixture.context();
     ctx.environment = ctx.environment.without(&["PIPELINE_DIGEST"]);
     let (exit, said) = failure(&ctx);
     assert_eq!(exit, Exit::Usage);
@@ -135,9 +130,9 @@ fn the_push_record_must_be_of_this_commit_and_this_image() {
         assert_eq!(exit, Exit::Usage);
         assert!(said.contains("run `cargo xtask rehearse --job build --job deploy`"), "{said}");
     }
-    assert_eq!(stub.asked("P"), Vec::<String>::new());
+    assert_eq!(fixture.writes(), 0);
     // That of a real push is no business of a rehearsal's.
     fs_err::write(ctx.output().join("push.json"), "{").unwrap();
     fs_err::write(ctx.kept().join("push.json"), record("acme/app", DIGEST, COMMIT)).unwrap();
-    assert_eq!(attempt(&ctx).unwrap().digest, DIGEST);
+    assert_eq!(deploy(&ctx).result.unwrap().digest, DIGEST);
 }

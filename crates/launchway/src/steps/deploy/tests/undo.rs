@@ -1,22 +1,21 @@
-//! A deploy that fails leaves the service as it was, or says what it left.
+//! A deploy that fails is rolled back, or says what it left.
 
 use serde_json::{Value, json};
 
-use crate::steps::deploy::base::Base;
-use crate::steps::deploy::remote::Release;
-use crate::steps::deploy::undo::by_hand;
+use crate::steps::deploy::kept_release::{self, Origin};
+use crate::steps::deploy::manual_steps::by_hand;
+use crate::steps::deploy::release::Release;
+use crate::steps::deploy::service_state::ServiceState;
 
 use super::*;
-use crate::testing::stub::event;
+use launchway_fakes::render::Look;
 use launchway_render::model::{Deploy, Service};
 
-const CANCEL: &str = "POST /v1/services/srv-1/deploys/dep-ours/cancel";
-
-/// A stub where every kind of change is due: two variables differ, one is new, one is none of ours.
-fn different() -> Stub {
-    let stub = Stub::start();
-    stub.state().variables = BEFORE_VALUES.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    stub
+/// A service where every kind of change is due: two variables differ, one is new, one is unmanaged.
+fn different() -> Fixture {
+    let fixture = Fixture::start();
+    fixture.set(&BEFORE_VALUES);
+    fixture
 }
 
 const BEFORE_VALUES: [(&str, &str); 4] = [
@@ -28,231 +27,190 @@ const BEFORE_VALUES: [(&str, &str); 4] = [
 
 /// Variables, release and settings are those of before.
 #[track_caller]
-fn assert_as_before(stub: &Stub) {
-    let state = stub.state();
-    let mut variables = state.variables.clone();
-    variables.sort();
-    let mut before = BEFORE_VALUES.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    before.sort();
-    assert_eq!(variables, before);
-    assert!(state.live().unwrap()["image"]["ref"].as_str().unwrap().ends_with(OTHER));
-    assert_eq!(state.service["imagePath"], "docker.io/acme/app:latest");
+fn assert_as_before(fixture: &Fixture) {
+    assert_eq!(fixture.sorted_variables(), owned(&BEFORE_VALUES));
+    assert_eq!(fixture.live().as_deref(), Some(OTHER));
+    assert_eq!(fixture.service().image(), "docker.io/acme/app:latest");
 }
 
 #[test]
 fn a_deploy_that_never_served_needs_no_other() {
     for sticks in [false, true] {
-        let stub = different();
-        stub.state().looks = ["update_in_progress", "update_failed"].into();
-        stub.state().sticks = sticks;
-        let ctx = context(&stub);
-        let attempt = recorded(&ctx, &Options::default());
-        let error = attempt.result.unwrap_err();
+        let fixture = Fixture::start_with(|options| options.image_sticks = sticks);
+        fixture.set(&BEFORE_VALUES);
+        fixture.looks(["update_in_progress", "update_failed"]);
+        let ctx = fixture.context();
+        let deployed = deploy(&ctx);
+        let error = deployed.result.unwrap_err();
         assert_eq!(Exit::of(&error), Exit::DeployFailed);
-        assert_eq!(error.to_string(), "deploy dep-ours ended as update_failed\nthe service is as it was");
-        assert_as_before(&stub);
-        assert_eq!(stub.asked("POST").len(), 1);
-        let record = attempt.record;
-        assert_eq!(record.outcome, report::DeploymentOutcome::RolledBack);
-        assert_eq!((record.id.as_deref(), record.environment.as_str()), (Some("dep-ours"), "value-of-type"));
-        assert_eq!(record.release.unwrap().commit.as_deref(), Some(COMMIT));
-        assert_eq!(record.previous.unwrap().commit.as_deref(), Some(BEFORE));
-        assert_eq!(attempt.site.as_ref(), Some(&stub.url("/")));
-        // It is kept, and so is the release before.
-        assert_eq!(snapshot::standing(&ctx, "dep-before"), Some(snapshot::Standing::Found));
-        assert_eq!(snapshot::standing(&ctx, "dep-ours"), Some(snapshot::Standing::Failed));
+        assert_eq!(error.to_string(), "deploy dep-1 ended as update_failed\nthe service was rolled back");
+        assert_as_before(&fixture);
+        assert_eq!(fixture.count("POST", ""), 1);
+        let record = deployed.record;
+        assert_eq!(record.site.as_ref(), Some(&fixture.site()));
+        let deployment = record.deployment;
+        assert_eq!(deployment.outcome, report::DeploymentOutcome::RolledBack);
+        assert_eq!((deployment.id.as_deref(), deployment.environment.as_str()), (Some("dep-1"), "test"));
+        assert_eq!(deployment.release.unwrap().commit.as_deref(), Some(COMMIT));
+        assert_eq!(deployment.previous.unwrap().commit.as_deref(), Some(BEFORE));
+        // It is kept, and so is the earlier release.
+        assert_eq!(kept_release::origin(&ctx, "dep-before"), Some(Origin::Found));
+        assert_eq!(kept_release::origin(&ctx, "dep-1"), Some(Origin::Failed));
     }
 }
 
 #[test]
 fn a_deploy_that_served_is_replaced_by_the_one_before() {
-    type Break = fn(&Stub);
+    type Break = fn(&Fixture);
     let breaks: [(Break, &str); 5] = [
-        (|stub| stub.state().sha = Some(OTHER), "was asked for"),
-        (|stub| stub.state().sha = None, "whose digest it does not tell, but"),
-        (|stub| stub.state().faults = vec![("GET", "/healthz", 503, ""); 9], "requests with an error"),
+        (|fixture| fixture.ours(|image| image.sha = Some(OTHER.to_owned())), "was requested"),
+        (|fixture| fixture.ours(|image| image.sha = None), "an image of unknown digest, but"),
+        (|fixture| fixture.fault(Fault::often("GET", "/healthz", 503, "", 9)), "requests with an error"),
         (
-            |stub| stub.state().counted = Some(vec![(200, 90), (502, 10)]),
-            "answered 10 of 100 requests with an error, 10 %",
+            |fixture| fixture.script(|script| script.counted = Some(vec![(200, 90), (502, 10)])),
+            "answered 10 of 100 requests with an error: 10 %",
         ),
         (
-            |stub| {
-                let commit = |commit: &str| json!({ "commit": commit }).to_string();
-                // Twice for the plan, then the new release.
-                stub.state().versions = [commit(BEFORE), commit(BEFORE), commit("c0ffee")].into();
-            },
-            "still answers commit c0ffee after 60ms, not commit 0123456789ab",
+            // Twice for the plan, then the new release.
+            |fixture| fixture.versions([BEFORE, BEFORE, "c0ffee"]),
+            "still reports commit c0ffee after 60ms, not commit 0123456789ab",
         ),
     ];
-    for (spoil, said) in breaks {
-        let stub = different();
-        spoil(&stub);
-        let ctx = context(&stub);
-        let (exit, told) = failure(&ctx);
-        assert!(told.contains(said), "{told}");
-        assert_eq!(exit, Exit::DeployFailed, "{told}");
-        assert!(told.ends_with("\nthe service is as it was"), "{told}");
-        assert_as_before(&stub);
-        assert_eq!(stub.state().live().unwrap()["id"], "dep-later-1");
-        assert!(notes(&ctx).contains("answers commit beef5678beef"), "{}", notes(&ctx));
+    for (break_it, expected) in breaks {
+        let fixture = different();
+        break_it(&fixture);
+        let ctx = fixture.context();
+        let (exit, said) = failure(&ctx);
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(exit, Exit::DeployFailed, "{said}");
+        assert!(said.ends_with("\nthe service was rolled back"), "{said}");
+        assert_as_before(&fixture);
+        assert_eq!(fixture.service().live_id().unwrap(), "dep-2");
+        assert!(notes(&ctx).contains("reports commit beef5678beef"), "{}", notes(&ctx));
     }
 }
 
 #[test]
-fn a_cancel_that_is_refused_is_looked_after() {
-    for (after, live) in
-        [("update_in_progress", "dep-later-1"), ("live", "dep-later-1"), ("update_failed", "dep-before")]
+fn a_deploy_that_cannot_be_cancelled_is_followed_to_its_end() {
+    for (after, live) in [("update_in_progress", "dep-2"), ("live", "dep-2"), ("update_failed", "dep-before")]
     {
-        let stub = different();
-        stub.state().cancel = 400;
-        stub.state().looks = ["queued"].into();
-        stub.state().after_cancel = Some(after);
-        let mut ctx = context(&stub);
+        let fixture = different();
+        fixture.looks(["queued"]);
+        fixture.script(|script| script.refused_cancel = Some(Look::Status(after)));
+        let mut ctx = fixture.context();
         ctx.config.deploy.timeout = Duration::from_secs(1);
         let (exit, said) = failure(&ctx);
         assert_eq!(exit, Exit::DeployFailed, "{said}");
         assert!(said.contains("is still queued after 1s"), "{said}");
-        assert_as_before(&stub);
-        assert_eq!(stub.state().live().unwrap()["id"], live, "{after}");
+        assert_as_before(&fixture);
+        assert_eq!(fixture.service().live_id().unwrap(), live, "{after}");
     }
 }
 
 #[test]
 fn what_cannot_be_put_back_is_a_page_of_facts() {
-    let stub = different();
-    stub.state().looks = ["update_in_progress", "live"].into();
-    stub.state().sha = None;
-    stub.state().later = ["update_failed"].into();
+    let fixture = different();
+    fixture.looks(["update_in_progress", "live"]);
+    fixture.ours(|image| image.sha = None);
+    fixture.earlier(|image| image.looks(["update_failed"]));
     // Written by us, and not by the undo.
-    let refused = ("PUT", "env-vars/SECRET_KEY", 403, r#"{"message":"no value-of-old-key"}"#);
-    let lost = ("PUT", "env-vars/SECRET_KEY", 200, "{}");
-    stub.state().faults = vec![lost, refused, refused, refused];
-    let stub_variables = |stub: &Stub| {
-        stub.state().variables.retain(|(name, _)| name != "SECRET_KEY");
-        stub.state().variables.push(("SECRET_KEY".to_owned(), "value-of-key".to_owned()));
-    };
-    let ctx = context(&stub);
-    // The first answer was a lie: the value is there all the same.
-    let actions = plan(&ctx, &Options::default()).unwrap();
-    let mut transaction = Transaction::begin(&ctx, Kind::Deploy, PACE).unwrap();
-    let failed = actions.iter().try_for_each(|action| {
-        let done = transaction.execute(action);
-        if matches!(action, Action::WriteVariables { .. }) {
-            stub_variables(&stub);
-        }
-        done
-    });
-    let (outcome, error) = transaction.give_up(failed.unwrap_err(), |_| Choice::Undo);
-    assert_eq!((outcome, Exit::of(&error)), (report::DeploymentOutcome::NotRolledBack, Exit::NotRolledBack));
-    let said = format!("{error:#}");
-    assert!(!format!("{said}{}", notes(&ctx)).contains("value-of-"), "{said}");
-    insta::assert_snapshot!(stable(&stub, &said), @"
-    Render runs an image whose digest it does not tell, but [digest] was asked for
-    the service is NOT as it was:
+    fixture.fault(Fault::after("PUT", "env-vars/SECRET_KEY", 200, "{}"));
+    let refusal = r#"{"message":"no value-of-old-key"}"#;
+    fixture.fault(Fault::often("PUT", "env-vars/SECRET_KEY", 403, refusal, 3));
+    let ctx = fixture.context();
+    let deployed = deploy(&ctx);
+    assert_eq!(deployed.record.deployment.outcome, report::DeploymentOutcome::NotRolledBack);
+    let (exit, said) = failure_of(&ctx, deployed);
+    assert_eq!(exit, Exit::NotRolledBack);
+    insta::assert_snapshot!(stable(&fixture, &said), @"
+    Render runs an image of unknown digest, but [digest] was requested
+    the service was NOT fully rolled back:
     - variables: `SECRET_KEY`: the key in `RENDER_API_KEY` may not do this (403 Forbidden: no <redacted>): use one of a member of the service's workspace
-    - release: deploy dep-later-2 ended as update_failed
-    what is so now:
-    - live: deploy dep-ours, [digest]
-    - these variables keep what this deploy wrote, and the next deploy of any kind takes them up: SECRET_KEY
+    - release: deploy dep-3 ended as update_failed
+    now:
+    - live: deploy dep-1, [digest]
+    - these variables keep the values that this deploy wrote, which any next deploy takes up: SECRET_KEY
     nothing to do by hand: this service ends with the rehearsal
     ");
 }
 
 #[test]
 fn an_undo_does_not_try_for_ever() {
-    let stub = different();
-    stub.state().looks = ["update_in_progress", "live"].into();
-    stub.state().sha = None;
-    let ctx = context(&stub);
-    let pace = Pace { backoff: Duration::from_millis(50), undo: Duration::from_millis(20), ..PACE };
-    let mut transaction = Transaction::begin(&ctx, Kind::Deploy, pace).unwrap();
-    let failed = plan(&ctx, &Options::default()).unwrap().iter().try_for_each(|action| {
-        let done = transaction.execute(action);
-        if matches!(action, Action::AskForDeploy { .. }) {
-            let broken = |method, name| vec![(method, name, 500, ""); 60];
-            let faults = [
-                ("PUT", "env-vars/HOSTS"),
-                ("PUT", "env-vars/SECRET_KEY"),
-                ("DELETE", "env-vars/SENTRY_DSN"),
-            ];
-            stub.state().faults = faults.map(|(method, name)| broken(method, name)).concat();
-            stub.state().transcript.clear();
+    let fixture = different();
+    fixture.looks(["update_in_progress", "live"]);
+    fixture.ours(|image| image.sha = None);
+    fixture.on(Call::Ask, 0, |service| {
+        for (method, name) in [("PUT", "HOSTS"), ("PUT", "SECRET_KEY"), ("DELETE", "SENTRY_DSN")] {
+            service.fault(Fault::often(method, name, 500, "", 60));
         }
-        done
     });
-    let (_, error) = transaction.give_up(failed.unwrap_err(), |_| Choice::Undo);
-    assert_eq!(Exit::of(&error), Exit::NotRolledBack, "{error:#}");
-    // Each of the three at each of three looks, and the first one once more; with patience for each it would be 54.
-    let writes = stub.asked("PUT").len() + stub.asked("DELETE").len();
+    let ctx = fixture.context();
+    let timings =
+        Timings { backoff: Duration::from_millis(50), undo: Duration::from_millis(20), ..timings(&ctx) };
+    let (exit, said) = failure_of(&ctx, deploy_with(&ctx, &Options { timings, ..options(&ctx) }));
+    assert_eq!(exit, Exit::NotRolledBack, "{said}");
+    // Three by the deploy. Then each of the three at each of three looks, and the first one once more; with retries for
+    // each it would be 54.
+    let writes = fixture.count("PUT", "") + fixture.count("DELETE", "") - 3;
     assert!((9..=10).contains(&writes), "{writes}");
     // What works is put back all the same.
-    assert!(stub.state().live().unwrap()["image"]["ref"].as_str().unwrap().ends_with(OTHER));
+    assert_eq!(fixture.live().as_deref(), Some(OTHER));
 }
 
 #[test]
-fn where_nothing_was_live_there_is_nothing_to_go_back_to() {
-    let stub = different();
-    stub.state().deploys.clear();
-    stub.state().looks = ["update_failed"].into();
-    let (exit, said) = failure(&context(&stub));
+fn where_nothing_was_live_only_the_variables_are_put_back() {
+    let fixture = Fixture::empty(|_| {});
+    fixture.set(&BEFORE_VALUES);
+    fixture.looks(["update_failed"]);
+    let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::DeployFailed, "{said}");
-
-    assert_as_before_without_deploy(&stub);
-}
-
-fn assert_as_before_without_deploy(stub: &Stub) {
-    let mut variables = stub.state().variables.clone();
-    variables.sort();
-    let mut before = BEFORE_VALUES.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    before.sort();
-    assert_eq!(variables, before);
+    assert_eq!(fixture.sorted_variables(), owned(&BEFORE_VALUES));
 }
 
 /// The first release is live and not proved: there is no other one, and it needs what it was started with.
 #[test]
 fn a_first_deploy_keeps_its_variables_with_its_release() {
-    let stub = different();
-    stub.state().deploys.clear();
-    stub.state().sha = None;
-    let (exit, said) = failure(&context(&stub));
+    let fixture = Fixture::empty(|_| {});
+    fixture.set(&BEFORE_VALUES);
+    fixture.ours(|image| image.sha = None);
+    let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::NotRolledBack);
-    insta::assert_snapshot!(stable(&stub, &said), @"
-    Render runs an image whose digest it does not tell, but [digest] was asked for
-    the service is NOT as it was:
-    - nothing was live before, so there is nothing to go back to: deploy dep-ours is live, unproved, and stays, with the variables that it needs
-    what is so now:
-    - live: deploy dep-ours, [digest]
-    - these variables keep what this deploy wrote, and the next deploy of any kind takes them up: HOSTS, SECRET_KEY, SENTRY_DSN
+    insta::assert_snapshot!(stable(&fixture, &said), @"
+    Render runs an image of unknown digest, but [digest] was requested
+    the service was NOT fully rolled back:
+    - there is no earlier release to return to: deploy dep-1 is live, unproved, and stays, with the variables that it needs
+    now:
+    - live: deploy dep-1, [digest]
+    - these variables keep the values that this deploy wrote, which any next deploy takes up: HOSTS, SECRET_KEY, SENTRY_DSN
     nothing to do by hand: this service ends with the rehearsal
     ");
-    assert_eq!((stub.asked("POST").len(), stub.asked("PATCH").len()), (1, 0));
-    let written = stub.state().variables.clone();
-    assert!(written.contains(&("SECRET_KEY".to_owned(), "value-of-key".to_owned())), "{written:?}");
+    assert_eq!((fixture.count("POST", ""), fixture.count("PATCH", "")), (1, 0));
+    assert_eq!(fixture.variables()["SECRET_KEY"], "value-of-key");
 }
 
 #[test]
-fn what_is_left_by_hand_is_where_the_service_is() {
-    let base = |live: bool| Base {
+fn what_is_left_to_do_by_hand_depends_on_what_was_live() {
+    let before = |live: bool| ServiceState {
         service: Service::default(),
         variables: Vec::new(),
         live: live.then(|| Deploy { id: "dep-before".to_owned(), ..Deploy::default() }),
         release: live.then(|| Release { digest: OTHER.to_owned(), ..Release::default() }),
-        answered: None,
+        reported: None,
     };
     let page = |dashboard: Option<&str>, live: bool| {
-        by_hand(dashboard, "docker.io/acme/app", Some(&base(live)), &["HOSTS"]).join("\n")
+        by_hand(dashboard, "docker.io/acme/app", Some(&before(live)), &["HOSTS"]).join("\n")
     };
     let dashboard = Some("https://dashboard.render.com/web/srv-1");
     insta::assert_snapshot!(page(dashboard, true).replace(OTHER, "[other]"), @"
     by hand:
-    - https://dashboard.render.com/web/srv-1 → Environment: set HOSTS back
-    - `cargo xtask rollback --to dep-before`, from this machine also the variables
+    - https://dashboard.render.com/web/srv-1 → Environment: put back HOSTS
+    - `cargo xtask rollback --to dep-before`, which on this machine also restores the variables
     - or https://dashboard.render.com/web/srv-1 → Manual Deploy → Deploy a specific image: `docker.io/acme/app@[other]`
     ");
     insta::assert_snapshot!(page(dashboard, false), @"
     by hand:
-    - deploy again, once the cause is gone: the next deploy replaces this one
-    - or https://dashboard.render.com/web/srv-1 → Settings → Suspend Web Service: nothing is live then, as before
+    - deploy again once the cause is fixed: the next deploy replaces this one
+    - or https://dashboard.render.com/web/srv-1 → Settings → Suspend Web Service: then nothing is live, as before
     ");
     for live in [true, false] {
         assert_eq!(page(None, live), "nothing to do by hand: this service ends with the rehearsal");
@@ -262,180 +220,167 @@ fn what_is_left_by_hand_is_where_the_service_is() {
 #[test]
 fn a_newer_deploy_is_not_fought() {
     // It waits while ours serves and does not prove itself.
-    let stub = different();
-    stub.state().sha = None;
-    stub.state().foreign = Some(deploy("dep-newer", "queued", "manual", OTHER, 20));
-    let (exit, said) = failure(&context(&stub));
+    let fixture = different();
+    fixture.ours(|image| image.sha = None);
+    fixture.joins(manual("dep-newer", "queued", OTHER));
+    let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::Superseded);
     assert!(said.contains("because of a newer deploy: dep-newer is queued"), "{said}");
-    assert_eq!(stub.asked("POST").len(), 1);
+    assert_eq!(fixture.count("POST", ""), 1);
 }
 
 #[test]
 fn what_somebody_else_wrote_meanwhile_is_theirs() {
-    let stub = different();
-    let ctx = context(&stub);
-    let actions = plan(&ctx, &Options::default()).unwrap();
-    let mut transaction = Transaction::begin(&ctx, Kind::Deploy, PACE).unwrap();
-    for action in &actions {
-        transaction.execute(action).unwrap();
-        if matches!(action, Action::WriteVariables { .. }) {
-            break;
-        }
-    }
-    for (name, value) in &mut stub.state().variables {
-        if name == "HOSTS" {
-            *value = "value-of-somebody".to_owned();
-        }
-    }
-    let (_, error) = transaction.give_up(Failure::new(Exit::DeployFailed, "no").into(), |_| Choice::Undo);
-    assert_eq!(Exit::of(&error), Exit::DeployFailed);
-    assert!(stub.state().variables.contains(&("HOSTS".to_owned(), "value-of-somebody".to_owned())));
-    assert!(stub.state().variables.contains(&("SECRET_KEY".to_owned(), "value-of-old-key".to_owned())));
+    let fixture = different();
+    fixture.on(Call::Ask, 0, |service| service.set_variable("HOSTS", "value-of-somebody"));
+    fixture.fault(Fault::once("POST", "/deploys", 409, ""));
+    let ctx = fixture.context();
+    let (exit, _) = failure(&ctx);
+    assert_eq!(exit, Exit::DeployFailed);
+    let variables = fixture.variables();
+    assert_eq!(
+        (variables["HOSTS"].as_str(), variables["SECRET_KEY"].as_str()),
+        ("value-of-somebody", "value-of-old-key")
+    );
     assert!(notes(&ctx).contains("HOSTS was changed by somebody else meanwhile"), "{}", notes(&ctx));
+}
+
+/// A deploy that is interrupted while it is followed.
+fn interrupted(ask: fn(&Context) -> Choice) -> (Fixture, Context, Concluded) {
+    let fixture = different();
+    fixture.looks(["update_in_progress"]);
+    let ctx = fixture.context();
+    fixture.interrupt(&ctx, Call::Follow);
+    let deployed = checked(DeployPlan::new(&ctx, &options(&ctx)).unwrap().run_with(&ctx, ask));
+    (fixture, ctx, deployed)
 }
 
 #[test]
 fn an_interrupt_undoes_or_leaves_or_stops() {
-    let interrupted = |ask: fn(&Context) -> Choice| {
-        let stub = different();
-        stub.state().looks = ["update_in_progress"].into();
-        let ctx = context(&stub);
-        stub.state().interrupt = Some(ctx.interrupt.clone());
-        let actions = plan(&ctx, &Options::default()).unwrap();
-        let attempt = checked(record::attempt(&ctx, &Goal { ask, ..goal(Kind::Deploy) }, &actions));
-        let error = attempt.result.unwrap_err();
-        (stub, Exit::of(&error), format!("{error:#}"), attempt.record.outcome)
+    let cancelled = |fixture: &Fixture| fixture.count("POST", "/cancel");
+    let ended = |ask: fn(&Context) -> Choice| {
+        let (fixture, ctx, deployed) = interrupted(ask);
+        let outcome = deployed.record.deployment.outcome.clone();
+        let (exit, said) = failure_of(&ctx, deployed);
+        (fixture, exit, said, outcome)
     };
-    let (stub, exit, said, outcome) = interrupted(|_| Choice::Undo);
-    assert_eq!((exit, said.as_str()), (Exit::Interrupted, "interrupted\nthe service is as it was"));
-    assert_eq!((stub.asked(CANCEL).len(), outcome), (1, report::DeploymentOutcome::RolledBack));
-    assert_as_before(&stub);
+    let (fixture, exit, said, outcome) = ended(|_| Choice::Undo);
+    assert_eq!((exit, said.as_str()), (Exit::Interrupted, "interrupted\nthe service was rolled back"));
+    assert_eq!((cancelled(&fixture), outcome), (1, report::DeploymentOutcome::RolledBack));
+    assert_as_before(&fixture);
 
-    let (stub, exit, said, _) = interrupted(|_| Choice::Leave);
-    assert_eq!((exit, stub.asked(CANCEL).len()), (Exit::Interrupted, 0));
-    assert!(said.contains("`cargo xtask deploy --attach dep-ours`") && said.contains("HOSTS"), "{said}");
+    let (fixture, exit, said, _) = ended(|_| Choice::Leave);
+    assert_eq!((exit, cancelled(&fixture)), (Exit::Interrupted, 0));
+    assert!(said.contains("`cargo xtask deploy --attach dep-1`") && said.contains("HOSTS"), "{said}");
 
-    let (stub, exit, said, outcome) = interrupted(|_| Choice::Stop);
-    assert_eq!((exit, stub.asked(CANCEL).len()), (Exit::NotRolledBack, 0));
+    let (fixture, exit, said, outcome) = ended(|_| Choice::Stop);
+    assert_eq!((exit, cancelled(&fixture)), (Exit::NotRolledBack, 0));
     assert_eq!(outcome, report::DeploymentOutcome::NotRolledBack);
     assert!(said.contains("these variables keep") && said.contains("SENTRY_DSN"), "{said}");
-    assert!(said.contains("nothing was put back") && said.contains("--attach dep-ours"), "{said}");
+    assert!(said.contains("nothing was put back") && said.contains("--attach dep-1"), "{said}");
 
     // The second signal comes while the undo waits.
-    let (stub, exit, _, _) = interrupted(|ctx| {
+    let (fixture, exit, _, _) = ended(|ctx| {
         ctx.interrupt.set();
         Choice::Undo
     });
-    assert_eq!((exit, stub.asked(CANCEL).len()), (Exit::NotRolledBack, 1));
+    assert_eq!((exit, cancelled(&fixture)), (Exit::NotRolledBack, 1));
 }
 
 #[test]
 fn an_attached_deploy_is_followed_and_proved_or_undone() {
-    let attach = Options { attach: Some("dep-ours".to_owned()), ..Options::default() };
+    let attach = |ctx: &Context| Options { attach: Some("dep-1".to_owned()), ..options(ctx) };
     let left = || {
-        let stub = different();
-        stub.state().looks = ["update_in_progress"].into();
-        let ctx = context(&stub);
-        stub.state().interrupt = Some(ctx.interrupt.clone());
-        let actions = plan(&ctx, &Options::default()).unwrap();
-        let goal = Goal { ask: |_| Choice::Leave, ..goal(Kind::Deploy) };
-        record::attempt(&ctx, &goal, &actions).result.unwrap_err();
-        (stub, ctx)
+        let (fixture, ctx, deployed) = interrupted(|_| Choice::Leave);
+        deployed.result.unwrap_err();
+        (fixture, ctx)
     };
-    let (stub, ctx) = left();
-    stub.state().looks = ["live"].into();
+    let (fixture, ctx) = left();
+    fixture.looks(["live"]);
     // As another terminal would: nothing is left in memory.
     let again = Context {
         reporter: launchway_core::events::Reporter::new(launchway_core::events::Sink::Memory(Vec::new())),
         ..ctx
     };
-    assert_eq!(recorded(&again, &attach).result.unwrap().commit, COMMIT);
-    assert_eq!(stub.asked("POST").len(), 1);
+    assert_eq!(deploy_with(&again, &attach(&again)).result.unwrap().commit, COMMIT);
+    assert_eq!(fixture.count("POST", ""), 1);
 
-    let (stub, ctx) = left();
-    stub.state().looks = ["update_failed"].into();
-    let error = recorded(&ctx, &attach).result.unwrap_err();
+    let (fixture, ctx) = left();
+    fixture.looks(["update_failed"]);
+    let error = deploy_with(&ctx, &attach(&ctx)).result.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::DeployFailed, "{error:#}");
-    let mut variables = stub.state().variables.clone();
-    variables.sort();
-    let mut before = BEFORE_VALUES.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    before.sort();
-    assert_eq!(variables, before);
+    assert_eq!(fixture.sorted_variables(), owned(&BEFORE_VALUES));
 
     // Where nothing was kept.
-    let (stub, ctx) = left();
-    fs_err::remove_dir_all(snapshot::folder(&ctx)).unwrap();
-    stub.state().looks = ["update_failed"].into();
-    let error = recorded(&ctx, &attach).result.unwrap_err();
+    let (fixture, ctx) = left();
+    fs_err::remove_dir_all(kept_release::folder(&ctx)).unwrap();
+    fixture.looks(["update_failed"]);
+    let error = deploy_with(&ctx, &attach(&ctx)).result.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::NotRolledBack, "{error:#}");
-    assert!(error.to_string().contains("what was before is not known on this machine"), "{error:#}");
+    assert!(error.to_string().contains("this machine knows neither the earlier state"), "{error:#}");
 
     // One of another image is not ours to follow.
-    let other = Options { attach: Some("dep-before".to_owned()), ..Options::default() };
-    assert_eq!(Exit::of(&recorded(&ctx, &other).result.unwrap_err()), Exit::Usage);
-    assert!(plan(&ctx, &Options { attach: Some("srv-1".to_owned()), expect: None }).is_err());
+    let other = Options { attach: Some("dep-before".to_owned()), ..options(&ctx) };
+    assert_eq!(Exit::of(&deploy_with(&ctx, &other).result.unwrap_err()), Exit::Usage);
+    assert!(DeployPlan::new(&ctx, &Options { attach: Some("srv-1".to_owned()), ..options(&ctx) }).is_err());
 }
 
 #[test]
 fn events_end_a_wait_that_leads_nowhere() {
+    type Events = Vec<(&'static str, Value)>;
     let crash = |instance: &str| {
-        event(
-            "server_failed",
-            &json!({ "instanceID": instance, "reason": { "oomKilled": {}, "evicted": false } }),
-        )
+        let reason = json!({ "oomKilled": {}, "evicted": false });
+        ("server_failed", json!({ "instanceID": instance, "reason": reason }))
     };
-    let pull =
-        |image: &str| event("image_pull_failed", &json!({ "imageURL": image, "message": "denied\nby all" }));
+    let pull = |image: &str| ("image_pull_failed", json!({ "imageURL": image, "message": "denied\nby all" }));
     let ours = format!("docker.io/acme/app@{DIGEST}");
-    let attempt = |events: Vec<Value>| {
-        let stub = different();
-        stub.state().looks = ["update_in_progress"].into();
-        stub.state().events = events;
-        let mut ctx = context(&stub);
+    let ended = |before: Events, events: Events| {
+        let fixture = different();
+        fixture.looks(["update_in_progress"]);
+        for (kind, details) in before {
+            fixture.service().record(kind, details);
+        }
+        fixture.script(|script| script.events = events);
+        let mut ctx = fixture.context();
         ctx.config.deploy.timeout = Duration::from_millis(200);
         let (exit, said) = failure(&ctx);
         assert_eq!(exit, Exit::DeployFailed, "{said}");
-        assert_as_before(&stub);
+        assert_as_before(&fixture);
         said
     };
-    let said = attempt(vec![pull(&ours)]);
+    let said = ended(Vec::new(), vec![pull(&ours)]);
     assert!(said.contains("Render cannot pull the image: denied by all; look at"), "{said}");
-    let said = attempt(vec![crash("a"), crash("b"), crash("c")]);
-    assert!(said.contains("dep-ours has crashed 3 times: it ran out of memory"), "{said}");
-    for harmless in [
-        vec![pull(&format!("docker.io/acme/app@{OTHER}"))],
-        vec![crash("a"), crash("b")],
-        // Of before our deploy began.
-        vec![
-            json!({ "type": "image_pull_failed", "timestamp": "2025-12-31T23:59:59Z", "details": { "imageURL": ours } }),
-        ],
+    let said = ended(Vec::new(), vec![crash("a"), crash("b"), crash("c")]);
+    assert!(said.contains("dep-1 has crashed 3 times: it ran out of memory"), "{said}");
+    for (before, events) in [
+        (Vec::new(), vec![pull(&format!("docker.io/acme/app@{OTHER}"))]),
+        (Vec::new(), vec![crash("a"), crash("b")]),
+        (vec![pull(&ours)], Vec::new()),
     ] {
-        let said = attempt(harmless);
+        let said = ended(before, events);
         assert!(said.contains("is still update_in_progress after 200ms"), "{said}");
     }
 }
 
 #[test]
 fn a_failure_says_why_without_a_secret() {
-    let stub = different();
-    stub.state().looks = ["update_in_progress", "update_failed"].into();
-    stub.state().log =
-        ["starting", "bad value-of-old-key, value-of-own\u{1b}[2J", "value-of-dsn"].map(str::to_owned).into();
-    let reason = json!({ "failure": { "nonZeroExit": 3, "evicted": false } });
-    stub.state().events = vec![event("deploy_ended", &json!({ "deployId": "dep-ours", "reason": reason }))];
-    let ctx = context(&stub);
+    let fixture = different();
+    fixture.looks(["update_in_progress", "update_failed"]);
+    let log = ["starting", "bad value-of-old-key, value-of-own\u{1b}[2J", "value-of-dsn"];
+    fixture.script(|script| script.log = log.map(str::to_owned).into());
+    fixture.ours(|image| image.reason = json!({ "failure": { "nonZeroExit": 3, "evicted": false } }));
+    let ctx = fixture.context();
     let (_, said) = failure(&ctx);
     assert!(
-        said.starts_with("deploy dep-ours ended as update_failed: the app ended with exit code 3\n"),
+        said.starts_with("deploy dep-1 ended as update_failed: the app ended with exit code 3\n"),
         "{said}"
     );
-    assert!(notes(&ctx).contains("to try: read its last lines"), "{}", notes(&ctx));
+    assert!(notes(&ctx).contains("hint: read its last lines"), "{}", notes(&ctx));
     let lines: Vec<String> = ctx
         .reporter
         .events()
         .into_iter()
-        .filter_map(|told| match told {
+        .filter_map(|event| match event {
             Event::Output { line } => Some(line),
             _ => None,
         })

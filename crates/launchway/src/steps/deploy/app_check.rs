@@ -1,7 +1,7 @@
-//! The image's own program judges the environment that it is to run with, before any of it is written.
+//! The image's own program checks the environment that it is to run with, before any of it is written.
 //!
-//! It is started with the arguments of `deploy.check` and nothing of this machine's environment, and answers on standard
-//! output with `[{"id": "…", "severity": "error" | "warning", "message": "…", "hint": "…"}]`; it ends with 0 when it
+//! It is started with the arguments of `deploy.check` and nothing of this machine's environment, and prints on standard
+//! output `[{"id": "…", "severity": "error" | "warning", "message": "…", "hint": "…"}]`; it ends with 0 when it
 //! found no error and with 1 when it did.
 
 use std::collections::BTreeMap;
@@ -28,15 +28,15 @@ use launchway_image::unpack::{Unpacked, find, program, unpack};
 use launchway_registry::oci::{Descriptor, ImageManifest, LONGEST_CONFIG};
 use launchway_registry::{Access, Digest, Repository};
 
-use super::remote::Release;
-use super::watch::line;
+use super::follow::line;
+use super::release::Release;
 
 const NAME: &str = "check of the environment";
 
-/// How long the program may take: it answers nobody and starts nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the program may take: it serves nobody and starts nothing.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest answer that is read, in bytes.
+/// The longest output that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// What the program found.
@@ -58,9 +58,9 @@ enum Severity {
     Warning,
 }
 
-/// Runs the program of the release with these variables; an error that it finds is one with [`Exit::DeployFailed`].
+/// Runs the program of the release with these variables. An error that it finds is one with [`Exit::DeployFailed`].
 ///
-/// Where the image cannot be had or unpacked, or is for another machine, that is said and nothing is judged.
+/// Where the image cannot be pulled or unpacked here, or is for another machine, the check is skipped.
 pub(super) fn run(
     ctx: &Context,
     release: &Release,
@@ -72,7 +72,8 @@ pub(super) fn run(
         Ok(image) => image,
         Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
         Err(error) => {
-            ctx.reporter.skipped(NAME, format!("the image is neither here nor to be had: {error:#}"));
+            ctx.reporter
+                .skipped(NAME, format!("the image was not built here and cannot be pulled: {error:#}"));
             return Ok(());
         }
     };
@@ -92,8 +93,8 @@ pub(super) fn run(
         ctx.reporter.skipped(NAME, format!("the image cannot be unpacked here: {error:#}"));
         return Ok(());
     }
-    let (status, answer) = image.start(ctx, &root, variables, arguments)?;
-    judge(ctx, status, &answer)
+    let (status, output) = image.start(ctx, &root, variables, arguments)?;
+    judge(ctx, status, &output)
 }
 
 /// An image whose layers are files.
@@ -103,7 +104,7 @@ struct Image {
 }
 
 impl Image {
-    /// The one that was built here when it is the one to deploy, or else the registry's, whose layers go into a folder.
+    /// The image that was built here where that is the release, or else the registry's, whose layers go into a folder.
     fn find(ctx: &Context, release: &Release, folder: &Path) -> Result<Self> {
         if let Ok(layout) = Layout::open(&ctx.output().join("image"))
             && release.is(layout.manifest.digest.as_str())
@@ -149,7 +150,7 @@ impl Image {
         words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
     }
 
-    /// Starts the entry point, and returns how it ended and what it answered.
+    /// Runs the entry point, and returns how it ended and what it printed.
     fn start(
         &self,
         ctx: &Context,
@@ -171,11 +172,11 @@ impl Image {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         ctx.reporter.action(&format!("{name} {}", arguments.join(" ")));
         let mut group = Group::spawn(command).with_context(|| format!("cannot start `{name}`"))?;
-        let (sender, answer) = mpsc::channel();
+        let (sender, output) = mpsc::channel();
         if let Some(stdout) = group.child.stdout.take() {
             std::thread::spawn(move || {
                 let mut bytes = Vec::new();
-                // What could be read is judged; a broken pipe shows in the status.
+                // A broken pipe shows in the status.
                 drop(stdout.take(LONGEST + 1).read_to_end(&mut bytes));
                 drop(sender.send(bytes));
             });
@@ -184,41 +185,45 @@ impl Image {
         if let Some(stderr) = group.child.stderr.take() {
             send_lines(stderr, sender);
         }
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         let status = loop {
-            for told in lines.try_iter() {
-                ctx.reporter.output(&line(&told));
+            for text in lines.try_iter() {
+                ctx.reporter.output(&line(&ctx.reporter, &text));
             }
             if let Some(status) = group.child.try_wait()? {
                 break status;
             }
             if Instant::now() > end {
-                let patience = humantime::format_duration(PATIENCE);
-                return Err(failed(format!("`{}` does not end within {patience}", arguments.join(" "))));
+                let timeout = humantime::format_duration(TIMEOUT);
+                return Err(failed(format!("`{}` did not end within {timeout}", arguments.join(" "))));
             }
             ctx.interrupt.sleep(Interrupt::TICK / 5)?;
         };
         // A child of the child may hold the pipe open.
-        let answer = answer.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-        while let Ok(told) = lines.recv_timeout(Interrupt::TICK) {
-            ctx.reporter.output(&line(&told));
+        let output = output.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+        while let Ok(text) = lines.recv_timeout(Interrupt::TICK) {
+            ctx.reporter.output(&line(&ctx.reporter, &text));
         }
-        Ok((status, answer))
+        Ok((status, output))
     }
 }
 
-/// Tells the warnings, and makes one error of the errors.
-fn judge(ctx: &Context, status: ExitStatus, answer: &[u8]) -> Result<()> {
+/// Reports the warnings, and makes one error of the errors.
+fn judge(ctx: &Context, status: ExitStatus, output: &[u8]) -> Result<()> {
     let found: Option<Vec<Found>> =
-        if answer.len() as u64 > LONGEST { None } else { serde_json::from_slice(answer).ok() };
+        if output.len() as u64 > LONGEST { None } else { serde_json::from_slice(output).ok() };
     let Some(found) = found.filter(|_| matches!(status.code(), Some(0 | 1))) else {
         return Err(failed(format!(
-            "the app's own check ended with {status} and not with the list of what it found: nothing was written"
+            "the app's own check ended with {status} and printed no list of findings: nothing was written"
         )));
     };
     let words = |found: &Found| {
-        let hint = if found.hint.is_empty() { String::new() } else { format!(": {}", line(&found.hint)) };
-        format!("{} ({}){hint}", line(&found.message), line(&found.id))
+        let hint = if found.hint.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", line(&ctx.reporter, &found.hint))
+        };
+        format!("{} ({}){hint}", line(&ctx.reporter, &found.message), line(&ctx.reporter, &found.id))
     };
     let (errors, warnings): (Vec<&Found>, Vec<&Found>) =
         found.iter().partition(|found| found.severity == Severity::Error);
@@ -226,13 +231,13 @@ fn judge(ctx: &Context, status: ExitStatus, answer: &[u8]) -> Result<()> {
         ctx.reporter.note(format!("warning: {}", words(warning)));
     }
     if errors.is_empty() && status.success() {
-        ctx.reporter.note("the app's own check finds no error in this environment");
+        ctx.reporter.note("the app's own check found no errors in this environment");
         return Ok(());
     }
     let lines: Vec<String> = errors.into_iter().map(words).collect();
     Err(failed(format!(
-        "the app would not run well with this environment, and nothing was written:\n- {}",
-        if lines.is_empty() { "it does not say why".to_owned() } else { lines.join("\n- ") }
+        "the app's own check found errors in this environment, and nothing was written:\n- {}",
+        if lines.is_empty() { "it gave no reason".to_owned() } else { lines.join("\n- ") }
     )))
 }
 

@@ -4,27 +4,29 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 
+use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
 use launchway_render::api::ApiError;
 use launchway_render::events::Event;
 use launchway_render::image;
 use launchway_render::model::{Deploy, Phase};
 
-use super::remote::Remote;
+use super::target::Target;
 
-/// How often an instance of a deploy may crash before it is given up: Render itself tries for 15 minutes.
+/// How many crashes of its instances end a deploy early: Render itself tries for 15 minutes.
 const CRASHES: usize = 3;
 
-/// Looks at the deploy for each at events and log: all of them together are 400 readings a minute at most.
-const LOOKS_A_SIGN: usize = 4;
+/// Looks at the deploy between two at events and log: Render allows 400 readings a minute.
+const LOOKS_PER_EVENTS: usize = 4;
 
-impl Remote<'_> {
-    /// Looks at our deploy until it is live or `timeout` has passed since this began; any other end is an error.
-    pub(super) fn follow(&self, deploy: &mut Deploy, timeout: Duration) -> Result<()> {
+impl Target<'_> {
+    /// Polls our deploy until it is live. Any other end is an error, and so is the timeout.
+    pub(super) fn follow(&self, deploy: &mut Deploy) -> Result<()> {
+        let timeout = self.timings.timeout;
         let begin = Instant::now();
         let end = begin + timeout;
         let id = deploy.id.clone();
-        let (mut trouble, mut looks) = (String::new(), 0_usize);
+        let (mut outage, mut looks) = (String::new(), 0_usize);
         while deploy.status.is_open() {
             if Instant::now() >= end {
                 let message = format!(
@@ -41,31 +43,31 @@ impl Remote<'_> {
                     let elapsed = after(begin);
                     if now.status != deploy.status {
                         let remark =
-                            if now.status.phase() == Phase::Unknown { ", a status new to us" } else { "" };
+                            if now.status.phase() == Phase::Unknown { ", an unknown status" } else { "" };
                         self.note(format!("deploy {id}: {}{elapsed}{remark}", now.status));
                     }
                     self.ctx.reporter.progress(format!("deploy {id}: {}{elapsed}", now.status));
-                    trouble.clear();
-                    // The id is the one thing that must not get lost, and what Render told once stays true.
+                    outage.clear();
+                    // The id must not get lost, and what Render said once stays true.
                     let before = std::mem::replace(deploy, Deploy { id: id.clone(), ..now });
                     deploy.image = deploy.image.take().or(before.image);
                     deploy.created_at = deploy.created_at.take().or(before.created_at);
                     if deploy.status.is_open() {
-                        if looks % LOOKS_A_SIGN == 0 {
+                        if looks % LOOKS_PER_EVENTS == 0 {
                             self.show_log(began(deploy));
-                            self.lost(deploy)?;
+                            self.fail_early(deploy)?;
                         }
                         looks += 1;
-                        self.ctx.interrupt.sleep(self.pace.poll.min(left))?;
+                        self.ctx.interrupt.sleep(self.timings.poll.min(left))?;
                     }
                 }
                 // An outage of the API is not one of the deploy.
                 Err(ApiError::Unavailable { after, why, .. }) => {
-                    if why != trouble {
-                        self.note(format!("the Render API is not available ({why}): asking on"));
-                        trouble = why;
+                    if why != outage {
+                        self.note(format!("the Render API is not available ({why}): retrying"));
+                        outage = why;
                     }
-                    let wait = self.pace.poll.max(after.unwrap_or_default());
+                    let wait = self.timings.poll.max(after.unwrap_or_default());
                     self.ctx.interrupt.sleep(wait.min(left))?;
                 }
                 Err(error) => return Err(error.into()),
@@ -74,7 +76,7 @@ impl Remote<'_> {
         self.ended(deploy)
     }
 
-    /// Nothing for a deploy that is live; how it ended otherwise.
+    /// Succeeds for a deploy that is live; otherwise the error says how it ended.
     pub(super) fn ended(&self, deploy: &Deploy) -> Result<()> {
         let id = &deploy.id;
         let superseded =
@@ -89,8 +91,8 @@ impl Remote<'_> {
                 let ending = self.ending(deploy);
                 // Render also calls cancelled what it gave up itself.
                 if ending.as_ref().and_then(Event::cause).is_none() {
-                    let told = ending.as_ref().and_then(Event::newer_deploy).map(str::to_owned);
-                    if let Some(newer) = told.or_else(|| self.newer_than(deploy)) {
+                    let named = ending.as_ref().and_then(Event::newer_deploy).map(str::to_owned);
+                    if let Some(newer) = named.or_else(|| self.newer_than(deploy)) {
                         return superseded(format!("deploy {id} was cancelled and is superseded by {newer}"));
                     }
                     return failed(format!("deploy {id} was cancelled"));
@@ -101,7 +103,7 @@ impl Remote<'_> {
         failed(format!("deploy {id} ended as {}", deploy.status))
     }
 
-    /// The event that says how the deploy ended; it may lag behind, and may not come at all.
+    /// The event that says how the deploy ended. It may come late or not at all.
     pub(super) fn ending(&self, deploy: &Deploy) -> Option<Event> {
         for _ in 0..3 {
             let events = self.api.events(began(deploy)).ok()?;
@@ -111,12 +113,12 @@ impl Remote<'_> {
             if found.is_some() {
                 return found;
             }
-            self.ctx.interrupt.sleep(self.pace.poll).ok()?;
+            self.ctx.interrupt.sleep(self.timings.poll).ok()?;
         }
         None
     }
 
-    /// The id of a deploy that was asked for after ours.
+    /// The id of a deploy that was requested after ours.
     pub(super) fn newer_than(&self, ours: &Deploy) -> Option<String> {
         let deploys = self.api.deploys(self.since).ok()?;
         deploys
@@ -125,8 +127,8 @@ impl Remote<'_> {
             .map(|newer| newer.id)
     }
 
-    /// An error as soon as events say that a deploy will not get well by waiting.
-    fn lost(&self, deploy: &Deploy) -> Result<()> {
+    /// Fails as soon as events show that no wait will bring the deploy up.
+    fn fail_early(&self, deploy: &Deploy) -> Result<()> {
         let begin = began(deploy);
         let Ok(events) = self.api.events(begin) else { return Ok(()) };
         // Render's own clock on both sides.
@@ -143,17 +145,17 @@ impl Remote<'_> {
                     .is_some_and(|image| image::is_pinned(image, &self.repository(), digest))
         });
         if let Some(event) = pull {
-            let message = event.details.message.as_deref().unwrap_or("it does not say why");
+            let message = event.details.message.as_deref().unwrap_or("no reason given");
             return failed(format!(
                 "Render cannot pull the image: {}; look at the service's registry credential",
-                line(message)
+                self.line(message)
             ));
         }
         let crash = |event: &&Event| event.kind == "server_failed";
         if events.iter().filter(crash).count() < CRASHES {
             return Ok(());
         }
-        // An instance of the release before may crash as well, and that is not this deploy's doing.
+        // Instances of the earlier release may crash too, which is not this deploy's doing.
         let older = self.api.instances_before(begin).unwrap_or_default();
         let ours: Vec<&Event> = events
             .iter()
@@ -170,16 +172,31 @@ impl Remote<'_> {
         failed(format!("deploy {} has crashed {} times{why}", deploy.id, ours.len()))
     }
 
-    /// Shows what the app has printed since it was last looked at.
+    /// One line of untrusted text, as it may be shown.
+    pub(super) fn line(&self, text: &str) -> String {
+        line(&self.ctx.reporter, text)
+    }
+
+    /// Shows what the app has printed since the last look.
     pub(super) fn show_log(&self, since: SystemTime) {
         let Ok(lines) = self.api.log(&self.service.owner_id, since) else { return };
         for found in lines {
-            let text = line(&found.message);
+            let text = self.line(&found.message);
             if self.shown.borrow_mut().insert((found.timestamp, found.message)) {
                 self.ctx.reporter.output(&text);
             }
         }
     }
+}
+
+/// One line of untrusted text: no secret in it, no control character, and no endless line.
+///
+/// Redaction precedes the cut, which would hide half a secret from it.
+pub(super) fn line(reporter: &Reporter, text: &str) -> String {
+    const LONGEST: usize = 500;
+    let text = reporter.redacted(text);
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    reporter.redacted(&text).chars().take(LONGEST).collect::<String>().trim().to_owned()
 }
 
 fn failed(message: String) -> Result<()> {
@@ -188,29 +205,35 @@ fn failed(message: String) -> Result<()> {
 
 /// When Render took the deploy, by Render's clock.
 pub(super) fn began(deploy: &Deploy) -> SystemTime {
-    let told = deploy.created_at.as_deref().and_then(time);
-    told.unwrap_or_else(|| SystemTime::now() - Duration::from_mins(10))
+    let given = deploy.created_at.as_deref().and_then(time);
+    given.unwrap_or_else(|| SystemTime::now() - Duration::from_mins(10))
 }
 
 fn time(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
 }
 
-/// One line of somebody else's text: nothing in it steers a terminal, and no line is endless.
-pub(super) fn line(text: &str) -> String {
-    const LONGEST: usize = 500;
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(LONGEST)
-        .collect::<String>()
-        .trim()
-        .to_owned()
-}
-
-/// How long something took, once that is worth telling.
+/// How long something took, once that is worth a word.
 fn after(begin: Instant) -> String {
     match begin.elapsed().as_secs() {
         0 => String::new(),
         seconds => format!(" after {}", humantime::format_duration(Duration::from_secs(seconds))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use launchway_core::events::Sink;
+    use launchway_core::secret::{Redactor, Secret};
+
+    #[test]
+    fn a_secret_across_the_cut_of_a_long_line_is_redacted() {
+        let reporter = Reporter::new(Sink::Memory(Vec::new()));
+        reporter.redact(Redactor::new([Secret::new("correct-horse-battery-staple")]));
+        let text = format!("{}correct-horse-battery-staple", "-".repeat(490));
+        let shown = line(&reporter, &text);
+        assert!(shown.ends_with("-<redacted>") && !shown.contains("correct"), "{shown}");
+        assert_eq!(line(&reporter, "a\u{1b}[2Jb\n"), "a [2Jb");
     }
 }

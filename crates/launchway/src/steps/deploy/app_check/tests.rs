@@ -89,15 +89,15 @@ fn errors_stop_the_deploy() {
     let error = done.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::DeployFailed);
     insta::assert_snapshot!(error, @"
-    the app would not run well with this environment, and nothing was written:
+    the app's own check found errors in this environment, and nothing was written:
     - bad key (e1): make one
     - no host (e2)
     ");
     for (script, said) in [
-        ("echo '[]'; exit 1", "it does not say why"),
+        ("echo '[]'; exit 1", "it gave no reason"),
         (&errors.replace("exit 1", "exit 0"), "bad key (e1)"),
-        ("echo hello", "and not with the list of what it found"),
-        ("echo '[]'; exit 2", "exit status: 2 and not with the list"),
+        ("echo hello", "printed no list of findings"),
+        ("echo '[]'; exit 2", "exit status: 2 and printed no list"),
         ("kill -9 $$", "signal: 9"),
     ] {
         let error = checked(script).0.unwrap_err();
@@ -119,7 +119,7 @@ fn an_image_that_cannot_be_run_here_is_skipped_by_name() {
     ctx.reach = launchway_core::http::Reach::Only(Vec::new());
     let other = Release { digest: Digest::of(b"other").to_string(), ..Release::default() };
     run(&ctx, &other, &BTreeMap::new(), &["check".to_owned()]).unwrap();
-    assert!(format!("{:?}", ctx.reporter.events()).contains("neither here nor to be had"));
+    assert!(format!("{:?}", ctx.reporter.events()).contains("was not built here and cannot be pulled"));
 }
 
 /// An entry whose path goes into its header as it is.
@@ -153,7 +153,7 @@ fn what_an_image_may_hold_does_not_stop_a_deploy() {
     });
     run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
     let told = format!("{:?}", ctx.reporter.events());
-    assert!(told.contains("finds no error in this environment") && !told.contains("CheckSkipped"), "{told}");
+    assert!(told.contains("found no errors in this environment") && !told.contains("CheckSkipped"), "{told}");
 
     // What nobody can unpack is named, and stops nothing.
     let release = image_with(&ctx, "exit 9", here(), |tar| entry(tar, b"../out", Regular));

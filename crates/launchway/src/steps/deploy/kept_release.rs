@@ -1,7 +1,7 @@
 //! What is kept of a release for a rollback: its digest, its commit, and its variables, encrypted.
 //!
-//! Render does not tell the environment of an earlier deploy. The key comes from `RENDER_API_KEY`: a key of the service may be the
-//! very variable that changed, and whoever has the API key can read the variables anyway.
+//! Render does not reveal the environment of an earlier deploy. The key comes from `RENDER_API_KEY`: another secret may be
+//! the very variable that changed, and the owner of the API key can read the variables anyway.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,39 +11,38 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::hkdf;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use launchway_core::file::write_private;
-use launchway_core::secret::Secret;
+use launchway_core::secret::{Secret, derived_key};
 
-use super::remote::Release;
+use super::release::Release;
 
-/// How a release came to be kept.
+/// Why a release is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Standing {
+pub(super) enum Origin {
     /// It was deployed from here, and proved.
     Proved,
     /// It was live when a deploy from here began.
     Found,
-    /// It was deployed from here, and failed: nothing to go back to.
+    /// It was deployed from here and failed: no rollback goes to it.
     Failed,
-    /// In a word of a newer version.
+    /// A word of a newer version.
     #[serde(other)]
     Unknown,
 }
 
 /// A release as it is kept.
 #[derive(Clone, Debug)]
-pub(super) struct Snapshot {
+pub(super) struct KeptRelease {
     /// `dep-…`.
     pub(super) id: String,
-    pub(super) standing: Standing,
+    pub(super) origin: Origin,
     pub(super) release: Release,
-    /// Those that the pipeline owns, by name; `None` was not set.
+    /// The managed variables by name; `None` was not set.
     pub(super) variables: BTreeMap<String, Option<Secret>>,
 }
 
@@ -52,7 +51,8 @@ pub(super) struct Snapshot {
 struct Kept {
     schema: u32,
     id: String,
-    standing: Standing,
+    #[serde(rename = "standing")]
+    origin: Origin,
     digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
@@ -64,18 +64,18 @@ struct Kept {
 
 const SCHEMA: u32 = 1;
 
-impl Snapshot {
-    /// Writes it, readable for its owner only. What is merely found again stays as it was kept: as proved, or by a newer
-    /// version.
+impl KeptRelease {
+    /// Writes it, readable for its owner only. What is merely found again is left alone: it may have been proved, or kept
+    /// by a newer version.
     pub(super) fn keep(&self, ctx: &Context) -> Result<()> {
-        let path = path(ctx, &self.id).context("the deploy's id is no name for a file")?;
-        if self.standing == Standing::Found && path.exists() {
+        let path = path(ctx, &self.id).context("the deploy's id cannot name a file")?;
+        if self.origin == Origin::Found && path.exists() {
             return Ok(());
         }
         let kept = Kept {
             schema: SCHEMA,
             id: self.id.clone(),
-            standing: self.standing,
+            origin: self.origin,
             digest: self.release.digest.clone(),
             commit: self.release.commit.clone(),
             time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
@@ -84,7 +84,7 @@ impl Snapshot {
         write_private(&path, &serde_json::to_vec_pretty(&kept)?)
     }
 
-    /// Reads what was kept with a deploy: `None` where nothing was.
+    /// Reads what was kept of a deploy: `None` where nothing was.
     pub(super) fn open(ctx: &Context, id: &str) -> Result<Option<Self>> {
         ensure!(
             schema(ctx, id).is_none_or(|schema| schema <= SCHEMA),
@@ -96,7 +96,7 @@ impl Snapshot {
         })?;
         let variables = opened.into_iter().map(|(name, value)| (name, value.map(Secret::new))).collect();
         let release = Release { digest: kept.digest, platform: None, commit: kept.commit };
-        Ok(Some(Self { id: kept.id, standing: kept.standing, release, variables }))
+        Ok(Some(Self { id: kept.id, origin: kept.origin, release, variables }))
     }
 
     fn sealed(&self, ctx: &Context) -> Result<String> {
@@ -107,7 +107,7 @@ impl Snapshot {
             .collect();
         let mut bytes = serde_json::to_vec(&plain)?;
         let mut nonce = [0; aead::NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| anyhow!("the system gives no random numbers"))?;
+        SystemRandom::new().fill(&mut nonce).map_err(|_| anyhow!("the system provides no random numbers"))?;
         let about = about(&self.id, &self.release.digest);
         key(ctx)?
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut bytes)
@@ -116,14 +116,14 @@ impl Snapshot {
     }
 }
 
-/// The commit that was kept with a deploy.
+/// The commit that was kept of a deploy.
 pub(super) fn commit(ctx: &Context, id: &str) -> Option<String> {
     read(ctx, id)?.commit
 }
 
-/// How a deploy came to be kept, where it was.
-pub(super) fn standing(ctx: &Context, id: &str) -> Option<Standing> {
-    Some(read(ctx, id)?.standing)
+/// Why a deploy was kept, where it was.
+pub(super) fn origin(ctx: &Context, id: &str) -> Option<Origin> {
+    Some(read(ctx, id)?.origin)
 }
 
 /// The ids of the deploys that were kept and whose commit begins like this.
@@ -177,11 +177,9 @@ fn about(id: &str, digest: &str) -> String {
 }
 
 fn key(ctx: &Context) -> Result<LessSafeKey> {
-    hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway")
-        .extract(ctx.required("RENDER_API_KEY")?.expose().as_bytes())
-        .expand(&[b"launchway/deployment/v1"], &aead::AES_256_GCM)
-        .map(|key| LessSafeKey::new(UnboundKey::from(key)))
-        .map_err(|_| anyhow!("the key of the snapshots cannot be derived"))
+    let key = derived_key(&ctx.required("RENDER_API_KEY")?, "launchway/deployment/v1")?;
+    let key = UnboundKey::new(&aead::AES_256_GCM, &key).map_err(|_| anyhow!("the key has a wrong length"))?;
+    Ok(LessSafeKey::new(key))
 }
 
 #[cfg(test)]
@@ -195,51 +193,51 @@ mod tests {
         Context::for_test(root, Environment::of([("RENDER_API_KEY", key)]))
     }
 
-    fn snapshot(id: &str, standing: Standing) -> Snapshot {
+    fn snapshot(id: &str, origin: Origin) -> KeptRelease {
         let release =
             Release { digest: "sha256:aa".to_owned(), platform: None, commit: Some("c0ffee".to_owned()) };
         let variables =
             [("HOSTS".to_owned(), Some(Secret::new("value-of-hosts"))), ("GONE".to_owned(), None)];
-        Snapshot { id: id.to_owned(), standing, release, variables: variables.into() }
+        KeptRelease { id: id.to_owned(), origin, release, variables: variables.into() }
     }
 
     #[test]
-    fn what_is_kept_is_read_back_and_not_to_be_read_by_others() {
+    fn what_is_kept_is_read_back_and_hidden_from_others() {
         let dir = tempfile::tempdir().unwrap();
         let ctx = context(dir.path(), "the-key");
-        snapshot("dep-1", Standing::Proved).keep(&ctx).unwrap();
+        snapshot("dep-1", Origin::Proved).keep(&ctx).unwrap();
         let path = folder(&ctx).join("dep-1.json");
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(!text.contains("value-of") && !text.contains("HOSTS"), "{text}");
         assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let found = Snapshot::open(&ctx, "dep-1").unwrap().unwrap();
+        let found = KeptRelease::open(&ctx, "dep-1").unwrap().unwrap();
         assert_eq!(found.variables["HOSTS"], Some(Secret::new("value-of-hosts")));
         assert_eq!(found.variables["GONE"], None);
-        assert_eq!((found.release.digest.as_str(), found.standing), ("sha256:aa", Standing::Proved));
+        assert_eq!((found.release.digest.as_str(), found.origin), ("sha256:aa", Origin::Proved));
         assert_eq!(with_commit(&ctx, "c0f"), ["dep-1"]);
         // Merely found again, it stays proved.
-        snapshot("dep-1", Standing::Found).keep(&ctx).unwrap();
-        assert_eq!(standing(&ctx, "dep-1"), Some(Standing::Proved));
-        assert!(Snapshot::open(&ctx, "dep-2").unwrap().is_none());
-        assert!(snapshot("../dep-1", Standing::Proved).keep(&ctx).is_err());
+        snapshot("dep-1", Origin::Found).keep(&ctx).unwrap();
+        assert_eq!(origin(&ctx, "dep-1"), Some(Origin::Proved));
+        assert!(KeptRelease::open(&ctx, "dep-2").unwrap().is_none());
+        assert!(snapshot("../dep-1", Origin::Proved).keep(&ctx).is_err());
     }
 
     #[test]
     fn what_a_newer_version_kept_is_read_or_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let ctx = context(dir.path(), "the-key");
-        snapshot("dep-1", Standing::Proved).keep(&ctx).unwrap();
+        snapshot("dep-1", Origin::Proved).keep(&ctx).unwrap();
         let path = folder(&ctx).join("dep-1.json");
         let text = fs_err::read_to_string(&path).unwrap();
         let newer = text.replacen('{', r#"{"added": [1],"#, 1).replace("proved", "signed-off");
         fs_err::write(&path, &newer).unwrap();
-        let found = Snapshot::open(&ctx, "dep-1").unwrap().unwrap();
-        assert_eq!((found.standing, found.variables["GONE"].as_ref()), (Standing::Unknown, None));
+        let found = KeptRelease::open(&ctx, "dep-1").unwrap().unwrap();
+        assert_eq!((found.origin, found.variables["GONE"].as_ref()), (Origin::Unknown, None));
         for unreadable in [newer.replace("\"schema\": 1", "\"schema\": 2"), r#"{"schema": 2}"#.to_owned()] {
             fs_err::write(&path, &unreadable).unwrap();
-            let error = Snapshot::open(&ctx, "dep-1").unwrap_err();
+            let error = KeptRelease::open(&ctx, "dep-1").unwrap_err();
             assert!(error.to_string().contains("written by a newer Launchway: update"), "{error}");
-            snapshot("dep-1", Standing::Found).keep(&ctx).unwrap();
+            snapshot("dep-1", Origin::Found).keep(&ctx).unwrap();
             assert_eq!(fs_err::read_to_string(&path).unwrap(), unreadable);
         }
     }
@@ -248,12 +246,12 @@ mod tests {
     fn another_key_or_another_release_does_not_open_it() {
         let dir = tempfile::tempdir().unwrap();
         let ctx = context(dir.path(), "the-key");
-        snapshot("dep-1", Standing::Proved).keep(&ctx).unwrap();
-        let error = Snapshot::open(&context(dir.path(), "another"), "dep-1").unwrap_err();
+        snapshot("dep-1", Origin::Proved).keep(&ctx).unwrap();
+        let error = KeptRelease::open(&context(dir.path(), "another"), "dep-1").unwrap_err();
         assert!(format!("{error:#}").contains("kept with another one"), "{error:#}");
         let path = folder(&ctx).join("dep-1.json");
         let text = fs_err::read_to_string(&path).unwrap();
         fs_err::write(&path, text.replace("sha256:aa", "sha256:ab")).unwrap();
-        assert!(Snapshot::open(&ctx, "dep-1").is_err());
+        assert!(KeptRelease::open(&ctx, "dep-1").is_err());
     }
 }

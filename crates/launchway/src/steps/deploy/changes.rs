@@ -1,21 +1,24 @@
-//! The plan: what a deploy changes, without a value in the clear, and with a hash to agree on.
+//! What a deploy changes of the service: no value in the clear, and a hash to agree on.
 
 use std::fmt;
 
-use anyhow::{Result, anyhow};
-use ring::{digest, hkdf, hmac};
+use anyhow::Result;
+use ring::{digest, hmac};
 
 use crate::context::Context;
 use launchway_core::encode::hex;
-use launchway_core::secret::Secret;
+use launchway_core::secret::{Secret, derived_key};
 use launchway_render::model::EnvVar;
 
-use super::base::{Base, value};
-use super::remote::Release;
+use super::release::Release;
+use super::service_state::ServiceState;
+
+/// What a release is to run with: each variable's value, or `None` to remove it.
+pub(super) type Wanted = Vec<(String, Option<Secret>)>;
 
 /// What a deploy changes of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct Changes {
     service: String,
     from: Option<Release>,
     to: Release,
@@ -23,39 +26,39 @@ pub(super) struct Plan {
     variables: Vec<Variable>,
 }
 
-/// What becomes of a variable.
+/// A variable and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Variable {
     name: String,
-    change: Becomes,
+    change: Change,
     from: Option<Mark>,
     to: Option<Mark>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Becomes {
+enum Change {
     Add,
-    Change,
+    Replace,
     /// Only to go back to a release that did not have it.
     Remove,
     Keep,
-    /// It is none of a deploy's business.
-    Foreign,
+    /// The pipeline does not own it.
+    Unmanaged,
 }
 
-impl Becomes {
+impl Change {
     fn word(self) -> &'static str {
         match self {
             Self::Add => "add",
-            Self::Change => "change",
+            Self::Replace => "change",
             Self::Remove => "remove",
             Self::Keep => "keep",
-            Self::Foreign => "foreign",
+            Self::Unmanaged => "unmanaged",
         }
     }
 }
 
-/// A value, told apart from others and not told: its length, and the start of a hash that needs a key.
+/// A value in a form that reveals nothing but whether it is another one: its length, and the start of a keyed hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mark {
     length: usize,
@@ -68,24 +71,19 @@ impl fmt::Display for Mark {
     }
 }
 
-impl Plan {
-    /// `wanted` has the variables to set, and those to take away as `None`.
-    pub(super) fn new(
-        ctx: &Context,
-        base: &Base,
-        to: &Release,
-        wanted: &[(String, Option<Secret>)],
-    ) -> Result<Self> {
+impl Changes {
+    /// What has to change for the service to run this release with these variables.
+    pub(super) fn new(ctx: &Context, before: &ServiceState, to: &Release, wanted: &Wanted) -> Result<Self> {
         let marker = Marker::new(ctx)?;
         let mut variables: Vec<Variable> = Vec::new();
         for (name, new) in wanted {
-            let old = base.value(name);
+            let old = before.value(name);
             let change = match (old, new) {
                 (None, None) => continue,
-                (None, Some(_)) => Becomes::Add,
-                (Some(_), None) => Becomes::Remove,
-                (Some(old), Some(new)) if old == new => Becomes::Keep,
-                (Some(_), Some(_)) => Becomes::Change,
+                (None, Some(_)) => Change::Add,
+                (Some(_), None) => Change::Remove,
+                (Some(old), Some(new)) if old == new => Change::Keep,
+                (Some(_), Some(_)) => Change::Replace,
             };
             let mark = |value: &Secret| marker.mark(name, value);
             variables.push(Variable {
@@ -95,15 +93,15 @@ impl Plan {
                 to: new.as_ref().map(mark),
             });
         }
-        let foreign = |variable: &&EnvVar| wanted.iter().all(|(name, _)| *name != variable.key);
-        variables.extend(base.variables.iter().filter(foreign).map(|EnvVar { key, value }| {
+        let unmanaged = |variable: &&EnvVar| wanted.iter().all(|(name, _)| *name != variable.key);
+        variables.extend(before.variables.iter().filter(unmanaged).map(|EnvVar { key, value }| {
             let mark = Some(marker.mark(key, value));
-            Variable { name: key.clone(), change: Becomes::Foreign, from: mark.clone(), to: mark }
+            Variable { name: key.clone(), change: Change::Unmanaged, from: mark.clone(), to: mark }
         }));
         // Render lists them in any order.
         variables.sort_by(|a, b| a.name.cmp(&b.name));
         let service = ctx.environment.get("RENDER_SERVICE_ID").unwrap_or_default().to_owned();
-        Ok(Self { service, from: base.release.clone(), to: to.clone(), variables })
+        Ok(Self { service, from: before.release.clone(), to: to.clone(), variables })
     }
 
     /// The SHA-256 of its canonical form, in hexadecimal: the service, both digests and each variable's change.
@@ -119,13 +117,10 @@ impl Plan {
         hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
     }
 
-    /// What to write: each variable that differs, and its new value or `None` to take it away.
-    pub(super) fn writes<'w>(
-        &self,
-        wanted: &'w [(String, Option<Secret>)],
-    ) -> Vec<&'w (String, Option<Secret>)> {
+    /// What to write: each variable that differs, with its new value or `None` to remove it.
+    pub(super) fn writes<'w>(&self, wanted: &'w Wanted) -> Vec<&'w (String, Option<Secret>)> {
         let differs = |name: &str| {
-            let differ = [Becomes::Add, Becomes::Change, Becomes::Remove];
+            let differ = [Change::Add, Change::Replace, Change::Remove];
             self.variables.iter().any(|variable| variable.name == name && differ.contains(&variable.change))
         };
         wanted.iter().filter(|(name, _)| differs(name)).collect()
@@ -133,45 +128,42 @@ impl Plan {
 
     /// For people.
     pub(super) fn lines(&self) -> Vec<String> {
-        let from = self.from.as_ref().map_or_else(|| "nothing that is live".to_owned(), Release::words);
+        let from = self.from.as_ref().map_or_else(|| "nothing live".to_owned(), Release::words);
         let mut lines = vec![format!("from {from}"), format!("to   {}", self.to.words())];
         let width = self.variables.iter().map(|variable| variable.name.len()).max().unwrap_or_default();
-        let ours = self.variables.iter().filter(|variable| variable.change != Becomes::Foreign);
+        let ours = self.variables.iter().filter(|variable| variable.change != Change::Unmanaged);
         for Variable { name, change, from, to } in ours {
             let marks: Vec<String> = match change {
-                Becomes::Keep => to.iter().map(Mark::to_string).collect(),
+                Change::Keep => to.iter().map(Mark::to_string).collect(),
                 _ => from.iter().chain(to).map(Mark::to_string).collect(),
             };
             lines.push(format!("{:<7} {name:<width$} {}", change.word(), marks.join(" → ")));
         }
-        let foreign: Vec<&str> = self
+        let unmanaged: Vec<&str> = self
             .variables
             .iter()
-            .filter(|variable| variable.change == Becomes::Foreign)
+            .filter(|variable| variable.change == Change::Unmanaged)
             .map(|variable| variable.name.as_str())
             .collect();
-        if !foreign.is_empty() {
-            lines.push(format!("not ours, left alone: {}", foreign.join(", ")));
+        if !unmanaged.is_empty() {
+            lines.push(format!("unmanaged, left alone: {}", unmanaged.join(", ")));
         }
         lines.push(format!("plan {}", self.hash()));
         lines
     }
 }
 
-/// Marks values under a key that only who deploys has, so that nobody finds a short value by trying.
+/// Marks values under a key that only deployers have, so that nobody can guess a short value.
 struct Marker(hmac::Key);
 
 impl Marker {
-    /// The key comes from a key that the service has, which all who deploy share, so that all agree on a plan's hash; where
-    /// none is set, as for a rollback, from the API key.
+    /// The key comes from one that signs for the service, which all deployers share, so that they agree on a plan's hash;
+    /// where none is set, as for a rollback, from the API key.
     fn new(ctx: &Context) -> Result<Self> {
         let shared = ctx.config.deploy.keys().into_iter().find_map(|key| ctx.environment.secret(key));
         let secret = shared.map_or_else(|| ctx.required("RENDER_API_KEY"), Ok)?;
-        hkdf::Salt::new(hkdf::HKDF_SHA256, b"launchway")
-            .extract(secret.expose().as_bytes())
-            .expand(&[b"launchway/plan/v1"], hmac::HMAC_SHA256)
-            .map(|key| Self(key.into()))
-            .map_err(|_| anyhow!("the key of the plan cannot be derived"))
+        let key = derived_key(&secret, "launchway/plan/v1")?;
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &key)))
     }
 
     fn mark(&self, name: &str, value: &Secret) -> Mark {
@@ -181,18 +173,9 @@ impl Marker {
     }
 }
 
-/// The names among these that a deploy could not write: Render's own, and what is no name of a variable.
+/// The names among these that Render sets itself.
 pub(super) fn reserved<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
     names.into_iter().filter(|name| *name == "PORT" || name.starts_with("RENDER")).collect()
-}
-
-/// The names of these that differ from the base.
-pub(super) fn differing<'n>(
-    names: impl IntoIterator<Item = &'n str>,
-    base: &Base,
-    now: &[EnvVar],
-) -> Vec<&'n str> {
-    names.into_iter().filter(|name| base.value(name) != value(now, name)).collect()
 }
 
 #[cfg(test)]
@@ -200,29 +183,31 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::testing::stub::{DIGEST, OTHER};
     use launchway_core::environment::Environment;
     use launchway_render::model::Service;
 
-    fn base(variables: &[(&str, &str)]) -> Base {
+    const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn before(variables: &[(&str, &str)]) -> ServiceState {
         let variables =
             variables.iter().map(|(key, value)| EnvVar { key: (*key).into(), value: Secret::new(*value) });
-        Base {
+        ServiceState {
             service: Service::default(),
             variables: variables.collect(),
             live: None,
             release: Some(Release { digest: OTHER.to_owned(), ..Release::default() }),
-            answered: None,
+            reported: None,
         }
     }
 
-    fn planned(key: &str, have: &[(&str, &str)], want: &[(&str, Option<&str>)]) -> Plan {
+    fn planned(key: &str, have: &[(&str, &str)], want: &[(&str, Option<&str>)]) -> Changes {
         let environment = Environment::of([("SECRET_KEY", key), ("RENDER_SERVICE_ID", "the-service")]);
         let ctx = Context::for_test(Path::new("/nowhere"), environment);
         let wanted: Vec<_> =
             want.iter().map(|(name, value)| ((*name).to_owned(), value.map(Secret::new))).collect();
         let to = Release { digest: DIGEST.to_owned(), platform: None, commit: Some("c0ffee".to_owned()) };
-        Plan::new(&ctx, &base(have), &to, &wanted).unwrap()
+        Changes::new(&ctx, &before(have), &to, &wanted).unwrap()
     }
 
     const HAVE: [(&str, &str); 5] =
@@ -242,13 +227,13 @@ mod tests {
         let (text, hash) = text.split_once("plan ").unwrap();
         assert_eq!(hash, plan.hash());
         insta::assert_snapshot!(text, @"
-        from [other] (commit not known)
+        from [other] (commit unknown)
         to   [digest] (commit c0ffee)
         change  DIFFERENT 3 characters #5e4c2625 → 4 characters #2644160e
         remove  GONE      3 characters #f83b0fee
         add     NEW       3 characters #6a64ea0c
         keep    SAME      3 characters #533bc14f
-        not ours, left alone: ANOTHER, OTHER
+        unmanaged, left alone: ANOTHER, OTHER
         ");
         assert!(!format!("{text}{plan:?}").contains("v-"));
     }

@@ -4,14 +4,14 @@ use launchway_render::events::Event;
 use launchway_render::model::Deploy;
 
 use super::Kind;
-use super::remote::Remote;
-use super::watch::{began, line};
+use super::follow::began;
+use super::target::Target;
 
-impl Remote<'_> {
-    /// Tells what Render knows of a deploy that did not go well, and returns its reason.
+impl Target<'_> {
+    /// Reports what Render knows of a failed deploy, and returns its reason.
     ///
-    /// It must not keep an undo waiting for long: what Render does not tell at once is left out.
-    pub(super) fn explain(&self, deploy: &Deploy, kind: Kind) -> Option<String> {
+    /// An undo waits for this, so what Render does not provide at once is left out.
+    pub(super) fn diagnose(&self, deploy: &Deploy, kind: Kind) -> Option<String> {
         let begin = began(deploy);
         let ending = self.ending(deploy);
         let crash = || {
@@ -29,13 +29,14 @@ impl Remote<'_> {
                 const LAST: usize = 20;
                 let lines = self.api.log(&self.service.owner_id, begin).unwrap_or_default();
                 for found in &lines[lines.len().saturating_sub(LAST)..] {
-                    self.note(format!("  {}", line(&found.message)));
+                    self.note(format!("  {}", self.line(&found.message)));
                 }
             }
         }
-        let (why, advice) = cause?;
+        let (why, hint) = cause?;
+        let why = self.line(&why);
         self.note(format!("Render says: {why}"));
-        self.note(format!("to try: {advice}"));
+        self.note(format!("hint: {hint}"));
         Some(why)
     }
 }

@@ -1,0 +1,53 @@
+//! What an interrupted run does with its deploy.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::mpsc;
+
+use launchway_core::interrupt::Interrupt;
+
+use crate::context::Context;
+
+/// What to do with the deploy of an interrupted run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Roll it back.
+    Undo,
+    /// Leave the deploy to go on without us.
+    Leave,
+    /// Stop at once, after a second signal.
+    Stop,
+}
+
+impl Choice {
+    /// Asks the user on a terminal; elsewhere it is the undo.
+    pub(super) fn on_terminal(ctx: &Context) -> Self {
+        if ctx.is_rehearsal() || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Self::Undo;
+        }
+        // A question rather than an event: its answer stands on the same line.
+        drop(write!(
+            std::io::stderr(),
+            "\ninterrupted: undo this deploy, or leave it running? (Ctrl-C again stops at once) [U/l] "
+        ));
+        drop(std::io::stderr().flush());
+        let (sender, answer) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            // Without an answer it is the default.
+            drop(std::io::stdin().read_line(&mut line));
+            drop(sender.send(line));
+        });
+        loop {
+            match answer.recv_timeout(Interrupt::TICK) {
+                Ok(line) => return Self::of(&line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Self::Undo,
+                Err(mpsc::RecvTimeoutError::Timeout) if ctx.interrupt.take() => return Self::Stop,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn of(line: &str) -> Self {
+        if line.trim().to_ascii_lowercase().starts_with('l') { Self::Leave } else { Self::Undo }
+    }
+}

@@ -1,0 +1,103 @@
+//! What becomes of a deploy that failed: an undo, a deploy that is left alone, or a page of what is left.
+
+use report::DeploymentOutcome;
+
+use crate::context::Context;
+use launchway_core::exit::{Exit, Failure};
+
+use super::Kind;
+use super::interrupted::Choice;
+use super::kept_release::Origin;
+use super::request::{State, Unproved};
+use super::rollout::Ready;
+use super::target::Target;
+use super::undo::{Undo, Undone};
+
+/// Undoes what a failed deploy has changed, and adds to its error what it left.
+pub(super) fn recover(
+    target: &Target<'_>,
+    kind: Kind,
+    ready: &Ready,
+    failed: Unproved,
+    ask: fn(&Context) -> Choice,
+) -> (DeploymentOutcome, anyhow::Error) {
+    let Unproved { mut state, error } = failed;
+    let (ctx, exit) = (target.ctx, Exit::of(&error));
+    if ready.written.is_empty() && matches!(state, State::NotRequested) {
+        return (DeploymentOutcome::Unchanged, error);
+    }
+    let names: Vec<&str> = ready.written.iter().map(|(name, _)| name.as_str()).collect();
+    let ended = |exit: Exit, error: &anyhow::Error, more: &str| -> anyhow::Error {
+        Failure::new(exit, format!("{error:#}\n{more}")).into()
+    };
+    if exit == Exit::Superseded {
+        if names.is_empty() {
+            return (DeploymentOutcome::Superseded, error);
+        }
+        let more = format!("the newer deploy runs with what this one wrote: {}", names.join(", "));
+        return (DeploymentOutcome::Superseded, ended(exit, &error, &more));
+    }
+    // From here on a signal concerns the undo.
+    ctx.interrupt.take();
+    let choice = if exit == Exit::Interrupted { ask(ctx) } else { Choice::Undo };
+    if choice == Choice::Leave {
+        let more =
+            format!("left unproved, with what this deploy wrote ({}){}", listed(&names), goes_on(&state));
+        return (DeploymentOutcome::NotRolledBack, ended(Exit::Interrupted, &error, &more));
+    }
+    let mut error = error;
+    if let State::Ours(deploy) = &state {
+        if exit != Exit::Interrupted
+            && let Some(why) = target.diagnose(deploy, kind)
+        {
+            error = Failure::new(exit, format!("{error:#}: {why}")).into();
+        }
+        ready.keep(target, deploy, Origin::Failed, None);
+    }
+    let undone = match &ready.before {
+        _ if choice == Choice::Stop => Undone::Left(vec![format!(
+            "nothing was put back, because the run was stopped{}",
+            goes_on(&state)
+        )]),
+        Some(before) => {
+            let (written, release) = (&ready.written, &ready.release);
+            Undo { target, before, written, release, state: &mut state }.run()
+        }
+        None => Undone::Left(vec![format!(
+            "this machine knows neither the earlier state nor which of these variables the deploy wrote: {}",
+            ctx.config.deploy.names().join(", ")
+        )]),
+    };
+    match undone {
+        Undone::Restored => {
+            let exit = match exit {
+                Exit::Interrupted | Exit::Missing => exit,
+                _ => Exit::DeployFailed,
+            };
+            (DeploymentOutcome::RolledBack, ended(exit, &error, "the service was rolled back"))
+        }
+        Undone::Superseded(newer) => {
+            let more = format!("the rest is not undone because of a newer deploy: {newer}");
+            (DeploymentOutcome::Superseded, ended(Exit::Superseded, &error, &more))
+        }
+        Undone::Left(left) => {
+            // A signal during the undo ended that; the facts are worth the wait.
+            ctx.interrupt.take();
+            let facts = target.facts(ready.before.as_ref(), &names, &left);
+            (DeploymentOutcome::NotRolledBack, ended(Exit::NotRolledBack, &error, &facts))
+        }
+    }
+}
+
+/// What becomes of our deploy without us.
+fn goes_on(state: &State) -> String {
+    match state {
+        State::NotRequested => "; no deploy was requested".to_owned(),
+        State::Unclear { .. } => "; whether Render took the deploy is unknown".to_owned(),
+        State::Ours(deploy) => format!("; `cargo xtask deploy --attach {}` follows the deploy", deploy.id),
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    if names.is_empty() { "no variable".to_owned() } else { names.join(", ") }
+}

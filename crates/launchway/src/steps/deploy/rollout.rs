@@ -1,0 +1,396 @@
+//! A release made live: what a deploy and a rollback have in common, from the first look to the last report.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use report::DeploymentOutcome;
+
+use crate::context::Context;
+use crate::sentry::SentryPlan;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::secret::Secret;
+use launchway_render::model::Deploy;
+use launchway_render::{image, preflight};
+
+use super::changes::{Changes, Wanted};
+use super::interrupted::Choice;
+use super::kept_release::{KeptRelease, Origin};
+use super::record::{Concluded, Draft};
+use super::recover::recover;
+use super::release::Release;
+use super::request::{State, Unproved};
+use super::service_state::ServiceState;
+use super::target::Target;
+use super::{Deployment, Kind, ReportPlan, app_check, proof};
+use crate::timings::Timings;
+
+/// Everything about a deploy or a rollback but the choice of its release.
+#[derive(Clone, Debug)]
+pub(super) struct Rollout {
+    pub(super) kind: Kind,
+    /// The id of the service, where it is known yet.
+    pub(super) service: String,
+    /// The repository of the image, in full.
+    pub(super) image: String,
+    /// The managed variables.
+    pub(super) variables: Vec<String>,
+    /// The hash that the changes must have.
+    pub(super) expect: Option<String>,
+    /// The arguments with which the image's program checks its environment; none for no check.
+    pub(super) check: Vec<String>,
+    /// The health path.
+    pub(super) health: String,
+    /// The version path, where the app has one.
+    pub(super) version: Option<String>,
+    /// The commit that the app must report, where it is known yet.
+    pub(super) commit: Option<String>,
+    /// How long to wait for deploys that are under way.
+    pub(super) queue: Duration,
+    pub(super) timings: Timings,
+    /// The name of the environment, where it is known yet.
+    pub(super) environment: Option<String>,
+    pub(super) sentry: SentryPlan,
+    /// The Sentry release, where it is known yet.
+    pub(super) sentry_release: Option<String>,
+    pub(super) report: ReportPlan,
+}
+
+/// A release and the variables that it is to run with.
+pub(super) struct Chosen {
+    pub(super) release: Release,
+    pub(super) wanted: Wanted,
+}
+
+/// Everything that is known before the first write, and what was written since.
+pub(super) struct Ready {
+    pub(super) release: Release,
+    pub(super) wanted: Wanted,
+    /// The service before the deploy; unknown to a run that took up the deploy of another machine.
+    pub(super) before: Option<ServiceState>,
+    /// The variables that were or may have been written, each with its new value.
+    pub(super) written: Wanted,
+    /// The name of the environment.
+    pub(super) environment: String,
+}
+
+impl Rollout {
+    /// Makes a release live, proves it, and undoes everything where that fails.
+    pub(super) fn run(
+        &self,
+        ctx: &Context,
+        ask: fn(&Context) -> Choice,
+        choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
+    ) -> Concluded {
+        let mut draft = Draft::begin(self);
+        let result = self.deploy(ctx, ask, choose, &mut draft);
+        draft.conclude(ctx, self, result)
+    }
+
+    /// Ends the deployment before it begins.
+    pub(super) fn refuse(&self, ctx: &Context, error: anyhow::Error) -> Concluded {
+        Draft::begin(self).conclude(ctx, self, Err((DeploymentOutcome::Unchanged, error)))
+    }
+
+    fn deploy(
+        &self,
+        ctx: &Context,
+        ask: fn(&Context) -> Choice,
+        choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
+        draft: &mut Draft,
+    ) -> Result<Deployment, (DeploymentOutcome, anyhow::Error)> {
+        let unchanged = |error| (DeploymentOutcome::Unchanged, error);
+        let mut target = Target::open(ctx, self.timings).map_err(unchanged)?;
+        let (mut ready, changes) = self.prepare(&mut target, choose, draft).map_err(unchanged)?;
+        let failed = match self.write_and_request(&target, &mut ready, &changes) {
+            Ok(deploy) => match self.finish(&target, &ready, deploy, draft) {
+                Ok(deployment) => return Ok(deployment),
+                Err(failed) => failed,
+            },
+            Err(failed) => failed,
+        };
+        draft.saw(&failed.state);
+        Err(recover(&target, self.kind, &ready, failed, ask))
+    }
+
+    /// Takes up a deploy that was requested before, proves it, and undoes everything where that fails.
+    pub(super) fn attach(
+        &self,
+        ctx: &Context,
+        ask: fn(&Context) -> Choice,
+        id: &str,
+        choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
+    ) -> Concluded {
+        let mut draft = Draft::begin(self);
+        let result = self.take_up(ctx, ask, id, choose, &mut draft);
+        draft.conclude(ctx, self, result)
+    }
+
+    fn take_up(
+        &self,
+        ctx: &Context,
+        ask: fn(&Context) -> Choice,
+        id: &str,
+        choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
+        draft: &mut Draft,
+    ) -> Result<Deployment, (DeploymentOutcome, anyhow::Error)> {
+        let unchanged = |error| (DeploymentOutcome::Unchanged, error);
+        let mut target = Target::open(ctx, self.timings).map_err(unchanged)?;
+        let Chosen { release, wanted } = self.choose(&mut target, choose, draft).map_err(unchanged)?;
+        let attached = target.attach(id, &release).map_err(unchanged)?;
+        draft.previous = attached.before.as_ref().and_then(|before| before.release.clone());
+        let environment = self.environment_of(ctx, &wanted, attached.before.as_ref());
+        draft.environment = Some(environment.clone());
+        let (before, written) = (attached.before, attached.written);
+        let ready = Ready { release, wanted, before, written, environment };
+        self.finish(&target, &ready, attached.deploy, draft).map_err(|failed| {
+            draft.saw(&failed.state);
+            recover(&target, self.kind, &ready, failed, ask)
+        })
+    }
+
+    /// Reads everything and writes nothing.
+    fn prepare(
+        &self,
+        target: &mut Target<'_>,
+        choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
+        draft: &mut Draft,
+    ) -> Result<(Ready, Changes)> {
+        let Chosen { release, wanted } = self.choose(target, choose, draft)?;
+        let (before, changes) = compare(target, &release, &wanted, self.expect.as_deref())?;
+        draft.previous.clone_from(&before.release);
+        draft.plan = Some(changes.hash());
+        let environment = self.environment_of(target.ctx, &wanted, Some(&before));
+        draft.environment = Some(environment.clone());
+        target.ctx.interrupt.check()?;
+        if !self.check.is_empty() {
+            app_check::run(target.ctx, &release, &environment_after(&before, &wanted), &self.check)?;
+        }
+        let before = self.confirm(target, &release, &wanted, &changes)?;
+        target.ctx.interrupt.check()?;
+        let ready = Ready { release, wanted, before: Some(before), written: Wanted::new(), environment };
+        Ok((ready, changes))
+    }
+
+    /// Checks the service and finds the release. The problems of both are reported together.
+    fn choose(
+        &self,
+        target: &mut Target<'_>,
+        choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
+        draft: &mut Draft,
+    ) -> Result<Chosen> {
+        let mut problems = target.check_service(&self.image, &self.health)?;
+        draft.service = Some(target.service.clone());
+        target.ctx.interrupt.check()?;
+        target.wait_for_others(self.queue)?;
+        let chosen = choose(target);
+        if !problems.is_empty() {
+            problems.extend(chosen.err().map(|error| format!("{error:#}")));
+            let message = format!(
+                "the service `{}` cannot be deployed to:\n- {}",
+                target.service.name,
+                problems.join("\n- ")
+            );
+            return Err(Failure::new(Exit::DeployFailed, message).into());
+        }
+        let chosen = chosen?;
+        draft.release = Some(chosen.release.clone());
+        target.ctx.interrupt.check()?;
+        Ok(chosen)
+    }
+
+    /// Reads everything again just before the first write: Render cannot make a write depend on what it replaces.
+    fn confirm(
+        &self,
+        target: &Target<'_>,
+        release: &Release,
+        wanted: &Wanted,
+        planned: &Changes,
+    ) -> Result<ServiceState> {
+        let before = target.read()?;
+        let changes = Changes::new(target.ctx, &before, release, wanted)?;
+        let problems = preflight::problems(&before.service, &self.image);
+        if changes != *planned || !problems.is_empty() {
+            let message = format!(
+                "the service has changed since the plan was made, and nothing was written: look at the new plan with `--explain`, then try again\n{}",
+                changes.lines().into_iter().chain(problems).collect::<Vec<_>>().join("\n")
+            );
+            return Err(Failure::new(Exit::DeployFailed, message).into());
+        }
+        if let (Some(live), Some(found)) = (&before.live, &before.release) {
+            let value = |name: &String| (name.clone(), before.value(name).cloned());
+            keep(target, &live.id, Origin::Found, found, self.variables.iter().map(value).collect());
+        }
+        Ok(before)
+    }
+
+    /// Writes the variables that differ, then requests the deploy.
+    fn write_and_request(
+        &self,
+        target: &Target<'_>,
+        ready: &mut Ready,
+        changes: &Changes,
+    ) -> Result<Deploy, Unproved> {
+        let ctx = target.ctx;
+        for (name, value) in changes.writes(&ready.wanted) {
+            ctx.interrupt.check().map_err(Unproved::not_requested)?;
+            // Also where Render refuses it: an earlier attempt at the same call may have worked.
+            ready.written.push((name.clone(), value.clone()));
+            let done = match value {
+                Some(value) => target.api.put_variable(name, value),
+                None => target.api.delete_variable(name),
+            };
+            done.map_err(Unproved::not_requested)?;
+        }
+        ctx.interrupt.check().map_err(Unproved::not_requested)?;
+        if self.kind == Kind::Deploy {
+            let previous = ready.before.as_ref().and_then(|before| before.release.as_ref());
+            let commits = ctx.commits_since(previous.and_then(|release| release.commit.as_deref()));
+            self.sentry.announce(ctx, self.sentry_release.as_deref().unwrap_or_default(), &commits);
+        }
+        target.request(&ready.release)
+    }
+
+    /// From a deploy that Render took to one that is proved, reconciled, kept and known to Sentry.
+    fn finish(
+        &self,
+        target: &Target<'_>,
+        ready: &Ready,
+        mut deploy: Deploy,
+        draft: &mut Draft,
+    ) -> Result<Deployment, Unproved> {
+        draft.id = Some(deploy.id.clone());
+        let commit = match self.prove(target, &ready.release, &mut deploy) {
+            Ok(commit) => commit,
+            Err(error) => return Err(Unproved { state: State::Ours(Box::new(deploy)), error }),
+        };
+        ready.keep(target, &deploy, Origin::Proved, Some(&commit));
+        let release = self.sentry_release.clone().unwrap_or_else(|| self.sentry.release(&commit));
+        self.sentry.deployed(target.ctx, self.kind, &release, draft.started, &ready.environment);
+        let address = preflight::address(&target.service);
+        let url = match address {
+            Ok(url) => url.to_string(),
+            Err(error) => return Err(Unproved { state: State::Ours(Box::new(deploy)), error }),
+        };
+        Ok(Deployment {
+            id: deploy.id,
+            status: deploy.status.to_string(),
+            digest: ready.release.digest.clone(),
+            url,
+            commit,
+            variables_written: ready.written.iter().map(|(name, _)| name.clone()).collect(),
+            milliseconds: draft.milliseconds(),
+        })
+    }
+
+    /// Follows the deploy until it is live, and proves that it runs the release and stays healthy.
+    fn prove(&self, target: &Target<'_>, release: &Release, deploy: &mut Deploy) -> Result<String> {
+        target.follow(deploy)?;
+        target.ctx.interrupt.check()?;
+        proof::compare(deploy, release)?;
+        let commit = self.commit.as_deref().or(release.commit.as_deref());
+        let commit = target.prove(deploy, &self.health, self.version.as_deref(), commit)?;
+        if !self.timings.bake.is_zero() {
+            target.bake(deploy, &commit, (&self.health, self.version.as_deref()), self.timings.bake)?;
+        }
+        // A live and proved release stays, whatever the settings name; but they must not bring back an earlier one.
+        match target.store_image(&image::pinned(&self.image, &release.digest)) {
+            Ok(()) => target.note("the service's settings name this digest"),
+            Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
+            Err(error) => target.ctx.reporter.skipped(
+                "image in the service's settings",
+                format!("they name another one, which the next deploy by hand would bring: {error:#}"),
+            ),
+        }
+        Ok(commit)
+    }
+
+    /// The name of the environment: the planned one, or that of the service's variables.
+    fn environment_of(&self, ctx: &Context, wanted: &Wanted, before: Option<&ServiceState>) -> String {
+        let value = |name: &str| {
+            let ours = wanted.iter().find(|(wanted, _)| wanted == name);
+            let value = ours.and_then(|(_, value)| value.as_ref());
+            value.or_else(|| before?.value(name)).map(Secret::expose)
+        };
+        let planned = self.environment.clone();
+        planned.or_else(|| ctx.config.deploy.environment_name(value)).unwrap_or_default()
+    }
+
+    /// What the plan changes of the service in its current state, found out without a write.
+    pub(super) fn preview(
+        &self,
+        ctx: &Context,
+        choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
+    ) -> Result<Vec<String>> {
+        let mut target = Target::open(ctx, self.timings.hurried())?;
+        let hurried = Self { queue: Duration::ZERO, ..self.clone() };
+        let Chosen { release, wanted } = hurried.choose(&mut target, choose, &mut Draft::begin(self))?;
+        // `--explain` shows the plan, whichever was expected.
+        let (_, changes) = compare(&target, &release, &wanted, None)?;
+        Ok(changes.lines())
+    }
+}
+
+impl Ready {
+    /// Keeps our own release for a rollback. That it cannot be kept is no reason to fail.
+    pub(super) fn keep(&self, target: &Target<'_>, deploy: &Deploy, origin: Origin, commit: Option<&str>) {
+        let mut release = self.release.clone();
+        release.commit = release.commit.or_else(|| commit.map(str::to_owned));
+        let value = |name: &String| {
+            let wanted = self.wanted.iter().find(|(wanted, _)| wanted == name);
+            let value = wanted.map(|(_, value)| value.clone());
+            value.unwrap_or_else(|| self.before.as_ref()?.value(name).cloned())
+        };
+        let names = target.ctx.config.deploy.names();
+        let variables = names.iter().map(|name| (name.clone(), value(name))).collect();
+        keep(target, &deploy.id, origin, &release, variables);
+    }
+}
+
+/// Reads the service and shows what would change.
+fn compare(
+    target: &Target<'_>,
+    release: &Release,
+    wanted: &Wanted,
+    expect: Option<&str>,
+) -> Result<(ServiceState, Changes)> {
+    target.hide(wanted.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref()?))));
+    let before = target.read()?;
+    let changes = Changes::new(target.ctx, &before, release, wanted)?;
+    let hash = changes.hash();
+    if let Some(expect) = expect.filter(|expect| *expect != hash) {
+        let message = format!(
+            "the plan is {hash} instead of {expect}: nothing was written\n{}",
+            changes.lines().join("\n")
+        );
+        return Err(Failure::new(Exit::DeployFailed, message).into());
+    }
+    changes.lines().into_iter().for_each(|line| target.note(line));
+    Ok((before, changes))
+}
+
+fn keep(
+    target: &Target<'_>,
+    id: &str,
+    origin: Origin,
+    release: &Release,
+    variables: BTreeMap<String, Option<Secret>>,
+) {
+    let kept = KeptRelease { id: id.to_owned(), origin, release: release.clone(), variables };
+    if let Err(error) = kept.keep(target.ctx) {
+        target.ctx.reporter.skipped("release for a rollback", format!("{error:#}"));
+    }
+}
+
+/// The variables that the service keeps, and the wanted ones over them.
+fn environment_after(before: &ServiceState, wanted: &Wanted) -> BTreeMap<String, Secret> {
+    let mut variables: BTreeMap<String, Secret> =
+        before.variables.iter().map(|variable| (variable.key.clone(), variable.value.clone())).collect();
+    for (name, value) in wanted {
+        match value {
+            Some(value) => drop(variables.insert(name.clone(), value.clone())),
+            None => drop(variables.remove(name)),
+        }
+    }
+    variables
+}

@@ -1,0 +1,64 @@
+//! The service before anything is written: where a plan starts and where an undo ends.
+
+use anyhow::Result;
+
+use launchway_core::secret::Secret;
+use launchway_render::model::{Deploy, EnvVar, Service};
+
+use super::release::Release;
+use super::target::Target;
+use super::{kept_release, proof};
+
+/// The service as it was found.
+#[derive(Clone, Debug)]
+pub(super) struct ServiceState {
+    pub(super) service: Service,
+    /// All of them, the unmanaged ones included.
+    pub(super) variables: Vec<EnvVar>,
+    /// The deploy that serves.
+    pub(super) live: Option<Deploy>,
+    /// What it runs; its commit is the one that the app reported, or the one that was kept with it.
+    pub(super) release: Option<Release>,
+    /// The commit that the app reported.
+    pub(super) reported: Option<String>,
+}
+
+impl ServiceState {
+    pub(super) fn value(&self, name: &str) -> Option<&Secret> {
+        value(&self.variables, name)
+    }
+
+    /// The names of these whose values are others now.
+    pub(super) fn differing<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+        now: &[EnvVar],
+    ) -> Vec<&'n str> {
+        names.into_iter().filter(|name| self.value(name) != value(now, name)).collect()
+    }
+}
+
+/// The value of a variable among these.
+pub(super) fn value<'v>(variables: &'v [EnvVar], name: &str) -> Option<&'v Secret> {
+    variables.iter().find(|variable| variable.key == name).map(|variable| &variable.value)
+}
+
+impl Target<'_> {
+    /// Reads the service with every variable.
+    pub(super) fn read(&self) -> Result<ServiceState> {
+        let service = self.api.service()?;
+        let variables = self.api.variables()?;
+        self.hide_variables(&variables);
+        let live = self.api.live()?;
+        let reported = match &live {
+            Some(_) => match &self.ctx.config.deploy.version {
+                Some(path) => proof::glance(self, &self.address(path)?),
+                None => None,
+            },
+            None => None,
+        };
+        let kept = || kept_release::commit(self.ctx, &live.as_ref()?.id);
+        let release = live.as_ref().and_then(|live| Release::of(live, reported.clone().or_else(kept)));
+        Ok(ServiceState { service, variables, live, release, reported })
+    }
+}

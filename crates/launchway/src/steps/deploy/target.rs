@@ -1,0 +1,176 @@
+//! The service that is deployed to: its API, its app, and its settings as they were first read.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Result, bail};
+use reqwest::Url;
+
+use crate::context::Context;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::http::Http;
+use launchway_core::secret::{Redactor, Secret};
+use launchway_render::image;
+use launchway_render::model::{EnvVar, Service};
+use launchway_render::preflight;
+use launchway_render::{Account, Api};
+
+use crate::timings::Timings;
+
+/// The service, its API and its app.
+pub(super) struct Target<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) api: Api,
+    /// For the app itself.
+    pub(super) app: Http,
+    pub(super) timings: Timings,
+    /// As it was first read.
+    pub(super) service: Service,
+    /// Where the list of deploys starts: a day covers all that may be under way, whatever this machine's clock says.
+    pub(super) since: SystemTime,
+    /// The lines of the app's log that were shown, each with its time.
+    pub(super) shown: RefCell<BTreeSet<(String, String)>>,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn open(ctx: &'a Context, timings: Timings) -> Result<Self> {
+        let key = ctx.required("RENDER_API_KEY")?;
+        ctx.reporter.redact_also([key.clone()]);
+        let service = ctx.required("RENDER_SERVICE_ID")?.expose().to_owned();
+        let account = Account { root: ctx.render_url()?, key, service };
+        Ok(Self {
+            ctx,
+            api: Api::new(account, ctx.http()?, ctx.interrupt.clone(), timings.backoff)?,
+            app: ctx.http()?,
+            timings,
+            service: Service::default(),
+            since: SystemTime::now() - Duration::from_hours(24),
+            shown: RefCell::default(),
+        })
+    }
+
+    /// The repository that the pipeline ships.
+    pub(super) fn repository(&self) -> String {
+        image::repository(self.ctx.image())
+    }
+
+    /// A path of the running app.
+    pub(super) fn address(&self, path: &str) -> Result<Url> {
+        preflight::address(&self.service)?
+            .join(path)
+            .map_err(|error| Failure::new(Exit::Usage, format!("`{path}` is not a path: {error}")).into())
+    }
+
+    /// The service's page; a rehearsal's service has none.
+    pub(super) fn dashboard(&self) -> Option<String> {
+        if self.ctx.is_rehearsal() {
+            return None;
+        }
+        let given = &self.service.dashboard_url;
+        if given.starts_with("https://dashboard.render.com/") && !given.contains(char::is_control) {
+            return Some(given.clone());
+        }
+        let id = self.ctx.environment.get("RENDER_SERVICE_ID").unwrap_or_default();
+        Some(format!("https://dashboard.render.com/web/{id}"))
+    }
+
+    /// Redacts the values of these variables from now on.
+    ///
+    /// An unmanaged variable may hold anything; of the others the table and the configuration say which are secret.
+    pub(super) fn hide<'v>(&self, values: impl IntoIterator<Item = (&'v str, &'v Secret)>) {
+        let secret = |(name, value): &(&str, &Secret)| {
+            self.ctx
+                .config
+                .variable(name)
+                .map_or_else(|| !Redactor::is_ordinary(value.expose()), |variable| variable.secret)
+        };
+        let more: Vec<Secret> = values.into_iter().filter(secret).map(|(_, value)| value.clone()).collect();
+        self.api.hide(more.clone());
+        self.ctx.reporter.redact_also(more);
+    }
+
+    /// Redacts the values of the service's variables from now on.
+    pub(super) fn hide_variables(&self, variables: &[EnvVar]) {
+        self.hide(variables.iter().map(|variable| (variable.key.as_str(), &variable.value)));
+    }
+
+    pub(super) fn note(&self, text: impl Into<String>) {
+        self.ctx.reporter.note(text);
+    }
+
+    /// Looks until there is something, for as long as traffic and lists may lag behind.
+    pub(super) fn wait_for<T>(&self, mut look: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+        let end = Instant::now() + self.timings.settle;
+        loop {
+            if let Some(found) = look()? {
+                return Ok(Some(found));
+            }
+            if Instant::now() >= end {
+                return Ok(None);
+            }
+            self.ctx.interrupt.sleep(self.timings.poll)?;
+        }
+    }
+
+    /// Reads the service and reports what is worth knowing. What prevents a deploy is returned.
+    pub(super) fn check_service(&mut self, image: &str, health: &str) -> Result<Vec<String>> {
+        let service = self.api.service()?;
+        let problems = preflight::problems(&service, image);
+        for remark in preflight::remarks(&service, health) {
+            self.note(remark);
+        }
+        if problems.is_empty() {
+            self.note(format!("service `{}`: {}", service.name, preflight::address(&service)?));
+        }
+        self.service = service;
+        Ok(problems)
+    }
+
+    /// Reports the deploys that are under way, after `wait` for them to end: the plan starts from what they leave.
+    pub(super) fn wait_for_others(&self, wait: Duration) -> Result<()> {
+        let mut reported = BTreeSet::new();
+        let end = Instant::now() + wait;
+        let open = loop {
+            let mut open = self.api.deploys(self.since)?;
+            open.retain(|deploy| deploy.status.is_open());
+            if open.is_empty() || Instant::now() >= end {
+                break open;
+            }
+            for deploy in open.into_iter().filter(|deploy| reported.insert(deploy.id.clone())) {
+                let wait = humantime::format_duration(wait);
+                self.note(format!(
+                    "deploy {} is {}: waiting up to {wait} for it to end",
+                    deploy.id, deploy.status
+                ));
+            }
+            self.ctx.interrupt.sleep(self.timings.poll)?;
+        };
+        for deploy in open {
+            self.note(format!(
+                "deploy {} is {}: Render finishes it first or cancels it, depending on the workspace's settings",
+                deploy.id, deploy.status
+            ));
+        }
+        Ok(())
+    }
+
+    /// Makes the service's settings name this image, unless they do.
+    pub(super) fn store_image(&self, image: &str) -> Result<()> {
+        let now = self.api.service()?;
+        let named = |path: &str| {
+            let digest = image.split_once('@').map(|(_, digest)| digest);
+            path == image || digest.is_some_and(|digest| image::is_pinned(path, image, digest))
+        };
+        if now.image_path.as_deref().is_some_and(named) {
+            return Ok(());
+        }
+        let credential = now.registry_credential.as_ref().map(|credential| credential.id.as_str());
+        let owner = if now.owner_id.is_empty() { &self.service.owner_id } else { &now.owner_id };
+        let stored = self.api.set_image(owner, image, credential.filter(|id| !id.is_empty()))?;
+        match stored.image_path {
+            Some(path) if named(&path) => Ok(()),
+            other => bail!("Render keeps `{}` instead of `{image}`", other.unwrap_or_default()),
+        }
+    }
+}
