@@ -129,6 +129,11 @@ impl Reporter {
         self.emit(Event::Text { text: text.into() });
     }
 
+    /// Reports text for people that the user requested; its words wrap on a screen.
+    pub fn page(&self, text: impl Into<String>) {
+        self.emit(Event::Page { text: text.into() });
+    }
+
     /// Reports a sentence for people.
     pub fn note(&self, text: impl Into<String>) {
         self.emit(Event::Note { text: text.into() });
@@ -303,7 +308,7 @@ impl Reporter {
         let State { activity, last_run, .. } = state;
         Activity::follow(activity, &event, last_run, now);
         // A reader that closes the pipe has read enough of the progress of a run; requested text and JSON are cut short.
-        let is_wanted = matches!(event, Event::Text { .. } | Event::Planned { .. });
+        let is_wanted = matches!(event, Event::Text { .. } | Event::Page { .. } | Event::Planned { .. });
         let is_wanted = is_wanted || matches!(state.sink, Sink::Json(_));
         let shown = match &mut state.sink {
             Sink::Terminal(terminal) => terminal.show(&event),

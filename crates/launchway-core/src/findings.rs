@@ -12,6 +12,8 @@ pub struct Findings {
     found: Vec<Finding>,
     /// A message whose place follows.
     message: Option<String>,
+    /// The place of a difference in format; the lines before it that are the same follow.
+    diff: Option<(String, u32)>,
 }
 
 impl Findings {
@@ -21,8 +23,15 @@ impl Findings {
     /// Reads one line of a child that ran in `root`.
     pub fn read(&mut self, root: &Path, line: &str) {
         let message = self.message.take();
-        if let Some((file, number)) = line.strip_prefix("Diff in ").and_then(|place| place_in(root, place)) {
-            self.add(Finding::new(file, number, "not formatted: run `cargo fmt --all`"));
+        if let Some((_, number)) = &mut self.diff {
+            if line.starts_with(' ') {
+                *number += 1;
+                return;
+            }
+            self.end_diff();
+        }
+        if let Some(place) = line.strip_prefix("Diff in ") {
+            self.diff = place_in(root, place);
         } else if let Some(message) = diagnostic(line) {
             self.message = Some(message.to_owned());
         } else if let Some(message) = message
@@ -34,8 +43,15 @@ impl Findings {
     }
 
     /// Returns the places in the order in which they were named, with their lines as they are in `root`.
-    pub fn into_found(self, root: &Path) -> Vec<Finding> {
+    pub fn into_found(mut self, root: &Path) -> Vec<Finding> {
+        self.end_diff();
         self.found.into_iter().map(|finding| finding.with_source(root)).collect()
+    }
+
+    fn end_diff(&mut self) {
+        if let Some((file, line)) = self.diff.take() {
+            self.add(Finding::new(file, line, "not formatted: run `cargo fmt --all`"));
+        }
     }
 
     fn add(&mut self, finding: Finding) {
@@ -43,6 +59,15 @@ impl Findings {
             self.found.push(finding);
         }
     }
+}
+
+/// Returns the places that an error of our own names: a line each, `file:line: what is wrong`.
+pub fn named(root: &Path, error: &str) -> impl Iterator<Item = Finding> {
+    error.lines().filter_map(move |line| {
+        let (place, message) = line.split_once(": ")?;
+        let (file, number) = place_in(root, place)?;
+        Some(Finding::new(file, number, message).with_source(root)).filter(|found| found.source.is_some())
+    })
 }
 
 /// `error: …`, `error[E0308]: …` or `warning: …`.
@@ -96,7 +121,7 @@ error: test failed, to rerun pass `-p app --lib`
         assert_eq!(
             read(printed),
             [
-                "app/src/main.rs:3: not formatted: run `cargo fmt --all`",
+                "app/src/main.rs:4: not formatted: run `cargo fmt --all`",
                 "app/src/lib.rs:2: unused variable: `x`",
                 "xtask/src/main.rs:10: mismatched types",
             ]
@@ -109,6 +134,24 @@ error: test failed, to rerun pass `-p app --lib`
             read("running 3 tests\ntest a ... ok\n --> nothing\nDiff in nowhere\n"),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn the_place_of_a_difference_in_format_is_its_first_line() {
+        let printed = "Diff in /w/a.rs:3:\n fn main() {\n     let y = 1;\n-let x=1;\n+    let x = 1;\nDiff in /w/a.rs:9:\n-}\n";
+        let message = "not formatted: run `cargo fmt --all`";
+        assert_eq!(read(printed), [format!("a.rs:5: {message}"), format!("a.rs:9: {message}")]);
+    }
+
+    #[test]
+    fn an_error_of_our_own_names_places() {
+        let root = tempfile::tempdir().unwrap();
+        fs_err::write(root.path().join("Dockerfile"), "FROM scratch\nRUN x\n").unwrap();
+        let error = "not followed\nDockerfile:2: `RUN` in the final stage\nhttp://127.0.0.1:4000: no";
+        let found: Vec<Finding> = named(root.path(), error).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].to_string(), "Dockerfile:2: `RUN` in the final stage");
+        assert_eq!(found[0].source.as_deref(), Some("RUN x"));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use crate::columns::columns;
 use crate::config::image;
 use crate::context::Context;
 use crate::executor::plan::{Options, Plan};
@@ -56,14 +55,10 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     let mut lines = tools(ctx);
     lines.extend(secrets(ctx));
     lines.extend(state(ctx)?);
-    let rows: Vec<[String; 4]> = lines
-        .iter()
-        .map(|line| [line.what.clone(), line.state.word().to_owned(), line.found.clone(), line.fix.clone()])
-        .collect();
-    ctx.reporter.text(columns(&rows).trim_end());
+    ctx.reporter.page(shown(&lines));
     let count = |state| lines.iter().filter(|line| line.state == state).count();
     let (missing, wrong, unset) = (count(State::Missing), count(State::Wrong), count(State::NoRelease));
-    ctx.reporter.text(match (missing + wrong, unset) {
+    ctx.reporter.page(match (missing + wrong, unset) {
         (0, 0) => "\nEverything is here, for a release too.".to_owned(),
         (0, _) => {
             "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. A release from this machine needs what is not set; \
@@ -83,6 +78,17 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
         return Err(Failure::new(Exit::Usage, format!("{wrong} of what is configured cannot work")).into());
     }
     Ok(())
+}
+
+/// A line each, and the hint under it.
+fn shown(lines: &[Line]) -> String {
+    let width = lines.iter().map(|line| line.what.chars().count()).max().unwrap_or_default();
+    let shown = lines.iter().map(|Line { what, state, found, fix }| {
+        let hints = if fix.is_empty() { String::new() } else { format!("\n{fix}").replace('\n', "\n    ") };
+        let found = found.replace('\n', "\n    ");
+        format!("{what:<width$}  {:<8} {found}{hints}", state.word()).trim_end().to_owned()
+    });
+    shown.collect::<Vec<_>>().join("\n")
 }
 
 fn tools(ctx: &Context) -> Vec<Line> {
@@ -136,7 +142,7 @@ fn tool_line(ctx: &Context, tool: &Tool) -> Line {
             (State::Good, format!("installed by `cargo xtask {}` when it runs", tool.step))
         }
         (_, true) => (State::Missing, tool.install_line()),
-        (_, false) => (State::Without, format!("{} (without it its check is skipped)", tool.install_line())),
+        (_, false) => (State::Without, format!("{}\nwithout it its check is skipped", tool.install_line())),
     };
     let found = match found {
         Found::Pinned(program) => format!("{} in {}", tool.version, program.display()),
@@ -259,7 +265,7 @@ mod tests {
         let ctx = Context::for_test(root, Environment::of([("PATH", path.as_str())]).with(environment));
         let result = run(&ctx);
         let text = ctx.reporter.events().into_iter().filter_map(|event| match event {
-            Event::Text { text } => Some(text),
+            Event::Page { text } => Some(text),
             _ => None,
         });
         (result, text.collect::<Vec<_>>().join("\n"))
@@ -272,8 +278,7 @@ mod tests {
         let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
         assert!(line("deploy: SECRET_KEY").contains("ok"), "{text}");
         assert!(
-            line("build: DOCKERHUB_TOKEN").contains("not set")
-                && line("DOCKERHUB_TOKEN").contains("Docker Hub →"),
+            line("build: DOCKERHUB_TOKEN").contains("not set") && text.contains("\n    Docker Hub →"),
             "{text}"
         );
         assert!(line("branch").contains("push of `main`"), "{text}");

@@ -184,7 +184,7 @@ impl Releases {
             .timeout(TIMEOUT)
             .json(body)
             .send()
-            .map_err(|error| anyhow!(error.without_url()))
+            .map_err(|error| self.http.transport_error(error))
             .with_context(|| format!("{} does not respond", self.base.host_str().unwrap_or_default()))?;
         match response.status() {
             status if status.is_success() => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use reqwest::{Method, StatusCode, Url};
 
 use crate::sign::signed;
@@ -17,7 +17,7 @@ pub(crate) fn raise(http: &Http, url: &Url, key: &Secret, id: &str, now: SystemT
     let request = http.request(Method::POST, url)?;
     let response = signed(request, key, "launchway/test-error/v1", id, now, b"")?
         .send()
-        .map_err(|error| anyhow!(error.without_url()))
+        .map_err(|error| http.transport_error(error))
         .with_context(|| format!("{url} does not answer"))?;
     match response.status() {
         StatusCode::INTERNAL_SERVER_ERROR => Ok(()),

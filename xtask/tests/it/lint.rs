@@ -18,8 +18,7 @@ const FAULTS: [Fault; 5] = [
         file: "app/src/lib.rs",
         right: "let length = ",
         wrong: "let length   = ",
-        // The first line of the hunk that rustfmt shows.
-        told: &["  at app/src/lib.rs:23: not formatted: run `cargo fmt --all`"],
+        told: &["  at app/src/lib.rs:26: not formatted: run `cargo fmt --all`"],
         check: "  cargo fmt --all --check\n",
     },
     Fault {

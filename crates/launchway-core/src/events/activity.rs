@@ -124,6 +124,7 @@ impl Activity {
             Event::StepStarted { step, .. } => *activity = Some(begun(step)),
             Event::StepFinished { .. }
             | Event::Text { .. }
+            | Event::Page { .. }
             | Event::Failed(_)
             | Event::Summary(_)
             | Event::Drill(_) => *activity = None,

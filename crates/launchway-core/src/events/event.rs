@@ -28,6 +28,11 @@ pub enum Event {
         /// The text, of one line or more.
         text: String,
     },
+    /// Text for people that the user requested: its words wrap on a screen.
+    Page {
+        /// The text, of one line or more.
+        text: String,
+    },
     /// What a step would do, one action a line.
     Planned {
         /// The name of the step.
@@ -122,9 +127,9 @@ pub enum Event {
 impl Event {
     /// Whether a person who wants to read so much sees the event.
     pub(super) fn is_shown(&self, verbosity: Verbosity) -> bool {
-        let is_wanted =
-            matches!(self, Self::Failed(_) | Self::Planned { .. } | Self::Text { .. } | Self::Drill(_));
-        is_wanted || verbosity != Verbosity::Quiet
+        let is_requested =
+            matches!(self, Self::Planned { .. } | Self::Text { .. } | Self::Page { .. } | Self::Drill(_));
+        is_requested || matches!(self, Self::Failed(_)) || verbosity != Verbosity::Quiet
     }
 
     /// Removes secrets and control sequences from every text in the event, whatever its kind.

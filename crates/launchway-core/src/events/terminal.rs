@@ -177,8 +177,13 @@ impl Painter<'_> {
                 format!("    {} {check}: {reason}\n", self.paint("33", "skipped"))
             }
             Event::Note { text } => {
+                let text = match self.terminal.verbosity {
+                    Verbosity::Verbose => text.clone(),
+                    _ => short_digests(text),
+                };
                 text.lines().fold(String::new(), |text, line| text + "    " + line + "\n")
             }
+            Event::Page { text } => format!("{text}\n"),
             Event::StepFinished { step, outcome, milliseconds } => {
                 format!("  {step} {} in {}\n", self.outcome(*outcome), seconds(*milliseconds))
             }
@@ -259,6 +264,25 @@ fn colour(outcome: Outcome) -> &'static str {
         Outcome::Failed | Outcome::Interrupted => "31",
         Outcome::Skipped => "33",
     }
+}
+
+/// The text, each digest in it shortened: the log and the record have it whole.
+fn short_digests(text: &str) -> String {
+    const SHA256: &str = "sha256:";
+    const DIGITS: usize = 64;
+
+    let mut parts = text.split(SHA256);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_at_checked(DIGITS) {
+            Some((digits, rest)) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                shown.push_str(&crate::short(&format!("{SHA256}{digits}")));
+                shown.push_str(rest);
+            }
+            _ => shown.extend([SHA256, part]),
+        }
+    }
+    shown
 }
 
 /// Seconds as people read them: `0.4 s`, `12.3 s`, `2 min 5 s`.

@@ -1,7 +1,7 @@
 //! Requests that got no response: the reason in one sentence, with a hint.
 
 use std::error::Error;
-use std::io;
+use std::{fmt, io};
 
 use reqwest::Url;
 use rustls::CertificateError;
@@ -32,19 +32,33 @@ impl TransportError {
             return Self { message: format!("{host} cannot be contacted: {words}"), permanent: true };
         }
         if let Some((at, variable)) = between.filter(|_| error.is_connect()) {
-            return of_proxy(&host, &at, variable, proxy.has_login(), &words);
+            return of_proxy(&host, &at, variable, proxy.has_login(), &error);
         }
         if error.is_dns() || words.contains("dns error") {
             let permanent = !words.contains("Temporary failure");
             let hint = "check its spelling, and that this machine is online";
             return Self { message: format!("the name of {host} cannot be resolved: {hint}"), permanent };
         }
-        let refused =
+        let is_refused =
             find::<io::Error>(&error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        let hint = if refused { ": nothing listens there" } else { "" };
-        Self { message: format!("no response from {host}: {words}{hint}"), permanent: false }
+        let message = match () {
+            () if is_refused => format!("no response from {host}: {}: nothing listens there", root(&error)),
+            () if error.is_timeout() => {
+                format!("no response from {host} in time: it is busy, or a firewall is in between")
+            }
+            () => format!("no response from {host}: {}", root(&error)),
+        };
+        Self { message, permanent: false }
     }
 }
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for TransportError {}
 
 fn of_tls(host: &str, error: &rustls::Error) -> String {
     let certificate = match error {
@@ -80,7 +94,8 @@ fn of_tls(host: &str, error: &rustls::Error) -> String {
 }
 
 /// None of these is the fault of an account.
-fn of_proxy(host: &str, at: &str, variable: &str, has_login: bool, words: &str) -> TransportError {
+fn of_proxy(host: &str, at: &str, variable: &str, has_login: bool, error: &dyn Error) -> TransportError {
+    let (words, root) = (words(error), root(error));
     let (permanent, wrong) = if words.contains("proxy authorization required") {
         let wrong = if has_login {
             format!("refused the user name or password in `{variable}`")
@@ -93,7 +108,7 @@ fn of_proxy(host: &str, at: &str, variable: &str, has_login: bool, words: &str) 
     } else if words.contains("tunnel error: unsuccessful") {
         (true, format!("does not connect to {host}: allow it there, or list the host in `NO_PROXY`"))
     } else {
-        (false, format!("cannot be reached ({words}): check `{variable}`"))
+        (false, format!("cannot be reached ({root}): check `{variable}`"))
     };
     TransportError { message: format!("the proxy at {at} {wrong}"), permanent }
 }
@@ -113,6 +128,14 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
         cause = error.source();
     }
     None
+}
+
+/// The last of an error's causes, which says most.
+fn root(mut error: &dyn Error) -> String {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error.to_string()
 }
 
 /// An error and its causes.

@@ -90,8 +90,7 @@ fn known(http: &Http, at: &Url, end: Instant) -> Result<BTreeSet<String>> {
             .append_pair("after", &after.to_string())
             .append_pair("limit", &PAGE.to_string());
         let response = http.request(Method::GET, &url)?.timeout(time_until(end)).send();
-        let response =
-            response.map_err(|error| anyhow!(error.without_url())).context("it does not answer")?;
+        let response = response.map_err(|error| http.transport_error(error)).context("it does not answer")?;
         let status = response.status();
         if status != StatusCode::OK {
             bail!("it answers {status} when asked for its reports");
@@ -116,7 +115,7 @@ fn send(http: &Http, at: &Url, key: &Secret, id: &str, bytes: &[u8], end: Instan
     let request =
         signed(request, key, "launchway/report/v1", id, SystemTime::now(), bytes)?.body(bytes.to_vec());
     let response =
-        request.send().map_err(|error| anyhow!(error.without_url())).context("it does not answer")?;
+        request.send().map_err(|error| http.transport_error(error)).context("it does not answer")?;
     match response.status() {
         StatusCode::OK | StatusCode::CREATED => Ok(None),
         StatusCode::UNAUTHORIZED => {

@@ -212,7 +212,7 @@ fn print(ctx: &Context, chain: &[Link]) -> Result<()> {
     let mut text = String::from("\nproof\n");
     for Link { what, found, wanted, place } in chain {
         // Writing to a string cannot fail.
-        writeln!(text, "  {what:<16} {:<36} {place}", abbreviated(found)).ok();
+        writeln!(text, "  {what:<16} {:<24} {place}", abbreviated(found)).ok();
         if found != wanted {
             broken.push(format!("{what} is `{found}` and not `{wanted}` ({place})"));
         }
@@ -225,7 +225,7 @@ fn print(ctx: &Context, chain: &[Link]) -> Result<()> {
         .into());
     }
     text.push_str("The image that was built is the one that runs.");
-    ctx.reporter.text(text);
+    ctx.reporter.page(text);
     Ok(())
 }
 
@@ -245,19 +245,11 @@ fn address(deployment: &Deployment, path: &str) -> Result<Url> {
     Ok(Url::parse(&deployment.url)?.join(path)?)
 }
 
-/// Long hexadecimal numbers as people compare them.
+/// Commits and digests, shortened; other words as they are.
 fn abbreviated(text: &str) -> String {
-    match text.split_once(':') {
-        Some(("sha256", hex)) if hex.len() == 64 => format!("sha256:{}…", &hex[..16]),
-        _ if text.len() >= 40
-            && text.is_char_boundary(12)
-            && text[..12].chars().all(|c| c.is_ascii_hexdigit()) =>
-        {
-            let suffix = if text.ends_with("-dirty") { "-dirty" } else { "" };
-            format!("{}…{suffix}", &text[..12])
-        }
-        _ => text.to_owned(),
-    }
+    let digits = text.rsplit(':').next().unwrap_or_default();
+    let is_hash = digits.len() >= 40 && digits.bytes().take(12).all(|byte| byte.is_ascii_hexdigit());
+    if is_hash { launchway_core::short(text) } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -287,9 +279,9 @@ mod tests {
     #[test]
     fn numbers_are_abbreviated() {
         let digest = format!("sha256:{}", "ab".repeat(32));
-        assert_eq!(abbreviated(&digest), "sha256:abababababababab…");
-        assert_eq!(abbreviated(&"0".repeat(40)), "000000000000…");
-        assert_eq!(abbreviated(&format!("{}-dirty", "0".repeat(40))), "000000000000…-dirty");
+        assert_eq!(abbreviated(&digest), "sha256:abababababab…");
+        assert_eq!(abbreviated(&"0".repeat(40)), "000000000000");
+        assert_eq!(abbreviated(&format!("{}-dirty", "0".repeat(40))), "000000000000-dirty");
         assert_eq!(abbreviated("app@0.1.0+abc"), "app@0.1.0+abc");
     }
 }

@@ -15,6 +15,7 @@ use crate::workflow;
 use launchway_core::call;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
+use launchway_core::findings::named;
 
 /// One check.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,9 +110,11 @@ impl LintPlan {
                     return Err(error);
                 }
                 Err(error) => {
-                    // What a child printed is told with its places; the rest is nowhere but in the error.
+                    // The places that a child printed are reported already.
                     if !matches!(check, Check::Run(_)) {
-                        ctx.reporter.note(format!("{error:#}"));
+                        let text = format!("{error:#}");
+                        named(&ctx.root, &text).for_each(|finding| ctx.reporter.finding(finding));
+                        ctx.reporter.note(text);
                     }
                     failed.push(check.short(&ctx.root));
                 }

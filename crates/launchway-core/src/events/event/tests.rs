@@ -45,6 +45,7 @@ fn events(text: &str) -> Vec<Event> {
     vec![
         Event::Started { title: words() },
         Event::Text { text: words() },
+        Event::Page { text: words() },
         Event::Planned { step: words(), lines: vec![words()] },
         Event::JobStarted { job: words(), title: words() },
         Event::JobSkipped { job: words(), title: words(), reason: words() },

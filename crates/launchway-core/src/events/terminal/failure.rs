@@ -10,6 +10,7 @@ use crate::exit::Exit;
 const MOST_FINDINGS: usize = 6;
 const MOST_TESTS: usize = 3;
 const MOST_LINES: usize = 10;
+const MOST_PRINTED: usize = 5;
 
 impl Painter<'_> {
     /// The failure, the end of which is read first.
@@ -67,7 +68,7 @@ impl Painter<'_> {
         if !test.output.is_empty() {
             shown.push_str("  printed\n");
         }
-        for line in last(&test.output, MOST_LINES) {
+        for line in last(&test.output, MOST_PRINTED) {
             shown.extend(["    ", line, "\n"]);
         }
         if let Some(again) = &test.again {

@@ -219,3 +219,20 @@ fn every_event_has_its_form() {
     );
     assert_eq!(text(Event::Output { line: "Compiling".to_owned() }), "");
 }
+
+#[test]
+fn digests_are_short_in_sentences() {
+    let digits = "0123456789abcdef".repeat(4);
+    let note = Event::Note { text: format!("a@sha256:{digits}: b sha256:short sha256:{digits}") };
+    let expected = "    a@sha256:0123456789ab…: b sha256:short sha256:0123456789ab…\n";
+    assert_eq!(plain().text(&note), expected);
+    let verbose = Terminal::new(Verbosity::Verbose, Look::default());
+    assert!(verbose.text(&note).contains(&digits));
+}
+
+#[test]
+fn a_page_wraps_and_text_to_be_copied_does_not() {
+    let text = || "one two three".to_owned();
+    assert_eq!(on_screen(9, &Event::Page { text: text() }), "one two\n  three\n");
+    assert_eq!(on_screen(9, &Event::Text { text: text() }), "one two three\n");
+}

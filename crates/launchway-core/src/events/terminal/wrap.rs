@@ -20,7 +20,8 @@ fn wrap_line(line: &str, width: usize, hang: usize) -> String {
     let mut is_first = true;
     for word in text.trim_end_matches('\n').split(' ') {
         let length = columns(word);
-        if !is_first && column + 1 + length > width {
+        // What fits no line is best left where it is.
+        if !is_first && column + 1 + length > width && indent + hang + length <= width {
             column = indent + hang;
             wrapped.truncate(wrapped.trim_end().len());
             wrapped.push('\n');
@@ -45,7 +46,7 @@ mod tests {
         assert_eq!(wrap("    one two\n", 20, 2), "    one two\n");
         assert_eq!(wrap("    one two three\n", 12, 2), "    one two\n      three\n");
         assert_eq!(wrap("ab cd\nef gh", 4, 0), "ab\ncd\nef\ngh");
-        assert_eq!(wrap("see https://example.com/long now", 10, 2), "see\n  https://example.com/long\n  now");
+        assert_eq!(wrap("see https://example.com/long now", 10, 2), "see https://example.com/long\n  now");
         assert_eq!(wrap("\x1b[1mone two\x1b[0m", 7, 0), "\x1b[1mone two\x1b[0m");
         assert_eq!(wrap("a   b", 5, 0), "a   b");
     }

@@ -238,5 +238,5 @@ fn get(target: &Target<'_>, url: &Url) -> Result<Response> {
         .header(CONNECTION, "close")
         .timeout(TIMEOUT)
         .send()
-        .map_err(|error| anyhow!("nothing ({:#})", anyhow!(error.without_url())))
+        .map_err(|error| anyhow!("nothing ({})", target.app.transport_error(error)))
 }
