@@ -458,7 +458,7 @@ fn sentry_gets_the_release_before_the_deploy_and_the_deploy_after_its_proof() {
     let plan = DeployPlan::new(&ctx, &options(&ctx)).unwrap().to_string();
     for line in [
         "create the Sentry release app@0.1.0+0123456789ab with its new commits",
-        "record the deploy of the Sentry release app@0.1.0+0123456789ab to test",
+        "record the deploy of the Sentry release app@0.1.0+0123456789ab to value-of-type",
     ] {
         assert!(plan.lines().any(|planned| planned == line), "{plan}");
     }
@@ -466,7 +466,7 @@ fn sentry_gets_the_release_before_the_deploy_and_the_deploy_after_its_proof() {
     let reported = notes(&ctx);
     let place = |text: &str| reported.find(text).unwrap_or_else(|| panic!("{text} is not in {reported}"));
     assert!(place("Sentry release app@0.1.0+0123456789ab") < place("requesting a deploy"));
-    let recorded = place("Sentry has the deploy of app@0.1.0+0123456789ab to test");
+    let recorded = place("Sentry has the deploy of app@0.1.0+0123456789ab to value-of-type");
     assert!(place("the service's settings name this digest") < recorded);
     assert_eq!(sentry.requests().len(), 3);
 }
