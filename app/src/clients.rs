@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 /// The rate at which a client must send a body, in bytes a second.
 pub(crate) const RATE: usize = 16 * 1024;
 
-/// One in so many connections is evicted at a time.
+/// The share of connections that is evicted at a time: one in `SHARE`.
 const SHARE: usize = 64;
 
 /// All connected clients.

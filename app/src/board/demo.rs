@@ -41,7 +41,7 @@ const SUBJECTS: [&str; 24] = [
 pub fn reports(now: Time, count: u32) -> Vec<Report> {
     const YEAR: u64 = 365 * 86_400_000;
     let mut random = Random(42);
-    let mut previous = None;
+    let mut live = Vec::new();
     // Merged commits that are not live yet.
     let mut waiting = Vec::new();
     (1..=count)
@@ -51,7 +51,7 @@ pub fn reports(now: Time, count: u32) -> Vec<Report> {
             let early = random.below((YEAR / u64::from(count) / 2).min(3 * 3_600_000) + 1);
             let finished = now.milliseconds().saturating_sub(ago + early);
             let sample = Sample { number, count, finished: Time::from_milliseconds(finished) };
-            sample.run(&mut random, &mut waiting, &mut previous)
+            sample.run(&mut random, &mut waiting, &mut live)
         })
         .collect()
 }
@@ -69,7 +69,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn run(&self, random: &mut Random, waiting: &mut Vec<Commit>, live: &mut Option<Release>) -> Report {
+    fn run(&self, random: &mut Random, waiting: &mut Vec<Commit>, live: &mut Vec<Release>) -> Report {
         let last = self.number == self.count;
         let commit = self.commit(random);
         let coverage = self.coverage(random);
@@ -91,30 +91,37 @@ impl Sample {
             let release =
                 Release { digest: format!("sha256:{}", random.hex(64)), commit: Some(commit.sha.clone()) };
             let outcome = if last { DeploymentOutcome::Live } else { outcome(random) };
-            commits.clone_from(waiting);
-            let rollback = random.below(30) == 0 && !last && live.is_some();
-            let attempt = self.deployment(random, outcome, rollback, release.clone(), live.clone());
-            if attempt.outcome == DeploymentOutcome::Live {
-                live.clone_from(&attempt.release);
-                waiting.clear();
-            } else if let Some(step) = steps.last_mut() {
-                step.outcome = StepOutcome::Failed;
+            let earlier = live.len().checked_sub(2).and_then(|index| live.get(index)).cloned();
+            let earlier = earlier.filter(|_| random.below(30) == 0 && !last);
+            let rollback = earlier.is_some();
+            let target = earlier.unwrap_or(release);
+            let attempt = self.deployment(random, outcome, rollback, target.clone(), live.last().cloned());
+            if rollback {
+                live.pop();
+            } else {
+                commits.clone_from(waiting);
+                if attempt.outcome == DeploymentOutcome::Live {
+                    live.push(target);
+                    waiting.clear();
+                } else if let Some(step) = steps.last_mut() {
+                    step.outcome = StepOutcome::Failed;
+                }
             }
             deployment = Some(attempt);
         }
         let took: u64 = steps.iter().map(|step| step.milliseconds).sum();
-        let image =
-            deployment.as_ref().and_then(|deployment| deployment.release.as_ref()).map(|release| Image {
-                repository: REPOSITORY.to_owned(),
-                digest: release.digest.clone(),
-                bytes: 3_100_000 + random.below(200_000),
-                attestations: [Attestation::SBOM, Attestation::PROVENANCE]
-                    .map(|kind| Attestation {
-                        artifact_type: kind.to_owned(),
-                        digest: format!("sha256:{}", random.hex(64)),
-                    })
-                    .to_vec(),
-            });
+        let built = deployment.as_ref().filter(|deployment| deployment.kind == DeploymentKind::Deploy);
+        let image = built.and_then(|deployment| deployment.release.as_ref()).map(|release| Image {
+            repository: REPOSITORY.to_owned(),
+            digest: release.digest.clone(),
+            bytes: 3_100_000 + random.below(200_000),
+            attestations: [Attestation::SBOM, Attestation::PROVENANCE]
+                .map(|kind| Attestation {
+                    artifact_type: kind.to_owned(),
+                    digest: format!("sha256:{}", random.hex(64)),
+                })
+                .to_vec(),
+        });
         let total = 180 + u64::from(self.number) / 4;
         let failed = if reached == 1 { 1 + random.below(3) } else { 0 };
         Report {

@@ -36,13 +36,14 @@ pub(super) fn feed(history: &History, identity: &Identity, now: Time) -> askama:
         .map(|(run, deployment)| {
             let Deployment { environment, reason, .. } = deployment;
             let (_, outcome) = html::outcome(deployment);
+            let (subject, sha) = history.subject_of(&run.report);
             let because = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
             Entry {
                 run: &run.report.id,
                 actor: &run.report.actor,
                 updated: deployment.finished,
-                title: format!("{outcome}: {}", run.report.commit.subject),
-                text: format!("{} to {environment} {outcome}{because}", run.report.commit.sha),
+                title: format!("{outcome}: {subject}"),
+                text: format!("{sha} to {environment} {outcome}{because}"),
             }
         })
         .collect();

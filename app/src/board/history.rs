@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use launchway_report::{Commit, Deployment, DeploymentKind, DeploymentOutcome, Report, StepOutcome, Time};
+use launchway_report::{
+    Commit, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, StepOutcome, Time,
+};
 
 use super::store::Entry;
 use crate::identity::Identity;
@@ -109,6 +111,38 @@ impl History {
     pub(super) fn report(&self, id: &str) -> Option<Report> {
         let run = self.known.get(id)?.1.as_ref()?;
         Some(Report { commits: run.commits.clone(), ..run.report.clone() })
+    }
+
+    /// The newest run that deployed the release with that digest over another one; any that deployed it if there is
+    /// none, and no rollback.
+    pub(super) fn deploy_of(&self, digest: &str) -> Option<&Run> {
+        let is_this = |release: &Option<Release>| release.as_ref().is_some_and(|it| it.digest == digest);
+        let mut again = None;
+        for run in self.runs.iter().rev() {
+            let Some(Deployment { kind: DeploymentKind::Deploy, release, previous, .. }) =
+                &run.report.deployment
+            else {
+                continue;
+            };
+            match (is_this(release), is_this(previous)) {
+                (true, false) => return Some(run),
+                (true, true) => again = Some(&**run),
+                (false, _) => {}
+            }
+        }
+        again
+    }
+
+    /// The subject and the commit of what a run deployed, or of the run itself.
+    ///
+    /// A rollback runs at some later commit, so that of its release counts.
+    pub(super) fn subject_of<'a>(&'a self, report: &'a Report) -> (&'a str, &'a str) {
+        let own = (report.commit.subject.as_str(), report.commit.sha.as_str());
+        let deployment = report.deployment.as_ref().filter(|it| it.kind != DeploymentKind::Deploy);
+        let Some(release) = deployment.and_then(|deployment| deployment.release.as_ref()) else { return own };
+        let deploy = self.deploy_of(&release.digest).map(|run| &run.report.commit);
+        let commit = release.commit.as_ref().unwrap_or(&release.digest);
+        deploy.map_or(("An earlier release", commit), |commit| (&commit.subject, &commit.sha))
     }
 
     /// Real deployments, without rehearsals, in the order in which they ended, oldest first.

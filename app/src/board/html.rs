@@ -9,7 +9,7 @@ pub(super) mod runs;
 use launchway_report::{Commit, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, StepOutcome};
 
 use super::format::{self, minute, percent, shown_percent};
-use super::history::failed_step;
+use super::history::{History, failed_step};
 use super::links;
 
 /// CSS class and text of a state.
@@ -18,6 +18,9 @@ type Pill = (&'static str, String);
 /// A run in a list.
 struct Row<'a> {
     report: &'a Report,
+    /// The subject and the commit of what it deployed, or of the run itself.
+    subject: &'a str,
+    sha: &'a str,
     started: String,
     took: String,
     result: Pill,
@@ -38,6 +41,8 @@ impl<'a> Row<'a> {
         };
         Self {
             report,
+            subject: &report.commit.subject,
+            sha: &report.commit.sha,
             started: minute(report.started),
             took: format::duration(report.finished.since(report.started)),
             result,
@@ -49,11 +54,14 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// A row with the times and the result of the deployment.
-    fn deployment(report: &'a Report) -> Self {
+    /// A row with the release, the times and the result of the deployment.
+    fn deployment(history: &'a History, report: &'a Report) -> Self {
         let row = Self::run(report);
+        let (subject, sha) = history.subject_of(report);
         let Some(deployment) = &report.deployment else { return row };
         Self {
+            subject,
+            sha,
             started: minute(deployment.finished),
             took: format::duration(deployment.finished.since(deployment.started)),
             result: outcome(deployment),
@@ -73,14 +81,10 @@ impl<'a> Row<'a> {
         self.report.deployment.as_ref().map_or("", |deployment| &deployment.environment)
     }
 
+    /// The subject, or the id of the run if the subject is unknown.
     fn title(&self) -> &str {
-        title(self.report)
+        if self.subject.is_empty() { &self.report.id } else { self.subject }
     }
-}
-
-/// The subject of a run's commit, or the id of the run where nobody knows the subject.
-fn title(report: &Report) -> &str {
-    if report.commit.subject.is_empty() { &report.id } else { &report.commit.subject }
 }
 
 /// A commit in a list.

@@ -256,7 +256,7 @@ impl<'a> Reader<'a> {
         (self.environment)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// Keeps a problem, and stands in for the value that there is none of.
+    /// Records a problem. Returns `None` in place of the value.
     fn problem<T>(
         &mut self,
         id: &'static str,

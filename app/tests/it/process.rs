@@ -101,13 +101,13 @@ fn the_health_check_distinguishes_a_running_server_from_none() {
 fn the_health_check_requires_a_200() {
     let unhealthy = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = unhealthy.local_addr().unwrap().port().to_string();
-    let answer = thread::spawn(move || {
+    let response = thread::spawn(move || {
         let (mut stream, _) = unhealthy.accept().unwrap();
         stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").unwrap();
         stream
     });
     let output = run(&["healthcheck"], &[("PORT", &port)]);
-    answer.join().unwrap();
+    response.join().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("/healthz returned `HTTP/1.1 503`"), "{message}");

@@ -1,7 +1,7 @@
 //! `/`: what is live, what changed last, how to roll back; then figures, trends and lists.
 
 use askama::Template;
-use launchway_report::{Release, Report, Time};
+use launchway_report::{Release, Time};
 
 use super::{CommitRow, Pill, Row, charts, release_path, rollback};
 use crate::board::chart::Chart;
@@ -90,16 +90,19 @@ pub(in crate::board) fn page(
 ) -> askama::Result<Page> {
     let deployed: Vec<_> = history.deployments().into_iter().rev().take(DEPLOYMENTS).collect();
     let live = drift::origin(history, identity);
-    let origin = live.map(|(run, _)| Row::deployment(&run.report));
-    let mut deployments: Vec<_> = deployed.iter().map(|(run, _)| Row::deployment(&run.report)).collect();
+    let origin = live.map(|(run, _)| Row::deployment(history, &run.report));
+    let mut deployments: Vec<_> =
+        deployed.iter().map(|(run, _)| Row::deployment(history, &run.report)).collect();
     for row in &mut deployments {
         if origin.as_ref().is_some_and(|origin| origin.report.id == row.report.id) {
             "live now".clone_into(&mut row.result.1);
         }
     }
-    let last = deployed.first().map(|(run, _)| Row::deployment(&run.report));
+    let last = deployed.first().map(|(run, _)| Row::deployment(history, &run.report));
     let newest: Vec<_> = history.runs.iter().rev().take(RUNS).map(|run| &run.report).collect();
-    let commits = live.map_or(&[][..], |(run, _)| changes(run));
+    // A rollback lists no changes; the deployment of its release did.
+    let deploy = live.and_then(|(_, release)| history.deploy_of(&release.digest));
+    let commits = deploy.map_or(&[][..], changes);
     let any_url = newest.iter().find_map(|report| report.url.as_deref());
     let known = identity.commit != Settings::UNKNOWN_COMMIT;
     Page::html(&Home {
@@ -114,13 +117,13 @@ pub(in crate::board) fn page(
         drift: drift.map(|drift| (drift, minute(drift.at))),
         in_progress: drift::settled(drift, identity, now).is_some(),
         last,
-        changes: live.map_or_else(Vec::new, |(run, _)| {
+        changes: deploy.map_or_else(Vec::new, |run| {
             commits.iter().take(CHANGES).map(|commit| CommitRow::new(&run.report, commit)).collect()
         }),
         release: live.map(|(_, release)| (commits.len(), release_path(release))),
         rollback: match drift {
             Some(drift) => Some(Rollback::new(history, &drift.reported, None)),
-            None => live.and_then(|(run, release)| way_back(history, run, release)),
+            None => deploy.and_then(|run| way_back(history, run)),
         },
         loaded: history.loaded,
         total: history.total,
@@ -158,22 +161,19 @@ fn image<'a>(identity: &'a Identity, live: Option<(&'a Run, &'a Release)>) -> Op
 }
 
 /// The release that the live one replaced, as the deployment of the live one reported it.
-fn way_back<'a>(history: &'a History, run: &'a Run, live: &Release) -> Option<Rollback<'a>> {
-    let deployment = run.report.deployment.as_ref()?;
-    let previous = deployment.previous.as_ref().filter(|previous| previous.digest != live.digest)?;
+fn way_back<'a>(history: &'a History, deploy: &Run) -> Option<Rollback<'a>> {
+    let deployment = deploy.report.deployment.as_ref()?;
+    let previous = deployment.previous.as_ref().filter(|it| Some(*it) != deployment.release.as_ref())?;
     Some(Rollback::new(history, previous, Some(deployment.finished)))
 }
 
 impl<'a> Rollback<'a> {
     fn new(history: &'a History, to: &Release, until: Option<Time>) -> Self {
-        let deployed = |report: &&Report| {
-            let release = report.deployment.as_ref().and_then(|deployment| deployment.release.as_ref());
-            release.is_some_and(|release| release.digest == to.digest)
-        };
+        let subject = history.deploy_of(&to.digest).map(|run| run.report.commit.subject.as_str());
         Self {
             command: rollback(to),
             page: release_path(to),
-            subject: history.runs.iter().rev().map(|run| &run.report).find(deployed).map(super::title),
+            subject: subject.filter(|subject| !subject.is_empty()),
             until: until.map(minute),
         }
     }

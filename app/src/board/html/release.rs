@@ -3,7 +3,7 @@
 use askama::Template;
 use launchway_report::{Attestation, Commit, Image, Release, Report};
 
-use super::{CommitRow, Row, rollback, title};
+use super::{CommitRow, Row, rollback};
 use crate::board::drift::{is_running, origin};
 use crate::board::format;
 use crate::board::history::{History, Run};
@@ -49,14 +49,11 @@ pub(in crate::board) fn page(
         .filter(|(_, deployment)| deployment.release.as_ref().is_some_and(|release| has_digest(&release)))
         .map(|(run, _)| run)
         .collect();
-    // The first run with the image built it; rollbacks reuse it.
-    let built =
-        runs.iter().find(|run| run.report.image.as_ref().is_some_and(|image| image.digest == release.digest));
-    let first = built.or(runs.first());
-    let image = built.and_then(|run| run.report.image.as_ref());
-    let url = first.and_then(|run| run.report.url.as_deref());
+    let deploy = history.deploy_of(&release.digest);
+    let image = deploy.and_then(|run| run.report.image.as_ref()).filter(|it| it.digest == release.digest);
+    let url = deploy.and_then(|run| run.report.url.as_deref());
     let commit = release.commit.as_deref();
-    let commits: &[Commit] = match first {
+    let commits: &[Commit] = match deploy {
         Some(run) if run.commits().is_empty() => std::slice::from_ref(&run.report.commit),
         Some(run) => run.commits(),
         None => &[],
@@ -67,22 +64,22 @@ pub(in crate::board) fn page(
         style: assets::style_path(),
         icon: assets::icon_path(),
         release,
-        title: first.map_or_else(
-            || commit.map_or_else(|| format::short(digest), format::short),
-            |run| title(&run.report),
-        ),
+        title: deploy
+            .map(|run| run.report.commit.subject.as_str())
+            .filter(|subject| !subject.is_empty())
+            .unwrap_or_else(|| format::short(commit.unwrap_or(digest))),
         is_live,
         commit_link: commit.and_then(|commit| links::commit(url, commit)),
         image,
         image_link: image.and_then(|image| links::image(image, commit)),
         image_size: image.map_or_else(String::new, |image| format::bytes(image.bytes)),
         attestations: image.map_or_else(Vec::new, |image| image.attestations.iter().map(named).collect()),
-        built: built.map(|run| &run.report),
+        built: deploy.map(|run| &run.report),
         rollback: (!is_live).then(|| rollback(release)),
-        commits: first.map_or_else(Vec::new, |run| {
+        commits: deploy.map_or_else(Vec::new, |run| {
             commits.iter().map(|commit| CommitRow::new(&run.report, commit)).collect()
         }),
-        deployments: runs.iter().rev().map(|run| Row::deployment(&run.report)).collect(),
+        deployments: runs.iter().rev().map(|run| Row::deployment(history, &run.report)).collect(),
     }))
 }
 

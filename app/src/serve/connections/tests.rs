@@ -38,10 +38,10 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> (String, Duration) {
     let start = Instant::now();
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     // The server may reset the connection: it did not read all that was sent.
-    stream.read_to_end(&mut answer).await.ok();
-    (String::from_utf8(answer).unwrap(), start.elapsed())
+    stream.read_to_end(&mut response).await.ok();
+    (String::from_utf8(response).unwrap(), start.elapsed())
 }
 
 /// With a paused clock, which advances when every task waits.
@@ -49,12 +49,12 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> (String, Duration) {
 async fn an_incomplete_head_times_out() {
     let (_connections, address) = start().await;
     for half in ["", "GET", "GET / HTTP/1.1\r\nHost: loc"] {
-        let (answer, time) = exchange(address, half.as_bytes()).await;
-        assert_eq!((answer.as_str(), time.as_secs()), ("", 10), "{half:?}");
+        let (response, time) = exchange(address, half.as_bytes()).await;
+        assert_eq!((response.as_str(), time.as_secs()), ("", 10), "{half:?}");
     }
     // Between two requests as well.
-    let (answer, time) = exchange(address, REQUEST).await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"), "{answer}");
+    let (response, time) = exchange(address, REQUEST).await;
+    assert!(response.starts_with("HTTP/1.1 200 OK") && response.ends_with("ok"), "{response}");
     assert_eq!(time.as_secs(), 10);
 }
 
@@ -64,11 +64,11 @@ async fn a_head_has_a_maximum_size() {
     let wide = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(HEAD_LIMIT));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(HEADERS + 1));
     for (request, status) in [(wide, 431), (many, 431), ("nonsense\r\n\r\n".to_owned(), 400)] {
-        let (answer, _) = exchange(address, request.as_bytes()).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer:?}");
+        let (response, _) = exchange(address, request.as_bytes()).await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response:?}");
         // No body, so there is nothing that security headers would protect.
-        assert!(answer.contains("content-length: 0\r\n") && answer.ends_with("\r\n\r\n"), "{answer:?}");
-        assert!(answer.contains("connection: close\r\n"), "{answer:?}");
+        assert!(response.contains("content-length: 0\r\n") && response.ends_with("\r\n\r\n"), "{response:?}");
+        assert!(response.contains("connection: close\r\n"), "{response:?}");
     }
 }
 
@@ -107,15 +107,15 @@ async fn shutdown_waits_for_responses_and_not_for_requests() {
     let start = Instant::now();
     connections.close();
     // While one is busy, new connections get a single response.
-    let (answer, time) = exchange(address, REQUEST).await;
-    assert!(answer.contains("connection: close"), "{answer}");
+    let (response, time) = exchange(address, REQUEST).await;
+    assert!(response.contains("connection: close"), "{response}");
     assert!(time < Duration::from_millis(500), "{time:?}");
     connections.closed().await;
     let time = start.elapsed();
     assert!((Duration::from_millis(1500)..Duration::from_secs(4)).contains(&time), "{time:?}");
 
-    let (answer, time) = slow.await.unwrap();
-    assert!(answer.ends_with("done"), "{answer} {time:?}");
+    let (response, time) = slow.await.unwrap();
+    assert!(response.ends_with("done"), "{response} {time:?}");
     for waiting in [half, silent, idle] {
         let (_, shorter) = waiting.await.unwrap();
         assert!(shorter + Duration::from_millis(200) < time, "{shorter:?} {time:?}");
@@ -157,17 +157,17 @@ async fn clients_that_pipeline_requests_are_closed_too() {
     let greedy: Vec<_> = (0..2)
         .map(|_| {
             tokio::spawn(async move {
-                let (mut answers, mut requests) = TcpStream::connect(address).await.unwrap().into_split();
+                let (mut responses, mut requests) = TcpStream::connect(address).await.unwrap().into_split();
                 let many = REQUEST.repeat(1000);
                 tokio::spawn(async move { while requests.write_all(&many).await.is_ok() {} });
-                tokio::io::copy(&mut answers, &mut tokio::io::sink()).await.ok();
+                tokio::io::copy(&mut responses, &mut tokio::io::sink()).await.ok();
             })
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(200)).await;
     let request = exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    let (answer, _) = tokio::time::timeout(Duration::from_mins(1), request).await.unwrap();
-    assert!(answer.ends_with("ok"), "{answer}");
+    let (response, _) = tokio::time::timeout(Duration::from_mins(1), request).await.unwrap();
+    assert!(response.ends_with("ok"), "{response}");
     drop(greedy);
 }
 
