@@ -1,4 +1,4 @@
-//! What two engines made of one recipe: where the images differ, and which differences are known.
+//! Compares what two engines made of one Dockerfile, and knows which differences are no fault.
 //!
 //! Compared are all settings and every file. Not compared: the history, the order and the number of layers, and the
 //! times of files.
@@ -12,9 +12,7 @@ use serde_json::Value;
 
 use super::layer_reader::{Bounds, Entry, Kind, LayerReader};
 use super::layout::Layout;
-use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
-use launchway_core::runner::Runner;
 use launchway_registry::Digest;
 
 /// A place where the images differ.
@@ -26,26 +24,19 @@ pub struct Difference {
     pub builtin: String,
     /// What the Docker engine made of it.
     pub docker: String,
-    /// Why it is no fault, where it is none.
+    /// Why it is no fault; absent where it is one.
     pub reason: Option<&'static str>,
 }
 
-/// Tells the differences of two images as a table; one without a known reason is an error with [`Exit::CheckFailed`].
-pub fn check(runner: &Runner, builtin: &Layout, docker: &Layout, binary: &str) -> Result<()> {
-    let differences = differences(&runner.interrupt, builtin, docker, binary)?;
-    if !differences.is_empty() {
-        runner.reporter.text(table(&differences));
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, builtin, docker, reason } = self;
+        write!(f, "{place}: {builtin} (builtin), {docker} (docker): {}", reason.unwrap_or("not expected"))
     }
-    let faults = differences.iter().filter(|difference| difference.reason.is_none()).count();
-    if faults > 0 {
-        let text = format!("the engines differ in {faults} places: the recipe means one thing to each");
-        return Err(Failure::new(Exit::CheckFailed, text).into());
-    }
-    runner.reporter.note(format!("the engines agree but for {} known differences", differences.len()));
-    Ok(())
 }
 
-fn differences(
+/// Finds where two images differ; `binary` is the path of the binary, without a leading `/`.
+pub fn differences(
     interrupt: &Interrupt,
     builtin: &Layout,
     docker: &Layout,
@@ -86,8 +77,8 @@ fn keys<V>(one: &BTreeMap<String, V>, other: &BTreeMap<String, V>) -> BTreeSet<S
 /// Why a setting may differ.
 fn known_setting(key: &str) -> Option<&'static str> {
     match key {
-        "created" => Some("docker takes the time of the build, the builtin engine the commit's"),
-        "config Image" => Some("the classic builder notes the step before"),
+        "created" => Some("Docker uses the time of the build, the builtin engine that of the commit"),
+        "config Image" => Some("the classic builder writes the previous step here"),
         "config ArgsEscaped" => Some("BuildKit sets it, and it means something on Windows only"),
         _ => None,
     }
@@ -210,18 +201,6 @@ impl std::io::Write for Hasher<'_> {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-fn table(differences: &[Difference]) -> String {
-    let head = ["place", "builtin", "docker", "known"];
-    let rows = differences.iter().map(|difference| {
-        [&difference.place, &difference.builtin, &difference.docker, difference.reason.unwrap_or("NO")]
-    });
-    let rows: Vec<[&str; 4]> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let (place, builtin, docker) = (width(0), width(1), width(2));
-    let lines = rows.iter().map(|[a, b, c, d]| format!("{a:place$}  {b:builtin$}  {c:docker$}  {d}"));
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The Docker engine: what it is asked to do, by its command line.
+//! The Docker engine, by its command line: `Display` of each call is the line that `--explain` shows.
 //!
 //! Not by its API: the command line brings the user's contexts, logins and buildx along.
 
@@ -14,36 +14,13 @@ use launchway_core::exit::{Exit, Failure};
 use launchway_core::runner::Runner;
 use launchway_registry::Digest;
 
-/// Something that the engine does; its `Display` is the line that `--explain` shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Answers at all.
-    Reach,
-    /// Builds an image.
-    Build(Build),
-    /// Saves the image whose ID is in a file.
-    Save {
-        /// The file with the ID, which is removed.
-        id: PathBuf,
-        /// Where the image is saved.
-        archive: PathBuf,
-    },
-    /// Takes an image in; the archive is removed unless it is to be kept.
-    Load {
-        /// The image in a file.
-        archive: PathBuf,
-        /// Whether the archive stays.
-        keep: bool,
-    },
-}
-
 /// A `docker build` of the workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
-    /// The folder of the sources.
+    /// The folder of the build context.
     pub context: PathBuf,
-    /// The Dockerfile.
-    pub dockerfile: PathBuf,
+    /// The path of the Dockerfile in it.
+    pub dockerfile: String,
     /// By buildx, or by the classic builder.
     pub buildx: bool,
     /// What the image is for.
@@ -58,48 +35,84 @@ pub struct Build {
     pub id: PathBuf,
 }
 
-impl Task {
-    /// Does it; an engine that does not answer is an error with [`Exit::Missing`], what it refuses one with
-    /// [`Exit::CheckFailed`].
+/// A `docker save` of the image whose ID is in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Save {
+    /// The file with the ID, which is removed.
+    pub id: PathBuf,
+    /// Where the image is saved.
+    pub archive: PathBuf,
+}
+
+/// A `docker load`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The image in a file.
+    pub archive: PathBuf,
+    /// Whether the archive stays.
+    pub keep: bool,
+}
+
+/// Checks that an engine responds; one that does not is an error with [`Exit::Missing`].
+pub fn check(folder: &Path) -> Result<()> {
+    check_with(folder, &|args| Call::new("docker").args(args.iter().copied()))
+}
+
+impl Build {
+    /// Builds the image. A refusal of the engine is an error with [`Exit::CheckFailed`].
     pub fn run(&self, runner: &Runner) -> Result<()> {
-        match self {
-            Self::Reach => answer(&runner.folder, &|args| Call::new("docker").args(args.iter().copied())),
-            Self::Build(build) => {
-                if let Some(folder) = build.id.parent() {
-                    fs_err::create_dir_all(folder)?;
-                }
-                runner.check(&build.call())
-            }
-            Self::Save { id, archive } => {
-                let image = fs_err::read_to_string(id)?;
-                fs_err::remove_file(id)?;
-                let image: Digest = image.trim().parse()?;
-                runner.check(&save(image.as_str(), archive))
-            }
-            Self::Load { archive, keep } => {
-                let loaded = runner.check(&load(archive));
-                if !keep {
-                    fs_err::remove_file(archive)?;
-                }
-                loaded
-            }
+        if let Some(folder) = self.id.parent() {
+            fs_err::create_dir_all(folder)?;
         }
+        runner.check(&self.call())
     }
 }
 
-impl fmt::Display for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reach => f.write_str("check that a Docker engine answers"),
-            Self::Build(build) => build.call().fmt(f),
-            Self::Save { id, archive } => {
-                write!(f, "{}, with the ID from {}", save("ID", archive), id.display())
-            }
-            Self::Load { archive, keep } => {
-                let after = if *keep { "" } else { ", then remove that file" };
-                write!(f, "{}{after}", load(archive))
-            }
+impl Save {
+    /// Saves the image. A refusal of the engine is an error with [`Exit::CheckFailed`].
+    pub fn run(&self, runner: &Runner) -> Result<()> {
+        let image = fs_err::read_to_string(&self.id)?;
+        fs_err::remove_file(&self.id)?;
+        let image: Digest = image.trim().parse()?;
+        runner.check(&self.call(image.as_str()))
+    }
+
+    fn call(&self, image: &str) -> Call {
+        Call::new("docker").args(["save", "--output"]).arg(self.archive.display().to_string()).arg(image)
+    }
+}
+
+impl Load {
+    /// Loads the image. A refusal of the engine is an error with [`Exit::CheckFailed`].
+    pub fn run(&self, runner: &Runner) -> Result<()> {
+        let loaded = runner.check(&self.call());
+        if !self.keep {
+            fs_err::remove_file(&self.archive)?;
         }
+        loaded
+    }
+
+    fn call(&self) -> Call {
+        Call::new("docker").arg("load").input(&self.archive)
+    }
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.call().fmt(f)
+    }
+}
+
+impl fmt::Display for Save {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, with the ID from {}", self.call("ID"), self.id.display())
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = if self.keep { "" } else { ", then remove that file" };
+        write!(f, "{}{after}", self.call())
     }
 }
 
@@ -114,7 +127,7 @@ impl Build {
         };
         let mut call = call.args([
             "--file".to_owned(),
-            self.dockerfile.display().to_string(),
+            self.context.join(&self.dockerfile).display().to_string(),
             "--platform".to_owned(),
             self.platform.to_string(),
             "--iidfile".to_owned(),
@@ -132,27 +145,19 @@ impl Build {
     }
 }
 
-fn save(image: &str, archive: &Path) -> Call {
-    Call::new("docker").args(["save", "--output"]).arg(archive.display().to_string()).arg(image)
-}
-
-fn load(archive: &Path) -> Call {
-    Call::new("docker").arg("load").input(archive)
-}
-
 /// Whether `docker buildx` is installed.
 pub fn has_buildx(folder: &Path) -> bool {
     Call::new("docker").args(["buildx", "version"]).read(folder).is_ok()
 }
 
-/// Asks the engine for its version; `ask` makes the command line.
-fn answer(folder: &Path, ask: &dyn Fn(&[&str]) -> Call) -> Result<()> {
-    let version = ask(&["version", "--format", "{{.Server.Version}}"]);
+/// Reads the engine's version; `docker` makes the command line.
+fn check_with(folder: &Path, docker: &dyn Fn(&[&str]) -> Call) -> Result<()> {
+    let version = docker(&["version", "--format", "{{.Server.Version}}"]);
     let Err(error) = version.read(folder) else { return Ok(()) };
     // The context's, which is `DOCKER_HOST` where that is set.
-    let host = ask(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]);
+    let host = docker(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]);
     let place = match host.read(folder) {
-        Ok(host) => format!("no Docker engine answers at {host}"),
+        Ok(host) => format!("no Docker engine responds at {host}"),
         Err(_) => "there is no Docker command line".to_owned(),
     };
     Err(Failure::new(

@@ -149,7 +149,7 @@ pub struct Parts<'a> {
 
 /// The blobs of a base, as files.
 #[derive(Debug)]
-pub struct Files<'a> {
+pub struct BaseBlobs<'a> {
     /// Where a registry has them.
     pub repository: &'a Repository,
     /// The layers, the lowest first.
@@ -161,7 +161,7 @@ impl Parts<'_> {
     ///
     /// The index is replaced last and in one go, so that whenever this ends the folder holds the old image or the
     /// new one. Blobs of neither are removed.
-    pub fn write(&self, base: Option<&Files<'_>>, folder: &Path, tags: &[String]) -> Result<Descriptor> {
+    pub fn write(&self, base: Option<&BaseBlobs<'_>>, folder: &Path, tags: &[String]) -> Result<Descriptor> {
         let mut kept = BTreeSet::new();
         for (digest, file) in base.into_iter().flat_map(|base| &base.layers) {
             let place = blob(folder, digest);

@@ -103,6 +103,9 @@ impl Smoke {
     fn prove(&self, mut running: Running<'_>) -> Result<()> {
         let proved = running.ask(self).and_then(|up| running.stop(self.timeout, up));
         running.show_rest();
+        if proved.is_err() {
+            running.runner.reporter.keep_tail();
+        }
         proved
     }
 }

@@ -134,9 +134,6 @@ pub(crate) struct DockerBuild {
     /// Put the image into the running Docker engine too.
     #[arg(long)]
     pub(crate) load: bool,
-    /// Build with both engines and compare what they made; a difference without a known reason exits 1.
-    #[arg(long, conflicts_with = "engine")]
-    pub(crate) compare: bool,
     /// Build the commit twice, in other folders and homes, and compare; a difference exits 1.
     #[arg(long, conflicts_with = "engine")]
     pub(crate) verify_reproducible: bool,

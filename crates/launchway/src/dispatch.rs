@@ -132,7 +132,6 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
                 // Where the command was started, not the workspace root.
                 output: options.output.as_ref().map(std::path::absolute).transpose()?,
                 load: options.load,
-                compare: options.compare,
             };
             let options = StepOptions { image, ..request.options.clone() };
             executor::run(&ctx, &Request { options, ..request })?;

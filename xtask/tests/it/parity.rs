@@ -1,4 +1,11 @@
-//! The whole `Dockerfile`, builder stage and all, followed by the Docker engine and compared with our own image.
+//! This repository's whole `Dockerfile`, builder stage and all, built by the Docker engine and compared with our own
+//! image.
+
+use std::path::Path;
+
+use launchway_core::interrupt::Interrupt;
+use launchway_image::compare;
+use launchway_image::layout::Layout;
 
 use crate::support::{Fixture, skipped, toolchain, try_program};
 
@@ -33,6 +40,12 @@ fn both_engines_compile_and_pack_the_same() {
         return skipped(TEST, &format!("no Docker engine: {why}"));
     }
     fixture.replace("app/src/main.rs", "fn main() {\n", HANDLER);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    fixture.write("Dockerfile", &fs_err::read_to_string(root.join("Dockerfile")).unwrap());
+    for file in ["group", "nsswitch.conf", "passwd"] {
+        let path = format!("app/rootfs/etc/{file}");
+        fixture.write(&path, &fs_err::read_to_string(root.join(&path)).unwrap());
+    }
     fixture.commit();
     let number = std::process::id();
     let (base, image) =
@@ -44,14 +57,22 @@ fn both_engines_compile_and_pack_the_same() {
     if let Err(why) = toolchain::import(&base, &label, folder.path()) {
         return skipped(TEST, &why);
     }
-    let run = fixture.xtask(&["docker-build", "--compare"]);
-    let ran = run.envs(&[("PIPELINE_RUST_IMAGE", &base), ("PIPELINE_IMAGE", &image)]).finish().exits(0);
-    let ran = ran.says(&["the engines agree but for "]);
-    assert_eq!(ran.out.matches("smoke run: up in ").count(), 2, "{}", ran.out);
-    let log = fixture.read("target/xtask/logs/docker-build.log");
     // In the container, and here.
-    for place in ["/src/app".to_owned(), fixture.path("target/xtask/source/app").display().to_string()] {
+    let builds = [
+        ("docker", "/workspace/app".to_owned()),
+        ("builtin", fixture.path("target/xtask/source/app").display().to_string()),
+    ];
+    let [docker, builtin] = builds.map(|(engine, place)| {
+        let run = fixture.xtask(&["docker-build", "--engine", engine]);
+        let ran = run.envs(&[("PIPELINE_RUST_IMAGE", &base), ("PIPELINE_IMAGE", &image)]).finish().exits(0);
+        ran.says(&["smoke run: up in "]);
+        let log = fixture.read("target/xtask/logs/docker-build.log");
         assert!(log.contains(&format!("Compiling app v0.1.0 ({place})")), "{log}");
-    }
+        let layout = folder.path().join(engine);
+        fs_err::rename(fixture.path("target/xtask/image"), &layout).unwrap();
+        Layout::open(&layout).unwrap()
+    });
+    let differences = compare::differences(&Interrupt::default(), &builtin, &docker, "app/app").unwrap();
+    assert!(differences.iter().all(|difference| difference.reason.is_some()), "{differences:#?}");
     fixture.is_left_alone();
 }

@@ -3,8 +3,8 @@ use crate::testing::runner;
 
 fn build() -> Build {
     Build {
-        context: ".".into(),
-        dockerfile: "./Dockerfile".into(),
+        context: "/src".into(),
+        dockerfile: "web.Dockerfile".to_owned(),
         buildx: false,
         platform: Platform::Amd64,
         name: "docker.io/acme/app:c0ffee".to_owned(),
@@ -16,23 +16,21 @@ fn build() -> Build {
 
 #[test]
 fn explain_shows_what_docker_gets() {
-    let task = |task: Task| task.to_string();
-    insta::assert_snapshot!(task(Task::Build(build())), @"DOCKER_BUILDKIT=0 docker build --file ./Dockerfile --platform linux/amd64 --iidfile /w/docker.iid --tag docker.io/acme/app:c0ffee --build-arg COMMIT=c0ffee --label 'a=b c' .");
-    insta::assert_snapshot!(task(Task::Build(Build { buildx: true, ..build() })), @"docker buildx build --load --provenance=false --sbom=false --file ./Dockerfile --platform linux/amd64 --iidfile /w/docker.iid --tag docker.io/acme/app:c0ffee --build-arg COMMIT=c0ffee --label 'a=b c' .");
+    insta::assert_snapshot!(build().to_string(), @"DOCKER_BUILDKIT=0 docker build --file /src/web.Dockerfile --platform linux/amd64 --iidfile /w/docker.iid --tag docker.io/acme/app:c0ffee --build-arg COMMIT=c0ffee --label 'a=b c' /src");
+    insta::assert_snapshot!(Build { buildx: true, ..build() }.to_string(), @"docker buildx build --load --provenance=false --sbom=false --file /src/web.Dockerfile --platform linux/amd64 --iidfile /w/docker.iid --tag docker.io/acme/app:c0ffee --build-arg COMMIT=c0ffee --label 'a=b c' /src");
     let (id, archive) = (PathBuf::from("/w/docker.iid"), PathBuf::from("/w/docker.tar"));
-    insta::assert_snapshot!(task(Task::Save { id, archive: archive.clone() }), @"docker save --output /w/docker.tar ID, with the ID from /w/docker.iid");
-    insta::assert_snapshot!(task(Task::Load { archive: archive.clone(), keep: true }), @"docker load < /w/docker.tar");
-    insta::assert_snapshot!(task(Task::Load { archive, keep: false }), @"docker load < /w/docker.tar, then remove that file");
-    assert_eq!(Task::Reach.to_string(), "check that a Docker engine answers");
+    insta::assert_snapshot!(Save { id, archive: archive.clone() }.to_string(), @"docker save --output /w/docker.tar ID, with the ID from /w/docker.iid");
+    insta::assert_snapshot!(Load { archive: archive.clone(), keep: true }.to_string(), @"docker load < /w/docker.tar");
+    insta::assert_snapshot!(Load { archive, keep: false }.to_string(), @"docker load < /w/docker.tar, then remove that file");
 }
 
 #[test]
-fn an_engine_that_does_not_answer_is_missing() {
+fn an_engine_that_does_not_respond_is_missing() {
     let nobody = |program: &str| {
         let dir = tempfile::tempdir().unwrap();
         let host = format!("unix://{}/nobody.sock", dir.path().display());
-        let ask = |args: &[&str]| Call::new(program).args(args.iter().copied()).env("DOCKER_HOST", &host);
-        let error = answer(dir.path(), &ask).unwrap_err();
+        let docker = |args: &[&str]| Call::new(program).args(args.iter().copied()).env("DOCKER_HOST", &host);
+        let error = check_with(dir.path(), &docker).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Missing);
         (error.to_string(), host)
     };
@@ -43,13 +41,13 @@ fn an_engine_that_does_not_answer_is_missing() {
         use std::io::Write as _;
         writeln!(
             std::io::stderr(),
-            "SKIPPED: an_engine_that_does_not_answer_is_missing: no Docker command line"
+            "SKIPPED: an_engine_that_does_not_respond_is_missing: no Docker command line"
         )
         .unwrap();
         return;
     }
     let (text, host) = nobody("docker");
-    assert!(text.starts_with(&format!("no Docker engine answers at {host}: ")), "{text}");
+    assert!(text.starts_with(&format!("no Docker engine responds at {host}: ")), "{text}");
 }
 
 #[test]
@@ -57,16 +55,16 @@ fn what_docker_refuses_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let runner = runner(dir.path());
     let (id, archive) = (dir.path().join("a/docker.iid"), dir.path().join("image.tar"));
-    let error = Task::Build(Build { id: id.clone(), name: "NOT A NAME".to_owned(), ..build() }).run(&runner);
+    let error = Build { id: id.clone(), name: "NOT A NAME".to_owned(), ..build() }.run(&runner);
     error.unwrap_err();
     fs_err::write(&archive, "not an archive").unwrap();
-    Task::Load { archive: archive.clone(), keep: true }.run(&runner).unwrap_err();
+    Load { archive: archive.clone(), keep: true }.run(&runner).unwrap_err();
     assert!(archive.exists());
-    Task::Load { archive: archive.clone(), keep: false }.run(&runner).unwrap_err();
+    Load { archive: archive.clone(), keep: false }.run(&runner).unwrap_err();
     assert!(!archive.exists());
     for text in ["not a digest", Digest::of(b"nobody's image").as_str()] {
         fs_err::write(&id, text).unwrap();
-        Task::Save { id: id.clone(), archive: archive.clone() }.run(&runner).unwrap_err();
+        Save { id: id.clone(), archive: archive.clone() }.run(&runner).unwrap_err();
         assert!(!id.exists() && !archive.exists(), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! Plan, then run: what a step will do, as a list that `--explain` prints and that running executes.
+//! Plan, then run: what a step will do, as a value that `--explain` prints and that running executes.
 
 use std::fmt;
 
@@ -8,6 +8,7 @@ use super::Results;
 use crate::config::Config;
 use crate::context::Context;
 use crate::steps::deploy::DeployPlan;
+use crate::steps::docker_build::DockerBuildPlan;
 use crate::steps::lint::LintPlan;
 use crate::steps::push::PushPlan;
 use crate::steps::test_coverage::TestCoveragePlan;
@@ -44,7 +45,7 @@ impl Options {
 pub(crate) enum Plan {
     Lint(LintPlan),
     TestCoverage(TestCoveragePlan),
-    DockerBuild(Vec<docker_build::Action>),
+    DockerBuild(DockerBuildPlan),
     Push(PushPlan),
     Deploy(DeployPlan),
 }
@@ -60,22 +61,19 @@ impl Plan {
         })
     }
 
-    /// One line an action.
+    /// What it will do, line by line.
     pub(crate) fn lines(&self) -> Vec<String> {
-        fn lines(actions: &[impl ToString]) -> Vec<String> {
-            actions.iter().map(ToString::to_string).collect()
-        }
-        let text = |plan: &dyn fmt::Display| plan.to_string().lines().map(str::to_owned).collect();
-        match self {
-            Self::Lint(plan) => text(plan),
-            Self::TestCoverage(plan) => text(plan),
-            Self::DockerBuild(actions) => lines(actions),
-            Self::Push(plan) => text(plan),
-            Self::Deploy(plan) => text(plan),
-        }
+        let plan: &dyn fmt::Display = match self {
+            Self::Lint(plan) => plan,
+            Self::TestCoverage(plan) => plan,
+            Self::DockerBuild(plan) => plan,
+            Self::Push(plan) => plan,
+            Self::Deploy(plan) => plan,
+        };
+        plan.to_string().lines().map(str::to_owned).collect()
     }
 
-    /// The same for `--explain`, with what can be known beforehand without changing anything.
+    /// The lines for `--explain`, with what can be known beforehand without changing anything.
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
         match self {
             Self::Push(plan) => plan.explained(ctx),
@@ -84,7 +82,7 @@ impl Plan {
         }
     }
 
-    /// Executes the actions and adds what came of them to the results.
+    /// Does it and adds what came of it to the results.
     pub(crate) fn run(&self, ctx: &Context, results: &mut Results) -> Result<()> {
         match self {
             Self::Lint(plan) => plan.run(ctx)?,
@@ -93,7 +91,7 @@ impl Plan {
                 results.tests = tested.tests;
                 results.coverage = Some(tested.result?);
             }
-            Self::DockerBuild(actions) => results.image = Some(docker_build::run(ctx, actions)?),
+            Self::DockerBuild(plan) => results.image = Some(plan.run(ctx)?),
             Self::Push(plan) => results.pushed = Some(plan.run(ctx)?),
             Self::Deploy(plan) => {
                 let deploy::Concluded { record, result } = plan.run(ctx);

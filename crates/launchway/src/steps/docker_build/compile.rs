@@ -1,12 +1,12 @@
 //! The compilation: a binary that is static, says nothing of the machine, and is what the commit makes it.
 //!
-//! Cargo gets no variable that could reach the bytes. Of the user's own cargo settings `settings` refuses those that could.
+//! Cargo gets no variable that could reach the bytes. Of the user's own cargo settings `cargo_settings` refuses those that could.
 
 use std::path::Path;
 
 use anyhow::Result;
 
-use super::settings;
+use super::cargo_settings;
 use super::sources::Sources;
 use super::toolchain::Toolchain;
 use crate::config::Config;
@@ -55,7 +55,7 @@ const INHERITED: [&str; 29] = [
 /// `--target` stands there even for the host's own: without it the flags would reach build scripts and macros too.
 pub(super) fn call(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Call> {
     let Config { package, binary, target, build, .. } = &ctx.config;
-    let settings = settings::read(ctx, sources, &toolchain.cargo_home)?;
+    let settings = cargo_settings::read(ctx, sources, &toolchain.cargo_home)?;
     let mut flags = settings.flags;
     flags.push("-Ctarget-feature=+crt-static".to_owned());
     let sysroot = &toolchain.sysroot;

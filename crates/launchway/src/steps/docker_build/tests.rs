@@ -1,9 +1,10 @@
 use std::path::Path;
 
 use super::*;
+use launchway_core::command::Call;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
-use launchway_image::docker_engine;
+use launchway_image::layout::Layout;
 
 const DOCKERFILE: &str = r#"FROM rust AS build
 FROM scratch
@@ -19,7 +20,7 @@ LABEL org.opencontainers.image.version=$VERSION
 "#;
 
 /// A context whose Dockerfile is `DOCKERFILE`, in a folder.
-fn workspace(root: &Path) -> Context {
+pub(super) fn workspace(root: &Path) -> Context {
     fs_err::create_dir_all(root.join("rootfs/etc")).unwrap();
     fs_err::write(root.join("rootfs/etc/group"), "root:x:0:\n").unwrap();
     fs_err::write(root.join("rootfs/etc/passwd"), "root:x:0:0::/:\n").unwrap();
@@ -38,7 +39,7 @@ fn toolchain() -> Toolchain {
 }
 
 /// The program that the image starts: it is compiled once, and stands where cargo would put it.
-fn compile_program(ctx: &Context) -> PathBuf {
+pub(super) fn compile_program(ctx: &Context) -> PathBuf {
     let source = ctx.root.join("program.rs");
     fs_err::write(
         &source,
@@ -56,16 +57,30 @@ fn compile_program(ctx: &Context) -> PathBuf {
     binary
 }
 
-fn planned(ctx: &Context) -> Result<Vec<Action>> {
-    builtin(ctx, &Sources::read(ctx)?, &toolchain())
+pub(super) fn planned_with(ctx: &Context, options: &Options) -> Result<DockerBuildPlan> {
+    plan_with(ctx, options, Sources::read(ctx)?, &toolchain())
 }
 
-/// The plan without its first action, which is cargo's, and without the smoke run: the program here is no server.
-fn without_compiling(ctx: &Context) -> Vec<Action> {
-    let mut actions = planned(ctx).unwrap();
-    assert!(matches!(actions.remove(0), Action::Compile { .. }));
-    actions.retain(|action| !matches!(action, Action::Smoke(_)));
-    actions
+fn planned(ctx: &Context) -> Result<DockerBuildPlan> {
+    planned_with(ctx, &Engine::Builtin.into())
+}
+
+impl DockerBuildPlan {
+    /// The same plan for a program that is there already and cannot be started.
+    pub(crate) fn without_children(self) -> Self {
+        self.with_builtin(BuiltinBuild::without_children)
+    }
+
+    fn with_builtin(self, change: impl FnOnce(BuiltinBuild) -> BuiltinBuild) -> Self {
+        match self.build {
+            Build::Builtin(build) => Self { build: Build::Builtin(Box::new(change(*build))), ..self },
+            Build::Docker(_) => panic!("a plan of the Docker engine"),
+        }
+    }
+}
+
+fn build(ctx: &Context) -> Result<Built> {
+    planned(ctx)?.without_children().run(ctx)
 }
 
 #[test]
@@ -73,9 +88,7 @@ fn the_plan_is_what_explain_shows() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = workspace(dir.path());
     let root = dir.path().display().to_string();
-    let lines: Vec<String> =
-        planned(&ctx).unwrap().iter().map(|action| action.to_string().replace(&root, "/w")).collect();
-    insta::assert_snapshot!(lines.join("\n"), @r#"
+    insta::assert_snapshot!(planned(&ctx).unwrap().to_string().replace(&root, "/w"), @r#"
 in /w: CARGO_TARGET_DIR=/w/target/image CARGO_ENCODED_RUSTFLAGS=$'-Ctarget-feature=+crt-static\x1f--remap-path-prefix=/w=/workspace\x1f--remap-path-prefix=/home/me/.cargo=/cargo\x1f--remap-path-prefix=/opt/rust=/rust\x1f--remap-path-prefix=/opt/rust/lib/rustlib/src/rust=/rustc/c0ffee' CARGO_INCREMENTAL=0 RUSTC_WRAPPER='' RUSTC_WORKSPACE_WRAPPER='' SOURCE_DATE_EPOCH=1767225600 TZ=UTC cargo build --profile release --locked --package app --bin app --target x86_64-unknown-linux-gnu
 check that /w/target/image/x86_64-unknown-linux-gnu/release/app is a static program for linux/amd64
 pack a layer of 2 folders and 2 files: COPY rootfs/ /
@@ -83,26 +96,6 @@ pack a layer of /app/app: COPY --from=build /w/release/app /app/app
 start /app/app of the packed layers on loopback, ask it for /healthz and /version, end it with SIGTERM
 write the image to /w/target/xtask/image: docker.io/acme/app:0123456789abcdef0123456789abcdef01234567 docker.io/acme/app:latest
 "#);
-}
-
-#[test]
-fn one_file_is_no_files() {
-    let file = |path: &str| {
-        (
-            path.to_owned(),
-            Entry {
-                kind: Kind::File("x".into()),
-                owner: launchway_image::layer::Owner::default(),
-                mode: 0o644,
-            },
-        )
-    };
-    let folder = ("d".to_owned(), Entry { kind: Kind::Directory, ..file("d").1 });
-    let line = |entries: &[(String, Entry)]| {
-        Action::Pack { origin: "COPY".to_owned(), entries: entries.to_vec() }.to_string()
-    };
-    assert_eq!(line(&[folder.clone(), file("d/a")]), "pack a layer of 1 folder and 1 file: COPY");
-    assert_eq!(line(&[folder, file("d/a"), file("d/b")]), "pack a layer of 1 folder and 2 files: COPY");
 }
 
 #[test]
@@ -123,34 +116,24 @@ fn the_sources_are_checked_out_once_whichever_engines_follow() {
         crate::testing::git(dir.path(), line);
     }
     ctx.git.commit = crate::testing::git(dir.path(), &["rev-parse", "HEAD"]);
-    for compare in [false, true] {
-        for engine in [Engine::Builtin, Engine::Docker] {
-            let lines = lines(&ctx, &Options { compare, ..engine.into() });
-            assert_eq!(lines.matches("bring the files of commit ").count(), 1, "{lines}");
-        }
+    for engine in Engine::ALL {
+        let lines = lines(&ctx, &engine.into());
+        assert_eq!(lines.matches("bring the files of commit ").count(), 1, "{lines}");
     }
 }
 
-/// The lines of a plan whose ends the caller chooses, and which `docker` is not asked for.
+/// The lines of a plan, as they are on every machine.
 fn lines(ctx: &Context, options: &Options) -> String {
-    let actions = engines::plan(ctx, options, &Sources::read(ctx).unwrap(), &toolchain()).unwrap();
-    let root = ctx.root.display().to_string();
-    let lines: Vec<String> = actions
-        .into_iter()
-        .map(|action| match action {
-            Action::Docker(Task::Build(build)) => {
-                Action::Docker(Task::Build(docker_engine::Build { buildx: false, ..build }))
-            }
-            action => action,
-        })
-        .map(|action| action.to_string().replace(&root, "/w"))
-        .map(|line| {
-            // Its name is made of the root.
-            let place = line.find("launchway-smoke-").map(|start| start + "launchway-smoke-".len());
-            place.map_or(line.clone(), |place| format!("{}NAME{}", &line[..place], &line[place + 12..]))
-        })
-        .collect();
-    lines.join("\n")
+    let text = planned_with(ctx, options).unwrap().to_string().replace(&ctx.root.display().to_string(), "/w");
+    let text = text.replace(
+        "docker buildx build --load --provenance=false --sbom=false",
+        "DOCKER_BUILDKIT=0 docker build",
+    );
+    // The name of the container is made of the root.
+    match text.find("launchway-smoke-").map(|start| start + "launchway-smoke-".len()) {
+        Some(place) => format!("{}NAME{}", &text[..place], &text[place + 12..]),
+        None => text,
+    }
 }
 
 #[test]
@@ -158,11 +141,11 @@ fn the_docker_engine_gets_what_the_builtin_engine_gets() {
     let dir = tempfile::tempdir().unwrap();
     let mut ctx = workspace(dir.path());
     insta::assert_snapshot!(lines(&ctx, &Engine::Docker.into()), @"
-check that a Docker engine answers
+check that a Docker engine responds
 DOCKER_BUILDKIT=0 docker build --file /w/Dockerfile --platform linux/amd64 --iidfile /w/target/xtask/docker.iid --tag docker.io/acme/app:0123456789abcdef0123456789abcdef01234567 --build-arg COMMIT=0123456789abcdef0123456789abcdef01234567 --build-arg CREATED=2026-01-01T00:00:00Z --build-arg VERSION=1.2.3 --label org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567 --label org.opencontainers.image.created=2026-01-01T00:00:00Z /w
 docker run --rm --name launchway-smoke-NAME --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::8000 --env HOSTS=localhost,127.0.0.1 --env SERVER_TYPE=PROD --env SECRET_KEY=21408f49f8ee476ae5eba0181a04b469540d274b3802636f9e8b6a62cb68c6fa --env LISTEN=0.0.0.0 --env PORT=8000 docker.io/acme/app:0123456789abcdef0123456789abcdef01234567, ask it for /healthz and /version, end it with `docker stop`
 docker save --output /w/target/xtask/docker.tar ID, with the ID from /w/target/xtask/docker.iid
-make an OCI layout of /w/target/xtask/docker.tar in /w/target/xtask/image, its layers compressed anew
+read /w/target/xtask/docker.tar, compress its layers again and write the image to /w/target/xtask/image: docker.io/acme/app:0123456789abcdef0123456789abcdef01234567 docker.io/acme/app:latest
 ");
     // A label that the Dockerfile sets is not set again, and a mirror replaces the base image.
     ctx.environment = Environment::of([("PIPELINE_RUST_IMAGE", "mirror.example.com/rust:1")]);
@@ -186,7 +169,7 @@ fn the_image_goes_where_it_is_asked_to() {
         load,
         ..Options::from(Engine::Builtin)
     };
-    let reach = "check that a Docker engine answers\n";
+    let reach = "check that a Docker engine responds\n";
     assert_eq!(
         lines(&ctx, &options(Some("/a/b.tar"), false)),
         format!("{own}\nwrite the image into /a/b.tar")
@@ -200,10 +183,6 @@ fn the_image_goes_where_it_is_asked_to() {
         lines(&ctx, &options(None, true)),
         format!("{reach}{own}\nwrite the image into {place}\ndocker load < {place}, then remove that file")
     );
-    let both = lines(&ctx, &Options { compare: true, ..options(None, false) });
-    assert!(both.starts_with(reach) && both.contains(&own) && both.contains("\ndocker save "), "{both}");
-    let end = "\ncompare the images in /w/target/xtask/image and /w/target/xtask/image-docker";
-    assert!(both.ends_with(end), "{both}");
 }
 
 #[test]
@@ -212,12 +191,12 @@ fn the_machine_is_asked_for_what_the_plan_needs() {
     let mut ctx = workspace(dir.path());
     ctx.root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
     let sources = Sources::of_folder(dir.path()).unwrap();
-    let toolchain = Toolchain::ask(&ctx, &sources).unwrap();
+    let toolchain = Toolchain::read(&ctx, &sources).unwrap();
     assert!(toolchain.sysroot.join("lib/rustlib").is_dir());
     assert_eq!(toolchain.cargo_home, Path::new("/home/me/.cargo"));
     assert_eq!(toolchain.version, "0.1.0");
     ctx.config.package = "nobody".to_owned();
-    let error = Toolchain::ask(&ctx, &sources).err().unwrap();
+    let error = Toolchain::read(&ctx, &sources).err().unwrap();
     assert_eq!(Exit::of(&error), Exit::Usage);
     assert!(
         error.to_string().starts_with("`package` is `nobody`, which is not a package of this"),
@@ -243,8 +222,8 @@ fn the_image_is_the_same_wherever_it_is_made() {
     let copy = two.path().join(binary.strip_prefix(one.path()).unwrap());
     fs_err::create_dir_all(copy.parent().unwrap()).unwrap();
     fs_err::copy(&binary, &copy).unwrap();
-    let built = run(&first, &without_compiling(&first)).unwrap();
-    assert_eq!(run(&second, &without_compiling(&second)).unwrap(), built);
+    let built = build(&first).unwrap();
+    assert_eq!(build(&second).unwrap(), built);
     assert_eq!(built.tags, [first.git.commit.as_str(), "latest"]);
     assert_eq!(built.repository, "docker.io/acme/app");
 
@@ -253,14 +232,15 @@ fn the_image_is_the_same_wherever_it_is_made() {
         (&layout.manifest.digest, layout.size(), layout.layers.len()),
         (&built.digest, built.bytes, 2)
     );
-    let notes: Vec<Event> = first.reporter.events();
+    let mut notes = first.reporter.events();
+    notes.retain(|event| matches!(event, Event::Note { .. }));
     let expected = format!("image docker.io/acme/app:{} · {} · 2 layers, ", first.git.commit, built.digest);
     assert!(matches!(&notes[..], [Event::Note { text }] if text.starts_with(&expected)), "{notes:?}");
     // Another commit: the layers stay, so that only the configuration travels.
     let mut later = workspace(two.path());
     later.git.commit = "f".repeat(40);
     later.git.dirty = true;
-    let dirty = run(&later, &without_compiling(&later)).unwrap();
+    let dirty = build(&later).unwrap();
     assert_eq!(dirty.tags, [format!("{}-dirty", "f".repeat(40))]);
     assert_ne!(dirty.digest, built.digest);
     let second = Layout::open(&later.output().join("image")).unwrap();
@@ -270,18 +250,12 @@ fn the_image_is_the_same_wherever_it_is_made() {
 }
 
 #[test]
-fn a_failing_compiler_and_a_dynamic_binary_end_the_step() {
+fn a_failing_compiler_and_an_interrupt_end_the_step() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = workspace(dir.path());
-    let error = run(&ctx, &[Action::Compile { folder: dir.path().to_owned(), call: Call::new("false") }])
-        .unwrap_err();
-    assert_eq!(Exit::of(&error), Exit::CheckFailed);
-    let dynamic =
-        Action::Verify { binary: "/bin/true".into(), platform: Platform::Amd64, folders: Vec::new() };
-    assert_eq!(Exit::of(&run(&ctx, &[dynamic]).unwrap_err()), Exit::CheckFailed);
+    let failing = planned(&ctx).unwrap().with_builtin(|build| build.with_compiler("false"));
+    assert_eq!(Exit::of(&failing.run(&ctx).unwrap_err()), Exit::CheckFailed);
     ctx.interrupt.set();
-    assert_eq!(Exit::of(&run(&ctx, &without_compiling(&ctx)).unwrap_err()), Exit::Interrupted);
+    assert_eq!(Exit::of(&build(&ctx).unwrap_err()), Exit::Interrupted);
     assert!(!ctx.output().exists());
 }
-
-mod engine;

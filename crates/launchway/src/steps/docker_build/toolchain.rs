@@ -24,7 +24,7 @@ pub(super) struct Toolchain {
 }
 
 impl Toolchain {
-    pub(super) fn ask(ctx: &Context, sources: &Sources) -> Result<Self> {
+    pub(super) fn read(ctx: &Context, sources: &Sources) -> Result<Self> {
         let pinned = pinned(sources)?;
         let (sysroot, about) = (
             rustc(pinned.as_deref(), ["--print", "sysroot"]),

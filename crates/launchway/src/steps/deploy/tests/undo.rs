@@ -50,7 +50,10 @@ fn a_deploy_that_never_served_needs_no_other() {
         assert_eq!(record.site.as_ref(), Some(&fixture.site()));
         let deployment = record.deployment;
         assert_eq!(deployment.outcome, report::DeploymentOutcome::RolledBack);
-        assert_eq!((deployment.id.as_deref(), deployment.environment.as_str()), (Some("dep-1"), "value-of-type"));
+        assert_eq!(
+            (deployment.id.as_deref(), deployment.environment.as_str()),
+            (Some("dep-1"), "value-of-type")
+        );
         assert_eq!(deployment.release.unwrap().commit.as_deref(), Some(COMMIT));
         assert_eq!(deployment.previous.unwrap().commit.as_deref(), Some(BEFORE));
         // It is kept, and so is the earlier release.

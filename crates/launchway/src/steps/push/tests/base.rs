@@ -50,11 +50,7 @@ fn add_program(root: &Path) {
 
 /// Builds without cargo, and without the smoke run: the program does not run.
 fn build(ctx: &Context) -> docker_build::Built {
-    let mut actions = docker_build::plan(ctx, &Engine::Builtin.into()).unwrap();
-    actions.retain(|action| {
-        !matches!(action, docker_build::Action::Compile { .. } | docker_build::Action::Smoke(_))
-    });
-    docker_build::run(ctx, &actions).unwrap()
+    docker_build::plan(ctx, &Engine::Builtin.into()).unwrap().without_children().run(ctx).unwrap()
 }
 
 /// Pushes a base to `acme/base` and gives its name by digest.

@@ -1,10 +1,19 @@
 //! With a running Docker engine.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use super::*;
+use crate::steps::docker_build::tests::{compile_program, planned_with, workspace};
+use crate::steps::docker_build::{Build, DockerBuildPlan, Options};
+use launchway_core::command::Call;
+use launchway_core::environment::Environment;
+use launchway_image::compare;
+use launchway_image::layer::Layer;
+use launchway_image::layout::Layout;
+use launchway_registry::Digest;
 
-/// Whether an engine answers; where none does, the test says that it did not run.
+/// Whether an engine responds; where none does, the test says that it did not run.
 ///
 /// Not with `eprintln!`, which the test runner would keep to itself.
 fn has_engine(test: &str) -> bool {
@@ -35,13 +44,6 @@ impl Drop for Images {
     }
 }
 
-/// Without cargo, and without the smoke run: the program here is no server.
-fn without_cargo(ctx: &Context, options: &Options) -> Vec<Action> {
-    let mut actions = engines::plan(ctx, options, &Sources::read(ctx).unwrap(), &toolchain()).unwrap();
-    actions.retain(|action| !matches!(action, Action::Compile { .. } | Action::Smoke(_)));
-    actions
-}
-
 #[test]
 fn the_engine_takes_the_archive_and_runs_the_image() {
     if !has_engine("the_engine_takes_the_archive_and_runs_the_image") {
@@ -58,7 +60,8 @@ fn the_engine_takes_the_archive_and_runs_the_image() {
     let latest = format!("{}:latest", ctx.config.image);
     let _images =
         Images { names: vec![name.clone(), latest.clone()], label: "launchway.test=none".to_owned() };
-    let built = run(&ctx, &without_cargo(&ctx, &options)).unwrap();
+    let make = |options: &Options| planned_with(&ctx, options).unwrap().without_children().run(&ctx).unwrap();
+    let built = make(&options);
 
     assert!(archive.is_file());
     for name in [&name, &latest] {
@@ -75,12 +78,12 @@ fn the_engine_takes_the_archive_and_runs_the_image() {
 
     // What is not kept is removed, and what the engine saves of it is the image again.
     let options = Options { load: true, ..Engine::Builtin.into() };
-    run(&ctx, &without_cargo(&ctx, &options)).unwrap();
+    make(&options);
     assert!(!ctx.output().join("image.tar").exists());
     let id = ctx.output().join("docker.iid");
     fs_err::write(&id, built.config.as_str()).unwrap();
     let saved = dir.path().join("saved.tar");
-    Task::Save { id: id.clone(), archive: saved.clone() }.run(&ctx.runner()).unwrap();
+    Save { id: id.clone(), archive: saved.clone() }.run(&ctx.runner()).unwrap();
     assert!(!id.exists());
     let image = docker_archive::read(&saved, Platform::Amd64, &ctx.interrupt).unwrap();
     let layout = Layout::open(&ctx.output().join("image")).unwrap();
@@ -89,13 +92,38 @@ fn the_engine_takes_the_archive_and_runs_the_image() {
     assert_eq!(layers, layout.layers, "the engine's copy, compressed anew, is the same blobs");
 }
 
-/// This workspace's own `Dockerfile`, from a base image that is made here since none can be pulled.
-///
-/// The classic builder follows every line of it. What this does not prove is that the builder stage compiles: the base
-/// holds one program, which is its `/bin/sh`, and which for `cargo build` copies a binary that lies in the context.
+/// Like the Dockerfiles of real services: builder stage, accounts, health check, arguments and labels.
+const DOCKERFILE: &str = r#"ARG RUST_IMAGE=docker.io/library/rust:1.95.0-slim-bookworm
+FROM ${RUST_IMAGE} AS build
+ENV RUSTFLAGS="-Ctarget-feature=+crt-static --remap-path-prefix=/usr/local/cargo=/cargo"
+WORKDIR /workspace
+COPY . .
+RUN cargo build --release --locked --package app --bin app --target x86_64-unknown-linux-gnu
+
+FROM scratch
+COPY rootfs/ /
+COPY --from=build /workspace/target/x86_64-unknown-linux-gnu/release/app /app/app
+WORKDIR /app
+USER 65532:65532
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=3s --start-period=5s --retries=3 CMD ["/app/app", "healthcheck"]
+ENTRYPOINT ["/app/app"]
+CMD ["serve"]
+ARG VERSION=unknown
+ARG COMMIT=unknown
+ENV APP_COMMIT=$COMMIT
+LABEL org.opencontainers.image.title="A service" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$COMMIT
+"#;
+
+/// A base image is made here, since none can be pulled. What this does not prove is that the builder stage compiles: the
+/// base holds one program, which is its `/bin/sh`, and which for `cargo build` copies a binary that lies in the context.
 #[test]
-fn both_engines_make_the_same_of_this_workspace() {
-    if !has_engine("both_engines_make_the_same_of_this_workspace") {
+fn both_engines_make_the_same_image() {
+    if !has_engine("both_engines_make_the_same_image") {
         return;
     }
     let (dir, base) =
@@ -103,11 +131,8 @@ fn both_engines_make_the_same_of_this_workspace() {
     let mut ctx = workspace(dir.path());
     ctx.config.image = format!("localhost/launchway-parity-{}", std::process::id());
     ctx.environment = Environment::of([("HOME", "/home/me"), ("PIPELINE_RUST_IMAGE", &base)]);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    for file in ["Dockerfile", ".dockerignore"] {
-        fs_err::copy(root.join(file), dir.path().join(file)).unwrap();
-    }
-    copy(&root.join("app/rootfs"), &dir.path().join("app/rootfs"));
+    fs_err::write(dir.path().join("Dockerfile"), DOCKERFILE).unwrap();
+    fs_err::write(dir.path().join(".dockerignore"), "target\n").unwrap();
     fs_err::copy(compile_program(&ctx), dir.path().join("compiled")).unwrap();
 
     let name = format!("{}:{}", ctx.config.image, ctx.git.commit);
@@ -115,29 +140,32 @@ fn both_engines_make_the_same_of_this_workspace() {
     // The builder stage's images inherit the base's label.
     let images = Images { names: vec![name.clone(), base.clone()], label: label.clone() };
     make_base(&ctx, &base, &label);
-    let options = Options { compare: true, ..Engine::Builtin.into() };
-    let result = run(&ctx, &without_cargo(&ctx, &options));
+    let built = planned_with(&ctx, &Engine::Builtin.into()).unwrap().without_children().run(&ctx).unwrap();
+    let folder = ctx.output().join("image");
+    let own_folder = dir.path().join("image-builtin");
+    fs_err::rename(&folder, &own_folder).unwrap();
+    let DockerBuildPlan { build: Build::Docker(plan), output, .. } =
+        planned_with(&ctx, &Engine::Docker.into()).unwrap()
+    else {
+        panic!("a plan of the builtin engine")
+    };
+    let result = plan.build.run(&ctx.runner()).and_then(|()| plan.import(&ctx, &output));
     let id = docker(&format!("image inspect --format {{{{.Id}}}} {name}"));
     drop(images);
 
-    let told = format!("{:#?}", ctx.reporter.events());
-    let built = result.unwrap_or_else(|error| panic!("{error:#}\n{told}"));
-    let ours = Layout::open(&ctx.output().join("image")).unwrap();
+    let events = ctx.reporter.events();
+    result.unwrap_or_else(|error| panic!("{error:#}\n{events:#?}"));
+    let (ours, theirs) = (Layout::open(&own_folder).unwrap(), Layout::open(&folder).unwrap());
     assert_eq!(ours.manifest.digest, built.digest);
-    let theirs = Layout::open(&ctx.output().join("image-docker")).unwrap();
     assert_eq!(theirs.config.digest.as_str(), id.unwrap(), "the engine's own name for it");
-    assert_eq!(theirs.tags, ours.tags);
+    assert_eq!((&theirs.tags, theirs.engine), (&ours.tags, Engine::Docker));
     assert!(!ctx.output().join("docker.tar").exists() && !ctx.output().join("docker.iid").exists());
-    let table = ctx.reporter.events().into_iter().find_map(|event| match event {
-        Event::Text { text } if text.starts_with("place ") => Some(text),
-        _ => None,
-    });
-    let table = table.unwrap();
-    let places: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split("  ").next()).collect();
+    let differences = compare::differences(&ctx.interrupt, &ours, &theirs, "app/app").unwrap();
+    let places: Vec<&str> = differences.iter().map(|difference| difference.place.as_str()).collect();
     // The classic builder's and BuildKit's own fields, and the time of the build.
-    assert!(places.contains(&"created"), "{table}");
+    assert!(places.contains(&"created"), "{differences:#?}");
     let known = ["config ArgsEscaped", "config Image", "created"];
-    assert!(places.iter().all(|place| known.contains(place)), "{table}");
+    assert!(places.iter().all(|place| known.contains(place)), "{differences:#?}");
 }
 
 fn make_base(ctx: &Context, name: &str, label: &str) {
@@ -169,16 +197,4 @@ fn make_base(ctx: &Context, name: &str, label: &str) {
         .args(["import", "--change", &format!("LABEL {label}"), &base.display().to_string(), name])
         .read(&ctx.root)
         .unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs_err::create_dir_all(to).unwrap();
-    for entry in fs_err::read_dir(from).unwrap() {
-        let (path, place) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() {
-            copy(&path, &place);
-        } else {
-            fs_err::copy(path, place).unwrap();
-        }
-    }
 }

@@ -1,0 +1,251 @@
+//! The builtin engine: the final stage followed without Docker.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::output::Output;
+use super::sources::Sources;
+use super::toolchain::Toolchain;
+use super::{arguments, compile, labels, service};
+use crate::context::Context;
+use crate::registry;
+use launchway_core::command::Call;
+use launchway_image::Engine;
+use launchway_image::base_image::files::Files;
+use launchway_image::base_image::{self, BaseImage, BaseLayers};
+use launchway_image::binary::{self, Platform};
+use launchway_image::dockerfile::Dockerfile;
+use launchway_image::final_stage::{BaseName, FinalStage, Step};
+use launchway_image::layer::{Entry, Kind, Layer, Tar};
+use launchway_image::layer_cache::LayerCache;
+use launchway_image::manifest::image_config;
+use launchway_image::smoke::Smoke;
+use launchway_image::tree::{self, Tree};
+use launchway_registry::Access;
+use launchway_registry::oci::Settings;
+
+/// A build by the builtin engine.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BuiltinBuild {
+    /// The image whose layers are the lowest; the plan has read it.
+    base: Option<BaseImage>,
+    compile: Compile,
+    verify: Verify,
+    /// What rarely changes; absent where the final stage copies nothing but the binary.
+    files: Option<PlannedLayer>,
+    /// The binary alone, so that a release uploads little.
+    program: PlannedLayer,
+    /// An image that does not start is not written.
+    smoke: SmokeRun,
+    /// How a container of the image starts.
+    settings: Settings,
+    /// Where compressed layers are kept.
+    cache: PathBuf,
+}
+
+/// Compiles the binary in the folder of the sources, with a target folder of its own.
+#[derive(Debug, PartialEq, Eq)]
+struct Compile {
+    folder: PathBuf,
+    call: Call,
+}
+
+/// Proves that the binary runs on the platform with nothing beside it.
+#[derive(Debug, PartialEq, Eq)]
+struct Verify {
+    binary: PathBuf,
+    platform: Platform,
+    /// Folders that a binary must not name: on another machine they are others.
+    folders: Vec<PathBuf>,
+}
+
+/// A layer that will be packed.
+#[derive(Debug, PartialEq, Eq)]
+struct PlannedLayer {
+    /// The instructions that it comes from.
+    origin: String,
+    entries: Vec<(String, Entry)>,
+}
+
+/// The smoke run, or why there is none.
+#[derive(Debug, PartialEq, Eq)]
+enum SmokeRun {
+    Run(Smoke),
+    Skip(String),
+}
+
+impl BuiltinBuild {
+    pub(super) fn plan(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Self> {
+        let platform = Platform::of_target(&ctx.config.target)?;
+        let arguments = arguments(ctx, toolchain);
+        let file = Dockerfile::read(&sources.context, &ctx.config.dockerfile)?;
+        let name = BaseName::find(&file, &arguments)?;
+        let base = name.map(|name| find_base(ctx, &name, platform)).transpose()?;
+        let (base, mut settings, files) = match base {
+            Some(found) => (Some(found.image), found.settings, found.files),
+            None => (None, Settings::default(), Files::default()),
+        };
+        // Over those of the base, whose revision is not this image's; a `LABEL` of the final stage wins over these.
+        settings.labels.extend(labels(ctx));
+        let of_base = base.iter().flat_map(BaseImage::labels);
+        settings.labels.extend(of_base.map(|(label, value)| (label.to_owned(), value)));
+        let stage = FinalStage::parse(&file, &arguments, &ctx.config.binary, &settings)?;
+        let tree = tree::resolve(&sources.context, &stage, files)?;
+
+        let target = ctx.root.join("target/image");
+        let binary = target.join(&ctx.config.target).join(ctx.config.build.folder()).join(&ctx.config.binary);
+        let cargo_home = &toolchain.cargo_home;
+        let folders = vec![
+            sources.checkout.folder().to_owned(),
+            target,
+            cargo_home.join("registry"),
+            cargo_home.join("git"),
+        ];
+        Ok(Self {
+            compile: Compile {
+                folder: sources.context.root().to_owned(),
+                call: compile::call(ctx, sources, toolchain)?,
+            },
+            verify: Verify { binary: binary.clone(), platform, folders },
+            smoke: SmokeRun::of(ctx, platform, &stage.settings, &tree, base.is_some()),
+            program: PlannedLayer::of_program(&stage, &tree, binary),
+            files: PlannedLayer::of_files(&stage, tree),
+            base,
+            settings: stage.settings,
+            cache: ctx.output().join("layers"),
+        })
+    }
+
+    pub(super) fn run(&self, ctx: &Context, output: &Output) -> Result<super::Built> {
+        ctx.check_in(&self.compile.folder, &self.compile.call)?;
+        self.verify.run(ctx)?;
+        let layers = self.layers(ctx)?;
+        let scratch = BaseLayers::default();
+        let base = self.base.as_ref().map_or(&scratch, |base| &base.layers);
+        let config = image_config(base, output.platform, &self.settings, &output.created, &layers)?;
+        let labels = self.settings.labels.clone();
+        output.write(ctx, Engine::Builtin, self.base.as_ref(), config, &layers, labels)
+    }
+
+    /// Packs and compresses the layers, and starts what they hold meanwhile.
+    fn layers(&self, ctx: &Context) -> Result<Vec<Layer>> {
+        let cache = LayerCache::new(self.cache.clone());
+        let tars = self.files.iter().chain([&self.program]).map(PlannedLayer::pack);
+        let tars = tars.collect::<Result<Vec<_>>>()?;
+        // The scope waits for what is being compressed, also after an error: nothing is left half written.
+        let layers = std::thread::scope(|scope| {
+            let compressing: Vec<_> = tars.iter().map(|tar| scope.spawn(|| cache.compress(tar))).collect();
+            match &self.smoke {
+                SmokeRun::Run(smoke) => smoke.run(&ctx.runner(), &tars)?,
+                SmokeRun::Skip(reason) => ctx.reporter.skipped("smoke run", reason),
+            }
+            let joined = compressing
+                .into_iter()
+                .map(|layer| layer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            joined.collect::<Result<Vec<_>>>()
+        })?;
+        cache.tidy();
+        Ok(layers)
+    }
+}
+
+fn find_base(ctx: &Context, name: &BaseName, platform: Platform) -> Result<base_image::Found> {
+    let client = registry::client(ctx, Access::Pull)?;
+    base_image::find(&client, &ctx.runner(), ctx.output().join("base"), name, platform)
+}
+
+impl Verify {
+    fn run(&self, ctx: &Context) -> Result<()> {
+        binary::verify(&self.binary, self.platform)?;
+        if let Some(folder) = binary::named(&self.binary, &self.folders)? {
+            ctx.reporter.note(format!(
+                "warning: the binary names the folder {} of this machine, so its image differs from one that is made elsewhere: look for `CARGO_MANIFEST_DIR`, `OUT_DIR` and C code with `__FILE__`",
+                folder.display()
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl PlannedLayer {
+    fn of_program(stage: &FinalStage, tree: &Tree, binary: PathBuf) -> Self {
+        let program = Entry { kind: Kind::File(binary), owner: tree.binary_owner, mode: tree.binary_mode };
+        Self { origin: stage.binary.text.clone(), entries: vec![(tree.binary.clone(), program)] }
+    }
+
+    fn of_files(stage: &FinalStage, tree: Tree) -> Option<Self> {
+        let copies = stage.steps.iter().filter_map(|step| match step {
+            Step::Copy(copy) => Some(copy.text.as_str()),
+            Step::Folder { .. } => None,
+        });
+        let copies: Vec<&str> = copies.collect();
+        let origin = if copies.is_empty() { "folders".to_owned() } else { copies.join("; ") };
+        let entries: Vec<(String, Entry)> = tree.entries.into_iter().collect();
+        (!entries.is_empty()).then_some(Self { origin, entries })
+    }
+
+    fn pack(&self) -> Result<Arc<Tar>> {
+        let entries = self.entries.iter().map(|(path, entry)| (path.as_str(), entry));
+        Ok(Arc::new(Tar::pack(self.origin.clone(), entries)?))
+    }
+}
+
+impl SmokeRun {
+    /// Of an image with a base only what the final stage adds is unpacked, so the image must start the binary itself, in
+    /// a folder that the stage names.
+    fn of(ctx: &Context, platform: Platform, settings: &Settings, tree: &Tree, has_base: bool) -> Self {
+        let mut settings = settings.clone();
+        if has_base {
+            let program =
+                settings.entrypoint.as_mut().or(settings.cmd.as_mut()).and_then(|words| words.first_mut());
+            let Some(program) = program.filter(|program| tree.is_binary(program)) else {
+                return Self::Skip(
+                    "the image starts something of its base, which is not unpacked here".into(),
+                );
+            };
+            *program = format!("/{}", tree.binary);
+            // A static binary finds nothing there that it needs.
+            if !tree.entries.contains_key(settings.working_dir.trim_matches('/')) {
+                "/".clone_into(&mut settings.working_dir);
+            }
+        }
+        Self::Run(Smoke::of_layers(service(ctx), ctx.output().join("smoke"), platform, settings))
+    }
+}
+
+impl fmt::Display for BuiltinBuild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { base, compile, verify, files, program, smoke, .. } = self;
+        base.iter().try_for_each(|base| writeln!(f, "begin with {base}"))?;
+        writeln!(f, "in {}: {}", compile.folder.display(), compile.call)?;
+        writeln!(f, "check that {} is a static program for {}", verify.binary.display(), verify.platform)?;
+        files.iter().chain([program]).try_for_each(|layer| writeln!(f, "{layer}"))?;
+        match smoke {
+            SmokeRun::Run(smoke) => smoke.fmt(f),
+            SmokeRun::Skip(reason) => write!(f, "skip smoke run: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for PlannedLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, entries } = self;
+        if let [(path, _)] = entries.as_slice() {
+            return write!(f, "pack a layer of /{path}: {origin}");
+        }
+        let files = entries.iter().filter(|(_, entry)| entry.kind != Kind::Directory).count();
+        let folders = counted(entries.len() - files, "folder");
+        write!(f, "pack a layer of {folders} and {}: {origin}", counted(files, "file"))
+    }
+}
+
+/// `1 file`, `2 files`.
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests;

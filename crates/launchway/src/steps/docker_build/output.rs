@@ -1,0 +1,130 @@
+//! Where an image goes: an OCI image layout, and from there a file or a Docker engine.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use super::{Built, Options, created};
+use crate::context::Context;
+use launchway_core::exit::{Exit, OrExit as _};
+use launchway_image::base_image::{BaseImage, BaseLayers};
+use launchway_image::binary::Platform;
+use launchway_image::docker_engine::Load;
+use launchway_image::layer::Layer;
+use launchway_image::layout::{BaseBlobs, Layout, Parts};
+use launchway_image::manifest::image_manifest;
+use launchway_image::{Engine, docker_archive};
+
+/// The layout that a build ends with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Output {
+    folder: PathBuf,
+    repository: String,
+    tags: Vec<String>,
+    pub(super) platform: Platform,
+    /// RFC 3339.
+    pub(super) created: String,
+}
+
+impl Output {
+    pub(super) fn of(ctx: &Context, platform: Platform) -> Self {
+        let latest = (!ctx.git.dirty).then(|| "latest".to_owned());
+        Self {
+            folder: ctx.output().join("image"),
+            repository: ctx.image().to_owned(),
+            tags: [ctx.git.tag()].into_iter().chain(latest).collect(),
+            platform,
+            created: created(ctx),
+        }
+    }
+
+    /// Writes the layers with their configuration and manifest, above the layers of the base.
+    pub(super) fn write(
+        &self,
+        ctx: &Context,
+        engine: Engine,
+        base: Option<&BaseImage>,
+        config: Vec<u8>,
+        layers: &[Layer],
+        labels: BTreeMap<String, String>,
+    ) -> Result<Built> {
+        ctx.interrupt.check()?;
+        // Absent on the first build, or when the last one was not finished.
+        let before = Layout::open(&self.folder).ok();
+        let scratch = BaseLayers::default();
+        let base_layers = base.map_or(&scratch, |base| &base.layers);
+        let parts = Parts {
+            engine,
+            platform: self.platform,
+            manifest: image_manifest(base_layers, &config, layers, labels)?,
+            config,
+            layers: layers.iter().map(|layer| layer.bytes.as_slice()).collect(),
+        };
+        let blobs = base.map(|base| BaseBlobs { repository: &base.name.repository, layers: base.files() });
+        parts
+            .write(blobs.as_ref(), &self.folder, &self.tags)
+            .with_context(|| format!("the image in {} was not replaced", self.folder.display()))?;
+        // Read back: what is reported is what the next step will find.
+        let layout = Layout::open(&self.folder)?;
+        if let Some(before) = before {
+            let reused = layout.layers.iter().filter(|layer| before.layers.contains(layer)).count();
+            ctx.reporter.note(if before.manifest == layout.manifest {
+                "the image is the one of the last build".to_owned()
+            } else {
+                format!("{reused} of {} layers are those of the last build", layout.layers.len())
+            });
+        }
+        Ok(Built {
+            repository: self.repository.clone(),
+            bytes: layout.size(),
+            layers: layout.layers.iter().map(|layer| layer.size).collect(),
+            tags: layout.tags,
+            digest: layout.manifest.digest,
+            config: layout.config.digest,
+        })
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folder, repository, tags, .. } = self;
+        write!(f, "the image to {}:", folder.display())?;
+        tags.iter().try_for_each(|tag| write!(f, " {repository}:{tag}"))
+    }
+}
+
+/// A copy of the image in one file, and of that in the Docker engine.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Export {
+    /// The layout.
+    folder: PathBuf,
+    repository: String,
+    file: PathBuf,
+    load: Option<Load>,
+}
+
+impl Export {
+    pub(super) fn of(ctx: &Context, options: &Options, output: &Output) -> Option<Self> {
+        if options.output.is_none() && !options.load {
+            return None;
+        }
+        let file = options.output.clone().unwrap_or_else(|| ctx.output().join("image.tar"));
+        let load = options.load.then(|| Load { archive: file.clone(), keep: options.output.is_some() });
+        Some(Self { folder: output.folder.clone(), repository: output.repository.clone(), file, load })
+    }
+
+    pub(super) fn run(&self, ctx: &Context) -> Result<()> {
+        docker_archive::write(&Layout::open(&self.folder)?, &self.repository, &self.file)
+            .or_exit(Exit::Usage)?;
+        self.load.iter().try_for_each(|load| load.run(&ctx.runner()))
+    }
+}
+
+impl fmt::Display for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "write the image into {}", self.file.display())?;
+        self.load.iter().try_for_each(|load| write!(f, "\n{load}"))
+    }
+}
