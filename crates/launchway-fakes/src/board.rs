@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::server::{Incoming, Server, Shared, StandIn};
+use crate::server::{Fake, Incoming, Server, Shared};
 
 /// The path of the reports.
 const PATH: &str = "/api/v1/reports";
@@ -71,8 +71,8 @@ impl Board {
     }
 }
 
-impl StandIn for Reports {
-    async fn answer(&self, request: &mut Incoming) -> Response {
+impl Fake for Reports {
+    async fn respond(&self, request: &mut Incoming) -> Response {
         const MAX_BODY: usize = 1 << 20;
 
         if request.method == "GET" && request.path() == PATH {

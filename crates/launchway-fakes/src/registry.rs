@@ -1,7 +1,7 @@
 //! A registry on loopback that speaks OCI distribution 1.1, as far as a push and a pull go.
 //!
 //! It is strict where real registries are: blobs belong to a repository, a manifest must find its blobs,
-//! and an upload goes where the last answer said. It can be told to misbehave once, see [`Fault`].
+//! and an upload continues at the last `Location`. Tests and drills give it a [`Fault`].
 
 mod auth;
 mod blobs;
@@ -24,19 +24,19 @@ use self::auth::{Gate, Scope};
 use self::refusal::Refusal;
 use self::store::Store;
 use crate::script::Script;
-use crate::server::{Exchange, Incoming, Server, Shared, StandIn};
+use crate::server::{Exchange, Fake, Incoming, Server, Shared};
 
 pub use self::auth::Auth;
 pub use self::fault::{Fault, Odd, Place};
 pub use self::scripted::Scripted;
 
 /// A running registry; dropping it ends it.
-pub struct RegistryStandIn {
+pub struct FakeRegistry {
     server: Server,
     registry: Arc<Registry>,
 }
 
-impl RegistryStandIn {
+impl FakeRegistry {
     /// Starts an empty registry that keeps its blobs under `folder`.
     pub async fn start(folder: &Path, auth: Auth) -> anyhow::Result<Self> {
         Self::start_with(folder, auth, None).await
@@ -60,12 +60,12 @@ impl RegistryStandIn {
         self.server.transcript()
     }
 
-    /// Makes something go wrong once.
+    /// Queues a fault.
     pub fn fault(&self, rule: Fault) {
         self.registry.faults.change(|faults| faults.push(rule));
     }
 
-    /// Listens no more: whoever connects from now on is refused.
+    /// Stops listening: connections are refused from now on.
     pub fn close(&self) {
         self.server.close();
     }
@@ -118,8 +118,8 @@ enum Route {
     Referrers { name: String, digest: String },
 }
 
-impl StandIn for Registry {
-    async fn answer(&self, request: &mut Incoming) -> Response {
+impl Fake for Registry {
+    async fn respond(&self, request: &mut Incoming) -> Response {
         if self.faults.read(|faults| faults.contains(&Fault::Page)) {
             return fault::page();
         }
@@ -145,8 +145,8 @@ impl Registry {
             Some(Fault::Unauthorized) => return Err(self.gate.challenge(&scopes, "invalid_token")),
             Some(Fault::TokensExpire) => self.gate.expire_all(),
             Some(fault) => {
-                if let Some(answer) = fault.answer().await {
-                    return answer;
+                if let Some(response) = fault.response().await {
+                    return response;
                 }
             }
             None => {}
@@ -155,7 +155,7 @@ impl Registry {
         let mut response = self.serve(rest, request, fault == Some(Fault::MountDeclined)).await?;
         if let Some(fault) = fault {
             let host = request.header(&HOST).unwrap_or_default();
-            fault.spoil(&mut response, host);
+            fault.change(&mut response, host);
         }
         Ok(response)
     }

@@ -147,15 +147,15 @@ impl Options {
     }
 }
 
-/// A running Render. [`RenderStandIn::stop`] ends its instances politely, dropping it kills them.
-pub struct RenderStandIn {
+/// A running Render. [`FakeRender::stop`] ends its instances politely, dropping it kills them.
+pub struct FakeRender {
     api: Server,
     front: Server,
     engine: Arc<Engine>,
     worker: JoinHandle<()>,
 }
 
-impl RenderStandIn {
+impl FakeRender {
     /// Starts a service that has never been deployed and unpacks its images under `work`.
     pub async fn start(options: Options, work: &Path) -> anyhow::Result<Self> {
         let client = loopback_client()?;
@@ -211,7 +211,7 @@ impl RenderStandIn {
         self.engine.faults.hook(call, before, Box::new(act));
     }
 
-    /// Stops the clock at the next call of this kind, which is not answered before [`RenderStandIn::go_on`].
+    /// Stops the clock at the next call of this kind, which is not answered before [`FakeRender::go_on`].
     pub fn stop_at(&self, call: Call) {
         self.engine.faults.stop_at(call);
     }
@@ -280,7 +280,7 @@ impl RenderStandIn {
     }
 }
 
-impl Drop for RenderStandIn {
+impl Drop for FakeRender {
     fn drop(&mut self) {
         self.worker.abort();
         self.engine.processes.kill_all();

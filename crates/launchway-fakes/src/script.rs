@@ -99,7 +99,7 @@ pub(crate) fn cut_short() -> Body {
     }
 }
 
-/// What responds before a fake: it gets the request, and how many with the same method and path came before.
+/// A rule that responds before a fake: it gets the request, and how many with the same method and path came before.
 pub(crate) type Rule = Box<dyn Fn(&Request, usize) -> Option<Reply> + Send + Sync>;
 
 /// A rule, and the requests that came.

@@ -12,18 +12,18 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-use crate::server::{BodyError, Exchange, Incoming, Server, Shared, StandIn, random_hex};
+use crate::server::{BodyError, Exchange, Fake, Incoming, Server, Shared, random_hex};
 
 pub use self::envelope::Event;
 pub use self::releases::Release;
 
 /// A running Sentry with one project; dropping it ends it.
-pub struct SentryStandIn {
+pub struct FakeSentry {
     server: Server,
     project: Arc<Project>,
 }
 
-impl SentryStandIn {
+impl FakeSentry {
     /// Starts with a new key and nothing received.
     pub async fn start() -> anyhow::Result<Self> {
         let project = |_| Project {
@@ -121,8 +121,8 @@ struct Received {
     other_items: usize,
 }
 
-impl StandIn for Project {
-    async fn answer(&self, request: &mut Incoming) -> Response {
+impl Fake for Project {
+    async fn respond(&self, request: &mut Incoming) -> Response {
         match self.mode.read(|mode| *mode) {
             Mode::Works => {}
             Mode::Fails => {

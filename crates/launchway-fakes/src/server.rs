@@ -1,4 +1,4 @@
-//! What the stand-ins share: a server on loopback, its transcript, and state that can be awaited.
+//! What the fakes share: a server on loopback, its transcript, and state that can be awaited.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -18,23 +18,23 @@ use tokio::task::JoinHandle;
 
 use crate::script::Script;
 
-/// One request and how it was answered: enough to assert what a client did, too little to hold a secret.
+/// One request and its response: enough to assert what a client did, too little to hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// `GET`, `PUT`, …
     pub method: String,
     /// The path alone: a query can carry a token.
     pub path: String,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: u16,
     /// The bytes of the request's body that arrived.
     pub request_bytes: u64,
 }
 
-/// A service that answers one request at a time; [`Server`] does the rest.
-pub(crate) trait StandIn: Send + Sync + 'static {
-    /// Answers, reading as much of the body as it needs.
-    fn answer(&self, request: &mut Incoming) -> impl Future<Output = Response> + Send;
+/// A service that responds to one request; [`Server`] does the rest.
+pub(crate) trait Fake: Send + Sync + 'static {
+    /// Responds, and reads as much of the body as it needs.
+    fn respond(&self, request: &mut Incoming) -> impl Future<Output = Response> + Send;
 }
 
 /// A server on loopback that ends when it is dropped.
@@ -48,31 +48,29 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves on a port of the kernel's choice. `make` gets the address, for those that must name it.
-    pub(crate) async fn start<S: StandIn>(
-        make: impl FnOnce(SocketAddr) -> S,
-    ) -> anyhow::Result<(Self, Arc<S>)> {
+    pub(crate) async fn start<S: Fake>(make: impl FnOnce(SocketAddr) -> S) -> anyhow::Result<(Self, Arc<S>)> {
         Self::start_with(make, None).await
     }
 
     /// Serves where the script leaves a request to it.
-    pub(crate) async fn start_with<S: StandIn>(
+    pub(crate) async fn start_with<S: Fake>(
         make: impl FnOnce(SocketAddr) -> S,
         script: Option<Arc<Script>>,
     ) -> anyhow::Result<(Self, Arc<S>)> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("failed to listen on loopback")?;
         let address = listener.local_addr().context("failed to read the address of a listener")?;
-        let stand_in = Arc::new(make(address));
+        let fake = Arc::new(make(address));
         let transcript = Arc::new(Shared::new(Vec::new()));
         let (shutdown, stopped) = oneshot::channel::<()>();
         let router = {
-            let (stand_in, transcript) = (Arc::clone(&stand_in), Arc::clone(&transcript));
+            let (fake, transcript) = (Arc::clone(&fake), Arc::clone(&transcript));
             Router::new().fallback(move |request| {
-                exchange(Arc::clone(&stand_in), Arc::clone(&transcript), script.clone(), request)
+                exchange(Arc::clone(&fake), Arc::clone(&transcript), script.clone(), request)
             })
         };
         let serving = axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) });
         let task = tokio::spawn(async { drop(serving.await) });
-        Ok((Self { address, transcript, task, _shutdown: shutdown }, stand_in))
+        Ok((Self { address, transcript, task, _shutdown: shutdown }, fake))
     }
 
     /// Where it listens.
@@ -80,12 +78,12 @@ impl Server {
         self.address
     }
 
-    /// Listens no more: whoever connects from now on is refused.
+    /// Stops listening: connections are refused from now on.
     pub(crate) fn close(&self) {
         self.task.abort();
     }
 
-    /// Every exchange so far, in the order of the answers.
+    /// Every exchange so far, in the order of the responses.
     pub(crate) fn transcript(&self) -> Vec<Exchange> {
         self.transcript.read(Clone::clone)
     }
@@ -97,13 +95,13 @@ impl Drop for Server {
     }
 }
 
-async fn exchange<S: StandIn>(
-    stand_in: Arc<S>,
+async fn exchange<S: Fake>(
+    fake: Arc<S>,
     transcript: Arc<Shared<Vec<Exchange>>>,
     script: Option<Arc<Script>>,
     request: Request,
 ) -> Response {
-    /// A refused upload is read to its end up to here, so that the client sees the answer and not a broken pipe.
+    /// A refused upload is read to its end up to here, so that the client sees the response and not a broken pipe.
     const DRAINED: u64 = 64 << 20;
 
     let mut request = Incoming::new(request);
@@ -113,7 +111,7 @@ async fn exchange<S: StandIn>(
             Err(left) => request = left,
         }
     }
-    let response = stand_in.answer(&mut request).await;
+    let response = fake.respond(&mut request).await;
     while request.received < DRAINED && matches!(request.chunk().await, Ok(Some(_))) {}
     let exchange = Exchange {
         method: request.method.to_string(),
@@ -256,7 +254,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// A client that reaches exactly what it is told to: no proxy, no redirect.
+/// A client without proxy and redirects.
 pub fn loopback_client() -> anyhow::Result<reqwest::Client> {
     // reqwest wants a provider even for plain http. Installing fails when there is one already, which is as good.
     rustls::crypto::ring::default_provider().install_default().ok();

@@ -25,18 +25,18 @@ pub(crate) fn base(repository: &Repository) -> Result<Url> {
 /// Another origin is fine, for a storage service; but a registry must not make us talk to an address inside the
 /// network that we happen to be in (server-side request forgery; go-containerregistry refuses the same), nor in the
 /// clear.
-pub(crate) fn location(repository: &Repository, asked: &Url, response: &Response) -> Result<Url, Error> {
+pub(crate) fn location(repository: &Repository, from: &Url, response: &Response) -> Result<Url, Error> {
     let registry = repository.registry();
     let header = response.headers().get(LOCATION).and_then(|header| header.to_str().ok());
-    target(asked, header.unwrap_or_default())
+    target(from, header.unwrap_or_default())
         .map_err(|error| Error::refused(format!("the registry at {registry} {error}")))
 }
 
-pub(crate) fn target(asked: &Url, location: &str) -> Result<Url> {
-    ensure!(!location.is_empty(), "did not say where to go on");
-    let target = asked.join(location).ok().filter(Url::has_host);
+pub(crate) fn target(from: &Url, location: &str) -> Result<Url> {
+    ensure!(!location.is_empty(), "sent no `Location`");
+    let target = from.join(location).ok().filter(Url::has_host);
     let target = target.context("sends us to what is not an address")?;
-    if target.origin() != asked.origin() {
+    if target.origin() != from.origin() {
         let host = target.host_str().unwrap_or_default();
         ensure!(target.scheme() == "https", "sends us to `{host}` without https");
         ensure!(
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_location_may_be_anywhere_but_inside() {
-        let asked = Url::parse("https://r.io/v2/acme/app/blobs/uploads/").unwrap();
+        let from = Url::parse("https://r.io/v2/acme/app/blobs/uploads/").unwrap();
         for (location, expected) in [
             ("/v2/x?state=1", "https://r.io/v2/x?state=1"),
             ("1", "https://r.io/v2/acme/app/blobs/uploads/1"),
@@ -92,10 +92,10 @@ mod tests {
             ("https://storage.example.com/z?sig=a", "https://storage.example.com/z?sig=a"),
             ("https://9.9.9.9/z", "https://9.9.9.9/z"),
         ] {
-            assert_eq!(target(&asked, location).unwrap().as_str(), expected);
+            assert_eq!(target(&from, location).unwrap().as_str(), expected);
         }
         for (location, expected) in [
-            ("", "did not say"),
+            ("", "sent no `Location`"),
             ("http://r.io/y", "without https"),
             ("http://storage.example.com/y", "without https"),
             ("https://127.0.0.1/y", "inside this network"),
@@ -109,14 +109,14 @@ mod tests {
             ("https://0/y", "inside this network"),
             ("mailto:me", "not an address"),
         ] {
-            let error = target(&asked, location).unwrap_err().to_string();
+            let error = target(&from, location).unwrap_err().to_string();
             assert!(error.contains(expected), "{location}: {error}");
         }
         // A registry on this machine may name itself.
-        let asked = Url::parse("http://127.0.0.1:5000/v2/").unwrap();
-        target(&asked, "http://127.0.0.1:5000/x").unwrap();
-        target(&asked, "http://127.0.0.1:5001/x").unwrap_err();
-        target(&asked, "https://127.0.0.1:5000/x").unwrap_err();
+        let from = Url::parse("http://127.0.0.1:5000/v2/").unwrap();
+        target(&from, "http://127.0.0.1:5000/x").unwrap();
+        target(&from, "http://127.0.0.1:5001/x").unwrap_err();
+        target(&from, "https://127.0.0.1:5000/x").unwrap_err();
     }
 
     #[test]

@@ -86,11 +86,11 @@ impl fmt::Display for Scopes {
 
 /// The scheme that the challenges of `registry` ask for, for a request that wants `wanted`.
 ///
-/// A token is narrower than a password, so `Bearer` goes before `Basic`. What the challenge asks for and what the
-/// caller will need soon are asked for together: one token then serves the whole push.
+/// A token is narrower than a password, so `Bearer` goes before `Basic`. One request is for the scopes of the
+/// challenge and for those that the caller will need soon: one token then serves the whole push.
 ///
-/// An address for tokens that would carry the password in the clear is an error, and so is one on this machine that a
-/// registry elsewhere names.
+/// A token server that would get the password in the clear is an error, and so is one on this machine that a registry
+/// elsewhere names.
 pub(crate) fn scheme(challenges: &[Challenge], registry: &Url, wanted: &Scopes) -> Result<Scheme> {
     let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
     if let Some(bearer) = find("bearer") {
@@ -106,15 +106,15 @@ pub(crate) fn scheme(challenges: &[Challenge], registry: &Url, wanted: &Scopes) 
             url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url),
             "its `realm` at `{host}` is not https: a password must not travel in the clear"
         );
-        let asked = bearer.parameters.get("scope").map(|text| Scopes::parse(text)).unwrap_or_default();
-        let scopes = asked.and(wanted);
+        let named = bearer.parameters.get("scope").map(|text| Scopes::parse(text)).unwrap_or_default();
+        let scopes = named.and(wanted);
         if let Some(service) = bearer.parameters.get("service") {
             url.query_pairs_mut().append_pair("service", service);
         }
         url.query_pairs_mut().extend_pairs(scopes.each().map(|scope| ("scope", scope)));
         return Ok(Scheme::Bearer { url, scopes });
     }
-    ensure!(find("basic").is_some(), "it asks for a way to log in that is neither Basic nor Bearer");
+    ensure!(find("basic").is_some(), "its challenge is neither Basic nor Bearer");
     Ok(Scheme::Basic)
 }
 
@@ -123,13 +123,13 @@ pub(crate) fn scheme(challenges: &[Challenge], registry: &Url, wanted: &Scopes) 
 /// <https://distribution.github.io/distribution/spec/auth/oauth/>
 pub(crate) fn refresh(url: &Url, identity: &Secret) -> (Url, Vec<(String, String)>) {
     let of_form = |name: &str| matches!(name, "service" | "scope");
-    let (asked, kept): (Vec<_>, Vec<_>) = url.query_pairs().into_owned().partition(|(name, _)| of_form(name));
+    let (moved, kept): (Vec<_>, Vec<_>) = url.query_pairs().into_owned().partition(|(name, _)| of_form(name));
     let mut bare = url.clone();
     bare.set_query(None);
     if !kept.is_empty() {
         bare.query_pairs_mut().extend_pairs(kept);
     }
-    let (scopes, mut form): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(name, _)| name == "scope");
+    let (scopes, mut form): (Vec<_>, Vec<_>) = moved.into_iter().partition(|(name, _)| name == "scope");
     let scopes: Vec<String> = scopes.into_iter().map(|(_, scope)| scope).collect();
     let own = [
         ("scope", scopes.join(" ").as_str()),

@@ -35,5 +35,5 @@ pub use digest::Digest;
 pub use document::LARGEST_PART;
 pub use manifest::Manifest;
 pub use reference::{ImageName, Reference, Repository, Tag};
-pub use referrers::{Artifact, Attached};
+pub use referrers::{Artifact, Attached, Attachment};
 pub use upload::{Blob, Outcome};

@@ -158,7 +158,7 @@ mod tests {
     use crate::testing::{anonymous, quick, repository, scripted, session};
     use launchway_fakes::Reply;
 
-    /// Tags `{}` where the first answers are of the time before; what went wrong.
+    /// The error of tagging `{}` where the first responses are those from before.
     fn tag(late: usize) -> Option<String> {
         let server = scripted(move |request, before| {
             (request.method == "HEAD" && before < late).then(|| match before {

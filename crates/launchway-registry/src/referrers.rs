@@ -1,10 +1,10 @@
-//! Referrers: documents that a registry keeps beside an image and lists for it.
+//! Attestations and other artifacts that refer to an image: pushed beside it, and listed for it.
 //!
 //! OCI distribution spec 1.1, "Pushing Manifests with Subject" and "Listing Referrers"; the form of the manifest is
-//! that of the image spec 1.1, "Guidelines for Artifact Usage". A registry that does not know of referrers keeps the
-//! same manifests, and the list of them is an index that we keep there under a tag.
+//! that of the image spec 1.1, "Guidelines for Artifact Usage". A registry without a referrers API keeps the same
+//! manifests, and an index under a tag lists them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -27,12 +27,12 @@ use launchway_core::retry::is_transient;
 /// The configuration of an artifact that has none (image spec 1.1, "Guidance for an Empty Descriptor").
 pub(crate) const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 
-/// A document about an image, with the manifest that ties it to the image.
+/// A document about an image, such as an attestation, with the manifest that ties it to the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
-    /// Its media type.
+    /// The media type of the document.
     pub kind: &'static str,
-    /// What its file is called.
+    /// The name of its file.
     pub name: &'static str,
     /// The document itself.
     pub document: Vec<u8>,
@@ -49,7 +49,7 @@ impl Artifact {
         subject: &Descriptor,
     ) -> Result<Self> {
         let mut layer = serde_json::to_value(Descriptor::of(kind, &document))?;
-        // What clients such as ORAS call the file.
+        // The name of the file, to clients such as ORAS.
         layer["annotations"] = json!({ "org.opencontainers.image.title": name });
         let bytes = serde_json::to_vec(&json!({
             "schemaVersion": 2,
@@ -63,7 +63,7 @@ impl Artifact {
         Ok(Self { kind, name, document, manifest })
     }
 
-    /// How an index lists it.
+    /// Its entry in an index.
     fn descriptor(&self) -> Result<Value> {
         let mut descriptor = serde_json::to_value(Descriptor::of(MANIFEST, &self.manifest.bytes))?;
         descriptor["artifactType"] = self.kind.into();
@@ -71,32 +71,40 @@ impl Artifact {
     }
 }
 
-/// What became of the documents about an image.
-#[derive(Debug, Default)]
+/// What became of the artifacts of an image.
+#[derive(Debug)]
 pub struct Attached {
     /// What became of each blob.
     pub blobs: Vec<(Blob, Outcome)>,
-    /// By place among the documents: attached before this run.
-    pub present: BTreeSet<usize>,
-    /// By place among the documents: attached by this run, and read back.
-    pub new: BTreeSet<usize>,
-    /// By place among the documents: why it is not attached.
-    pub refused: BTreeMap<usize, String>,
+    /// What became of each artifact, in the order given.
+    pub artifacts: Vec<Attachment>,
 }
 
-/// How long all requests about attestations may take, and each of them: the release waits meanwhile.
-const TIME: Duration = Duration::from_mins(2);
+/// What became of an artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// It was attached before.
+    Present,
+    /// It was attached now, and read back.
+    New,
+    /// It is not attached, for this reason.
+    Refused(String),
+}
+
+/// How long all requests may take: the release waits meanwhile.
+const TOTAL_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long each of them may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The most pages of a list of referrers that are read.
 const MOST_PAGES: usize = 20;
 
 impl Client {
-    /// Attaches documents to an image that is there.
+    /// Attaches artifacts to an image that is there.
     ///
     /// What is attached already is not sent again. The documents are also left as files in `folder`.
-    /// Nothing that a registry answers, or fails to answer, is an error here: a document counts as attached once it
-    /// was read back, and the others are refused with the registry's words.
+    /// Nothing that a registry does is an error here, because the image is complete without them. An artifact counts as
+    /// attached once it was read back; the others are refused, with the registry's words.
     pub fn attach(
         &self,
         repository: &Repository,
@@ -108,67 +116,64 @@ impl Client {
         for artifact in artifacts {
             blobs.push(Blob::keep(folder, artifact.name, &artifact.document)?);
         }
-        let client = self.clone().with_timeout(TIMEOUT).with_deadline(Instant::now() + TIME);
-        let mut attached = Attached::default();
-        if let Err(error) = client.try_attach(repository, subject, artifacts, blobs, &mut attached) {
-            let reason = unless_interrupted(error)?;
-            for place in 0..artifacts.len() {
-                if !attached.present.contains(&place) {
-                    attached.refused.entry(place).or_insert_with(|| reason.clone());
-                }
-            }
-        }
-        Ok(attached)
+        let client = self.clone().with_timeout(TIMEOUT).with_deadline(Instant::now() + TOTAL_TIMEOUT);
+        let (mut sent, mut known) = (Vec::new(), vec![None; artifacts.len()]);
+        let all = client.try_attach(repository, subject, artifacts, blobs, &mut sent, &mut known);
+        let rest = match all {
+            Ok(()) => Attachment::New,
+            Err(error) => Attachment::Refused(unless_interrupted(error)?),
+        };
+        let artifacts = known.into_iter().map(|known| known.unwrap_or_else(|| rest.clone())).collect();
+        Ok(Attached { blobs: sent, artifacts })
     }
 
+    /// Notes in `known` what it knows of an artifact before the end; all others share its result.
     fn try_attach(
         &self,
         repository: &Repository,
         subject: &Digest,
         artifacts: &[Artifact],
         blobs: Vec<Blob>,
-        attached: &mut Attached,
+        sent: &mut Vec<(Blob, Outcome)>,
+        known: &mut [Option<Attachment>],
     ) -> Result<()> {
         let by_registry = self.retrying(|| self.listed_by_registry(repository, subject))?;
         let listed = match &by_registry {
             Some(listed) => listed.clone(),
             None => self.retrying(|| Ok(digests(&self.index_under_tag(repository, subject)?)))?,
         };
-        let (present, missing): (Vec<_>, Vec<_>) = artifacts
-            .iter()
-            .enumerate()
-            .partition(|(_, artifact)| listed.contains(&artifact.manifest.digest));
-        attached.present = present.into_iter().map(|(place, _)| place).collect();
+        let (present, missing): (Vec<_>, Vec<_>) =
+            artifacts.iter().zip(known).partition(|(artifact, _)| listed.contains(&artifact.manifest.digest));
+        for (_, known) in present {
+            *known = Some(Attachment::Present);
+        }
         if missing.is_empty() {
-            attached.blobs = blobs.into_iter().map(|blob| (blob, Outcome::Present)).collect();
+            *sent = blobs.into_iter().map(|blob| (blob, Outcome::Present)).collect();
             return Ok(());
         }
         let outcomes = self.upload(repository, &blobs)?;
-        attached.blobs = blobs.into_iter().zip(outcomes).collect();
-        let mut sent = Vec::new();
-        for (place, artifact) in missing {
+        *sent = blobs.into_iter().zip(outcomes).collect();
+        let mut taken = Vec::new();
+        for (artifact, known) in missing {
             match self.put_artifact(repository, artifact) {
-                Ok(()) => sent.push((place, artifact)),
-                Err(error) => {
-                    attached.refused.insert(place, unless_interrupted(error)?);
-                }
+                Ok(()) => taken.push(artifact),
+                Err(error) => *known = Some(Attachment::Refused(unless_interrupted(error)?)),
             }
         }
-        let (places, sent): (Vec<usize>, Vec<&Artifact>) = sent.into_iter().unzip();
         if by_registry.is_some() {
             self.retrying(|| {
                 let listed = self.listed_by_registry(repository, subject)?.unwrap_or_default();
-                all_listed(repository, &listed, &sent)
-            })?;
-        } else if !sent.is_empty() {
-            self.retrying(|| self.list_under_tag(repository, subject, &sent))?;
+                all_listed(repository, &listed, &taken)
+            })
+        } else if taken.is_empty() {
+            Ok(())
+        } else {
+            self.retrying(|| self.list_under_tag(repository, subject, &taken))
         }
-        attached.new = places.into_iter().collect();
-        Ok(())
     }
 
-    /// What the registry itself lists as referring to a manifest; `None` where it has no such list, so that clients
-    /// look under the tag: any refusal but of the account, and any answer that is not an index.
+    /// What the registry itself lists as referring to a manifest. `None` where it has no such list, so that clients look
+    /// under the tag: any refusal but of the account, and any response that is not an index.
     fn listed_by_registry(
         &self,
         repository: &Repository,
@@ -212,7 +217,7 @@ impl Client {
         Ok(Some(listed))
     }
 
-    /// Pushes the manifest by its digest, and asks for it.
+    /// Pushes the manifest by its digest, and reads it back.
     fn put_artifact(&self, repository: &Repository, artifact: &Artifact) -> Result<()> {
         let (digest, action) = (&artifact.manifest.digest, format!("attach {}", artifact.name));
         let reference = Reference::Digest(digest.clone());
@@ -229,7 +234,7 @@ impl Client {
 
     /// Adds artifacts to the index that stands for the referrers API, and reads it back.
     ///
-    /// There is no way to do so in one step: where another push of the same image came between, it is done again.
+    /// That takes several steps: where another push of the same image comes between, they are repeated.
     fn list_under_tag(
         &self,
         repository: &Repository,
@@ -280,7 +285,7 @@ fn unless_interrupted(error: anyhow::Error) -> Result<String> {
     if Exit::of(&error) == Exit::Interrupted { Err(error) } else { Ok(format!("{error:#}")) }
 }
 
-/// Error where one of the artifacts is not listed, which may be a matter of time.
+/// An error where one of the artifacts is not listed, which may be a matter of time.
 fn all_listed(
     repository: &Repository,
     listed: &BTreeSet<Digest>,
@@ -296,7 +301,7 @@ fn all_listed(
     }
 }
 
-/// An index; in some registries' JSON a list of nothing is `null`.
+/// Reads an index. Some registries write an empty list as `null`.
 fn index(body: &[u8]) -> Option<Value> {
     let mut index: Value = serde_json::from_slice(body).ok()?;
     let manifests = index.get_mut("manifests")?;

@@ -1,4 +1,4 @@
-//! Blobs: looked for, then uploaded, four at once, in constant memory.
+//! Blobs: those that a repository lacks are uploaded, four at once, in constant memory.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -22,7 +22,7 @@ use launchway_core::file::write_whole;
 use launchway_core::interrupt::Interrupt;
 use launchway_core::size;
 
-/// A layer or a configuration, in a file.
+/// A layer or a configuration in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
     /// The digest of the file's bytes.
@@ -31,19 +31,19 @@ pub struct Blob {
     pub size: u64,
     /// The file.
     pub path: PathBuf,
-    /// A repository that has it, from which a registry may take it over.
+    /// A repository that has it, from which a registry may mount it.
     pub source: Option<Repository>,
 }
 
 impl Blob {
-    /// Leaves bytes as a file, from which they are sent.
+    /// Writes bytes to a file, from which they are sent.
     pub(crate) fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<Self> {
         let path = folder.join(name);
         write_whole(&path, bytes)?;
         Ok(Self { digest: Digest::of(bytes), size: bytes.len() as u64, path, source: None })
     }
 
-    /// The repository from which the registry of `repository` may take it over.
+    /// The repository from which the registry of `repository` may mount it.
     pub fn source_on(&self, repository: &Repository) -> Option<&Repository> {
         self.source.as_ref().filter(|source| source.registry() == repository.registry())
     }
@@ -55,7 +55,7 @@ impl Blob {
 pub enum Outcome {
     /// It was sent.
     Uploaded,
-    /// The registry took it over from another of its repositories.
+    /// The registry mounted it from another of its repositories.
     Mounted,
     /// The registry had it already.
     Present,
@@ -65,9 +65,9 @@ pub enum Outcome {
 const AT_ONCE: usize = 4;
 
 impl Client {
-    /// Uploads the blobs that the repository lacks, and says of each, in the order given, what became of it.
+    /// Uploads the blobs that the repository lacks, and returns what became of each, in the order given.
     ///
-    /// The first error ends it; what is uploaded by then stays, and the next push finds it.
+    /// The first error ends it. What is uploaded by then stays, and the next push finds it.
     pub fn upload(&self, repository: &Repository, blobs: &[Blob]) -> Result<Vec<Outcome>> {
         let progress = Arc::new(Progress::of(blobs, &self.session.reporter));
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -93,23 +93,22 @@ impl Client {
         done.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    /// HEAD, then POST for a place and PUT of the whole (OCI distribution spec, "POST then PUT"). Where another
-    /// repository of the registry has it, the POST asks for a mount, and without one is that for a place.
+    /// Sends a HEAD, then a POST for a location and a PUT of the whole (OCI distribution spec, "POST then PUT"). Where
+    /// another repository of the registry has the blob, the POST asks for a mount.
     ///
-    /// After a failure all of it is done again: an upload that broke off cannot be taken up where it was, and the
-    /// registry may have got it after all.
+    /// A retry starts over: an upload that broke off cannot be continued, and the registry may have the blob after all.
     fn upload_one(&self, repository: &Repository, blob: &Blob, progress: &Arc<Progress>) -> Result<Outcome> {
         let mut outcome = Outcome::Present;
         self.retrying(|| {
             if self.has(repository, blob)? {
                 return Ok(());
             }
-            let Some(place) = self.start_or_mount(repository, blob)? else {
+            let Some(location) = self.start_or_mount(repository, blob)? else {
                 outcome = Outcome::Mounted;
                 return Ok(());
             };
             outcome = Outcome::Uploaded;
-            self.put(repository, place, blob, progress)
+            self.put(repository, location, blob, progress)
         })?;
         let word = match outcome {
             Outcome::Uploaded => "uploaded",
@@ -136,11 +135,11 @@ impl Client {
         Ok(self.send(&request)?.status() != StatusCode::NOT_FOUND)
     }
 
-    /// Where to upload a blob; `None` where the registry took it over from the repository that has it (OCI
-    /// distribution spec, "Mounting a blob from another repository").
+    /// Where to upload a blob; `None` where the registry mounted it (OCI distribution spec, "Mounting a blob from another
+    /// repository").
     ///
-    /// A registry may answer the wish with a place, as if there had been none. Why it refuses, if it does, is no matter:
-    /// the blob can be uploaded.
+    /// A registry may ignore the request for a mount and send a location. If it refuses, the reason does not matter: the
+    /// blob can be uploaded.
     fn start_or_mount(&self, repository: &Repository, blob: &Blob) -> Result<Option<Url>, Error> {
         if let Some(source) = blob.source_on(repository) {
             match self.start(repository, Some(source), blob) {
@@ -208,13 +207,13 @@ impl Client {
     }
 }
 
-/// The client's usual limit is for a whole request, and a layer on a slow line takes longer: a second more for every
-/// 100 kB.
+/// The additional time for a body. The client's timeout is for a whole request, and a layer takes longer on a slow line:
+/// a second for every 100 kB.
 pub(crate) fn time_to_send(size: u64) -> Duration {
     Duration::from_secs(size / 100_000)
 }
 
-/// How many bytes of how many have been sent, over all blobs, and how fast.
+/// The progress of all blobs: bytes sent, in total, and per second.
 struct Progress {
     reporter: Reporter,
     /// In bytes.
@@ -226,24 +225,24 @@ struct Progress {
 struct Sent {
     /// By blob, so that one that is sent again counts once.
     blobs: BTreeMap<Digest, u64>,
-    /// Of the blobs that were there already: it took no time.
+    /// Of the blobs that were there already, which took no time.
     present: u64,
-    /// When people were last told.
-    told: Instant,
+    /// When the progress was last shown.
+    shown: Instant,
 }
 
 impl Progress {
-    /// How often people are told.
+    /// How often the progress is shown.
     const TICK: Duration = Duration::from_millis(100);
 
     fn of(blobs: &[Blob], reporter: &Reporter) -> Self {
         let total = blobs.iter().map(|blob| blob.size).sum();
         let started = Instant::now();
-        let sent = Sent { blobs: BTreeMap::new(), present: 0, told: started };
+        let sent = Sent { blobs: BTreeMap::new(), present: 0, shown: started };
         Self { reporter: reporter.clone(), total, started, state: Mutex::new(sent) }
     }
 
-    /// That a blob was there already.
+    /// Notes that a blob was there already.
     fn present(&self, blob: &Blob) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).present += blob.size;
     }
@@ -251,8 +250,8 @@ impl Progress {
     fn now_at(&self, digest: &Digest, bytes: u64) {
         let mut sent = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         sent.blobs.insert(digest.clone(), bytes);
-        if sent.told.elapsed() >= Self::TICK {
-            sent.told = Instant::now();
+        if sent.shown.elapsed() >= Self::TICK {
+            sent.shown = Instant::now();
             let moved: u64 = sent.blobs.values().sum();
             let rate = moved * 1000 / u64::try_from(self.started.elapsed().as_millis()).unwrap_or(1).max(1);
             let (there, total) = (size(moved + sent.present), size(self.total));
@@ -261,7 +260,7 @@ impl Progress {
     }
 }
 
-/// A file that counts what is read of it, and breaks off when the run is asked to end.
+/// A file that counts what is read of it, and breaks off when the run is interrupted.
 struct Counted {
     file: fs_err::File,
     sent: u64,

@@ -109,7 +109,7 @@ impl Gate {
     /// The 401 that tells a client where to get what it lacks (RFC 6750, §3).
     pub(crate) fn challenge(&self, wanted: &[Scope], error: &str) -> Refusal {
         if !matches!(self.auth, Auth::Bearer { .. }) {
-            return Refusal::unauthorized("Basic realm=\"stand-in registry\"".to_owned());
+            return Refusal::unauthorized("Basic realm=\"fake registry\"".to_owned());
         }
         let scopes: Vec<String> = wanted.iter().map(Scope::to_string).collect();
         let optional = [("scope", scopes.join(" ")), ("error", error.to_owned())];
@@ -130,7 +130,7 @@ impl Gate {
             return Err(Refusal::unsupported());
         }
         if basic(request).is_none_or(|given| given != (username.clone(), password.clone())) {
-            return Err(Refusal::unauthorized("Basic realm=\"stand-in registry\"".to_owned()));
+            return Err(Refusal::unauthorized("Basic realm=\"fake registry\"".to_owned()));
         }
         if request.parameter("service").as_deref() != Some(self.address.to_string().as_str()) {
             return Err(Refusal::bad("DENIED", "the service is not the one of the challenge"));

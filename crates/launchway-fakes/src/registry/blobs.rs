@@ -110,7 +110,7 @@ fn created(name: &str, digest: &str) -> Response {
     (StatusCode::CREATED, [(LOCATION, location), (CONTENT_DIGEST, digest.to_owned())]).into_response()
 }
 
-/// Where the next request of an upload goes. Relative, as most registries answer, and with a query already.
+/// Where the next request of an upload goes: relative, as most registries have it, and with a query already.
 fn session(name: &str, id: &str, size: u64) -> [(HeaderName, String); 3] {
     [
         (LOCATION, format!("/v2/{name}/blobs/uploads/{id}?_state={size}")),

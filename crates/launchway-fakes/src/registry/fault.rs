@@ -1,4 +1,4 @@
-//! What goes wrong on purpose, and with which request.
+//! Faults: what goes wrong on purpose, and with which request.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
@@ -10,56 +10,55 @@ use super::refusal::Refusal;
 use crate::script::cut_short;
 use crate::server::Incoming;
 
-/// Something that goes wrong once, or always where it is the registry's way. Several can be queued; each of the others
-/// is used up by the first request that it fits.
+/// A fault. Several can be queued. The first request that a fault fits uses it up, but for those that are marked "Always".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Any request under `/v2/` is answered 401 with a challenge, as when a token expires in mid-push.
+    /// Any request under `/v2/` gets 401 and a challenge, as when a token expires in mid-push.
     Unauthorized,
     /// All tokens expire when a blob's bytes arrive.
     TokensExpire,
-    /// The `put`th PUT from now (1 is the next) is answered 429.
+    /// The `put`th PUT from now (1 is the next) gets 429.
     TooManyRequests {
         /// Which PUT.
         put: usize,
         /// The seconds in `Retry-After`.
         retry_after: u64,
     },
-    /// The next PUT is answered 429 with a date in `Retry-After`, which is long past.
+    /// The next PUT gets 429, with a date long past in `Retry-After`.
     TooManyRequestsUntil,
-    /// The PUT that would end a blob upload is answered 500.
+    /// The PUT that would end a blob upload gets 500.
     BlobPutFails,
-    /// A PUT of this tag is answered 503.
+    /// A PUT of this tag gets 503.
     TagFails(&'static str),
-    /// A PUT of this tag is answered 403.
+    /// A PUT of this tag gets 403.
     TagRefused(&'static str),
-    /// The PUT of a blob is never answered, and its body not read.
+    /// The PUT of a blob gets no response, and its body is not read.
     BlobStalls,
-    /// The PUT of this tag is never answered.
+    /// The PUT of this tag gets no response.
     TagStalls(&'static str),
     /// A manifest's `Docker-Content-Digest` names another digest.
     WrongContentDigest,
     /// A manifest comes without `Docker-Content-Digest`, which is not required.
     NoContentDigest,
-    /// The answer to a manifest that is read breaks off.
+    /// The response with a manifest breaks off.
     Truncated,
-    /// A blob that is looked for is said to be there.
+    /// A HEAD of a blob succeeds, whether it is there or not.
     BlobClaimed,
-    /// Where an upload goes on is said like this.
+    /// The `Location` of an upload is this.
     Location(Place),
-    /// A manifest that comes by its digest is not taken, as by a registry that knows images only.
+    /// The PUT of a manifest by digest is refused, as by a registry that knows images only.
     ArtifactRefused,
-    /// A mount is answered 202 with an upload session, as a registry may always do.
+    /// A mount gets 202 and an upload session, as a registry may always do.
     MountDeclined,
-    /// Always: the list of referrers is answered like this.
+    /// Always: the list of referrers is this.
     Referrers(Odd),
-    /// Always: a manifest with a `subject` is not taken, in plain text.
+    /// Always: a manifest with a `subject` is refused, in plain text.
     SubjectUnknown,
-    /// Always: every request is answered with a web page, by a host that is not a registry.
+    /// Always: every request gets a web page, as from a host that is not a registry.
     Page,
 }
 
-/// An answer to the request for referrers.
+/// A response to the request for referrers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Odd {
     /// This status, without a body.
@@ -77,14 +76,14 @@ pub enum Odd {
 pub enum Place {
     /// The same as a whole address.
     Absolute,
-    /// An address that a registry has no business to send anybody to.
+    /// An address inside the client's network, to which no registry may send it.
     Inside,
     /// None at all.
     Missing,
 }
 
 impl Fault {
-    /// Whether it is not used up.
+    /// Whether it happens always.
     pub(super) fn lasts(self) -> bool {
         matches!(self, Self::Referrers(_) | Self::SubjectUnknown | Self::Page)
     }
@@ -119,8 +118,8 @@ impl Fault {
         }
     }
 
-    /// The answer instead of the registry's own, where the fault has one.
-    pub(crate) async fn answer(self) -> Option<Result<Response, Refusal>> {
+    /// The response instead of the registry's own, where the fault has one.
+    pub(crate) async fn response(self) -> Option<Result<Response, Refusal>> {
         Some(match self {
             Self::TooManyRequests { retry_after, .. } => {
                 Err(Refusal::too_many_requests(retry_after.to_string()))
@@ -154,8 +153,8 @@ impl Fault {
         })
     }
 
-    /// What the fault makes of the registry's own answer.
-    pub(crate) fn spoil(self, response: &mut Response, host: &str) {
+    /// Changes the registry's own response.
+    pub(crate) fn change(self, response: &mut Response, host: &str) {
         const DIGEST: &str = "docker-content-digest";
         const WRONG: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
         let headers = response.headers_mut();
@@ -187,7 +186,7 @@ impl Fault {
     }
 }
 
-/// What a website answers.
+/// The response of a website.
 pub(super) fn page() -> Response {
     Html("<!doctype html><title>Sign in</title><p>Welcome").into_response()
 }

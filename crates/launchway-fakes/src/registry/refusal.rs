@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::server::BodyError;
 
-/// An answer that is not a success.
+/// A response that is not a success.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,

@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Auth, Fault, Odd, RegistryStandIn};
+use super::{Auth, FakeRegistry, Fault, Odd};
 use crate::script::{Reply, Request, Rule, Script};
 use crate::server::random_hex;
 
 /// A registry in which a script responds first; dropping it ends it.
 pub struct Scripted {
-    registry: RegistryStandIn,
+    registry: FakeRegistry,
     script: Arc<Script>,
     folder: PathBuf,
     runtime: Option<Runtime>,
@@ -48,7 +48,7 @@ impl Scripted {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.context("failed to start a runtime")?;
         let script = Arc::new(Script::new(rule));
-        let start = RegistryStandIn::start_with(&folder, auth, Some(Arc::clone(&script)));
+        let start = FakeRegistry::start_with(&folder, auth, Some(Arc::clone(&script)));
         let registry = runtime.block_on(start)?;
         Ok(Self { registry, script, folder, runtime: Some(runtime) })
     }
@@ -64,7 +64,7 @@ impl Scripted {
     }
 
     /// The registry behind the script.
-    pub fn registry(&self) -> &RegistryStandIn {
+    pub fn registry(&self) -> &FakeRegistry {
         &self.registry
     }
 

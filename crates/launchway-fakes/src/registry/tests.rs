@@ -13,7 +13,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 struct Rig {
-    registry: RegistryStandIn,
+    registry: FakeRegistry,
     client: Client,
     _folder: TempDir,
 }
@@ -21,7 +21,7 @@ struct Rig {
 impl Rig {
     async fn start(auth: Auth) -> Self {
         let folder = TempDir::new().unwrap();
-        let registry = RegistryStandIn::start(folder.path(), auth).await.unwrap();
+        let registry = FakeRegistry::start(folder.path(), auth).await.unwrap();
         Self { registry, client: loopback_client().unwrap(), _folder: folder }
     }
 
@@ -105,7 +105,7 @@ async fn what_is_pushed_can_be_pulled() {
 }
 
 #[tokio::test]
-async fn a_blob_arrives_in_chunks_where_the_last_answer_said() {
+async fn a_blob_arrives_in_chunks_at_the_last_location() {
     let rig = Rig::start(Auth::Anonymous).await;
     let digest = digest_of_bytes(b"hello world");
     let response = rig.request("POST", "/v2/a/blobs/uploads/").send().await.unwrap();
@@ -264,7 +264,7 @@ async fn referrers_are_found_by_their_subject() {
 async fn basic_credentials_are_checked_on_each_request() {
     let rig = Rig::start(Auth::Basic { username: "u".into(), password: "p:q".into() }).await;
     let response = rig.request("GET", "/v2/").send().await.unwrap();
-    assert_eq!(header(response.headers(), "www-authenticate"), "Basic realm=\"stand-in registry\"");
+    assert_eq!(header(response.headers(), "www-authenticate"), "Basic realm=\"fake registry\"");
     assert_eq!(code(response).await, (401, "UNAUTHORIZED".to_owned()));
     let status = async |password: &str| {
         rig.request("GET", "/v2/").basic_auth("u", Some(password)).send().await.unwrap().status().as_u16()

@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::script::Service;
 use super::state::{now, time};
 use super::{deploys, observed, variables};
-use crate::server::{Incoming, StandIn};
+use crate::server::{Fake, Incoming};
 
 pub(crate) const MAX_BODY: usize = 1 << 20;
 
@@ -32,8 +32,8 @@ pub(crate) struct Api {
     created_at: SystemTime,
 }
 
-impl StandIn for Api {
-    async fn answer(&self, request: &mut Incoming) -> Response {
+impl Fake for Api {
+    async fn respond(&self, request: &mut Incoming) -> Response {
         let mut limits = HeaderMap::new();
         let answer = self.dispatch(request, &mut limits).await;
         let mut response = answer.unwrap_or_else(Refusal::into_response);

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::engine::Engine;
 use super::fault::{Ailment, Call, Effect, Faults, Seen};
-use crate::server::{Incoming, Shared, StandIn};
+use crate::server::{Fake, Incoming, Shared};
 
 /// Where traffic goes, and what came of it.
 pub(crate) struct Front {
@@ -145,8 +145,8 @@ impl Front {
     }
 }
 
-impl StandIn for Front {
-    async fn answer(&self, request: &mut Incoming) -> Response {
+impl Fake for Front {
+    async fn respond(&self, request: &mut Incoming) -> Response {
         /// The proxy holds a request's body in memory; the answer's streams through.
         const MAX_BODY: usize = 16 << 20;
 

@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::engine::Engine;
 use super::image::Reference;
 use super::state::{Deploy, State, Status, Trigger, now};
-use super::{Call, Fault, Limits, Options, RenderStandIn};
+use super::{Call, FakeRender, Fault, Limits, Options};
 
 /// How the deploys of a service go that runs nothing.
 #[derive(Clone, Debug, Default)]
@@ -173,7 +173,7 @@ impl Service {
 
 /// A scripted Render with a runtime of its own, for tests that block.
 pub struct ScriptedRender {
-    render: RenderStandIn,
+    render: FakeRender,
     _runtime: Runtime,
 }
 
@@ -183,7 +183,7 @@ impl ScriptedRender {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         options.limits = Limits { reads: u32::MAX, deploys: u32::MAX, writes: u32::MAX, ..options.limits };
         options.script = Some(script);
-        let render = runtime.block_on(RenderStandIn::start(options, work))?;
+        let render = runtime.block_on(FakeRender::start(options, work))?;
         Ok(Self { render, _runtime: runtime })
     }
 
@@ -206,9 +206,9 @@ impl ScriptedRender {
 }
 
 impl Deref for ScriptedRender {
-    type Target = RenderStandIn;
+    type Target = FakeRender;
 
-    fn deref(&self) -> &RenderStandIn {
+    fn deref(&self) -> &FakeRender {
         &self.render
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::registry::{Auth, RegistryStandIn};
+use crate::registry::{Auth, FakeRegistry};
 use crate::server::{hex, loopback_client};
 
 mod api;
@@ -82,8 +82,8 @@ static BINARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 /// A registry with one image in it, and a Render that is configured with it.
 struct Rig {
-    registry: RegistryStandIn,
-    render: RenderStandIn,
+    registry: FakeRegistry,
+    render: FakeRender,
     client: Client,
     folder: TempDir,
 }
@@ -95,13 +95,13 @@ impl Rig {
 
     async fn with_auth(auth: Auth, adapt: impl FnOnce(&mut Options)) -> Self {
         let folder = TempDir::new().unwrap();
-        let registry = RegistryStandIn::start(&folder.path().join("registry"), auth).await.unwrap();
+        let registry = FakeRegistry::start(&folder.path().join("registry"), auth).await.unwrap();
         let mut options = Options::new(SERVICE, KEY, &format!("{}/team/app:latest", registry.address()));
         options.health_deadline = Duration::from_secs(20);
         options.retire_after = Duration::ZERO;
         options.limits = Limits { reads: 10_000, ..Limits::default() };
         adapt(&mut options);
-        let render = RenderStandIn::start(options, &folder.path().join("render")).await.unwrap();
+        let render = FakeRender::start(options, &folder.path().join("render")).await.unwrap();
         Self { registry, render, client: loopback_client().unwrap(), folder }
     }
 

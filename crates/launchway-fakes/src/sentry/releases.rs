@@ -5,7 +5,7 @@ use axum::http::header::AUTHORIZATION;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::SentryStandIn;
+use super::FakeSentry;
 use crate::server::{Incoming, Shared, random_hex};
 
 /// What is known of a release.
@@ -56,7 +56,7 @@ pub(crate) async fn answer(
     if bearer != Some(token) {
         return (StatusCode::UNAUTHORIZED, json!({ "detail": "Invalid token" }));
     }
-    let ["organizations", SentryStandIn::ORGANIZATION, "releases", rest @ ..] = path else {
+    let ["organizations", FakeSentry::ORGANIZATION, "releases", rest @ ..] = path else {
         return unknown();
     };
     let Ok(body) = request.bytes(MAX_BODY).await else {
@@ -78,7 +78,7 @@ fn create(releases: &Shared<Vec<Release>>, body: &[u8]) -> Answer {
     let Some(version) = change.version.clone().filter(|version| is_valid(version)) else {
         return (StatusCode::BAD_REQUEST, json!({ "version": ["Invalid release name"] }));
     };
-    if change.projects.as_deref() != Some(&[SentryStandIn::PROJECT.to_owned()]) {
+    if change.projects.as_deref() != Some(&[FakeSentry::PROJECT.to_owned()]) {
         return (StatusCode::BAD_REQUEST, json!({ "projects": ["Invalid project ids or slugs"] }));
     }
     releases.change(|all| {
@@ -134,7 +134,7 @@ fn shown(release: &Release) -> Value {
         "dateReleased": release.released,
         "commitCount": release.commits.len(),
         "deployCount": release.environments.len(),
-        "projects": [{ "slug": SentryStandIn::PROJECT }],
+        "projects": [{ "slug": FakeSentry::PROJECT }],
     })
 }
 

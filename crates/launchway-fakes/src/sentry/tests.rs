@@ -14,7 +14,7 @@ fn envelope(event: &Value) -> String {
     format!("{header}\n{}\n{event}\n", json!({ "type": "event", "length": event.len() }))
 }
 
-async fn send(sentry: &SentryStandIn, path: &str, key: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+async fn send(sentry: &FakeSentry, path: &str, key: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
     let request = client().post(format!("http://{}{path}", sentry.address())).body(body);
     let auth = format!("Sentry sentry_key={key}, sentry_version=7, sentry_client=sentry.rust/0.49.5");
     let response = request.header("x-sentry-auth", auth).send().await.unwrap();
@@ -23,7 +23,7 @@ async fn send(sentry: &SentryStandIn, path: &str, key: &str, body: impl Into<req
 
 #[tokio::test]
 async fn an_event_arrives_with_its_release_and_environment() {
-    let sentry = SentryStandIn::start().await.unwrap();
+    let sentry = FakeSentry::start().await.unwrap();
     assert_eq!(sentry.dsn(), format!("http://{}@{}/1", sentry.project.key, sentry.address()));
     let event = json!({
         "event_id": ID,
@@ -50,7 +50,7 @@ async fn an_event_arrives_with_its_release_and_environment() {
 
 #[tokio::test]
 async fn what_is_not_for_this_project_is_refused() {
-    let sentry = SentryStandIn::start().await.unwrap();
+    let sentry = FakeSentry::start().await.unwrap();
     let key = sentry.project.key.clone();
     let good = envelope(&json!({ "event_id": ID }));
     let url = format!("http://{}/api/1/envelope/", sentry.address());
@@ -126,14 +126,14 @@ fn an_event_is_known_by_its_message_in_whatever_form() {
 
 #[tokio::test]
 async fn items_that_are_not_events_are_counted() {
-    let sentry = SentryStandIn::start().await.unwrap();
+    let sentry = FakeSentry::start().await.unwrap();
     let body = "{}\n{\"type\":\"session\"}\n{}\n{\"type\":\"log\",\"item_count\":1}\n{}\n";
     let answer = send(&sentry, "/api/1/envelope/", &sentry.project.key, body).await;
     assert_eq!(answer, (200, json!({ "id": null })));
     assert_eq!((sentry.events().len(), sentry.other_items()), (0, 2));
 }
 
-async fn ask(sentry: &SentryStandIn, method: &str, path: &str, body: Value) -> (u16, Value) {
+async fn ask(sentry: &FakeSentry, method: &str, path: &str, body: Value) -> (u16, Value) {
     let url = format!("{}/api/0/organizations/{path}", sentry.url());
     let request = client().request(method.parse().unwrap(), url).bearer_auth(sentry.token()).json(&body);
     let response = request.send().await.unwrap();
@@ -143,7 +143,7 @@ async fn ask(sentry: &SentryStandIn, method: &str, path: &str, body: Value) -> (
 /// The calls in the order of sentry-cli.
 #[tokio::test]
 async fn a_release_is_made_finalized_and_deployed() {
-    let sentry = SentryStandIn::start().await.unwrap();
+    let sentry = FakeSentry::start().await.unwrap();
     let (version, path) = ("app@0.3.0+abc1234", "rehearsal/releases/app@0.3.0%2Babc1234");
     let deploys = format!("{path}/deploys/");
     let live = json!({ "environment": "production", "name": "run-42" });
@@ -177,7 +177,7 @@ async fn a_release_is_made_finalized_and_deployed() {
 
 #[tokio::test]
 async fn it_can_fail_or_say_nothing() {
-    let sentry = SentryStandIn::start().await.unwrap();
+    let sentry = FakeSentry::start().await.unwrap();
     let new = json!({ "version": "app@1", "projects": ["app"] });
     sentry.answer_as(Mode::Fails);
     assert_eq!(ask(&sentry, "POST", "rehearsal/releases/", new.clone()).await.0, 500);

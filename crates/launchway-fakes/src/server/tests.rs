@@ -37,8 +37,8 @@ async fn a_change_wakes_whoever_waits_for_it() {
 
 struct Echo;
 
-impl StandIn for Echo {
-    async fn answer(&self, _request: &mut Incoming) -> Response {
+impl Fake for Echo {
+    async fn respond(&self, _request: &mut Incoming) -> Response {
         Response::new(Body::from("here"))
     }
 }

@@ -56,7 +56,7 @@ fn scopes_add_up() {
 }
 
 #[test]
-fn a_token_is_asked_for_with_every_scope() {
+fn a_token_is_requested_with_every_scope() {
     let challenges = challenges(
         r#"Basic realm="x", Bearer realm="https://auth.example.com/token?a=1",service="s 1",scope="repository:base:pull""#,
     );
@@ -95,7 +95,7 @@ fn a_password_goes_to_no_doubtful_realm() {
 }
 
 #[test]
-fn only_what_is_understood_is_answered() {
+fn only_what_is_understood_is_a_scheme() {
     let registry = url("https://r.io");
     let of = |header: &str| scheme(&challenges(header), &registry, &Scopes::default());
     assert_eq!(of("Basic realm=x").unwrap(), Scheme::Basic);

@@ -34,7 +34,7 @@ fn a_registry_without_a_login_gets_no_credentials() {
 }
 
 #[test]
-fn a_challenge_is_answered_and_remembered() {
+fn a_login_is_sent_on_a_challenge_and_remembered() {
     let server = scripted(|request, _| wants_basic(request));
     let client = quick(session(logged_in(&server)), Access::Push);
     assert_eq!(client.digest(&repository(&server), &latest()).unwrap(), None);
@@ -45,7 +45,7 @@ fn a_challenge_is_answered_and_remembered() {
 }
 
 #[test]
-fn a_wrong_password_is_said_to_be_wrong() {
+fn a_wrong_password_is_named() {
     let server = scripted(|_, _| Some(Reply::challenge("Basic realm=x")));
     let client = quick(session(logged_in(&server)), Access::Push);
     let manifest = Manifest::new("a/b", b"{}".to_vec());
@@ -80,7 +80,7 @@ fn a_password_that_stops_working_is_not_tried_twice() {
 }
 
 #[test]
-fn without_credentials_the_way_out_is_named() {
+fn without_credentials_the_hint_says_what_to_do() {
     let server = scripted(|_, _| Some(Reply::challenge("Basic realm=x")));
     let error = latest_of(&server, anonymous(), Access::Push).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Missing);
@@ -197,7 +197,7 @@ fn a_realm_that_leaks_is_refused() {
 }
 
 #[test]
-fn too_many_requests_are_made_again_when_asked_to() {
+fn too_many_requests_are_retried_when_the_registry_says() {
     let server = scripted(|_, before| (before == 0).then(|| Reply::new(429).header("Retry-After", "1")));
     let started = std::time::Instant::now();
     assert_eq!(latest_of(&server, anonymous(), Access::Push).unwrap(), None);
@@ -216,7 +216,7 @@ fn a_registry_that_keeps_failing_is_given_up() {
 }
 
 #[test]
-fn nobody_there_is_an_error_without_the_address() {
+fn a_host_that_does_not_listen_is_an_error_without_the_address() {
     let host = {
         let server = plain();
         server.host()
@@ -318,7 +318,7 @@ fn another_origin_gets_no_credentials_even_when_it_asks() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_asked_for_again() {
+fn a_response_that_breaks_off_is_retried() {
     let server = scripted(|request, before| match request.method.as_str() {
         "HEAD" => Some(Reply::new(200)),
         // Promises more than it sends.
@@ -333,7 +333,7 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
 }
 
 #[test]
-fn an_endless_answer_is_not_read() {
+fn an_endless_response_is_not_read() {
     let server = scripted(|request, _| {
         let long = usize::try_from(Http::LONGEST_TEXT).unwrap() + 1;
         Some(if request.method == "HEAD" { Reply::new(200) } else { Reply::new(200).body(vec![b' '; long]) })
@@ -358,7 +358,7 @@ fn a_token_server_may_refuse_everybody() {
     assert!(error.to_string().contains("wants a login to get a token"), "{error}");
 }
 
-/// A host that answers everything like this.
+/// A host with one response to everything.
 fn host(reply: &Reply) -> Scripted {
     let reply = reply.clone();
     scripted(move |_, _| Some(reply.clone()))
@@ -370,7 +370,7 @@ fn page(status: u16) -> Reply {
 }
 
 #[test]
-fn a_host_that_is_no_registry_is_recognised_before_anything_is_compared() {
+fn a_host_that_is_not_a_registry_is_recognised_before_anything_is_compared() {
     for (status, words) in [
         (200, "is not a registry: it responds to `/v2/` with 200 OK and a web page (Acme & friends)."),
         (404, "is not a registry: it responds to `/v2/` with 404 Not Found and a web page (Acme & friends)."),
@@ -388,7 +388,7 @@ fn a_host_that_is_no_registry_is_recognised_before_anything_is_compared() {
 }
 
 #[test]
-fn a_registry_may_answer_with_a_page_where_it_has_nothing() {
+fn a_registry_may_send_a_page_where_it_has_nothing() {
     let api = ("Docker-Distribution-Api-Version", "registry/2.0");
     for base in [Reply::new(200).header(api.0, api.1), Reply::challenge("Basic realm=x"), Reply::new(200)] {
         let shown = format!("{base:?}");
@@ -409,7 +409,7 @@ fn a_registry_is_quoted_whatever_it_speaks() {
         (page(400), "(Acme & friends)"),
         (Reply::new(400).body(r#"{"errors":[{"code":"A","message":"b","detail":"c"}]}"#), "(A: b: c)"),
     ] {
-        // A HEAD is answered without words.
+        // The response to a HEAD has no words.
         let server = scripted(move |request, _| {
             Some(if request.target == "/v2/" { Reply::new(200) } else { reply.clone() })
         });
@@ -420,16 +420,16 @@ fn a_registry_is_quoted_whatever_it_speaks() {
 }
 
 #[test]
-fn a_limit_names_the_way_out() {
+fn a_limit_has_a_hint() {
     let words = "toomanyrequests: You have reached your unauthenticated pull rate limit.";
     for (has_login, hint) in [
         (false, "wait a while, or log in for a higher limit: set THE_USERNAME"),
         (true, "wait a while, or use an account with a higher limit"),
     ] {
         let server = scripted(move |request, _| {
-            let asked = request.is("GET", "/manifests/");
+            let get = request.is("GET", "/manifests/");
             let head = request.is("HEAD", "/manifests/").then(|| Reply::new(200));
-            asked.then(|| Reply::new(429).header("Retry-After", "21600").body(words)).or(head)
+            get.then(|| Reply::new(429).header("Retry-After", "21600").body(words)).or(head)
         });
         let error =
             latest_of(&server, if has_login { logged_in(&server) } else { anonymous() }, Access::Push)

@@ -17,7 +17,7 @@ use launchway_core::secret::Secret;
 
 /// How long a helper may take: it may ask for the key of a store.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest answer, in bytes; a cloud's token has a few thousand.
+/// The longest output, in bytes; a cloud's token has a few thousand.
 const LONGEST: u64 = 64 << 10;
 
 /// What a helper keeps for a registry.

@@ -145,7 +145,7 @@ fn helped(config: &str, repository: &str) -> Option<(String, String)> {
 }
 
 #[test]
-fn helpers_are_asked_in_dockers_order() {
+fn helpers_run_in_dockers_order() {
     let auth = STANDARD.encode("file:password");
     let both = r#"{"credHelpers":{"ghcr.io":"own"},"credsStore":"store"}"#;
     let empty = format!(r#"{{"auths":{{"ghcr.io":{{"auth":"{auth}"}}}},"credsStore":"empty"}}"#);

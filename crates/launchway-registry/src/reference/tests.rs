@@ -64,7 +64,7 @@ fn an_error_says_what_is_wrong() {
 }
 
 #[test]
-fn the_address_of_a_page_is_told_from_an_image() {
+fn the_address_of_a_page_is_not_an_image() {
     for (text, meant) in [
         ("hub.docker.com/r/acme/app", "docker.io/acme/app"),
         ("https://hub.docker.com/r/acme/app/", "docker.io/acme/app"),

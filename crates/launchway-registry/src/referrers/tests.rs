@@ -38,19 +38,19 @@ impl Rig {
     /// What became of the blobs, where everything is attached.
     fn attached(&self, artifacts: &[Artifact]) -> Vec<Outcome> {
         let done = self.attach(artifacts);
-        assert!(done.refused.is_empty(), "{done:?}");
-        assert_eq!(done.present.len() + done.new.len(), artifacts.len(), "{done:?}");
+        assert_eq!(done.artifacts.len(), artifacts.len(), "{done:?}");
+        assert!(!done.artifacts.iter().any(|state| matches!(state, Attachment::Refused(_))), "{done:?}");
         done.blobs.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     /// Why nothing is attached, which must be the same for both attestations.
     fn refused(&self) -> String {
-        let done = self.attach(&artifacts());
-        assert!(done.present.is_empty() && done.new.is_empty(), "{done:?}");
-        let reasons: BTreeSet<String> =
-            done.refused.values().map(|reason| reason.replace("b.json", "a.json")).collect();
-        assert_eq!((done.refused.len(), reasons.len()), (2, 1), "{reasons:?}");
-        reasons.into_iter().next().unwrap()
+        let states = self.attach(&artifacts()).artifacts;
+        let [Attachment::Refused(one), Attachment::Refused(other)] = states.as_slice() else {
+            panic!("{states:?}")
+        };
+        assert_eq!(*one, other.replace("b.json", "a.json"));
+        one.clone()
     }
 }
 
@@ -101,9 +101,9 @@ fn a_registry_that_knows_referrers_lists_them_itself() {
 
     let before = rig.server.requests().len();
     assert_eq!(rig.attached(&artifacts()), [Outcome::Present; 3]);
-    let asked: Vec<String> =
+    let sent: Vec<String> =
         rig.server.requests()[before..].iter().map(|request| request.method.clone()).collect();
-    assert_eq!(asked, ["GET"], "nothing is sent again");
+    assert_eq!(sent, ["GET"], "nothing is sent again");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn another_registry_gets_a_tag_that_lists_them() {
     assert_eq!(fs_err::read(rig.folder.path().join("a.json")).unwrap(), b"a.json");
 }
 
-/// The answer of a registry with a referrers API.
+/// A response of a registry with a referrers API.
 fn list(body: &impl ToString) -> Reply {
     Reply::new(200).header("Content-Type", INDEX).body(body.to_string())
 }
@@ -178,12 +178,12 @@ fn a_registry_without_a_list_of_its_own_gets_a_tag() {
         let rig = Rig::new(server);
         rig.attached(&artifacts());
         assert_eq!(index(&rig.server)["manifests"].as_array().unwrap().len(), 2, "{shown}");
-        assert_eq!(rig.attach(&artifacts()).present.len(), 2, "{shown}");
+        assert_eq!(rig.attach(&artifacts()).artifacts, [Attachment::Present, Attachment::Present], "{shown}");
     }
 }
 
 #[test]
-fn a_list_that_cannot_be_read_stops_the_documents_and_nothing_else() {
+fn a_list_that_cannot_be_read_stops_the_attestations_and_nothing_else() {
     let denied = r#"{"errors":[{"code":"DENIED","message":"not for you"}]}"#;
     let huge = " ".repeat(usize::try_from(launchway_core::http::Http::LONGEST_TEXT).unwrap() + 1);
     for (reply, words) in [
@@ -231,7 +231,7 @@ fn attached_is_what_the_list_of_the_registry_has() {
         }
     });
     let done = Rig::new(slow).attach(&artifacts());
-    assert_eq!((done.new.len(), done.refused.len()), (2, 0), "{done:?}");
+    assert_eq!(done.artifacts, [Attachment::New, Attachment::New], "{done:?}");
 
     // On two pages.
     let paged = scripted(move |request, _| {
@@ -241,11 +241,11 @@ fn attached_is_what_the_list_of_the_registry_has() {
         }
         request.is("GET", "referrers/").then(|| list(&one).header("Link", next))
     });
-    assert_eq!(Rig::new(paged).attach(&artifacts()).present.len(), 2);
+    assert_eq!(Rig::new(paged).attach(&artifacts()).artifacts, [Attachment::Present, Attachment::Present]);
 }
 
 #[test]
-fn no_refusal_of_a_document_is_an_error() {
+fn no_refusal_of_an_attestation_is_an_error() {
     let invalid = r#"{"errors":[{"code":"MANIFEST_INVALID","message":"unknown field subject"}]}"#;
     for (part, reply, words) in [
         ("manifests/sha256:", Reply::new(400).body(invalid), "(MANIFEST_INVALID: unknown field subject)"),
@@ -264,13 +264,13 @@ fn no_refusal_of_a_document_is_an_error() {
 }
 
 #[test]
-fn one_document_may_be_refused_and_the_other_attached() {
+fn one_attestation_may_be_refused_and_the_other_attached() {
     let server = scripted(|request, _| {
         let refused = request.is("PUT", artifacts()[0].manifest.digest.as_str());
         refused.then(|| Reply::new(400))
     });
     let done = Rig::new(server).attach(&artifacts());
-    assert_eq!((done.new, done.refused.keys().copied().collect::<Vec<_>>()), ([1].into(), vec![0]));
+    assert!(matches!(&done.artifacts[..], [Attachment::Refused(_), Attachment::New]), "{done:?}");
 }
 
 #[test]

@@ -29,9 +29,12 @@ fn what_is_there_is_not_sent_again() {
     let dir = tempfile::tempdir().unwrap();
     let server = plain();
     let blobs = blobs(dir.path(), &[b"layer", b"config"]);
-    let (outcomes, told) = upload(&server, &blobs[..1]);
+    let (outcomes, events) = upload(&server, &blobs[..1]);
     assert_eq!(outcomes.unwrap(), [Outcome::Uploaded]);
-    assert!(format!("{told:?}").contains(&format!("uploaded {} 5 B", blobs[0].digest.short())), "{told:?}");
+    assert!(
+        format!("{events:?}").contains(&format!("uploaded {} 5 B", blobs[0].digest.short())),
+        "{events:?}"
+    );
     let put = server.requests().into_iter().find(|request| request.method == "PUT").unwrap();
     assert_eq!(put.body, b"layer");
     assert_eq!(put.header("content-type"), "application/octet-stream");
@@ -67,7 +70,7 @@ fn after_a_failure_the_whole_body_is_sent_again() {
         }
     });
     let blobs = blobs(dir.path(), &[b"layer"]);
-    let (outcomes, told) = upload(&server, &blobs);
+    let (outcomes, events) = upload(&server, &blobs);
     assert_eq!(outcomes.unwrap(), [Outcome::Uploaded]);
     let bodies: Vec<Vec<u8>> = server
         .requests()
@@ -78,8 +81,8 @@ fn after_a_failure_the_whole_body_is_sent_again() {
     assert_eq!(bodies, [b"layer", b"layer"]);
     assert_eq!(server.count("POST", "uploads"), 2);
     assert!(
-        format!("{told:?}").contains("responded with 500 Internal Server Error; trying again in"),
-        "{told:?}"
+        format!("{events:?}").contains("responded with 500 Internal Server Error; trying again in"),
+        "{events:?}"
     );
 }
 
@@ -106,7 +109,7 @@ fn a_location_elsewhere_on_this_machine_is_refused() {
     assert!(other.lines().is_empty());
     let nowhere = scripted(|request, _| (request.method == "POST").then(|| Reply::new(202)));
     let error = upload(&nowhere, &blobs(dir.path(), &[b"layer"])).0.unwrap_err();
-    assert!(error.to_string().contains("did not say where to go on"), "{error}");
+    assert!(error.to_string().contains("sent no `Location`"), "{error}");
 }
 
 #[test]
@@ -169,7 +172,7 @@ fn an_interrupt_breaks_off_an_upload() {
 }
 
 #[test]
-fn progress_counts_a_blob_once_and_tells_a_rate() {
+fn progress_counts_a_blob_once_and_shows_a_rate() {
     let dir = tempfile::tempdir().unwrap();
     let session = session(anonymous());
     let blobs = blobs(dir.path(), &[b"layer", b"config"]);
@@ -180,7 +183,7 @@ fn progress_counts_a_blob_once_and_tells_a_rate() {
         progress.now_at(&blobs[0].digest, bytes);
     }
     progress.now_at(&blobs[0].digest, 4);
-    let told: Vec<String> = session
+    let lines: Vec<String> = session
         .reporter
         .events()
         .into_iter()
@@ -190,7 +193,7 @@ fn progress_counts_a_blob_once_and_tells_a_rate() {
         })
         .collect();
     let (sent, rates): (Vec<&str>, Vec<&str>) =
-        told.iter().map(|text| text.split_once(", ").unwrap()).unzip();
+        lines.iter().map(|text| text.split_once(", ").unwrap()).unzip();
     assert_eq!(sent, ["9 B of 11 B", "11 B of 11 B", "8 B of 11 B"]);
     // 3 B after at least 100 ms.
     assert!((1..=30).any(|rate| rates[0] == format!("{rate} B/s")), "{rates:?}");

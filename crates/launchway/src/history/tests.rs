@@ -6,7 +6,7 @@ use report::{DeploymentKind, DeploymentOutcome, Release};
 
 use super::*;
 use crate::config::SignedPath;
-use crate::steps::push::tests::registries::{self, DockerRegistry, Login, PASSWORD, StandIn};
+use crate::steps::push::tests::registries::{self, DockerRegistry, Login, PASSWORD, basic};
 use crate::testing::git;
 use crate::timings::Timings;
 use launchway_core::events::Event;
@@ -114,7 +114,7 @@ fn history_survives(registry: &str) {
 
 #[test]
 fn the_history_survives_a_lost_disk_with_the_stand_in() {
-    history_survives(&StandIn::basic().host);
+    history_survives(&basic().host());
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn the_history_survives_a_lost_disk_with_docker_registry() {
 
 #[test]
 fn what_was_not_delivered_is_kept_and_sent_next_time() {
-    let registry = StandIn::basic();
+    let registry = basic();
     let dir = tempfile::tempdir().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ctx = context(&nobody.to_string(), dir.path());
@@ -137,7 +137,7 @@ fn what_was_not_delivered_is_kept_and_sent_next_time() {
     assert!(told[told.len() - 1].starts_with("skipped board: it does not answer"), "{told:?}");
 
     let board = Board::start().unwrap();
-    let ctx = context(&registry.host, dir.path());
+    let ctx = context(&registry.host(), dir.path());
     send(&ctx, &ended("run-2", 2), Some(&site(&board)));
     assert_eq!(board.ids(), ["run-1", "run-2"]);
     assert_eq!(ledger::read(&ctx).unwrap().reports.len(), 2);
@@ -189,7 +189,7 @@ fn a_secret_in_a_commit_is_not_shown() {
 
 #[test]
 fn a_board_that_refuses_is_told_and_nothing_fails() {
-    let registry = StandIn::basic();
+    let registry = basic();
     for (status, said) in [
         (401, "skipped board: it refuses our signature"),
         (409, "skipped report run-1: the board answers 409 Conflict: no, <thanks>"),
@@ -198,7 +198,7 @@ fn a_board_that_refuses_is_told_and_nothing_fails() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let board = Board::refusing(status).unwrap();
-        let ctx = context(&registry.host, dir.path());
+        let ctx = context(&registry.host(), dir.path());
         send(&ctx, &ended("run-1", 1), Some(&site(&board)));
         assert!(notes(&ctx).iter().any(|note| note.starts_with(said)), "{:?}", notes(&ctx));
     }
@@ -206,9 +206,9 @@ fn a_board_that_refuses_is_told_and_nothing_fails() {
 
 #[test]
 fn a_ledger_keeps_the_lines_of_others() {
-    let registry = StandIn::basic();
+    let registry = basic();
     let dir = tempfile::tempdir().unwrap();
-    let ctx = context(&registry.host, dir.path());
+    let ctx = context(&registry.host(), dir.path());
     let client = crate::registry::client(&ctx, launchway_registry::Access::Push).unwrap();
     let (repository, tag) = (ctx.image().parse().unwrap(), "ledger".parse().unwrap());
     let kind = "application/vnd.launchway.ledger.v1";
@@ -225,9 +225,9 @@ fn a_ledger_keeps_the_lines_of_others() {
 /// Reports of a newer version: one that is read, one that would be misread, and what is no report at all.
 #[test]
 fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
-    let registry = StandIn::basic();
+    let registry = basic();
     let dir = tempfile::tempdir().unwrap();
-    let ctx = context(&registry.host, dir.path());
+    let ctx = context(&registry.host(), dir.path());
     let text = String::from_utf8(bytes(&ended("run-1", 1))).unwrap();
     let added =
         text.replacen('{', r#"{"added":{"by":"a newer version"},"#, 1).replace("\"live\"", "\"paused\"");
@@ -256,7 +256,7 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
         (false, "1 report was written by a newer Launchway: update to see it"),
         (true, r#""added":{"by":"a newer version"}"#),
     ] {
-        let ctx = context(&registry.host, elsewhere.path());
+        let ctx = context(&registry.host(), elsewhere.path());
         show(&ctx, as_json).unwrap();
         let told = format!("{:?}", ctx.reporter.events()).replace('\\', "");
         assert!(told.contains(said) && told.contains("paused") && !told.contains("CheckSkipped"), "{told}");

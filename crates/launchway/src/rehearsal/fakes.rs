@@ -16,15 +16,15 @@ use launchway_core::environment::Environment;
 use launchway_core::interrupt;
 use launchway_core::secret::random_word;
 use launchway_fakes::Exchange;
-use launchway_fakes::registry::{Auth, RegistryStandIn};
-use launchway_fakes::render::{GroupHooks, Options, PullCredential, RenderStandIn};
-use launchway_fakes::sentry::SentryStandIn;
+use launchway_fakes::registry::{Auth, FakeRegistry};
+use launchway_fakes::render::{FakeRender, GroupHooks, Options, PullCredential};
+use launchway_fakes::sentry::FakeSentry;
 
 /// A registry, a Render and a Sentry on loopback.
 pub(super) struct Fakes {
-    pub(super) registry: RegistryStandIn,
-    pub(super) render: RenderStandIn,
-    pub(super) sentry: SentryStandIn,
+    pub(super) registry: FakeRegistry,
+    pub(super) render: FakeRender,
+    pub(super) sentry: FakeSentry,
     pub(super) repository: String,
     /// What a deploy sets on the service.
     pub(super) service: Vec<ServiceValue>,
@@ -111,9 +111,9 @@ impl Fakes {
         let registry_token = random_word()?;
         let api_key = random_word()?;
         let login = Auth::Basic { username: Self::USER.to_owned(), password: registry_token.clone() };
-        let registry = RegistryStandIn::start(&folder.join("registry"), login).await?;
+        let registry = FakeRegistry::start(&folder.join("registry"), login).await?;
         let repository = format!("{}/{}", registry.address(), Self::REPOSITORY);
-        let sentry = SentryStandIn::start().await?;
+        let sentry = FakeSentry::start().await?;
         let service = ServiceValue::all(ctx, &sentry.dsn())?;
         let deploy = &ctx.config.deploy;
         let set_by_hand = ctx.config.rehearse.environment.iter();
@@ -136,7 +136,7 @@ impl Fakes {
             ..Options::new(Self::SERVICE, &api_key, &format!("{repository}:latest"))
         };
         adapt(&mut options, &service)?;
-        let render = RenderStandIn::start(options, &folder.join("render")).await?;
+        let render = FakeRender::start(options, &folder.join("render")).await?;
         Ok(Self { registry, render, sentry, repository, service, registry_token, api_key })
     }
 
@@ -178,8 +178,8 @@ impl Fakes {
             ("RENDER_SERVICE_ID", Self::SERVICE.to_owned()),
             ("SENTRY_URL", self.sentry.url()),
             ("SENTRY_AUTH_TOKEN", self.sentry.token().to_owned()),
-            ("SENTRY_ORG", SentryStandIn::ORGANIZATION.to_owned()),
-            ("SENTRY_PROJECT", SentryStandIn::PROJECT.to_owned()),
+            ("SENTRY_ORG", FakeSentry::ORGANIZATION.to_owned()),
+            ("SENTRY_PROJECT", FakeSentry::PROJECT.to_owned()),
         ];
         let of_service = self.service.iter().map(|value| (value.name.clone(), value.value.clone()));
         of_pipeline.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(of_service).collect()

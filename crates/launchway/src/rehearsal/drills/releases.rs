@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use launchway_fakes::registry::RegistryStandIn;
+use launchway_fakes::registry::FakeRegistry;
 use launchway_image::layout::Layout;
 
 /// The commit of the earlier release.
@@ -49,7 +49,7 @@ impl Releases {
     /// Puts the new release into a registry under these tags, and gives its digest.
     pub(super) fn keep_new(
         &self,
-        registry: &RegistryStandIn,
+        registry: &FakeRegistry,
         repository: &str,
         tags: &[&str],
     ) -> Result<String> {
@@ -59,7 +59,7 @@ impl Releases {
     /// The same for the earlier one.
     pub(super) fn keep_earlier(
         &self,
-        registry: &RegistryStandIn,
+        registry: &FakeRegistry,
         repository: &str,
         tags: &[&str],
     ) -> Result<String> {
@@ -76,7 +76,7 @@ impl Releases {
     fn keep(
         &self,
         image: &Image,
-        registry: &RegistryStandIn,
+        registry: &FakeRegistry,
         repository: &str,
         tags: &[&str],
     ) -> Result<String> {

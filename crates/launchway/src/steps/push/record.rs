@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use launchway_core::size;
-use launchway_registry::{Artifact, Attached, Blob, Digest, Outcome, Repository, Tag};
+use launchway_registry::{Artifact, Attached, Attachment, Blob, Digest, Outcome, Repository, Tag};
 
 /// What a push did: `target/xtask/push.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,13 +91,16 @@ impl PushRecord {
     pub(super) fn attach(&mut self, ctx: &Context, artifacts: &[Artifact], attached: Attached) {
         let (blobs, outcomes): (Vec<Blob>, Vec<Outcome>) = attached.blobs.into_iter().unzip();
         self.add(&blobs, &outcomes);
-        for (place, Artifact { kind, name, manifest, .. }) in artifacts.iter().enumerate() {
-            if let Some(reason) = attached.refused.get(&place) {
-                ctx.reporter.skipped(name, format!("not attached to the image: {reason}"));
-                continue;
-            }
+        for (Artifact { kind, name, manifest, .. }, state) in artifacts.iter().zip(attached.artifacts) {
+            let word = match state {
+                Attachment::New => "attached",
+                Attachment::Present => "attached already",
+                Attachment::Refused(reason) => {
+                    ctx.reporter.skipped(name, format!("not attached to the image: {reason}"));
+                    continue;
+                }
+            };
             let digest = manifest.digest.clone();
-            let word = if attached.new.contains(&place) { "attached" } else { "attached already" };
             ctx.reporter.note(format!("{word}: {name} {}", digest.short()));
             self.referrers.push(Referrer { artifact_type: (*kind).to_owned(), digest });
         }

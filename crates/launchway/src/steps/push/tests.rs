@@ -67,7 +67,7 @@ fn notes(ctx: &Context) -> Vec<String> {
 }
 
 #[test]
-fn the_plan_is_what_will_be_done() {
+fn a_plan_prints_itself() {
     let dir = tempfile::tempdir().unwrap();
     let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
     let ctx = Context::for_test(dir.path(), Environment::of([("PIPELINE_IMAGE", "acme/app")]));
@@ -85,7 +85,7 @@ fn the_plan_is_what_will_be_done() {
     ");
 }
 
-/// Puts the small workspace beside the image: what the documents about it are made from.
+/// Puts the fixture beside the image: the attestations are made from it.
 fn add_sources(root: &Path) {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/.");
     let copy = launchway_core::command::Call::new("cp").args(["-r", fixture.to_str().unwrap(), "."]);
@@ -93,7 +93,7 @@ fn add_sources(root: &Path) {
 }
 
 #[test]
-fn the_documents_about_an_image_are_attached_before_latest_moves() {
+fn attestations_are_attached_before_latest_moves() {
     let dir = tempfile::tempdir().unwrap();
     add_sources(dir.path());
     let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
@@ -240,9 +240,9 @@ fn an_image_that_holds_a_secret_is_not_pushed() {
     let ctx = context_on(&server, dir.path(), &[("SECRET_KEY", "hunter2-hunter2")]);
     let error = push(&ctx).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);
-    let told = format!("{error:#}{:?}", ctx.reporter.events());
-    assert!(told.contains("layer 1, `hello.txt`: SECRET_KEY") && !told.contains("hunter2"), "{told}");
-    assert_eq!(server.lines(), [""; 0], "nothing is asked and nothing is sent");
+    let output = format!("{error:#}{:?}", ctx.reporter.events());
+    assert!(output.contains("layer 1, `hello.txt`: SECRET_KEY") && !output.contains("hunter2"), "{output}");
+    assert_eq!(server.lines(), [""; 0], "no request is sent");
     assert!(!record(&ctx).exists());
     push(&context_on(&server, dir.path(), &[("SECRET_KEY", "hunter3-hunter3")])).unwrap();
 }

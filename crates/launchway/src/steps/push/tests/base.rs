@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::real::Pulled;
-use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, USERNAME, context, skipped};
+use super::registries::{DockerRegistry, Login, PASSWORD, USERNAME, basic, bearer, context, skipped};
 use super::*;
 use crate::steps::docker_build;
 use launchway_core::command::Call;
@@ -110,10 +110,10 @@ fn goes_on(host: &str, expected: Outcome) {
 
 #[test]
 fn what_the_registry_has_is_mounted() {
-    goes_on(&StandIn::basic().host, Outcome::Mounted);
-    let tokens = StandIn::bearer(Duration::from_mins(1));
-    goes_on(&tokens.host, Outcome::Mounted);
-    let starts = tokens.registry.transcript();
+    goes_on(&basic().host(), Outcome::Mounted);
+    let tokens = bearer(Duration::from_mins(1));
+    goes_on(&tokens.host(), Outcome::Mounted);
+    let starts = tokens.registry().transcript();
     let starts =
         starts.iter().filter(|seen| seen.path == "/v2/acme/app/blobs/uploads/" && seen.status == 201);
     assert_eq!(starts.count(), 1);
@@ -121,14 +121,14 @@ fn what_the_registry_has_is_mounted() {
 
 #[test]
 fn a_registry_may_rather_have_it_uploaded() {
-    let stand_in = StandIn::basic();
-    stand_in.registry.fault(Fault::MountDeclined);
-    goes_on(&stand_in.host, Outcome::Uploaded);
+    let fake = basic();
+    fake.registry().fault(Fault::MountDeclined);
+    goes_on(&fake.host(), Outcome::Uploaded);
     // The first is used up by the request without a token.
-    let stand_in = StandIn::bearer(Duration::from_mins(1));
-    stand_in.registry.fault(Fault::MountDeclined);
-    stand_in.registry.fault(Fault::MountDeclined);
-    goes_on(&stand_in.host, Outcome::Uploaded);
+    let fake = bearer(Duration::from_mins(1));
+    fake.registry().fault(Fault::MountDeclined);
+    fake.registry().fault(Fault::MountDeclined);
+    goes_on(&fake.host(), Outcome::Uploaded);
 }
 
 #[test]
@@ -142,11 +142,11 @@ fn what_a_real_registry_has_is_mounted() {
 }
 
 #[test]
-fn another_registry_is_not_asked_to_mount() {
-    let (there, here) = (StandIn::basic(), plain());
+fn another_registry_gets_no_request_to_mount() {
+    let (there, here) = (basic(), plain());
     let dir = workspace();
-    begin_with(dir.path(), &push_base(&there.host));
-    build(&context(&there.host, dir.path(), PASSWORD));
+    begin_with(dir.path(), &push_base(&there.host()));
+    build(&context(&there.host(), dir.path(), PASSWORD));
     let pushed = push(&context_on(&here, dir.path(), &[])).unwrap();
     assert_eq!((pushed.blobs[0].outcome, pushed.bytes_mounted), (Outcome::Uploaded, 0));
     assert!(here.requests().iter().all(|request| !request.target.contains("mount=")), "{:?}", here.lines());
@@ -182,7 +182,7 @@ fn a_base_that_docker_made_and_pushed() {
         Call::new("docker").args(["--config", config.to_str().unwrap()]).args(line.split(' ')).read(config)
     };
     if docker(Path::new("/"), "version").is_err() {
-        return skipped(test, "no Docker Engine answers");
+        return skipped(test, "no Docker Engine responds");
     }
     let Some(registry) = DockerRegistry::start(test, &Login::Htpasswd) else { return };
     let (host, dir) = (&registry.host, workspace());
@@ -232,10 +232,10 @@ fn a_base_that_docker_made_and_pushed() {
     assert_eq!(pushed.blobs[0].outcome, Outcome::Mounted);
     let image = Pulled(format!("{}@{}", pushed.repository, pushed.digest));
     docker(&config, &format!("pull --quiet {}", image.0)).unwrap();
-    let said = docker(&config, &format!("run --rm --network none {}", image.0)).unwrap();
+    let output = docker(&config, &format!("run --rm --network none {}", image.0)).unwrap();
     let motd = fs_err::read_to_string(dir.path().join("motd")).unwrap();
     // The base's `CMD` belonged to its own `ENTRYPOINT`, and the sticky bit is still there.
-    assert_eq!(said, format!("41777 usr/bin {} [] base", motd.trim()));
+    assert_eq!(output, format!("41777 usr/bin {} [] base", motd.trim()));
 }
 
 /// What a commit that changes nothing of the image uploads, in bytes of request bodies.
@@ -260,10 +260,10 @@ fn a_commit_that_changes_nothing_of_the_image_uploads_less_than_5_kb() {
         build(&ctx);
         push(&ctx).unwrap()
     };
-    let stand_in = StandIn::basic();
+    let fake = basic();
     let bytes = second_commit(
-        |commit, root| build_and_push(context(&stand_in.host, root, PASSWORD), commit),
-        || stand_in.registry.transcript().iter().map(|seen| seen.request_bytes).sum(),
+        |commit, root| build_and_push(context(&fake.host(), root, PASSWORD), commit),
+        || fake.registry().transcript().iter().map(|seen| seen.request_bytes).sum(),
     );
     // A registry without a list of referrers gets one from us.
     let plain = plain();

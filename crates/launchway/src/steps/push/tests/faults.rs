@@ -1,11 +1,11 @@
-//! Pushes that meet trouble: how each ends, what it says, and what `latest` names after it.
+//! Pushes with faults: how each ends, what its error says, and what `latest` names after it.
 
 use std::time::Duration;
 
-use super::registries::{DockerRegistry, Login, PASSWORD, StandIn, context};
+use super::registries::{DockerRegistry, Login, PASSWORD, basic, bearer, context};
 use super::wire::{Break, Wire};
 use super::*;
-use launchway_fakes::registry::{Fault, Odd, Place};
+use launchway_fakes::registry::{Fault, Odd, Place, Scripted};
 
 /// A registry where `latest` names the image of an earlier commit, and a workspace with the image of the next.
 struct Rig {
@@ -40,7 +40,7 @@ impl Rig {
         format!("digest=sha256%3A{}", layer.file_name().to_str().unwrap())
     }
 
-    /// Pushes the next image by way of `host`, with little patience.
+    /// Pushes the next image through `host`, with short timeouts.
     fn push(&self, host: &str) -> (Result<PushRecord>, Vec<String>) {
         let ctx = context(host, self.dir.path(), PASSWORD);
         let client = registry::client(&ctx, Access::Push).unwrap();
@@ -58,16 +58,16 @@ impl Rig {
             .unwrap()
     }
 
-    /// The push by way of `host` must get through, and a note must tell of the trouble.
+    /// The push through `host` must succeed, and a note must name the error.
     fn gets_through(&self, host: &str, note: &str) {
         let (pushed, notes) = self.push(host);
         pushed.unwrap_or_else(|error| panic!("{note}: {error:#}"));
-        assert!(notes.iter().any(|told| told.contains(note)), "`{note}` is not in {notes:?}");
+        assert!(notes.iter().any(|text| text.contains(note)), "`{note}` is not in {notes:?}");
         let new = Some(self.new.clone());
         assert_eq!((self.named(COMMIT), self.named("latest")), (new.clone(), new), "{note}");
     }
 
-    /// The push by way of `host` must fail with all of these words, leave `latest`, and be healed by another push.
+    /// The push through `host` must fail with all of these words and leave `latest`, and another push must succeed.
     fn fails(&self, host: &str, words: &[&str]) {
         let error = self.push(host).0.unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Registry, "{error:#}");
@@ -83,18 +83,18 @@ impl Rig {
     }
 }
 
-/// The stand-in with these faults, once `latest` is there.
-fn broken(faults: &[Fault]) -> (StandIn, Rig) {
-    let stand_in = StandIn::bearer(Duration::from_mins(1));
-    let rig = Rig::new(&stand_in.host);
+/// The fake registry with these faults, once `latest` is there.
+fn broken(faults: &[Fault]) -> (Scripted, Rig) {
+    let fake = bearer(Duration::from_mins(1));
+    let rig = Rig::new(&fake.host());
     for fault in faults {
-        stand_in.registry.fault(*fault);
+        fake.registry().fault(*fault);
     }
-    (stand_in, rig)
+    (fake, rig)
 }
 
 #[test]
-fn trouble_that_passes_does_not_end_a_push() {
+fn a_transient_error_does_not_end_a_push() {
     // One for the challenge, the look, the tag that is put, and the proof of it.
     let mut unread = [Fault::NoContentDigest; 5];
     unread[4] = Fault::Truncated;
@@ -123,23 +123,20 @@ fn trouble_that_passes_does_not_end_a_push() {
         (&unread, "; trying again in"),
         (&[Fault::Location(Place::Absolute)], "moved `latest`"),
     ] {
-        let (stand_in, rig) = broken(faults);
-        rig.gets_through(&stand_in.host, note);
-        let read = stand_in
-            .registry
-            .transcript()
-            .iter()
-            .any(|e| e.method == "GET" && e.path.contains("/manifests/"));
+        let (fake, rig) = broken(faults);
+        rig.gets_through(&fake.host(), note);
+        let read =
+            fake.registry().transcript().iter().any(|e| e.method == "GET" && e.path.contains("/manifests/"));
         assert_eq!(read, faults.contains(&Fault::NoContentDigest), "{faults:?}");
     }
 }
 
 #[test]
-fn trouble_that_lasts_ends_a_push_before_latest_moves() {
+fn a_permanent_error_ends_a_push_before_latest_moves() {
     let untagged = "; the commit's tag is not in the registry; `latest` still names OLD";
     let tagged = "; the commit's tag is in the registry; `latest` still names OLD";
     for (faults, words) in [
-        (&[Fault::Location(Place::Missing)][..], ["did not say where to go on", untagged]),
+        (&[Fault::Location(Place::Missing)][..], ["sent no `Location`", untagged]),
         (&[Fault::Location(Place::Inside)], ["sends us to `169.254.169.254`, an address inside", untagged]),
         // Both blobs, five times each.
         (&[Fault::BlobPutFails; 10], ["(UNKNOWN: the upload could not be stored); tried 5 times", untagged]),
@@ -156,36 +153,37 @@ fn trouble_that_lasts_ends_a_push_before_latest_moves() {
         // For the challenge, the look, the tag that is put, and the proof of it, five times.
         (&[Fault::WrongContentDigest; 8], ["says that it names sha256:000000", tagged]),
     ] {
-        let (stand_in, rig) = broken(faults);
-        rig.fails(&stand_in.host, &words);
+        let (fake, rig) = broken(faults);
+        rig.fails(&fake.host(), &words);
     }
 }
 
 #[test]
-fn a_registry_that_takes_no_artifacts_gets_the_image_and_it_is_said() {
-    let (stand_in, rig) = broken(&[Fault::ArtifactRefused]);
+fn a_registry_that_refuses_attestations_gets_the_image_and_the_skip_is_named() {
+    let (fake, rig) = broken(&[Fault::ArtifactRefused]);
     add_sources(rig.dir.path());
-    let ctx = context(&stand_in.host, rig.dir.path(), PASSWORD);
+    let ctx = context(&fake.host(), rig.dir.path(), PASSWORD);
     let pushed = push(&ctx).unwrap();
     let skipped = |ctx: &Context| {
-        let told = ctx.reporter.events().into_iter();
-        told.filter_map(|event| match event {
-            Event::CheckSkipped { check, reason } => Some(format!("{check}: {reason}")),
-            _ => None,
-        })
-        .collect::<Vec<_>>()
+        let events = ctx.reporter.events().into_iter();
+        events
+            .filter_map(|event| match event {
+                Event::CheckSkipped { check, reason } => Some(format!("{check}: {reason}")),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
     };
     let expected = format!(
         "sbom.cdx.json: not attached to the image: the registry at {} refused to attach sbom.cdx.json: \
          400 Bad Request (MANIFEST_INVALID: manifest invalid)",
-        stand_in.host
+        fake.host()
     );
     assert_eq!(skipped(&ctx), [expected]);
     let types: Vec<&str> = pushed.referrers.iter().map(|referrer| referrer.artifact_type.as_str()).collect();
     assert_eq!(types, [attest::PROVENANCE], "what is not there is not listed");
     assert_eq!(rig.named("latest").as_ref(), Some(&rig.new));
-    // Asked again, it may have learned.
-    let ctx = context(&stand_in.host, rig.dir.path(), PASSWORD);
+    // The next push attaches what is missing.
+    let ctx = context(&fake.host(), rig.dir.path(), PASSWORD);
     assert_eq!((push(&ctx).unwrap().referrers.len(), skipped(&ctx).len()), (2, 0));
 }
 
@@ -224,23 +222,23 @@ fn a_registry_with_ways_of_its_own_gets_the_release() {
         (Fault::Referrers(Odd::Nothing), 0, "and does not list it; tried 5 times"),
         (Fault::SubjectUnknown, 0, "(unknown field `subject`)"),
     ] {
-        let (stand_in, rig) = broken(&[fault]);
+        let (fake, rig) = broken(&[fault]);
         add_sources(rig.dir.path());
-        let ctx = context(&stand_in.host, rig.dir.path(), PASSWORD);
+        let ctx = context(&fake.host(), rig.dir.path(), PASSWORD);
         let client = registry::client(&ctx, Access::Push).unwrap().with_backoff(Duration::from_millis(1));
         let pushed = plan(&ctx).unwrap().run_with(&ctx, client).unwrap();
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, attached), "{fault:?}");
         assert_eq!(rig.named("latest").as_ref(), Some(&rig.new), "{fault:?}");
-        let told = format!("{:?}", ctx.reporter.events());
-        assert_eq!(told.matches("not attached to the image").count(), 2 - attached, "{fault:?}");
-        assert!(told.contains(words), "{fault:?}: {told}");
+        let events = format!("{:?}", ctx.reporter.events());
+        assert_eq!(events.matches("not attached to the image").count(), 2 - attached, "{fault:?}");
+        assert!(events.contains(words), "{fault:?}: {events}");
     }
 }
 
 #[test]
 fn a_host_that_is_no_registry_is_sent_nothing() {
-    let (stand_in, rig) = broken(&[Fault::Page]);
-    let error = rig.push(&stand_in.host).0.unwrap_err().to_string();
+    let (fake, rig) = broken(&[Fault::Page]);
+    let error = rig.push(&fake.host()).0.unwrap_err().to_string();
     assert!(error.contains("is not a registry") && error.contains("(Sign in)"), "{error}");
     assert!(error.ends_with("; nothing in the registry has changed"), "{error}");
 }
@@ -248,13 +246,13 @@ fn a_host_that_is_no_registry_is_sent_nothing() {
 #[test]
 fn a_look_that_fails_changes_nothing() {
     let untouched = "; nothing in the registry has changed";
-    let (stand_in, rig) = broken(&[]);
-    let mut other = context(&stand_in.host, rig.dir.path(), PASSWORD);
+    let (fake, rig) = broken(&[]);
+    let mut other = context(&fake.host(), rig.dir.path(), PASSWORD);
     // The commit's tag is taken by the older image.
     other.git.commit = "1".repeat(40);
     write_layout(rig.dir.path(), &[&other.git.commit, "latest"], "another");
     let taken = push(&other).unwrap_err();
-    let wrong = context(&stand_in.host, rig.dir.path(), "a-wrong-password");
+    let wrong = context(&fake.host(), rig.dir.path(), "a-wrong-password");
     write_layout(rig.dir.path(), &[COMMIT, "latest"], "another");
     let wrong = push(&wrong).unwrap_err();
     for (error, words) in [(taken, "a commit tag never moves"), (wrong, "rejected the user name or token")] {
@@ -270,14 +268,14 @@ fn a_look_that_fails_changes_nothing() {
 fn a_wire_that_breaks_is_no_end() {
     for (place, fault, note) in [
         ("layer", Break::Cut, "; trying again in"),
-        ("layer", Break::EarlyAnswer, "; trying again in"),
+        ("layer", Break::EarlyResponse, "; trying again in"),
         ("layer", Break::Stall, "operation timed out; trying again in"),
-        ("layer", Break::AnswerLost, "; trying again in"),
-        ("PUT /v2/acme/app/manifests/latest", Break::AnswerLost, "; trying again in"),
+        ("layer", Break::ResponseLost, "; trying again in"),
+        ("PUT /v2/acme/app/manifests/latest", Break::ResponseLost, "; trying again in"),
     ] {
-        let (stand_in, rig) = broken(&[]);
+        let (fake, rig) = broken(&[]);
         let needle = if place == "layer" { rig.layer() } else { place.to_owned() };
-        let wire = Wire::to(&stand_in.host, &needle, fault);
+        let wire = Wire::to(&fake.host(), &needle, fault);
         rig.gets_through(&wire.host, note);
     }
 }
@@ -292,7 +290,7 @@ fn is_taken_up(host: &str) {
 
 #[test]
 fn a_push_that_was_killed_is_taken_up_again() {
-    is_taken_up(&StandIn::basic().host);
+    is_taken_up(&basic().host());
     if let Some(registry) =
         DockerRegistry::start("a_push_that_was_killed_is_taken_up_again", &Login::Htpasswd)
     {

@@ -56,7 +56,7 @@ fn docker_pulls_what_was_pushed() {
     let test = "docker_pulls_what_was_pushed";
     if Call::new("docker").args(["version", "--format", "{{.Server.Version}}"]).read(Path::new("/")).is_err()
     {
-        skipped(test, "no Docker Engine answers");
+        skipped(test, "no Docker Engine responds");
         return;
     }
     let Some(registry) = DockerRegistry::start(test, &Login::Htpasswd) else { return };

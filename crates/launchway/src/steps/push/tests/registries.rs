@@ -1,4 +1,4 @@
-//! Registries that want a login: the rehearsal's stand-in, and Debian's `docker-registry` in both of its ways.
+//! Registries with a login: the fake, and Debian's `docker-registry` with passwords and with tokens.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -11,13 +11,12 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
 use crate::context::Context;
 use crate::testing::registry::scripted;
 use launchway_core::command::Call;
 use launchway_core::environment::Environment;
-use launchway_fakes::registry::{Auth, RegistryStandIn, Scripted};
+use launchway_fakes::registry::{Auth, Scripted};
 use launchway_fakes::{Reply, Request};
 
 pub(crate) const USERNAME: &str = "pusher";
@@ -45,43 +44,18 @@ pub(crate) fn context(host: &str, root: &std::path::Path, password: &str) -> Con
     Context::for_test(root, Environment::of(variables))
 }
 
-/// The stand-in with the runtime that it lives in.
-pub(crate) struct StandIn {
-    pub(crate) registry: RegistryStandIn,
-    pub(crate) host: String,
-    // An answer that never comes must not hold up the end of a test.
-    runtime: Option<Runtime>,
-    _dir: TempDir,
+/// The fake registry, with a user name and a password on each request.
+pub(crate) fn basic() -> Scripted {
+    Scripted::with_login(Auth::Basic { username: USERNAME.into(), password: PASSWORD.into() }).unwrap()
 }
 
-impl StandIn {
-    pub(crate) fn basic() -> Self {
-        Self::start(Auth::Basic { username: USERNAME.into(), password: PASSWORD.into() })
-    }
-
-    pub(crate) fn bearer(lifetime: Duration) -> Self {
-        Self::start(Auth::Bearer { username: USERNAME.into(), password: PASSWORD.into(), lifetime })
-    }
-
-    fn start(auth: Auth) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let registry = runtime.block_on(RegistryStandIn::start(dir.path(), auth)).unwrap();
-        let host = registry.address().to_string();
-        Self { registry, host, runtime: Some(runtime), _dir: dir }
-    }
+/// The fake registry, with tokens that are good for so long.
+pub(crate) fn bearer(lifetime: Duration) -> Scripted {
+    let (username, password) = (USERNAME.into(), PASSWORD.into());
+    Scripted::with_login(Auth::Bearer { username, password, lifetime }).unwrap()
 }
 
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-/// How a `docker-registry` lets people in.
+/// How a `docker-registry` authenticates.
 pub(crate) enum Login {
     Htpasswd,
     Token,
@@ -173,14 +147,14 @@ fn token_server(dir: &std::path::Path) -> Scripted {
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key, &random).unwrap();
     let header = json!({ "typ": "JWT", "alg": "ES256", "x5c": [pem(&dir.join("cert.pem"))] });
     scripted(move |request, _| {
-        let Some(asked) = asked(request) else {
+        let Some(scopes) = scopes(request) else {
             return Some(Reply::new(401).body(r#"{"details":"incorrect username or password"}"#));
         };
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
         let claims = json!({
             "iss": ISSUER, "sub": USERNAME, "aud": SERVICE, "jti": "1",
             "nbf": now - 10, "iat": now, "exp": now + 300,
-            "access": asked.iter().map(|scope| access(scope)).collect::<Vec<_>>(),
+            "access": scopes.iter().map(|scope| access(scope)).collect::<Vec<_>>(),
         });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&header), part(&claims));
@@ -195,8 +169,8 @@ fn pem(path: &std::path::Path) -> String {
     text.lines().filter(|line| !line.starts_with("-----")).collect()
 }
 
-/// The scopes that are asked for, or `None` where the login is wrong: a password by GET, an identity token by POST.
-fn asked(request: &Request) -> Option<Vec<String>> {
+/// The scopes of a request for a token, or `None` where the login is wrong: a password by GET, an identity token by POST.
+fn scopes(request: &Request) -> Option<Vec<String>> {
     let basic = format!("Basic {}", STANDARD.encode(format!("{USERNAME}:{PASSWORD}")));
     let form = String::from_utf8_lossy(&request.body);
     let (target, allowed) = match request.method.as_str() {

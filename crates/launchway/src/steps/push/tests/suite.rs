@@ -1,11 +1,11 @@
-//! The same pushes against every registry that there is to test with, in every way that it lets people in.
+//! The same pushes against each registry, with each kind of login.
 
 use std::time::Duration;
 
-use super::registries::{DockerRegistry, IDENTITY, Login, PASSWORD, StandIn, context};
+use super::registries::{DockerRegistry, IDENTITY, Login, PASSWORD, basic, bearer, context};
 use super::*;
 
-/// What a registry with a login must do for us, and we for it.
+/// What a push to a registry with a login must do.
 fn suite(host: &str) {
     let dir = tempfile::tempdir().unwrap();
     let digest = write_layout(dir.path(), &[COMMIT, "latest"], "hello");
@@ -49,13 +49,13 @@ fn suite(host: &str) {
 }
 
 #[test]
-fn the_stand_in_with_passwords() {
-    suite(&StandIn::basic().host);
+fn the_fake_with_passwords() {
+    suite(&basic().host());
 }
 
 #[test]
-fn the_stand_in_with_tokens() {
-    suite(&StandIn::bearer(Duration::from_mins(1)).host);
+fn the_fake_with_tokens() {
+    suite(&bearer(Duration::from_mins(1)).host());
 }
 
 #[test]
@@ -96,11 +96,11 @@ fn docker_registry_with_an_identity_token() {
 }
 
 #[test]
-fn an_identity_token_is_no_password() {
-    let stand_in = StandIn::basic();
+fn an_identity_token_is_not_a_password() {
+    let fake = basic();
     let dir = tempfile::tempdir().unwrap();
     write_layout(dir.path(), &[COMMIT, "latest"], "hello");
-    let error = push(&with_identity(&stand_in.host, dir.path(), IDENTITY)).unwrap_err();
+    let error = push(&with_identity(&fake.host(), dir.path(), IDENTITY)).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     let error = error.to_string();
     assert!(error.contains("wants a password, and Docker's configuration has an identity token"), "{error}");

@@ -13,12 +13,12 @@ pub(super) enum Break {
     Cut,
     /// The same, and no later one gets through either.
     Gone,
-    /// The registry answers 500 before it has read the body.
-    EarlyAnswer,
+    /// The registry responds with 500 before it has read the body.
+    EarlyResponse,
     /// The body is not taken any further.
     Stall,
-    /// The request arrives, but its answer does not.
-    AnswerLost,
+    /// The request arrives, but its response does not.
+    ResponseLost,
 }
 
 /// A proxy for TCP; it takes no new connections once it is dropped.
@@ -93,16 +93,16 @@ impl Plan {
         while let Ok(read @ 1..) = client.read(&mut bytes) {
             let held = bytes[..read].windows(self.needle.len()).any(|window| window == self.needle);
             match held.then(|| self.fault.lock().unwrap().take()).flatten() {
-                Some(Break::AnswerLost) => silent.store(true, Ordering::Relaxed),
+                Some(Break::ResponseLost) => silent.store(true, Ordering::Relaxed),
                 Some(fault) => {
                     self.gone.store(fault == Break::Gone, Ordering::Relaxed);
                     if fault == Break::Stall {
                         // Until the client has had enough: what it sends is not read.
                         std::thread::sleep(std::time::Duration::from_secs(1));
                     }
-                    if fault == Break::EarlyAnswer {
-                        let answer = "HTTP/1.1 500 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-                        client.write_all(answer.as_bytes()).ok();
+                    if fault == Break::EarlyResponse {
+                        let response = "HTTP/1.1 500 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                        client.write_all(response.as_bytes()).ok();
                     }
                     break;
                 }
