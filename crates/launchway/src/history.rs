@@ -115,11 +115,8 @@ fn send(ctx: &Context, report: &Report, plan: &ReportPlan, site: Option<&Url>) {
         }
         Err(error) => skipped("ledger", &error),
     }
-    let (Some(signed), Some(site)) = (&plan.board, site) else { return };
-    let sent = site
-        .join(&signed.path)
-        .map_err(Into::into)
-        .and_then(|at| board::deliver(ctx, &at, &ctx.required(&signed.key)?, &reports, delivered));
+    let (Some(board), Some(site)) = (&plan.board, site) else { return };
+    let sent = board::deliver(ctx, site, board, &reports, delivered);
     match sent {
         Ok(0) => ctx.reporter.note("the board has every report"),
         Ok(1) => ctx.reporter.note("the board has the report of this run"),

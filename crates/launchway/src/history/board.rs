@@ -12,6 +12,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::{Reports, ended};
+use crate::config::SignedPath;
 use crate::context::Context;
 use crate::sign::signed;
 use launchway_core::http::{Http, first_words, text};
@@ -21,22 +22,22 @@ use launchway_core::secret::{Redactor, Secret};
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many reports are sent at once.
 const AT_ONCE: usize = 4;
-/// How many ids are asked for at once.
+/// How many ids are requested at once.
 const PAGE: usize = 1000;
 
-/// Sends the board at `at` (`…/api/v1/reports`) every report that it lacks, and says how many those were.
+/// Sends the board every report that it lacks, and returns how many those were.
 ///
-/// A report that the board refuses is told and left out. An error names what did not work; what was sent is sent. All
-/// of it is over by `end`: a board that lost its disk is filled again over several runs, the newest reports first.
+/// A report that the board refuses is reported and left out. An error names what failed; what was sent is sent. All of
+/// it is over by `end`: a board that lost its disk is filled again over several runs, newest reports first.
 pub(super) fn deliver(
     ctx: &Context,
-    at: &Url,
-    key: &Secret,
+    site: &Url,
+    board: &SignedPath,
     reports: &Reports,
     end: Instant,
 ) -> Result<usize> {
-    let http = ctx.http()?;
-    let known = known(&http, at, end)?;
+    let (http, at, key) = (ctx.http()?, site.join(&board.path)?, ctx.required(&board.key)?);
+    let known = known(&http, &at, end)?;
     let mut missing = Vec::new();
     for (id, bytes) in reports.iter().filter(|(id, _)| !known.contains(*id)) {
         missing.push((ended(bytes), id.as_str(), bytes.as_slice()));
@@ -51,7 +52,7 @@ pub(super) fn deliver(
             if Instant::now() >= end {
                 bail!("there was no time to send all reports; the next run goes on");
             }
-            match send(&http, at, key, id, bytes, end)? {
+            match send(&http, &at, (&board.key, &key), id, bytes, end)? {
                 None => {
                     sent.fetch_add(1, Ordering::Relaxed);
                 }
@@ -80,7 +81,7 @@ fn known(http: &Http, at: &Url, end: Instant) -> Result<BTreeSet<String>> {
         sequence: u64,
         id: String,
     }
-    /// No board has more: whoever says so sends us around in a circle.
+    /// No board has more: one that claims it sends us around in a circle.
     const MOST: usize = 1_000_000;
     let mut known = BTreeSet::new();
     let mut after = 0;
@@ -90,10 +91,11 @@ fn known(http: &Http, at: &Url, end: Instant) -> Result<BTreeSet<String>> {
             .append_pair("after", &after.to_string())
             .append_pair("limit", &PAGE.to_string());
         let response = http.request(Method::GET, &url)?.timeout(time_until(end)).send();
-        let response = response.map_err(|error| http.transport_error(error)).context("it does not answer")?;
+        let response =
+            response.map_err(|error| http.transport_error(error)).context("no response from it")?;
         let status = response.status();
         if status != StatusCode::OK {
-            bail!("it answers {status} when asked for its reports");
+            bail!("it responded {status} to a request for its reports");
         }
         let page: Page =
             serde_json::from_str(&text(response)?).context("its list of reports cannot be read")?;
@@ -106,8 +108,15 @@ fn known(http: &Http, at: &Url, end: Instant) -> Result<BTreeSet<String>> {
     }
 }
 
-/// Sends one report; the board's refusal of this one is `Some`, and of any an error.
-fn send(http: &Http, at: &Url, key: &Secret, id: &str, bytes: &[u8], end: Instant) -> Result<Option<String>> {
+/// Sends one report. `Some` is the board's refusal of this one; a refusal of every report is an error.
+fn send(
+    http: &Http,
+    at: &Url,
+    (name, key): (&str, &Secret),
+    id: &str,
+    bytes: &[u8],
+    end: Instant,
+) -> Result<Option<String>> {
     let mut url = at.clone();
     url.path_segments_mut().map_err(|()| anyhow!("`{at}` cannot have a path"))?.push(id);
     let request = http.request(Method::PUT, &url)?.timeout(time_until(end));
@@ -115,20 +124,20 @@ fn send(http: &Http, at: &Url, key: &Secret, id: &str, bytes: &[u8], end: Instan
     let request =
         signed(request, key, "launchway/report/v1", id, SystemTime::now(), bytes)?.body(bytes.to_vec());
     let response =
-        request.send().map_err(|error| http.transport_error(error)).context("it does not answer")?;
+        request.send().map_err(|error| http.transport_error(error)).context("no response from it")?;
     match response.status() {
         StatusCode::OK | StatusCode::CREATED => Ok(None),
         StatusCode::UNAUTHORIZED => {
-            bail!("it refuses our signature: its `SECRET_KEY` is not ours, or its clock is off")
+            bail!("it rejected our signature: its `{name}` is not ours, or its clock is off")
         }
         status
         @ (StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE) => {
             Ok(Some(format!(
-                "the board answers {status}{}",
+                "the board responded {status}{}",
                 first_words(response, &Redactor::new([key.clone()]))
             )))
         }
-        status => bail!("it answers a report with {status}"),
+        status => bail!("it responded {status} to a report"),
     }
 }
 

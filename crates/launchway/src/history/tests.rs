@@ -134,7 +134,7 @@ fn what_was_not_delivered_is_kept_and_sent_next_time() {
     send(&ctx, &ended("run-1", 1), Some(&Url::parse(&format!("http://{nobody}/")).unwrap()));
     let told = notes(&ctx);
     assert!(told[told.len() - 2].starts_with("skipped ledger: "), "{told:?}");
-    assert!(told[told.len() - 1].starts_with("skipped board: it does not answer"), "{told:?}");
+    assert!(told[told.len() - 1].starts_with("skipped board: no response from it"), "{told:?}");
 
     let board = Board::start().unwrap();
     let ctx = context(&registry.host(), dir.path());
@@ -160,7 +160,7 @@ fn what_never_answers_is_left_alone_soon() {
     assert!(
         matches!(&told[..], [ledger, board]
             if ledger.starts_with("skipped ledger: ") && ledger.ends_with("; no time is left to try again")
-            && board.starts_with("skipped board: it does not answer")),
+            && board.starts_with("skipped board: no response from it")),
         "{told:?}"
     );
     assert_eq!(ids(&ctx).unwrap(), ["run-1"]);
@@ -191,10 +191,10 @@ fn a_secret_in_a_commit_is_not_shown() {
 fn a_board_that_refuses_is_told_and_nothing_fails() {
     let registry = basic();
     for (status, said) in [
-        (401, "skipped board: it refuses our signature"),
-        (409, "skipped report run-1: the board answers 409 Conflict: no, <thanks>"),
-        (422, "skipped report run-1: the board answers 422 Unprocessable Entity: no, <thanks>"),
-        (503, "skipped board: it answers a report with 503"),
+        (401, "skipped board: it rejected our signature"),
+        (409, "skipped report run-1: the board responded 409 Conflict: no, <thanks>"),
+        (422, "skipped report run-1: the board responded 422 Unprocessable Entity: no, <thanks>"),
+        (503, "skipped board: it responded 503"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let board = Board::refusing(status).unwrap();
