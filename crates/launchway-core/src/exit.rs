@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-/// The exit codes of `cargo xtask`; `--help` and the README list the same.
+/// The exit codes of `cargo xtask`; `--help` and docs/reference.md list the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {

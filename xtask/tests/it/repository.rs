@@ -94,8 +94,8 @@ fn the_guide_says_where_every_secret_goes() {
 }
 
 #[test]
-fn the_readme_shows_the_configuration_as_it_is() {
-    let (readme, manifest) = (page("README.md"), page("Cargo.toml"));
+fn the_reference_shows_the_configuration_as_it_is() {
+    let (reference, manifest) = (page("docs/reference.md"), page("Cargo.toml"));
     let settings = |text: &str| -> Vec<String> {
         text.lines()
             .skip_while(|line| *line != "[workspace.metadata.pipeline]")
@@ -104,19 +104,83 @@ fn the_readme_shows_the_configuration_as_it_is() {
             .filter(|line| !line.is_empty())
             .collect()
     };
-    assert_eq!(settings(&readme), settings(&manifest));
+    assert_eq!(settings(&reference), settings(&manifest));
+}
+
+/// Every command of the program, with its subcommands.
+fn commands() -> Vec<String> {
+    let help = xtask(&["--help"]).exits(0);
+    let (_, listed) = help.out.split_once("Commands:\n").unwrap();
+    let names = listed.lines().take_while(|line| !line.is_empty());
+    let names = names.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_reference_lists_every_command() {
+    let (reference, commands) = (page("docs/reference.md"), commands());
+    assert!(commands.len() > 10, "{commands:?}");
+    for command in commands {
+        assert!(
+            reference.contains(&format!("\n| `cargo xtask {command}")),
+            "docs/reference.md lacks `{command}`"
+        );
+    }
+}
+
+/// Every command line that a page shows parses: an option that went is found here.
+#[test]
+fn the_commands_in_the_pages_exist() {
+    let pages = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/deployment.md",
+        "docs/rehearsal.md",
+        "docs/images.md",
+        "docs/reference.md",
+    ];
+    let mut lines: Vec<String> = Vec::new();
+    for name in pages {
+        for piece in page(name).split(['`', '\n']) {
+            let Some(line) = piece.trim().trim_start_matches("$ ").strip_prefix("cargo xtask ") else {
+                continue;
+            };
+            let line = line.split(['#', '&', '|', '>']).next().unwrap_or_default();
+            lines.push(line.trim().to_owned());
+        }
+    }
+    lines.sort();
+    lines.dedup();
+    assert!(lines.len() > 20, "{lines:?}");
+    let known = commands();
+    for line in lines.iter().filter(|line| !line.starts_with('<')) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let command = words.first().copied().unwrap_or_default();
+        assert!(known.iter().any(|known| known == command), "`cargo xtask {line}`: no such command");
+        let mut help = words.clone();
+        help.retain(|word| {
+            !word.starts_with('-') && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        });
+        help.truncate(if command == "secrets" { 2 } else { 1 });
+        help.push("--help");
+        let help = xtask(&help).exits(0);
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            let name = option.split('=').next().unwrap_or_default();
+            assert!(help.out.contains(name), "`cargo xtask {line}`: no option `{name}`");
+        }
+    }
 }
 
 #[test]
 fn the_pages_list_the_exit_codes() {
-    let (readme, guide) = (page("README.md"), page("docs/deployment.md"));
+    let (reference, guide) = (page("docs/reference.md"), page("docs/deployment.md"));
     let help = xtask(&["--help"]).exits(0);
     let (_, codes) = help.out.split_once("Exit codes:\n").unwrap();
     let codes: Vec<_> = codes.lines().filter_map(|line| line.trim().split_once("  ")).collect();
     assert!(codes.len() > 8, "{}", help.out);
     for (code, meaning) in codes {
         let row = format!("| {code} | {meaning} |");
-        assert!(readme.contains(&row), "README.md lacks: {row}");
+        assert!(reference.contains(&row), "docs/reference.md lacks: {row}");
         let heading = format!("\n### {code}: {meaning}\n");
         assert!(guide.contains(&heading), "docs/deployment.md lacks: {heading}");
     }
