@@ -56,6 +56,10 @@ pub struct Options {
     pub image: String,
     /// The service's variables to begin with.
     pub variables: Vec<(String, String)>,
+    /// The port that the service always listens on, where it does not read `PORT`.
+    pub fixed_port: Option<u16>,
+    /// A variable by which the service learns its port beside `PORT`, and its value for one, with `$PORT` for it.
+    pub port_variable: Option<(String, String)>,
     /// With what to pull; nothing for a public image.
     pub pull: Option<PullCredential>,
     /// `healthCheckPath`; empty means that an open port is enough (Render docs, "Health checks").
@@ -140,6 +144,8 @@ impl Options {
             limits: Limits::default(),
             overlap: Overlap::Wait,
             image_sticks: false,
+            fixed_port: None,
+            port_variable: None,
             name: "fake".to_owned(),
             script: None,
             hooks: GroupHooks::default(),

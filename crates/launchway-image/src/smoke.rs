@@ -4,6 +4,7 @@
 //! is started as it is (`program`), what the Docker engine built in a container of that engine (`container`).
 
 mod container;
+mod port;
 mod program;
 
 use std::fmt;
@@ -30,6 +31,7 @@ use launchway_core::interrupt::Interrupt;
 use launchway_core::plain::send_lines;
 use launchway_core::runner::Runner;
 use launchway_registry::oci::Settings;
+pub use port::Port;
 use program::Program;
 
 /// A smoke run to be.
@@ -52,6 +54,8 @@ pub struct Service {
     pub commit: String,
     /// The variables that it is started with, over those of the image; no secrets.
     pub environment: Vec<(String, String)>,
+    /// How it learns the port that it listens on.
+    pub port: Port,
 }
 
 /// What is started.

@@ -74,7 +74,7 @@ pub(crate) enum Command {
     Rollback(Rollback),
     /// The whole pipeline on this machine: a registry, a Render and a Sentry on loopback; nothing leaves it.
     Rehearse(Rehearse),
-    /// Write .github/workflows/main.yaml from the pipeline table.
+    /// Write the GitHub workflow from the pipeline table.
     Workflow(Workflow),
     /// Every attempt to deploy: what became live, what failed and why, what was rolled back.
     History,

@@ -15,6 +15,7 @@ use crate::table::{Job, JobId};
 pub(crate) use check::image;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_image::Engine;
+use launchway_image::smoke::Port;
 pub(crate) use manifest::is_root;
 pub(crate) use variables::{EnvironmentName, ServiceVariable, Variable};
 
@@ -42,6 +43,9 @@ pub(crate) struct Config {
     pub(crate) dockerfile: String,
     /// The target triple that the shipped binary is built for.
     pub(crate) target: String,
+    /// The file of the generated workflow, in `.github/workflows`.
+    #[serde(default = "workflow")]
+    pub(crate) workflow: String,
     #[serde(default)]
     pub(crate) build: BuildConfig,
     #[serde(default)]
@@ -55,11 +59,14 @@ pub(crate) struct Config {
 
 /// `[workspace.metadata.pipeline.build]`: the release build of the builtin engine.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct BuildConfig {
     /// Features of the package, on top of its default ones.
     #[serde(default)]
     pub(crate) features: Vec<String>,
+    /// Whether the package is built with its default features.
+    #[serde(default = "yes")]
+    pub(crate) default_features: bool,
     /// Cargo's profile.
     #[serde(default = "profile")]
     pub(crate) profile: String,
@@ -70,7 +77,12 @@ pub(crate) struct BuildConfig {
 
 impl Default for BuildConfig {
     fn default() -> Self {
-        Self { features: Vec::new(), profile: profile(), environment: BTreeMap::new() }
+        Self {
+            features: Vec::new(),
+            default_features: true,
+            profile: profile(),
+            environment: BTreeMap::new(),
+        }
     }
 }
 
@@ -86,12 +98,27 @@ impl BuildConfig {
 }
 
 /// `[workspace.metadata.pipeline.lint]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LintConfig {
+    /// Whether `cargo fmt` checks the workspace.
+    #[serde(default = "yes")]
+    pub(crate) fmt: bool,
+    /// Whether clippy does.
+    #[serde(default = "yes")]
+    pub(crate) clippy: bool,
+    /// Whether the documentation must build without a warning.
+    #[serde(default = "yes")]
+    pub(crate) doc: bool,
     /// Files, and folders with a `/` at their end, that no check reads: the step need not run again for them.
     #[serde(default)]
     pub(crate) unread: Vec<String>,
+}
+
+impl Default for LintConfig {
+    fn default() -> Self {
+        Self { fmt: true, clippy: true, doc: true, unread: Vec::new() }
+    }
 }
 
 /// `[workspace.metadata.pipeline.test]`.
@@ -117,6 +144,9 @@ pub(crate) struct DeployConfig {
     pub(crate) environment_name: EnvironmentName,
     /// The path that answers 2xx when the service is up.
     pub(crate) health: String,
+    /// How the service learns the port that it listens on: by `PORT`, as Render has it, unless this says otherwise.
+    #[serde(default)]
+    pub(crate) port: Port,
     /// The path that answers `{"commit": "…", …}`; without it a deploy is proved by digest and health alone.
     #[serde(default)]
     pub(crate) version: Option<String>,
@@ -213,6 +243,14 @@ impl Config {
 
 fn dockerfile() -> String {
     "Dockerfile".to_owned()
+}
+
+fn workflow() -> String {
+    "main.yaml".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn profile() -> String {

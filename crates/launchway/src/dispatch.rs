@@ -159,7 +159,8 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             }
         }
         Command::Workflow(_) if cli.shared.explain => {
-            ctx.reporter.text("write .github/workflows/main.yaml from the pipeline table");
+            ctx.reporter
+                .text(format!("write .github/workflows/{} from the pipeline table", ctx.config.workflow));
         }
         Command::Workflow(options) if options.check => workflow::check(&ctx)?,
         Command::Workflow(_) => workflow::write(&ctx)?,

@@ -2,29 +2,80 @@
 //!
 //! It looks at everything first, shows one plan, and writes only what the plan shows; no file is overwritten.
 
+mod baseline;
 mod choose;
 mod code;
 mod detect;
 mod dockerfile;
 mod findings;
+mod own_image;
+mod plan;
 mod report;
 mod repository;
 mod routes;
 mod surroundings;
+mod tables;
 mod variables;
+mod write;
 
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::cli::Init;
+use baseline::Baseline;
+use launchway_core::command::Call;
 use launchway_core::events::Reporter;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::interrupt::Interrupt;
+use launchway_core::runner::Runner;
+use plan::{Origin, Plan};
 
 /// Looks at the repository, shows the plan and carries it out, unless it is only to be explained.
 pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<()> {
     let start = options.path.as_deref().unwrap_or(Path::new("."));
     let findings = detect::detect(start, options.package.as_deref(), options.binary.as_deref())?;
     reporter.text(report::text(&findings));
-    let _ = explain;
-    Ok(())
+    let origin = Origin::of(options);
+    if explain {
+        let plan = Plan::new(&findings, origin, &Baseline::default())?;
+        reporter.text(format!("\n{plan}"));
+        reporter
+            .text("\nbefore it writes, it runs fmt, clippy and doc: one that fails today is written as off");
+        return Ok(());
+    }
+    if findings.dirty {
+        let message = "the tree has uncommitted changes: commit or stash them, so that what `init` writes can be told apart";
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
+    // Before anything takes time.
+    Plan::new(&findings, origin.clone(), &Baseline::default())?;
+    let runner = Runner {
+        folder: findings.repository.root(),
+        reporter: reporter.clone(),
+        interrupt: Interrupt::install()?,
+    };
+    let baseline = Baseline::measure(&runner)?;
+    let plan = Plan::new(&findings, origin, &baseline)?;
+    reporter.text(format!("\n{plan}\n"));
+    write::write(&plan, &runner)?;
+    reporter.text(write::note(&plan, &findings.repository.top));
+    // What it misses is for the user to get: it stops nothing.
+    shown(&runner, &write::xtask("doctor"))?;
+    let rehearsed =
+        options.no_rehearsal || shown(&runner, &write::xtask("rehearse --job build --job deploy"))?;
+    reporter.text(report::left(&findings, &plan));
+    if rehearsed {
+        return Ok(());
+    }
+    let message = "the service is adopted, and its rehearsal does not pass yet: put right what it names, then run \
+        `cargo xtask rehearse --job build --job deploy`";
+    Err(Failure::new(Exit::CheckFailed, message).into())
+}
+
+/// Runs a command whose output is for the user; returns whether it succeeded.
+fn shown(runner: &Runner, call: &Call) -> Result<bool> {
+    runner.reporter.text(format!("\n$ {call}"));
+    let status = call.run(&runner.folder, &runner.interrupt, |line| runner.reporter.text(line))?;
+    Ok(status.success())
 }

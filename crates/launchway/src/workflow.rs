@@ -1,35 +1,86 @@
-//! Command: workflow. `.github/workflows/main.yaml`, made from the table of the pipeline.
+//! Command: workflow. The file in `.github/workflows`, made from the table of the pipeline.
 
 mod model;
 mod pins;
 mod render;
 
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use similar::TextDiff;
 
 use crate::context::Context;
+use crate::git;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::file::write_whole;
 use pins::Pins;
 
-/// The folder of workflows and the generated one in it, relative to the workspace root.
+/// The folder of workflows, in the git root.
 const FOLDER: &str = ".github/workflows";
-const FILE: &str = ".github/workflows/main.yaml";
 
 /// How many lines of a difference are shown.
 const SHOWN: usize = 60;
 
+/// Where the workspace lies in its repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The folder of the workspace from the git root; empty where they are one.
+    inside: PathBuf,
+    /// Whether the `xtask` is a workspace of its own, and not a member of this one.
+    xtask_apart: bool,
+}
+
+impl Place {
+    pub(crate) fn of(root: &Path) -> Self {
+        let inside = git::top(root).and_then(|top| root.strip_prefix(top).ok()).unwrap_or(Path::new(""));
+        Self { inside: inside.to_owned(), xtask_apart: root.join("xtask/Cargo.lock").is_file() }
+    }
+
+    /// The path of a workflow from the workspace root.
+    pub(crate) fn path(&self, file: &str) -> String {
+        format!("{}{FOLDER}/{file}", "../".repeat(self.inside.components().count()))
+    }
+
+    /// The folder of the workspace, where it is not the git root.
+    fn folder(&self) -> Option<String> {
+        (!self.inside.as_os_str().is_empty()).then(|| self.inside.to_string_lossy().into_owned())
+    }
+
+    /// What is cached, one workspace a line with its target folder, where that is not the one at the git root alone.
+    fn workspaces(&self) -> Option<String> {
+        let own = format!("{} -> target\n", self.folder().unwrap_or_else(|| ".".to_owned()));
+        let xtask = format!("{} -> ../target/xtask-build\n", self.below("xtask"));
+        match (self.folder().is_some(), self.xtask_apart) {
+            (_, true) => Some(own + &xtask),
+            (true, false) => Some(own),
+            (false, false) => None,
+        }
+    }
+
+    /// A path in the workspace as one from the git root.
+    fn below(&self, path: &str) -> String {
+        self.inside.join(path).to_string_lossy().into_owned()
+    }
+}
+
+/// The generated file: its path, and its name for people.
+fn file(ctx: &Context) -> (PathBuf, String) {
+    let top = git::top(&ctx.root).unwrap_or(&ctx.root);
+    let name = format!("{FOLDER}/{}", ctx.config.workflow);
+    (top.join(&name), name)
+}
+
 /// Writes the workflow, unless the file is as it must be already.
 pub(crate) fn write(ctx: &Context) -> Result<()> {
-    let committed = committed(ctx)?;
-    let rendered = rendered(ctx, committed.as_deref())?;
+    let (path, name) = file(ctx);
+    let committed = committed(&path)?;
+    let rendered = rendered(ctx, &name, committed.as_deref())?;
     if committed.as_deref() == Some(rendered.as_str()) {
-        ctx.reporter.note(format!("{FILE} is up to date"));
+        ctx.reporter.note(format!("{name} is up to date"));
     } else {
-        write_whole(&ctx.root.join(FILE), rendered.as_bytes())?;
-        ctx.reporter.note(format!("{FILE} is written"));
+        write_whole(&path, rendered.as_bytes())?;
+        ctx.reporter.note(format!("{name} is written"));
     }
     for problem in leftovers(ctx)? {
         ctx.reporter.note(problem);
@@ -39,13 +90,14 @@ pub(crate) fn write(ctx: &Context) -> Result<()> {
 
 /// An error with [`Exit::CheckFailed`] and the difference, unless the file is as it must be.
 pub(crate) fn check(ctx: &Context) -> Result<()> {
-    let committed = committed(ctx)?;
-    let rendered = rendered(ctx, committed.as_deref()).or_exit(Exit::CheckFailed)?;
+    let (path, name) = file(ctx);
+    let committed = committed(&path)?;
+    let rendered = rendered(ctx, &name, committed.as_deref()).or_exit(Exit::CheckFailed)?;
     let mut problems = Vec::new();
     match committed {
-        None => problems.push(format!("{FILE} does not exist: run `cargo xtask workflow`")),
+        None => problems.push(format!("{name} does not exist: run `cargo xtask workflow`")),
         Some(committed) if committed != rendered => problems.push(format!(
-            "{FILE} is not what the pipeline says: run `cargo xtask workflow`\n{}",
+            "{name} is not what the pipeline says: run `cargo xtask workflow`\n{}",
             difference(&committed, &rendered)
         )),
         Some(_) => {}
@@ -58,8 +110,8 @@ pub(crate) fn check(ctx: &Context) -> Result<()> {
 }
 
 /// The file, with the line ends of this repository whatever git made of them.
-fn committed(ctx: &Context) -> Result<Option<String>> {
-    match fs_err::read_to_string(ctx.root.join(FILE)) {
+fn committed(path: &Path) -> Result<Option<String>> {
+    match fs_err::read_to_string(path) {
         Ok(text) => Ok(Some(text.replace("\r\n", "\n"))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
@@ -67,11 +119,11 @@ fn committed(ctx: &Context) -> Result<Option<String>> {
 }
 
 /// What the file must be, with the pins of the one that is there.
-fn rendered(ctx: &Context, committed: Option<&str>) -> Result<String> {
+fn rendered(ctx: &Context, name: &str, committed: Option<&str>) -> Result<String> {
     let pins = Pins::read(committed.unwrap_or_default()).with_context(|| {
-        format!("the pins in {FILE} cannot be kept: mend them, or remove the file to get the default ones")
+        format!("the pins in {name} cannot be kept: mend them, or remove the file to get the default ones")
     })?;
-    render::render(&ctx.config, &pins)
+    render::render(&ctx.config, &Place::of(&ctx.root), &pins)
 }
 
 /// The difference as a patch, cut where it gets long.
@@ -87,7 +139,8 @@ fn difference(committed: &str, rendered: &str) -> String {
 
 /// A sentence for each generated file that nothing generates any more: GitHub would still run it.
 fn leftovers(ctx: &Context) -> Result<Vec<String>> {
-    let folder = ctx.root.join(FOLDER);
+    let (file, _) = file(ctx);
+    let Some(folder) = file.parent() else { return Ok(Vec::new()) };
     let mut problems = Vec::new();
     if !folder.is_dir() {
         return Ok(problems);
@@ -95,9 +148,8 @@ fn leftovers(ctx: &Context) -> Result<Vec<String>> {
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
         let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_yaml && path != ctx.root.join(FILE) && fs_err::read(&path)?.starts_with(render::MARK.as_bytes())
-        {
-            let path = path.strip_prefix(&ctx.root).unwrap_or(&path).display();
+        if is_yaml && path != file && fs_err::read(&path)?.starts_with(render::MARK.as_bytes()) {
+            let path = path.strip_prefix(git::top(&ctx.root).unwrap_or(&ctx.root)).unwrap_or(&path).display();
             problems.push(format!("{path} was generated, but nothing generates it any more: remove it"));
         }
     }

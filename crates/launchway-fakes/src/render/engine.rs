@@ -261,24 +261,33 @@ impl Engine {
 
     /// The command line and the whole environment of an instance.
     async fn launch(&self, image: Unpacked, variables: Variables, id: &str) -> anyhow::Result<Launch> {
-        let address = free_address().await?;
+        let address = match self.options.fixed_port {
+            Some(port) => fixed_address(port).await?,
+            None => free_address().await?,
+        };
         let RunConfig { env, entrypoint, cmd, working_dir } = image.config;
         let folder = unpack::inside(&image.root, Path::new(working_dir.as_deref().unwrap_or("/")))?;
         let mut words = entrypoint.unwrap_or_default().into_iter().chain(cmd.unwrap_or_default());
         let program = words.next().context("the image has neither an entry point nor a command")?;
-        let program = if program.starts_with('/') {
-            unpack::inside(&image.root, Path::new(&program))?
-        } else {
-            folder.join(unpack::inside(Path::new(""), Path::new(&program))?)
-        };
         let mut environment = BTreeMap::new();
         for pair in env.unwrap_or_default() {
             let (name, value) = pair.split_once('=').unwrap_or((&pair, ""));
             environment.insert(name.to_owned(), value.to_owned());
         }
+        let program = if !program.contains('/') {
+            on_path(&image.root, environment.get("PATH"), &program)?
+        } else if program.starts_with('/') {
+            unpack::inside(&image.root, Path::new(&program))?
+        } else {
+            folder.join(unpack::inside(Path::new(""), Path::new(&program))?)
+        };
         environment.extend(variables);
         environment.extend(self.platform_variables(id));
-        environment.insert("PORT".to_owned(), address.port().to_string());
+        let port = address.port().to_string();
+        if let Some((name, value)) = &self.options.port_variable {
+            environment.insert(name.clone(), value.replace("$PORT", &port));
+        }
+        environment.insert("PORT".to_owned(), port);
         // Not Render's: an app that honours it cannot be reached from outside this machine.
         environment.insert("LISTEN".to_owned(), address.ip().to_string());
         Ok(Launch { program, arguments: words.collect(), folder, environment, address })
@@ -372,6 +381,24 @@ impl Engine {
             state.end(&deploy.id, Status::UpdateFailed, &json!({ "failure": reason }));
         });
     }
+}
+
+/// A program by its name, in the folders of the image's `PATH`.
+fn on_path(root: &Path, path: Option<&String>, name: &str) -> anyhow::Result<PathBuf> {
+    const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+    let folders = path.map_or(DEFAULT, String::as_str).split(':');
+    let places = folders.map(|folder| unpack::inside(root, &Path::new(folder).join(name)));
+    let mut found = places.filter_map(Result::ok).filter(|place| place.is_file());
+    found.next().with_context(|| format!("exec: \"{name}\": executable file not found in $PATH"))
+}
+
+/// The address of a service that listens on one port only. The instance before it, which has the machine to itself on
+/// Render, must have ended here.
+async fn fixed_address(port: u16) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.with_context(|| format!("port {port} is taken on this machine"))?;
+    Ok(listener.local_addr()?)
 }
 
 /// An address for an instance, free now and likely so until the app listens on it.

@@ -74,12 +74,13 @@ impl Container {
     /// The line that starts it; no address is for people.
     pub(super) fn call(&self, service: &Service, address: Option<SocketAddr>) -> Call {
         let place = address.map_or_else(|| "127.0.0.1:".to_owned(), |address| address.to_string());
-        let publish = format!("{place}:8000");
+        let inside = service.port.inside(8000);
+        let publish = format!("{place}:{inside}");
         let call = Call::new("docker")
             .args(["run", "--rm", "--name", &self.name, "--read-only", "--cap-drop", "ALL"])
             .args(["--security-opt", "no-new-privileges", "--publish", &publish]);
-        let own = [("LISTEN", "0.0.0.0"), ("PORT", "8000")];
-        let variables = service.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let own = [("LISTEN", "0.0.0.0".to_owned())].into_iter().chain(service.port.variables(inside));
+        let variables = service.environment.iter().map(|(name, value)| (name.as_str(), value.clone()));
         variables
             .chain(own)
             .fold(call, |call, (name, value)| call.arg("--env").arg(format!("{name}={value}")))

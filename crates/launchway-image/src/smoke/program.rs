@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::{Running, Service, free_address};
+use super::{Running, Service};
 use crate::binary::{self, Platform};
 use crate::layer::Tar;
 use crate::layer_reader::{Bounds, LayerReader};
@@ -78,13 +78,13 @@ impl Program {
         file: &Path,
         arguments: impl Iterator<Item = &'a String>,
     ) -> Result<(Command, SocketAddr)> {
-        let address = free_address()?;
+        let address = service.port.address()?;
         let mut command = bare(file);
         command.args(arguments).current_dir(find(folder, &self.settings.working_dir)?).env_clear();
         command.envs(self.settings.env.iter().filter_map(|pair| pair.split_once('=')));
         // Over those of the image.
         command.envs(service.environment.iter().map(|(name, value)| (name, value)));
-        command.env("LISTEN", address.ip().to_string()).env("PORT", address.port().to_string());
+        command.env("LISTEN", address.ip().to_string()).envs(service.port.variables(address.port()));
         Ok((command, address))
     }
 }

@@ -65,6 +65,7 @@ fn service() -> Service {
         version: Some("/version".to_owned()),
         commit: COMMIT.to_owned(),
         environment: vec![("MODE".to_owned(), "TEST".to_owned())],
+        port: Port::Standard,
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
         }
     }
     dockerfile(&config.dockerfile)?;
+    workflow(&config.workflow)?;
     build(&config.build)?;
     deploy(&config.deploy)?;
     for name in config.rehearse.environment.keys() {
@@ -74,6 +75,16 @@ fn branch(name: &str) -> Result<()> {
     let is_branch = !name.starts_with('-') && name != "HEAD" && !name.contains("..");
     if !is_branch || !name.split('/').all(is_component) {
         bail!("`branch` is `{name}`, which git does not take as the name of a branch");
+    }
+    Ok(())
+}
+
+/// GitHub runs what lies in its folder under one of two extensions.
+fn workflow(name: &str) -> Result<()> {
+    let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"));
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if stem.is_none_or(str::is_empty) || !name.chars().all(is_part) {
+        bail!("`workflow` must be the name of a file such as `main.yaml`, but is `{name}`");
     }
     Ok(())
 }

@@ -15,7 +15,6 @@ use super::{choose, surroundings, variables};
 use crate::git::Git;
 
 use launchway_core::exit::{Exit, Failure};
-use launchway_image::dockerfile;
 use launchway_image::final_stage::FinalStage;
 
 /// All that is known of a service.
@@ -136,55 +135,10 @@ fn refusals(
             dockerfile.path
         )];
     }
-    let mut text = text.to_owned();
-    let mut found = Vec::new();
-    while let Err(error) =
-        FinalStage::parse_blind(&dockerfile::Dockerfile::new("Dockerfile", &text), &shipped.binary)
-    {
-        let message = format!("{error:#}");
-        let line = message
-            .strip_prefix("Dockerfile:")
-            .and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
-        let known = found.len();
-        for reason in
-            message.lines().map(|line| line.trim().replace("Dockerfile:", &format!("{}:", dockerfile.path)))
-        {
-            if !found.contains(&reason) {
-                found.push(reason);
-            }
-        }
-        // Without the instruction that was refused, the reader comes to the next one.
-        let Some(shorter) =
-            line.and_then(|line| without_instruction(&text, line)).filter(|_| found.len() > known)
-        else {
-            break;
-        };
-        text = shorter;
-    }
-    // The consequence of a `COPY` that was refused.
-    if found.len() > 1 {
-        found.retain(|reason| !reason.contains("does not copy the binary"));
-    }
-    found
-}
-
-/// The text with the instruction that begins at a line made a comment; nothing where that is a stage's first.
-fn without_instruction(text: &str, line: usize) -> Option<String> {
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let mut place = line.checked_sub(1)?;
-    if lines.get(place)?.trim_start().get(..4).is_none_or(|word| word.eq_ignore_ascii_case("from")) {
-        return None;
-    }
-    loop {
-        let goes_on = lines
-            .get(place)
-            .is_some_and(|line| line.trim_end().ends_with('\\') || line.trim_start().starts_with('#'));
-        let line = lines.get_mut(place)?;
-        "#".clone_into(line);
-        place += 1;
-        if !goes_on || place == lines.len() {
-            return Some(lines.join("\n") + "\n");
-        }
+    let file = launchway_image::dockerfile::Dockerfile::new(&dockerfile.path, text);
+    match FinalStage::parse_blind(&file, &shipped.binary) {
+        Ok(_) => Vec::new(),
+        Err(error) => format!("{error:#}").lines().map(str::to_owned).collect(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What was found, for people: each thing with its place, and what could not be found out.
 
 use super::detect::Findings;
-use super::findings::{Found, Variable};
+use super::findings::{Found, Port, Variable};
+use super::plan::{Origin, Plan};
 use crate::columns::columns;
 
 /// The findings as a table, then what is not known.
@@ -156,4 +157,42 @@ fn optional(variables: &[Found<Variable>]) -> Vec<(String, String)> {
 fn shown(variable: &Variable) -> String {
     let secret = if variable.is_secret() { ", secret by its name" } else { "" };
     format!("{}{secret}", variable.name)
+}
+
+/// What is left to do before a release.
+pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
+    let mut lines = vec![
+        "Review what was written with `git status` and `git diff`, and commit it.".to_owned(),
+        "`cargo xtask doctor` lists the variables of a release; GitHub has them as secrets.".to_owned(),
+    ];
+    if let Origin::Path(path) = &plan.origin {
+        lines.push(format!(
+            "`xtask/Cargo.toml` takes Launchway from {}, which no other machine has: name a repository with `--git` and `--rev` before you push.",
+            path.display()
+        ));
+    }
+    match findings.port.as_ref().map(|found| &found.value) {
+        Some(Port::Variable { name, value }) => {
+            let value = value.replace("$PORT", "10000");
+            lines.push(format!(
+                "Set `{name}` to `{value}` on Render, whose services listen on port 10000 by default."
+            ));
+        }
+        Some(Port::Fixed(port)) => lines
+            .push(format!("Set `PORT` to `{port}` on Render: the service listens there whatever it says.")),
+        Some(Port::Standard) | None => {}
+    }
+    if let Some(found) = &findings.sources.loopback {
+        lines.push(format!(
+            "{} has {}, an address that Render cannot reach: let the service listen on 0.0.0.0.",
+            found.place, found.value
+        ));
+    }
+    for found in &findings.sources.services {
+        lines.push(format!(
+            "The tests need {} ({}), which the workflow does not start yet.",
+            found.value, found.place
+        ));
+    }
+    format!("\nleft to do\n  {}", lines.join("\n  "))
 }

@@ -19,6 +19,7 @@ use launchway_fakes::Exchange;
 use launchway_fakes::registry::{Auth, FakeRegistry};
 use launchway_fakes::render::{FakeRender, GroupHooks, Options, PullCredential};
 use launchway_fakes::sentry::FakeSentry;
+use launchway_image::smoke::Port;
 
 /// A registry, a Render and a Sentry on loopback.
 pub(super) struct Fakes {
@@ -122,6 +123,14 @@ impl Fakes {
             pull: Some(PullCredential { username: Self::USER.to_owned(), password: registry_token.clone() }),
             health_path: deploy.health.clone(),
             version_path: deploy.version.clone().unwrap_or_else(|| deploy.health.clone()),
+            fixed_port: match deploy.port {
+                Port::Fixed(port) => Some(port),
+                Port::Standard | Port::Variable { .. } => None,
+            },
+            port_variable: match &deploy.port {
+                Port::Variable { variable, value } => Some((variable.clone(), value.clone())),
+                Port::Standard | Port::Fixed(_) => None,
+            },
             variables: set_by_hand.map(|(name, value)| (name.clone(), value.clone())).collect(),
             // The real one gives up after 15 minutes and keeps the old instance for one.
             health_deadline: Duration::from_secs(30),

@@ -201,6 +201,7 @@ fn service(ctx: &Context) -> Service {
         version: ctx.config.deploy.version.clone(),
         commit: ctx.git.tag(),
         environment: ctx.config.smoke_environment(),
+        port: ctx.config.deploy.port.clone(),
     }
 }
 

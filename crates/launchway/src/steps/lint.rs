@@ -21,8 +21,8 @@ use launchway_core::findings::named;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Check {
     Run(Call),
-    /// The committed workflow is what the pipeline table says.
-    Workflow,
+    /// The committed workflow, at this path, is what the pipeline table says.
+    Workflow(String),
     /// Both engines can follow the Dockerfile's final stage.
     FinalStage,
     /// A tool that is not installed; a skip is not a pass.
@@ -46,7 +46,7 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Run(call) => write!(f, "{call}"),
-            Self::Workflow => f.write_str("compare .github/workflows/main.yaml with the pipeline table"),
+            Self::Workflow(path) => write!(f, "compare {path} with the pipeline table"),
             Self::FinalStage => {
                 f.write_str("check that both engines can follow the final stage of the Dockerfile")
             }
@@ -68,22 +68,34 @@ impl fmt::Display for LintPlan {
     }
 }
 
+/// The licences and sources that the workspace allows.
+const DENY_CONFIG: &str = "deny.toml";
+
 pub(crate) fn plan(ctx: &Context) -> LintPlan {
     let target = ctx.ci_target().to_string_lossy().into_owned();
     let shared = |call: Call| call.env("CARGO_TARGET_DIR", target.as_str());
+    let config = &ctx.config.lint;
+    let wanted = |on: bool, check: &'static str, call: Call| {
+        let reason = || format!("`lint.{check}` is off in the configuration");
+        if on { Check::Run(call) } else { Check::Skip { check, reason: reason() } }
+    };
+    // Warnings are denied here and not by `RUSTFLAGS`, which would compile every dependency once more.
+    let clippy = shared(call!("cargo clippy --workspace --all-targets --locked -- -D warnings"));
+    let doc = shared(call!("cargo doc --workspace --no-deps --locked")).env("RUSTDOCFLAGS", "-D warnings");
+    let workflow = workflow::Place::of(&ctx.root).path(&ctx.config.workflow);
     let checks = vec![
-        Check::Run(call!("cargo fmt --all --check")),
-        Check::Workflow,
+        wanted(config.fmt, "fmt", call!("cargo fmt --all --check")),
+        Check::Workflow(workflow.clone()),
         Check::FinalStage,
-        // Warnings are denied here and not by `RUSTFLAGS`, which would compile every dependency once more.
-        Check::Run(shared(call!("cargo clippy --workspace --all-targets --locked -- -D warnings"))),
-        Check::Run(
-            shared(call!("cargo doc --workspace --no-deps --locked")).env("RUSTDOCFLAGS", "-D warnings"),
-        ),
-        optional(ctx, &DENY, |deny| deny.args("deny --workspace check bans licenses sources".split(' '))),
-        optional(ctx, &ZIZMOR, |zizmor| {
-            zizmor.args("--offline --persona=auditor .github/workflows".split(' '))
-        }),
+        wanted(config.clippy, "clippy", clippy),
+        wanted(config.doc, "doc", doc),
+        if ctx.root.join(DENY_CONFIG).is_file() {
+            optional(ctx, &DENY, |deny| deny.args("deny --workspace check bans licenses sources".split(' ')))
+        } else {
+            Check::Skip { check: DENY.name, reason: format!("there is no {DENY_CONFIG}") }
+        },
+        // Of the repository's other workflows it may say what it likes.
+        optional(ctx, &ZIZMOR, |zizmor| zizmor.args(["--offline", "--persona=auditor", &workflow])),
     ];
     LintPlan { checks }
 }
@@ -93,12 +105,12 @@ impl LintPlan {
         let mut failed = Vec::new();
         for check in &self.checks {
             ctx.interrupt.check()?;
-            if matches!(check, Check::Workflow | Check::FinalStage) {
+            if matches!(check, Check::Workflow(_) | Check::FinalStage) {
                 ctx.reporter.action(&check.to_string());
             }
             let result = match check {
                 Check::Run(call) => ctx.check(call),
-                Check::Workflow => workflow::check(ctx),
+                Check::Workflow(_) => workflow::check(ctx),
                 Check::FinalStage => docker_build::check(ctx),
                 Check::Skip { check, reason } => {
                     ctx.reporter.skipped(check, reason);

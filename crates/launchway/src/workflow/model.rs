@@ -50,6 +50,8 @@ pub(crate) struct Defaults {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Run {
     pub(crate) shell: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) working_directory: Option<String>,
 }
 
 #[derive(Debug, Serialize)]

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_saphyr::{Commented, LitString, SpaceAfter, ser_options};
 
+use super::Place;
 use super::model::{Action, Command, Concurrency, Defaults, Input, Job, Map, On, Push, Run, Step, Workflow};
 use super::pins::{self, Pins};
 use crate::config::Config;
@@ -18,7 +19,7 @@ const HEADER: &str = " from the table in crates/launchway/src/pipeline.rs: chang
 ";
 
 /// The whole file.
-pub(crate) fn render(config: &Config, pins: &Pins<'_>) -> Result<String> {
+pub(crate) fn render(config: &Config, place: &Place, pins: &Pins<'_>) -> Result<String> {
     let options = ser_options! {
         compact_list_indent: false,
         prefer_block_scalars: false,
@@ -26,11 +27,11 @@ pub(crate) fn render(config: &Config, pins: &Pins<'_>) -> Result<String> {
         yaml_12: true,
         no_lang_directive: true,
     };
-    let body = serde_saphyr::to_string_with_options(&workflow(config, pins), options)?;
+    let body = serde_saphyr::to_string_with_options(&workflow(config, place, pins), options)?;
     Ok(format!("{MARK}{HEADER}\n{}\n", body.trim_end()))
 }
 
-fn workflow(config: &Config, pins: &Pins<'_>) -> Workflow {
+fn workflow(config: &Config, place: &Place, pins: &Pins<'_>) -> Workflow {
     let on_branch = Rule::Branch(config.branch.clone());
     Workflow {
         name: "pipeline",
@@ -47,23 +48,23 @@ fn workflow(config: &Config, pins: &Pins<'_>) -> Workflow {
             cancel_in_progress: expression(Rule::Not(Box::new(on_branch.clone()))),
         }),
         // Named, bash also fails on the left side of a pipe.
-        defaults: SpaceAfter(Defaults { run: Run { shell: "bash" } }),
+        defaults: SpaceAfter(Defaults { run: Run { shell: "bash", working_directory: place.folder() } }),
         jobs: Map(PIPELINE
             .iter()
-            .map(|row| (row.id, SpaceAfter(job(row, config, &on_branch, pins))))
+            .map(|row| (row.id, SpaceAfter(job(row, config, place, &on_branch, pins))))
             .collect()),
     }
 }
 
-fn job(row: &table::Job, config: &Config, on_branch: &Rule, pins: &Pins<'_>) -> Job {
+fn job(row: &table::Job, config: &Config, place: &Place, on_branch: &Rule, pins: &Pins<'_>) -> Job {
     let mut steps = vec![checkout(row.id, pins)];
     if row.id == JobId::Test {
-        steps.push(cache(on_branch, pins));
+        steps.push(cache(place, on_branch, pins));
     }
     steps.extend(install(row.id, pins));
     steps.extend(row.steps.iter().map(|step| command(config, *step)));
     if row.id == JobId::Test {
-        steps.push(upload(pins));
+        steps.push(upload(place, pins));
     }
     Job {
         name: name(row),
@@ -143,8 +144,10 @@ fn checkout(job: JobId, pins: &Pins<'_>) -> Step {
 }
 
 /// Only for the job that releases nothing: other runs, too, can write to a cache.
-fn cache(on_branch: &Rule, pins: &Pins<'_>) -> Step {
-    action("restore cache", pins.uses(pins::CACHE), vec![("save-if", Input::Text(expression(on_branch)))])
+fn cache(place: &Place, on_branch: &Rule, pins: &Pins<'_>) -> Step {
+    let workspaces = place.workspaces().map(|lines| ("workspaces", Input::Lines(LitString(lines))));
+    let save = ("save-if", Input::Text(expression(on_branch)));
+    action("restore cache", pins.uses(pins::CACHE), workspaces.into_iter().chain([save]).collect())
 }
 
 /// The tools of the job's steps, if they have any.
@@ -162,14 +165,15 @@ fn install(job: JobId, pins: &Pins<'_>) -> Option<Step> {
     (!tools.is_empty()).then(|| action("install tools", pins.uses(pins::INSTALL), with))
 }
 
-fn upload(pins: &Pins<'_>) -> Step {
+fn upload(place: &Place, pins: &Pins<'_>) -> Step {
+    let paths = ["target/xtask/coverage", "target/xtask/logs"].map(|path| place.below(path) + "\n");
     Step::Action(Action {
         name: "keep reports",
         r#if: Some(expression("!cancelled()")),
         uses: pins.uses(pins::UPLOAD),
         with: Map(vec![
             ("name", Input::Text("reports".to_owned())),
-            ("path", Input::Lines(LitString("target/xtask/coverage\ntarget/xtask/logs\n".to_owned()))),
+            ("path", Input::Lines(LitString(paths.concat()))),
             ("if-no-files-found", Input::Text("warn".to_owned())),
             ("retention-days", Input::Number(7)),
         ]),

@@ -1,4 +1,7 @@
 use super::*;
+
+const FILE: &str = ".github/workflows/main.yaml";
+
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
 

@@ -81,6 +81,9 @@ pub(super) fn call(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> R
     let mut call = call!(
         "cargo build --profile {profile} --locked --package {package} --bin {binary} --target {target}"
     );
+    if !build.default_features {
+        call = call.arg("--no-default-features");
+    }
     if !build.features.is_empty() {
         call = call.args(["--features".to_owned(), build.features.join(",")]);
     }

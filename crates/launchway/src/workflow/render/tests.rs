@@ -11,7 +11,7 @@ fn config() -> Config {
 }
 
 fn text() -> String {
-    render(&config(), &Pins::default()).unwrap()
+    render(&config(), &Place::default(), &Pins::default()).unwrap()
 }
 
 /// The workflow as a YAML parser sees it.
@@ -41,7 +41,7 @@ fn all_steps() -> Vec<(JobId, Value)> {
 
 #[test]
 fn what_was_rendered_is_what_a_parser_reads() {
-    let workflow = workflow(&config(), &Pins::default());
+    let workflow = workflow(&config(), &Place::default(), &Pins::default());
     assert_eq!(parsed(), uncommented(serde_json::to_value(workflow).unwrap()));
 }
 

@@ -1,0 +1,83 @@
+//! The port that a service listens on, and how it learns of it.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+/// How a service learns the port that it listens on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "a port, or a table with `variable` and `value`")]
+pub enum Port {
+    /// By the variable `PORT`.
+    #[default]
+    Standard,
+    /// It always listens on this one.
+    Fixed(u16),
+    /// By another variable, as well as by `PORT`.
+    Variable {
+        /// The variable's name.
+        variable: String,
+        /// Its value, in which `$PORT` is the port.
+        value: String,
+    },
+}
+
+impl Port {
+    /// An address on loopback for one run of the service.
+    ///
+    /// A fixed port that something else has is an error: whatever answers there would pass for the service.
+    pub(super) fn address(&self) -> Result<SocketAddr> {
+        let (port, words) = match self {
+            Self::Fixed(port) => {
+                (*port, "the port that the service always listens on is taken on this machine")
+            }
+            Self::Standard | Self::Variable { .. } => (0, "no free port"),
+        };
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("{words}: {port}"))?;
+        Ok(listener.local_addr()?)
+    }
+
+    /// The port in a container whose port can be chosen.
+    pub(super) fn inside(&self, chosen: u16) -> u16 {
+        match self {
+            Self::Fixed(port) => *port,
+            Self::Standard | Self::Variable { .. } => chosen,
+        }
+    }
+
+    /// The variables that tell the service of a port.
+    pub fn variables(&self, port: u16) -> Vec<(&str, String)> {
+        let standard = ("PORT", port.to_string());
+        match self {
+            Self::Variable { variable, value } => {
+                vec![standard, (variable, value.replace("$PORT", &port.to_string()))]
+            }
+            Self::Standard | Self::Fixed(_) => vec![standard],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_told_by_the_variable_that_it_reads() {
+        let port = Port::Variable { variable: "LISTEN_ON".to_owned(), value: "0.0.0.0:$PORT".to_owned() };
+        assert_eq!(port.variables(81), [("PORT", "81".to_owned()), ("LISTEN_ON", "0.0.0.0:81".to_owned())]);
+        assert_eq!(Port::Standard.variables(81), [("PORT", "81".to_owned())]);
+        assert_eq!(Port::Fixed(80).inside(8000), 80);
+    }
+
+    #[test]
+    fn a_fixed_port_that_is_taken_is_an_error() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = Port::Fixed(port).address().unwrap_err().to_string();
+        assert!(error.ends_with(&format!("is taken on this machine: {port}")), "{error}");
+        drop(taken);
+        assert_eq!(Port::Fixed(port).address().unwrap().port(), port);
+    }
+}

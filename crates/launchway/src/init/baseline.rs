@@ -1,0 +1,107 @@
+//! Checks that fail today are written as off, with the number, so that the first run is green and honest.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use super::detect::has_extension;
+use launchway_core::call;
+use launchway_core::command::Call;
+use launchway_core::runner::Runner;
+
+/// What the checks say of a service before it is adopted: a sentence for each that fails.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Baseline {
+    pub(super) fmt: Option<String>,
+    pub(super) clippy: Option<String>,
+    pub(super) doc: Option<String>,
+}
+
+impl Baseline {
+    /// Runs the checks, in the folder that `lint` uses too.
+    pub(super) fn measure(runner: &Runner) -> Result<Self> {
+        let target = runner.folder.join("target/ci").to_string_lossy().into_owned();
+        let own = |call: Call| call.env_remove("RUSTUP_TOOLCHAIN").env("CARGO_TARGET_DIR", target.as_str());
+        let fmt = call!("cargo fmt --all -- --check --files-with-diff");
+        let clippy = call!("cargo clippy --workspace --all-targets --locked --message-format short");
+        let doc = call!("cargo doc --workspace --no-deps --locked --message-format short");
+        Ok(Self {
+            fmt: measured(runner, &own(fmt), "files would be formatted", |line| {
+                has_extension(line, &["rs"])
+            })?,
+            clippy: measured(runner, &own(clippy), "warnings", is_finding)?,
+            doc: measured(runner, &own(doc), "warnings", is_finding)?,
+        })
+    }
+
+    /// The checks that are off, as a table.
+    pub(super) fn write(&self, text: &mut String, table: &str) {
+        let checks = [("fmt", &self.fmt), ("clippy", &self.clippy), ("doc", &self.doc)];
+        if checks.iter().all(|(_, failed)| failed.is_none()) {
+            return;
+        }
+        writeln!(text, "\n# Off until what each says today is put right.\n[{table}.lint]").ok();
+        for (key, failed) in checks {
+            if let Some(reason) = failed {
+                writeln!(text, "{key} = false  # {reason}").ok();
+            }
+        }
+    }
+}
+
+/// Counts what a check finds; nothing where it passes.
+fn measured(
+    runner: &Runner,
+    call: &Call,
+    what: &str,
+    is_one: impl Fn(&str) -> bool,
+) -> Result<Option<String>> {
+    let mut found = 0_usize;
+    runner.reporter.command(&call.to_string(), &call.short(&runner.folder));
+    let status = call.run(&runner.folder, &runner.interrupt, |line| {
+        found += usize::from(is_one(line));
+        runner.reporter.output(line);
+    })?;
+    Ok(match found {
+        0 if status.success() => None,
+        0 => Some("it fails today".to_owned()),
+        1 => Some(format!(
+            "{} today",
+            what.replacen("files", "1 file", 1).replacen("warnings", "1 warning", 1)
+        )),
+        many => Some(format!("{many} {what} today")),
+    })
+}
+
+/// `src/main.rs:1:2: warning: …`
+fn is_finding(line: &str) -> bool {
+    let mut parts = line.splitn(4, ':');
+    let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u32>().is_ok());
+    parts.next().is_some()
+        && is_number(parts.next())
+        && is_number(parts.next())
+        && parts.next().is_some_and(|rest| [" warning", " error"].iter().any(|word| rest.starts_with(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_counted_and_summaries_are_not() {
+        assert!(is_finding("src/main.rs:1:2: warning: unused import"));
+        assert!(is_finding("crates/a/src/lib.rs:10:5: error[E0308]: mismatched types"));
+        assert!(!is_finding("warning: `web` (bin \"web\") generated 3 warnings"));
+        assert!(!is_finding("    Checking web v0.1.0 (/x:1)"));
+    }
+
+    #[test]
+    fn only_what_fails_is_written() {
+        let mut text = String::new();
+        Baseline::default().write(&mut text, "t");
+        assert_eq!(text, "");
+        Baseline { clippy: Some("34 warnings today".to_owned()), ..Baseline::default() }
+            .write(&mut text, "t");
+        assert!(text.ends_with("[t.lint]\nclippy = false  # 34 warnings today\n"), "{text}");
+    }
+}

@@ -1,0 +1,158 @@
+//! The configuration of an adopted service, as text for its `Cargo.toml`.
+
+use std::fmt::Write as _;
+
+use super::baseline::Baseline;
+use super::detect::Findings;
+use super::findings::{Found, Port, Variable};
+use super::own_image::OwnImage;
+
+/// The tables, each value with the place that it comes from.
+pub(super) fn text(
+    findings: &Findings,
+    own: Option<&OwnImage>,
+    baseline: &Baseline,
+    workflow: &str,
+) -> String {
+    let table = if findings.workspace { "workspace.metadata.pipeline" } else { "package.metadata.pipeline" };
+    let shipped = &findings.shipped.value;
+    let mut text = format!("\n# The pipeline's configuration, read by `cargo xtask`.\n[{table}]\n");
+    let mut line = |key: &str, value: String, place: Option<String>| {
+        let comment = place.map(|place| format!("  # {place}")).unwrap_or_default();
+        writeln!(text, "{key} = {value}{comment}").ok();
+    };
+    line("package", quoted(&shipped.package), Some(findings.shipped.place.to_string()));
+    if shipped.binary != shipped.package {
+        line("binary", quoted(&shipped.binary), None);
+    }
+    for (key, found, otherwise) in
+        [("branch", &findings.branch, "main"), ("image", &findings.image, "docker.io/acme/service")]
+    {
+        match found {
+            Some(found) => line(key, quoted(&found.value), Some(found.place.to_string())),
+            None => line(key, quoted(otherwise), Some("not found out: replace it".to_owned())),
+        }
+    }
+    line(
+        "coverage",
+        "0".to_owned(),
+        Some("`cargo xtask test-coverage` measures it: raise this to what it shows".to_owned()),
+    );
+    line("target", quoted("x86_64-unknown-linux-gnu"), None);
+    match (own, &findings.dockerfile) {
+        (Some(own), _) if own.path != "Dockerfile" => line("dockerfile", quoted(&own.path), None),
+        (None, Some(file)) if !file.path.ends_with("Dockerfile") => {
+            let name = file.path.rsplit('/').next().unwrap_or_default();
+            line("dockerfile", quoted(name), None);
+        }
+        _ => {}
+    }
+    if workflow != "main.yaml" {
+        line("workflow", quoted(workflow), None);
+    }
+    build(&mut text, table, findings);
+    baseline.write(&mut text, table);
+    deploy(&mut text, table, findings);
+    text
+}
+
+fn build(text: &mut String, table: &str, findings: &Findings) {
+    let build = &findings.build;
+    if build.features.is_empty() && build.environment.is_empty() && build.no_default_features.is_none() {
+        return;
+    }
+    writeln!(text, "\n[{table}.build]").ok();
+    if build.no_default_features.is_some() {
+        writeln!(text, "default-features = false").ok();
+    }
+    if !build.features.is_empty() {
+        let names: Vec<String> = build.features.iter().map(|found| quoted(&found.value)).collect();
+        writeln!(text, "features = [{}]", names.join(", ")).ok();
+    }
+    if !build.environment.is_empty() {
+        let pairs: Vec<String> = build
+            .environment
+            .iter()
+            .map(|found| format!("{} = {}", found.value.0, quoted(&found.value.1)))
+            .collect();
+        writeln!(text, "environment = {{ {} }}", pairs.join(", ")).ok();
+    }
+}
+
+fn deploy(text: &mut String, table: &str, findings: &Findings) {
+    let sources = &findings.sources;
+    writeln!(text, "\n[{table}.deploy]").ok();
+    match sources.health.first() {
+        Some(found) => writeln!(text, "health = {}  # {}", quoted(&found.value), found.place).ok(),
+        None => writeln!(text, "health = \"/\"  # no path was found that is made for it").ok(),
+    };
+    if let Some(found) = &sources.version {
+        writeln!(text, "version = {}  # {}", quoted(&found.value), found.place).ok();
+    }
+    match findings.port.as_ref().map(|found| (&found.value, &found.place)) {
+        Some((Port::Fixed(port), place)) => drop(writeln!(text, "port = {port}  # {place}")),
+        Some((Port::Variable { name, value }, place)) => {
+            writeln!(text, "port = {{ variable = {}, value = {} }}  # {place}", quoted(name), quoted(value))
+                .ok();
+        }
+        Some((Port::Standard, _)) | None => {}
+    }
+    text.push_str("timeout = \"10m\"\nbake = \"30s\"\n");
+    let set = needed(findings);
+    if set.is_empty() {
+        text.push_str("environment = []\n");
+        return;
+    }
+    text.push_str("environment = [\n");
+    for Found { value, place } in &set {
+        let secret = if value.is_secret() { "" } else { ", secret = false" };
+        writeln!(text, "    {{ name = {}{secret}, meaning = \"read in {place}\" }},", quoted(&value.name))
+            .ok();
+    }
+    text.push_str("]\n");
+    let rehearsed: Vec<String> = set
+        .iter()
+        .filter_map(|found| Some(format!("{} = {}", found.value.name, quoted(&rehearsal(&found.value)?))))
+        .collect();
+    if !rehearsed.is_empty() {
+        writeln!(text, "\n[{table}.rehearse]\nenvironment = {{ {} }}", rehearsed.join(", ")).ok();
+    }
+}
+
+/// The variables that the service does not start without.
+pub(super) fn needed(findings: &Findings) -> Vec<&Found<Variable>> {
+    let port = findings.port.as_ref().and_then(|found| match &found.value {
+        Port::Variable { name, .. } => Some(name.as_str()),
+        _ => None,
+    });
+    let needed = findings.sources.variables.iter().filter(|found| found.value.needed);
+    needed.filter(|found| found.value.name != "PORT" && Some(found.value.name.as_str()) != port).collect()
+}
+
+/// What a rehearsal starts the service with, where a name says what fits; a secret is made up by the rehearsal.
+fn rehearsal(variable: &Variable) -> Option<String> {
+    let name = variable.name.as_str();
+    let value = if name.contains("DATABASE_URL") || name.ends_with("DB_URL") {
+        "sqlite::memory:"
+    } else if variable.is_secret() {
+        return None;
+    } else if name.ends_with("HOST") || name.contains("BIND") {
+        "0.0.0.0"
+    } else if name.contains("ADDR") || name.contains("LISTEN") {
+        "0.0.0.0:8000"
+    } else if name.ends_with("URL") {
+        "http://127.0.0.1:9"
+    } else if ["SECONDS", "TIMEOUT", "SIZE", "LIMIT", "PORT", "COUNT", "MAX", "MIN"]
+        .iter()
+        .any(|word| name.contains(word))
+    {
+        "10"
+    } else {
+        "rehearsal"
+    };
+    Some(value.to_owned())
+}
+
+fn quoted(text: &str) -> String {
+    toml_edit::Value::from(text).to_string()
+}

@@ -1,0 +1,109 @@
+//! Carrying the plan out: files, the lock file of the `xtask`, and what the `xtask` itself makes.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::own_image::{CERTIFICATES, ROOTFS};
+use super::plan::{Origin, Plan};
+use launchway_core::call;
+use launchway_core::command::Call;
+use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::file::write_whole;
+use launchway_core::runner::Runner;
+
+/// Writes everything; what fails leaves the repository as it was, but for what cargo built.
+pub(super) fn write(plan: &Plan, runner: &Runner) -> Result<()> {
+    let lock = plan.root.join("Cargo.lock");
+    let before = fs_err::read(&lock).ok();
+    let mut undo = Undo { plan, originals: Vec::new(), done: false };
+    for (path, text) in &plan.files {
+        write_whole(&plan.root.join(path), text.as_bytes())?;
+    }
+    if plan.certificates {
+        let place = plan.root.join(ROOTFS).join(CERTIFICATES.trim_start_matches('/'));
+        let bytes = fs_err::read(CERTIFICATES)
+            .context("the service trusts the certificates of its machine, and this one has none to copy: install ca-certificates")
+            .or_exit(Exit::Missing)?;
+        write_whole(&place, &bytes)?;
+    }
+    for change in &plan.changes {
+        let path = plan.root.join(&change.path);
+        undo.originals.push((path.clone(), fs_err::read(&path).ok()));
+        write_whole(&path, change.text.as_bytes())?;
+    }
+    resolve(plan, runner)?;
+    runner.check(&xtask("workflow"))?;
+    if fs_err::read(&lock).ok() != before {
+        let message = "Cargo.lock has changed, which it must not: report it";
+        return Err(Failure::new(Exit::Internal, message).into());
+    }
+    undo.done = true;
+    Ok(())
+}
+
+/// `cargo xtask …` in the adopted repository, with the toolchain that it asks for.
+pub(super) fn xtask(arguments: &str) -> Call {
+    call!("cargo xtask").args(arguments.split(' ')).env_remove("RUSTUP_TOOLCHAIN")
+}
+
+/// The lock file of the `xtask`: with the versions that this Launchway was tested with, where it is a checkout.
+fn resolve(plan: &Plan, runner: &Runner) -> Result<()> {
+    let tested = match &plan.origin {
+        Origin::Path(folder) => {
+            folder.ancestors().nth(2).map(|root| root.join("Cargo.lock")).filter(|lock| lock.is_file())
+        }
+        Origin::Git { .. } | Origin::Version(_) => None,
+    };
+    if let Some(tested) = tested {
+        write_whole(&plan.root.join("xtask/Cargo.lock"), &fs_err::read(tested)?)?;
+    }
+    // Takes what it needs of the file, and writes it.
+    let call = |offline: &[&str]| {
+        let call = call!("cargo metadata --format-version 1 --manifest-path xtask/Cargo.toml")
+            .args(offline.iter().copied());
+        call.env_remove("RUSTUP_TOOLCHAIN")
+    };
+    if call(&["--offline"]).read(&runner.folder).is_err() {
+        call(&[]).read(&runner.folder)?;
+    }
+    Ok(())
+}
+
+/// Takes back what was written, unless all of it was.
+struct Undo<'a> {
+    plan: &'a Plan,
+    originals: Vec<(std::path::PathBuf, Option<Vec<u8>>)>,
+    done: bool,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        // The first error is the one to report.
+        for (path, text) in &self.originals {
+            match text {
+                Some(text) => drop(write_whole(path, text)),
+                None => drop(fs_err::remove_file(path)),
+            }
+        }
+        for (path, _) in &self.plan.files {
+            drop(fs_err::remove_file(self.plan.root.join(path)));
+        }
+        drop(fs_err::remove_dir_all(self.plan.root.join("xtask")));
+        drop(fs_err::remove_dir(self.plan.root.join(".cargo")));
+    }
+}
+
+/// Where the workflow is, from the Cargo root.
+pub(super) fn note(plan: &Plan, top: &Path) -> String {
+    let inside = plan.root.strip_prefix(top).unwrap_or(Path::new(""));
+    let place = if inside.as_os_str().is_empty() {
+        "the repository".to_owned()
+    } else {
+        format!("`{}`", inside.display())
+    };
+    format!("adopted: `cargo xtask` works in the root of {place}")
+}
