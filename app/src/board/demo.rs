@@ -73,9 +73,12 @@ impl Sample {
         let last = self.number == self.count;
         let commit = self.commit(random);
         let coverage = self.coverage(random);
+        // Two deployments fail before the last one, which so has several commits.
+        let fails = !last && self.count > 10 && self.number + 2 >= self.count;
         let luck = if last { 4 } else { random.below(100) };
         // Two in a hundred fail lint, five fail tests; four in ten of the rest run on another branch.
         let reached = match luck {
+            _ if fails => 4,
             0..2 => 0,
             2..7 if !last => 1,
             _ if last || random.below(10) < 6 => 4,
@@ -90,9 +93,13 @@ impl Sample {
             waiting.truncate(12);
             let release =
                 Release { digest: format!("sha256:{}", random.hex(64)), commit: Some(commit.sha.clone()) };
-            let outcome = if last { DeploymentOutcome::Live } else { outcome(random) };
+            let outcome = match (last, fails) {
+                (true, _) => DeploymentOutcome::Live,
+                (_, true) => DeploymentOutcome::Unchanged,
+                _ => outcome(random),
+            };
             let earlier = live.len().checked_sub(2).and_then(|index| live.get(index)).cloned();
-            let earlier = earlier.filter(|_| random.below(30) == 0 && !last);
+            let earlier = earlier.filter(|_| random.below(30) == 0 && !last && !fails);
             let rollback = earlier.is_some();
             let target = earlier.unwrap_or(release);
             let attempt = self.deployment(random, outcome, rollback, target.clone(), live.last().cloned());
