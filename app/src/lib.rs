@@ -13,5 +13,5 @@ pub mod http;
 pub mod identity;
 mod serve;
 pub mod settings;
-mod signature;
+pub mod signature;
 mod telemetry;
