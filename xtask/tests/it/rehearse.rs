@@ -143,18 +143,18 @@ fn a_drill_breaks_something_and_looks_at_what_is_left() {
     let fixture = Fixture::new();
     let list = fixture.run(&["rehearse", "--drill", "list"]).exits(0);
     assert!(
-        list.line("answer-lost").contains("exit 0: new image, new variables, new latest"),
+        list.line("response-lost").contains("exit 0: new image, new variables, new latest"),
         "{}",
         list.out
     );
     assert!(list.out.lines().count() > 30 && !fixture.exists("target/xtask"), "{}", list.out);
     fixture.run(&["rehearse", "--drill", "earthquake"]).exits(2).says(&["there is no drill `earthquake`"]);
 
-    let ran = fixture.run(&["rehearse", "--drill", "answer-lost", "--format", "json"]).exits(0);
+    let ran = fixture.run(&["rehearse", "--drill", "response-lost", "--format", "json"]).exits(0);
     fixture.is_left_alone();
     let mut events = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let drill = events.find(|event| event["event"] == "drill").unwrap();
-    assert_eq!((&drill["drill"], &drill["passed"]), (&json!("answer-lost"), &json!(true)), "{}", ran.out);
+    assert_eq!((&drill["drill"], &drill["passed"]), (&json!("response-lost"), &json!(true)), "{}", ran.out);
     assert_eq!(drill["observed"], drill["expected"]);
     assert_eq!(drill["remarks"], json!([]));
     let shown =
@@ -162,7 +162,7 @@ fn a_drill_breaks_something_and_looks_at_what_is_left() {
     let (before, after) = (shown("before"), shown("after"));
     assert!(before[0] != after[0] && before[1] != after[1], "{drill}");
     assert_eq!((&before[2], &after[0]), (&after[2], &after[2]));
-    let log = fixture.read("target/xtask/rehearsal/drills/answer-lost.log");
+    let log = fixture.read("target/xtask/rehearsal/drills/response-lost.log");
     assert!(log.contains("dep-"), "{log}");
 }
 

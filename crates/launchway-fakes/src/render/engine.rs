@@ -13,8 +13,8 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::failure::{Failure, taken_ill};
-use super::fault::{Ailment, Deed, Faults};
+use super::failure::{Failure, image_failure};
+use super::fault::{ImageFault, Deed, Faults};
 use super::front::Front;
 use super::image::{Puller, Reference, RunConfig, Unpacked};
 use super::instance::{Instance, Launch, Processes};
@@ -232,8 +232,8 @@ impl Engine {
     }
 
     async fn bring_up(&self, id: &str, deploy: &Deploy, variables: Variables) -> Result<Instance, Failure> {
-        let ailment = self.faults.ailment(&deploy.sha);
-        if ailment == Some(Ailment::NotPulled) {
+        let image_fault = self.faults.image_fault(&deploy.sha);
+        if image_fault == Some(ImageFault::NotPulled) {
             return Err(Failure::Pull("the registry does not give the image away".to_owned()));
         }
         let unpacked = self.pull(id, deploy).await.map_err(|error| Failure::Pull(format!("{error:#}")))?;
@@ -246,8 +246,8 @@ impl Engine {
         tokio::select! {
             biased;
             status = instance.exited() => Err(Failure::Exit(status)),
-            failure = taken_ill(ailment) => Err(failure),
-            healthy = tokio::time::timeout(deadline, self.until_healthy(instance.address, ailment)) => {
+            failure = image_failure(image_fault) => Err(failure),
+            healthy = tokio::time::timeout(deadline, self.until_healthy(instance.address, image_fault)) => {
                 healthy.map(|()| instance).map_err(|_| Failure::Unhealthy { after: deadline })
             }
         }
@@ -305,8 +305,8 @@ impl Engine {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    async fn until_healthy(&self, address: SocketAddr, ailment: Option<Ailment>) {
-        while ailment.is_some_and(Ailment::is_fatal) || !self.is_healthy(address).await {
+    async fn until_healthy(&self, address: SocketAddr, image_fault: Option<ImageFault>) {
+        while image_fault.is_some_and(ImageFault::is_fatal) || !self.is_healthy(address).await {
             tokio::time::sleep(PROBE_PAUSE).await;
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::fault::Ailment;
+use super::fault::ImageFault;
 use super::state::PROBE_PAUSE;
 
 /// Why a deploy did not go live.
@@ -42,12 +42,12 @@ impl Failure {
     }
 }
 
-/// How an instance of a sick image ends, where it ends at all; the illness leaves it the time to say something.
-pub(crate) async fn taken_ill(ailment: Option<Ailment>) -> Failure {
-    let failure = match ailment {
-        Some(Ailment::Crashes) => Failure::Exit(Some(ExitStatus::from_raw(1 << 8))),
-        Some(Ailment::OutOfMemory) => Failure::OutOfMemory,
-        Some(Ailment::NotPulled | Ailment::NeverHealthy | Ailment::OtherCommit | Ailment::FailsLater)
+/// How an instance of a faulty image ends, where it ends at all; it has the time to print something first.
+pub(crate) async fn image_failure(image_fault: Option<ImageFault>) -> Failure {
+    let failure = match image_fault {
+        Some(ImageFault::Crashes) => Failure::Exit(Some(ExitStatus::from_raw(1 << 8))),
+        Some(ImageFault::OutOfMemory) => Failure::OutOfMemory,
+        Some(ImageFault::NotPulled | ImageFault::NeverHealthy | ImageFault::OtherCommit | ImageFault::FailsLater)
         | None => std::future::pending().await,
     };
     tokio::time::sleep(PROBE_PAUSE).await;

@@ -76,7 +76,7 @@ pub enum Fault {
     /// The fault behind it begins once a call of this kind was answered.
     Then(Call, Box<Fault>),
     /// Something is wrong with the image of this digest, and with no other.
-    Sick(String, Ailment),
+    Image(String, ImageFault),
     /// The next `times` requests of this method to a path that ends like this get this response, at the API or at the
     /// front.
     Response {
@@ -134,7 +134,7 @@ pub(crate) struct Seen<'r> {
 
 /// What is wrong with an image, as its instances show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ailment {
+pub enum ImageFault {
     /// The registry does not give it away.
     NotPulled,
     /// It ends with status 1 a moment after its start.
@@ -145,7 +145,7 @@ pub enum Ailment {
     NeverHealthy,
     /// It answers as another commit.
     OtherCommit,
-    /// It answers as it should until it has told its version `Ailment::GOOD_ANSWERS` times, and with 503 from then on.
+    /// It answers as it should until it has told its version `ImageFault::GOOD_ANSWERS` times, and with 503 from then on.
     FailsLater,
 }
 
@@ -259,12 +259,12 @@ impl Faults {
     }
 
     /// What is wrong with an image.
-    pub(crate) fn ailment(&self, sha: &str) -> Option<Ailment> {
-        let sick = |fault: &Fault| match fault {
-            Fault::Sick(image, ailment) if image == sha => Some(*ailment),
+    pub(crate) fn image_fault(&self, sha: &str) -> Option<ImageFault> {
+        let of_image = |fault: &Fault| match fault {
+            Fault::Image(image, image_fault) if image == sha => Some(*image_fault),
             _ => None,
         };
-        self.due.read(|due| due.iter().find_map(sick))
+        self.due.read(|due| due.iter().find_map(of_image))
     }
 
     /// Stops the clock at the next call of this kind: it is not answered before [`Faults::go_on`].
@@ -302,7 +302,7 @@ impl Faults {
     }
 }
 
-impl Ailment {
+impl ImageFault {
     /// More than a proof of its version asks for, and fewer than a bake does.
     pub(crate) const GOOD_ANSWERS: u32 = 6;
 
@@ -337,7 +337,7 @@ impl Fault {
                 called == Some(Call::Ask)
             }
             Self::Meddled { .. } => called == Some(Call::Variables),
-            Self::Sick(..) | Self::Response { .. } | Self::Random { .. } => false,
+            Self::Image(..) | Self::Response { .. } | Self::Random { .. } => false,
         }
     }
 
@@ -378,7 +378,7 @@ impl Fault {
             }
             Self::Meddled { key, value } => (Some(Effect::After(Deed::Set { key, value })), None),
             Self::Then(_, next) => (None, Some(*next)),
-            Self::Sick(..) => (None, Some(self)),
+            Self::Image(..) => (None, Some(self)),
             Self::Response { method, end, status, body, done, times } => {
                 let given = response(status, &body);
                 let effect = if done { Effect::Answered(given) } else { Effect::Instead(given) };

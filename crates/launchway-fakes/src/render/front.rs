@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::engine::Engine;
-use super::fault::{Ailment, Call, Effect, Faults, Seen};
+use super::fault::{Call, Effect, Faults, ImageFault, Seen};
 use crate::server::{Fake, Incoming, Shared};
 
 /// Where traffic goes, and what came of it.
@@ -118,16 +118,16 @@ impl Front {
         });
     }
 
-    /// What a sick image answers instead.
+    /// What a faulty image responds instead.
     fn spoilt(&self, target: &Target, is_version: bool) -> Option<Response> {
-        match self.faults.ailment(&target.sha)? {
-            Ailment::OtherCommit => {
+        match self.faults.image_fault(&target.sha)? {
+            ImageFault::OtherCommit => {
                 let version = "{\"commit\":\"0000000000000000000000000000000000000000\"}";
                 is_version.then(|| version.into_response())
             }
-            Ailment::FailsLater => (target.asked >= Ailment::GOOD_ANSWERS)
+            ImageFault::FailsLater => (target.asked >= ImageFault::GOOD_ANSWERS)
                 .then(|| (StatusCode::SERVICE_UNAVAILABLE, "out of order\n").into_response()),
-            Ailment::NotPulled | Ailment::Crashes | Ailment::OutOfMemory | Ailment::NeverHealthy => None,
+            ImageFault::NotPulled | ImageFault::Crashes | ImageFault::OutOfMemory | ImageFault::NeverHealthy => None,
         }
     }
 

@@ -40,7 +40,7 @@ const PROGRAM: &str = r#"
             let mut request = [0; 4096];
             let read = stream.read(&mut request).unwrap_or(0);
             let request = String::from_utf8_lossy(&request[..read]).into_owned();
-            let status = if variable("MODE") == "sick" && request.starts_with("GET /healthz") { 503 } else { 200 };
+            let status = if variable("MODE") == "unhealthy" && request.starts_with("GET /healthz") { 503 } else { 200 };
             if request.starts_with("GET /slow") {
                 std::thread::sleep(std::time::Duration::from_millis(400));
             }

@@ -1,14 +1,14 @@
-//! Drills: a stand-in is broken on purpose, and a push or a deploy must end as stated and leave the service as stated.
+//! Drills: a fault is injected on purpose, and a push or a deploy must end as stated and leave the service as stated.
 //!
-//! Each drill has stand-ins of its own, on which an earlier release is live, and runs the pipeline's own program as a
-//! process, as a user would: only so can it be interrupted and killed.
+//! Each drill has fakes of its own, on which an earlier release is live, and runs the pipeline's own program as a
+//! process: only a process can be interrupted and killed.
 
-mod child;
 mod drill;
-mod play;
+mod drilled_service;
 mod releases;
-mod scene;
+mod run;
 mod table;
+mod xtask_process;
 
 use anyhow::Result;
 
@@ -24,18 +24,18 @@ use launchway_core::events::Event;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::Reach;
 
-use drill::{Break, Drill};
+use drill::{Drill, Fault};
 use releases::Releases;
 use table::DRILLS;
 
-/// Tells the drills and what each breaks.
+/// Prints the drills with their faults.
 pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
     let drills = if name == "list" { DRILLS.iter().collect() } else { chosen(name)? };
-    let mut rows = vec![["drill", "what is broken", "how it must end"].map(str::to_owned)];
+    let mut rows = vec![["drill", "fault", "how it must end"].map(str::to_owned)];
     rows.extend(
         drills
             .into_iter()
-            .map(|drill| [drill.name.to_owned(), drill.broken.to_owned(), drill.expected(ctx.git.dirty)]),
+            .map(|drill| [drill.name.to_owned(), drill.description.to_owned(), drill.expected(ctx.git.dirty)]),
     );
     ctx.reporter.text(columns(&rows).trim_end());
     Ok(())
@@ -54,23 +54,27 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     let releases = Releases::read(ctx)?;
     ctx.reporter.text(format!(
         "\n  {:<7} {:<20} {:<56} {:>7}  image · variables · latest, before → after",
-        "", "drill", "observed; where it passed, as expected", "time"
+        "", "drill", "observed", "time"
     ));
     let mut failed = Vec::new();
     for drill in &drills {
         ctx.interrupt.check()?;
-        if ctx.git.dirty && drill.breaks.iter().any(|broken| matches!(broken, Break::TagTaken)) {
+        if ctx.git.dirty && drill.faults.iter().any(|fault| matches!(fault, Fault::TagTaken)) {
             ctx.reporter
                 .skipped(drill.name, "the tag of a tree with uncommitted changes may move: commit first");
             continue;
         }
-        let drilled = play::play(ctx, &releases, drill, &folder)?;
+        if ctx.config.deploy.environment.is_empty() && drill.faults.iter().any(Fault::concerns_variables) {
+            ctx.reporter.skipped(drill.name, "`deploy.environment` lists no variables");
+            continue;
+        }
+        let drilled = run::run(ctx, &releases, drill, &folder)?;
         if !drilled.passed {
             failed.push(drill.name);
         }
         ctx.reporter.emit(Event::Drill(drilled));
     }
-    // The last scene's secrets are over; the developer's own are not.
+    // The secrets of the last drill mean nothing any more; the developer's own do.
     ctx.reporter.redact(ctx.redactor());
     if failed.is_empty() {
         return Ok(());
@@ -90,7 +94,7 @@ fn chosen(name: &str) -> Result<Vec<&'static Drill>> {
         return Ok(DRILLS.iter().collect());
     }
     let drill = DRILLS.iter().find(|drill| drill.name == name).ok_or_else(|| {
-        let message = format!("there is no drill `{name}`: `cargo xtask rehearse --drill list` tells them");
+        let message = format!("there is no drill `{name}`: `cargo xtask rehearse --drill list` lists them");
         Failure::new(Exit::Usage, message)
     })?;
     Ok(vec![drill])

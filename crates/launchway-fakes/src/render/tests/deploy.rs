@@ -197,7 +197,7 @@ async fn an_app_that_stays_unhealthy_fails_and_the_old_one_stays() {
     rig.push("latest", run_config()).await;
     let first = rig.deploy(json!({})).await;
     rig.until(&first, &["live"]).await;
-    rig.set("MODE", "sick").await;
+    rig.set("MODE", "unhealthy").await;
     let second = rig.deploy(json!({})).await;
     assert_eq!(rig.until_over(&second).await["status"], "update_failed");
     let events = rig.get("/events?type=deploy_ended&limit=1").await;
@@ -246,7 +246,7 @@ async fn an_index_stands_for_its_amd64_image() {
 
 #[tokio::test]
 async fn a_cancelled_deploy_leaves_no_process() {
-    let rig = Rig::start(|options| options.variables = vec![("MODE".into(), "sick".into())]).await;
+    let rig = Rig::start(|options| options.variables = vec![("MODE".into(), "unhealthy".into())]).await;
     rig.push("latest", run_config()).await;
     let deploy = rig.deploy(json!({})).await;
     rig.until_pids(1).await;
@@ -261,7 +261,7 @@ async fn a_cancelled_deploy_leaves_no_process() {
 
 #[tokio::test]
 async fn while_one_runs_the_latest_waits_and_those_between_are_skipped() {
-    let rig = Rig::start(|options| options.variables = vec![("MODE".into(), "sick".into())]).await;
+    let rig = Rig::start(|options| options.variables = vec![("MODE".into(), "unhealthy".into())]).await;
     rig.push("latest", run_config()).await;
     let first = rig.deploy(json!({})).await;
     rig.until(&first, &["update_in_progress"]).await;
@@ -283,7 +283,7 @@ async fn while_one_runs_the_latest_waits_and_those_between_are_skipped() {
 
 #[tokio::test]
 async fn a_waiting_deploy_can_be_cancelled() {
-    let rig = Rig::start(|options| options.variables = vec![("MODE".into(), "sick".into())]).await;
+    let rig = Rig::start(|options| options.variables = vec![("MODE".into(), "unhealthy".into())]).await;
     rig.push("latest", run_config()).await;
     let first = rig.deploy(json!({})).await;
     rig.until(&first, &["update_in_progress"]).await;
@@ -298,7 +298,7 @@ async fn a_waiting_deploy_can_be_cancelled() {
 async fn under_override_a_new_deploy_cancels_the_running_one() {
     let rig = Rig::start(|options| {
         options.overlap = Overlap::Override;
-        options.variables = vec![("MODE".into(), "sick".into())];
+        options.variables = vec![("MODE".into(), "unhealthy".into())];
     })
     .await;
     rig.push("latest", run_config()).await;

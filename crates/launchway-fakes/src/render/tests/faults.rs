@@ -91,24 +91,24 @@ async fn somebody_else_sets_a_variable_when_they_were_read() {
 }
 
 #[tokio::test]
-async fn a_sick_image_fails_in_its_own_way_and_no_other_does() {
-    for (ailment, event, field, expected) in [
-        (Ailment::NotPulled, "image_pull_failed", "/evicted", json!(false)),
-        (Ailment::Crashes, "server_failed", "/nonZeroExit", json!(1)),
-        (Ailment::OutOfMemory, "server_failed", "/oomKilled/memoryLimit", json!("512Mi")),
-        (Ailment::NeverHealthy, "server_failed", "/timedOutSeconds", json!(1)),
+async fn a_faulty_image_fails_in_its_own_way_and_no_other_does() {
+    for (image_fault, event, field, expected) in [
+        (ImageFault::NotPulled, "image_pull_failed", "/evicted", json!(false)),
+        (ImageFault::Crashes, "server_failed", "/nonZeroExit", json!(1)),
+        (ImageFault::OutOfMemory, "server_failed", "/oomKilled/memoryLimit", json!("512Mi")),
+        (ImageFault::NeverHealthy, "server_failed", "/timedOutSeconds", json!(1)),
     ] {
         let (rig, _) = live(|options| options.health_deadline = Duration::from_secs(1)).await;
-        let sick = rig.push("latest", json!({ "Entrypoint": ["/app/app", "sick"] })).await;
-        rig.render.fault(Fault::Sick(sick.clone(), ailment));
+        let faulty = rig.push("latest", json!({ "Entrypoint": ["/app/app", "faulty"] })).await;
+        rig.render.fault(Fault::Image(faulty.clone(), image_fault));
         let deploy = rig.deploy(json!({})).await;
-        assert_eq!(rig.until_over(&deploy).await["status"], "update_failed", "{ailment:?}");
+        assert_eq!(rig.until_over(&deploy).await["status"], "update_failed", "{image_fault:?}");
         let ended = rig.get("/events?type=deploy_ended&limit=1").await;
         let reason = &ended[0]["event"]["details"]["reason"]["failure"];
-        assert_eq!(reason.pointer(field), Some(&expected), "{ailment:?}: {reason}");
+        assert_eq!(reason.pointer(field), Some(&expected), "{image_fault:?}: {reason}");
         let before = rig.get(&format!("/events?type={event}&limit=1")).await;
-        assert_eq!(before[0]["event"]["type"], event, "{ailment:?}");
-        assert_ne!(rig.render.live(), Some(sick));
+        assert_eq!(before[0]["event"]["type"], event, "{image_fault:?}");
+        assert_ne!(rig.render.live(), Some(faulty));
         rig.until_pids(1).await;
     }
 }
@@ -116,13 +116,13 @@ async fn a_sick_image_fails_in_its_own_way_and_no_other_does() {
 #[tokio::test]
 async fn a_live_image_can_be_another_one_or_fail_later() {
     let (rig, digest) = live(|_| {}).await;
-    rig.render.fault(Fault::Sick(digest, Ailment::OtherCommit));
+    rig.render.fault(Fault::Image(digest, ImageFault::OtherCommit));
     let other = "{\"commit\":\"0000000000000000000000000000000000000000\"}";
     assert_eq!(rig.front("/version").await, (200, other.to_owned()));
     assert!(rig.front("/other").await.1.starts_with("GET /other"));
 
     let later = rig.push("latest", json!({ "Entrypoint": ["/app/app", "later"] })).await;
-    rig.render.fault(Fault::Sick(later, Ailment::FailsLater));
+    rig.render.fault(Fault::Image(later, ImageFault::FailsLater));
     rig.until(&rig.deploy(json!({})).await, &["live"]).await;
     for _ in 0..6 {
         assert_eq!(rig.front("/version").await.0, 200);

@@ -43,7 +43,7 @@ async fn the_front_counts_its_answers_by_status() {
     let rig = Rig::start(|_| {}).await;
     let digest = rig.push("latest", run_config()).await;
     rig.until(&rig.deploy(json!({})).await, &["live"]).await;
-    rig.render.fault(Fault::Sick(digest, Ailment::FailsLater));
+    rig.render.fault(Fault::Image(digest, ImageFault::FailsLater));
     rig.front("/").await;
     for _ in 0..6 {
         rig.front("/version").await;

@@ -13,7 +13,7 @@ async fn stopping_leaves_no_process() {
     let rig = Rig::start(|_| {}).await;
     rig.push("latest", run_config()).await;
     rig.until(&rig.deploy(json!({})).await, &["live"]).await;
-    rig.set("MODE", "sick").await;
+    rig.set("MODE", "unhealthy").await;
     rig.deploy(json!({})).await;
     let pids = rig.until_pids(2).await;
     assert!(pids.iter().all(|pid| exists(*pid)));

@@ -1,19 +1,19 @@
-//! What a drill is: what is broken, what is run, how that must end and what it must leave.
+//! A drill: the faults, the step that meets them, and how that must end.
 
 use std::fmt;
 
 use launchway_core::exit::Exit;
 use launchway_fakes::registry;
-use launchway_fakes::render::{Ailment, Call, Fault};
+use launchway_fakes::render::{self, Call, ImageFault};
 use launchway_fakes::sentry::Mode;
 
 /// One drill.
 pub(super) struct Drill {
     pub(super) name: &'static str,
-    /// For people.
-    pub(super) broken: &'static str,
+    /// The faults in words.
+    pub(super) description: &'static str,
     pub(super) run: Step,
-    pub(super) breaks: &'static [Break],
+    pub(super) faults: &'static [Fault],
     pub(super) exit: Exit,
     pub(super) after: After,
 }
@@ -38,17 +38,17 @@ impl Step {
     }
 }
 
-/// What is broken, or who does it.
-pub(super) enum Break {
-    /// Nobody listens at the registry's address.
+/// A fault that a drill injects.
+pub(super) enum Fault {
+    /// The registry refuses connections.
     RegistryDown,
     Registry(registry::Fault),
-    /// `DOCKERHUB_TOKEN` is another one.
+    /// `DOCKERHUB_TOKEN` is wrong.
     WrongToken,
     /// The commit's tag names another image already.
     TagTaken,
-    Render(Fault),
-    /// Somebody else asks for a deploy of the earlier release just before us.
+    Render(render::Fault),
+    /// Somebody else requests a deploy of the earlier release just before us.
     Behind,
     /// Somebody else's deploy of the earlier release cancels ours.
     Superseded,
@@ -56,17 +56,31 @@ pub(super) enum Break {
     Overtaken,
     /// Somebody else changes a variable after we have read them.
     Meddled,
-    /// From our deploy on the key may not write variables any more.
+    /// The key can no longer write variables once our deploy was requested.
     NoWritesAfterDeploy,
     /// The new release's image.
-    Sick(Ailment),
+    Image(ImageFault),
     /// The registry has lost the earlier release.
     EarlierGone,
     Sentry(Mode),
     /// Ctrl-C at the next call of this kind.
     Interrupted(Call),
-    /// SIGKILL at the next call of this kind; then the same is run again, on stand-ins that work.
+    /// SIGKILL at the next call of this kind; then the same step runs again without a fault.
     Killed(Call),
+}
+
+impl Fault {
+    /// Whether the fault needs a variable that the deploy writes.
+    pub(super) fn concerns_variables(&self) -> bool {
+        matches!(
+            self,
+            Self::Meddled
+                | Self::NoWritesAfterDeploy
+                | Self::Interrupted(Call::Write)
+                | Self::Killed(Call::Write)
+                | Self::Render(render::Fault::Broken(Call::Write))
+        )
+    }
 }
 
 /// What the service and the registry must be like afterwards.
@@ -119,7 +133,7 @@ impl fmt::Display for Side {
 impl Drill {
     /// How it must end, in the words of how it ended.
     pub(super) fn expected(&self, dirty: bool) -> String {
-        let earlier_is_gone = self.breaks.iter().any(|broken| matches!(broken, Break::EarlierGone));
+        let earlier_is_gone = self.faults.iter().any(|fault| matches!(fault, Fault::EarlierGone));
         let latest = match dirty {
             // A tree with uncommitted changes moves no `latest`, which goes with the image that it names.
             true if earlier_is_gone => Side::Other,

@@ -1,16 +1,16 @@
 use std::collections::BTreeSet;
 
-use super::drill::{Break, Side, Step};
+use super::drill::{Fault, Side, Step};
 use super::table::DRILLS;
 use super::*;
 use launchway_fakes::render::Call;
 
 #[test]
-fn every_drill_has_a_name_of_its_own_and_breaks_something() {
+fn every_drill_has_a_name_of_its_own_and_a_fault() {
     let names: BTreeSet<&str> = DRILLS.iter().map(|drill| drill.name).collect();
     assert_eq!(names.len(), DRILLS.len());
     assert!(!names.contains("all") && !names.contains("list"));
-    assert!(DRILLS.iter().all(|drill| drill.name == "rollback" || !drill.breaks.is_empty()));
+    assert!(DRILLS.iter().all(|drill| drill.name == "rollback" || !drill.faults.is_empty()));
 }
 
 /// An exit code promises something of the service; a drill must not state the opposite.
@@ -33,7 +33,7 @@ fn what_a_drill_states_is_what_its_exit_code_means() {
 fn ctrl_c_comes_in_every_phase() {
     for phase in [Call::Service, Call::Write, Call::Ask, Call::Follow, Call::Version] {
         let interrupts = |drill: &Drill| {
-            drill.breaks.iter().any(|broken| matches!(broken, Break::Interrupted(call) if *call == phase))
+            drill.faults.iter().any(|fault| matches!(fault, Fault::Interrupted(call) if *call == phase))
         };
         assert!(DRILLS.iter().any(interrupts), "{phase:?}");
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::steps::deploy::{self, DeployPlan};
 use crate::timings::Timings;
-use launchway_fakes::render::{Ailment, Call, Fault, Random};
+use launchway_fakes::render::{ImageFault, Call, Fault, Random};
 use launchway_registry::Digest;
 
 /// An app on the standard library alone, healthy, and of the commit that its image names.
@@ -77,9 +77,9 @@ fn faults(random: &mut Random, new: &str) -> Vec<Fault> {
         4 => Fault::Then(Call::Ask, Box::new(Fault::Forbidden(Call::Write))),
         5 => Fault::Then(Call::Write, Box::new(Fault::BadGateway { call: Call::Write, times: 3 })),
         _ => {
-            let ailments =
-                [Ailment::Crashes, Ailment::OutOfMemory, Ailment::NeverHealthy, Ailment::OtherCommit];
-            Fault::Sick(new.to_owned(), random.one_of(&ailments))
+            let image_faults =
+                [ImageFault::Crashes, ImageFault::OutOfMemory, ImageFault::NeverHealthy, ImageFault::OtherCommit];
+            Fault::Image(new.to_owned(), random.one_of(&image_faults))
         }
     };
     (0..number).map(|_| one(random)).collect()

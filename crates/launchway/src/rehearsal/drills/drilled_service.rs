@@ -1,4 +1,5 @@
-//! The stand-ins of one drill: the earlier release is live with variables of its own, and somebody uses the app.
+//! The service of one drill, on fakes: the earlier release is live with variables of its own, and takes requests all the
+//! time.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,25 +10,24 @@ use ring::hmac;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use super::drill::{Break, Drill, Side, Step};
+use super::drill::{Drill, Fault, Side, Step};
 use super::releases::{EARLIER, Releases};
 use crate::context::Context;
 use crate::rehearsal::fakes::{Fakes, Origin};
 use launchway_core::secret::random_word;
-use launchway_fakes::render::{Call, Fault};
+use launchway_fakes::render::{self, Call};
 use launchway_fakes::{hex, loopback_client};
 
-/// What somebody else sets, in a drill with somebody else.
-const THEIRS: (&str, &str) = ("HOSTS", "theirs.example.com");
-
-/// The stand-ins, and what they looked like at first.
-pub(super) struct Scene {
-    pub(super) stage: Fakes,
+/// The fakes, and the state in which a drill finds them.
+pub(super) struct DrilledService {
+    pub(super) fakes: Fakes,
     earlier: String,
     new: String,
     /// Before anything was run.
     found: State,
     wanted: Vec<(String, String)>,
+    /// What somebody else sets, in a drill with somebody else.
+    theirs: Option<(String, String)>,
     token: Option<String>,
     visitors: JoinHandle<()>,
     key: hmac::Key,
@@ -43,9 +43,9 @@ pub(super) struct State {
     latest: Option<String>,
 }
 
-impl Scene {
-    /// Sets the stage for a drill and breaks it.
-    pub(super) fn set(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Self> {
+impl DrilledService {
+    /// Starts the fakes of a drill with the earlier release live.
+    pub(super) fn start(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let set = Fakes::start_with(ctx, folder, |options, service| {
             options.variables.push(("KEPT".to_owned(), "not the pipeline's".to_owned()));
@@ -57,121 +57,125 @@ impl Scene {
             options.max_shutdown_delay = Duration::from_secs(2);
             Ok(())
         });
-        let stage = runtime.block_on(set)?;
+        let fakes = runtime.block_on(set)?;
         let wanted: Vec<_> =
-            stage.service.iter().map(|value| (value.name.clone(), value.value.clone())).collect();
+            fakes.service.iter().map(|value| (value.name.clone(), value.value.clone())).collect();
         let latest: &[&str] = if drill.run == Step::Push || ctx.git.dirty { &["latest"] } else { &[] };
-        let earlier = releases.keep_earlier(&stage.registry, Fakes::REPOSITORY, latest)?;
+        let earlier = releases.keep_earlier(&fakes.registry, Fakes::REPOSITORY, latest)?;
         if drill.run != Step::Push {
             let tags: &[&str] = if ctx.git.dirty { &[&releases.tag] } else { &[&releases.tag, "latest"] };
-            releases.keep_new(&stage.registry, Fakes::REPOSITORY, tags)?;
+            releases.keep_new(&fakes.registry, Fakes::REPOSITORY, tags)?;
         }
-        let image = format!("{}@{earlier}", stage.repository);
-        runtime.block_on(stage.render.begin_with(&image, Duration::from_secs(30)))?;
-        let visitors = runtime.spawn(visits(format!("{}{}", stage.render.url(), ctx.config.deploy.health)));
+        let image = format!("{}@{earlier}", fakes.repository);
+        runtime.block_on(fakes.render.begin_with(&image, Duration::from_secs(30)))?;
+        let visitors = runtime.spawn(visits(format!("{}{}", fakes.render.url(), ctx.config.deploy.health)));
         let mut key = [0; 32];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key)
             .map_err(|_| anyhow!("the system gives no random numbers"))?;
-        let mut scene = Self {
-            found: State::of(&stage),
-            stage,
+        let mut service = Self {
+            found: State::of(&fakes),
+            fakes,
             earlier,
             new: releases.new_digest(),
+            theirs: wanted.first().map(|(name, _)| (name.clone(), "set by somebody else".to_owned())),
             wanted,
             token: None,
             visitors,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             runtime,
         };
-        if drill.breaks.iter().any(|broken| matches!(broken, Break::WrongToken)) {
-            scene.token = Some(random_word()?);
+        if drill.faults.iter().any(|fault| matches!(fault, Fault::WrongToken)) {
+            service.token = Some(random_word()?);
         }
-        Ok(scene)
+        Ok(service)
     }
 
-    /// Breaks what the drill wants broken.
-    pub(super) fn break_it(&self, releases: &Releases, drill: &Drill) -> Result<()> {
-        drill.breaks.iter().try_for_each(|broken| self.apply(releases, broken))
+    /// Injects the faults of the drill.
+    pub(super) fn inject(&self, releases: &Releases, drill: &Drill) -> Result<()> {
+        drill.faults.iter().try_for_each(|fault| self.apply(releases, fault))
     }
 
-    fn apply(&self, releases: &Releases, broken: &Break) -> Result<()> {
-        let Fakes { registry, render, sentry, .. } = &self.stage;
-        let image = format!("{}@{}", self.stage.repository, self.earlier);
-        match broken {
-            Break::RegistryDown => registry.close(),
-            Break::Registry(fault) => registry.fault(*fault),
+    fn apply(&self, releases: &Releases, fault: &Fault) -> Result<()> {
+        let Fakes { registry, render: on_render, sentry, .. } = &self.fakes;
+        let image = format!("{}@{}", self.fakes.repository, self.earlier);
+        match fault {
+            Fault::RegistryDown => registry.close(),
+            Fault::Registry(fault) => registry.fault(*fault),
             // It is in the environment.
-            Break::WrongToken => {}
-            Break::TagTaken => {
+            Fault::WrongToken => {}
+            Fault::TagTaken => {
                 releases.keep_earlier(registry, Fakes::REPOSITORY, &[&releases.tag])?;
             }
-            Break::Render(fault) => render.fault(fault.clone()),
-            Break::Behind => render.fault(Fault::Behind { image }),
-            Break::Superseded => render.fault(Fault::Superseded { image }),
-            Break::Overtaken => render.fault(Fault::Followed { image }),
-            Break::Meddled => {
-                let (key, value) = THEIRS;
-                render.fault(Fault::Meddled { key: key.to_owned(), value: value.to_owned() });
+            Fault::Render(fault) => on_render.fault(fault.clone()),
+            Fault::Behind => on_render.fault(render::Fault::Behind { image }),
+            Fault::Superseded => on_render.fault(render::Fault::Superseded { image }),
+            Fault::Overtaken => on_render.fault(render::Fault::Followed { image }),
+            Fault::Meddled => {
+                if let Some((key, value)) = self.theirs.clone() {
+                    on_render.fault(render::Fault::Meddled { key, value });
+                }
             }
-            Break::NoWritesAfterDeploy => {
-                let broken = Fault::Forbidden(Call::Write);
-                render.fault(Fault::Then(Call::Ask, Box::new(broken)));
+            Fault::NoWritesAfterDeploy => {
+                let forbidden = render::Fault::Forbidden(Call::Write);
+                on_render.fault(render::Fault::Then(Call::Ask, Box::new(forbidden)));
             }
-            Break::Sick(ailment) => render.fault(Fault::Sick(self.new.clone(), *ailment)),
-            Break::EarlierGone => {
+            Fault::Image(fault) => on_render.fault(render::Fault::Image(self.new.clone(), *fault)),
+            Fault::EarlierGone => {
                 registry.forget(Fakes::REPOSITORY, &self.earlier);
             }
-            Break::Sentry(mode) => sentry.answer_as(*mode),
-            Break::Interrupted(call) | Break::Killed(call) => render.stop_at(*call),
+            Fault::Sentry(mode) => sentry.answer_as(*mode),
+            Fault::Interrupted(call) | Fault::Killed(call) => on_render.stop_at(*call),
         }
         Ok(())
     }
 
     /// The whole environment of the pipeline's run, but for what the machine adds.
     pub(super) fn variables(&self, ctx: &Context, step: Step) -> Result<Vec<(String, String)>> {
-        let mut variables = self.stage.variables();
+        let mut variables = self.fakes.variables();
         if let Some(token) = &self.token {
             variables.extend([("DOCKERHUB_TOKEN".to_owned(), token.clone())]);
         }
         if step == Step::Deploy {
             variables.push(("PIPELINE_DIGEST".to_owned(), self.new.clone()));
         }
-        let allowed: Vec<String> = self.stage.addresses()?.iter().map(ToString::to_string).collect();
+        let allowed: Vec<String> = self.fakes.addresses()?.iter().map(ToString::to_string).collect();
         variables.push(("XTASK_REACH".to_owned(), allowed.join(",")));
-        // Nobody's own login to a registry is used.
+        // A developer's own login to a registry is not used.
         let nowhere = ctx.output().join("rehearsal/docker");
         variables.push(("DOCKER_CONFIG".to_owned(), nowhere.display().to_string()));
         Ok(variables)
     }
 
-    /// Everything that no run may tell or leave.
+    /// What no run may print or leave.
     pub(super) fn secrets(&self) -> Vec<String> {
-        let mut secrets = self.stage.secrets();
+        let mut secrets = self.fakes.secrets();
         secrets.extend(self.token.clone());
-        let made_up = self.stage.service.iter().filter(|value| value.origin == Origin::MadeUp);
+        let made_up = self.fakes.service.iter().filter(|value| value.origin == Origin::MadeUp);
         secrets.extend(made_up.filter_map(|value| self.found.variables.get(&value.name).cloned()));
         secrets
     }
 
     pub(super) fn state(&self) -> State {
-        State::of(&self.stage)
+        State::of(&self.fakes)
     }
 
-    /// Waits until no deploy is under way any more: what was asked for may still be at work.
+    /// Waits until no deploy is under way: one that was requested may still be at work.
     pub(super) fn settle(&self) {
         let end = Instant::now() + Duration::from_secs(10);
-        while self.stage.render.is_busy() && Instant::now() < end {
+        while self.fakes.render.is_busy() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     /// Whether a run came within `timeout` to the call at which the clock stops.
     pub(super) fn stopped(&self, timeout: Duration) -> bool {
-        self.runtime.block_on(self.stage.render.stopped(timeout))
+        self.runtime.block_on(self.fakes.render.stopped(timeout))
     }
 
     /// Of which release the parts of a state are: the image, the variables and what `latest` names.
-    pub(super) fn sides(&self, state: &State) -> [Side; 3] {
+    ///
+    /// Where both releases have the same variables, these are of the `expected` one.
+    pub(super) fn sides(&self, state: &State, expected: Side) -> [Side; 3] {
         let image = |digest: &Option<String>| match digest.as_deref() {
             Some(digest) if digest == self.earlier => Side::Earlier,
             Some(digest) if digest == self.new => Side::New,
@@ -182,15 +186,16 @@ impl Scene {
             variables.extend(pairs.iter().cloned());
             variables
         };
-        let theirs = [(THEIRS.0.to_owned(), THEIRS.1.to_owned())];
-        let variables = if state.variables == self.found.variables {
-            Side::Earlier
-        } else if state.variables == with(&self.wanted) {
-            Side::New
-        } else if state.variables == with(&theirs) {
-            Side::Theirs
-        } else {
-            Side::Other
+        let variables = [
+            (Side::Earlier, self.found.variables.clone()),
+            (Side::New, with(&self.wanted)),
+            (Side::Theirs, with(self.theirs.as_slice())),
+        ];
+        let fits = |(_, variables): &&(Side, BTreeMap<String, String>)| *variables == state.variables;
+        let mut fitting = variables.iter().filter(fits).map(|(side, _)| *side);
+        let variables = match fitting.clone().find(|side| *side == expected) {
+            Some(side) => side,
+            None => fitting.next().unwrap_or(Side::Other),
         };
         [image(&state.live), variables, image(&state.latest)]
     }
@@ -237,62 +242,62 @@ impl Scene {
         format!("{} · {} · {}", digest(&state.live), &tag[..8], digest(&state.latest))
     }
 
-    /// What is wrong with what the app answers to somebody who asks it himself, where its image is not a sick one.
-    pub(super) fn impostor(&self, ctx: &Context, live: Side) -> Option<String> {
+    /// A remark where the service does not report the commit that is live.
+    pub(super) fn wrong_commit(&self, ctx: &Context, live: Side) -> Option<String> {
         let tag = ctx.git.tag();
         let wanted = match live {
             Side::Earlier => EARLIER,
             Side::New => tag.as_str(),
             Side::Theirs | Side::Other => return None,
         };
-        let url = format!("{}{}", self.stage.render.url(), ctx.config.deploy.version.as_ref()?);
+        let url = format!("{}{}", self.fakes.render.url(), ctx.config.deploy.version.as_ref()?);
         let asked = async { loopback_client().ok()?.get(url).send().await.ok()?.text().await.ok() };
         let answer = self.runtime.block_on(asked).unwrap_or_default();
         let version = serde_json::from_str::<serde_json::Value>(&answer);
         let is_it = version.is_ok_and(|version| version["commit"] == wanted);
-        (!is_it).then(|| format!("commit {wanted} is live, and the app answers `{}`", answer.trim()))
+        (!is_it).then(|| format!("commit {wanted} is live, and the service responds `{}`", answer.trim()))
     }
 
-    /// Requests that a live instance did not answer.
+    /// How many requests a live instance left without a response.
     pub(super) fn lost(&self) -> u64 {
-        self.stage.render.traffic().lost
+        self.fakes.render.traffic().lost
     }
 
     /// How many deploys of the new release there have been.
     pub(super) fn deploys(&self) -> usize {
-        self.stage.render.deploys_of(&self.new)
+        self.fakes.render.deploys_of(&self.new)
     }
 
     /// Whether anything was written on the service.
     pub(super) fn was_written(&self) -> bool {
-        self.stage
+        self.fakes
             .render
             .transcript()
             .iter()
             .any(|exchange| exchange.method != "GET" && (200..300).contains(&exchange.status))
     }
 
-    pub(super) fn clear(self) {
+    pub(super) fn stop(self) {
         self.visitors.abort();
-        self.stage.stop(&self.runtime);
+        self.fakes.stop(&self.runtime);
     }
 }
 
 impl State {
-    fn of(stage: &Fakes) -> Self {
+    fn of(fakes: &Fakes) -> Self {
         Self {
-            live: stage.render.live(),
-            variables: stage.render.variables(),
-            latest: stage.registry.digest_of(Fakes::REPOSITORY, "latest"),
+            live: fakes.render.live(),
+            variables: fakes.render.variables(),
+            latest: fakes.registry.digest_of(Fakes::REPOSITORY, "latest"),
         }
     }
 }
 
-/// Somebody uses the app all the time.
+/// Sends requests to the service all the time.
 async fn visits(url: String) {
     let Ok(client) = loopback_client() else { return };
     loop {
-        // The front counts what was not answered.
+        // The front counts what got no response.
         drop(client.get(&url).send().await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -7,75 +7,75 @@ use std::time::Duration;
 use anyhow::Result;
 use rustix::process::Signal;
 
-use super::child::{Ended, Running};
-use super::drill::{Break, Drill, Side, Step, words};
+use super::drill::{Drill, Fault, Side, Step, words};
+use super::drilled_service::DrilledService;
 use super::releases::Releases;
-use super::scene::Scene;
+use super::xtask_process::{Ended, Running};
 use crate::context::Context;
 use launchway_core::events::Drilled;
 use launchway_core::events::milliseconds;
 use launchway_core::http::Reach;
 
-/// Runs a drill; an error is one of the drill itself, and not of what it tries out.
-pub(super) fn play(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Drilled> {
-    let stage = folder.join("stage");
+/// Runs a drill. An error is one of the drill itself, not of the run that it observes.
+pub(super) fn run(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Drilled> {
+    let of_fakes = folder.join("fakes");
     // Each drill is of a service of its own, with a history of its own.
-    for left in [&stage, &folder.join("history")] {
+    for left in [&of_fakes, &folder.join("history")] {
         if left.exists() {
             fs_err::remove_dir_all(left)?;
         }
     }
-    fs_err::create_dir_all(&stage)?;
-    let scene = Scene::set(ctx, releases, drill, &stage)?;
-    // From here on what is told cannot hold this scene's secrets.
-    ctx.rehearsed(scene.stage.environment(), Reach::Only(Vec::new()));
-    let told = tell(ctx, releases, drill, &scene, folder);
-    scene.clear();
-    told
+    fs_err::create_dir_all(&of_fakes)?;
+    let service = DrilledService::start(ctx, releases, drill, &of_fakes)?;
+    // From here on nothing that is printed holds this drill's secrets.
+    ctx.rehearsed(service.fakes.environment(), Reach::Only(Vec::new()));
+    let drilled = observe(ctx, releases, drill, &service, folder);
+    service.stop();
+    drilled
 }
 
-fn tell(ctx: &Context, releases: &Releases, drill: &Drill, scene: &Scene, folder: &Path) -> Result<Drilled> {
+fn observe(ctx: &Context, releases: &Releases, drill: &Drill, service: &DrilledService, folder: &Path) -> Result<Drilled> {
     let mut remarks = Vec::new();
     let mut before = String::new();
     if drill.run == Step::Rollback {
-        let deployed = Running::start(ctx, "deploy", scene.variables(ctx, Step::Deploy)?)?.finish(ctx)?;
+        let deployed = Running::start(ctx, "deploy", service.variables(ctx, Step::Deploy)?)?.finish(ctx)?;
         if deployed.code != Some(0) {
             remarks.push("the deploy before it did not pass".to_owned());
         }
         before = deployed.text + "\n--- deployed; now the rollback ---\n";
     }
-    let found = scene.state();
-    scene.break_it(releases, drill)?;
-    let ended = run(ctx, drill, scene, &mut remarks)?;
+    let found = service.state();
+    service.inject(releases, drill)?;
+    let ended = run_step(ctx, drill, service, &mut remarks)?;
     let ended = Ended { text: before + &ended.text, ..ended };
-    scene.settle();
-    let after = scene.state();
-    let [live, variables, latest] = scene.sides(&after);
+    service.settle();
+    let after = service.state();
+    let [live, variables, latest] = service.sides(&after, drill.after.variables);
     let expected = drill.expected(ctx.git.dirty);
     let observed = words(ended.code, live, variables, latest);
     if variables == Side::Other {
-        for (what, names) in [("written", scene.written(&after)), ("astray", scene.astray(&after))] {
+        for (what, names) in [("written", service.written(&after)), ("astray", service.astray(&after))] {
             if !names.is_empty() {
                 remarks.push(format!("variables {what}: {}", names.join(", ")));
             }
         }
     }
-    if !drill.after.writes && drill.run == Step::Deploy && scene.was_written() {
+    if !drill.after.writes && drill.run == Step::Deploy && service.was_written() {
         remarks.push("something was written, although nothing may be".to_owned());
     }
-    if !(live == Side::New && drill.breaks.iter().any(|broken| matches!(broken, Break::Sick(_)))) {
-        remarks.extend(scene.impostor(ctx, live));
+    if !(live == Side::New && drill.faults.iter().any(|fault| matches!(fault, Fault::Image(_)))) {
+        remarks.extend(service.wrong_commit(ctx, live));
     }
     // Twice where the first run was killed.
-    let most = 1 + usize::from(drill.breaks.iter().any(|broken| matches!(broken, Break::Killed(_))));
-    if drill.run == Step::Deploy && scene.deploys() > most {
-        remarks.push(format!("the release was deployed {} times", scene.deploys()));
+    let most = 1 + usize::from(drill.faults.iter().any(|fault| matches!(fault, Fault::Killed(_))));
+    if drill.run == Step::Deploy && service.deploys() > most {
+        remarks.push(format!("the release was deployed {} times", service.deploys()));
     }
-    if scene.lost() > 0 {
-        remarks.push(format!("{} requests of visitors were lost", scene.lost()));
+    if service.lost() > 0 {
+        remarks.push(format!("{} requests to the service were lost", service.lost()));
     }
     remarks.extend(leads_out(&ended.text));
-    remarks.extend(secrets_told(ctx, &ended.text, &scene.secrets())?);
+    remarks.extend(secrets_told(ctx, &ended.text, &service.secrets())?);
     let log = folder.join("drills").join(format!("{}.log", drill.name));
     ctx.leave(&log, &ended.text)?;
     let passed = expected == observed && remarks.is_empty();
@@ -88,30 +88,30 @@ fn tell(ctx: &Context, releases: &Releases, drill: &Drill, scene: &Scene, folder
         expected,
         observed,
         milliseconds: milliseconds(ended.elapsed),
-        before: scene.shown(&found),
-        after: scene.shown(&after),
+        before: service.shown(&found),
+        after: service.shown(&after),
         remarks,
     })
 }
 
 /// Runs the step, and again where the first run is killed. What the last one printed comes after what the first did.
-fn run(ctx: &Context, drill: &Drill, scene: &Scene, remarks: &mut Vec<String>) -> Result<Ended> {
-    let start = || Running::start(ctx, drill.run.command(), scene.variables(ctx, drill.run)?);
+fn run_step(ctx: &Context, drill: &Drill, service: &DrilledService, remarks: &mut Vec<String>) -> Result<Ended> {
+    let start = || Running::start(ctx, drill.run.command(), service.variables(ctx, drill.run)?);
     let mut running = start()?;
-    let stop = drill.breaks.iter().find_map(|broken| match broken {
-        Break::Interrupted(call) => Some((*call, Signal::INT)),
-        Break::Killed(call) => Some((*call, Signal::KILL)),
+    let stop = drill.faults.iter().find_map(|fault| match fault {
+        Fault::Interrupted(call) => Some((*call, Signal::INT)),
+        Fault::Killed(call) => Some((*call, Signal::KILL)),
         _ => None,
     });
     let Some((call, signal)) = stop else { return running.finish(ctx) };
-    if reached(ctx, scene, &mut running)? {
+    if reached(ctx, service, &mut running)? {
         running.signal(signal);
-        // The signal is there before the answer is.
+        // The signal arrives before the response does.
         std::thread::sleep(Duration::from_millis(100));
     } else {
-        remarks.push(format!("it never came to the call at which it was to be stopped: {call:?}"));
+        remarks.push(format!("it never sent the request at which it was to be stopped: {call:?}"));
     }
-    scene.stage.render.go_on();
+    service.fakes.render.go_on();
     let first = running.finish(ctx)?;
     if signal != Signal::KILL {
         return Ok(first);
@@ -120,15 +120,15 @@ fn run(ctx: &Context, drill: &Drill, scene: &Scene, remarks: &mut Vec<String>) -
         remarks.push("it ended before it could be killed".to_owned());
     }
     // The deploy that was left alone may still go live: the next one comes when it has.
-    scene.settle();
+    service.settle();
     let second = start()?.finish(ctx)?;
     Ok(Ended { text: format!("{}\n--- killed; run again ---\n{}", first.text, second.text), ..second })
 }
 
-/// Whether the run came to the call at which the clock stops.
-fn reached(ctx: &Context, scene: &Scene, running: &mut Running) -> Result<bool> {
+/// Whether the run sent the request at which the fake stops.
+fn reached(ctx: &Context, service: &DrilledService, running: &mut Running) -> Result<bool> {
     loop {
-        if scene.stopped(Duration::from_millis(20)) {
+        if service.stopped(Duration::from_millis(20)) {
             return Ok(true);
         }
         ctx.interrupt.check()?;
@@ -174,9 +174,9 @@ fn secrets_told(ctx: &Context, printed: &str, secrets: &[String]) -> Result<Vec<
     Ok(remarks)
 }
 
-/// The files that a run can have left: not those of the stand-ins and the image, which it does not write.
+/// The files that a run can have left: not those of the fakes and the image, which it does not write.
 fn left(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    const OTHERS: [&str; 6] = ["image", "stage", "tools", "coverage", "cache", "layers"];
+    const OTHERS: [&str; 6] = ["image", "fakes", "tools", "coverage", "cache", "layers"];
 
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;

@@ -43,7 +43,7 @@ impl Running {
             "TMPDIR",
             "LLVM_PROFILE_FILE",
         ];
-        let program = std::env::current_exe().context("the pipeline's own program is not there any more")?;
+        let program = std::env::current_exe().context("the pipeline's own program is gone")?;
         let mut process = bare(program);
         process.arg(command).current_dir(&ctx.root).env_clear();
         for name in OF_THE_MACHINE {
@@ -86,7 +86,7 @@ impl Running {
         let readers = std::mem::replace(&mut self.readers, [reader::<&[u8]>(None), reader::<&[u8]>(None)]);
         let mut text: String = readers.map(read).concat();
         if late {
-            text.push_str("\nthe drill killed it: it did not end in a minute\n");
+            text.push_str("\nthe drill killed it after a minute\n");
         }
         Ok(Ended { code: status.code(), text, elapsed })
     }
