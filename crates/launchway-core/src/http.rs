@@ -1,4 +1,4 @@
-//! The one HTTP client: what it may reach, how long it waits, how much it reads.
+//! The one HTTP client: what it may contact, how long it waits, how much it reads.
 
 mod proxy;
 mod transport;
@@ -19,33 +19,33 @@ use crate::environment::Environment;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::secret::Redactor;
 
-/// What a run may connect to.
+/// Which addresses a run may contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum NetworkPolicy {
     /// Any `https` address, and plain `http` on loopback.
     Anywhere,
     /// A rehearsal: only these addresses, which it bound itself.
     Only(Vec<SocketAddr>),
 }
 
-impl Reach {
-    /// `XTASK_REACH`: the addresses of a drill, whose runs are processes of their own and no less bound than it is.
+impl NetworkPolicy {
+    /// `XTASK_NETWORK`: the addresses of a drill, whose runs are processes of their own and no less bound than it is.
     pub fn of(addresses: Option<&str>) -> Result<Self> {
         let Some(addresses) = addresses else { return Ok(Self::Anywhere) };
         let bound = addresses.split(',').map(str::parse).collect::<Result<_, _>>();
-        let hint = "`XTASK_REACH` is set by a drill for its own runs and must be addresses: remove it";
+        let hint = "`XTASK_NETWORK` is set by a drill for its own runs and must be addresses: remove it";
         bound.map(Self::Only).map_err(|_| Failure::new(Exit::Usage, hint).into())
     }
 }
 
-/// A blocking client that follows no redirect and refuses what lies out of reach.
+/// A blocking client that follows no redirect and refuses what the network policy does not allow.
 #[derive(Clone, Debug)]
 pub struct Http {
     /// For plain http: without the certificate store, which a bare machine may lack.
     loopback: Client,
     /// For all other addresses: made when the first of them is asked.
     outside: Arc<OnceLock<Client>>,
-    reach: Reach,
+    network: NetworkPolicy,
     proxy: Proxy,
 }
 
@@ -56,20 +56,21 @@ impl Http {
     pub const LONGEST_TEXT: u64 = 8 << 20;
 
     /// Without a proxy.
-    pub fn new(reach: Reach) -> Result<Self> {
-        Self::through(reach, &Environment::default())
+    pub fn new(network: NetworkPolicy) -> Result<Self> {
+        Self::through(network, &Environment::default())
     }
 
     /// Through the proxy that these variables name, but for loopback addresses, and in a rehearsal for none.
-    pub fn through(reach: Reach, environment: &Environment) -> Result<Self> {
+    pub fn through(network: NetworkPolicy, environment: &Environment) -> Result<Self> {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
             // An error says that there is a provider already, which is all that is wanted.
             drop(rustls::crypto::ring::default_provider().install_default());
         });
-        let proxy = if matches!(reach, Reach::Only(_)) { Proxy::default() } else { Proxy::of(environment) };
+        let proxy =
+            if matches!(network, NetworkPolicy::Only(_)) { Proxy::default() } else { Proxy::of(environment) };
         let loopback = Self::builder().tls_certs_only([]).build().or_exit(Exit::Missing)?;
-        Ok(Self { loopback, outside: Arc::default(), reach, proxy })
+        Ok(Self { loopback, outside: Arc::default(), network, proxy })
     }
 
     fn builder() -> ClientBuilder {
@@ -84,7 +85,7 @@ impl Http {
 
     /// The client for an address that was checked.
     fn client(&self, url: &Url) -> Result<&Client> {
-        if url.scheme() == "http" || matches!(self.reach, Reach::Only(_)) {
+        if url.scheme() == "http" || matches!(self.network, NetworkPolicy::Only(_)) {
             return Ok(&self.loopback);
         }
         if let Some(client) = self.outside.get() {
@@ -108,7 +109,7 @@ impl Http {
         Ok(self.outside.get_or_init(|| client))
     }
 
-    /// A request to an address within reach.
+    /// A request to an allowed address.
     ///
     /// Plain `http` off loopback, and in a rehearsal any address that it did not bind itself, is an error with
     /// [`Exit::Usage`] that names the host but not the path, which may hold an upload's state.
@@ -136,13 +137,15 @@ impl Http {
             ),
             other => bail!("`{other}://{host}` is not an http address"),
         }
-        if let Reach::Only(bound) = &self.reach
+        if let NetworkPolicy::Only(bound) = &self.network
             && !bound.iter().any(|address| {
                 url.host_str() == Some(address.ip().to_string().as_str())
                     && url.port_or_known_default() == Some(address.port())
             })
         {
-            bail!("a rehearsal reaches only what it bound itself, and `{host}` is not that");
+            bail!(
+                "a rehearsal may contact only the addresses that it bound itself, and `{host}` is not one of them"
+            );
         }
         Ok(())
     }
@@ -245,7 +248,7 @@ mod tests {
 
     #[test]
     fn plain_http_stays_on_loopback() {
-        let http = Http::new(Reach::Anywhere).unwrap();
+        let http = Http::new(NetworkPolicy::Anywhere).unwrap();
         for good in [
             "https://registry-1.docker.io/v2/",
             "http://127.0.0.1:5000/",
@@ -263,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_rehearsal_reaches_what_it_bound() {
-        let http = Http::new(Reach::Only(vec!["127.0.0.1:4000".parse().unwrap()])).unwrap();
+        let http = Http::new(NetworkPolicy::Only(vec!["127.0.0.1:4000".parse().unwrap()])).unwrap();
         http.check(&url("http://127.0.0.1:4000/v2/")).unwrap();
         for bad in ["http://127.0.0.1:4001/", "https://api.render.com/v1", "http://localhost:4000/"] {
             let error = http.request(Method::GET, &url(bad)).unwrap_err();
@@ -273,11 +276,11 @@ mod tests {
 
     #[test]
     fn the_run_of_a_drill_reaches_what_it_is_told() {
-        assert_eq!(Reach::of(None).unwrap(), Reach::Anywhere);
+        assert_eq!(NetworkPolicy::of(None).unwrap(), NetworkPolicy::Anywhere);
         let bound = vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()];
-        assert_eq!(Reach::of(Some("127.0.0.1:1,127.0.0.1:2")).unwrap(), Reach::Only(bound));
+        assert_eq!(NetworkPolicy::of(Some("127.0.0.1:1,127.0.0.1:2")).unwrap(), NetworkPolicy::Only(bound));
         for bad in ["", "everywhere", "127.0.0.1"] {
-            assert_eq!(Exit::of(&Reach::of(Some(bad)).unwrap_err()), Exit::Usage);
+            assert_eq!(Exit::of(&NetworkPolicy::of(Some(bad)).unwrap_err()), Exit::Usage);
         }
     }
 

@@ -39,7 +39,7 @@ use self::image::Reference;
 use self::state::{Deploy, State, Status, Trigger};
 use crate::server::{Exchange, Server, loopback_client};
 
-pub use self::fault::{ImageFault, Call, Fault};
+pub use self::fault::{Call, Fault, ImageFault};
 pub use self::front::Traffic;
 pub use self::limits::Limits;
 pub use self::random::Random;

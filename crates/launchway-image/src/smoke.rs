@@ -26,7 +26,7 @@ use super::layer::Tar;
 use container::Container;
 use launchway_core::command::Group;
 use launchway_core::exit::{Exit, OrExit as _};
-use launchway_core::http::{self, Http, Reach};
+use launchway_core::http::{self, Http, NetworkPolicy};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::plain::send_lines;
 use launchway_core::runner::Runner;
@@ -157,7 +157,14 @@ impl<'a> Running<'a> {
         if let Some(stderr) = group.child.stderr.take() {
             send_lines(stderr, sender);
         }
-        Ok(Self { runner, group, lines, http: Http::new(Reach::Only(vec![address]))?, address, container })
+        Ok(Self {
+            runner,
+            group,
+            lines,
+            http: Http::new(NetworkPolicy::Only(vec![address]))?,
+            address,
+            container,
+        })
     }
 
     /// Waits for the health path, then asks for the version; returns how long it took to be up.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use launchway_core::events::{Reporter, Sink};
-use launchway_core::http::{Http, Reach};
+use launchway_core::http::{Http, NetworkPolicy};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::runner::Runner;
 use launchway_registry::{Access, Client, Logins, Session};
@@ -19,9 +19,9 @@ pub(crate) fn runner(folder: &Path) -> Runner {
 }
 
 /// A client without a login that does not wait between tries.
-pub(crate) fn client(runner: &Runner, reach: Reach) -> Client {
+pub(crate) fn client(runner: &Runner, network: NetworkPolicy) -> Client {
     let session = Session {
-        http: Http::new(reach).unwrap(),
+        http: Http::new(network).unwrap(),
         reporter: runner.reporter.clone(),
         interrupt: runner.interrupt.clone(),
         logins: Logins::default(),

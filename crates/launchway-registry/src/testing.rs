@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{Access, Account, Client, Logins, Repository, Session, Setting};
 use launchway_core::environment::Environment;
 use launchway_core::events::{Reporter, Sink};
-use launchway_core::http::{Http, Reach};
+use launchway_core::http::{Http, NetworkPolicy};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::secret::Secret;
 use launchway_fakes::registry::Scripted;
@@ -19,7 +19,7 @@ pub(crate) fn session(logins: Logins) -> Session {
 /// A session with the proxy that these variables name.
 pub(crate) fn session_through(logins: Logins, environment: &Environment) -> Session {
     Session {
-        http: Http::through(Reach::Anywhere, environment).unwrap(),
+        http: Http::through(NetworkPolicy::Anywhere, environment).unwrap(),
         reporter: Reporter::new(Sink::Memory(Vec::new())),
         interrupt: Interrupt::default(),
         logins,

@@ -91,7 +91,7 @@ pub(crate) enum Command {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Secrets {
-    /// A new key for `SECRET_KEY`, on standard output and nowhere else.
+    /// A new random key, on standard output and nowhere else.
     Generate,
 }
 

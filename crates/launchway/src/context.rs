@@ -12,7 +12,7 @@ use launchway_core::command::{Call, is_token, withhold};
 use launchway_core::environment::Environment;
 use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
-use launchway_core::http::{Http, Reach, base_url};
+use launchway_core::http::{Http, NetworkPolicy, base_url};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::runner::Runner;
 use launchway_core::secret::{Redactor, Secret};
@@ -28,7 +28,7 @@ pub(crate) struct Context {
     pub(crate) git: Git,
     pub(crate) reporter: Reporter,
     pub(crate) interrupt: Interrupt,
-    pub(crate) reach: Reach,
+    pub(crate) network: NetworkPolicy,
 }
 
 impl Context {
@@ -49,12 +49,12 @@ impl Context {
         withhold(names, Redactor::new(known_secrets(&known, &environment)));
         let config = config?;
         let git = Git::read(&root)?;
-        let reach = Reach::of(environment.get("XTASK_REACH"))?;
-        Ok(Self { root, config, environment, git, reporter, interrupt, reach })
+        let network = NetworkPolicy::of(environment.get("XTASK_NETWORK"))?;
+        Ok(Self { root, config, environment, git, reporter, interrupt, network })
     }
 
-    /// The same workspace in a rehearsal: with these variables instead of the developer's, and nothing else in reach.
-    pub(crate) fn rehearsed(&self, variables: Environment, reach: Reach) -> Self {
+    /// The same workspace in a rehearsal: with these variables instead of the developer's, and only these addresses allowed.
+    pub(crate) fn rehearsed(&self, variables: Environment, network: NetworkPolicy) -> Self {
         let known = self.config.variables();
         let mut names: Vec<&str> = table::variable_names().collect();
         names.extend(known.iter().map(|variable| variable.name));
@@ -68,7 +68,7 @@ impl Context {
             git: self.git.clone(),
             reporter: self.reporter.clone(),
             interrupt: self.interrupt.clone(),
-            reach,
+            network,
         }
     }
 
@@ -89,7 +89,7 @@ impl Context {
             environment,
             reporter: Reporter::new(launchway_core::events::Sink::Memory(Vec::new())),
             interrupt: Interrupt::default(),
-            reach: Reach::Anywhere,
+            network: NetworkPolicy::Anywhere,
         }
     }
 
@@ -166,11 +166,11 @@ impl Context {
 
     /// Whether the run is a rehearsal.
     pub(crate) fn is_rehearsal(&self) -> bool {
-        matches!(self.reach, Reach::Only(_))
+        matches!(self.network, NetworkPolicy::Only(_))
     }
 
     pub(crate) fn http(&self) -> Result<Http> {
-        Http::through(self.reach.clone(), &self.environment)
+        Http::through(self.network.clone(), &self.environment)
     }
 
     /// The variable, or an error with [`Exit::Missing`] that says how to get it.
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn what_dotenv_holds_is_secret_unless_it_is_known_to_be_a_setting() {
         let dir = tempfile::tempdir().unwrap();
-        let file = "DATABASE_URL=postgres://u:p@db/x\nHOSTS=www.example.com\nPIPELINE_IMAGE=ghcr.io/a/image\n\
+        let file = "DATABASE_URL=postgres://u:p@db/x\nALIAS=www.example.com\nPIPELINE_IMAGE=ghcr.io/a/image\n\
             XTASK_INSTALL=never-ever\nPORT=8000\nRENDER_API_KEY=key1\n";
         fs_err::write(dir.path().join(".env"), file).unwrap();
         let ctx = Context::for_test(dir.path(), Environment::default());
@@ -284,7 +284,7 @@ mod tests {
         let environment = Environment::read(dir.path(), |name| is_known(&known, name)).unwrap();
         let redactor = redactor(&known, &environment);
         let shown = redactor.redact(file);
-        assert!(shown.starts_with("DATABASE_URL=<redacted>\nHOSTS=www.example.com\n"), "{shown}");
+        assert!(shown.starts_with("DATABASE_URL=<redacted>\nALIAS=www.example.com\n"), "{shown}");
         assert!(shown.ends_with(
             "IMAGE=ghcr.io/a/image\nXTASK_INSTALL=never-ever\nPORT=8000\nRENDER_API_KEY=<redacted>\n"
         ));

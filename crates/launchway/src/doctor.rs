@@ -273,12 +273,12 @@ mod tests {
 
     #[test]
     fn secrets_are_named_and_not_shown() {
-        let (_, text) = told(Environment::of([("SECRET_KEY", "not-to-be-seen")]));
+        let (_, text) = told(Environment::of([("CIPHER_KEY", "not-to-be-seen")]));
         assert!(!text.contains("not-to-be-seen"));
         let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
-        assert!(line("deploy: SECRET_KEY").contains("ok"), "{text}");
+        assert!(line("deploy: CIPHER_KEY").contains("ok"), "{text}");
         assert!(
-            line("build: DOCKERHUB_TOKEN").contains("not set") && text.contains("\n    Docker Hub →"),
+            line("build: DOCKERHUB_TOKEN").contains("not set") && text.contains("(Docker Hub →"),
             "{text}"
         );
         assert!(line("branch").contains("push of `main`"), "{text}");

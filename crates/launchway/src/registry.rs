@@ -61,7 +61,7 @@ fn docker_config(ctx: &Context) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use launchway_core::environment::Environment;
-    use launchway_core::http::Reach;
+    use launchway_core::http::NetworkPolicy;
 
     #[test]
     fn the_account_belongs_to_the_registry_of_the_image() {
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(docker_config(&of(&[("HOME", "/h")])).unwrap(), Path::new("/h/.docker/config.json"));
         let mut ctx = of(&[("HOME", "/h"), ("DOCKER_CONFIG", "/d")]);
         assert_eq!(docker_config(&ctx).unwrap(), Path::new("/d/config.json"));
-        ctx.reach = Reach::Only(Vec::new());
+        ctx.network = NetworkPolicy::Only(Vec::new());
         assert_eq!(docker_config(&ctx), None);
     }
 }

@@ -20,7 +20,7 @@ use crate::turn::Turn;
 use fakes::Fakes;
 use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, OrExit as _};
-use launchway_core::http::Reach;
+use launchway_core::http::NetworkPolicy;
 
 /// Runs the pipeline as on the release branch, with all three jobs or these, and proves what came of it.
 ///
@@ -45,7 +45,7 @@ pub(crate) fn run(
         let image = format!("127.0.0.1:0/{}", Fakes::REPOSITORY);
         let variables =
             Environment::of([("PIPELINE_IMAGE", image.as_str()), ("RENDER_SERVICE_ID", Fakes::SERVICE)]);
-        return executor::run(&ctx.rehearsed(variables, Reach::Only(Vec::new())), &request).map(drop);
+        return executor::run(&ctx.rehearsed(variables, NetworkPolicy::Only(Vec::new())), &request).map(drop);
     }
     let _rehearsal = Turn::wait(ctx, Turn::REHEARSAL)?;
     let turn = Turn::wait(ctx, Turn::OUTPUT)?;
@@ -78,7 +78,7 @@ pub(crate) fn run(
 
 /// Runs the pipeline against the fakes and proves what came of it.
 fn rehearse(ctx: &Context, fakes: &Fakes, request: &Request, runtime: &Runtime) -> Result<()> {
-    let ctx = ctx.rehearsed(fakes.environment(), Reach::Only(fakes.addresses()?));
+    let ctx = ctx.rehearsed(fakes.environment(), NetworkPolicy::Only(fakes.addresses()?));
     let results = executor::run(&ctx, request)?;
     if matches!(&request.scope, Scope::Jobs(Some(jobs)) if !jobs.contains(&JobId::Deploy)) {
         ctx.reporter.note("nothing is proved, because the deploy job did not run");

@@ -1,7 +1,7 @@
 //! Signed messages to the app, in the form of Standard Webhooks.
 //!
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>. Each purpose has a key
-//! of its own, derived from `SECRET_KEY`, so that neither the key itself nor a signature made for another purpose opens
+//! of its own, derived from the service's key, so that neither the key itself nor a signature made for another purpose opens
 //! a door.
 
 use std::time::{SystemTime, UNIX_EPOCH};

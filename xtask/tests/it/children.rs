@@ -12,8 +12,8 @@ use crate::support::{Fixture, files, try_program};
 const SECRETS: [(&str, &str, &[&str]); 10] = [
     ("DOCKERHUB_TOKEN", "token-of-the-registry-4801", &[]),
     ("RENDER_API_KEY", "key-of-the-api-4802", &[]),
-    ("SECRET_KEY", "key-of-all-signing-4803-0123456789-0123456789-0123456789", &[]),
-    ("SENTRY_DSN", "https://0123456789abcdef0123456789abc4804@sentry.example.com/1", &[]),
+    ("CIPHER_KEY", "key-of-all-signing-4803-0123456789-0123456789-0123456789", &[]),
+    ("ERRORS_DSN", "https://0123456789abcdef0123456789abc4804@sentry.example.com/1", &[]),
     ("SENTRY_AUTH_TOKEN", "token-of-sentry-4805", &[]),
     ("GITHUB_TOKEN", "token-of-the-repository-4806", &[]),
     ("ACTIONS_RUNTIME_TOKEN", "token-of-the-run-4807", &[]),
@@ -151,14 +151,14 @@ fn a_second_interrupt_ends_a_credential_helper_too() {
     }
 }
 
-/// The processes in `root` that have a `SECRET_KEY`.
+/// The processes in `root` that have a `CIPHER_KEY`.
 fn with_a_key(root: &Path) -> Vec<String> {
     let processes = fs_err::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let has_a_key = |process: &std::path::PathBuf| {
         let is_here = |link| fs_err::read_link(process.join(link)).is_ok_and(|path| path.starts_with(root));
         let environment = fs_err::read(process.join("environ")).unwrap_or_default();
         (is_here("cwd") || is_here("exe"))
-            && environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"SECRET_KEY="))
+            && environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"CIPHER_KEY="))
     };
     processes.filter(has_a_key).map(|process| process.display().to_string()).collect()
 }

@@ -9,10 +9,10 @@ const SECRETS: [&str; 8] = [
     "DOCKERHUB_TOKEN",
     "RENDER_API_KEY",
     "RENDER_SERVICE_ID",
-    "SERVER_TYPE",
-    "HOSTS",
-    "SECRET_KEY",
-    "SENTRY_DSN",
+    "SERVER_MODE",
+    "ALIAS",
+    "CIPHER_KEY",
+    "ERRORS_DSN",
 ];
 
 fn ran_nothing(fixture: &Fixture) {
@@ -103,7 +103,7 @@ fn a_release_begins_only_with_everything_it_needs() {
     let ran = fixture.run(&["deploy"]).exits(2);
     ran.says(&["a release runs on push to `main`, and this is a push of `feature`", "cargo xtask rehearse"]);
     // Two kinds at once: what is missing decides the code.
-    fixture.write(".env", "HOSTS=x\n");
+    fixture.write(".env", "ALIAS=x\n");
     fixture.run(&["deploy"]).exits(3).says(&["nothing was run: 6 problems", "a release runs on"]);
     ran_nothing(&fixture);
 }

@@ -42,7 +42,7 @@ fn the_doctor_says_what_is_missing_and_how_to_get_it() {
     if !fixture.has_coverage("the_doctor_says_what_is_missing_and_how_to_get_it") {
         return;
     }
-    let ran = fixture.xtask(&["doctor"]).env("HOSTS", "not-to-be-shown").finish().exits(0);
+    let ran = fixture.xtask(&["doctor"]).env("ALIAS", "not-to-be-shown").finish().exits(0);
     ran.says(&["build: DOCKERHUB_TOKEN", "Docker Hub →", "cargo-llvm-cov", "push of `feature`", "clean"])
         .says_nothing_of(&["MISSING", "not-to-be-shown"]);
     // Without its folder on `PATH`, and with nothing to be installed, coverage cannot be had.
@@ -169,7 +169,7 @@ fn explaining_runs_nothing_and_writes_nothing() {
         .run(&["push", "--explain"])
         .says(&["cannot be planned yet", "run `cargo xtask docker-build` first"]);
     fixture.run(&["deploy", "--explain"]).says(&[
-        "SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN",
+        "SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN",
         "ask the app at `/version`",
         "what that changes is not known: `RENDER_API_KEY` is not set",
     ]);

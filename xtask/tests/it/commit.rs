@@ -165,7 +165,7 @@ fn no_program_that_git_starts_sees_a_secret() {
     fixture.write("motd", &fixture.read("motd"));
     drop(fs_err::remove_file(&place));
     let secrets =
-        [("SECRET_KEY", "s3cret-key"), ("DOCKERHUB_TOKEN", "s3cret-token"), ("RENDER_API_KEY", "s3cret-api")];
+        [("CIPHER_KEY", "s3cret-key"), ("DOCKERHUB_TOKEN", "s3cret-token"), ("RENDER_API_KEY", "s3cret-api")];
     for command in [&[][..], &["doctor"], &["docker-build", "--explain"]] {
         drop(fixture.xtask(command).envs(&secrets).finish());
     }

@@ -72,7 +72,7 @@ fn an_interrupt_while_render_starts_the_app_cancels_the_deploy() {
     fixture.replace(
         "app/src/main.rs",
         "    let port = ",
-        "    if std::env::var(\"SENTRY_DSN\").is_ok() {\n        std::thread::sleep(std::time::Duration::from_secs(600));\n    }\n    let port = ",
+        "    if std::env::var(\"ERRORS_DSN\").is_ok() {\n        std::thread::sleep(std::time::Duration::from_secs(600));\n    }\n    let port = ",
     );
     fixture.commit();
     let mut running = fixture.xtask(&["rehearse", "--job", "build", "--job", "deploy"]).start();
@@ -80,7 +80,7 @@ fn an_interrupt_while_render_starts_the_app_cancels_the_deploy() {
     let text = interrupted(&fixture, running, "deploy");
     for part in [
         " is cancelled",
-        "put back: SERVER_TYPE, HOSTS",
+        "put back: SERVER_MODE, ALIAS",
         "deploy: interrupted",
         "the service was rolled back",
     ] {

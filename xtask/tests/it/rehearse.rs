@@ -57,7 +57,7 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
         (&record["deployment"]["digest"], &record["deployment"]["commit"]),
         (&json!(digest), &json!(head))
     );
-    let written = ["SERVER_TYPE", "HOSTS", "SECRET_KEY", "SENTRY_DSN"];
+    let written = ["SERVER_MODE", "ALIAS", "CIPHER_KEY", "ERRORS_DSN"];
     assert_eq!(record["deployment"]["variables_written"], json!(written));
     assert!(record["coverage"]["covered"].as_u64() > Some(0), "{record}");
 
@@ -108,7 +108,7 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
         "app/src/main.rs",
         LISTENS,
         &format!(
-            "    if std::env::var(\"SENTRY_DSN\").is_ok() {{\n        eprintln!(\"no luck\");\n        std::process::exit(3);\n    }}\n{LISTENS}"
+            "    if std::env::var(\"ERRORS_DSN\").is_ok() {{\n        eprintln!(\"no luck\");\n        std::process::exit(3);\n    }}\n{LISTENS}"
         ),
     );
     let ran = fixture.run(&release).exits(5);
@@ -116,7 +116,7 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
     ran.says(&[
         "update_failed",
         "the app ended with exit code 3",
-        "put back: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN",
+        "put back: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN",
         "the service was rolled back",
         "again  cargo xtask rehearse --job build --job deploy",
     ])
@@ -131,7 +131,7 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
     fixture.replace(
         "app/src/lib.rs",
         "let commit = environment(\"APP_COMMIT\");\n            (200",
-        "let commit = if !environment(\"SENTRY_DSN\").is_empty() { \"c0ffee\".to_owned() } else { environment(\"APP_COMMIT\") };\n            (200",
+        "let commit = if !environment(\"ERRORS_DSN\").is_empty() { \"c0ffee\".to_owned() } else { environment(\"APP_COMMIT\") };\n            (200",
     );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();
@@ -180,7 +180,7 @@ fn a_rehearsal_that_stays_can_be_looked_at() {
 #[test]
 fn without_a_test_error_the_proof_says_what_it_does_not_prove() {
     let fixture = Fixture::new();
-    fixture.replace("Cargo.toml", "test-error = { path = \"/test-error\", key = \"SECRET_KEY\" }\n", "");
+    fixture.replace("Cargo.toml", "test-error = { path = \"/test-error\", key = \"CIPHER_KEY\" }\n", "");
     let ran = fixture.run(&["rehearse", "--job", "build", "--job", "deploy"]).exits(0);
     fixture.is_left_alone();
     ran.says(&["skipped error in Sentry: not proved, because `deploy.test-error` is not configured"])

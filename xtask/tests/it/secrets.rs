@@ -10,8 +10,8 @@ use crate::support::{Fixture, Ran, files, program};
 const SECRETS: [(&str, &str); 4] = [
     ("DOCKERHUB_TOKEN", PASSWORD),
     ("RENDER_API_KEY", "rnd_key-of-the-api-4712"),
-    ("SECRET_KEY", "key-of-all-signing-4713-0123456789-0123456789-0123456789"),
-    ("SENTRY_DSN", "https://0123456789abcdef0123456789abc4714@sentry.example.com/1"),
+    ("CIPHER_KEY", "key-of-all-signing-4713-0123456789-0123456789-0123456789"),
+    ("ERRORS_DSN", "https://0123456789abcdef0123456789abc4714@sentry.example.com/1"),
 ];
 
 /// A test that prints what it was given, and fails, so that its output is shown.

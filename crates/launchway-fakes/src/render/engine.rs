@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::failure::{Failure, image_failure};
-use super::fault::{ImageFault, Deed, Faults};
+use super::fault::{Deed, Faults, ImageFault};
 use super::front::Front;
 use super::image::{Puller, Reference, RunConfig, Unpacked};
 use super::instance::{Instance, Launch, Processes};

@@ -47,7 +47,12 @@ pub(crate) async fn image_failure(image_fault: Option<ImageFault>) -> Failure {
     let failure = match image_fault {
         Some(ImageFault::Crashes) => Failure::Exit(Some(ExitStatus::from_raw(1 << 8))),
         Some(ImageFault::OutOfMemory) => Failure::OutOfMemory,
-        Some(ImageFault::NotPulled | ImageFault::NeverHealthy | ImageFault::OtherCommit | ImageFault::FailsLater)
+        Some(
+            ImageFault::NotPulled
+            | ImageFault::NeverHealthy
+            | ImageFault::OtherCommit
+            | ImageFault::FailsLater,
+        )
         | None => std::future::pending().await,
     };
     tokio::time::sleep(PROBE_PAUSE).await;

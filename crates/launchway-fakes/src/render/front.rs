@@ -127,7 +127,10 @@ impl Front {
             }
             ImageFault::FailsLater => (target.asked >= ImageFault::GOOD_ANSWERS)
                 .then(|| (StatusCode::SERVICE_UNAVAILABLE, "out of order\n").into_response()),
-            ImageFault::NotPulled | ImageFault::Crashes | ImageFault::OutOfMemory | ImageFault::NeverHealthy => None,
+            ImageFault::NotPulled
+            | ImageFault::Crashes
+            | ImageFault::OutOfMemory
+            | ImageFault::NeverHealthy => None,
         }
     }
 

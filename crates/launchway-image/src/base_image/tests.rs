@@ -8,7 +8,7 @@ use serde_json::json;
 use super::files::Node;
 use super::*;
 use crate::testing::{client, runner};
-use launchway_core::http::Reach;
+use launchway_core::http::NetworkPolicy;
 use launchway_fakes::Reply;
 use launchway_fakes::registry::Scripted;
 use launchway_registry::oci::LAYER;
@@ -83,7 +83,13 @@ impl Rig {
         let image = format!("{}/acme/base{reference}", self.server.host());
         let from = BaseName { place: "Dockerfile:7".to_owned(), image: image.parse().unwrap() };
         let runner = runner(self.dir.path());
-        find(&client(&runner, Reach::Anywhere), &runner, self.dir.path().join("base"), &from, Platform::Amd64)
+        find(
+            &client(&runner, NetworkPolicy::Anywhere),
+            &runner,
+            self.dir.path().join("base"),
+            &from,
+            Platform::Amd64,
+        )
     }
 
     fn requests(&self) -> Vec<String> {
@@ -278,21 +284,21 @@ fn a_base_that_cannot_be_had_names_its_line() {
     let rig = Rig::new();
     let host = rig.server.host();
     let runner = runner(rig.dir.path());
-    let find = |image: &str, reach: Reach| {
+    let find = |image: &str, network: NetworkPolicy| {
         let name = BaseName { place: "Dockerfile:7".to_owned(), image: image.parse().unwrap() };
         let error =
-            find(&client(&runner, reach), &runner, rig.dir.path().join("base"), &name, Platform::Amd64)
+            find(&client(&runner, network), &runner, rig.dir.path().join("base"), &name, Platform::Amd64)
                 .unwrap_err();
         (Exit::of(&error), format!("{error:#}"))
     };
-    let (exit, error) = find(&format!("{host}/acme/base:no"), Reach::Anywhere);
+    let (exit, error) = find(&format!("{host}/acme/base:no"), NetworkPolicy::Anywhere);
     assert_eq!(exit, Exit::Usage);
     assert_eq!(
         error,
         format!("Dockerfile:7: the base image `{host}/acme/base:no`: `{host}/acme/base` has no `no`")
     );
     // A rehearsal contacts no registry but its own.
-    let (exit, error) = find("debian:12", Reach::Only(Vec::new()));
+    let (exit, error) = find("debian:12", NetworkPolicy::Only(Vec::new()));
     assert_eq!(exit, Exit::Usage);
     assert!(
         error.starts_with("Dockerfile:7: the base image `docker.io/library/debian:12`: a rehearsal "),
@@ -301,7 +307,7 @@ fn a_base_that_cannot_be_had_names_its_line() {
     assert!(error.contains("A plan needs the base image: one that is named by its digest"), "{error}");
     // A run that is to end does not wait.
     runner.interrupt.set();
-    assert_eq!(find(&format!("{host}/acme/base:no"), Reach::Anywhere).0, Exit::Interrupted);
+    assert_eq!(find(&format!("{host}/acme/base:no"), NetworkPolicy::Anywhere).0, Exit::Interrupted);
 
     let Rig { server, dir, responses } = Rig::new();
     let gone = Rig { server: Scripted::plain().unwrap(), dir, responses };
@@ -311,7 +317,7 @@ fn a_base_that_cannot_be_had_names_its_line() {
     let name =
         BaseName { place: "Dockerfile:7".to_owned(), image: format!("{host}/acme/base").parse().unwrap() };
     let error = super::find(
-        &client(&runner, Reach::Anywhere),
+        &client(&runner, NetworkPolicy::Anywhere),
         &runner,
         gone.dir.path().join("base"),
         &name,

@@ -2,7 +2,7 @@ use reqwest::header::HeaderMap;
 
 use super::*;
 use crate::exchange::retry_after;
-use launchway_core::http::Reach;
+use launchway_core::http::NetworkPolicy;
 use launchway_fakes::render::{Fault, Options, Script, ScriptedImage, ScriptedRender};
 
 const KEY: &str = "rnd_key-of-the-test";
@@ -22,7 +22,7 @@ fn render() -> ScriptedRender {
 
 fn api_with(render: &ScriptedRender, key: &str, id: &str) -> Result<Api> {
     let account = Account { root: render.api_url().parse()?, key: Secret::new(key), service: id.to_owned() };
-    let http = Http::new(Reach::Only(vec![render.address()]))?;
+    let http = Http::new(NetworkPolicy::Only(vec![render.address()]))?;
     Api::new(account, http, Interrupt::default(), Duration::from_millis(1))
 }
 

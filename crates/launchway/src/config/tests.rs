@@ -12,7 +12,7 @@ target = "x86_64-unknown-linux-gnu"
 health = "/healthz"
 version = "/version"
 timeout = "10m"
-environment = ["SECRET_KEY"]
+environment = ["CIPHER_KEY"]
 "#;
 
 fn error(text: &str) -> String {
@@ -62,29 +62,29 @@ fn every_error_names_its_key() {
         ("\"10m\"", "\"2h\"", "the deploy job could take"),
         ("\"10m\"", "\"500000000000 years\"", "the deploy job could take"),
         ("\"10m\"", "\"10m\"\nbake = \"6h\"", "GitHub ends a job after 360"),
-        ("[\"SECRET_KEY\"]", "[\"SECRET KEY\"]", "`SECRET KEY`, which is not the name of a variable"),
-        ("[\"SECRET_KEY\"]", "[\"GITHUB_X\"]", "GitHub keeps names that begin with"),
-        ("[\"SECRET_KEY\"]", "[\"RENDER_API_KEY\"]", "which Render sets itself"),
-        ("[\"SECRET_KEY\"]", "[\"DOCKERHUB_TOKEN\"]", "which is the pipeline's own"),
-        ("[\"SECRET_KEY\"]", "[{ name = \"A\", secrte = true }]", "unknown field `secrte`"),
-        ("[\"SECRET_KEY\"]", "[1]", "the name of a variable, or a table"),
-        ("[\"SECRET_KEY\"]", "[]\nsentry = { dsn = \"DSN\" }", "`deploy.sentry` needs the variable `DSN`"),
+        ("[\"CIPHER_KEY\"]", "[\"SECRET KEY\"]", "`SECRET KEY`, which is not the name of a variable"),
+        ("[\"CIPHER_KEY\"]", "[\"GITHUB_X\"]", "GitHub keeps names that begin with"),
+        ("[\"CIPHER_KEY\"]", "[\"RENDER_API_KEY\"]", "which Render sets itself"),
+        ("[\"CIPHER_KEY\"]", "[\"DOCKERHUB_TOKEN\"]", "which is the pipeline's own"),
+        ("[\"CIPHER_KEY\"]", "[{ name = \"A\", secrte = true }]", "unknown field `secrte`"),
+        ("[\"CIPHER_KEY\"]", "[1]", "the name of a variable, or a table"),
+        ("[\"CIPHER_KEY\"]", "[]\nsentry = { dsn = \"DSN\" }", "`deploy.sentry` needs the variable `DSN`"),
         (
-            "[\"SECRET_KEY\"]",
+            "[\"CIPHER_KEY\"]",
             "[]\nreports = { path = \"/r\", key = \"K\" }",
             "`deploy.reports` needs the variable `K`",
         ),
         (
-            "[\"SECRET_KEY\"]",
+            "[\"CIPHER_KEY\"]",
             "[]\ntest-error = { path = \"r\", key = \"K\" }",
             "`deploy.test-error` must be a path",
         ),
         (
-            "[\"SECRET_KEY\"]",
+            "[\"CIPHER_KEY\"]",
             "[]\nenvironment-name = { variable = \"T\" }",
             "`deploy.environment-name` needs the variable `T`",
         ),
-        ("[\"SECRET_KEY\"]", "[]\nenvironment-name = \"a b\"", "`deploy.environment-name` must be 1 to 64"),
+        ("[\"CIPHER_KEY\"]", "[]\nenvironment-name = \"a b\"", "`deploy.environment-name` must be 1 to 64"),
         ("\"main\"", "\"it's\"", "`branch` must be of letters"),
         ("\"main\"", "\"a..b\"", "git does not take"),
         ("\"main\"", "\"-x\"", "git does not take"),
@@ -110,8 +110,8 @@ fn every_error_names_its_key() {
         ("\"10m\"", "\"10ms\"", "`deploy.timeout` must be at least 1s, but is 10ms"),
         ("\"10m\"", "\"10m\"\nbake = \"1day\"", "GitHub ends a job after 360"),
         ("\"10m\"", "\"10m\"\nbake = \"1ns\"", "`deploy.bake` must be at least 1s"),
-        ("[\"SECRET_KEY\"]", "[\"SECRET_KEY\", \"SECRET_KEY\"]", "names `SECRET_KEY` twice"),
-        ("[\"SECRET_KEY\"]", "[\"PORT\"]", "which Render sets itself"),
+        ("[\"CIPHER_KEY\"]", "[\"CIPHER_KEY\", \"CIPHER_KEY\"]", "names `CIPHER_KEY` twice"),
+        ("[\"CIPHER_KEY\"]", "[\"PORT\"]", "which Render sets itself"),
         ("branch = \"main\"", "", "missing field `branch`"),
         ("coverage = 80", "coverage = 80\ntest.packages = [\"a; b\"]", "`test.packages` names `a; b`"),
     ] {
@@ -147,7 +147,7 @@ fn a_single_package_names_itself() {
 #[test]
 fn a_variable_is_secret_unless_it_says_otherwise() {
     let list = "[\"KEY\", { name = \"HOST\", secret = false, meaning = \"where\", example = \"a.example\" }]";
-    let config = Config::parse(&GOOD.replace("[\"SECRET_KEY\"]", list)).unwrap();
+    let config = Config::parse(&GOOD.replace("[\"CIPHER_KEY\"]", list)).unwrap();
     let [key, host] = ["KEY", "HOST"].map(|name| config.variable(name).unwrap());
     assert!(key.secret && key.hint() == "listed in `deploy.environment`");
     assert!(!host.secret && host.hint() == "where (for example `a.example`)");
@@ -161,7 +161,7 @@ fn sentry_has_variables_where_it_is_configured() {
     let config = Config::parse(GOOD).unwrap();
     assert_eq!(config.optional_for(StepId::Deploy), ["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"]);
     assert!(config.variable("SENTRY_ORG").is_none());
-    let config = Config::parse(&format!("{GOOD}sentry = {{ dsn = \"SECRET_KEY\" }}\n")).unwrap();
+    let config = Config::parse(&format!("{GOOD}sentry = {{ dsn = \"CIPHER_KEY\" }}\n")).unwrap();
     assert_eq!(config.optional_for(StepId::Deploy).len(), 5);
     assert!(config.variable("SENTRY_ORG").is_some());
 }
@@ -170,11 +170,11 @@ fn sentry_has_variables_where_it_is_configured() {
 fn the_environment_has_a_name() {
     let name = |key: &str, value: Option<&'static str>| {
         let config = Config::parse(&format!("{GOOD}{key}\n")).unwrap();
-        config.deploy.environment_name(|name| value.filter(|_| name == "SECRET_KEY"))
+        config.deploy.environment_name(|name| value.filter(|_| name == "CIPHER_KEY"))
     };
     assert_eq!(name("", None).unwrap(), "production");
     assert_eq!(name("environment-name = \"staging\"", None).unwrap(), "staging");
-    let table = "environment-name = { variable = \"SECRET_KEY\", names = { LIVE = \"production\" } }";
+    let table = "environment-name = { variable = \"CIPHER_KEY\", names = { LIVE = \"production\" } }";
     assert_eq!(name(table, Some("LIVE")).unwrap(), "production");
     assert_eq!(name(table, Some("other")).unwrap(), "other");
     assert_eq!(name(table, None), None);

@@ -10,7 +10,7 @@ use crate::steps::push::tests::registries::{self, DockerRegistry, Login, PASSWOR
 use crate::testing::git;
 use crate::timings::Timings;
 use launchway_core::events::Event;
-use launchway_core::http::Reach;
+use launchway_core::http::NetworkPolicy;
 use launchway_fakes::board::Board;
 
 pub(super) fn deployed(id: &str) -> Report {
@@ -80,9 +80,9 @@ fn plan(ctx: &Context) -> ReportPlan {
 
 fn context(registry: &str, root: &Path) -> Context {
     let mut ctx = registries::context(registry, root, PASSWORD);
-    ctx.environment = ctx.environment.with(Environment::of([("SECRET_KEY", "k".repeat(50))]));
+    ctx.environment = ctx.environment.with(Environment::of([("CIPHER_KEY", "k".repeat(50))]));
     ctx.config.deploy.reports =
-        Some(SignedPath { path: "/api/v1/reports".to_owned(), key: "SECRET_KEY".to_owned() });
+        Some(SignedPath { path: "/api/v1/reports".to_owned(), key: "CIPHER_KEY".to_owned() });
     ctx
 }
 
@@ -178,7 +178,7 @@ fn a_secret_in_a_commit_is_not_shown() {
     let git = |line: &[&str]| git(dir.path(), line);
     git(&["init", "--quiet"]);
     git(&["commit", "--quiet", "--allow-empty", "--message", "Log in with key-of-all-signing-4713"]);
-    let mut ctx = Context::for_test(dir.path(), Environment::of([("SECRET_KEY", "key-of-all-signing-4713")]));
+    let mut ctx = Context::for_test(dir.path(), Environment::of([("CIPHER_KEY", "key-of-all-signing-4713")]));
     ctx.reporter.redact(ctx.redactor());
     ctx.git.commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
     let found = report(&ctx, &RunState::anew(&ctx).unwrap(), None, deployed("x").deployment.unwrap());
@@ -268,7 +268,7 @@ fn a_rehearsal_is_no_part_of_the_history() {
     let dir = tempfile::tempdir().unwrap();
     let mut ctx = Context::for_test(dir.path(), Environment::default());
     assert!(folder(&ctx).ends_with("target/xtask/history"));
-    ctx.reach = Reach::Only(Vec::new());
+    ctx.network = NetworkPolicy::Only(Vec::new());
     assert!(folder(&ctx).ends_with("target/xtask/rehearsal/history"));
 }
 

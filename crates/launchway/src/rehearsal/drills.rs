@@ -22,7 +22,7 @@ use crate::turn::Turn;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
 use launchway_core::exit::{Exit, Failure};
-use launchway_core::http::Reach;
+use launchway_core::http::NetworkPolicy;
 
 use drill::{Drill, Fault};
 use releases::Releases;
@@ -33,9 +33,9 @@ pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
     let drills = if name == "list" { DRILLS.iter().collect() } else { chosen(name)? };
     let mut rows = vec![["drill", "fault", "how it must end"].map(str::to_owned)];
     rows.extend(
-        drills
-            .into_iter()
-            .map(|drill| [drill.name.to_owned(), drill.description.to_owned(), drill.expected(ctx.git.dirty)]),
+        drills.into_iter().map(|drill| {
+            [drill.name.to_owned(), drill.description.to_owned(), drill.expected(ctx.git.dirty)]
+        }),
     );
     ctx.reporter.text(columns(&rows).trim_end());
     Ok(())
@@ -112,7 +112,8 @@ fn build(ctx: &Context) -> Result<()> {
     };
     // It goes nowhere from here: each drill has a registry of its own.
     let image = format!("127.0.0.1:0/{}", Fakes::REPOSITORY);
-    let rehearsed = ctx.rehearsed(Environment::of([("PIPELINE_IMAGE", image)]), Reach::Only(Vec::new()));
+    let rehearsed =
+        ctx.rehearsed(Environment::of([("PIPELINE_IMAGE", image)]), NetworkPolicy::Only(Vec::new()));
     executor::run(&rehearsed, &request).map(drop)
 }
 

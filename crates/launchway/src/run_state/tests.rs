@@ -66,7 +66,7 @@ fn what_a_newer_version_has_put_in_it_is_handed_on() {
 fn a_rehearsal_leaves_nothing_to_go_on_with() {
     let dir = tempfile::tempdir().unwrap();
     let mut ctx = context(dir.path(), &[]);
-    ctx.reach = launchway_core::http::Reach::Only(Vec::new());
+    ctx.network = launchway_core::http::NetworkPolicy::Only(Vec::new());
     step(&ctx, StepId::Lint);
     assert!(!path(&ctx).exists());
 }

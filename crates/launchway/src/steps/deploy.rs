@@ -37,7 +37,7 @@ use crate::context::Context;
 use crate::sentry::SentryPlan;
 use crate::timings::Timings;
 use launchway_core::exit::{Exit, Failure};
-use launchway_core::http::Reach;
+use launchway_core::http::NetworkPolicy;
 use launchway_render::image;
 
 pub(crate) use record::{Concluded, DeploymentRecord};
@@ -237,7 +237,7 @@ fn explained(
 ) -> Vec<String> {
     let mut lines: Vec<String> = plan.lines().map(str::to_owned).collect();
     // A rehearsal that is only explained has started no service that could be read.
-    let has_service = !matches!(&ctx.reach, Reach::Only(bound) if bound.is_empty());
+    let has_service = !matches!(&ctx.network, NetworkPolicy::Only(bound) if bound.is_empty());
     match changes.filter(|_| has_service).map(|changes| changes()) {
         None => {}
         Some(Ok(changes)) => lines.extend(changes),

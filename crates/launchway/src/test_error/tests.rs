@@ -2,7 +2,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::testing::registry::scripted;
-use launchway_core::http::Reach;
+use launchway_core::http::NetworkPolicy;
 use launchway_fakes::Reply;
 
 const KEY: &str = "correct horse battery staple correct horse battery staple";
@@ -16,7 +16,7 @@ fn at() -> SystemTime {
 fn an_answer_is_told_in_words() {
     let server =
         scripted(|request, _| Some(Reply::new(request.path().strip_prefix("/answer/")?.parse().ok()?)));
-    let http = Http::new(Reach::Only(vec![server.host().parse().unwrap()])).unwrap();
+    let http = Http::new(NetworkPolicy::Only(vec![server.host().parse().unwrap()])).unwrap();
     let raise = |path: &str, id: &str| {
         let url = Url::parse(&format!("http://{}{path}", server.host())).unwrap();
         raise(&http, &url, &Secret::new(KEY), id, at()).map_err(|error| error.to_string())

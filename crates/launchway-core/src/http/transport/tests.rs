@@ -11,7 +11,7 @@ use super::*;
 use crate::command::Call;
 use crate::environment::Environment;
 use crate::exit::Exit;
-use crate::http::{Http, Reach};
+use crate::http::{Http, NetworkPolicy};
 
 /// A server that treats each connection like this, and counts them.
 struct Listener {
@@ -83,7 +83,7 @@ fn tls(test: &str, is_authority: bool) -> Option<impl Fn(TcpStream) + Send + 'st
 
 /// The error of a request to this address, with these variables.
 fn failure(url: &str, variables: &[(&str, &str)]) -> TransportError {
-    let http = Http::through(Reach::Anywhere, &Environment::of(variables.iter().copied())).unwrap();
+    let http = Http::through(NetworkPolicy::Anywhere, &Environment::of(variables.iter().copied())).unwrap();
     let error = http.request(Method::GET, &url.parse().unwrap()).unwrap().send().unwrap_err();
     http.transport_error(error)
 }
@@ -171,7 +171,8 @@ fn loopback_bypasses_the_proxy_whatever_the_variables_say() {
     let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     for name in names {
         let server = Listener::responding("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-        let http = Http::through(Reach::Anywhere, &Environment::of([(name, address.as_str())])).unwrap();
+        let http =
+            Http::through(NetworkPolicy::Anywhere, &Environment::of([(name, address.as_str())])).unwrap();
         let url = format!("http://{}/v2/", server.at).parse().unwrap();
         http.request(Method::GET, &url).unwrap().send().unwrap();
         assert_eq!(server.count(), 1, "{name}");
@@ -197,7 +198,8 @@ fn a_proxy_that_cannot_be_used_is_named_without_its_address() {
         ("ftp://me:hunter2@127.0.0.1:1", "`ALL_PROXY` is not the address of a proxy"),
         ("hunter2 hunter2", "`ALL_PROXY` is not the address of a proxy"),
     ] {
-        let http = Http::through(Reach::Anywhere, &Environment::of([("ALL_PROXY", address)])).unwrap();
+        let http =
+            Http::through(NetworkPolicy::Anywhere, &Environment::of([("ALL_PROXY", address)])).unwrap();
         let error = http.request(Method::GET, &"https://registry.test/".parse().unwrap()).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Usage);
         let shown = format!("{error:#} {http:?}");

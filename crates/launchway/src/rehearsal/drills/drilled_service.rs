@@ -139,7 +139,7 @@ impl DrilledService {
             variables.push(("PIPELINE_DIGEST".to_owned(), self.new.clone()));
         }
         let allowed: Vec<String> = self.fakes.addresses()?.iter().map(ToString::to_string).collect();
-        variables.push(("XTASK_REACH".to_owned(), allowed.join(",")));
+        variables.push(("XTASK_NETWORK".to_owned(), allowed.join(",")));
         // A developer's own login to a registry is not used.
         let nowhere = ctx.output().join("rehearsal/docker");
         variables.push(("DOCKER_CONFIG".to_owned(), nowhere.display().to_string()));

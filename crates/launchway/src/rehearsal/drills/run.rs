@@ -14,7 +14,7 @@ use super::xtask_process::{Ended, Running};
 use crate::context::Context;
 use launchway_core::events::Drilled;
 use launchway_core::events::milliseconds;
-use launchway_core::http::Reach;
+use launchway_core::http::NetworkPolicy;
 
 /// Runs a drill. An error is one of the drill itself, not of the run that it observes.
 pub(super) fn run(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Drilled> {
@@ -28,13 +28,19 @@ pub(super) fn run(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Pa
     fs_err::create_dir_all(&of_fakes)?;
     let service = DrilledService::start(ctx, releases, drill, &of_fakes)?;
     // From here on nothing that is printed holds this drill's secrets.
-    ctx.rehearsed(service.fakes.environment(), Reach::Only(Vec::new()));
+    ctx.rehearsed(service.fakes.environment(), NetworkPolicy::Only(Vec::new()));
     let drilled = observe(ctx, releases, drill, &service, folder);
     service.stop();
     drilled
 }
 
-fn observe(ctx: &Context, releases: &Releases, drill: &Drill, service: &DrilledService, folder: &Path) -> Result<Drilled> {
+fn observe(
+    ctx: &Context,
+    releases: &Releases,
+    drill: &Drill,
+    service: &DrilledService,
+    folder: &Path,
+) -> Result<Drilled> {
     let mut remarks = Vec::new();
     let mut before = String::new();
     if drill.run == Step::Rollback {
@@ -95,7 +101,12 @@ fn observe(ctx: &Context, releases: &Releases, drill: &Drill, service: &DrilledS
 }
 
 /// Runs the step, and again where the first run is killed. What the last one printed comes after what the first did.
-fn run_step(ctx: &Context, drill: &Drill, service: &DrilledService, remarks: &mut Vec<String>) -> Result<Ended> {
+fn run_step(
+    ctx: &Context,
+    drill: &Drill,
+    service: &DrilledService,
+    remarks: &mut Vec<String>,
+) -> Result<Ended> {
     let start = || Running::start(ctx, drill.run.command(), service.variables(ctx, drill.run)?);
     let mut running = start()?;
     let stop = drill.faults.iter().find_map(|fault| match fault {

@@ -120,13 +120,7 @@ pub(super) static DRILLS: [Drill; 43] = [
         Exit::Done,
         After::RELEASED,
     ),
-    deploy(
-        "queued",
-        "another deploy is already under way",
-        &[Fault::Behind],
-        Exit::Done,
-        After::RELEASED,
-    ),
+    deploy("queued", "another deploy is already under way", &[Fault::Behind], Exit::Done, After::RELEASED),
     deploy(
         // The newer deploy has taken up what ours wrote: that is no longer ours to put back.
         "superseded",
@@ -212,7 +206,13 @@ pub(super) static DRILLS: [Drill; 43] = [
         Exit::Done,
         After::RELEASED,
     ),
-    deploy("sentry-broken", "Sentry responds 500", &[Fault::Sentry(Mode::Fails)], Exit::Done, After::RELEASED),
+    deploy(
+        "sentry-broken",
+        "Sentry responds 500",
+        &[Fault::Sentry(Mode::Fails)],
+        Exit::Done,
+        After::RELEASED,
+    ),
     deploy(
         "interrupt-plan",
         "Ctrl-C while the service is read",

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::steps::deploy::{self, DeployPlan};
 use crate::timings::Timings;
-use launchway_fakes::render::{ImageFault, Call, Fault, Random};
+use launchway_fakes::render::{Call, Fault, ImageFault, Random};
 use launchway_registry::Digest;
 
 /// An app on the standard library alone, healthy, and of the commit that its image names.
@@ -77,8 +77,12 @@ fn faults(random: &mut Random, new: &str) -> Vec<Fault> {
         4 => Fault::Then(Call::Ask, Box::new(Fault::Forbidden(Call::Write))),
         5 => Fault::Then(Call::Write, Box::new(Fault::BadGateway { call: Call::Write, times: 3 })),
         _ => {
-            let image_faults =
-                [ImageFault::Crashes, ImageFault::OutOfMemory, ImageFault::NeverHealthy, ImageFault::OtherCommit];
+            let image_faults = [
+                ImageFault::Crashes,
+                ImageFault::OutOfMemory,
+                ImageFault::NeverHealthy,
+                ImageFault::OtherCommit,
+            ];
             Fault::Image(new.to_owned(), random.one_of(&image_faults))
         }
     };
@@ -92,8 +96,8 @@ fn holds(seed: u64) -> Exit {
     let runtime = Runtime::new().unwrap();
     let mut ctx = Context::for_test(dir.path(), Environment::default());
     let before = BTreeMap::from([
-        ("HOSTS".to_owned(), "earlier.example.com".to_owned()),
-        ("SECRET_KEY".to_owned(), "the-key-of-before-0123456789".to_owned()),
+        ("ALIAS".to_owned(), "earlier.example.com".to_owned()),
+        ("CIPHER_KEY".to_owned(), "the-key-of-before-0123456789".to_owned()),
         ("KEPT".to_owned(), "none-of-the-pipeline's".to_owned()),
     ]);
     let start = Fakes::start_with(&ctx, dir.path(), |options, _| {
@@ -115,7 +119,7 @@ fn holds(seed: u64) -> Exit {
 
     ctx = ctx.rehearsed(
         fakes.environment().with(Environment::of([("PIPELINE_DIGEST", &new)])),
-        Reach::Only(fakes.addresses().unwrap()),
+        NetworkPolicy::Only(fakes.addresses().unwrap()),
     );
     // The image holds no program that could check it.
     ctx.config.deploy.check.clear();

@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn planned(key: &str, have: &[(&str, &str)], want: &[(&str, Option<&str>)]) -> Changes {
-        let environment = Environment::of([("SECRET_KEY", key), ("RENDER_SERVICE_ID", "the-service")]);
+        let environment = Environment::of([("CIPHER_KEY", key), ("RENDER_SERVICE_ID", "the-service")]);
         let ctx = Context::for_test(Path::new("/nowhere"), environment);
         let wanted: Vec<_> =
             want.iter().map(|(name, value)| ((*name).to_owned(), value.map(Secret::new))).collect();

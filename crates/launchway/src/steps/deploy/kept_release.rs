@@ -197,7 +197,7 @@ mod tests {
         let release =
             Release { digest: "sha256:aa".to_owned(), platform: None, commit: Some("c0ffee".to_owned()) };
         let variables =
-            [("HOSTS".to_owned(), Some(Secret::new("value-of-hosts"))), ("GONE".to_owned(), None)];
+            [("ALIAS".to_owned(), Some(Secret::new("value-of-hosts"))), ("GONE".to_owned(), None)];
         KeptRelease { id: id.to_owned(), origin, release, variables: variables.into() }
     }
 
@@ -208,10 +208,10 @@ mod tests {
         snapshot("dep-1", Origin::Proved).keep(&ctx).unwrap();
         let path = folder(&ctx).join("dep-1.json");
         let text = fs_err::read_to_string(&path).unwrap();
-        assert!(!text.contains("value-of") && !text.contains("HOSTS"), "{text}");
+        assert!(!text.contains("value-of") && !text.contains("ALIAS"), "{text}");
         assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let found = KeptRelease::open(&ctx, "dep-1").unwrap().unwrap();
-        assert_eq!(found.variables["HOSTS"], Some(Secret::new("value-of-hosts")));
+        assert_eq!(found.variables["ALIAS"], Some(Secret::new("value-of-hosts")));
         assert_eq!(found.variables["GONE"], None);
         assert_eq!((found.release.digest.as_str(), found.origin), ("sha256:aa", Origin::Proved));
         assert_eq!(with_commit(&ctx, "c0f"), ["dep-1"]);

@@ -8,7 +8,7 @@ use crate::testing::registry::scripted;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
 use launchway_core::exit::Exit;
-use launchway_core::http::Reach;
+use launchway_core::http::NetworkPolicy;
 use launchway_fakes::Reply;
 use launchway_fakes::render::{
     Call, Fault, Options as RenderOptions, Script, ScriptedImage, ScriptedRender, Somebodys,
@@ -31,10 +31,10 @@ const BEFORE: &str = "beef5678beef5678beef5678beef5678beef5678";
 const KEY: &str = "rnd_key-of-the-test";
 
 const VALUES: [(&str, &str); 4] = [
-    ("SERVER_TYPE", "value-of-type"),
-    ("HOSTS", "value-of-hosts"),
-    ("SECRET_KEY", "value-of-key"),
-    ("SENTRY_DSN", "value-of-dsn"),
+    ("SERVER_MODE", "value-of-type"),
+    ("ALIAS", "value-of-hosts"),
+    ("CIPHER_KEY", "value-of-key"),
+    ("ERRORS_DSN", "value-of-dsn"),
 ];
 
 /// A Render whose deploys follow a script, and the folder of the workspace that deploys to it.
@@ -136,7 +136,7 @@ impl Fixture {
         ]));
         let mut ctx = Context::for_test(self.folder.path(), environment);
         let front = self.url().trim_start_matches("http://").parse().unwrap();
-        ctx.reach = Reach::Only(vec![self.address(), front]);
+        ctx.network = NetworkPolicy::Only(vec![self.address(), front]);
         ctx
     }
 }
@@ -244,17 +244,17 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     let mut ctx = Context::for_test(Path::new("/nowhere"), Environment::default());
     ctx.config.deploy.check = ["check", "--deploy", "--json"].map(str::to_owned).into();
     ctx.config.deploy.reports =
-        Some(SignedPath { path: "/api/v1/reports".to_owned(), key: "SECRET_KEY".to_owned() });
+        Some(SignedPath { path: "/api/v1/reports".to_owned(), key: "CIPHER_KEY".to_owned() });
     let plan =
         |ctx: &Context, timings: Timings| DeployPlan::new(ctx, &Options::new(timings)).unwrap().to_string();
     insta::assert_snapshot!(plan(&ctx, Timings::of(&ctx.config.deploy)), @"
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
     look for deploys under way, and wait up to 2m for them to end
     take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`, and look for it in the registry
-    read all variables, and plan what changes of SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
+    read all variables, and plan what changes of SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     run the image's program with `check --deploy --json` and that environment; stop where it finds an error
     read it all again; stop where it has changed
-    write those of these variables that differ: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
+    write those of these variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     request a deploy of `docker.io/acme/app@<digest>`
     look at it every 3s until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
@@ -269,10 +269,10 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     ctx.environment = Environment::of([
         ("PIPELINE_DIGEST", DIGEST),
         ("RENDER_SERVICE_ID", "srv-1"),
-        ("SERVER_TYPE", "PROD"),
+        ("SERVER_MODE", "PROD"),
         ("SENTRY_ORG", "acme"),
     ]);
-    ctx.config.deploy.environment.retain(|variable| variable.name == "SERVER_TYPE");
+    ctx.config.deploy.environment.retain(|variable| variable.name == "SERVER_MODE");
     ctx.config.deploy.version = None;
     ctx.config.deploy.reports = None;
     ctx.config.deploy.check.clear();
@@ -280,9 +280,9 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     check that service `srv-1` is up and runs `docker.io/acme/app`
     look for deploys under way, and wait up to 5s for them to end
     take the digest from `PIPELINE_DIGEST`: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, and look for it in the registry
-    read all variables, and plan what changes of SERVER_TYPE
+    read all variables, and plan what changes of SERVER_MODE
     read it all again; stop where it has changed
-    write those of these variables that differ: SERVER_TYPE
+    write those of these variables that differ: SERVER_MODE
     skip Sentry: not set: SENTRY_AUTH_TOKEN, SENTRY_PROJECT
     request a deploy of `docker.io/acme/app@<digest>`
     look at it every 250ms until it is live; cancel it after 20s
@@ -306,10 +306,10 @@ fn a_plan_with_an_invalid_digest_is_refused() {
 fn all_missing_variables_are_named_before_the_first_request() {
     let fixture = Fixture::start();
     let mut ctx = fixture.context();
-    ctx.environment = ctx.environment.without(&["RENDER_API_KEY", "HOSTS", "SENTRY_DSN"]);
+    ctx.environment = ctx.environment.without(&["RENDER_API_KEY", "ALIAS", "ERRORS_DSN"]);
     let (exit, said) = failure(&ctx);
     assert_eq!(exit, Exit::Missing);
-    assert!(["RENDER_API_KEY", "HOSTS", "SENTRY_DSN"].iter().all(|name| said.contains(name)), "{said}");
+    assert!(["RENDER_API_KEY", "ALIAS", "ERRORS_DSN"].iter().all(|name| said.contains(name)), "{said}");
     assert!(fixture.transcript().is_empty());
 }
 
@@ -318,8 +318,8 @@ fn a_good_deploy_ends_live_and_proved() {
     let fixture = Fixture::start();
     fixture.service().add_deploy(&manual("dep-busy", "update_in_progress", OTHER));
     let mut variables: Vec<_> = (0..101).map(|n| (format!("OWN_{n}"), "value-of-own".to_owned())).collect();
-    variables.push(("SERVER_TYPE".to_owned(), "value-of-type".to_owned()));
-    variables.push(("HOSTS".to_owned(), "value-of-old".to_owned()));
+    variables.push(("SERVER_MODE".to_owned(), "value-of-type".to_owned()));
+    variables.push(("ALIAS".to_owned(), "value-of-old".to_owned()));
     fixture.service().set_variables(variables);
     let ctx = fixture.context();
     let deployment = deploy(&ctx).result.unwrap();
@@ -334,10 +334,10 @@ fn a_good_deploy_ends_live_and_proved() {
     deploy dep-busy is update_in_progress: Render finishes it first or cancels it, depending on the workspace's settings
     from [other] (commit beef5678beef)
     to   [digest] (commit 0123456789ab)
-    change  HOSTS       12 characters #87898dde → 14 characters #fbaaf42b
-    add     SECRET_KEY  12 characters #5e0c83d4
-    add     SENTRY_DSN  12 characters #6e36dfbf
-    keep    SERVER_TYPE 13 characters #108151d4
+    change  ALIAS       12 characters #7e8ebefe → 14 characters #368a0395
+    add     CIPHER_KEY  12 characters #d692d21a
+    add     ERRORS_DSN  12 characters #9b045449
+    keep    SERVER_MODE 13 characters #237c8fbc
     plan [hash]
     requesting a deploy of `docker.io/acme/app@[digest]`
     deploy dep-1: created
@@ -350,9 +350,9 @@ fn a_good_deploy_ends_live_and_proved() {
     ");
     assert_eq!((deployment.id.as_str(), deployment.status.as_str()), ("dep-1", "live"));
     assert_eq!((deployment.digest.as_str(), deployment.commit.as_str()), (DIGEST, COMMIT));
-    assert_eq!(deployment.variables_written, ["HOSTS", "SECRET_KEY", "SENTRY_DSN"]);
+    assert_eq!(deployment.variables_written, ["ALIAS", "CIPHER_KEY", "ERRORS_DSN"]);
     // Each by its own key, and nothing lost.
-    let put = ["HOSTS", "SECRET_KEY", "SENTRY_DSN"].map(|name| format!("/v1/services/srv-1/env-vars/{name}"));
+    let put = ["ALIAS", "CIPHER_KEY", "ERRORS_DSN"].map(|name| format!("/v1/services/srv-1/env-vars/{name}"));
     assert_eq!(fixture.requests("PUT", ""), put);
     let variables = fixture.variables();
     assert_eq!(variables.len(), 101 + 4);
@@ -384,7 +384,7 @@ fn explaining_shows_the_plan_and_writes_nothing() {
     let fixture = Fixture::settled();
     let ctx = fixture.context();
     let lines = DeployPlan::new(&ctx, &options(&ctx)).unwrap().explained(&ctx);
-    assert!(lines.iter().any(|line| line.starts_with("keep    HOSTS")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("keep    ALIAS")), "{lines:?}");
     let hash = lines.last().unwrap().strip_prefix("plan ").unwrap().to_owned();
     assert_eq!(fixture.writes(), 0);
     assert!(fs_err::read_dir(fixture.folder.path()).unwrap().next().is_none());
@@ -452,7 +452,7 @@ fn sentry_gets_the_release_before_the_deploy_and_the_deploy_after_its_proof() {
         ("SENTRY_PROJECT", "board".to_owned()),
     ];
     ctx.environment = ctx.environment.with(Environment::of(variables));
-    if let Reach::Only(addresses) = &mut ctx.reach {
+    if let NetworkPolicy::Only(addresses) = &mut ctx.network {
         addresses.push(sentry.host().parse().unwrap());
     }
     let plan = DeployPlan::new(&ctx, &options(&ctx)).unwrap().to_string();

@@ -143,7 +143,7 @@ fn the_docker_engine_gets_what_the_builtin_engine_gets() {
     insta::assert_snapshot!(lines(&ctx, &Engine::Docker.into()), @"
 check that a Docker engine responds
 DOCKER_BUILDKIT=0 docker build --file /w/Dockerfile --platform linux/amd64 --iidfile /w/target/xtask/docker.iid --tag docker.io/acme/app:0123456789abcdef0123456789abcdef01234567 --build-arg COMMIT=0123456789abcdef0123456789abcdef01234567 --build-arg CREATED=2026-01-01T00:00:00Z --build-arg VERSION=1.2.3 --label org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567 --label org.opencontainers.image.created=2026-01-01T00:00:00Z /w
-docker run --rm --name launchway-smoke-NAME --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::8000 --env HOSTS=localhost,127.0.0.1 --env SERVER_TYPE=PROD --env SECRET_KEY=21408f49f8ee476ae5eba0181a04b469540d274b3802636f9e8b6a62cb68c6fa --env LISTEN=0.0.0.0 --env PORT=8000 docker.io/acme/app:0123456789abcdef0123456789abcdef01234567, ask it for /healthz and /version, end it with `docker stop`
+docker run --rm --name launchway-smoke-NAME --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::8000 --env ALIAS=localhost,127.0.0.1 --env SERVER_MODE=PROD --env CIPHER_KEY=79bc5bb8c9551e0eee361ac94bd55b91f64bf8a03cb9a51058908c131abfd73a --env LISTEN=0.0.0.0 --env PORT=8000 docker.io/acme/app:0123456789abcdef0123456789abcdef01234567, ask it for /healthz and /version, end it with `docker stop`
 docker save --output /w/target/xtask/docker.tar ID, with the ID from /w/target/xtask/docker.iid
 read /w/target/xtask/docker.tar, compress its layers again and write the image to /w/target/xtask/image: docker.io/acme/app:0123456789abcdef0123456789abcdef01234567 docker.io/acme/app:latest
 ");

@@ -237,14 +237,14 @@ fn an_image_that_holds_a_secret_is_not_pushed() {
     let dir = tempfile::tempdir().unwrap();
     write_layout(dir.path(), &[COMMIT, "latest"], "key = hunter2-hunter2\n");
     let server = plain();
-    let ctx = context_on(&server, dir.path(), &[("SECRET_KEY", "hunter2-hunter2")]);
+    let ctx = context_on(&server, dir.path(), &[("CIPHER_KEY", "hunter2-hunter2")]);
     let error = push(&ctx).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Usage);
     let output = format!("{error:#}{:?}", ctx.reporter.events());
-    assert!(output.contains("layer 1, `hello.txt`: SECRET_KEY") && !output.contains("hunter2"), "{output}");
+    assert!(output.contains("layer 1, `hello.txt`: CIPHER_KEY") && !output.contains("hunter2"), "{output}");
     assert_eq!(server.lines(), [""; 0], "no request is sent");
     assert!(!record(&ctx).exists());
-    push(&context_on(&server, dir.path(), &[("SECRET_KEY", "hunter3-hunter3")])).unwrap();
+    push(&context_on(&server, dir.path(), &[("CIPHER_KEY", "hunter3-hunter3")])).unwrap();
 }
 
 #[test]

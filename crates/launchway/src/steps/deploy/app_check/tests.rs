@@ -61,7 +61,7 @@ fn checked(script: &str) -> (Result<()>, Vec<Event>) {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(dir.path(), Environment::default());
     let release = image(&ctx, script, here());
-    let variables = [("SECRET_KEY", "value-of-key"), ("PORT", "8123")]
+    let variables = [("CIPHER_KEY", "value-of-key"), ("PORT", "8123")]
         .map(|(name, value)| (name.to_owned(), Secret::new(value)));
     let done = run(&ctx, &release, &variables.into(), &["check".to_owned(), "--json".to_owned()]);
     assert!(!ctx.output().join("check").exists());
@@ -71,7 +71,7 @@ fn checked(script: &str) -> (Result<()>, Vec<Event>) {
 #[test]
 fn the_program_sees_the_services_environment_and_nothing_else() {
     let script = r#"
-        [ "$*" = "first check --json" ] && [ "$SECRET_KEY" = value-of-key ] && [ "$IMAGE" = yes ] || exit 9
+        [ "$*" = "first check --json" ] && [ "$CIPHER_KEY" = value-of-key ] && [ "$IMAGE" = yes ] || exit 9
         [ "$PORT" = 8123 ] && [ "$RENDER" = true ] && [ -z "$HOME$CARGO_MANIFEST_DIR" ] || exit 8
         echo looking >&2
         echo '[{"id":"w1","severity":"warning","message":"no DSN","hint":"set one"}]'"#;
@@ -116,7 +116,7 @@ fn an_image_that_cannot_be_run_here_is_skipped_by_name() {
 
     // Neither here nor in a registry that can be reached.
     let mut ctx = Context::for_test(dir.path(), Environment::default());
-    ctx.reach = launchway_core::http::Reach::Only(Vec::new());
+    ctx.network = launchway_core::http::NetworkPolicy::Only(Vec::new());
     let other = Release { digest: Digest::of(b"other").to_string(), ..Release::default() };
     run(&ctx, &other, &BTreeMap::new(), &["check".to_owned()]).unwrap();
     assert!(format!("{:?}", ctx.reporter.events()).contains("was not built here and cannot be pulled"));

@@ -11,7 +11,7 @@ fn roll(ctx: &Context, to: To, expect: Option<&str>) -> Concluded {
 /// A service after one good deploy from here, which changed every variable.
 fn deployed() -> (Fixture, Context) {
     let fixture = Fixture::start();
-    fixture.set(&[("HOSTS", "value-of-old-hosts"), ("OWN", "value-of-own")]);
+    fixture.set(&[("ALIAS", "value-of-old-hosts"), ("OWN", "value-of-own")]);
     let ctx = fixture.context();
     deploy(&ctx).result.unwrap();
     (fixture, ctx)
@@ -25,9 +25,9 @@ fn the_plan_shows_what_a_rollback_does() {
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
     look for deploys under way
     go back to the release that was live before
-    read all variables, and plan what changes of SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
+    read all variables, and plan what changes of SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     read it all again; stop where it has changed
-    write those of these variables that differ: SERVER_TYPE, HOSTS, SECRET_KEY, SENTRY_DSN
+    write those of these variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     request a deploy of `docker.io/acme/app@<digest>`
     look at it every 3s until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
@@ -45,16 +45,16 @@ fn image_and_environment_go_back_together() {
     let (fixture, mut ctx) = deployed();
     assert_eq!(fixture.variables().len(), 5);
     // The engineer on call has the key of the API, and none of the app's.
-    ctx.environment = ctx.environment.without(&["SERVER_TYPE", "HOSTS", "SECRET_KEY", "SENTRY_DSN"]);
+    ctx.environment = ctx.environment.without(&["SERVER_MODE", "ALIAS", "CIPHER_KEY", "ERRORS_DSN"]);
     let back = roll(&ctx, To::Last, None);
     let deployment = back.result.unwrap();
     assert_eq!((deployment.id.as_str(), deployment.digest.as_str()), ("dep-2", OTHER));
     assert_eq!(deployment.commit, BEFORE);
     assert_eq!(back.record.deployment.kind, report::DeploymentKind::Rollback);
-    let before = owned(&[("HOSTS", "value-of-old-hosts"), ("OWN", "value-of-own")]);
+    let before = owned(&[("ALIAS", "value-of-old-hosts"), ("OWN", "value-of-own")]);
     assert_eq!(fixture.sorted_variables(), before);
     let reported = stable(&fixture, &notes(&ctx));
-    assert!(reported.contains("remove  SECRET_KEY"), "{reported}");
+    assert!(reported.contains("remove  CIPHER_KEY"), "{reported}");
     assert!(!reported.contains("value-of"), "{reported}");
 
     // And forward again: that release was proved from here. Nothing older is there to go back to.
@@ -82,7 +82,7 @@ fn without_a_snapshot_only_the_image_goes_back() {
             fs_err::read_to_string(&path).unwrap().replace("\"variables\": \"", "\"variables\": \"AAAA");
         fs_err::write(path, text).unwrap();
     }
-    ctx.environment = ctx.environment.without(&["SECRET_KEY"]);
+    ctx.environment = ctx.environment.without(&["CIPHER_KEY"]);
     roll(&ctx, To::Last, None).result.unwrap();
     assert!(notes(&ctx).contains("was kept with another one"), "{}", notes(&ctx));
     assert_eq!(fixture.variables().len(), 5);

@@ -87,20 +87,20 @@ fn a_refused_request_leaves_the_service_unchanged() {
 #[test]
 fn a_variable_that_is_refused_is_not_called_written() {
     let fixture = Fixture::start();
-    fixture.fault(Fault::once("PUT", "SERVER_TYPE", 400, "no value-of-type here"));
+    fixture.fault(Fault::once("PUT", "SERVER_MODE", 400, "no value-of-type here"));
     let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::DeployFailed);
     assert_eq!(
         said,
-        "`SERVER_TYPE`: Render refused: 400 Bad Request: no <redacted> here\nthe service was rolled back"
+        "`SERVER_MODE`: Render refused: 400 Bad Request: no <redacted> here\nthe service was rolled back"
     );
 
     let fixture = Fixture::start();
-    fixture.fault(Fault::once("PUT", "HOSTS", 400, "no"));
+    fixture.fault(Fault::once("PUT", "ALIAS", 400, "no"));
     let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::DeployFailed);
     assert!(said.ends_with("the service was rolled back") && fixture.variables().is_empty(), "{said}");
-    assert_eq!(fixture.requests("DELETE", ""), ["/v1/services/srv-1/env-vars/SERVER_TYPE"]);
+    assert_eq!(fixture.requests("DELETE", ""), ["/v1/services/srv-1/env-vars/SERVER_MODE"]);
 }
 
 #[test]

@@ -19,9 +19,9 @@ fn different() -> Fixture {
 }
 
 const BEFORE_VALUES: [(&str, &str); 4] = [
-    ("SERVER_TYPE", "value-of-type"),
-    ("HOSTS", "value-of-old-hosts"),
-    ("SECRET_KEY", "value-of-old-key"),
+    ("SERVER_MODE", "value-of-type"),
+    ("ALIAS", "value-of-old-hosts"),
+    ("CIPHER_KEY", "value-of-old-key"),
     ("OWN", "value-of-own"),
 ];
 
@@ -117,9 +117,9 @@ fn what_cannot_be_put_back_is_a_page_of_facts() {
     fixture.ours(|image| image.sha = None);
     fixture.earlier(|image| image.looks(["update_failed"]));
     // Written by us, and not by the undo.
-    fixture.fault(Fault::after("PUT", "env-vars/SECRET_KEY", 200, "{}"));
+    fixture.fault(Fault::after("PUT", "env-vars/CIPHER_KEY", 200, "{}"));
     let refusal = r#"{"message":"no value-of-old-key"}"#;
-    fixture.fault(Fault::often("PUT", "env-vars/SECRET_KEY", 403, refusal, 3));
+    fixture.fault(Fault::often("PUT", "env-vars/CIPHER_KEY", 403, refusal, 3));
     let ctx = fixture.context();
     let deployed = deploy(&ctx);
     assert_eq!(deployed.record.deployment.outcome, report::DeploymentOutcome::NotRolledBack);
@@ -128,11 +128,11 @@ fn what_cannot_be_put_back_is_a_page_of_facts() {
     insta::assert_snapshot!(stable(&fixture, &said), @"
     Render runs an image of unknown digest, but [digest] was requested
     the service was NOT fully rolled back:
-    - variables: `SECRET_KEY`: the key in `RENDER_API_KEY` may not do this (403 Forbidden: no <redacted>): use one of a member of the service's workspace
+    - variables: `CIPHER_KEY`: the key in `RENDER_API_KEY` may not do this (403 Forbidden: no <redacted>): use one of a member of the service's workspace
     - release: deploy dep-3 ended as update_failed
     now:
     - live: deploy dep-1, [digest]
-    - these variables keep the values that this deploy wrote, which any next deploy takes up: SECRET_KEY
+    - these variables keep the values that this deploy wrote, which any next deploy takes up: CIPHER_KEY
     nothing to do by hand: this service ends with the rehearsal
     ");
 }
@@ -143,7 +143,7 @@ fn an_undo_does_not_try_for_ever() {
     fixture.looks(["update_in_progress", "live"]);
     fixture.ours(|image| image.sha = None);
     fixture.on(Call::Ask, 0, |service| {
-        for (method, name) in [("PUT", "HOSTS"), ("PUT", "SECRET_KEY"), ("DELETE", "SENTRY_DSN")] {
+        for (method, name) in [("PUT", "ALIAS"), ("PUT", "CIPHER_KEY"), ("DELETE", "ERRORS_DSN")] {
             service.fault(Fault::often(method, name, 500, "", 60));
         }
     });
@@ -184,11 +184,11 @@ fn a_first_deploy_keeps_its_variables_with_its_release() {
     - there is no earlier release to return to: deploy dep-1 is live, unproved, and stays, with the variables that it needs
     now:
     - live: deploy dep-1, [digest]
-    - these variables keep the values that this deploy wrote, which any next deploy takes up: HOSTS, SECRET_KEY, SENTRY_DSN
+    - these variables keep the values that this deploy wrote, which any next deploy takes up: ALIAS, CIPHER_KEY, ERRORS_DSN
     nothing to do by hand: this service ends with the rehearsal
     ");
     assert_eq!((fixture.count("POST", ""), fixture.count("PATCH", "")), (1, 0));
-    assert_eq!(fixture.variables()["SECRET_KEY"], "value-of-key");
+    assert_eq!(fixture.variables()["CIPHER_KEY"], "value-of-key");
 }
 
 #[test]
@@ -201,12 +201,12 @@ fn what_is_left_to_do_by_hand_depends_on_what_was_live() {
         reported: None,
     };
     let page = |dashboard: Option<&str>, live: bool| {
-        by_hand(dashboard, "docker.io/acme/app", Some(&before(live)), &["HOSTS"]).join("\n")
+        by_hand(dashboard, "docker.io/acme/app", Some(&before(live)), &["ALIAS"]).join("\n")
     };
     let dashboard = Some("https://dashboard.render.com/web/srv-1");
     insta::assert_snapshot!(page(dashboard, true).replace(OTHER, "[other]"), @"
     by hand:
-    - https://dashboard.render.com/web/srv-1 → Environment: put back HOSTS
+    - https://dashboard.render.com/web/srv-1 → Environment: put back ALIAS
     - `cargo xtask rollback --to dep-before`, which on this machine also restores the variables
     - or https://dashboard.render.com/web/srv-1 → Manual Deploy → Deploy a specific image: `docker.io/acme/app@[other]`
     ");
@@ -235,17 +235,17 @@ fn a_newer_deploy_is_not_fought() {
 #[test]
 fn what_somebody_else_wrote_meanwhile_is_theirs() {
     let fixture = different();
-    fixture.on(Call::Ask, 0, |service| service.set_variable("HOSTS", "value-of-somebody"));
+    fixture.on(Call::Ask, 0, |service| service.set_variable("ALIAS", "value-of-somebody"));
     fixture.fault(Fault::once("POST", "/deploys", 409, ""));
     let ctx = fixture.context();
     let (exit, _) = failure(&ctx);
     assert_eq!(exit, Exit::DeployFailed);
     let variables = fixture.variables();
     assert_eq!(
-        (variables["HOSTS"].as_str(), variables["SECRET_KEY"].as_str()),
+        (variables["ALIAS"].as_str(), variables["CIPHER_KEY"].as_str()),
         ("value-of-somebody", "value-of-old-key")
     );
-    assert!(notes(&ctx).contains("HOSTS was changed by somebody else meanwhile"), "{}", notes(&ctx));
+    assert!(notes(&ctx).contains("ALIAS was changed by somebody else meanwhile"), "{}", notes(&ctx));
 }
 
 /// A deploy that is interrupted while it is followed.
@@ -274,12 +274,12 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
 
     let (fixture, exit, said, _) = ended(|_| Choice::Leave);
     assert_eq!((exit, cancelled(&fixture)), (Exit::Interrupted, 0));
-    assert!(said.contains("`cargo xtask deploy --attach dep-1`") && said.contains("HOSTS"), "{said}");
+    assert!(said.contains("`cargo xtask deploy --attach dep-1`") && said.contains("ALIAS"), "{said}");
 
     let (fixture, exit, said, outcome) = ended(|_| Choice::Stop);
     assert_eq!((exit, cancelled(&fixture)), (Exit::NotRolledBack, 0));
     assert_eq!(outcome, report::DeploymentOutcome::NotRolledBack);
-    assert!(said.contains("these variables keep") && said.contains("SENTRY_DSN"), "{said}");
+    assert!(said.contains("these variables keep") && said.contains("ERRORS_DSN"), "{said}");
     assert!(said.contains("nothing was put back") && said.contains("--attach dep-1"), "{said}");
 
     // The second signal comes while the undo waits.
