@@ -27,7 +27,7 @@ use crate::script::Script;
 use crate::server::{Exchange, Fake, Incoming, Server, Shared};
 
 pub use self::auth::Auth;
-pub use self::fault::{Fault, Odd, Place};
+pub use self::fault::{Fault, ReferrersResponse, UploadLocation};
 pub use self::scripted::Scripted;
 
 /// A running registry; dropping it ends it.

@@ -152,3 +152,6 @@ impl Client {
         change(grants.entry(registry).or_insert_with(|| Grant::Bearer(BTreeMap::new())));
     }
 }
+
+#[cfg(test)]
+mod tests;

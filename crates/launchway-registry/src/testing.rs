@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Access, Account, Client, Logins, Repository, Session, Setting};
+use anyhow::Result;
+
+use crate::{Access, Account, Client, Digest, Logins, Reference, Repository, Session, Setting, Tag};
 use launchway_core::environment::Environment;
 use launchway_core::events::{Reporter, Sink};
 use launchway_core::http::{Http, NetworkPolicy};
@@ -78,4 +80,22 @@ pub(crate) fn plain() -> Scripted {
 /// `acme/app` on a scripted registry.
 pub(crate) fn repository(server: &Scripted) -> Repository {
     server.repository().parse().unwrap()
+}
+
+/// The login of [`logged_in`] as a header.
+pub(crate) const BASIC: &str = "Basic bWU6aHVudGVyMi1odW50ZXIy";
+
+/// The reference of the tag `latest`.
+pub(crate) fn latest() -> Reference {
+    Reference::Tag(Tag::latest())
+}
+
+/// The digest that `latest` names on a server, with these logins.
+pub(crate) fn latest_of(server: &Scripted, logins: Logins, access: Access) -> Result<Option<Digest>> {
+    quick(session(logins), access).digest(&repository(server), &latest())
+}
+
+/// A challenge, unless the login is sent.
+pub(crate) fn wants_basic(request: &Request) -> Option<Reply> {
+    (request.header("authorization") != BASIC).then(|| Reply::challenge(r#"Basic realm="x, y""#))
 }

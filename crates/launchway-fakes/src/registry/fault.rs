@@ -45,13 +45,13 @@ pub enum Fault {
     /// A HEAD of a blob succeeds, whether it is there or not.
     BlobClaimed,
     /// The `Location` of an upload is this.
-    Location(Place),
+    Location(UploadLocation),
     /// The PUT of a manifest by digest is refused, as by a registry that knows images only.
     ArtifactRefused,
     /// A mount gets 202 and an upload session, as a registry may always do.
     MountDeclined,
     /// Always: the list of referrers is this.
-    Referrers(Odd),
+    Referrers(ReferrersResponse),
     /// Always: a manifest with a `subject` is refused, in plain text.
     SubjectUnknown,
     /// Always: every request gets a web page, as from a host that is not a registry.
@@ -60,7 +60,7 @@ pub enum Fault {
 
 /// A response to the request for referrers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Odd {
+pub enum ReferrersResponse {
     /// This status, without a body.
     Status(u16),
     /// 200 and a web page.
@@ -73,7 +73,7 @@ pub enum Odd {
 
 /// A `Location` other than the usual path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum UploadLocation {
     /// The same as a whole address.
     Absolute,
     /// An address inside the client's network, to which no registry may send it.
@@ -140,12 +140,14 @@ impl Fault {
             Self::SubjectUnknown => {
                 Ok((StatusCode::BAD_REQUEST, "unknown field `subject`\n").into_response())
             }
-            Self::Page | Self::Referrers(Odd::Page) => Ok(page()),
-            Self::Referrers(Odd::Status(status)) => {
+            Self::Page | Self::Referrers(ReferrersResponse::Page) => Ok(page()),
+            Self::Referrers(ReferrersResponse::Status(status)) => {
                 Ok(StatusCode::from_u16(status).unwrap_or_default().into_response())
             }
-            Self::Referrers(Odd::Login) => Ok((StatusCode::FOUND, [(LOCATION, "/login")]).into_response()),
-            Self::Referrers(Odd::Nothing) => {
+            Self::Referrers(ReferrersResponse::Login) => {
+                Ok((StatusCode::FOUND, [(LOCATION, "/login")]).into_response())
+            }
+            Self::Referrers(ReferrersResponse::Nothing) => {
                 let index = "application/vnd.oci.image.index.v1+json";
                 Ok(([(CONTENT_TYPE, index)], r#"{"schemaVersion":2,"manifests":null}"#).into_response())
             }
@@ -173,9 +175,9 @@ impl Fault {
                 let path = headers.remove(LOCATION);
                 let path = path.as_ref().and_then(|path| path.to_str().ok()).unwrap_or_default();
                 let address = match place {
-                    Place::Absolute => Some(format!("http://{host}{path}")),
-                    Place::Inside => Some(format!("https://169.254.169.254{path}")),
-                    Place::Missing => None,
+                    UploadLocation::Absolute => Some(format!("http://{host}{path}")),
+                    UploadLocation::Inside => Some(format!("https://169.254.169.254{path}")),
+                    UploadLocation::Missing => None,
                 };
                 if let Some(Ok(address)) = address.map(HeaderValue::try_from) {
                     headers.insert(LOCATION, address);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Auth, FakeRegistry, Fault, Odd};
+use super::{Auth, FakeRegistry, Fault, ReferrersResponse};
 use crate::script::{Reply, Request, Rule, Script};
 use crate::server::random_hex;
 
@@ -34,7 +34,7 @@ impl Scripted {
         rule: impl Fn(&Request, usize) -> Option<Reply> + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let registry = Self::start(Auth::Anonymous, Box::new(rule))?;
-        registry.registry.fault(Fault::Referrers(Odd::Status(404)));
+        registry.registry.fault(Fault::Referrers(ReferrersResponse::Status(404)));
         Ok(registry)
     }
 

@@ -6,7 +6,7 @@ use crate::testing::{anonymous, plain, quick, repository, scripted, session};
 use launchway_core::events::Event;
 use launchway_core::exit::Exit;
 use launchway_fakes::Reply;
-use launchway_fakes::registry::{Fault, Place, Scripted};
+use launchway_fakes::registry::{Fault, Scripted, UploadLocation};
 
 /// Blobs of these contents, in files of a folder.
 fn blobs(folder: &Path, contents: &[&[u8]]) -> Vec<Blob> {
@@ -90,7 +90,7 @@ fn after_a_failure_the_whole_body_is_sent_again() {
 fn a_location_may_be_absolute() {
     let dir = tempfile::tempdir().unwrap();
     let server = plain();
-    server.registry().fault(Fault::Location(Place::Absolute));
+    server.registry().fault(Fault::Location(UploadLocation::Absolute));
     upload(&server, &blobs(dir.path(), &[b"layer"])).0.unwrap();
     let put = server.requests().into_iter().find(|request| request.method == "PUT").unwrap();
     assert!(put.target.starts_with("/v2/acme/app/blobs/uploads/"), "{}", put.target);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::registries::{DockerRegistry, Login, PASSWORD, basic, bearer, context};
 use super::wire::{Break, Wire};
 use super::*;
-use launchway_fakes::registry::{Fault, Odd, Place, Scripted};
+use launchway_fakes::registry::{Fault, ReferrersResponse, Scripted, UploadLocation};
 
 /// A registry where `latest` names the image of an earlier commit, and a workspace with the image of the next.
 struct Rig {
@@ -121,7 +121,7 @@ fn a_transient_error_does_not_end_a_push() {
         (&[Fault::TagStalls("latest")], "operation timed out; trying again"),
         (&unread[..4], "moved `latest`"),
         (&unread, "; trying again in"),
-        (&[Fault::Location(Place::Absolute)], "moved `latest`"),
+        (&[Fault::Location(UploadLocation::Absolute)], "moved `latest`"),
     ] {
         let (fake, rig) = broken(faults);
         rig.gets_through(&fake.host(), note);
@@ -136,8 +136,11 @@ fn a_permanent_error_ends_a_push_before_latest_moves() {
     let untagged = "; the commit's tag is not in the registry; `latest` still names OLD";
     let tagged = "; the commit's tag is in the registry; `latest` still names OLD";
     for (faults, words) in [
-        (&[Fault::Location(Place::Missing)][..], ["sent no `Location`", untagged]),
-        (&[Fault::Location(Place::Inside)], ["sends us to `169.254.169.254`, an address inside", untagged]),
+        (&[Fault::Location(UploadLocation::Missing)][..], ["sent no `Location`", untagged]),
+        (
+            &[Fault::Location(UploadLocation::Inside)],
+            ["sends us to `169.254.169.254`, an address inside", untagged],
+        ),
         // Both blobs, five times each.
         (&[Fault::BlobPutFails; 10], ["(UNKNOWN: the upload could not be stored); tried 5 times", untagged]),
         (
@@ -215,11 +218,15 @@ fn no_refusal_of_an_artifact_stops_a_release() {
 #[test]
 fn a_registry_with_ways_of_its_own_gets_the_release() {
     for (fault, attached, words) in [
-        (Fault::Referrers(Odd::Login), 2, ""),
-        (Fault::Referrers(Odd::Page), 2, ""),
-        (Fault::Referrers(Odd::Status(406)), 2, ""),
-        (Fault::Referrers(Odd::Status(403)), 0, "does not let this account list what refers to the image"),
-        (Fault::Referrers(Odd::Nothing), 0, "and does not list it; tried 5 times"),
+        (Fault::Referrers(ReferrersResponse::Login), 2, ""),
+        (Fault::Referrers(ReferrersResponse::Page), 2, ""),
+        (Fault::Referrers(ReferrersResponse::Status(406)), 2, ""),
+        (
+            Fault::Referrers(ReferrersResponse::Status(403)),
+            0,
+            "does not let this account list what refers to the image",
+        ),
+        (Fault::Referrers(ReferrersResponse::Nothing), 0, "and does not list it; tried 5 times"),
         (Fault::SubjectUnknown, 0, "(unknown field `subject`)"),
     ] {
         let (fake, rig) = broken(&[fault]);
