@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use fs_err::{File, OpenOptions};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 /// The mode of a file that everybody may read, as far as the umask allows.
 const PUBLIC: u32 = 0o666;
@@ -44,6 +46,30 @@ pub fn beside(path: &Path) -> PathBuf {
     let beside = path.with_added_extension(format!("{}.part", std::process::id()));
     drop(fs_err::remove_file(&beside));
     beside
+}
+
+/// Removes from a folder, and from those in it down to `depth`, what killed processes left beside their files.
+///
+/// Processes that still run keep theirs. What cannot be read or removed is left: it only takes room.
+pub fn remove_leftovers(folder: &Path, depth: usize) {
+    let Ok(entries) = fs_err::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() && depth > 0 {
+            remove_leftovers(&entry.path(), depth - 1);
+        } else if kind.is_file() && entry.file_name().to_str().and_then(writer).is_some_and(is_gone) {
+            drop(fs_err::remove_file(entry.path()));
+        }
+    }
+}
+
+/// The number of the process that writes a file beside another.
+fn writer(name: &str) -> Option<Pid> {
+    Pid::from_raw(name.strip_suffix(".part")?.rsplit_once('.')?.1.parse().ok()?)
+}
+
+fn is_gone(process: Pid) -> bool {
+    test_kill_process(process) == Err(Errno::SRCH)
 }
 
 fn write_with(path: &Path, mode: u32, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
@@ -140,6 +166,29 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn what_a_killed_process_left_beside_its_files_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = dir.path().join("image/blobs");
+        fs_err::create_dir_all(&blobs).unwrap();
+        let mut child = crate::command::bare("true").spawn().unwrap();
+        let gone = child.id();
+        child.wait().unwrap();
+        let kept =
+            ["a.json", "a.part", &format!("b.{}.part", std::process::id())].map(|name| blobs.join(name));
+        for path in &kept {
+            fs_err::write(path, "").unwrap();
+        }
+        let left = [dir.path().join(format!("run.json.{gone}.part")), blobs.join(format!("c.{gone}.part"))];
+        for path in &left {
+            fs_err::write(path, "").unwrap();
+        }
+        remove_leftovers(dir.path(), 1);
+        assert!(!left[0].exists() && left[1].exists(), "only as deep as asked");
+        remove_leftovers(dir.path(), 3);
+        assert!(!left[1].exists() && kept.iter().all(|path| path.exists()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Nothing of the machine gets in: entries are sorted, times are 0, owners and modes are stated, names are empty.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -103,6 +103,15 @@ impl Layer {
     pub fn descriptor(&self) -> Descriptor {
         Descriptor::of(LAYER, &self.bytes)
     }
+}
+
+/// Whether a file is a pointer to one that git-LFS keeps elsewhere
+/// (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
+pub fn is_lfs_pointer(file: &Path) -> Result<bool> {
+    const START: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+    let mut start = Vec::new();
+    fs_err::File::open(file)?.take(START.len() as u64).read_to_end(&mut start)?;
+    Ok(start == START)
 }
 
 fn archive<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Entry)>) -> Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::attest::sbom;
+use crate::attestation::sbom;
 use crate::cli::{Cli, Command, Format, Rollback, Secrets};
 use crate::context::{Context, find_root};
 use crate::executor::plan::Options as StepOptions;

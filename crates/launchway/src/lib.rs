@@ -1,6 +1,6 @@
 //! The pipeline that takes a Rust web service from commit to live, as a library for the service's own `xtask`.
 
-mod attest;
+mod attestation;
 mod cli;
 mod columns;
 mod config;

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::context::Context;
 use launchway_core::exit::{Exit, OrExit as _};
-use launchway_core::leftovers;
+use launchway_core::{file, leftovers};
 
 /// A turn, until it is dropped; the kernel ends that of a process that was killed.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ impl Turn {
             }
             ctx.interrupt.sleep(Duration::from_millis(100))?;
         };
+        // As deep as the blobs of the image.
+        file::remove_leftovers(&ctx.output(), 3);
         let ended = leftovers::begin(&ctx.output().join("children"));
         if !ended.is_empty() {
             ctx.reporter.note(format!("ended what a run that was killed had left: {}", ended.join(", ")));

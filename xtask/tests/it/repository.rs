@@ -185,3 +185,12 @@ fn the_pages_list_the_exit_codes() {
         assert!(guide.contains(&heading), "docs/deployment.md lacks: {heading}");
     }
 }
+
+#[test]
+fn the_docs_define_the_words_of_the_provenance() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = fs_err::read_to_string(root.join("docs/images.md")).unwrap();
+    for word in ["https://launchway.invalid/build/v1", "https://launchway.invalid/builder/local"] {
+        assert!(page.contains(word), "{word}");
+    }
+}

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use super::fakes::Fakes;
-use crate::attest;
+use crate::attestation;
 use crate::context::Context;
 use crate::executor::Results;
 use crate::history;
@@ -116,8 +116,8 @@ fn attached(fakes: &Fakes, digest: &str, results: &Results) -> Vec<Link> {
         let found = listed.iter().find(|(_, kind)| **kind == referrer.artifact_type);
         Link {
             what: match referrer.artifact_type.as_str() {
-                attest::SBOM => "its SBOM",
-                attest::PROVENANCE => "its provenance",
+                attestation::SBOM => "its SBOM",
+                attestation::PROVENANCE => "its provenance",
                 _ => "attached",
             },
             found: found.map(|(digest, _)| digest.clone()).unwrap_or_default(),

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::attest;
+use crate::attestation;
 use crate::context::Context;
 use crate::registry;
 use image::Image;
@@ -71,11 +71,11 @@ pub(crate) fn plan(ctx: &Context) -> Result<PushPlan> {
         .with_context(|| format!("no image of commit {} to push", ctx.git.short()))
         .or_exit(Exit::Usage)?;
     let subject = Descriptor::of(&image.manifest.media_type, &image.manifest.bytes);
-    let attestations = match attest::documents(ctx, &repository, &subject, image.engine, image.base.as_ref())?
-    {
-        Ok(artifacts) => Attestations::Attach { artifacts, folder: ctx.output().join("attest") },
-        Err(reason) => Attestations::Skip(reason),
-    };
+    let attestations =
+        match attestation::attestations(ctx, &repository, &subject, image.engine, image.base.as_ref())? {
+            Ok(artifacts) => Attestations::Attach { artifacts, folder: ctx.output().join("attest") },
+            Err(reason) => Attestations::Skip(reason),
+        };
     Ok(PushPlan {
         repository,
         may_move: ctx.git.dirty,

@@ -13,13 +13,14 @@ use super::{arguments, compile, labels, service};
 use crate::context::Context;
 use crate::registry;
 use launchway_core::command::Call;
+use launchway_core::exit::{Exit, Failure};
 use launchway_image::Engine;
 use launchway_image::base_image::files::Files;
 use launchway_image::base_image::{self, BaseImage, BaseLayers};
 use launchway_image::binary::{self, Platform};
 use launchway_image::dockerfile::Dockerfile;
 use launchway_image::final_stage::{BaseName, FinalStage, Step};
-use launchway_image::layer::{Entry, Kind, Layer, Tar};
+use launchway_image::layer::{self, Entry, Kind, Layer, Tar};
 use launchway_image::layer_cache::LayerCache;
 use launchway_image::manifest::image_config;
 use launchway_image::smoke::Smoke;
@@ -120,6 +121,7 @@ impl BuiltinBuild {
     }
 
     pub(super) fn run(&self, ctx: &Context, output: &Output) -> Result<super::Built> {
+        self.files.iter().try_for_each(PlannedLayer::refuse_pointers)?;
         ctx.check_in(&self.compile.folder, &self.compile.call)?;
         self.verify.run(ctx)?;
         let layers = self.layers(ctx)?;
@@ -185,6 +187,27 @@ impl PlannedLayer {
         let origin = if copies.is_empty() { "folders".to_owned() } else { copies.join("; ") };
         let entries: Vec<(String, Entry)> = tree.entries.into_iter().collect();
         (!entries.is_empty()).then_some(Self { origin, entries })
+    }
+
+    /// A file that git-LFS keeps elsewhere is a pointer in the commit, and useless in an image.
+    fn refuse_pointers(&self) -> Result<()> {
+        let mut pointers = Vec::new();
+        for (path, entry) in &self.entries {
+            if let Kind::File(file) = &entry.kind
+                && layer::is_lfs_pointer(file)?
+            {
+                pointers.push(format!("`/{path}`"));
+            }
+        }
+        if pointers.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "the commit has pointers of git-LFS in place of files that the image would get: {}. Store them in git itself \
+             (`git lfs migrate export`), or keep them out of the image with `.dockerignore`",
+            pointers.join(", ")
+        );
+        Err(Failure::new(Exit::Usage, message).into())
     }
 
     fn pack(&self) -> Result<Arc<Tar>> {

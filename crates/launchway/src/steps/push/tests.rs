@@ -110,7 +110,7 @@ fn attestations_are_attached_before_latest_moves() {
     assert!(text.contains(&attach) && text.contains(", provenance.json sha256:"), "{text}");
     let first = push(&ctx).unwrap();
     let types: Vec<&str> = first.referrers.iter().map(|referrer| referrer.artifact_type.as_str()).collect();
-    assert_eq!(types, [attest::SBOM, attest::PROVENANCE]);
+    assert_eq!(types, [attestation::SBOM, attestation::PROVENANCE]);
     let text = fs_err::read_to_string(record(&ctx)).unwrap();
     assert_eq!(serde_json::from_str::<PushRecord>(&text).unwrap(), first);
     let lines = server.lines();

@@ -1,5 +1,4 @@
 use super::*;
-use launchway_core::exit::Exit;
 use launchway_image::layer::Owner;
 
 impl BuiltinBuild {
@@ -36,4 +35,27 @@ fn a_dynamic_binary_fails_the_check() {
     let ctx = Context::for_test(dir.path(), launchway_core::environment::Environment::default());
     let dynamic = Verify { binary: "/bin/true".into(), platform: Platform::Amd64, folders: Vec::new() };
     assert_eq!(Exit::of(&dynamic.run(&ctx).unwrap_err()), Exit::CheckFailed);
+}
+
+#[test]
+fn a_pointer_of_git_lfs_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, text) = (dir.path().join("model"), dir.path().join("text"));
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
+    fs_err::write(&model, pointer).unwrap();
+    fs_err::write(&text, "version").unwrap();
+    let entry =
+        |file: &PathBuf| Entry { kind: Kind::File(file.clone()), owner: Owner::default(), mode: 0o644 };
+    let layer = |files: &[(&str, &PathBuf)]| PlannedLayer {
+        origin: "COPY".to_owned(),
+        entries: files.iter().map(|(path, file)| ((*path).to_owned(), entry(file))).collect(),
+    };
+    layer(&[("app/text", &text)]).refuse_pointers().unwrap();
+    let error = layer(&[("app/model", &model), ("app/text", &text)]).refuse_pointers().unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Usage);
+    let error = error.to_string();
+    assert!(
+        error.contains("would get: `/app/model`. ") && error.contains("git lfs migrate export"),
+        "{error}"
+    );
 }

@@ -89,9 +89,10 @@ fn goes_on(host: &str, expected: Outcome) {
     for list in [&config["history"], &config["rootfs"]["diff_ids"], &manifest["layers"]] {
         assert_eq!(list.as_array().unwrap().len(), built.layers.len());
     }
-    let documents = attest::documents(&ctx, &base.repository, &layout.manifest, Engine::Builtin, Some(&base));
+    let attestations =
+        attestation::attestations(&ctx, &base.repository, &layout.manifest, Engine::Builtin, Some(&base));
     let provenance: serde_json::Value =
-        serde_json::from_slice(&documents.unwrap().unwrap()[1].document).unwrap();
+        serde_json::from_slice(&attestations.unwrap().unwrap()[1].document).unwrap();
     let made_from = &provenance["predicate"]["buildDefinition"]["resolvedDependencies"][3];
     assert_eq!(*made_from, json!({ "name": name, "digest": { "sha256": base.digest.hex() } }));
     // The same again, to the byte.

@@ -183,7 +183,7 @@ fn a_registry_that_refuses_attestations_gets_the_image_and_the_skip_is_named() {
     );
     assert_eq!(skipped(&ctx), [expected]);
     let types: Vec<&str> = pushed.referrers.iter().map(|referrer| referrer.artifact_type.as_str()).collect();
-    assert_eq!(types, [attest::PROVENANCE], "what is not there is not listed");
+    assert_eq!(types, [attestation::PROVENANCE], "what is not there is not listed");
     assert_eq!(rig.named("latest").as_ref(), Some(&rig.new));
     // The next push attaches what is missing.
     let ctx = context(&fake.host(), rig.dir.path(), PASSWORD);

@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn here(environment: Environment) -> Context {
-        Context::for_test(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap(), environment)
+        Context::for_test(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture"), environment)
     }
 
     #[test]

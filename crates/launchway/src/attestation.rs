@@ -1,4 +1,4 @@
-//! What is said of an image beside it: what it is made of, and how it was made.
+//! Attestations: what an image is made of (SBOM), and how it was made (provenance).
 //!
 //! Both are the same bytes for the same commit: no clock, no random number, no path of the machine.
 //! Neither is signed.
@@ -6,7 +6,7 @@
 pub(crate) mod provenance;
 pub(crate) mod sbom;
 
-/// A page of the project that says what a word in these documents means.
+/// A page of the project that defines the words of these documents.
 ///
 /// The top-level domain is reserved and never resolves (RFC 2606, section 2), so that nobody else can own the name; a
 /// project with an address of its own puts it here.
@@ -21,8 +21,8 @@ use launchway_registry::Artifact;
 use launchway_registry::Repository;
 use launchway_registry::oci::{Descriptor, MANIFEST};
 
-/// Both documents about an image, or why there are none.
-pub(crate) fn documents(
+/// The attestations of an image, or why it has none.
+pub(crate) fn attestations(
     ctx: &Context,
     repository: &Repository,
     image: &Descriptor,
@@ -55,18 +55,19 @@ mod tests {
     use launchway_core::environment::Environment;
 
     #[test]
-    fn an_image_that_nothing_can_be_said_of_says_why() {
+    fn an_image_without_attestations_says_why() {
         let repository: Repository = "docker.io/acme/app".parse().unwrap();
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-        let said = |root: &Path, media_type: &str| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
+        let made = |root: &Path, media_type: &str| {
             let ctx = Context::for_test(root, Environment::default());
-            documents(&ctx, &repository, &Descriptor::of(media_type, b"{}"), Engine::Builtin, None).unwrap()
+            attestations(&ctx, &repository, &Descriptor::of(media_type, b"{}"), Engine::Builtin, None)
+                .unwrap()
         };
-        let names = said(root, MANIFEST).unwrap().iter().map(|one| one.name).collect::<Vec<_>>();
+        let names = made(&root, MANIFEST).unwrap().iter().map(|one| one.name).collect::<Vec<_>>();
         assert_eq!(names, ["sbom.cdx.json", "provenance.json"]);
-        assert_eq!(said(root, MANIFEST), said(root, MANIFEST), "the same bytes each time");
+        assert_eq!(made(&root, MANIFEST), made(&root, MANIFEST), "the same bytes each time");
         let docker = "application/vnd.docker.distribution.manifest.v2+json";
-        assert!(said(root, docker).unwrap_err().starts_with("the image is not in the form of OCI"));
-        assert!(said(&root.join("xtask"), MANIFEST).unwrap_err().contains("no `Cargo.lock`"));
+        assert!(made(&root, docker).unwrap_err().starts_with("the image is not in the form of OCI"));
+        assert!(made(&root.join("app"), MANIFEST).unwrap_err().contains("no `Cargo.lock`"));
     }
 }
