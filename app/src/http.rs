@@ -1,6 +1,5 @@
 //! The web service: routes, middleware and handlers.
 
-pub(crate) mod assets;
 mod board;
 mod body;
 mod error_page;

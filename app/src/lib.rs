@@ -4,6 +4,7 @@
 //! and Sentry, [`http`] holds the routes, [`board`] keeps what the pipeline reported, and `serve` runs the server until a
 //! signal ends it.
 
+mod assets;
 pub mod board;
 mod check;
 pub mod cli;

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use super::assets;
+use crate::assets;
 
 #[derive(Template)]
 #[template(path = "error.html")]

@@ -19,9 +19,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::errors::Error;
 use super::test_error::{self, TestErrors};
 use super::{
-    HEALTH_PATH, Hooks, METRICS_PATH, READY_PATH, VERSION_PATH, assets, board, host_check, load_limit,
-    probes, reports, security_headers, telemetry,
+    HEALTH_PATH, Hooks, METRICS_PATH, READY_PATH, VERSION_PATH, board, host_check, load_limit, probes,
+    reports, security_headers, telemetry,
 };
+use crate::assets;
 use crate::board::Board;
 use crate::identity::Identity;
 use crate::settings::hosts::AllowedHosts;

@@ -4,6 +4,7 @@ use askama::Template;
 use launchway_report::{Release, Time};
 
 use super::{CommitRow, Pill, Row, charts, release_path, rollback};
+use crate::assets;
 use crate::board::chart::Chart;
 use crate::board::drift::{self, Drift};
 use crate::board::figures::{Figure, Figures, LEAST, WINDOW_DAYS};
@@ -11,7 +12,6 @@ use crate::board::format::{self, minute};
 use crate::board::history::{History, Run};
 use crate::board::links;
 use crate::board::page::Page;
-use crate::http::assets;
 use crate::identity::Identity;
 use crate::settings::Settings;
 

@@ -4,12 +4,12 @@ use askama::Template;
 use launchway_report::{Attestation, Commit, Image, Release, Report};
 
 use super::{CommitRow, Row, rollback};
+use crate::assets;
 use crate::board::drift::{is_running, origin};
 use crate::board::format;
 use crate::board::history::{History, Run};
 use crate::board::links;
 use crate::board::page::Page;
-use crate::http::assets;
 use crate::identity::Identity;
 
 #[derive(Template)]

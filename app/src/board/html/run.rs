@@ -4,10 +4,10 @@ use askama::Template;
 use launchway_report::{Deployment, Report, StepOutcome};
 
 use super::{CommitRow, Pill, Row, milliseconds, outcome, release_path};
+use crate::assets;
 use crate::board::format::{self, minute};
 use crate::board::links;
 use crate::board::page::Page;
-use crate::http::assets;
 
 #[derive(Template)]
 #[template(path = "run.html")]

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use askama::Template;
 
 use super::Row;
+use crate::assets;
 use crate::board::format;
 use crate::board::history::History;
 use crate::board::page::Page;
-use crate::http::assets;
 
 /// Runs on a page.
 const SIZE: usize = 50;
