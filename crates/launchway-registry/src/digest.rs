@@ -10,6 +10,7 @@ use ring::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use launchway_core::encode::hex;
+use launchway_core::short;
 
 /// A validated digest: `sha256:` and 64 lower-case hex digits, so it is safe in a path or an address.
 ///
@@ -57,7 +58,7 @@ impl Digest {
 
     /// Enough of it for people to tell it from others.
     pub fn short(&self) -> String {
-        format!("sha256:{}…", self.hex().get(..12).unwrap_or_default())
+        short(&self.0)
     }
 
     fn name(hash: &[u8]) -> Self {

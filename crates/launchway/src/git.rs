@@ -80,8 +80,8 @@ impl Git {
     }
 
     /// The commit as people write it: its first twelve digits.
-    pub(crate) fn short(&self) -> &str {
-        self.commit.get(..12).unwrap_or(&self.commit)
+    pub(crate) fn short(&self) -> String {
+        launchway_core::short(&self.commit)
     }
 }
 

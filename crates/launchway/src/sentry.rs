@@ -65,7 +65,7 @@ impl SentryPlan {
     /// The name of a commit's release, under which the app reports its errors: `app@0.1.0+0123456789ab`.
     pub(crate) fn release(&self, commit: &str) -> String {
         let package = if let Self::On { package } = self { package.as_str() } else { "" };
-        format!("{package}+{}", commit.get(..12).unwrap_or(commit))
+        format!("{package}+{}", launchway_core::short(commit))
     }
 
     /// Creates a release with the commits that are new in it, newest first.

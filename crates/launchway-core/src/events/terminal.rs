@@ -153,6 +153,7 @@ impl Painter<'_> {
                 format!("    {}\n", self.paint("2", &self.command(line, short)))
             }
             Event::Summary(summary) => self.summary(summary),
+            Event::Drill(drilled) => self.drill(drilled),
             _ => wrap(&self.words(event), self.width, 2),
         };
         self.terminal.relative(text)
@@ -188,7 +189,6 @@ impl Painter<'_> {
                 format!("  {step} {} in {}\n", self.outcome(*outcome), seconds(*milliseconds))
             }
             Event::Failed(failed) => self.failed(failed),
-            Event::Drill(drilled) => self.drill(drilled),
             _ => String::new(),
         }
     }
@@ -233,14 +233,21 @@ impl Painter<'_> {
     }
 
     fn drill(self, drilled: &Drilled) -> String {
+        /// Where what was observed begins, from the indent of the row.
+        const DRILL: usize = 39;
+
         let outcome = if drilled.passed { Outcome::Passed } else { Outcome::Failed };
         let word = self.paint(colour(outcome), &format!("{:<7}", outcome.word()));
         let time = seconds(drilled.milliseconds);
         let Drilled { drill, expected, observed, before, after, .. } = drilled;
-        let mut text = format!("  {word} {drill:<20} {observed:<56} {time:>7}  {before} → {after}\n");
+        let mut text = wrap(&format!("  {word} {drill:<20} {time:>8}  {observed}\n"), self.width, DRILL);
         if expected != observed {
+            let expected = format!("  {:<7} {:<20} {:>8}  {expected}\n", "", "", "expected");
+            text.push_str(&wrap(&expected, self.width, DRILL));
+        }
+        if !drilled.passed {
             // Writing to a string cannot fail.
-            writeln!(text, "  {:<7} {:>20} {expected}", "", "expected").ok();
+            writeln!(text, "          before {before}\n          after  {after}").ok();
         }
         drilled.remarks.iter().fold(text, |text, line| text + "          " + line + "\n")
     }

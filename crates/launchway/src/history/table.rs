@@ -73,7 +73,7 @@ fn row(report: &Report, deployment: &Deployment) -> [String; 8] {
     };
     let service = report.service.as_ref().map(|service| service.name.as_ref().unwrap_or(&service.key));
     let to: Vec<&str> = service.into_iter().chain([&deployment.environment]).map(String::as_str).collect();
-    let digest = |release: &Release| release.digest.chars().take("sha256:".len() + 12).collect::<String>();
+    let digest = |release: &Release| launchway_core::short(&release.digest);
     let release = deployment.release.as_ref();
     let commit = release.and_then(|release| release.commit.as_deref()).unwrap_or(&report.commit.sha);
     let reason = deployment.reason.as_deref().unwrap_or_default();
@@ -83,7 +83,7 @@ fn row(report: &Report, deployment: &Deployment) -> [String; 8] {
         what.to_owned(),
         to.join(" "),
         outcome.to_owned(),
-        commit.chars().take(12).collect(),
+        launchway_core::short(commit),
         release.map_or_else(|| "-".to_owned(), digest),
         report.actor.clone(),
         first,

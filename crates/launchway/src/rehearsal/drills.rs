@@ -52,10 +52,8 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     fs_err::create_dir_all(&folder)?;
     build(ctx)?;
     let releases = Releases::read(ctx)?;
-    ctx.reporter.text(format!(
-        "\n  {:<7} {:<20} {:<56} {:>7}  image · variables · latest, before → after",
-        "", "drill", "observed", "time"
-    ));
+    ctx.reporter
+        .text(format!("\n  {:<7} {:<20} {:>8}  observed; where it passed, as expected", "", "drill", "time"));
     let mut failed = Vec::new();
     for drill in &drills {
         ctx.interrupt.check()?;

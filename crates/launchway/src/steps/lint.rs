@@ -122,13 +122,9 @@ impl LintPlan {
                     return Err(error);
                 }
                 Err(error) => {
-                    // The places that a child printed are reported already.
-                    if !matches!(check, Check::Run(_)) {
-                        let text = format!("{error:#}");
-                        named(&ctx.root, &text).for_each(|finding| ctx.reporter.finding(finding));
-                        ctx.reporter.note(text);
-                    }
-                    failed.push(check.short(&ctx.root));
+                    // What a child printed, and the places in it, are reported already.
+                    let why = if matches!(check, Check::Run(_)) { String::new() } else { why(ctx, &error) };
+                    failed.push(check.short(&ctx.root) + &why);
                 }
                 Ok(()) => {}
             }
@@ -142,6 +138,22 @@ impl LintPlan {
         )
         .into())
     }
+}
+
+/// Reports why a check of our own failed, and returns what the end of the run shows of it beside its places.
+fn why(ctx: &Context, error: &anyhow::Error) -> String {
+    /// A difference may be longer; the log has it all.
+    const LINES: usize = 12;
+
+    let text = format!("{error:#}");
+    let findings: Vec<_> = named(&ctx.root, &text).collect();
+    let lines = if findings.is_empty() { LINES } else { 0 };
+    for finding in findings {
+        ctx.reporter.finding(finding);
+    }
+    let why = text.lines().take(lines).map(|line| format!("\n    {line}")).collect::<Vec<_>>().concat();
+    ctx.reporter.note(text);
+    why
 }
 
 /// The tool's check where the pinned version is here, and its name and install line where it is not.

@@ -17,7 +17,7 @@ impl Painter<'_> {
     pub(super) fn failed(self, failed: &Failed) -> String {
         let head = failed.step.as_deref().unwrap_or("error");
         let before = if failed.step.is_some() { "\n" } else { "" };
-        let mut text = format!("{before}{}: {}\n", self.paint("31;1", head), failed.message);
+        let mut text = format!("{before}{}: {}\n", self.paint("31;1", head), indented(&failed.message));
         for test in failed.tests.iter().take(MOST_TESTS) {
             text.push_str(&self.failed_test(test));
         }
@@ -89,6 +89,14 @@ impl Painter<'_> {
         let guide = failed.guide.as_ref().map_or_else(String::new, |guide| format!("; see {guide}"));
         self.paint("2", &format!("exit {code}: {meaning}{guide}"))
     }
+}
+
+/// The message, its further lines under its first.
+fn indented(message: &str) -> String {
+    let (first, rest) = message.trim_end().split_once('\n').unwrap_or((message.trim_end(), ""));
+    let is_flush = rest.lines().any(|line| !line.is_empty() && !line.starts_with(' '));
+    let indent = if is_flush { "  " } else { "" };
+    rest.lines().fold(first.to_owned(), |text, line| text + "\n" + indent + line)
 }
 
 fn last(lines: &[String], most: usize) -> &[String] {

@@ -85,6 +85,9 @@ fn a_failure_says_where_why_and_how_to_go_on() {
     ];
     let found = Failed { findings: vec![finding], ..failed() };
     assert_eq!(plain().text(&Event::Failed(found)), expected.join("\n"));
+    let message = "not valid\n  |\n6 | x\nunknown field\n".to_owned();
+    let flush = plain().text(&Event::Failed(Failed { step: None, message, ..failed() }));
+    assert!(flush.starts_with("error: not valid\n    |\n  6 | x\n  unknown field\n    $ cargo"), "{flush}");
     // Without a place, what was printed last has to do.
     let text = plain().text(&Event::Failed(failed()));
     assert!(text.contains("--check\n    $ cargo fmt\n    Diff in a.rs:3:\n  log "), "{text}");

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::timings::Timings;
 
-use super::release::short;
 use super::rollout::Rollout;
 use super::{Kind, proof};
+use launchway_core::short;
 
 impl Rollout {
     /// Before the release is chosen.

@@ -13,8 +13,9 @@ use launchway_core::http;
 use launchway_render::api::ApiError;
 use launchway_render::model::{Deploy, Phase};
 
-use super::release::{Release, short};
+use super::release::Release;
 use super::target::Target;
+use launchway_core::short;
 
 /// How many responses in a row must name the commit: while traffic switches, both releases respond.
 pub(super) const IN_A_ROW: u32 = 5;

@@ -30,16 +30,10 @@ impl Release {
 
     /// The digest with the commit, for people.
     pub(super) fn words(&self) -> String {
-        let commit = self
-            .commit
-            .as_deref()
-            .map_or_else(|| "commit unknown".to_owned(), |commit| format!("commit {}", short(commit)));
+        let commit = self.commit.as_deref().map_or_else(
+            || "commit unknown".to_owned(),
+            |commit| format!("commit {}", launchway_core::short(commit)),
+        );
         format!("{} ({commit})", self.digest)
     }
-}
-
-/// The first twelve digits of a commit, and whether its tree was dirty.
-pub(super) fn short(commit: &str) -> String {
-    let (sha, dirty) = commit.strip_suffix("-dirty").map_or((commit, ""), |sha| (sha, "-dirty"));
-    sha.chars().take(12).collect::<String>() + dirty
 }
