@@ -53,7 +53,7 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     build(ctx)?;
     let releases = Releases::read(ctx)?;
     ctx.reporter
-        .text(format!("\n  {:<7} {:<20} {:>8}  observed; where it passed, as expected", "", "drill", "time"));
+        .text(format!("\n  {:<7} {:<20} {:>8}  observed", "", "drill", "time"));
     let mut failed = Vec::new();
     for drill in &drills {
         ctx.interrupt.check()?;

@@ -18,10 +18,10 @@ fn every_deployment_is_a_line_newest_first() {
     early.service = Some(Service { key: Service::key("srv-2"), name: Some("app-test".to_owned()) });
     failed.service = Some(Service { key: Service::key("srv-1"), name: None });
     insta::assert_snapshot!(table(&[early, failed, deployed("run-1")]), @"
-    when              what      to                     outcome      commit        digest               by   why
-    2026-01-01 00:02  rollback  app-test PROD          unchanged    0123456789ab  -                    ada  Render refused
-    2026-01-01 00:01  deploy    ce956e9f24f8d4b3 PROD  rolled back  0123456789ab  sha256:aaaaaaaaaaaa  ada  the app was never healthy
-    2026-01-01 00:00  deploy    PROD                   live         0123456789ab  sha256:aaaaaaaaaaaa  ada
+    when              what      to                     outcome      commit        digest                by   why
+    2026-01-01 00:02  rollback  app-test PROD          unchanged    0123456789ab  -                     ada  Render refused
+    2026-01-01 00:01  deploy    ce956e9f24f8d4b3 PROD  rolled back  0123456789ab  sha256:aaaaaaaaaaaa…  ada  the app was never healthy
+    2026-01-01 00:00  deploy    PROD                   live         0123456789ab  sha256:aaaaaaaaaaaa…  ada
     ");
     assert!(table(&[]).starts_with("no deployment is known"));
 }
