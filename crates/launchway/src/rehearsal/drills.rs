@@ -52,8 +52,7 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     fs_err::create_dir_all(&folder)?;
     build(ctx)?;
     let releases = Releases::read(ctx)?;
-    ctx.reporter
-        .text(format!("\n  {:<7} {:<20} {:>8}  observed", "", "drill", "time"));
+    ctx.reporter.text(format!("\n  {:<7} {:<20} {:>8}  observed", "", "drill", "time"));
     let mut failed = Vec::new();
     for drill in &drills {
         ctx.interrupt.check()?;
