@@ -78,7 +78,7 @@ impl FinalStage {
     /// Reads the final stage of a Dockerfile; `binary` is the name of the binary, and `base` what the base sets, which is
     /// nothing for `scratch`.
     ///
-    /// What cannot be followed is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with
+    /// What cannot be followed is an error with [`Exit::Usage`] that begins with
     /// the file and the line.
     pub fn parse(file: &Dockerfile, arguments: &Arguments, binary: &str, base: &Settings) -> Result<Self> {
         Self::read(file, arguments, binary, base).0
