@@ -8,7 +8,7 @@ use reqwest::blocking::Response;
 use reqwest::header::LOCATION;
 
 use crate::Repository;
-use crate::retry::Error;
+use crate::error::Error;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::http::is_loopback_host;
 

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use reqwest::Url;
 use serde::Deserialize;
 
+use crate::Repository;
 use launchway_core::http::is_loopback;
 use launchway_core::secret::Secret;
 
@@ -201,6 +202,25 @@ fn split_value(text: &str) -> (String, &str) {
         }
     }
     (value, "")
+}
+
+/// What a client does with a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Pull,
+    /// Reading and writing.
+    Push,
+}
+
+impl Access {
+    pub(crate) fn scopes(self, repository: &Repository) -> Scopes {
+        let actions: &[&str] = match self {
+            Self::Pull => &["pull"],
+            Self::Push => &["pull", "push"],
+        };
+        Scopes::repository(repository.name(), actions)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! One request to a registry: with a login where the registry wants one, and redirects followed.
 
+mod login;
+mod retrying;
+mod upload;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,21 +11,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode, Url};
 
 use crate::Repository;
 use crate::address::{location, url_host};
-use crate::auth::Scopes;
+use crate::auth::{Access, Scopes};
 use crate::credentials::{Credentials, Logins};
-use crate::login::{Authorization, Grant};
+use crate::error::Error;
 use crate::quote;
-use crate::retry::Error;
-use crate::upload::time_to_send;
 use launchway_core::events::Reporter;
 use launchway_core::http::Http;
 use launchway_core::interrupt::Interrupt;
 use launchway_core::retry::{Retry, is_transient};
+use login::Authorization;
+pub(crate) use login::Grant;
+use upload::time_to_send;
+pub use upload::{Blob, Outcome};
 
 /// What a client works with.
 #[derive(Clone)]
@@ -50,15 +55,6 @@ pub struct Client {
     timeout: Duration,
 }
 
-/// What a client does with a repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Reading.
-    Pull,
-    /// Reading and writing.
-    Push,
-}
-
 /// A request; each try makes its body again.
 pub(crate) struct Request<'r> {
     pub(crate) repository: &'r Repository,
@@ -80,16 +76,6 @@ impl Request<'_> {
     pub(crate) fn scopes(&self, access: Access) -> Scopes {
         let own = access.scopes(self.repository);
         self.source.map_or(own.clone(), |source| own.and(&Access::Pull.scopes(source)))
-    }
-}
-
-impl Access {
-    fn scopes(self, repository: &Repository) -> Scopes {
-        let actions: &[&str] = match self {
-            Self::Pull => &["pull"],
-            Self::Push => &["pull", "push"],
-        };
-        Scopes::repository(repository.name(), actions)
     }
 }
 
@@ -216,12 +202,6 @@ impl Client {
         known.insert(repository.registry().to_owned(), credentials.clone());
         Ok(credentials)
     }
-}
-
-/// The media type of a response, without parameters.
-pub(crate) fn media_type(response: &Response) -> &str {
-    let header = response.headers().get(CONTENT_TYPE).and_then(|header| header.to_str().ok());
-    header.and_then(|header| header.split(';').next()).unwrap_or_default().trim()
 }
 
 /// The bytes of a response, up to [`Http::LONGEST_TEXT`]: registries take no manifest half as long.

@@ -5,11 +5,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use crate::client::Blob;
 use crate::client::Client;
 use crate::manifest::Manifest;
 use crate::oci::{Descriptor, MANIFEST};
 use crate::referrers::EMPTY;
-use crate::upload::Blob;
 use crate::{Reference, Repository, Tag};
 use launchway_core::exit::{Exit, OrExit as _};
 

@@ -15,7 +15,7 @@ mod client;
 mod credentials;
 mod digest;
 mod document;
-mod login;
+mod error;
 mod manifest;
 pub mod oci;
 mod pull;
@@ -24,16 +24,14 @@ mod reference;
 mod referrers;
 mod refusal;
 mod response;
-mod retry;
 #[cfg(test)]
 mod testing;
-mod upload;
 
-pub use client::{Access, Client, Session};
+pub use auth::Access;
+pub use client::{Blob, Client, Outcome, Session};
 pub use credentials::{Account, Logins, Setting};
 pub use digest::Digest;
 pub use document::LARGEST_PART;
 pub use manifest::Manifest;
 pub use reference::{ImageName, Reference, Repository, Tag};
 pub use referrers::{Artifact, Attached, Attachment};
-pub use upload::{Blob, Outcome};

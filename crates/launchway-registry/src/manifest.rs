@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::address::base;
 use crate::client::{Client, Request, bytes};
+use crate::error::Error;
 use crate::quote;
-use crate::retry::Error;
 use crate::{Digest, Reference, Repository, Tag};
 
 /// A manifest as it is pushed: these bytes, which the digest is of.

@@ -11,9 +11,9 @@ use ring::digest::{Context, SHA256};
 
 use crate::address::base;
 use crate::client::{Client, Request, bytes};
+use crate::error::Error;
 use crate::manifest::KINDS;
 use crate::oci::Descriptor;
-use crate::retry::Error;
 use crate::{Digest, Repository};
 
 impl Client {

@@ -1,14 +1,19 @@
 //! A registry's own words: the body of a response in one line, whatever its type.
 
 use reqwest::blocking::Response;
+use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
-
-use crate::client::media_type;
 
 /// The most of a body that is read for its words, in bytes.
 pub(crate) const LONGEST_BODY: u64 = 64 << 10;
 /// The longest line, in characters: more of it would only hide what matters.
 const LONGEST: usize = 300;
+
+/// The media type of a response, without parameters.
+pub(crate) fn media_type(response: &Response) -> &str {
+    let header = response.headers().get(CONTENT_TYPE).and_then(|header| header.to_str().ok());
+    header.and_then(|header| header.split(';').next()).unwrap_or_default().trim()
+}
 
 /// Whether a response is a web page, which no registry sends: a login, a portal, or a host that is no registry.
 pub(crate) fn is_page(response: &Response) -> bool {

@@ -15,11 +15,12 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::address::{base, is_registry};
-use crate::client::{Client, Request, bytes, media_type};
+use crate::client::{Blob, Outcome};
+use crate::client::{Client, Request, bytes};
+use crate::error::Error;
 use crate::manifest::{KINDS, Manifest};
 use crate::oci::{Descriptor, INDEX, MANIFEST};
-use crate::retry::Error;
-use crate::upload::{Blob, Outcome};
+use crate::quote::media_type;
 use crate::{Digest, Reference, Repository, Tag};
 use launchway_core::exit::Exit;
 use launchway_core::retry::is_transient;

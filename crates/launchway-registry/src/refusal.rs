@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 
 use crate::Repository;
-use crate::client::Access;
+use crate::auth::Access;
 use launchway_core::exit::{Exit, Failure};
 
 /// The error for a response that is a refusal.

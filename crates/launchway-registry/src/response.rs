@@ -12,12 +12,12 @@ use reqwest::{Method, StatusCode};
 
 use crate::Repository;
 use crate::address::{base, url_host};
+use crate::client::Grant;
 use crate::client::{Client, Request};
 use crate::credentials::Credentials;
-use crate::login::Grant;
+use crate::error::Error;
 use crate::quote;
 use crate::refusal::{refusal, rejection};
-use crate::retry::Error;
 use launchway_core::http::TransportError;
 use launchway_core::retry::{is_transient, retry_after};
 use launchway_core::secret::{Redactor, Secret};

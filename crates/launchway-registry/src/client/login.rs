@@ -12,8 +12,8 @@ use crate::address::{base, is_registry, url_host};
 use crate::auth::{self, Scheme, Scopes};
 use crate::client::{Client, Request, bytes};
 use crate::credentials::Credentials;
+use crate::error::Error;
 use crate::refusal::refusal;
-use crate::retry::Error;
 use launchway_core::retry::is_transient;
 use launchway_core::secret::Secret;
 

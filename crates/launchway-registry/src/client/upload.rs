@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{base, location};
 use crate::client::{Client, Request};
-use crate::retry::Error;
+use crate::error::Error;
 use crate::{Digest, Repository};
 use launchway_core::events::Reporter;
 use launchway_core::file::write_whole;

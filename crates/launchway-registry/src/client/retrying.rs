@@ -1,45 +1,9 @@
-//! Why a request failed, and whether it is sent again.
-
-use std::time::Duration;
+//! Sends a request again while its error is transient and the policy allows it.
 
 use anyhow::Result;
 
-use crate::client::Client;
-use launchway_core::exit::{Exit, Failure};
-
-/// Why a request failed.
-#[derive(Debug)]
-pub(crate) enum Error {
-    /// Another try may succeed; the registry may have said when. The hint is for when none does.
-    Transient { message: String, after: Option<Duration>, hint: Option<String> },
-    /// Another try would end the same.
-    Permanent(anyhow::Error),
-}
-
-impl Error {
-    pub(crate) fn transient(message: impl Into<String>) -> Self {
-        Self::Transient { message: message.into(), after: None, hint: None }
-    }
-
-    /// The registry's doing, which will not change by itself.
-    pub(crate) fn refused(message: impl Into<String>) -> Self {
-        Self::Permanent(Failure::new(Exit::Registry, message).into())
-    }
-
-    /// The error of a request that is not sent again.
-    pub(crate) fn into_error(self) -> anyhow::Error {
-        match self {
-            Self::Transient { message, hint, .. } => given_up(&message, "", hint.as_deref()),
-            Self::Permanent(error) => error,
-        }
-    }
-}
-
-impl From<anyhow::Error> for Error {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Permanent(error)
-    }
-}
+use super::Client;
+use crate::error::{Error, given_up};
 
 impl Client {
     /// Tries until it succeeds, an error is permanent, or the policy gives up. An interrupt ends a wait at once.
@@ -66,17 +30,15 @@ impl Client {
     }
 }
 
-fn given_up(message: &str, why: &str, hint: Option<&str>) -> anyhow::Error {
-    let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
-    Failure::new(Exit::Registry, format!("{message}{why}{hint}")).into()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
+    use std::time::Duration;
+
     use super::*;
     use crate::testing::client;
+    use launchway_core::exit::Exit;
 
     fn busy(after: Option<Duration>) -> Error {
         Error::Transient { message: "the registry is busy".to_owned(), after, hint: Some("wait".to_owned()) }
