@@ -18,6 +18,9 @@ mod tables;
 mod variables;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 use anyhow::Result;

@@ -1,5 +1,6 @@
 //! The pipeline that takes a Rust web service from commit to live, as a library for the service's own `xtask`.
 
+mod adopted;
 mod attestation;
 mod cli;
 mod columns;
@@ -31,9 +32,10 @@ mod turn;
 mod workflow;
 mod workspace;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::cli::Cli;
 use launchway_core::command::{launched, withhold};
@@ -42,11 +44,31 @@ use launchway_core::secret::Redactor;
 
 /// Runs the command line of this process and returns its exit code: an `xtask` calls it and does nothing else.
 pub fn main() -> ExitCode {
+    launched().unwrap_or_else(|| run("cargo xtask", std::env::args_os().collect()))
+}
+
+/// Runs `cargo launchway …` as cargo starts it, and returns its exit code.
+///
+/// `init` runs here; every other command is that of the workspace's own `xtask`, from whichever folder.
+pub fn cargo_main() -> ExitCode {
     if let Some(exit) = launched() {
         return exit;
     }
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    // Cargo's own first argument is the name of the subcommand.
+    if words.get(1).is_some_and(|word| word == "launchway") {
+        words.remove(1);
+    }
+    match adopted::xtask(&words) {
+        Some(exit) => exit,
+        None => run("cargo launchway", words),
+    }
+}
+
+fn run(name: &'static str, words: Vec<OsString>) -> ExitCode {
     withhold(table::variable_names().map(str::to_owned), Redactor::default());
-    let cli = match Cli::try_parse() {
+    let parsed = Cli::command().bin_name(name).try_get_matches_from(words);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         // `--help` and `--version` arrive here too.
         Err(error) => {

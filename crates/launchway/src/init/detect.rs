@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::code::Source;
 use super::dockerfile::Dockerfile;
-use super::findings::{Found, Library, Place, Port, Shipped, Sources};
+use super::findings::{Found, Library, Mount, Place, Port, Shipped, Sources};
 use super::repository::{Package, Repository};
 use super::{choose, surroundings, variables};
 use crate::git::Git;
@@ -32,6 +32,8 @@ pub(super) struct Findings {
     pub(super) dockerfile: Option<Dockerfile>,
     /// Why the builtin engine cannot follow the final stage, each reason with its line.
     pub(super) refusals: Vec<String>,
+    /// What a compose file mounts, which the image alone lacks.
+    pub(super) mounts: Vec<Found<Mount>>,
     pub(super) build: Build,
     pub(super) libraries: Vec<Found<Library>>,
     pub(super) sources: Sources,
@@ -66,7 +68,12 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
     let git = Git::read(&repository.top)?;
     let (dockerfile, text) = dockerfile(&repository).unzip();
     let shipped = choose::shipped(&repository, dockerfile.as_ref(), package, binary)?;
-    let refusals = refusals(&repository, dockerfile.as_ref(), text.as_deref(), &shipped.value);
+    let mut refusals = refusals(&repository, dockerfile.as_ref(), text.as_deref(), &shipped.value);
+    let mounts = surroundings::mounts(&repository);
+    let files = mounts.iter().filter(|mount| mount.value.file && dockerfile.is_some());
+    refusals.extend(files.map(|Found { value: Mount { source, target, .. }, place }| {
+        format!("{place}: a container gets {source} as {target}, which is not in the image")
+    }));
     let lock_path = repository.below("Cargo.lock");
     let lock = repository.text(&lock_path).filter(|_| repository.tracks(&lock_path));
     let lines = lock.as_deref().unwrap_or_default();
@@ -94,6 +101,7 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
         shipped,
         dockerfile,
         refusals,
+        mounts,
         sources,
         port,
         workflows,

@@ -88,6 +88,16 @@ pub(super) struct Library {
     pub(super) words: &'static str,
 }
 
+/// A path of the repository that a compose file puts into the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    /// Relative to the Cargo root.
+    pub(super) source: String,
+    pub(super) target: String,
+    /// Whether it is a tracked file, and not a folder for what the service writes.
+    pub(super) file: bool,
+}
+
 /// What the Rust sources say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {

@@ -187,9 +187,7 @@ fn manifest(
     let mut document: DocumentMut = text.parse().context("`Cargo.toml` is not TOML").or_exit(Exit::Usage)?;
     if let Some(workspace) = document.get_mut("workspace").and_then(Item::as_table_like_mut) {
         let members = workspace.get("members").and_then(Item::as_array);
-        let takes = |pattern: &str| {
-            matches!(pattern.trim_start_matches("./").trim_end_matches('/'), "*" | "xtask" | "**" | "x*")
-        };
+        let takes = |pattern: &str| fits(pattern.trim_start_matches("./").trim_end_matches('/'), "xtask");
         if members.is_some_and(|members| members.iter().filter_map(|member| member.as_str()).any(takes)) {
             if !workspace.contains_key("exclude") {
                 workspace.insert("exclude", value(Array::new()));
@@ -208,6 +206,19 @@ fn manifest(
         .context("the configuration that was made up is not valid: report it")
         .or_exit(Exit::Internal)?;
     Ok(Some(Change { path: "Cargo.toml".to_owned(), added, text }))
+}
+
+/// Whether a name fits a pattern with `*` and `?`.
+fn fits(pattern: &str, name: &str) -> bool {
+    match (pattern.chars().next(), name.chars().next()) {
+        (None, None) => true,
+        (Some('*'), _) => {
+            fits(&pattern[1..], name)
+                || name.chars().next().is_some_and(|c| fits(pattern, &name[c.len_utf8()..]))
+        }
+        (Some(p), Some(n)) if p == '?' || p == n => fits(&pattern[p.len_utf8()..], &name[n.len_utf8()..]),
+        _ => false,
+    }
 }
 
 impl fmt::Display for Plan {

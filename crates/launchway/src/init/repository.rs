@@ -177,7 +177,9 @@ fn cargo_root(start: &Path, top: &Path, files: &[String]) -> Result<PathBuf> {
 }
 
 fn metadata(root: &Path) -> Result<Metadata> {
-    let text = call!("cargo metadata --no-deps --offline --format-version 1").read(root)?;
+    let text = call!("cargo metadata --no-deps --offline --format-version 1").read(root);
+    // Its manifests are the repository's own, and so is what is wrong with them.
+    let text = text.map_err(|error| Failure::new(Exit::Usage, format!("{error:#}")))?;
     serde_json::from_str(&text).context("`cargo metadata` printed something else than JSON")
 }
 

@@ -1,7 +1,7 @@
 //! What lies around the sources: the lock file, workflows, the toolchain file, `.env`.
 
 use super::detect::has_extension;
-use super::findings::{Found, Library, Place};
+use super::findings::{Found, Library, Mount, Place};
 use super::repository::Repository;
 
 /// What `Cargo.lock` has of C, each crate with its line.
@@ -140,6 +140,28 @@ fn expanded(text: &str, origin: (&str, &str)) -> String {
             text.replace(&format!("${{{{ {name} }}}}"), &value).replace(&format!("${{{{{name}}}}}"), &value);
     }
     text
+}
+
+/// The files and folders beside the Dockerfile that a compose file mounts.
+pub(super) fn mounts(repository: &Repository) -> Vec<Found<Mount>> {
+    let names = ["docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml"];
+    let found = names.into_iter().find_map(|name| {
+        let path = repository.below(name);
+        Some((repository.text(&path)?, path))
+    });
+    let Some((text, path)) = found else { return Vec::new() };
+    let mount = |(number, line): (usize, &str)| {
+        let line = line.trim().strip_prefix("- ")?.trim_matches(['"', '\'']);
+        let (source, target) = line.split_once(":/")?;
+        let source = source.strip_prefix("./")?.trim_end_matches('/').to_owned();
+        let target = format!("/{}", target.split(':').next()?.trim_end_matches('/'));
+        let plain = |text: &str| !text.is_empty() && !text.contains(['$', ' ', '*']) && !text.contains("..");
+        let file = repository.tracks(&repository.below(&source));
+        let mount = Mount { source, target, file };
+        (plain(&mount.source) && plain(&mount.target))
+            .then(|| Found::new(mount, Place::line(&path, number + 1)))
+    };
+    text.lines().enumerate().filter_map(mount).collect()
 }
 
 /// The toolchain file and what it asks for.

@@ -1,0 +1,65 @@
+//! The `xtask` of a service that has been adopted, for the installed program: whichever version of the pipeline that has
+//! is the one that runs.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::context::find_root;
+use launchway_core::command::bare;
+use launchway_core::exit::Exit;
+
+/// Where an alias can name a manifest only from one folder, this finds it from every one.
+///
+/// Returns only where it cannot be started, or where there is none to start.
+pub(crate) fn xtask(words: &[OsString]) -> Option<ExitCode> {
+    if is_own(words) {
+        return None;
+    }
+    let here = std::env::current_dir().ok()?;
+    let root = find_root(&here).ok()?;
+    let manifest = manifest(&root)?;
+    let mut cargo = bare(Path::new("cargo"));
+    cargo.args(["run", "--quiet", "--locked", "--manifest-path"]).arg(manifest).arg("--target-dir");
+    cargo.arg(root.join("target/xtask-build")).arg("--").args(words.iter().skip(1));
+    let error = cargo.exec();
+    writeln!(std::io::stderr(), "error: cannot start cargo: {error}").ok();
+    Some(Exit::Missing.into())
+}
+
+/// Whether a command is about repositories without an `xtask`, or about this program.
+fn is_own(words: &[OsString]) -> bool {
+    let first = words.get(1).and_then(|word| word.to_str());
+    first.is_none_or(|word| matches!(word, "init" | "--help" | "-h" | "--version" | "-V"))
+}
+
+/// The manifest of an `xtask` that is a workspace of its own.
+fn manifest(root: &Path) -> Option<PathBuf> {
+    let folder = root.join("xtask");
+    folder.join("Cargo.lock").is_file().then(|| folder.join("Cargo.toml"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn init_is_the_programs_own() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for own in ["cargo-launchway", "cargo-launchway init x", "cargo-launchway --help"] {
+            assert!(is_own(&words(own)), "{own}");
+        }
+        assert!(!is_own(&words("cargo-launchway ci --keep-going")));
+    }
+
+    #[test]
+    fn an_xtask_that_is_a_member_is_not_one_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir(dir.path().join("xtask")).unwrap();
+        assert_eq!(manifest(dir.path()), None);
+        fs_err::write(dir.path().join("xtask/Cargo.lock"), "").unwrap();
+        assert_eq!(manifest(dir.path()), Some(dir.path().join("xtask/Cargo.toml")));
+    }
+}

@@ -1,0 +1,181 @@
+//! The Dockerfile and the account files as text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::draft::Draft;
+use super::{OwnImage, ROOTFS};
+use crate::init::detect::Findings;
+use crate::init::findings::Port;
+
+impl Draft {
+    pub(super) fn write(self, findings: &Findings) -> OwnImage {
+        let mut files = accounts(&self.accounts);
+        let owner = self.user.as_deref().map(|user| self.number(user));
+        let mut folders = String::new();
+        for (path, folder_owner) in &self.folders {
+            let name = if path == "/" { continue } else { path.trim_start_matches('/') };
+            let owner = folder_owner.as_deref().map(|owner| self.number(owner)).or_else(|| owner.clone());
+            let chown = owner.map(|owner| format!("--chown={owner} ")).unwrap_or_default();
+            // Git keeps no empty folder.
+            files.push((format!("{ROOTFS}-folders/{name}/.keep"), String::new()));
+            writeln!(folders, "COPY {chown}{ROOTFS}-folders/{name}/ {path}/").ok();
+        }
+        let text = format!("{}{}", builder(findings), final_stage(&self, findings, &folders));
+        let path = findings.dockerfile.as_ref().map_or("Dockerfile", |_| "Dockerfile.launchway");
+        let listed: Vec<&str> = self.dropped.iter().map(String::as_str).collect();
+        OwnImage {
+            path: path.to_owned(),
+            text: format!("{}{text}", header(findings, path, &listed)),
+            files,
+            certificates: self.certificates,
+            dropped: self.dropped,
+        }
+    }
+}
+
+fn header(findings: &Findings, path: &str, dropped: &[&str]) -> String {
+    let mut text = format!("# The image of `cargo xtask docker-build`, and of `docker build -f {path} .`.\n");
+    if let Some(file) = &findings.dockerfile {
+        writeln!(
+            text,
+            "#\n# It stands beside {}, whose final stage can be followed by Docker only:",
+            file.path
+        )
+        .ok();
+        for refusal in &findings.refusals {
+            let refusal = refusal.trim_end_matches(", or build with `--engine docker`");
+            writeln!(text, "#   {refusal}").ok();
+        }
+    }
+    if !dropped.is_empty() {
+        text.push_str("#\n# Left out:\n");
+        for line in dropped {
+            writeln!(text, "#   {line}").ok();
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// The stage that compiles, for `docker build`; the builtin engine compiles by itself.
+fn builder(findings: &Findings) -> String {
+    let exact = findings.toolchain.as_ref().map(|found| found.value.as_str());
+    let version = exact.filter(|channel| channel.starts_with(|c: char| c.is_ascii_digit())).unwrap_or("1");
+    let mut packages: Vec<&str> = Vec::new();
+    let mut add = |name: &'static str| {
+        if !packages.contains(&name) {
+            packages.push(name);
+        }
+    };
+    for library in &findings.libraries {
+        match library.value.krate.as_str() {
+            "openssl-sys" if library.value.bundled => ["perl", "make"].into_iter().for_each(&mut add),
+            "openssl-sys" => ["libssl-dev", "pkg-config"].into_iter().for_each(&mut add),
+            "aws-lc-sys" => add("cmake"),
+            _ => {}
+        }
+    }
+    let installed = findings.build.packages.iter().map(|found| found.value.as_str());
+    let ordinary =
+        ["ca-certificates", "tzdata", "musl-dev", "build-base", "musl-tools", "git", "curl", "wget"];
+    let installed = installed.filter(|name| !ordinary.contains(name) && !name.contains('='));
+    let packages: Vec<&str> = packages.iter().copied().chain(installed).collect();
+    let shipped = &findings.shipped.value;
+    let mut text = format!("FROM docker.io/library/rust:{version}-slim-bookworm AS build\n");
+    if !packages.is_empty() {
+        let list = packages.join(" ");
+        writeln!(text, "RUN apt-get update && apt-get install -y --no-install-recommends {list} && rm -rf /var/lib/apt/lists/*").ok();
+    }
+    text.push_str("WORKDIR /workspace\nCOPY . .\n");
+    for found in &findings.build.environment {
+        writeln!(text, "ENV {}=\"{}\"", found.value.0, found.value.1).ok();
+    }
+    let config =
+        findings.repository.text(&findings.repository.below(".cargo/config.toml")).unwrap_or_default();
+    // Only one of the two tables counts, and the user's own flags are kept.
+    let table = if config.contains("[build]")
+        && config.contains("rustflags")
+        && !config.contains("[target.x86_64-unknown-linux-gnu")
+    {
+        "build"
+    } else {
+        "target.x86_64-unknown-linux-gnu"
+    };
+    let mut call = format!(
+        "cargo build --release --locked --package {} --bin {} --target x86_64-unknown-linux-gnu",
+        shipped.package, shipped.binary
+    );
+    if !findings.build.features.is_empty() {
+        let names: Vec<&str> = findings.build.features.iter().map(|found| found.value.as_str()).collect();
+        write!(call, " --features {}", names.join(",")).ok();
+    }
+    write!(call, " \\\n    --config '{table}.rustflags=[\"-Ctarget-feature=+crt-static\"]'").ok();
+    writeln!(text, "RUN {call}\n").ok();
+    text
+}
+
+fn final_stage(draft: &Draft, findings: &Findings, folders: &str) -> String {
+    let mut text = String::from("FROM scratch\n");
+    writeln!(
+        text,
+        "# Accounts, and how names are looked up{}.",
+        if draft.certificates { "; the certificates of authorities" } else { "" }
+    )
+    .ok();
+    writeln!(text, "COPY {ROOTFS}/ /").ok();
+    text.push_str(folders);
+    for copy in &draft.copies {
+        writeln!(text, "{copy}").ok();
+    }
+    let binary = &findings.shipped.value.binary;
+    writeln!(
+        text,
+        "COPY --from=build /workspace/target/x86_64-unknown-linux-gnu/release/{binary} {}",
+        draft.program
+    )
+    .ok();
+    if !draft.working_dir.is_empty() {
+        writeln!(text, "WORKDIR {}", draft.working_dir).ok();
+    }
+    for setting in &draft.settings {
+        writeln!(text, "{setting}").ok();
+    }
+    let exposes = draft.settings.iter().any(|setting| setting.starts_with("EXPOSE"));
+    if let Some(Port::Fixed(port)) = findings.port.as_ref().map(|found| &found.value)
+        && !exposes
+    {
+        writeln!(text, "EXPOSE {port}").ok();
+    }
+    if let Some(user) = &draft.user {
+        writeln!(text, "USER {}", draft.number(user)).ok();
+    }
+    for (keyword, words) in [("ENTRYPOINT", &draft.entrypoint), ("CMD", &draft.cmd)] {
+        if !words.is_empty() {
+            writeln!(text, "{keyword} {}", json(words)).ok();
+        }
+    }
+    text
+}
+
+fn accounts(accounts: &BTreeMap<String, u32>) -> Vec<(String, String)> {
+    let mut sorted: Vec<(&String, &u32)> = accounts.iter().collect();
+    sorted.sort_by_key(|(_, id)| **id);
+    let line = |(name, id): &(&String, &u32)| {
+        let home = if **id == 0 { "/root" } else { "/nonexistent" };
+        format!("{name}:x:{id}:{id}:{name}:{home}:/sbin/nologin\n")
+    };
+    let passwd: Vec<String> = sorted.iter().map(line).collect();
+    let group: Vec<String> = sorted.iter().map(|(name, id)| format!("{name}:x:{id}:\n")).collect();
+    vec![
+        (format!("{ROOTFS}/etc/passwd"), passwd.concat()),
+        (format!("{ROOTFS}/etc/group"), group.concat()),
+        (format!("{ROOTFS}/etc/nsswitch.conf"), "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
+    ]
+}
+
+pub(super) fn json(words: &[String]) -> String {
+    let words: Vec<String> =
+        words.iter().map(|word| serde_json::Value::from(word.as_str()).to_string()).collect();
+    format!("[{}]", words.join(", "))
+}
