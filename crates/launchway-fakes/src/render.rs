@@ -6,6 +6,7 @@
 
 mod api;
 mod deploys;
+mod due;
 mod engine;
 mod failure;
 mod fault;
@@ -17,6 +18,7 @@ mod observed;
 mod random;
 mod refusal;
 mod script;
+mod scripted;
 mod state;
 mod unpack;
 mod variables;
@@ -32,8 +34,8 @@ use anyhow::bail;
 use tokio::task::JoinHandle;
 
 use self::api::Api;
+use self::due::Faults;
 use self::engine::Engine;
-use self::fault::Faults;
 use self::front::Front;
 use self::image::Reference;
 use self::state::{Deploy, State, Status, Trigger};

@@ -14,7 +14,7 @@ use super::engine::{Engine, NotCancelled};
 use super::image::Reference;
 use super::refusal::Refusal;
 use super::state::{Deploy, Live, Status, Trigger, now, time};
-use super::{Overlap, script};
+use super::{Overlap, scripted};
 use crate::server::Incoming;
 
 /// What can be asked of a deploy, as far as it makes sense for an image.
@@ -99,7 +99,7 @@ pub(crate) fn list(engine: &Engine, request: &Incoming) -> Result<Response, Refu
             && before.is_none_or(|before| deploy.created_at < before)
     };
     let items: Vec<(String, Value)> = engine.state.read(|state| {
-        let item = |deploy: &Deploy| (deploy.id.clone(), script::json_of(state, deploy));
+        let item = |deploy: &Deploy| (deploy.id.clone(), scripted::json_of(state, deploy));
         state.deploys.iter().rev().filter(fits).map(item).collect()
     });
     Ok(Json(page(items, request, "deploy")?).into_response())

@@ -13,8 +13,9 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+use super::due::Faults;
 use super::failure::{Failure, image_failure};
-use super::fault::{Deed, Faults, ImageFault};
+use super::fault::{Deed, ImageFault};
 use super::front::Front;
 use super::image::{Puller, Reference, RunConfig, Unpacked};
 use super::instance::{Instance, Launch, Processes};
@@ -22,7 +23,7 @@ use super::state::{
     Deploy, Live, Logs, PROBE_PAUSE, PROBE_TIMEOUT, RETIRE_AFTER, Running, State, Status, Trigger, Variables,
     now,
 };
-use super::{Options, Overlap, script, unpack};
+use super::{Options, Overlap, scripted, unpack};
 use crate::server::{Shared, loopback_client, random_hex};
 
 /// The service: its record, and what is needed to run it.
@@ -74,7 +75,7 @@ impl Engine {
     /// What an image stands for now; fails when Render could not pull it.
     pub(crate) async fn resolve(&self, reference: &Reference) -> anyhow::Result<String> {
         if self.is_scripted() {
-            return Ok(script::resolved(reference));
+            return Ok(scripted::resolved(reference));
         }
         Puller::new(reference.clone(), self.options.pull.clone())?.resolve().await
     }

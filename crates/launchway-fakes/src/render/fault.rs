@@ -1,7 +1,5 @@
 //! What goes wrong on purpose, with which call or which image, and where a drill stops the clock.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderValue, StatusCode};
@@ -9,8 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::random::Random;
 use super::refusal::Refusal;
-use super::script::{Service, response};
-use crate::server::Shared;
+use super::script::response;
 
 /// A call that a fault can befall, and at which a drill can stop the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,40 +164,6 @@ pub(crate) enum Deed {
     Set { key: String, value: String },
 }
 
-/// The faults that are due, and the call at which the clock stops.
-pub(crate) struct Faults {
-    due: Shared<Vec<Fault>>,
-    clock: Shared<Clock>,
-    hooks: Shared<Vec<Hook>>,
-}
-
-/// What a test does at a call.
-pub(crate) type Act = Box<dyn FnOnce(&Service) + Send>;
-
-/// The call at which a test acts.
-struct Hook {
-    call: Call,
-    /// How many calls of this kind pass before.
-    before: usize,
-    act: Act,
-}
-
-/// The one call at which a drill stops the clock.
-#[derive(Clone, Copy, Default)]
-struct Clock {
-    stop: Stop,
-    /// Whether a deploy was asked for.
-    asked: bool,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Stop {
-    #[default]
-    No,
-    At(Call),
-    Reached,
-}
-
 impl Call {
     /// The kind of a call of the API, where it is one of these.
     pub(crate) fn of(method: &str, segments: &[&str]) -> Option<Self> {
@@ -212,93 +175,6 @@ impl Call {
             ("GET", ["v1", "services", _, "deploys", _]) => Self::Follow,
             _ => return None,
         })
-    }
-}
-
-impl Faults {
-    pub(crate) fn new() -> Self {
-        Self {
-            due: Shared::new(Vec::new()),
-            clock: Shared::new(Clock::default()),
-            hooks: Shared::new(Vec::new()),
-        }
-    }
-
-    pub(crate) fn add(&self, fault: Fault) {
-        self.due.change(|due| due.push(fault));
-    }
-
-    /// Has a test act before the call of this kind that comes after `before` others.
-    pub(crate) fn hook(&self, call: Call, before: usize, act: Act) {
-        self.hooks.change(|hooks| hooks.push(Hook { call, before, act }));
-    }
-
-    /// Takes what a test wants done before this call.
-    pub(crate) fn due_hook(&self, call: Option<Call>) -> Option<Act> {
-        self.hooks.change(|hooks| {
-            let place = hooks.iter().position(|hook| call == Some(hook.call))?;
-            if let Some(less) = hooks[place].before.checked_sub(1) {
-                hooks[place].before = less;
-                return None;
-            }
-            Some(hooks.remove(place).act)
-        })
-    }
-
-    /// What befalls a request, if anything does; a fault that happens a number of times is used up by it.
-    pub(crate) fn befalling(&self, seen: Seen<'_>) -> Option<Effect> {
-        self.due.change(|due| {
-            let place = due.iter_mut().position(|fault| fault.strikes(seen))?;
-            let fault = due.remove(place);
-            let (effect, left) = fault.happens();
-            if let Some(left) = left {
-                due.insert(place, left);
-            }
-            effect
-        })
-    }
-
-    /// What is wrong with an image.
-    pub(crate) fn image_fault(&self, sha: &str) -> Option<ImageFault> {
-        let of_image = |fault: &Fault| match fault {
-            Fault::Image(image, image_fault) if image == sha => Some(*image_fault),
-            _ => None,
-        };
-        self.due.read(|due| due.iter().find_map(of_image))
-    }
-
-    /// Stops the clock at the next call of this kind: it is not answered before [`Faults::go_on`].
-    pub(crate) fn stop_at(&self, call: Call) {
-        self.clock.change(|clock| *clock = Clock { stop: Stop::At(call), asked: false });
-    }
-
-    /// Whether the call came in time.
-    pub(crate) async fn stopped(&self, timeout: Duration) -> bool {
-        let reached = |clock: &Clock| (clock.stop == Stop::Reached).then_some(());
-        self.clock.wait_for(timeout, reached).await.is_some()
-    }
-
-    pub(crate) fn go_on(&self) {
-        self.clock.change(|clock| clock.stop = Stop::No);
-    }
-
-    /// Waits here while the clock stands.
-    pub(crate) async fn pass(&self, call: Option<Call>) {
-        /// Longer than a drill takes to send a signal; nobody waits for ever.
-        const LONGEST: Duration = Duration::from_secs(10);
-
-        let here = self.clock.change(|clock| {
-            clock.asked |= call == Some(Call::Ask);
-            let counts = call != Some(Call::Version) || clock.asked;
-            let here = counts && call.is_some_and(|call| clock.stop == Stop::At(call));
-            if here {
-                clock.stop = Stop::Reached;
-            }
-            here
-        });
-        if here {
-            self.clock.wait_for(LONGEST, |clock| (clock.stop == Stop::No).then_some(())).await;
-        }
     }
 }
 
@@ -316,7 +192,7 @@ impl ImageFault {
 }
 
 impl Fault {
-    fn strikes(&mut self, seen: Seen<'_>) -> bool {
+    pub(crate) fn strikes(&mut self, seen: Seen<'_>) -> bool {
         match self {
             Self::Response { method, end, .. } => seen.method == *method && seen.path.ends_with(*end),
             Self::Random { random, one_in, left } => *left > 0 && random.below(*one_in) == 0,
@@ -342,7 +218,7 @@ impl Fault {
     }
 
     /// What it does, and what is left of it.
-    fn happens(self) -> (Option<Effect>, Option<Self>) {
+    pub(crate) fn happens(self) -> (Option<Effect>, Option<Self>) {
         match self {
             Self::Unauthorized => {
                 let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized");

@@ -14,8 +14,9 @@ use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
+use super::due::Faults;
 use super::engine::Engine;
-use super::fault::{Call, Effect, Faults, ImageFault, Seen};
+use super::fault::{Call, Effect, ImageFault, Seen};
 use crate::server::{Fake, Incoming, Shared};
 
 /// Where traffic goes, and what came of it.
