@@ -117,8 +117,8 @@ fn a_transient_error_does_not_end_a_push() {
             &[Fault::TagFails(COMMIT), Fault::TagFails("latest")],
             "503 Service Unavailable (UNKNOWN: try again later); trying again",
         ),
-        (&[Fault::BlobStalls], "operation timed out; trying again"),
-        (&[Fault::TagStalls("latest")], "operation timed out; trying again"),
+        (&[Fault::BlobStalls], "in between; trying again"),
+        (&[Fault::TagStalls("latest")], "in between; trying again"),
         (&unread[..4], "moved `latest`"),
         (&unread, "; trying again in"),
         (&[Fault::Location(UploadLocation::Absolute)], "moved `latest`"),
@@ -276,7 +276,7 @@ fn a_wire_that_breaks_is_no_end() {
     for (place, fault, note) in [
         ("layer", Break::Cut, "; trying again in"),
         ("layer", Break::EarlyResponse, "; trying again in"),
-        ("layer", Break::Stall, "operation timed out; trying again in"),
+        ("layer", Break::Stall, "in between; trying again in"),
         ("layer", Break::ResponseLost, "; trying again in"),
         ("PUT /v2/acme/app/manifests/latest", Break::ResponseLost, "; trying again in"),
     ] {
