@@ -100,6 +100,7 @@ impl Plan {
                 problems.push(format!("{path} exists, and no file is overwritten"));
             }
         }
+        problems.extend(too_old(findings));
         let mut changes = Vec::new();
         for change in
             [alias(findings), Ok(ignored(findings)), manifest(findings, own.as_ref(), baseline, &workflow)]
@@ -116,6 +117,23 @@ impl Plan {
         let dropped = own.map(|own| own.dropped).unwrap_or_default();
         Ok(Self { root, origin, files, certificates, changes, dropped, workflow })
     }
+}
+
+/// The toolchain compiles the `xtask` too: an alias cannot choose another one.
+fn too_old(findings: &Findings) -> Option<String> {
+    const NEEDED: &str = env!("CARGO_PKG_RUST_VERSION");
+
+    let found = findings.toolchain.as_ref()?;
+    let version = |text: &str| -> Option<(u32, u32)> {
+        let mut parts = text.split(['.', '-']);
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    };
+    (version(&found.value)? < version(NEEDED)?).then(|| {
+        format!(
+            "{} asks for Rust {}, and `cargo xtask`, which is compiled with it, needs {NEEDED}: raise it",
+            found.place, found.value
+        )
+    })
 }
 
 fn xtask_manifest(origin: &Origin) -> String {

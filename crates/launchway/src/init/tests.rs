@@ -289,6 +289,9 @@ fn what_is_there_already_is_not_overwritten() {
     let merged = &plan.changes.iter().find(|change| change.path == ".cargo/config.toml").unwrap().text;
     assert!(merged.starts_with("[alias]\n# mine\nb = \"build\"\nxtask = \"run --locked"), "{merged}");
     assert!(merged.ends_with("\n[net]\noffline = true\n"), "{merged}");
+    let old = repository(&[("rust-toolchain.toml", "[toolchain]\nchannel = \"1.70.0\"\n")]);
+    let error = Plan::new(&findings(&old), Origin::Version("0.1.0"), &Baseline::default()).unwrap_err();
+    assert!(error.to_string().starts_with("rust-toolchain.toml:2 asks for Rust 1.70.0"), "{error}");
     let adopted = repository(&[(
         "Cargo.toml",
         "[package]\nname = \"web\"\nversion = \"0.1.0\"\n[package.metadata.pipeline]\n",
