@@ -8,6 +8,7 @@ mod commands;
 mod commit;
 mod faults;
 mod github;
+mod init;
 mod interrupt;
 mod lint;
 mod output;

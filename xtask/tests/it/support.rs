@@ -44,6 +44,22 @@ impl Fixture {
         fixture
     }
 
+    /// A repository of these files alone, committed on its release branch.
+    pub(crate) fn of(files: &[(String, &str)]) -> Self {
+        let fixture = Self { dir: tempfile::tempdir().unwrap() };
+        fs_err::create_dir(fixture.dir.path().join("work")).unwrap();
+        for (path, text) in files {
+            let path = fixture.path(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        fixture.hide("cargo-deny", "cargo-deny 0.0.0");
+        fixture.hide("zizmor", "zizmor 0.0.0");
+        fixture.git(&["init", "--quiet", "--initial-branch", "main"]);
+        fixture.commit();
+        fixture
+    }
+
     /// Another checkout of the same commit.
     pub(crate) fn cloned(&self) -> Self {
         let clone = Self { dir: tempfile::tempdir().unwrap() };
