@@ -67,6 +67,9 @@ pub struct Found {
 
 /// Finds the base image that a final stage names, for a platform. What is not in `folder` yet is read from its registry.
 ///
+/// A tag is looked up each time. With `last_known`, where the registry cannot be contacted, it names what it named when
+/// it was looked up last.
+///
 /// An error names the line, and has the code of its cause: [`Exit::Registry`] for a registry that does not respond or
 /// refuses, [`Exit::Missing`] for a login that it wants, [`Exit::Usage`] for an image that cannot be built on.
 pub fn find(
@@ -75,8 +78,10 @@ pub fn find(
     folder: PathBuf,
     from: &BaseName,
     platform: Platform,
+    last_known: bool,
 ) -> Result<Found> {
-    let pull = Pull { client, runner, store: Store { folder }, repository: &from.image.repository };
+    let repository = &from.image.repository;
+    let pull = Pull { client, runner, store: Store { folder }, repository, last_known };
     pull.find(&from.image, platform).map_err(|error| -> Error {
         let message = format!("{}: the base image `{}`: {error:#}", from.place, from.image);
         Failure::new(Exit::of(&error), message).into()

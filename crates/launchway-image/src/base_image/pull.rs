@@ -99,21 +99,38 @@ pub(super) struct Pull<'a> {
     pub(super) runner: &'a Runner,
     pub(super) store: Store,
     pub(super) repository: &'a Repository,
+    /// Whether a tag may name what it named when it was looked up last.
+    pub(super) last_known: bool,
 }
 
 impl Pull<'_> {
     /// Docker mounts no more.
     const MOST_LAYERS: usize = 127;
 
+    /// The digest that a tag names.
+    fn tagged(&self, tag: &Reference) -> Result<Digest> {
+        let name = format!("{}:{tag}", self.repository);
+        let record = self.store.folder.join(format!("{}.tag", Digest::of(name.as_bytes()).hex()));
+        match self.client.digest(self.repository, tag) {
+            Ok(digest) => {
+                let digest = digest.with_context(|| format!("`{}` has no `{tag}`", self.repository))?;
+                write_whole(&record, digest.to_string().as_bytes())?;
+                Ok(digest)
+            }
+            Err(error) => {
+                let known = || fs_err::read_to_string(&record).ok()?.parse::<Digest>().ok();
+                let digest = known().filter(|_| self.last_known).ok_or_else(|| unreachable(error))?;
+                self.runner.reporter.note(format!("base image `{name}` as it was read last: {digest}"));
+                Ok(digest)
+            }
+        }
+    }
+
     pub(super) fn find(&self, image: &ImageName, platform: Platform) -> Result<Found> {
         let reference = image.reference.clone().unwrap_or_else(|| Reference::Tag(Tag::latest()));
         let digest = match &reference {
             Reference::Digest(digest) => digest.clone(),
-            Reference::Tag(_) => self
-                .client
-                .digest(self.repository, &reference)
-                .map_err(unreachable)?
-                .with_context(|| format!("`{}` has no `{reference}`", self.repository))?,
+            Reference::Tag(_) => self.tagged(&reference)?,
         };
         let (digest, manifest) = self.for_platform(digest, platform)?;
         let config = manifest.config.context("its manifest is of an old kind, without a configuration")?;
@@ -264,7 +281,7 @@ fn unreachable(error: Error) -> Error {
         return error;
     }
     let message = format!(
-        "{error:#}. A plan needs the base image: one that is named by its digest and was read before needs no registry"
+        "{error:#}. A plan needs the base image: `cargo xtask doctor` reads it, and a rehearsal then needs no registry"
     );
     Failure::new(Exit::of(&error), message).into()
 }

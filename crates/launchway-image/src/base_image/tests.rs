@@ -80,15 +80,20 @@ impl Rig {
     }
 
     fn find(&self, reference: &str) -> Result<Found> {
+        self.find_under(reference, NetworkPolicy::Anywhere, false)
+    }
+
+    fn find_under(&self, reference: &str, policy: NetworkPolicy, last_known: bool) -> Result<Found> {
         let image = format!("{}/acme/base{reference}", self.server.host());
         let from = BaseName { place: "Dockerfile:7".to_owned(), image: image.parse().unwrap() };
         let runner = runner(self.dir.path());
         find(
-            &client(&runner, NetworkPolicy::Anywhere),
+            &client(&runner, policy),
             &runner,
             self.dir.path().join("base"),
             &from,
             Platform::Amd64,
+            last_known,
         )
     }
 
@@ -134,6 +139,18 @@ fn an_image_of_docker_becomes_one_of_oci_without_a_change_of_its_layers() {
     );
     assert_eq!(base.labels()[0], (BASE_NAME, format!("{host}/acme/base:12")));
     assert_eq!(base.labels()[1], (BASE_DIGEST, digest.to_string()));
+}
+
+#[test]
+fn a_tag_names_what_it_named_last_where_no_registry_may_be_contacted() {
+    let rig = Rig::new();
+    let digest = rig.image(GZIP, |_| {});
+    let nowhere = || NetworkPolicy::Only(Vec::new());
+    let error = rig.find_under(":12", nowhere(), true).unwrap_err().to_string();
+    assert!(error.contains("`cargo xtask doctor` reads it"), "{error}");
+    rig.find(":12").unwrap();
+    assert_eq!(rig.find_under(":12", nowhere(), true).unwrap().image.digest, digest);
+    rig.find_under(":12", nowhere(), false).unwrap_err();
 }
 
 #[test]
@@ -286,9 +303,15 @@ fn a_base_that_cannot_be_had_names_its_line() {
     let runner = runner(rig.dir.path());
     let find = |image: &str, network: NetworkPolicy| {
         let name = BaseName { place: "Dockerfile:7".to_owned(), image: image.parse().unwrap() };
-        let error =
-            find(&client(&runner, network), &runner, rig.dir.path().join("base"), &name, Platform::Amd64)
-                .unwrap_err();
+        let error = find(
+            &client(&runner, network),
+            &runner,
+            rig.dir.path().join("base"),
+            &name,
+            Platform::Amd64,
+            false,
+        )
+        .unwrap_err();
         (Exit::of(&error), format!("{error:#}"))
     };
     let (exit, error) = find(&format!("{host}/acme/base:no"), NetworkPolicy::Anywhere);
@@ -304,7 +327,7 @@ fn a_base_that_cannot_be_had_names_its_line() {
         error.starts_with("Dockerfile:7: the base image `docker.io/library/debian:12`: a rehearsal "),
         "{error}"
     );
-    assert!(error.contains("A plan needs the base image: one that is named by its digest"), "{error}");
+    assert!(error.contains("A plan needs the base image: `cargo xtask doctor` reads it"), "{error}");
     // A run that is to end does not wait.
     runner.interrupt.set();
     assert_eq!(find(&format!("{host}/acme/base:no"), NetworkPolicy::Anywhere).0, Exit::Interrupted);
@@ -322,6 +345,7 @@ fn a_base_that_cannot_be_had_names_its_line() {
         gone.dir.path().join("base"),
         &name,
         Platform::Amd64,
+        false,
     )
     .unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);

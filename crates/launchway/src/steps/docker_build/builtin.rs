@@ -156,7 +156,7 @@ impl BuiltinBuild {
 
 fn find_base(ctx: &Context, name: &BaseName, platform: Platform) -> Result<base_image::Found> {
     let client = registry::client(ctx, Access::Pull)?;
-    base_image::find(&client, &ctx.runner(), ctx.output().join("base"), name, platform)
+    base_image::find(&client, &ctx.runner(), ctx.output().join("base"), name, platform, ctx.is_rehearsal())
 }
 
 impl Verify {
