@@ -83,7 +83,7 @@ fn certificates_are_for_what_is_outside() {
     let fixture = Fixture::new();
     let empty = tempfile::tempdir().unwrap();
     let arguments = ["rehearse", "--job", "build", "--job", "deploy"];
-    without_certificates(fixture.xtask(&arguments), empty.path()).finish().exits(0).says(&["is live"]);
+    without_certificates(fixture.xtask(&arguments), empty.path()).finish().exits(0).says(&[": live"]);
     let rollback = fixture.xtask(&["rollback", "--to", "dep-1"]);
     let rollback = rollback.envs(&[("RENDER_API_KEY", "rnd_key"), ("RENDER_SERVICE_ID", "srv-1")]);
     without_certificates(rollback, empty.path()).finish().exits(3).says(&[

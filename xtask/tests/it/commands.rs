@@ -170,17 +170,17 @@ fn explaining_runs_nothing_and_writes_nothing() {
         .says(&["cannot be planned yet", "run `cargo xtask docker-build` first"]);
     fixture.run(&["deploy", "--explain"]).says(&[
         "SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN",
-        "ask the app at `/version`",
-        "what that changes is not known: `RENDER_API_KEY` is not set",
+        "poll the app at `/version`",
+        "what that changes is unknown: `RENDER_API_KEY` is not set",
     ]);
-    fixture.run(&["ci", "--explain", "--branch", "main"]).says(&["docker-build", "ask for a deploy of"]);
+    fixture.run(&["ci", "--explain", "--branch", "main"]).says(&["docker-build", "request a deploy of"]);
 }
 
 #[test]
 fn a_rollback_needs_a_key_and_a_service_and_no_more() {
     let fixture = Fixture::new();
     fixture.run(&["rollback", "--explain", "--to", "dep-1"]).says(&["go back to what deploy dep-1 ran"]);
-    fixture.run(&["rollback", "--to", "latest"]).exits(2).says(&["`latest` is no release"]);
+    fixture.run(&["rollback", "--to", "latest"]).exits(2).says(&["`latest` does not name a release"]);
     fixture
         .run(&["rollback"])
         .exits(3)

@@ -174,15 +174,14 @@ fn no_program_that_git_starts_sees_a_secret() {
 }
 
 #[test]
-fn a_binary_that_names_the_folder_it_was_compiled_in_is_told() {
+fn a_binary_that_names_its_build_folder_gets_a_warning() {
     const WARNING: &str = "warning: the binary names the folder";
     let fixture = Fixture::new();
     fixture.run(&["docker-build"]).exits(0).says_nothing_of(&[WARNING]);
     let naming = "fn main() {\n    std::hint::black_box(env!(\"CARGO_MANIFEST_DIR\"));";
     fixture.replace("app/src/main.rs", "fn main() {", naming);
     fixture.commit();
-    let folder = fixture.path("target/xtask/source");
-    fixture.run(&["docker-build"]).exits(0).says(&[&format!("{WARNING} {}", folder.display())]);
+    fixture.run(&["docker-build"]).exits(0).says(&[&format!("{WARNING} target/xtask/source")]);
 }
 
 #[test]

@@ -47,10 +47,9 @@ fn a_full_disk_leaves_the_image_that_was_there() {
     fixture.append("motd", "Another line.\n");
     fixture.commit();
     let ran = fixture.run(&["docker-build"]).exits(70);
-    let place = folder.display().to_string();
     ran.says(&[
         "No space left on device",
-        &format!("the image in {place} is the one that was there"),
+        "the image in target/xtask/image was not replaced",
         ".part`",
     ]);
     fs_err::remove_file(&fill).unwrap();

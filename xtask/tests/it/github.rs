@@ -3,7 +3,7 @@
 use crate::support::Fixture;
 
 #[test]
-fn github_is_told_in_its_own_words() {
+fn github_gets_its_own_commands() {
     let fixture = Fixture::new();
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -37,7 +37,7 @@ fn github_is_told_in_its_own_words() {
     ran.says(&[
         "::group::lint\n",
         "\n::endgroup::\n",
-        "::error file=app/src/lib.rs,line=23,title=lint::not formatted",
+        "::error file=app/src/lib.rs,line=26,title=lint::not formatted",
     ]);
     let written = fs_err::read_to_string(&summary).unwrap();
     assert!(written.starts_with("before\n| job | step |"), "{written}");

@@ -33,7 +33,7 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     let ran = ran.says(&[
         &format!("rehearse: commit {short}\n"),
         "nothing leaves this machine",
-        "skipped cargo-deny: cargo-deny is 0.0.0, the pipeline wants",
+        "skipped cargo-deny: there is no deny.toml",
         "skipped zizmor: zizmor is 0.0.0, the pipeline wants",
         "The image that was built is the one that runs.",
     ]);

@@ -146,8 +146,10 @@ impl Painter<'_> {
         let text = match event {
             // To be copied, or read by a program.
             Event::Text { text } => return format!("{text}\n"),
+            // What is printed is what runs, with the paths that it has.
             Event::Planned { step, lines } => {
-                lines.iter().fold(format!("{}\n", self.bold(step)), |text, line| text + "  " + line + "\n")
+                let heading = format!("{}\n", self.bold(step));
+                return lines.iter().fold(heading, |text, line| text + "  " + line + "\n");
             }
             Event::Command { line, short } => {
                 format!("    {}\n", self.paint("2", &self.command(line, short)))
