@@ -130,10 +130,10 @@ impl Context {
     }
 
     /// The commits after `previous`, as [`Git::since`] has them and a report or Sentry may have them.
-    pub(crate) fn commits_since(&self, previous: Option<&str>) -> Vec<report::Commit> {
-        let commits = self.git.since(&self.root, previous, report::MAX_COMMITS).into_iter();
+    pub(crate) fn commits_since(&self, previous: Option<&str>) -> Vec<launchway_report::Commit> {
+        let commits = self.git.since(&self.root, previous, launchway_report::MAX_COMMITS).into_iter();
         // Whoever wrote a secret into a commit shall not have it elsewhere as well.
-        let shown = |commit: report::Commit| report::Commit {
+        let shown = |commit: launchway_report::Commit| launchway_report::Commit {
             subject: self.reporter.redacted(&commit.subject),
             author: commit.author.map(|author| self.reporter.redacted(&author)),
             ..commit

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Output;
 
 use anyhow::{Context as _, Result};
-use report::{Commit, Time};
+use launchway_report::{Commit, Time};
 
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, OrExit as _};

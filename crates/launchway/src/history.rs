@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use anyhow::Result;
-use report::{Commit, Deployment, Report, SCHEMA, Service, Time};
+use launchway_report::{Commit, Deployment, Report, SCHEMA, Service, Time};
 use reqwest::Url;
 use serde::Deserialize;
 

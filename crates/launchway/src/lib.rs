@@ -19,7 +19,6 @@ mod registry;
 mod rehearsal;
 mod reuse;
 mod run_state;
-mod sentry;
 mod sign;
 mod steps;
 mod table;

@@ -16,7 +16,7 @@ use launchway_core::command::Call;
 use launchway_core::encode::hex;
 use launchway_core::events::terminal::seconds;
 use launchway_core::file::write_whole;
-use report::{Tests, Time};
+use launchway_report::{Tests, Time};
 use ring::digest::{Context as Hash, SHA256};
 use serde::{Deserialize, Serialize};
 

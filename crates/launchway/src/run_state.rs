@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::Result;
-use report::{Attestation, Coverage, Step, StepOutcome, Tests, Time};
+use launchway_report::{Attestation, Coverage, Step, StepOutcome, Tests, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -55,9 +55,9 @@ impl Image {
             .push(Attestation { artifact_type: artifact_type.to_owned(), digest: digest.to_string() });
     }
 
-    pub(crate) fn named(self, repository: &str) -> report::Image {
+    pub(crate) fn named(self, repository: &str) -> launchway_report::Image {
         let Self { digest, bytes, attestations } = self;
-        report::Image { repository: repository.to_owned(), digest, bytes, attestations }
+        launchway_report::Image { repository: repository.to_owned(), digest, bytes, attestations }
     }
 }
 

@@ -47,11 +47,7 @@ fn a_full_disk_leaves_the_image_that_was_there() {
     fixture.append("motd", "Another line.\n");
     fixture.commit();
     let ran = fixture.run(&["docker-build"]).exits(70);
-    ran.says(&[
-        "No space left on device",
-        "the image in target/xtask/image was not replaced",
-        ".part`",
-    ]);
+    ran.says(&["No space left on device", "the image in target/xtask/image was not replaced", ".part`"]);
     fs_err::remove_file(&fill).unwrap();
     let after = files(&folder);
     assert!(before.iter().all(|file| after.contains(file)), "the image that was there changed");

@@ -34,13 +34,13 @@ pub(crate) struct Record<'a> {
     exit: Exit,
     exit_code: u8,
     jobs: Vec<JobRecord>,
-    tests: Option<report::Tests>,
+    tests: Option<launchway_report::Tests>,
     coverage: Option<&'a CoverageRecord>,
     image: Option<&'a Built>,
     pushed: Option<&'a PushRecord>,
     deployment: Option<&'a Deployment>,
     /// The deployment as the history has it, also where it failed.
-    deployment_report: Option<&'a report::Deployment>,
+    deployment_report: Option<&'a launchway_report::Deployment>,
 }
 
 #[derive(Debug, Serialize)]

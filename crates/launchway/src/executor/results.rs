@@ -1,6 +1,6 @@
 //! What the steps of a run came to, and how it goes on to the processes and the report that need it.
 
-use report::{Coverage, StepOutcome, Tests};
+use launchway_report::{Coverage, StepOutcome, Tests};
 
 use super::record::StepRecord;
 use crate::run_state::{Image, RunState};

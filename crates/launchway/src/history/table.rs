@@ -1,7 +1,7 @@
 //! `cargo xtask history`: the deployment log.
 
 use anyhow::Result;
-use report::{Deployment, DeploymentKind, DeploymentOutcome, Release, Report, SCHEMA};
+use launchway_report::{Deployment, DeploymentKind, DeploymentOutcome, Release, Report, SCHEMA};
 use serde_json::Value;
 
 use super::{ended, ledger, read};

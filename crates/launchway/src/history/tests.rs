@@ -2,7 +2,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use report::{DeploymentKind, DeploymentOutcome, Release};
+use launchway_report::{DeploymentKind, DeploymentOutcome, Release};
 
 use super::*;
 use crate::config::SignedPath;

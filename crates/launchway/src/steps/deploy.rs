@@ -23,6 +23,7 @@ mod report_plan;
 mod request;
 pub(crate) mod rollback;
 mod rollout;
+mod sentry;
 mod service_state;
 mod target;
 mod undo;
@@ -34,11 +35,11 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::sentry::SentryPlan;
 use crate::timings::Timings;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::NetworkPolicy;
 use launchway_render::image;
+use sentry::SentryPlan;
 
 pub(crate) use record::{Concluded, DeploymentRecord};
 pub(crate) use report_plan::ReportPlan;
@@ -56,7 +57,7 @@ pub(crate) enum Kind {
     Rollback,
 }
 
-impl From<Kind> for report::DeploymentKind {
+impl From<Kind> for launchway_report::DeploymentKind {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Deploy => Self::Deploy,

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use report::Tests;
+use launchway_report::Tests;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;

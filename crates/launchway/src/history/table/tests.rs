@@ -1,4 +1,4 @@
-use report::Service;
+use launchway_report::Service;
 
 use super::*;
 use crate::history::tests::{deployed, ended};

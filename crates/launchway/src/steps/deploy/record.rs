@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use anyhow::Result;
-use report::{DeploymentOutcome, Report, Service, Time};
+use launchway_report::{DeploymentOutcome, Report, Service, Time};
 use reqwest::Url;
 
 use crate::context::Context;
@@ -24,7 +24,7 @@ pub(crate) struct Concluded {
 /// What the history gets of a deployment.
 #[derive(Clone, Debug)]
 pub(crate) struct DeploymentRecord {
-    pub(crate) deployment: report::Deployment,
+    pub(crate) deployment: launchway_report::Deployment,
     /// The service that it was for.
     pub(crate) service: Option<Service>,
     /// The app's address, if Render named it.
@@ -83,7 +83,7 @@ impl Draft {
             Err((outcome, error)) => (outcome, Err(error)),
         };
         let (started, finished) = between(self.started, SystemTime::now().into());
-        let deployment = report::Deployment {
+        let deployment = launchway_report::Deployment {
             kind: plan.kind.into(),
             environment: recorded_name(&self.environment.unwrap_or_default()),
             id: self.id,
@@ -122,13 +122,13 @@ fn reason(ctx: &Context, error: &anyhow::Error) -> String {
 }
 
 /// A release in the report's format. What does not fit there counts as unknown.
-fn recorded(release: &Release) -> Option<report::Release> {
+fn recorded(release: &Release) -> Option<launchway_report::Release> {
     let is_hex = |text: &str, length: usize| {
         text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
     let is_commit = |commit: &&String| is_hex(commit.strip_suffix("-dirty").unwrap_or(commit), 40);
     let digest = release.digest.strip_prefix("sha256:").filter(|hex| is_hex(hex, 64))?;
-    Some(report::Release {
+    Some(launchway_report::Release {
         digest: format!("sha256:{digest}"),
         commit: release.commit.as_ref().filter(is_commit).cloned(),
     })

@@ -1,6 +1,6 @@
 //! What becomes of a deploy that failed: an undo, a deploy that is left alone, or a page of what is left.
 
-use report::DeploymentOutcome;
+use launchway_report::DeploymentOutcome;
 
 use crate::context::Context;
 use launchway_core::exit::{Exit, Failure};

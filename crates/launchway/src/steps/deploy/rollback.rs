@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 
+use super::sentry::SentryPlan;
 use crate::context::Context;
 use crate::registry;
-use crate::sentry::SentryPlan;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_registry::{Access, Digest, Reference, Repository, Tag};
 use launchway_render::model::{Deploy, Phase};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use report::DeploymentOutcome;
+use launchway_report::DeploymentOutcome;
 
+use super::sentry::SentryPlan;
 use crate::context::Context;
-use crate::sentry::SentryPlan;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::secret::Secret;
 use launchway_render::model::Deploy;

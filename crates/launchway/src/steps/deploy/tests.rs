@@ -182,11 +182,12 @@ fn deploy_with(ctx: &Context, options: &Options) -> Concluded {
 }
 
 fn checked(deployed: Concluded) -> Concluded {
-    let now: report::Time = SystemTime::now().into();
-    let commit = report::Commit { sha: COMMIT.to_owned(), time: now, subject: String::new(), author: None };
+    let now: launchway_report::Time = SystemTime::now().into();
+    let commit =
+        launchway_report::Commit { sha: COMMIT.to_owned(), time: now, subject: String::new(), author: None };
     let deployment = &deployed.record.deployment;
-    let whole = report::Report {
-        schema: report::SCHEMA,
+    let whole = launchway_report::Report {
+        schema: launchway_report::SCHEMA,
         id: "run-1".to_owned(),
         actor: "somebody".to_owned(),
         url: None,
@@ -400,7 +401,7 @@ fn explaining_shows_the_plan_and_writes_nothing() {
     assert_eq!(fixture.writes(), 0);
     let deployed = deploy_with(&ctx, &expect(&hash));
     let record = deployed.record.deployment;
-    assert_eq!((record.plan, record.outcome), (Some(hash), report::DeploymentOutcome::Live));
+    assert_eq!((record.plan, record.outcome), (Some(hash), launchway_report::DeploymentOutcome::Live));
     deployed.result.unwrap();
 
     // Without what it takes to read the service, it says so.
@@ -428,7 +429,7 @@ fn a_service_that_changes_meanwhile_stops_the_deploy() {
         fixture.on(Call::Service, 2, meddle);
         let ctx = fixture.context();
         let deployed = deploy(&ctx);
-        assert_eq!(deployed.record.deployment.outcome, report::DeploymentOutcome::Unchanged);
+        assert_eq!(deployed.record.deployment.outcome, launchway_report::DeploymentOutcome::Unchanged);
         let (exit, said) = failure_of(&ctx, deployed);
         assert_eq!(exit, Exit::DeployFailed);
         assert!(said.contains("has changed since") && said.contains("nothing was written"), "{said}");

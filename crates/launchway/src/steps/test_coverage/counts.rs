@@ -1,6 +1,6 @@
 //! How many tests passed, read from what libtest prints.
 
-use report::Tests;
+use launchway_report::Tests;
 
 /// The counts so far.
 #[derive(Debug, Default)]

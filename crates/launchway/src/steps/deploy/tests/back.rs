@@ -50,7 +50,7 @@ fn image_and_environment_go_back_together() {
     let deployment = back.result.unwrap();
     assert_eq!((deployment.id.as_str(), deployment.digest.as_str()), ("dep-2", OTHER));
     assert_eq!(deployment.commit, BEFORE);
-    assert_eq!(back.record.deployment.kind, report::DeploymentKind::Rollback);
+    assert_eq!(back.record.deployment.kind, launchway_report::DeploymentKind::Rollback);
     let before = owned(&[("ALIAS", "value-of-old-hosts"), ("OWN", "value-of-own")]);
     assert_eq!(fixture.sorted_variables(), before);
     let reported = stable(&fixture, &notes(&ctx));
@@ -97,7 +97,7 @@ fn a_rollback_that_fails_is_undone_like_a_deploy() {
     let error = back.result.unwrap_err();
     assert_eq!(
         (Exit::of(&error), back.record.deployment.outcome),
-        (Exit::DeployFailed, report::DeploymentOutcome::RolledBack)
+        (Exit::DeployFailed, launchway_report::DeploymentOutcome::RolledBack)
     );
     assert_eq!(fixture.service().live_id().unwrap(), "dep-1");
     assert_eq!(fixture.sorted_variables(), before);
@@ -114,7 +114,7 @@ fn only_the_expected_plan_is_followed() {
     assert_eq!(Exit::of(&error), Exit::DeployFailed);
     assert!(error.to_string().contains(&format!("the plan is {hash} instead of 0000")), "{error:#}");
     let record = back.record.deployment;
-    assert_eq!((record.outcome, record.plan), (report::DeploymentOutcome::Unchanged, None));
+    assert_eq!((record.outcome, record.plan), (launchway_report::DeploymentOutcome::Unchanged, None));
     assert_eq!(fixture.writes(), writes);
     assert_eq!(roll(&ctx, To::Last, Some(&hash)).record.deployment.plan, Some(hash));
 }

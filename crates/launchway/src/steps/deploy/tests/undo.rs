@@ -49,7 +49,7 @@ fn a_deploy_that_never_served_needs_no_other() {
         let record = deployed.record;
         assert_eq!(record.site.as_ref(), Some(&fixture.site()));
         let deployment = record.deployment;
-        assert_eq!(deployment.outcome, report::DeploymentOutcome::RolledBack);
+        assert_eq!(deployment.outcome, launchway_report::DeploymentOutcome::RolledBack);
         assert_eq!(
             (deployment.id.as_deref(), deployment.environment.as_str()),
             (Some("dep-1"), "value-of-type")
@@ -122,7 +122,7 @@ fn what_cannot_be_put_back_is_a_page_of_facts() {
     fixture.fault(Fault::often("PUT", "env-vars/CIPHER_KEY", 403, refusal, 3));
     let ctx = fixture.context();
     let deployed = deploy(&ctx);
-    assert_eq!(deployed.record.deployment.outcome, report::DeploymentOutcome::NotRolledBack);
+    assert_eq!(deployed.record.deployment.outcome, launchway_report::DeploymentOutcome::NotRolledBack);
     let (exit, said) = failure_of(&ctx, deployed);
     assert_eq!(exit, Exit::NotRolledBack);
     insta::assert_snapshot!(stable(&fixture, &said), @"
@@ -269,7 +269,7 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
     };
     let (fixture, exit, said, outcome) = ended(|_| Choice::Undo);
     assert_eq!((exit, said.as_str()), (Exit::Interrupted, "interrupted\nthe service was rolled back"));
-    assert_eq!((cancelled(&fixture), outcome), (1, report::DeploymentOutcome::RolledBack));
+    assert_eq!((cancelled(&fixture), outcome), (1, launchway_report::DeploymentOutcome::RolledBack));
     assert_as_before(&fixture);
 
     let (fixture, exit, said, _) = ended(|_| Choice::Leave);
@@ -278,7 +278,7 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
 
     let (fixture, exit, said, outcome) = ended(|_| Choice::Stop);
     assert_eq!((exit, cancelled(&fixture)), (Exit::NotRolledBack, 0));
-    assert_eq!(outcome, report::DeploymentOutcome::NotRolledBack);
+    assert_eq!(outcome, launchway_report::DeploymentOutcome::NotRolledBack);
     assert!(said.contains("these variables keep") && said.contains("ERRORS_DSN"), "{said}");
     assert!(said.contains("nothing was put back") && said.contains("--attach dep-1"), "{said}");
 

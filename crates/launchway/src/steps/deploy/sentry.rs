@@ -6,12 +6,12 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use report::{Commit, Time};
+use launchway_report::{Commit, Time};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
+use super::Kind;
 use crate::context::Context;
-use crate::steps::deploy::Kind;
 use crate::table::SENTRY as VARIABLES;
 use crate::workspace::version;
 use launchway_core::http::{Http, base_url, first_words};
