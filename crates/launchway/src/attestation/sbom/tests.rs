@@ -3,10 +3,12 @@ use std::path::Path;
 use super::*;
 use launchway_core::environment::Environment;
 
-/// This workspace.
+/// The workspace of this crate, as if the crate were a service.
 fn here() -> Context {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    Context::for_test(root, Environment::default())
+    let mut ctx = Context::for_test(root, Environment::default());
+    env!("CARGO_PKG_NAME").clone_into(&mut ctx.config.package);
+    ctx
 }
 
 fn texts<'a>(values: &'a Value, key: &str) -> BTreeSet<&'a str> {
@@ -18,11 +20,12 @@ fn it_lists_what_cargo_links() {
     let ctx = here();
     let bom: Value = serde_json::from_str(&document(&ctx).unwrap()).unwrap();
     let target = &ctx.config.target;
-    let tree = call!("cargo tree --locked -p app -e normal,no-proc-macro --prefix none --target {target}");
+    let tree =
+        call!("cargo tree --locked -p launchway -e normal,no-proc-macro --prefix none --target {target}");
     let tree = tree.read(&ctx.root).unwrap();
     let linked: BTreeSet<String> = tree
         .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with("app "))
+        .filter(|line| !line.is_empty() && !line.starts_with("launchway v"))
         .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
         .collect();
     let listed: BTreeSet<String> = bom["components"]
@@ -35,8 +38,8 @@ fn it_lists_what_cargo_links() {
         .collect();
     assert_eq!(listed, linked);
     assert!(listed.len() > 50, "{}", listed.len());
-    // Of the pipeline only, of the tests only, and what runs while it is compiled.
-    for absent in ["reqwest", "clap", "tower-test", "serde_derive", "syn", "cc"] {
+    // Of the service only, of the tests only, and what runs while it is compiled.
+    for absent in ["rusqlite", "insta", "tempfile", "serde_derive", "syn", "cc"] {
         assert!(!listed.iter().any(|name| name.starts_with(&format!("{absent} v"))), "{absent} is listed");
     }
     let root = ctx.root.display().to_string();
@@ -59,9 +62,9 @@ fn it_keeps_the_rules_of_the_schema() {
     let app = &bom["metadata"]["component"];
     assert_eq!(
         (&app["type"], &app["name"], &app["version"]),
-        (&json!("application"), &json!("app"), &json!("0.1.0"))
+        (&json!("application"), &json!("launchway"), &json!(env!("CARGO_PKG_VERSION")))
     );
-    assert!(app.get("purl").is_none(), "`app` on crates.io is somebody else's");
+    assert!(app.get("purl").is_none(), "a name on crates.io may be somebody else's");
     let mut later = here();
     later.git.commit = "f".repeat(40);
     later.git.time += 1;
@@ -69,7 +72,8 @@ fn it_keeps_the_rules_of_the_schema() {
     let components = bom["components"].as_array().unwrap();
     // What is of the workspace itself has no address and no hash in a registry.
     let (own, foreign): (Vec<_>, Vec<_>) = components.iter().partition(|one| one.get("purl").is_none());
-    assert_eq!(own.iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>(), ["launchway-report"]);
+    assert!(own.iter().all(|one| one["name"].as_str().unwrap().starts_with("launchway-")), "{own:?}");
+    assert_eq!(own.len(), 6);
     for component in foreign {
         assert_eq!(component["type"], "library");
         let purl = format!("pkg:cargo/{}@", component["name"].as_str().unwrap());

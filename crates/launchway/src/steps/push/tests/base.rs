@@ -30,18 +30,6 @@ fn workspace() -> tempfile::TempDir {
     dir
 }
 
-/// The same of this workspace: its own recipe, and all that it is linked from.
-fn own_workspace() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    let parts = ["Cargo.toml", "Cargo.lock", "Dockerfile", ".dockerignore", "app", "crates", "xtask"];
-    let parts = parts.map(|part| root.join(part).display().to_string());
-    let to = dir.path().display().to_string();
-    Call::new("cp").arg("-r").args(parts).arg(to).read(root).unwrap();
-    add_program(dir.path());
-    dir
-}
-
 fn add_program(root: &Path) {
     let binary = root.join("target/image/x86_64-unknown-linux-gnu/release/app");
     fs_err::create_dir_all(binary.parent().unwrap()).unwrap();
@@ -241,7 +229,7 @@ fn a_base_that_docker_made_and_pushed() {
 
 /// What a commit that changes nothing of the image uploads, in bytes of request bodies.
 fn second_commit(push: impl Fn(&str, &Path) -> PushRecord, received: impl Fn() -> u64) -> u64 {
-    let dir = own_workspace();
+    let dir = workspace();
     let first = push(COMMIT, dir.path());
     let before = received();
     let second = push(&"f".repeat(40), dir.path());
