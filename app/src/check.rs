@@ -31,7 +31,7 @@ use crate::settings::problem::id;
 use crate::settings::{Environment, Problem, ServerType, Settings, lookalikes};
 
 /// From 1970 to the start of 2026: a clock that shows less is wrong.
-const EARLIEST: Duration = Duration::from_hours(24 * 365 * 56 + 24 * 14);
+const EARLIEST: Duration = Duration::from_secs((24 * 365 * 56 + 24 * 14) * 3600);
 
 /// One result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

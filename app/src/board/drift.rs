@@ -36,7 +36,7 @@ pub(super) fn drift(history: &History, identity: &Identity) -> Option<Drift> {
 }
 
 /// How long after its start a process counts as a deployment in progress, if the reports name another release.
-const PROGRESS: Duration = Duration::from_mins(15);
+const PROGRESS: Duration = Duration::from_secs(900);
 
 /// When a drift stops being explained by a deployment in progress; `None` without a drift, and afterwards.
 ///

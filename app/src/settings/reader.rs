@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
     pub(super) fn drain(&mut self) -> Duration {
         let Some(text) = self.trimmed("DRAIN") else { return DRAIN };
         let drain = humantime::parse_duration(&text).ok();
-        let drain = drain.filter(|drain| (Duration::from_secs(1)..=Duration::from_mins(5)).contains(drain));
+        let drain = drain.filter(|drain| (Duration::from_secs(1)..=Duration::from_secs(300)).contains(drain));
         let wrong = || format!("`{}` is not a duration from 1 to 300 s", shown(&text));
         // The fallback is never used: `read` fails.
         drain

@@ -131,7 +131,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.record("GET", "/runs/{id}", 200, Duration::from_millis(5));
         metrics.record("GET", "/runs/{id}", 200, Duration::from_millis(20));
-        metrics.record("BREW", "none", 404, Duration::from_mins(1));
+        metrics.record("BREW", "none", 404, Duration::from_secs(60));
         metrics.rejected_hosts.inc();
         metrics.events_suppressed.inc();
         let text = metrics.text(Some(3));

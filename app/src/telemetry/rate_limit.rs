@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The window of every limit.
-pub(crate) const WINDOW: Duration = Duration::from_mins(1);
+pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 
 /// Admits `most` events per [`WINDOW`] and counts the suppressed ones.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ pub struct Environment {
 
 impl Environment {
     /// How long a `.env` that is a pipe may take: a password manager may ask for a finger.
-    const PATIENCE: Duration = Duration::from_mins(1);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// The process environment, and from `.env` in the workspace root what it lacks. What pasting leaves around the
     /// value of a variable of the pipeline is dropped.

@@ -300,7 +300,8 @@ impl Reporter {
         if let Event::Output { line } = &mut event
             && line.len() > Self::LONGEST
         {
-            line.truncate(line.floor_char_boundary(Self::LONGEST));
+            let end = (0..=Self::LONGEST).rev().find(|end| line.is_char_boundary(*end));
+            line.truncate(end.unwrap_or_default());
             line.push('…');
         }
         state.log(&event);

@@ -43,7 +43,9 @@ pub fn put_in_place(beside: &Path, path: &Path) -> Result<()> {
 
 /// The name of a file beside a path; what a killed process with our number left there is removed.
 pub fn beside(path: &Path) -> PathBuf {
-    let beside = path.with_added_extension(format!("{}.part", std::process::id()));
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.part", std::process::id()));
+    let beside = PathBuf::from(beside);
     drop(fs_err::remove_file(&beside));
     beside
 }

@@ -51,7 +51,7 @@ pub struct Http {
 
 impl Http {
     /// The longest time without a byte from the other side, where the caller sets no time limit of its own.
-    const IDLE: Duration = Duration::from_mins(1);
+    const IDLE: Duration = Duration::from_secs(60);
     /// The longest text answer that is read, in bytes: manifests and API answers are far smaller.
     pub const LONGEST_TEXT: u64 = 8 << 20;
 

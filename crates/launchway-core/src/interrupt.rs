@@ -145,7 +145,7 @@ mod tests {
         let interrupt = Interrupt::default();
         interrupt.sleep(Duration::from_millis(1)).unwrap();
         interrupt.set();
-        let error = interrupt.sleep(Duration::from_hours(1)).unwrap_err();
+        let error = interrupt.sleep(Duration::from_secs(3600)).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Interrupted);
     }
 }

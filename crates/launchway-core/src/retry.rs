@@ -111,7 +111,7 @@ mod tests {
     const RETRY: Retry = Retry {
         tries: 3,
         backoff: Duration::from_secs(4),
-        longest_wait: Duration::from_mins(2),
+        longest_wait: Duration::from_secs(120),
         deadline: None,
     };
 

@@ -93,10 +93,10 @@ impl Client {
             retry: Retry {
                 tries: 5,
                 backoff: Duration::from_millis(500),
-                longest_wait: Duration::from_mins(2),
+                longest_wait: Duration::from_secs(120),
                 deadline: None,
             },
-            timeout: Duration::from_mins(1),
+            timeout: Duration::from_secs(60),
         }
     }
 

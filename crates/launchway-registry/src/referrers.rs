@@ -93,7 +93,7 @@ pub enum Attachment {
 }
 
 /// How long all requests may take: the release waits meanwhile.
-const TOTAL_TIMEOUT: Duration = Duration::from_mins(2);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long each of them may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 

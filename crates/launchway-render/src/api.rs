@@ -100,7 +100,7 @@ impl Api {
     /// Attempts at a call that may be repeated.
     pub(crate) const ATTEMPTS: u32 = 6;
     /// The longest that Render may make us wait: the API's own windows are a minute long.
-    pub(crate) const LONGEST_WAIT: Duration = Duration::from_mins(1);
+    pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
     /// The timeout of one request.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
     /// The largest page that the API gives.

@@ -21,7 +21,7 @@ pub use validate::Problem;
 pub const SCHEMA: u32 = 1;
 
 /// How far the writer's clock may be ahead of the reader's.
-pub const SKEW: Duration = Duration::from_mins(5);
+pub const SKEW: Duration = Duration::from_secs(300);
 
 /// Largest report as JSON, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;

@@ -199,9 +199,9 @@ pub(crate) struct RehearseConfig {
 
 impl DeployConfig {
     /// What starts, answers and is found again around the timeout of one deploy.
-    pub(crate) const AROUND_A_DEPLOY: Duration = Duration::from_mins(2);
+    pub(crate) const AROUND_A_DEPLOY: Duration = Duration::from_secs(120);
     /// What waits for another deploy, the undo of the variables, and the reports take in all.
-    pub(crate) const AROUND_ALL: Duration = Duration::from_mins(8);
+    pub(crate) const AROUND_ALL: Duration = Duration::from_secs(480);
 
     /// The longest that a deploy takes, the wait before and the undo after it included.
     ///

@@ -69,7 +69,7 @@ pub(crate) fn run(
         drop(turn);
         ctx.reporter.text(format!("\nthe service is at {} until Ctrl-C", fakes.render.url()));
         // Only an interrupt ends it, which is no error here.
-        while ctx.interrupt.sleep(Duration::from_hours(1)).is_ok() {}
+        while ctx.interrupt.sleep(Duration::from_secs(3600)).is_ok() {}
     }
     fakes.stop(&runtime);
     ctx.reporter.redact(ctx.redactor());

@@ -33,12 +33,12 @@ impl Timings {
         Self {
             poll: Duration::from_secs(3),
             backoff: Duration::from_secs(1),
-            settle: Duration::from_mins(1),
-            queue: Duration::from_mins(2),
+            settle: Duration::from_secs(60),
+            queue: Duration::from_secs(120),
             timeout: config.timeout,
             bake: config.bake,
             // Two windows of the rate limit.
-            undo: Duration::from_mins(2),
+            undo: Duration::from_secs(120),
             ledger: Duration::from_secs(20),
             report: Duration::from_secs(30),
         }

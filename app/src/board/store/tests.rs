@@ -42,8 +42,11 @@ impl Drop for Folder {
 
 /// With short deadlines, and a tick that no test waits for.
 fn open_at(path: &Path) -> Store {
-    let times =
-        Times { deadline: Duration::from_millis(200), tick: Duration::from_hours(1), settle: Duration::ZERO };
+    let times = Times {
+        deadline: Duration::from_millis(200),
+        tick: Duration::from_secs(3600),
+        settle: Duration::ZERO,
+    };
     Store::with(path, times)
 }
 

@@ -166,7 +166,7 @@ async fn clients_that_pipeline_requests_are_closed_too() {
         .collect();
     tokio::time::sleep(Duration::from_millis(200)).await;
     let request = exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    let (response, _) = tokio::time::timeout(Duration::from_mins(1), request).await.unwrap();
+    let (response, _) = tokio::time::timeout(Duration::from_secs(60), request).await.unwrap();
     assert!(response.ends_with("ok"), "{response}");
     drop(greedy);
 }

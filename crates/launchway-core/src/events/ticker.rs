@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(last, "lint 60 s · tests 310/498 · about 40 s left · Checking serde");
         reporter.step_finished("lint", super::super::Outcome::Passed, 1);
         let before = reporter.events().len();
-        reporter.state().tick(start + Duration::from_hours(1));
+        reporter.state().tick(start + Duration::from_secs(3600));
         assert_eq!(reporter.events().len(), before);
     }
 }

@@ -299,7 +299,7 @@ impl Bearer {
 
 #[tokio::test]
 async fn a_token_opens_what_it_was_sold_for() {
-    let bearer = Bearer::start(Duration::from_mins(1)).await;
+    let bearer = Bearer::start(Duration::from_secs(60)).await;
     let pull = bearer.token(&["repository:team/x:pull"]).await;
     assert_eq!(bearer.challenge("GET", "/v2/", &pull).await.0, 200);
     assert_eq!(bearer.challenge("GET", "/v2/team/x/tags/list", &pull).await.0, 404);

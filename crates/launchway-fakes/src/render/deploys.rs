@@ -126,7 +126,7 @@ pub(crate) fn cancel(engine: &Engine, id: &str) -> Result<Response, Refusal> {
 pub(crate) fn events(engine: &Engine, request: &Incoming) -> Result<Response, Refusal> {
     let kinds: Vec<String> =
         request.query().into_iter().filter(|(name, _)| name == "type").map(|(_, v)| v).collect();
-    let hour_ago = now() - Duration::from_hours(1);
+    let hour_ago = now() - Duration::from_secs(3600);
     let (start, end) = (moment(request, "startTime")?.unwrap_or(hour_ago), moment(request, "endTime")?);
     let service = &engine.options.service_id;
     let items: Vec<(String, Value)> = engine.state.read(|state| {

@@ -22,7 +22,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { reads: 400, deploys: 10, writes: 30, window: Duration::from_mins(1) }
+        Self { reads: 400, deploys: 10, writes: 30, window: Duration::from_secs(60) }
     }
 }
 

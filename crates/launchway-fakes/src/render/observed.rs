@@ -27,7 +27,7 @@ pub(crate) fn logs(engine: &Engine, owner: &str, request: &Incoming) -> Result<R
         return Err(Refusal::bad("ownerId and resource are required"));
     }
     let limit = limit(request)?;
-    let start = moment(request, "startTime")?.unwrap_or_else(|| now() - Duration::from_hours(1));
+    let start = moment(request, "startTime")?.unwrap_or_else(|| now() - Duration::from_secs(3600));
     let end = moment(request, "endTime")?.unwrap_or_else(now);
     // The app's own lines are all that is kept: no request is logged and nothing is built.
     let kinds: Vec<String> = values(request, "type");
@@ -77,7 +77,7 @@ pub(crate) fn requests(engine: &Engine, request: &Incoming) -> Result<Response, 
         Some(Ok(seconds @ 1..)) => seconds,
         Some(_) => return Err(Refusal::bad("invalid resolutionSeconds")),
     };
-    let start = moment(request, "startTime")?.unwrap_or_else(|| now() - Duration::from_hours(1));
+    let start = moment(request, "startTime")?.unwrap_or_else(|| now() - Duration::from_secs(3600));
     let end = moment(request, "endTime")?.unwrap_or_else(now);
     let mut series: BTreeMap<Option<u16>, BTreeMap<u64, u64>> = BTreeMap::new();
     for (status, counts) in engine.front.answers(seconds(start), seconds(end)) {

@@ -259,6 +259,6 @@ pub(crate) const MAX_LINE: u64 = 4096;
 /// How long an instance's health answer may take (Render docs, "Health checks").
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long Render keeps the previous instance (Render docs, "Deploys").
-pub(crate) const RETIRE_AFTER: Duration = Duration::from_mins(1);
+pub(crate) const RETIRE_AFTER: Duration = Duration::from_secs(60);
 /// How long to wait until a new instance is asked again.
 pub(crate) const PROBE_PAUSE: Duration = Duration::from_millis(50);

@@ -146,7 +146,7 @@ impl Rig {
             let deploy = state.deploy(id)?;
             states.contains(&deploy.status.name()).then(|| deploy.json())
         };
-        let found = self.render.engine.state.wait_for(Duration::from_mins(1), reached).await;
+        let found = self.render.engine.state.wait_for(Duration::from_secs(60), reached).await;
         found.unwrap_or_else(|| panic!("the deploy did not become {states:?}"))
     }
 

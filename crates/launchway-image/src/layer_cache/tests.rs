@@ -74,7 +74,7 @@ fn what_was_not_used_for_long_is_dropped() {
     let cache = LayerCache::new(dir.path().join("layers"));
     let age = |path: &Path, hours| {
         let file = fs_err::File::open(path).unwrap().into_file();
-        file.set_modified(SystemTime::now() - Duration::from_hours(hours)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(3600) * hours).unwrap();
     };
     for path in entries(dir.path()) {
         age(&path, 1);

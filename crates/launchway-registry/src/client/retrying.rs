@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_wait_of_hours_ends_the_tries() {
-        let (tries, error) = tries(&client(), |_| busy(Some(Duration::from_hours(6))));
+        let (tries, error) = tries(&client(), |_| busy(Some(Duration::from_secs(21600))));
         let error = error.to_string();
         assert_eq!((tries, error.as_str()), (1, "the registry is busy; it asks to wait 6h: wait"));
     }
@@ -89,7 +89,7 @@ mod tests {
         let client = client();
         let (_, error) = tries(&client, |_| {
             client.session.interrupt.set();
-            busy(Some(Duration::from_mins(1)))
+            busy(Some(Duration::from_secs(60)))
         });
         assert_eq!(Exit::of(&error), Exit::Interrupted);
     }

@@ -125,7 +125,7 @@ fn calls_can_share_a_time_limit() {
         }
         requests
     };
-    assert_eq!([requests(Duration::ZERO), requests(Duration::from_mins(1))], [2, 12]);
+    assert_eq!([requests(Duration::ZERO), requests(Duration::from_secs(60))], [2, 12]);
 }
 
 #[test]

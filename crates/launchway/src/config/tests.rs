@@ -23,7 +23,7 @@ fn error(text: &str) -> String {
 fn reads_a_manifest() {
     let config = Config::parse(GOOD).unwrap();
     assert_eq!(config.engine, Engine::Builtin);
-    assert_eq!(config.deploy.timeout, Duration::from_mins(10));
+    assert_eq!(config.deploy.timeout, Duration::from_secs(600));
     assert!(config.deploy.test_error.is_none());
 }
 

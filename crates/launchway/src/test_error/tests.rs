@@ -9,7 +9,7 @@ const KEY: &str = "correct horse battery staple correct horse battery staple";
 
 /// Second 1767225600.
 fn at() -> SystemTime {
-    UNIX_EPOCH + Duration::from_hours(490_896)
+    UNIX_EPOCH + Duration::from_secs(490_896 * 3600)
 }
 
 #[test]

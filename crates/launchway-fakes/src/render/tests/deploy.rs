@@ -53,7 +53,7 @@ async fn a_deploy_runs_the_image_and_gets_the_traffic() {
 async fn the_image_is_pulled_with_the_credential() {
     let (username, password) = ("u".to_owned(), "p".to_owned());
     let basic = Auth::Basic { username: username.clone(), password: password.clone() };
-    let bearer = Auth::Bearer { username, password, lifetime: Duration::from_mins(1) };
+    let bearer = Auth::Bearer { username, password, lifetime: Duration::from_secs(60) };
     for auth in [basic, bearer] {
         let with = |password: Option<&str>| {
             let pull =

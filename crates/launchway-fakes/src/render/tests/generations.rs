@@ -41,7 +41,7 @@ impl Visitors {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_releases_come_and_go() {
-    let limits = Limits { reads: 10_000, deploys: 100, writes: 100, window: Duration::from_mins(1) };
+    let limits = Limits { reads: 10_000, deploys: 100, writes: 100, window: Duration::from_secs(60) };
     let rig = Rig::start(|options| {
         options.limits = limits;
         options.retire_after = Duration::from_millis(100);

@@ -206,7 +206,7 @@ fn failed(message: String) -> Result<()> {
 /// When Render took the deploy, by Render's clock.
 pub(super) fn began(deploy: &Deploy) -> SystemTime {
     let given = deploy.created_at.as_deref().and_then(time);
-    given.unwrap_or_else(|| SystemTime::now() - Duration::from_mins(10))
+    given.unwrap_or_else(|| SystemTime::now() - Duration::from_secs(600))
 }
 
 fn time(text: &str) -> Option<SystemTime> {

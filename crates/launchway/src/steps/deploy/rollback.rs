@@ -176,7 +176,7 @@ impl To {
 
 /// The deploys that are or were live, the newest first.
 fn deploys(target: &Target<'_>) -> Result<Vec<Deploy>> {
-    const YEAR: Duration = Duration::from_hours(366 * 24);
+    const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
     let all = target.api.deploys(SystemTime::now() - YEAR)?;
     Ok(all
         .into_iter()

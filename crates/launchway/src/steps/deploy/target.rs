@@ -45,7 +45,7 @@ impl<'a> Target<'a> {
             app: ctx.http()?,
             timings,
             service: Service::default(),
-            since: SystemTime::now() - Duration::from_hours(24),
+            since: SystemTime::now() - Duration::from_secs(86400),
             shown: RefCell::default(),
         })
     }

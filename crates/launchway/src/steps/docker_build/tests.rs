@@ -215,7 +215,7 @@ fn the_image_is_the_same_wherever_it_is_made() {
     for (name, mode) in [("rootfs/etc/passwd", 0o600), ("rootfs/etc/group", 0o664), ("rootfs/etc", 0o700)] {
         let path = two.path().join(name);
         let file = fs_err::File::open(&path).unwrap().into_file();
-        file.set_modified(UNIX_EPOCH + Duration::from_hours(1)).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(3600)).unwrap();
         fs_err::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     }
     let binary = compile_program(&first);

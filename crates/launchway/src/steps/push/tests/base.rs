@@ -100,7 +100,7 @@ fn goes_on(host: &str, expected: Outcome) {
 #[test]
 fn what_the_registry_has_is_mounted() {
     goes_on(&basic().host(), Outcome::Mounted);
-    let tokens = bearer(Duration::from_mins(1));
+    let tokens = bearer(Duration::from_secs(60));
     goes_on(&tokens.host(), Outcome::Mounted);
     let starts = tokens.registry().transcript();
     let starts =
@@ -114,7 +114,7 @@ fn a_registry_may_rather_have_it_uploaded() {
     fake.registry().fault(Fault::MountDeclined);
     goes_on(&fake.host(), Outcome::Uploaded);
     // The first is used up by the request without a token.
-    let fake = bearer(Duration::from_mins(1));
+    let fake = bearer(Duration::from_secs(60));
     fake.registry().fault(Fault::MountDeclined);
     fake.registry().fault(Fault::MountDeclined);
     goes_on(&fake.host(), Outcome::Uploaded);

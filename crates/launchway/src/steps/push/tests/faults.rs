@@ -85,7 +85,7 @@ impl Rig {
 
 /// The fake registry with these faults, once `latest` is there.
 fn broken(faults: &[Fault]) -> (Scripted, Rig) {
-    let fake = bearer(Duration::from_mins(1));
+    let fake = bearer(Duration::from_secs(60));
     let rig = Rig::new(&fake.host());
     for fault in faults {
         fake.registry().fault(*fault);

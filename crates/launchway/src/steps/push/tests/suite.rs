@@ -55,7 +55,7 @@ fn the_fake_with_passwords() {
 
 #[test]
 fn the_fake_with_tokens() {
-    suite(&bearer(Duration::from_mins(1)).host());
+    suite(&bearer(Duration::from_secs(60)).host());
 }
 
 #[test]
