@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-/// The exit codes of `cargo xtask`; `--help` and docs/reference.md list the same.
+/// The exit codes of `cargo xtask`, as listed by `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
@@ -29,12 +29,12 @@ pub enum Exit {
     Superseded,
     /// 70, as in `sysexits.h`.
     Internal,
-    /// 130, as shells have it for SIGINT.
+    /// 130, the shell convention for SIGINT.
     Interrupted,
 }
 
 impl Exit {
-    /// All of them, by number.
+    /// All exit codes, by number.
     pub const ALL: [Self; 10] = [
         Self::Done,
         Self::CheckFailed,
@@ -64,7 +64,7 @@ impl Exit {
         }
     }
 
-    /// The meaning, as the documentation has it.
+    /// The meaning, as in the documentation.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -75,7 +75,7 @@ impl Exit {
             Self::DeployFailed => "the deploy failed; the service is unchanged or was rolled back",
             Self::NotRolledBack => "the deploy failed and could not be rolled back",
             Self::Superseded => "superseded by another deploy",
-            Self::Internal => "an internal error (a full disk, an output that broke, a bug)",
+            Self::Internal => "an internal error (a full disk, a broken output, a bug)",
             Self::Interrupted => "interrupted",
         }
     }
@@ -92,7 +92,7 @@ impl Exit {
             .unwrap_or(if machine_failed(error) { Self::Internal } else { Self::Usage })
     }
 
-    /// Whether the code says what became of the service, which matters more than what broke on this machine.
+    /// Whether the code reports the outcome of a deploy, which matters more than what broke on this machine.
     fn is_of_a_deploy(self) -> bool {
         matches!(self, Self::DeployFailed | Self::NotRolledBack | Self::Superseded)
     }
@@ -159,7 +159,7 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     }
 }
 
-/// Whether the machine is to blame and no input: its disk is full or broken.
+/// Whether the machine is to blame, not the input: its disk is full or broken.
 fn machine_failed(error: &anyhow::Error) -> bool {
     let of_the_disk = |error: &io::Error| {
         matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)

@@ -26,16 +26,16 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Shared {
-    /// Print the plan, run nothing.
+    /// Print the plan and run nothing.
     #[arg(long, global = true)]
     pub(crate) explain: bool,
-    /// How to print what happens; json is one event a line.
+    /// The output format; json prints one event per line.
     #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub(crate) format: Format,
-    /// Print failures and requested text only.
+    /// Print only failures and requested text.
     #[arg(long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Print commands with their environment, and paths in full.
+    /// Print commands with their environment, and full paths.
     #[arg(long, global = true)]
     pub(crate) verbose: bool,
 }
@@ -58,55 +58,55 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// The pipeline, as GitHub would run it for this branch.
+    /// Run the pipeline as GitHub would for this branch.
     Ci(Ci),
-    /// Formatting, clippy, the workflow, the recipe, the documentation.
+    /// Check formatting, the workflow, the Dockerfile, clippy and the documentation.
     Lint,
-    /// All tests, once, under coverage; then the threshold for every crate.
+    /// Run all tests once, under coverage, then check every crate's threshold.
     TestCoverage,
-    /// The image of this commit, in target/xtask/image.
+    /// Build the image of this commit, in target/xtask/image.
     DockerBuild(DockerBuild),
-    /// The image to the registry: the commit's tag, verified, then `latest`.
+    /// Push the image to the registry: the commit's tag, verified, then `latest`.
     Push,
-    /// The pushed image live on Render, proved by asking the running app.
+    /// Deploy the pushed image to Render and prove it against the running service.
     Deploy(Deploy),
-    /// An earlier release live again, image and environment, proved as a deploy is.
+    /// Make an earlier release live again, image and environment, with the same proof as a deploy.
     Rollback(Rollback),
-    /// The whole pipeline on this machine: a registry, a Render and a Sentry on loopback; nothing leaves it.
+    /// Run the whole pipeline against a registry, a Render and a Sentry on loopback; nothing leaves this machine.
     Rehearse(Rehearse),
-    /// Write the GitHub workflow from the pipeline table.
+    /// Generate the GitHub workflow from the pipeline table.
     Workflow(Workflow),
-    /// Every attempt to deploy: what became live, what failed and why, what was rolled back.
+    /// List every deployment: what went live, what failed and why, what was rolled back.
     History,
-    /// The bill of materials of the shipped binary, as JSON on standard output.
+    /// Print the SBOM of the shipped binary as CycloneDX JSON.
     Sbom,
-    /// Secrets for the service.
+    /// Generate secrets for the service.
     #[command(subcommand)]
     Secrets(Secrets),
-    /// Tools, secrets, branch, Docker: what is missing and how to get it.
+    /// Check tools, variables, Dockerfile, package and branch: what is missing and how to get it.
     Doctor,
-    /// Set the pipeline up in the repository of a service that has none.
+    /// Set Launchway up in a service's repository.
     Init(Init),
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Secrets {
-    /// A new random key, on standard output and nowhere else.
+    /// Print a new random key; it is stored nowhere.
     Generate,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Ci {
-    /// Only these jobs; may be given more than once.
+    /// Run only this job; repeatable.
     #[arg(long, value_enum, value_name = "JOB")]
     pub(crate) job: Vec<JobId>,
-    /// Decide as on this branch instead of the one that git is on.
+    /// Decide as on this branch instead of the current one.
     #[arg(long, value_name = "BRANCH")]
     pub(crate) branch: Option<String>,
-    /// Go on with the steps that do not need the one that failed.
+    /// After a failure, continue with the steps that do not depend on the failed one.
     #[arg(long)]
     pub(crate) keep_going: bool,
-    /// Run every step, also what passed on the same files before.
+    /// Run every step, even those that have already passed on the same files.
     #[arg(long)]
     pub(crate) fresh: bool,
 }
@@ -115,7 +115,7 @@ pub(crate) struct Ci {
 fn engine() -> impl TypedValueParser<Value = Engine> {
     let value = |engine: Engine| {
         PossibleValue::new(engine.name()).help(match engine {
-            Engine::Builtin => "Ours: no daemon, byte for byte reproducible",
+            Engine::Builtin => "Launchway's own: no daemon, byte-for-byte reproducible",
             Engine::Docker => "`docker build` of the same Dockerfile",
         })
     };
@@ -125,66 +125,66 @@ fn engine() -> impl TypedValueParser<Value = Engine> {
 
 #[derive(Debug, Args)]
 pub(crate) struct DockerBuild {
-    /// What follows the recipe, instead of the engine in the configuration.
+    /// The engine that builds the image, instead of the configured one.
     #[arg(long, value_name = "ENGINE", value_parser = engine())]
     pub(crate) engine: Option<Engine>,
-    /// Write the image into one file too, for `docker load` or another tool that reads OCI layouts.
+    /// Also write the image to one file, for `docker load` or any tool that reads OCI layouts.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Put the image into the running Docker engine too.
+    /// Also load the image into the running Docker engine.
     #[arg(long)]
     pub(crate) load: bool,
-    /// Build the commit twice, in other folders and homes, and compare; a difference exits 1.
+    /// Build the commit twice, in different folders and homes, and compare; exits with 1 if they differ.
     #[arg(long, conflicts_with = "engine")]
     pub(crate) verify_reproducible: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
-    /// Deploy only this plan, as `deploy --explain` printed its hash; another one exits 5, and nothing is written.
+    /// Deploy only the plan with this hash, which `deploy --explain` prints; any other exits with 5 and writes nothing.
     #[arg(long, value_name = "HASH")]
     pub(crate) expect_plan: Option<String>,
-    /// Take up the watch and the proof of a deploy of this commit that was asked for before.
+    /// Follow and prove a deploy of this commit that an earlier run requested.
     #[arg(long, value_name = "DEP", conflicts_with = "expect_plan")]
     pub(crate) attach: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
-    /// A commit, a digest or a deploy, `dep-…`; without it the release that was live before.
+    /// A commit, a digest or a deploy, `dep-…`; by default the release that was live before.
     #[arg(long, value_name = "RELEASE")]
     pub(crate) to: Option<To>,
-    /// Go back only with this plan, as `rollback --explain` printed its hash.
+    /// Roll back only with the plan with this hash, which `rollback --explain` prints.
     #[arg(long, value_name = "HASH")]
     pub(crate) expect_plan: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Rehearse {
-    /// Only these jobs; may be given more than once.
+    /// Run only this job; repeatable.
     #[arg(long, value_enum, value_name = "JOB")]
     pub(crate) job: Vec<JobId>,
-    /// Break a stand-in on purpose and see whether push and deploy end as they must: a drill, `all` or `list`.
+    /// Inject a fault and check that push and deploy end as they must: a drill, `all` or `list`.
     #[arg(long, value_name = "NAME", conflicts_with = "job")]
     pub(crate) drill: Option<String>,
-    /// Keep the stand-ins and the app up until Ctrl-C.
+    /// Keep the fakes and the service up until Ctrl-C.
     #[arg(long, conflicts_with = "drill")]
     pub(crate) stay: bool,
-    /// Run every step, also what passed on the same files before.
+    /// Run every step, even those that have already passed on the same files.
     #[arg(long)]
     pub(crate) fresh: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Workflow {
-    /// Compare instead of writing; a difference exits 1.
+    /// Compare instead of writing; exits with 1 on a difference.
     #[arg(long)]
     pub(crate) check: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// A folder of the repository, the current one if absent.
+    /// A folder of the repository; the current folder by default.
     #[arg(value_name = "PATH")]
     pub(crate) path: Option<PathBuf>,
     /// The package that ships.
@@ -193,13 +193,13 @@ pub(crate) struct Init {
     /// The binary that ships.
     #[arg(long, value_name = "NAME")]
     pub(crate) binary: Option<String>,
-    /// Take Launchway from a git repository instead of the place that this program was built from.
+    /// Take Launchway from this git repository instead of where this program was built.
     #[arg(long, value_name = "URL", requires = "rev")]
     pub(crate) git: Option<String>,
-    /// The commit of that repository.
+    /// The commit of that repository to use.
     #[arg(long, value_name = "COMMIT", requires = "git")]
     pub(crate) rev: Option<String>,
-    /// Do not rehearse in the end.
+    /// Do not rehearse at the end.
     #[arg(long)]
     pub(crate) no_rehearsal: bool,
 }

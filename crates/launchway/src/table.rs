@@ -19,17 +19,17 @@ pub(crate) struct Job {
     pub(crate) needs: Option<JobId>,
     pub(crate) when: When,
     pub(crate) steps: &'static [StepId],
-    /// The pipeline's own variables that its steps cannot do without; the configuration adds those of the service.
+    /// The pipeline's own variables that its steps require; the configuration adds the service's.
     pub(crate) variables: &'static [&'static str],
-    /// The pipeline's own variables that its steps can do without, at the price of what each says of itself.
+    /// The pipeline's own variables that its steps can do without; each says what is then missing.
     pub(crate) optional: &'static [&'static str],
-    /// How many minutes it may take on a fresh machine, which compiles the pipeline first, without what the configuration
-    /// adds.
+    /// The limit in minutes on a fresh machine, which compiles the pipeline first; the configuration's timeouts are
+    /// added.
     pub(crate) minutes: u64,
 }
 
 impl Job {
-    /// GitHub ends every job after so many minutes.
+    /// GitHub's own limit for a job.
     pub(crate) const MOST_MINUTES: u64 = 360;
 }
 
@@ -142,7 +142,7 @@ impl StepId {
         matches!(self, Self::Push | Self::Deploy)
     }
 
-    /// The step of the same job whose result it takes; without it the step cannot run.
+    /// The step of the same job whose result this step needs.
     pub(crate) fn needs(self) -> Option<Self> {
         match self {
             Self::Push => Some(Self::DockerBuild),
@@ -197,7 +197,7 @@ pub(crate) const VARIABLES: [Variable; 7] = [
     Variable {
         name: "SENTRY_AUTH_TOKEN",
         secret: true,
-        meaning: "tells Sentry of releases and deploys",
+        meaning: "records releases and deploys in Sentry",
         source: "Sentry → Settings → Auth tokens, an organization token",
     },
     Variable {
@@ -214,13 +214,13 @@ pub(crate) const VARIABLES: [Variable; 7] = [
     },
 ];
 
-/// Those of them that mean something only where `deploy.sentry` is configured.
+/// The variables that only matter if `deploy.sentry` is configured.
 pub(crate) const SENTRY: [&str; 3] = ["SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY_PROJECT"];
 
-/// The variable in which a job on GitHub is given what the jobs before it did.
+/// The variable that passes the run state from job to job on GitHub.
 pub(crate) const RUN_STATE: &str = "PIPELINE_RUN_STATE";
 
-/// What the environment can move besides: no secrets.
+/// Further settings that the environment can override; none is a secret.
 pub(crate) const SETTINGS: [&str; 4] = ["PIPELINE_IMAGE", "RENDER_API_URL", "SENTRY_URL", RUN_STATE];
 
 /// The names of [`VARIABLES`].
