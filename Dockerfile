@@ -1,10 +1,10 @@
-# The recipe of the image. `cargo xtask docker-build` follows the final stage by itself, without Docker;
-# `docker build .` follows all of it. No BuildKit syntax: the classic builder must be able to read it too.
+# Describes the image. `cargo xtask docker-build` builds the final stage itself, without Docker;
+# `docker build .` builds all of it. No BuildKit syntax: the classic builder must be able to read it too.
 
-# A mirror or a digest can stand in: --build-arg RUST_IMAGE=mirror.example.com/rust:1.95.0-slim-bookworm
+# A mirror or a digest works too: --build-arg RUST_IMAGE=mirror.example.com/rust:1.95.0-slim-bookworm
 ARG RUST_IMAGE=docker.io/library/rust:1.95.0-slim-bookworm
 FROM ${RUST_IMAGE} AS build
-# Or rustup would fetch the components that `rust-toolchain.toml` lists for developers.
+# Otherwise rustup would fetch the components that `rust-toolchain.toml` lists for developers.
 ENV RUSTUP_TOOLCHAIN=1.95.0
 # The same flags as `cargo xtask docker-build`: linked statically, and no path of the machine in the binary.
 ENV RUSTFLAGS="-Ctarget-feature=+crt-static --remap-path-prefix=/usr/local/cargo=/cargo --remap-path-prefix=/usr/local/rustup/toolchains/1.95.0-x86_64-unknown-linux-gnu=/rust"

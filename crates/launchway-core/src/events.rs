@@ -189,7 +189,7 @@ impl Reporter {
     /// Removes secrets from every text in the data.
     pub fn shown<T: Serialize + DeserializeOwned>(&self, data: &T) -> anyhow::Result<T> {
         event::shown(data, &self.state().redactor)
-            .context("a secret has the value of a word that its form needs")
+            .context("a secret has the value of a word that its format needs")
     }
 
     /// Removes secrets from every text in the JSON.

@@ -132,7 +132,7 @@ impl Place {
             // An open file: what is behind it may be a file, and replacing that would not reach who reads it.
             if folder.starts_with("/proc") {
                 if place.file_name().is_some_and(|name| name == "1" || name == "2") {
-                    bail!("{} shows what the run does: name a file", path.display());
+                    bail!("{} is where the run's output goes: name a file", path.display());
                 }
                 return Ok(Self::Stream(place));
             }
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(open.metadata().unwrap().len(), 1);
         for own in ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/proc/self/fd/2"] {
             let error = check(Path::new(own)).unwrap_err().to_string();
-            assert_eq!(error, format!("{own} shows what the run does: name a file"));
+            assert_eq!(error, format!("{own} is where the run's output goes: name a file"));
         }
     }
 }

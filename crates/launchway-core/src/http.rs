@@ -33,7 +33,7 @@ impl NetworkPolicy {
     pub fn of(addresses: Option<&str>) -> Result<Self> {
         let Some(addresses) = addresses else { return Ok(Self::Anywhere) };
         let bound = addresses.split(',').map(str::parse).collect::<Result<_, _>>();
-        let hint = "`XTASK_NETWORK` is set by a drill for its own runs and must be addresses: remove it";
+        let hint = "`XTASK_NETWORK` is set by a drill for its own runs and must hold addresses: remove it";
         bound.map(Self::Only).map_err(|_| Failure::new(Exit::Usage, hint).into())
     }
 }
@@ -99,7 +99,7 @@ impl Http {
         let client = builder.build().map_err(|error| {
             let error = format!("{:#}", anyhow::Error::from(error));
             let hint = if error.contains("No CA certificates") {
-                ": install the package `ca-certificates`, or name a file of certificates in `SSL_CERT_FILE`"
+                ": install the package `ca-certificates`, or set `SSL_CERT_FILE` to a certificate file"
             } else {
                 ""
             };
@@ -173,7 +173,7 @@ pub fn text(response: Response) -> Result<String> {
     if bytes.len() as u64 > Http::LONGEST_TEXT {
         return Err(Failure::new(
             Exit::Usage,
-            format!("the answer is longer than {} bytes", Http::LONGEST_TEXT),
+            format!("the response is longer than {} bytes", Http::LONGEST_TEXT),
         )
         .into());
     }

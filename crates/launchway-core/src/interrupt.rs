@@ -121,7 +121,7 @@ fn groups() -> MutexGuard<'static, BTreeSet<u32>> {
 #[expect(clippy::exit, reason = "whoever asks twice does not want to wait for what is being waited for")]
 fn leave() -> ! {
     crate::events::terminal::live::erase().ok();
-    drop(writeln!(std::io::stderr(), "\nstopped at once: what was under way is left half-way"));
+    drop(writeln!(std::io::stderr(), "\nstopped at once: unfinished work was left half-done"));
     std::process::exit(Exit::Interrupted.code().into())
 }
 

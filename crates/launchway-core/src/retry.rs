@@ -70,8 +70,8 @@ impl fmt::Display for GiveUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tries(tries) => write!(f, "tried {tries} times"),
-            Self::Asked(asked) => write!(f, "it asks to wait {}", humantime::format_duration(*asked)),
-            Self::Deadline => f.write_str("no time is left to try again"),
+            Self::Asked(asked) => write!(f, "it requires a wait of {}", humantime::format_duration(*asked)),
+            Self::Deadline => f.write_str("no time is left for another try"),
         }
     }
 }
@@ -148,7 +148,7 @@ mod tests {
         assert!(wait(0).unwrap() >= Duration::from_secs(2));
         assert_eq!(wait(5), Ok(Duration::from_secs(5)));
         assert_eq!(wait(300), Ok(RETRY.longest_wait));
-        assert_eq!(wait(6 * 3600).unwrap_err().to_string(), "it asks to wait 6h");
+        assert_eq!(wait(6 * 3600).unwrap_err().to_string(), "it requires a wait of 6h");
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         let retry = Retry { deadline: Some(Instant::now() + Duration::from_secs(5)), ..RETRY };
         retry.begin().next_wait(Some(Duration::ZERO)).unwrap();
         let error = retry.begin().next_wait(Some(Duration::from_secs(6))).unwrap_err();
-        assert_eq!(error.to_string(), "no time is left to try again");
+        assert_eq!(error.to_string(), "no time is left for another try");
     }
 
     #[test]

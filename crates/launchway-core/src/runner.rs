@@ -144,7 +144,7 @@ impl Compiled {
     fn words(&self) -> Option<String> {
         self.finished.then(|| match self.crates {
             0 => "nothing to compile".to_owned(),
-            1 => "1 crate compiled, the others reused".to_owned(),
+            1 => "1 crate compiled, the rest reused".to_owned(),
             many => format!("{many} crates compiled"),
         })
     }
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(read(finished).unwrap(), "nothing to compile");
         assert_eq!(
             read(&format!("    Checking a v1\n{finished}")).unwrap(),
-            "1 crate compiled, the others reused"
+            "1 crate compiled, the rest reused"
         );
         assert_eq!(
             read(&format!("   Compiling a v1\n   Compiling b v1\n{finished}")).unwrap(),

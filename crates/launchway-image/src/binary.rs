@@ -31,7 +31,7 @@ impl Platform {
             Some("aarch64") if linux => Ok(Self::Arm64),
             _ => Err(Failure::new(
                 Exit::Usage,
-                format!("`target` is `{triple}`, but images are made for x86_64 and aarch64 Linux only"),
+                format!("`target` is `{triple}`, but only x86_64 and aarch64 Linux images can be built"),
             )
             .into()),
         }
@@ -87,9 +87,7 @@ pub fn named<'folder>(binary: &Path, folders: &'folder [PathBuf]) -> Result<Opti
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     if !path.exists() {
-        bail!(
-            "cargo made no such file: `app` in the pipeline's configuration must be the name of a package and of its binary"
-        );
+        bail!("cargo built no such file: check `package` and `binary` in the pipeline's configuration");
     }
     Ok(fs_err::read(path)?)
 }
@@ -115,7 +113,7 @@ fn inspect(bytes: &[u8], platform: Platform) -> Result<()> {
     let machine = number(bytes, 18, 2)?;
     if machine != u64::from(platform.machine()) {
         bail!(
-            "its machine is {machine}, and {platform} is {}: check `target` in the pipeline's configuration",
+            "it is built for machine {machine}, and {platform} is {}: check `target` in the pipeline's configuration",
             platform.machine()
         );
     }
@@ -124,7 +122,7 @@ fn inspect(bytes: &[u8], platform: Platform) -> Result<()> {
         let header = table.saturating_add(entry * entry_size);
         match number(bytes, header, 4)? {
             PT_INTERP => bail!(
-                "it is linked dynamically (it asks for an interpreter), and the image has none: build it with `-Ctarget-feature=+crt-static`"
+                "it is linked dynamically (it needs an interpreter), and the image has none: build it with `-Ctarget-feature=+crt-static`"
             ),
             PT_DYNAMIC => {
                 let (start, size) = (
@@ -151,7 +149,7 @@ fn inspect(bytes: &[u8], platform: Platform) -> Result<()> {
 fn number(bytes: &[u8], offset: u64, size: usize) -> Result<u64> {
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
     let Some(field) = bytes.get(start..start.saturating_add(size)) else {
-        bail!("it ends before its headers do: build it again");
+        bail!("its headers are cut off: build it again");
     };
     Ok(field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }

@@ -161,7 +161,7 @@ impl BuildContext {
     /// The text of a file without which there is no image.
     pub fn needed(&self, path: &str) -> Result<String> {
         self.text(path)?.ok_or_else(|| {
-            let message = format!("`{path}` is not in the workspace root, as git has it: add and commit it");
+            let message = format!("`{path}` is not tracked by git in the workspace root: add and commit it");
             Failure::new(Exit::Usage, message).into()
         })
     }

@@ -59,7 +59,8 @@ pub fn differences(
         match (ours.remove(&path), theirs.remove(&path)) {
             (Some(ours), Some(theirs)) => {
                 add(place.clone(), Some(ours.to_string()), Some(theirs.to_string()), None);
-                let reason = (path == binary).then_some("compiled twice, with another linker and C library");
+                let reason =
+                    (path == binary).then_some("compiled twice, with different linkers and C libraries");
                 add(place, ours.contents, theirs.contents, reason);
             }
             (ours, theirs) => {
@@ -77,9 +78,9 @@ fn keys<V>(one: &BTreeMap<String, V>, other: &BTreeMap<String, V>) -> BTreeSet<S
 /// Why a setting may differ.
 fn known_setting(key: &str) -> Option<&'static str> {
     match key {
-        "created" => Some("Docker uses the time of the build, the builtin engine that of the commit"),
-        "config Image" => Some("the classic builder writes the previous step here"),
-        "config ArgsEscaped" => Some("BuildKit sets it, and it means something on Windows only"),
+        "created" => Some("Docker uses the build time, the builtin engine the commit time"),
+        "config Image" => Some("the classic builder records the previous step here"),
+        "config ArgsEscaped" => Some("BuildKit sets it, and it has a meaning on Windows only"),
         _ => None,
     }
 }

@@ -121,23 +121,23 @@ struct RootFs {
 /// The archive is read in pieces: only what the image will be, the compressed layers, is held in memory.
 pub fn read(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Image> {
     unpack(path, platform, interrupt)
-        .with_context(|| format!("{} does not hold an image for us", path.display()))
+        .with_context(|| format!("{} does not contain a usable image", path.display()))
 }
 
 fn unpack(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Image> {
     let contents = Contents::of(path)?;
     let images: Vec<Saved> = serde_json::from_slice(&contents.json("manifest.json")?)
-        .context("its `manifest.json` is not that of a docker-archive")?;
-    let [saved] = images.as_slice() else { bail!("it holds {} images instead of one", images.len()) };
+        .context("its `manifest.json` is not a docker-archive's")?;
+    let [saved] = images.as_slice() else { bail!("it contains {} images instead of one", images.len()) };
     let bytes = contents.json(&saved.config)?;
     let config: Described = serde_json::from_slice(&bytes).context("its configuration is not an image's")?;
     let found = format!("{}/{}", config.os, config.architecture);
     if found != platform.to_string() {
-        bail!("it is for {found}, and `target` in the pipeline's configuration is for {platform}");
+        bail!("it is for {found}, but `target` in the pipeline's configuration is for {platform}");
     }
     let diff_ids = config.rootfs.diff_ids;
     if diff_ids.len() != saved.layers.len() {
-        bail!("it holds {} layers, and its configuration names {}", saved.layers.len(), diff_ids.len());
+        bail!("it contains {} layers, but its configuration names {}", saved.layers.len(), diff_ids.len());
     }
     let mut reader = LayerReader::new(interrupt, Bounds::IMAGE);
     let mut layers = Vec::new();
@@ -146,7 +146,10 @@ fn unpack(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Imag
             .with(path, |tar| compress(tar, &mut reader))
             .with_context(|| format!("its layer `{path}`"))?;
         if layer.diff_id != diff_id {
-            bail!("its layer `{path}` has other contents than its configuration says: {}", layer.diff_id);
+            bail!(
+                "its layer `{path}` does not have the contents that its configuration states: {}",
+                layer.diff_id
+            );
         }
         layers.push(layer);
     }

@@ -181,18 +181,18 @@ impl Reader<'_, '_> {
             }
             Instruction::Add(add) => self.refuse(
                 add.add.span.start,
-                "`ADD` unpacks and downloads, which the builtin engine does not: use `COPY`",
+                "`ADD` unpacks and downloads, which the builtin engine does not support: use `COPY`",
             ),
             Instruction::Run(run) => self.refuse(
                 run.run.span.start,
-                "`RUN` in the final stage is not followed by the builtin engine: run it in an earlier stage",
+                "the builtin engine does not support `RUN` in the final stage: run it in an earlier stage",
             ),
             Instruction::Onbuild(onbuild) => {
                 self.refuse(onbuild.onbuild.span.start, "`ONBUILD` has no place in an OCI image: remove it")
             }
             Instruction::Shell(shell) => self.refuse(
                 shell.shell.span.start,
-                "`SHELL` is for commands in shell form, which an image without a shell cannot run: remove it",
+                "`SHELL` applies to commands in shell form, which an image without a shell cannot run: remove it",
             ),
             Instruction::Maintainer(maintainer) => self.refuse(
                 maintainer.maintainer.span.start,
@@ -248,13 +248,13 @@ impl Reader<'_, '_> {
                 ("chmod", value) => step.mode = Some(self.mode(place, value)?),
                 (name, _) => {
                     return self
-                        .refuse(place, format!("`COPY --{name}` is not followed by the builtin engine"));
+                        .refuse(place, format!("`COPY --{name}` is not supported by the builtin engine"));
                 }
             }
         }
         for source in &copy.src {
             let Source::Path(path) = source else {
-                return self.refuse(place, "the builtin engine does not follow here-documents: copy a file");
+                return self.refuse(place, "the builtin engine does not support here-documents: copy a file");
             };
             step.sources.push(self.expand(place, &path.value)?);
         }
@@ -274,7 +274,9 @@ impl Reader<'_, '_> {
         if !numbered && !self.is_earlier(stage) {
             return self.refuse(
                 place,
-                format!("`{stage}` is not an earlier stage, and the builtin engine pulls no image"),
+                format!(
+                    "`{stage}` is not an earlier stage, and the builtin engine copies from no other image"
+                ),
             );
         }
         // Builders leave it in many places: `target/release`, `/usr/local/cargo/bin`, a folder of their own.
@@ -283,12 +285,11 @@ impl Reader<'_, '_> {
         if !matches!(step.sources.as_slice(), [source] if is_binary(source)) {
             return self.refuse(
                 place,
-                format!("from an earlier stage the builtin engine copies the binary only, `…{suffix}`"),
+                format!("the builtin engine copies only the binary from an earlier stage, `…{suffix}`"),
             );
         }
         if self.stage.binary.line != 0 {
-            return self
-                .refuse(place, format!("the binary is copied in line {} already", self.stage.binary.line));
+            return self.refuse(place, format!("line {} already copies the binary", self.stage.binary.line));
         }
         self.stage.binary = step;
         Ok(())

@@ -182,10 +182,7 @@ fn beginning(path: &[u8]) -> String {
 /// The contents of an entry that describes the next one.
 fn bounded(entry: &mut tar::Entry<'_, impl Read>) -> Result<Vec<u8>> {
     let size = entry.size();
-    ensure!(
-        size <= LONGEST_HEADER,
-        "a header in it has {size} bytes, and more than {LONGEST_HEADER} are not read"
-    );
+    ensure!(size <= LONGEST_HEADER, "a header in it has {size} bytes, and {LONGEST_HEADER} are the maximum");
     let mut bytes = Vec::new();
     entry.read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -256,9 +253,9 @@ impl Before {
     ) -> Result<Option<Entry<'a>>> {
         ensure!(
             header.entry_type() != EntryType::GNUSparse && !self.is_sparse,
-            "is a sparse file, which is not followed: write it in full"
+            "is a sparse file, which is not supported: write it in full"
         );
-        ensure!(self.size.is_none_or(|said| said == size), "says its size twice, and not the same");
+        ensure!(self.size.is_none_or(|said| said == size), "states two different sizes");
         let mut path = clean(written)?;
         let kind = match header.entry_type() {
             EntryType::Regular if header.as_bytes().get(156) == Some(&0) && written.ends_with(b"/") => {
@@ -272,7 +269,7 @@ impl Before {
             EntryType::Char | EntryType::Block | EntryType::Fifo => Kind::Device,
             other => bail!("is of the type {:?}, which no layer has", char::from(other.as_byte())),
         };
-        ensure!(kind == Kind::File || size == 0, "has contents and is no file");
+        ensure!(kind == Kind::File || size == 0, "has contents but is not a file");
         let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let name = path.get(start..).unwrap_or_default();
         let kind = match name.strip_prefix(b".wh.") {
@@ -283,9 +280,9 @@ impl Before {
             }
             // How aufs, which Docker used once, kept its books.
             Some(hidden) if hidden.starts_with(b".wh.") => return Ok(None),
-            Some(b"" | b"." | b"..") => bail!("hides nothing in its folder"),
+            Some(b"" | b"." | b"..") => bail!("is a whiteout without a name"),
             Some(_) if size > 0 => {
-                bail!("has contents, and its name hides a file of the layers below: rename it")
+                bail!("has contents, but its name hides a file of the layers below: rename it")
             }
             Some(_) => {
                 path.drain(start..start + 4);
@@ -295,7 +292,7 @@ impl Before {
         let owner = |said: Option<u32>, id: std::io::Result<u64>| match said {
             Some(id) => Ok(id),
             // Some tools leave out who owns it, which engines read as root.
-            None => u32::try_from(id.unwrap_or_default()).context("has an owner that is no number of one"),
+            None => u32::try_from(id.unwrap_or_default()).context("has an owner that is not a number"),
         };
         let (uid, gid) = (owner(self.uid, header.uid())?, owner(self.gid, header.gid())?);
         let mode = header.mode()? & 0o7777;
@@ -318,7 +315,7 @@ fn clean(path: &[u8]) -> Result<Vec<u8>> {
         "has a path of {} bytes, and {LONGEST_PATH} are the most",
         path.len()
     );
-    ensure!(!path.contains(&0), "has a zero in its path");
+    ensure!(!path.contains(&0), "has a NUL byte in its path");
     let mut parts = Vec::new();
     for part in path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")) {
         ensure!(part != b"..", "leaves the image");
@@ -336,7 +333,7 @@ fn clean(path: &[u8]) -> Result<Vec<u8>> {
 /// The target of a link, as it was written.
 fn target(link: Vec<u8>) -> Result<Vec<u8>> {
     ensure!(!link.is_empty(), "is a link to nothing");
-    ensure!(link.len() <= LONGEST_PATH && !link.contains(&0), "is a link to what can be no path");
+    ensure!(link.len() <= LONGEST_PATH && !link.contains(&0), "is a link to an invalid path");
     Ok(link)
 }
 

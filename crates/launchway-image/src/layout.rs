@@ -64,7 +64,7 @@ impl Layout {
         Self::read(folder)
             .with_context(|| {
                 format!(
-                    "there is no whole image in {}: run `cargo xtask docker-build` first",
+                    "there is no complete image in {}: run `cargo xtask docker-build` first",
                     folder.display()
                 )
             })
@@ -98,7 +98,7 @@ impl Layout {
 
     fn read(folder: &Path) -> Result<Self> {
         let index: Index = serde_json::from_slice(&fs_err::read(folder.join("index.json"))?)
-            .context("`index.json` is not the index of an image")?;
+            .context("`index.json` is not an image index")?;
         let mut tags = Vec::new();
         let mut manifests = BTreeMap::new();
         for entry in index.manifests {
@@ -110,7 +110,7 @@ impl Layout {
         };
         let manifest_bytes = fs_err::read(blob(folder, &manifest.digest))?;
         if Descriptor::of(&manifest.media_type, &manifest_bytes) != manifest {
-            bail!("the manifest is not what `index.json` says: {}", manifest.digest);
+            bail!("the manifest does not match `index.json`: {}", manifest.digest);
         }
         let ImageManifest { config, layers, mut annotations, .. } =
             serde_json::from_slice(&manifest_bytes).context("the manifest is not valid")?;
@@ -125,7 +125,7 @@ impl Layout {
         for wanted in layout.blobs() {
             let (digest, size) = Digest::of_file(&layout.blob(&wanted.digest))?;
             if (&digest, size) != (&wanted.digest, wanted.size) {
-                bail!("the blob {} has other contents: {size} bytes, {digest}", wanted.digest);
+                bail!("the blob {} has different contents: {size} bytes, {digest}", wanted.digest);
             }
         }
         Ok(layout)
@@ -170,7 +170,7 @@ impl Parts<'_> {
             if Digest::of_file(&place)?.0 != **digest {
                 fs_err::remove_file(&place)?;
                 bail!(
-                    "a layer of the base image is no longer what was checked, {}: build again",
+                    "a layer of the base image has changed since it was checked, {}: build again",
                     digest.short()
                 );
             }
@@ -200,7 +200,7 @@ impl Parts<'_> {
     }
 }
 
-/// Makes a file that is there already one of the layout too: the same bytes on disk where that can be, a copy elsewhere.
+/// Makes a file that is already there one of the layout too: the same bytes on disk where that can be, a copy elsewhere.
 fn take_in(blob: &Path, place: &Path) -> Result<()> {
     if let Some(folder) = place.parent() {
         fs_err::create_dir_all(folder)?;

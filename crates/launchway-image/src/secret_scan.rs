@@ -50,8 +50,7 @@ pub fn scan(parts: &[Part], secrets: &[(&str, Secret)], interrupt: &Interrupt) -
         return Ok(());
     }
     let message = format!(
-        "the image holds what must not be pushed: {}. Take it out of what the Dockerfile copies or sets (`.dockerignore` keeps \
-         files out) and build again",
+        "the image contains what must not be pushed: {}. Remove it from what the Dockerfile copies or sets (`.dockerignore` excludes files) and build again",
         found.join("; ")
     );
     Err(Failure::new(Exit::Usage, message).into())
@@ -159,7 +158,7 @@ fn is_key(text: &[u8]) -> bool {
 /// Why a path must not be in an image.
 fn forbidden(path: &Path) -> Option<&'static str> {
     path.components().find_map(|component| match component {
-        Component::Normal(name) if name == ".env" => Some("a file of variables"),
+        Component::Normal(name) if name == ".env" => Some("a file of environment variables"),
         Component::Normal(name) if name == ".git" => Some("a git repository"),
         _ => None,
     })

@@ -96,7 +96,7 @@ impl Smoke {
         // Else the error would say that the image is bad.
         runner.interrupt.check()?;
         let skipped = result
-            .context("the image does not pass its smoke run and was not written")
+            .context("the image failed its smoke run and was not written")
             .or_exit(Exit::CheckFailed)?;
         if let Some(reason) = skipped {
             runner.reporter.skipped("smoke run", reason);
@@ -124,7 +124,7 @@ impl fmt::Display for Smoke {
                 (container.call(&self.service, None).to_string(), "`docker stop`")
             }
         };
-        write!(f, "{start}, ask it for {}", self.service.health)?;
+        write!(f, "{start}, request {}", self.service.health)?;
         self.service.version.iter().try_for_each(|version| write!(f, " and {version}"))?;
         write!(f, ", end it with {end}")
     }
@@ -177,25 +177,25 @@ impl<'a> Running<'a> {
             }
         };
         if let Some(status) = self.pause()? {
-            bail!("it ended with {status} instead of answering {}", smoke.service.health);
+            bail!("it ended with {status} before it responded at {}", smoke.service.health);
         }
         if let Some(error) = last.take() {
             return Err(error.context(format!(
-                "{} does not answer 2xx after {}",
+                "{} does not respond with 2xx after {}",
                 smoke.service.health,
                 humantime::format_duration(smoke.timeout)
             )));
         }
         let up = start.elapsed();
         let Some(version) = &smoke.service.version else { return Ok(up) };
-        let text = self.get(version).with_context(|| format!("{version} does not answer 2xx"))?;
+        let text = self.get(version).with_context(|| format!("{version} does not respond with 2xx"))?;
         let Version { commit } = serde_json::from_str(&text)
-            .map_err(|_| anyhow!("{version} does not answer `{{\"commit\": \"…\"}}`"))?;
+            .map_err(|_| anyhow!("{version} does not return `{{\"commit\": \"…\"}}`"))?;
         let expected = &smoke.service.commit;
         if commit != *expected {
             let commit: String = commit.chars().take(64).collect();
             bail!(
-                "{version} answers commit `{commit}` instead of `{expected}`: pass the build argument `COMMIT` on, as in `ENV APP_COMMIT=$COMMIT`"
+                "{version} returns commit `{commit}` instead of `{expected}`: pass on the build argument `COMMIT`, as in `ENV APP_COMMIT=$COMMIT`"
             );
         }
         Ok(up)
@@ -214,19 +214,19 @@ impl<'a> Running<'a> {
                 break status;
             }
             if Instant::now() > end {
-                bail!("it does not end within {} of SIGTERM", humantime::format_duration(timeout));
+                bail!("it does not exit within {} of SIGTERM", humantime::format_duration(timeout));
             }
         };
         if self.container.is_some() && status.code() == Some(container::KILLED) {
             bail!(
-                "it does not end within {} of `docker stop`, and was killed: the first process of a container needs a handler for SIGTERM",
+                "it did not exit within {} of `docker stop`, and was killed: the first process of a container needs a handler for SIGTERM",
                 humantime::format_duration(timeout)
             );
         }
         if status.signal() == Some(Signal::TERM.as_raw()) {
             // Nobody ignores a signal like process 1 of a container: every `docker stop` would wait and kill.
             self.runner.reporter.note(
-                "warning: the app has no handler for SIGTERM: as the first process of a container it would not end by it, and be killed",
+                "warning: the app has no handler for SIGTERM: as the first process of a container it would ignore the signal, and be killed",
             );
         } else if !status.success() {
             bail!("it ended with {status} after SIGTERM instead of 0");
@@ -246,7 +246,7 @@ impl<'a> Running<'a> {
         let response = request.send().map_err(|error| anyhow!(error.without_url()))?;
         let status = response.status();
         if !status.is_success() {
-            bail!("it answers {status}");
+            bail!("it responds with {status}");
         }
         http::text(response)
     }

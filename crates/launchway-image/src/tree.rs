@@ -105,7 +105,7 @@ impl Tree {
             // A link of the base to a folder stays one.
             path = self.real(&path)?;
         }
-        let both = || format!("`/{path}` would be a folder and a file");
+        let both = || format!("`/{path}` would be both a folder and a file");
         match (self.entries.get(&path), self.base.get(&path)) {
             (Some(old), _) if is_folder(old) && is_folder(&entry) => return Ok(()),
             (Some(old), _) if is_folder(old) || is_folder(&entry) => return Err(both()),
@@ -231,7 +231,7 @@ impl Tree {
             .lines()
             .map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>())
             .find(|fields| fields.first().is_some_and(|field| field == name))
-            .ok_or_else(|| format!("`{name}` is not in `/{file}` of the image up to here: use a number"))
+            .ok_or_else(|| format!("`{name}` is not in `/{file}` of the image at this point: use a number"))
     }
 }
 
@@ -246,8 +246,7 @@ fn field(fields: &[String], place: usize, file: &str, name: &str) -> Result<u32,
 fn check_names(path: &str) -> Result<(), String> {
     let Some(name) = path.split('/').find(|name| name.starts_with(".wh.")) else { return Ok(()) };
     Err(format!(
-        "`/{path}` would hide a file instead of being one, as every name in a layer that begins with `.wh.`: rename `{name}`, \
-         or keep it out with `.dockerignore`"
+        "`/{path}` would hide a file, as does every name in a layer that starts with `.wh.`: rename `{name}`, or exclude it with `.dockerignore`"
     ))
 }
 

@@ -179,7 +179,7 @@ impl Unpacking<'_> {
                 let (above, name) = split(target);
                 let file = resolve(self.folder, above, false)?.join(OsStr::from_bytes(name));
                 if file.symlink_metadata().map_or(true, |file| file.is_dir()) {
-                    bail!("is a link to `{shown}`, which is no file of the image");
+                    bail!("is a link to `{shown}`, which is not a file in the image");
                 }
                 Ok(fs_err::hard_link(file, place)?)
             }

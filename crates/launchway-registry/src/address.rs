@@ -35,14 +35,11 @@ pub(crate) fn location(repository: &Repository, from: &Url, response: &Response)
 pub(crate) fn target(from: &Url, location: &str) -> Result<Url> {
     ensure!(!location.is_empty(), "sent no `Location`");
     let target = from.join(location).ok().filter(Url::has_host);
-    let target = target.context("sends us to what is not an address")?;
+    let target = target.context("redirects to an invalid address")?;
     if target.origin() != from.origin() {
         let host = target.host_str().unwrap_or_default();
-        ensure!(target.scheme() == "https", "sends us to `{host}` without https");
-        ensure!(
-            !is_inside(host),
-            "sends us to `{host}`, an address inside this network, which no registry may send us to"
-        );
+        ensure!(target.scheme() == "https", "redirects to `{host}` without https");
+        ensure!(!is_inside(host), "redirects to `{host}`, an address inside this network");
     }
     Ok(target)
 }
@@ -107,7 +104,7 @@ mod tests {
             ("https://[fd00::1]/y", "inside this network"),
             ("https://[::ffff:127.0.0.1]/y", "inside this network"),
             ("https://0/y", "inside this network"),
-            ("mailto:me", "not an address"),
+            ("mailto:me", "an invalid address"),
         ] {
             let error = target(&from, location).unwrap_err().to_string();
             assert!(error.contains(expected), "{location}: {error}");

@@ -101,7 +101,7 @@ impl Client {
             serde_json::from_slice(&manifest).map(|manifest: Value| manifest["schemaVersion"].is_u64());
         if !version.is_ok_and(|has_one| has_one) {
             let message = format!(
-                "{} sent something else than a manifest for `{reference}` ({}): is it a registry?",
+                "{} did not send a manifest for `{reference}` ({}): is it a registry?",
                 repository.registry(),
                 quote::cut(&self.session.reporter.redacted(&quote::words(&manifest)))
             );

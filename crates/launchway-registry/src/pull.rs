@@ -37,7 +37,7 @@ impl Client {
         self.retrying(|| {
             let path_there = format!("blobs/{}", blob.digest);
             let response = self.get(repository, &path_there, &blob.digest, blob.size)?.ok_or_else(|| {
-                Error::refused(format!("`{repository}` lists {} and does not have it", blob.digest))
+                Error::refused(format!("`{repository}` lists {} but does not have it", blob.digest))
             })?;
             self.keep(repository, blob, response, path)
         })
@@ -48,7 +48,7 @@ impl Client {
         self.retrying(|| {
             let path = format!("blobs/{}", blob.digest);
             let response = self.get(repository, &path, &blob.digest, blob.size)?.ok_or_else(|| {
-                Error::refused(format!("`{repository}` lists {} and does not have it", blob.digest))
+                Error::refused(format!("`{repository}` lists {} but does not have it", blob.digest))
             })?;
             let mut bytes = Vec::new();
             response.take(blob.size.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| {
@@ -81,7 +81,7 @@ impl Client {
             let piece = piece.get(..read).unwrap_or_default();
             size += read as u64;
             if size > blob.size {
-                let message = format!("is longer than the {} bytes that its manifest says", blob.size);
+                let message = format!("is longer than the {} bytes that its manifest states", blob.size);
                 return Err(Error::refused(format!("{} of `{repository}` {message}", blob.digest)));
             }
             if piece.is_empty() {

@@ -103,7 +103,7 @@ const MOST_PAGES: usize = 20;
 impl Client {
     /// Attaches artifacts to an image that is there.
     ///
-    /// What is attached already is not sent again. The documents are also left as files in `folder`.
+    /// What is already attached is not sent again. The documents are also left as files in `folder`.
     /// Nothing that a registry does is an error here, because the image is complete without them. An artifact counts as
     /// attached once it was read back; the others are refused, with the registry's words.
     pub fn attach(
@@ -188,7 +188,7 @@ impl Client {
                 source: None,
                 method: Method::GET,
                 url: url.clone(),
-                action: "list what refers to the image".to_owned(),
+                action: "list the image's referrers".to_owned(),
                 prepare: &|request| Ok(request.header(ACCEPT, INDEX)),
             };
             let response = self.logged_in(&request, &url)?;
@@ -226,7 +226,7 @@ impl Client {
         self.retrying(|| match self.named(repository, &reference)? {
             Some(found) if found == *digest => Ok(()),
             _ => Err(Error::transient(format!(
-                "the registry at {} took {} and does not have it",
+                "the registry at {} accepted {} but does not have it",
                 repository.registry(),
                 artifact.name
             ))),
@@ -266,7 +266,7 @@ impl Client {
             source: None,
             method: Method::GET,
             url: base(repository)?.join(&format!("manifests/{tag}")).map_err(anyhow::Error::from)?,
-            action: "list what refers to the image".to_owned(),
+            action: "list the image's referrers".to_owned(),
             // Of every kind: a registry may hide from us what another kind of manifest is there.
             prepare: &|request| Ok(request.header(ACCEPT, KINDS)),
         })?;
@@ -275,7 +275,7 @@ impl Client {
         }
         index(&bytes(response)?).ok_or_else(|| {
             Error::refused(format!(
-                "`{repository}:{tag}` should list what refers to the image and is not an index"
+                "`{repository}:{tag}` should list the image's referrers but is not an index"
             ))
         })
     }
@@ -296,7 +296,8 @@ fn all_listed(
         None => Ok(()),
         Some(artifact) => {
             let registry = repository.registry();
-            let message = format!("the registry at {registry} took {} and does not list it", artifact.name);
+            let message =
+                format!("the registry at {registry} accepted {} but does not list it", artifact.name);
             Err(Error::transient(message))
         }
     }

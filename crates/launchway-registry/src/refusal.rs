@@ -23,11 +23,11 @@ pub(crate) fn refusal(
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !has_credentials => Failure::new(
             Exit::Missing,
-            format!("the registry at {registry} wants a login to {action}{words}: {hint}"),
+            format!("the registry at {registry} requires a login to {action}{words}: {hint}"),
         ),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             let must = match access {
-                Access::Pull => format!("it must be allowed to read `{name}`, which may not exist"),
+                Access::Pull => format!("the account must have read access to `{name}`, which may not exist"),
                 Access::Push => {
                     format!("the account must own `{name}` and its token must have read and write permission")
                 }
@@ -66,8 +66,8 @@ mod tests {
     fn every_refusal_says_what_to_do() {
         let repository: Repository = "acme/app".parse().unwrap();
         for (has_credentials, status, exit, expected) in [
-            (false, 401, Exit::Missing, "wants a login to push (X: y): log in"),
-            (false, 403, Exit::Missing, "wants a login to push (X: y): log in"),
+            (false, 401, Exit::Missing, "requires a login to push (X: y): log in"),
+            (false, 403, Exit::Missing, "requires a login to push (X: y): log in"),
             (
                 true,
                 403,
@@ -84,6 +84,9 @@ mod tests {
             assert!(failure.to_string().contains(expected), "{failure}");
         }
         let read = refusal(Access::Pull, &repository, true, StatusCode::FORBIDDEN, "read it", "", "");
-        assert!(read.to_string().ends_with("allowed to read `acme/app`, which may not exist"), "{read}");
+        assert!(
+            read.to_string().ends_with("must have read access to `acme/app`, which may not exist"),
+            "{read}"
+        );
     }
 }

@@ -114,7 +114,7 @@ impl Api {
     pub fn new(account: Account, http: Http, interrupt: Interrupt, backoff: Duration) -> Result<Self> {
         let Account { root, key, service } = account;
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
-            Failure::new(Exit::Missing, "`RENDER_API_KEY` holds a character that no key has: copy it again")
+            Failure::new(Exit::Missing, "`RENDER_API_KEY` contains an invalid character: copy it again")
         })?;
         authorization.set_sensitive(true);
         // `..` is a path segment that no encoding keeps from being followed.
@@ -308,7 +308,7 @@ impl Api {
             }
             from = next;
         }
-        let why = format!("its list at {} does not end after {} entries", url.path(), all.len());
+        let why = format!("its list at {} has more than {} entries", url.path(), all.len());
         Err(ApiError::Unavailable { untouched: true, after: None, why })
     }
 }

@@ -70,7 +70,7 @@ fn cause(failure: &Value) -> Option<(String, &'static str)> {
     if given("oomKilled").is_some() {
         return Some((
             "it ran out of memory".to_owned(),
-            "give the service a plan with more memory, or have the app use less",
+            "choose a plan with more memory, or reduce the app's memory use",
         ));
     }
     if given("evicted").is_some() {
@@ -80,26 +80,26 @@ fn cause(failure: &Value) -> Option<(String, &'static str)> {
     if let Some(code) = given("nonZeroExit") {
         return Some((
             format!("the app ended with exit code {code}"),
-            "read its last lines: an app that cannot use its settings says so there",
+            "read its last lines: an app with invalid settings says so there",
         ));
     }
     if given("earlyExit").is_some() {
         return Some((
             "the app ended by itself".to_owned(),
-            "the image's entry point must run the server, and stay",
+            "the image's entry point must run the server in the foreground",
         ));
     }
     if given("timedOutSeconds").is_some() || given("timedOutReason").is_some() {
         let why = text("timedOutReason").map_or_else(String::new, |why| format!(": {why}"));
         return Some((
             format!("it was not up in time{why}"),
-            "the app must listen on 0.0.0.0 at `PORT` and answer its health path",
+            "the app must listen on 0.0.0.0 at `PORT` and respond at its health path",
         ));
     }
     text("unhealthy").map(|why| {
         (
             format!("it was not healthy: {why}"),
-            "the app must listen on 0.0.0.0 at `PORT` and answer its health path with 2xx or 3xx",
+            "the app must listen on 0.0.0.0 at `PORT` and respond at its health path with 2xx or 3xx",
         )
     })
 }

@@ -96,7 +96,7 @@ impl Api {
             401 => Failure::new(
                 Exit::Missing,
                 format!(
-                    "Render does not know the key in `RENDER_API_KEY` ({why}): create one in the account settings, under API keys"
+                    "Render rejected the key in `RENDER_API_KEY` ({why}): create one in the account settings, under API keys"
                 ),
             ),
             403 => Failure::new(
@@ -151,7 +151,7 @@ fn body(response: Response) -> Result<String, ApiError> {
 
 /// Reads a response. One that is not the JSON it should be comes from a proxy on the way or from an outage.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
-    serde_json::from_str(text).context("its response is not the JSON it should be").map_err(|error| {
+    serde_json::from_str(text).context("its response is not the expected JSON").map_err(|error| {
         // serde's own words name a value that it did not expect, which may be a variable's.
         ApiError::Unavailable { untouched: false, after: None, why: error.to_string() }
     })

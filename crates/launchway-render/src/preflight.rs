@@ -39,7 +39,7 @@ pub fn problems(service: &Service, image: &str) -> Vec<String> {
     }
     if details.health_check_path.is_empty() {
         problems.push(
-            "it has no health check path, so Render would call any open port healthy: set one in its settings"
+            "it has no health check path, so Render would consider any open port healthy: set one in its settings"
                 .to_owned(),
         );
     }

@@ -30,10 +30,10 @@ pub(crate) fn attestations(
     base: Option<&BaseRecord>,
 ) -> Result<Result<Vec<Artifact>, &'static str>> {
     if !ctx.root.join("Cargo.lock").is_file() {
-        return Ok(Err("there is no `Cargo.lock` that says what the image was made from"));
+        return Ok(Err("there is no `Cargo.lock` that lists what the image was built from"));
     }
     if image.media_type != MANIFEST {
-        return Ok(Err("the image is not in the form of OCI: build it again"));
+        return Ok(Err("the image is not in OCI format: build it again"));
     }
     let provenance = provenance::document(ctx, engine, base, &repository.to_string(), &image.digest)?;
     Ok(Ok(vec![
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(names, ["sbom.cdx.json", "provenance.json"]);
         assert_eq!(made(&root, MANIFEST), made(&root, MANIFEST), "the same bytes each time");
         let docker = "application/vnd.docker.distribution.manifest.v2+json";
-        assert!(made(&root, docker).unwrap_err().starts_with("the image is not in the form of OCI"));
+        assert!(made(&root, docker).unwrap_err().starts_with("the image is not in OCI format"));
         assert!(made(&root.join("app"), MANIFEST).unwrap_err().contains("no `Cargo.lock`"));
     }
 }

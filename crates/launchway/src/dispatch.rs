@@ -43,7 +43,7 @@ pub(crate) fn run(cli: &Cli) -> Exit {
     if !error.downcast_ref().is_some_and(is_closed) {
         // Where this cannot be written either, the code is all that is left.
         let text = reporter.redacted(&format!("{error:#}"));
-        writeln!(io::stderr(), "error: not all output could be written: {text}").ok();
+        writeln!(io::stderr(), "error: some output could not be written: {text}").ok();
     }
     if exit == Exit::Done { Exit::Internal } else { exit }
 }
@@ -51,7 +51,7 @@ pub(crate) fn run(cli: &Cli) -> Exit {
 /// A panic, which has been printed with its place, as an error.
 fn guarded(run: impl FnOnce() -> Result<()>) -> Result<()> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        let message = "a bug in the pipeline ended the run; the panic above names its place";
+        let message = "a bug in the pipeline ended the run; the panic above names its location";
         Err(Failure::new(Exit::Internal, message).into())
     })
 }
@@ -87,7 +87,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         return init::run(options, cli.shared.explain, reporter);
     }
     let interrupt = Interrupt::install()?;
-    let here = std::env::current_dir().context("the current folder is not there any more")?;
+    let here = std::env::current_dir().context("the current folder no longer exists")?;
     let ctx = Context::read(find_root(&here)?, reporter.clone(), interrupt)?;
     let Some(command) = &cli.command else {
         ctx.reporter.text(overview::text(&ctx));
@@ -165,9 +165,8 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Workflow(options) if options.check => workflow::check(&ctx)?,
         Command::Workflow(_) => workflow::write(&ctx)?,
         Command::History if cli.shared.explain => {
-            ctx.reporter.text(
-                "read target/xtask/history and the registry's tag `ledger`, and show what was deployed",
-            );
+            ctx.reporter
+                .text("read target/xtask/history and the registry's tag `ledger`, and list the deployments");
         }
         Command::History => history::show(&ctx, cli.shared.format == Format::Json)?,
         Command::Sbom if cli.shared.explain => ctx.reporter.text(sbom::call(&ctx).to_string()),
@@ -177,7 +176,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Secrets(Secrets::Generate) | Command::Init(_) => {}
         Command::Doctor if cli.shared.explain => ctx
             .reporter
-            .text("look for tools, variables, branch and Docker, and say what is missing and how to get it"),
+            .text("check tools, variables, branch and Docker, and say what is missing and how to get it"),
         Command::Doctor => doctor::run(&ctx)?,
     }
     Ok(())

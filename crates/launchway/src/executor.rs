@@ -101,7 +101,7 @@ fn select(ctx: &Context, request: &Request) -> Vec<Selected> {
         .iter()
         .map(|job| {
             let skipped = if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&job.id)) {
-                Some("not asked for by `--job`".to_owned())
+                Some("not selected by `--job`".to_owned())
             } else if job.when.allows(branch, &request.trigger) {
                 None
             } else {
@@ -159,7 +159,7 @@ impl Run<'_> {
         for failed in self.failed {
             self.ctx.reporter.emit(Event::Failed(failed));
         }
-        match kept.context("the record of this run could not be written") {
+        match kept.context("the run record could not be written") {
             Err(error) if exit == Exit::Done => Err(error),
             Err(error) => {
                 self.ctx.reporter.note(format!("{error:#}"));
@@ -229,7 +229,7 @@ impl Run<'_> {
         match needed {
             Some(record) => Some(format!("needs `{}`, which did not pass", record.step)),
             None if self.request.keep_going => None,
-            None => Some(format!("`{failed}` did not pass; `--keep-going` goes on")),
+            None => Some(format!("`{failed}` did not pass; use `--keep-going` to continue")),
         }
     }
 

@@ -142,7 +142,7 @@ pub(crate) fn top(root: &Path) -> Option<&Path> {
 pub(crate) fn bytes(root: &Path, call: &Call) -> Result<Vec<u8>> {
     let Output { status, stdout, stderr } = call
         .output(root)
-        .context("git cannot be started: install it, or put it on `PATH`")
+        .context("git cannot be started: install it, or add it to `PATH`")
         .or_exit(Exit::Missing)?;
     if status.success() {
         Ok(stdout)

@@ -101,7 +101,7 @@ impl Need {
             Self::Tool(tool) => return tool.problem(&tool.find(ctx)),
             Self::Target(target) if !is_known(ctx, target) => {
                 return format!(
-                    "`target` is `{target}`, which this Rust does not know: see `rustc --print target-list`"
+                    "`target` is `{target}`, which this Rust toolchain does not know: see `rustc --print target-list`"
                 );
             }
             Self::Component(name) => format!("the Rust toolchain has no {name}"),
@@ -112,7 +112,7 @@ impl Need {
             return format!("{what}: `{}`", self.install_line());
         }
         format!(
-            "{what}, and it is not rustup's: install Rust from https://rustup.rs, then `{}`",
+            "{what}, and it is not managed by rustup: install Rust from https://rustup.rs, then `{}`",
             self.install_line()
         )
     }
@@ -149,10 +149,10 @@ impl Need {
         }
         if !self.is_here(ctx, &sysroot(ctx)?) {
             let why = match self {
-                Self::Component(_) | Self::Target(_) => "the Rust on `PATH` is another one than rustup's",
-                Self::Tool(_) | Self::Packages(_) => "it is still not there",
+                Self::Component(_) | Self::Target(_) => "the Rust on `PATH` is not rustup's",
+                Self::Tool(_) | Self::Packages(_) => "it is still missing",
             };
-            return failed(format!("ended well, but {why}"));
+            return failed(format!("succeeded, but {why}"));
         }
         Ok(())
     }

@@ -61,6 +61,6 @@ mod tests {
         }
         assert!(text.contains("build   test   push to `main`"), "{text}");
         assert!(text.contains("cargo xtask rehearse"), "{text}");
-        assert!(text.contains("cargo xtask secrets generate  A new random key"), "{text}");
+        assert!(text.contains("cargo xtask secrets generate  Print a new random key"), "{text}");
     }
 }

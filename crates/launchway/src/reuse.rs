@@ -196,7 +196,7 @@ pub(crate) struct Passed {
 impl fmt::Display for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = seconds(self.milliseconds);
-        write!(f, "passed on these very files at {} in {took}; `--fresh` runs it again", self.finished)
+        write!(f, "passed on these same files at {} in {took}; `--fresh` runs it again", self.finished)
     }
 }
 

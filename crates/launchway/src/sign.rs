@@ -29,7 +29,7 @@ pub(crate) fn signed(
     if !(1..=64).contains(&id.len()) || !id.bytes().all(known) {
         bail!("`{id}` is not the id of a message: 1 to 64 of `A-Z a-z 0-9 . _ -`");
     }
-    let timestamp = now.duration_since(UNIX_EPOCH).context("the clock stands before 1970")?.as_secs();
+    let timestamp = now.duration_since(UNIX_EPOCH).context("the clock is set before 1970")?.as_secs();
     Ok(request
         .header("webhook-id", id)
         .header("webhook-timestamp", timestamp)

@@ -18,14 +18,16 @@ pub(crate) fn raise(http: &Http, url: &Url, key: &Secret, id: &str, now: SystemT
     let response = signed(request, key, "launchway/test-error/v1", id, now, b"")?
         .send()
         .map_err(|error| http.transport_error(error))
-        .with_context(|| format!("{url} does not answer"))?;
+        .with_context(|| format!("{url} does not respond"))?;
     match response.status() {
         StatusCode::INTERNAL_SERVER_ERROR => Ok(()),
         StatusCode::UNAUTHORIZED => {
-            bail!("the service rejected the signature of the test error: its key is not the one of this run")
+            bail!(
+                "the service rejected the test error's signature: its key is not the one that this run uses"
+            )
         }
         StatusCode::NOT_FOUND => bail!("the service has no test error at {url}"),
-        other => bail!("the service answered {other} instead of raising the test error"),
+        other => bail!("the service responded with {other} instead of raising the test error"),
     }
 }
 

@@ -93,7 +93,7 @@ impl Tool {
         match found {
             Found::Pinned(_) => String::new(),
             Found::Other(other) => {
-                format!("{name} is {other}, the pipeline wants {version}: `{}`", self.install_line())
+                format!("{name} is {other}, but the pipeline needs {version}: `{}`", self.install_line())
             }
             Found::Nowhere => format!("{name} {version} is not installed: `{}`", self.install_line()),
         }
@@ -150,7 +150,7 @@ mod tests {
         program(&path, "cargo-deny", "cargo-deny 0.1.0");
         assert_eq!(DENY.find(&ctx), Found::Other("0.1.0".to_owned()));
         let problem = DENY.problem(&DENY.find(&ctx));
-        assert!(problem.contains("cargo-deny is 0.1.0, the pipeline wants"), "{problem}");
+        assert!(problem.contains("cargo-deny is 0.1.0, but the pipeline needs"), "{problem}");
 
         program(&path, "cargo-deny", &format!("cargo-deny {}", DENY.version));
         assert_eq!(DENY.find(&ctx), Found::Pinned(path.join("cargo-deny")));

@@ -59,7 +59,7 @@ impl Turn {
         file::remove_leftovers(&ctx.output(), 3);
         let ended = leftovers::begin(&ctx.output().join("children"));
         if !ended.is_empty() {
-            ctx.reporter.note(format!("ended what a run that was killed had left: {}", ended.join(", ")));
+            ctx.reporter.note(format!("ended processes that a killed run had left: {}", ended.join(", ")));
         }
         Ok(Self { _lock: lock })
     }

@@ -1,7 +1,7 @@
 //! The image and the push beside what other tools need for the same.
 //!
 //! Taken on two cores that were busy with other work, once: a push of the service has 3.24 MB on the wire where skopeo has
-//! 3.16 MB, and 2.9 kB where it is there already (skopeo 4.1 kB); it takes 5 times as long as `skopeo copy`, repeated 13
+//! 3.16 MB, and 2.9 kB where it is already there (skopeo 4.1 kB); it takes 5 times as long as `skopeo copy`, repeated 13
 //! times, and looks for secrets and attaches documents in that time. A push of a layer of 1 GiB has 19 MiB of memory at
 //! most. The image is 3.1 MB for a stripped program of 6.8 MB.
 

@@ -68,7 +68,7 @@ fn what_cannot_be_added_is_named_with_the_reason() {
     // It adds to a toolchain that is not the one in use.
     bare(&fixture, "true");
     let ran = installing(fixture.xtask(&["lint"])).finish().exits(3);
-    ran.says(&["nothing was run: 2 problems\n", "the Rust on `PATH` is another one than rustup's"]);
+    ran.says(&["nothing was run: 2 problems\n", "the Rust on `PATH` is not rustup's"]);
     assert!(!fixture.exists("target/xtask/logs"), "nothing was run");
 }
 

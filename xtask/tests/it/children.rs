@@ -212,9 +212,13 @@ fn the_next_run_ends_what_a_killed_one_left() {
     fixture.commit();
     // Not its own, and not of a run that goes on.
     let ran = fixture.run(&["docker-build"]).exits(0);
-    assert!(ran.line("ended what a run that was killed had left").contains("build-script"), "{}", ran.text());
+    assert!(
+        ran.line("ended processes that a killed run had left").contains("build-script"),
+        "{}",
+        ran.text()
+    );
     fixture.is_left_alone();
-    fixture.run(&["docker-build"]).exits(0).says_nothing_of(&["that was killed"]);
+    fixture.run(&["docker-build"]).exits(0).says_nothing_of(&["a killed run"]);
     let left = fs_err::read_dir(fixture.path("target/xtask/children")).unwrap().count();
     assert_eq!(left, 0, "no record stays");
 }

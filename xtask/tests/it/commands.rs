@@ -77,7 +77,7 @@ fn what_cannot_be_planned_is_found_at_once() {
         (
             "x86_64-unknown-linux-gnu",
             "x86_64-none-linux-gnu",
-            "`x86_64-none-linux-gnu`, which this Rust does not know",
+            "`x86_64-none-linux-gnu`, which this Rust toolchain does not know",
         ),
     ] {
         fixture.replace("Cargo.toml", from, to);

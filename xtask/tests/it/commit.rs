@@ -175,7 +175,7 @@ fn no_program_that_git_starts_sees_a_secret() {
 
 #[test]
 fn a_binary_that_names_its_build_folder_gets_a_warning() {
-    const WARNING: &str = "warning: the binary names the folder";
+    const WARNING: &str = "warning: the binary contains the path";
     let fixture = Fixture::new();
     fixture.run(&["docker-build"]).exits(0).says_nothing_of(&[WARNING]);
     let naming = "fn main() {\n    std::hint::black_box(env!(\"CARGO_MANIFEST_DIR\"));";

@@ -26,7 +26,7 @@ fn output_that_is_cut_is_never_a_success() {
     ] {
         let ran = fixture.xtask(arguments).printing_to(full()).finish().exits(70);
         if arguments != ["--help"] {
-            ran.says(&["error: not all output could be written: No space left on device"]);
+            ran.says(&["error: some output could not be written: No space left on device"]);
         }
     }
 }

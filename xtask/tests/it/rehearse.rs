@@ -34,7 +34,7 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
         &format!("rehearse: commit {short}\n"),
         "nothing leaves this machine",
         "skipped cargo-deny: there is no deny.toml",
-        "skipped zizmor: zizmor is 0.0.0, the pipeline wants",
+        "skipped zizmor: zizmor is 0.0.0, but the pipeline needs",
         "The image that was built is the one that runs.",
     ]);
     ran.says_nothing_of(&["uncommitted", "-dirty"]);
@@ -94,7 +94,7 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     assert_eq!(record["jobs"][0]["outcome"], "skipped");
     assert_ne!(record["image"]["digest"], digest);
     let reason = record["jobs"][0]["reason"].as_str().unwrap();
-    assert_eq!(reason, "not asked for by `--job`");
+    assert_eq!(reason, "not selected by `--job`");
 }
 
 #[test]

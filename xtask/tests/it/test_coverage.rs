@@ -97,7 +97,7 @@ fn after_a_failure_a_run_goes_on_only_when_told_to() {
         return;
     }
     fixture.replace("app/src/lib.rs", "let length = ", "let length   = ");
-    fixture.run(&["ci"]).exits(1).says(&["skipped: `lint` did not pass; `--keep-going` goes on"]);
+    fixture.run(&["ci"]).exits(1).says(&["skipped: `lint` did not pass; use `--keep-going` to continue"]);
     let outcomes = |fixture: &Fixture| -> Vec<String> {
         fixture.outcomes().into_iter().map(|(_, outcome)| outcome).collect()
     };

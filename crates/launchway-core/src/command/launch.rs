@@ -57,7 +57,7 @@ fn become_child(
     if !records.as_os_str().is_empty() {
         leftovers::record(records);
     }
-    #[expect(clippy::disallowed_methods, reason = "the parent has made this environment")]
+    #[expect(clippy::disallowed_methods, reason = "the parent has built this environment")]
     let mut command = Command::new(program);
     command.args(arguments);
     for _ in 1..TRIES {

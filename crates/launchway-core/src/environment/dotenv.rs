@@ -18,7 +18,7 @@ pub(super) fn read(path: &Path, patience: Duration) -> Result<Option<String>> {
         return Ok(None);
     }
     let metadata = path.metadata().with_context(|| format!("{shown} cannot be read"))?;
-    ensure!(!metadata.is_dir(), "{shown} is a folder, and must be a file of lines `NAME=value`");
+    ensure!(!metadata.is_dir(), "{shown} is a folder, but must be a file of `NAME=value` lines");
     let (sender, receiver) = mpsc::channel();
     let file = path.to_owned();
     // To open a pipe waits for the other side, which may never come.
@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path, patience: Duration) -> Result<Option<String>> {
     });
     let Ok(read) = receiver.recv_timeout(patience) else {
         bail!(
-            "{shown} is a pipe that nothing was written to in {patience:?}: unlock what fills it, or remove it"
+            "{shown} is a pipe that received nothing in {patience:?}: unlock the program that fills it, or remove it"
         );
     };
     let bytes = read?;
@@ -63,14 +63,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>> {
         };
         let name = name.trim();
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
-            bail!("line {number} does not begin with the name of a variable");
+            bail!("line {number} does not start with the name of a variable");
         }
         let mut value = value.trim().to_owned();
         if let Some(quote @ ('"' | '\'')) = value.chars().next() {
             let mut is_open = !value[1..].contains(quote);
             while is_open {
                 let (_, more) =
-                    lines.next().with_context(|| format!("line {number}: has no quote at its end"))?;
+                    lines.next().with_context(|| format!("line {number}: has no closing quote"))?;
                 value.push('\n');
                 value.push_str(more.trim_end());
                 is_open = !more.contains(quote);
@@ -99,9 +99,9 @@ fn unquoted(value: &str) -> Result<&str> {
             None => value,
         });
     };
-    let (value, rest) = value[1..].split_once(quote).context("has no quote at its end")?;
+    let (value, rest) = value[1..].split_once(quote).context("has no closing quote")?;
     let rest = rest.trim_start();
-    ensure!(rest.is_empty() || rest.starts_with('#'), "goes on after the quote at its end");
+    ensure!(rest.is_empty() || rest.starts_with('#'), "continues after the closing quote");
     Ok(value)
 }
 
@@ -138,12 +138,12 @@ mod tests {
     fn an_error_names_the_line_and_not_its_text() {
         for (text, words) in [
             ("A=1\nhunter2", "line 2 is not `NAME=value`"),
-            ("A=1\nhunter 2=x", "line 2 does not begin"),
-            ("A=1\nB=\"hunter2", "line 2: has no quote at its end"),
-            ("A=1\nB='hunter2'x", "line 2: goes on after the quote"),
-            ("A=1\nB=\"hunter2\nC=\"hunter3\"", "line 2: goes on after the quote"),
-            ("A=1\nB='hunter2\n\nC=3\nD=4\n", "line 2: has no quote at its end"),
-            ("A=1\nB=\"hunter\\\"2\"", "line 2: goes on after the quote"),
+            ("A=1\nhunter 2=x", "line 2 does not start"),
+            ("A=1\nB=\"hunter2", "line 2: has no closing quote"),
+            ("A=1\nB='hunter2'x", "line 2: continues after the closing quote"),
+            ("A=1\nB=\"hunter2\nC=\"hunter3\"", "line 2: continues after the closing quote"),
+            ("A=1\nB='hunter2\n\nC=3\nD=4\n", "line 2: has no closing quote"),
+            ("A=1\nB=\"hunter\\\"2\"", "line 2: continues after the closing quote"),
             ("A=1\nB=2\nA=hunter2", "line 3 sets `A` again, to another value than line 1"),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
@@ -177,7 +177,7 @@ mod tests {
         fs_err::remove_file(&path).unwrap();
 
         crate::command::Call::new("mkfifo").args([".env", "written"]).read(dir.path()).unwrap();
-        assert!(error(Duration::from_millis(50)).contains("is a pipe that nothing was written to"));
+        assert!(error(Duration::from_millis(50)).contains("is a pipe that received nothing"));
         // Another pipe: at the first one, the reader that gave up still waits.
         let written = dir.path().join("written");
         let writer = written.clone();

@@ -44,7 +44,7 @@ impl TransportError {
         let message = match () {
             () if is_refused => format!("no response from {host}: {}: nothing listens there", root(&error)),
             () if error.is_timeout() => {
-                format!("no response from {host} in time: it is busy, or a firewall is in between")
+                format!("no response from {host} in time: it is busy, or a firewall is in the way")
             }
             () => format!("no response from {host}: {}", root(&error)),
         };
@@ -68,27 +68,27 @@ fn of_tls(host: &str, error: &rustls::Error) -> String {
             );
         }
         rustls::Error::InvalidCertificate(certificate) => certificate,
-        other => return format!("no TLS connection with {host}: {other}"),
+        other => return format!("TLS with {host} failed: {other}"),
     };
     let (wrong, hint) = match certificate {
         CertificateError::UnknownIssuer => (
-            "comes from an authority that this machine does not know".to_owned(),
-            "add the authority's certificate to the system's, or name a file with it in `SSL_CERT_FILE`",
+            "was issued by an authority that this machine does not trust".to_owned(),
+            "add the authority's certificate to the system's, or set `SSL_CERT_FILE` to a file that contains it",
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            ("has expired".to_owned(), "it must be renewed there, unless this machine's clock is wrong")
+            ("has expired".to_owned(), "renew it there, unless this machine's clock is wrong")
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             ("is not valid yet".to_owned(), "check this machine's clock")
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            ("is another host's".to_owned(), "use the name that the certificate has")
+            ("is another host's".to_owned(), "use the name in the certificate")
         }
         // `webpki` has a name for it that is not public here.
         other if other.to_string().contains("CaUsedAsEndEntity") => {
-            ("is self-signed".to_owned(), "use one that an authority has issued to that host")
+            ("is self-signed".to_owned(), "use one that an authority has issued for that host")
         }
-        other => (format!("is not valid ({other})"), "it must be replaced there"),
+        other => (format!("is not valid ({other})"), "replace it there"),
     };
     format!("the certificate of {host} {wrong}: {hint}")
 }
@@ -98,15 +98,15 @@ fn of_proxy(host: &str, at: &str, variable: &str, has_login: bool, error: &dyn E
     let (words, root) = (words(error), root(error));
     let (permanent, wrong) = if words.contains("proxy authorization required") {
         let wrong = if has_login {
-            format!("refused the user name or password in `{variable}`")
+            format!("rejected the user name or password in `{variable}`")
         } else {
             format!(
-                "wants a user name and password: `{variable}` takes them as `http://user:password@host:port`"
+                "requires a user name and password: set them in `{variable}`, as in `http://user:password@host:port`"
             )
         };
         (true, wrong)
     } else if words.contains("tunnel error: unsuccessful") {
-        (true, format!("does not connect to {host}: allow it there, or list the host in `NO_PROXY`"))
+        (true, format!("refuses to connect to {host}: allow it there, or list the host in `NO_PROXY`"))
     } else {
         (false, format!("cannot be reached ({root}): check `{variable}`"))
     };

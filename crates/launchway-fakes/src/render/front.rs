@@ -192,7 +192,7 @@ impl Fake for Front {
         };
         let lost = answer.is_none();
         let answer = answer
-            .unwrap_or_else(|| (StatusCode::BAD_GATEWAY, "the instance does not answer\n").into_response());
+            .unwrap_or_else(|| (StatusCode::BAD_GATEWAY, "the instance does not respond\n").into_response());
         self.count(answer.status(), lost);
         answer
     }

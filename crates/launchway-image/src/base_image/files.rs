@@ -110,7 +110,7 @@ impl Files {
             return Ok(());
         }
         if name.is_empty() {
-            // The root is there already.
+            // The root is already there.
             return Ok(());
         }
         let Some(folder) = self.folder(above, entry.kind != Kind::Whiteout)? else { return Ok(()) };

@@ -133,28 +133,28 @@ impl Pull<'_> {
             Reference::Tag(_) => self.tagged(&reference)?,
         };
         let (digest, manifest) = self.for_platform(digest, platform)?;
-        let config = manifest.config.context("its manifest is of an old kind, without a configuration")?;
+        let config = manifest.config.context("its manifest is of an old type, without a configuration")?;
         let config = self.config(&config)?;
         let BaseConfig { architecture, os, variant, config: settings, rootfs, history } =
             serde_json::from_slice(&config).context("its configuration is not an image's")?;
         let its_platform = IndexPlatform { architecture, os };
         ensure!(
             its_platform.is(platform),
-            "it is for {}/{}, and the image is for {platform}: choose another base, or correct `target` in the pipeline's configuration",
+            "it is for {}/{}, but the image is for {platform}: choose another base, or correct `target` in the pipeline's configuration",
             its_platform.os,
             its_platform.architecture
         );
         let settings = settings.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         ensure!(
             settings.get("OnBuild").is_none_or(|on_build| on_build.as_array().is_none_or(Vec::is_empty)),
-            "it has `ONBUILD` instructions, which the builtin engine does not follow: build with `--engine docker`"
+            "it has `ONBUILD` instructions, which the builtin engine does not support: build with `--engine docker`"
         );
         let settings = serde_json::from_value(settings).context("its configuration is not an image's")?;
         let layers = manifest.layers.iter().map(known).collect::<Result<Vec<_>>>()?;
         let diff_ids = rootfs.diff_ids.unwrap_or_default();
         ensure!(
             layers.len() == diff_ids.len() && layers.len() <= Self::MOST_LAYERS,
-            "its manifest has {} layers, its configuration {}, and more than {} are too many",
+            "its manifest has {} layers, its configuration {}, and {} are the maximum",
             layers.len(),
             diff_ids.len(),
             Self::MOST_LAYERS
@@ -185,7 +185,7 @@ impl Pull<'_> {
             let others: Vec<String> =
                 entries().map(|(other, _)| format!("{}/{}", other.os, other.architecture)).collect();
             bail!(
-                "it is there for {} only, and the image is for {platform}: choose another base, or correct `target` in the pipeline's configuration",
+                "it exists only for {}, but the image is for {platform}: choose another base, or correct `target` in the pipeline's configuration",
                 others.join(", ")
             );
         };
@@ -215,7 +215,7 @@ impl Pull<'_> {
     fn fetch(&self, blob: &Descriptor, longest: u64) -> Result<()> {
         ensure!(
             blob.size <= longest,
-            "its blob {} has {}, and more than {} is not read",
+            "its blob {} has {}, and {} is the maximum",
             blob.digest.short(),
             size(blob.size),
             size(longest)
@@ -247,7 +247,7 @@ impl Pull<'_> {
             let file = fs_err::File::open(self.store.path(&layer.digest))?;
             let found = files.add(file, &mut reader).with_context(|| {
                 format!(
-                    "its layer {} cannot be followed (choose another base, or build with `--engine docker`)",
+                    "its layer {} is not supported (choose another base, or build with `--engine docker`)",
                     layer.digest.short()
                 )
             })?;
@@ -270,7 +270,7 @@ fn known(layer: &Descriptor) -> Result<Descriptor> {
             "its layers are compressed with zstd, which Docker Engine 20.10 cannot unpack and the builtin engine does not \
              read: choose a base with gzip, or build with `--engine docker`"
         ),
-        other => bail!("its layers are `{other}`, which the builtin engine does not know"),
+        other => bail!("its layers are `{other}`, which the builtin engine does not support"),
     };
     Ok(Descriptor { media_type: media_type.to_owned(), ..layer.clone() })
 }

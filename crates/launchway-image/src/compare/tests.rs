@@ -145,12 +145,12 @@ fn every_setting_and_every_file_is_compared() {
 
     let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-config Image: - (builtin), "sha256:1" (docker): the classic builder writes the previous step here
+config Image: - (builtin), "sha256:1" (docker): the classic builder records the previous step here
 config User: "1:1" (builtin), "2:2" (docker): not expected
-created: "2026-01-01T00:00:00Z" (builtin), "2027-01-01T00:00:00Z" (docker): Docker uses the time of the build, the builtin engine that of the commit
+created: "2026-01-01T00:00:00Z" (builtin), "2027-01-01T00:00:00Z" (docker): Docker uses the build time, the builtin engine the commit time
 label name: "x" (builtin), "y" (docker): not expected
 variable A: 1 (builtin), - (docker): not expected
-/app: 4 bytes, sha256:3fd30542fe3f… (builtin), 6 bytes, sha256:4c55a8552a2c… (docker): compiled twice, with another linker and C library
+/app: 4 bytes, sha256:3fd30542fe3f… (builtin), 6 bytes, sha256:4c55a8552a2c… (docker): compiled twice, with different linkers and C libraries
 /gone: file 0644 0:0 (builtin), - (docker): not expected
 /link: link to one 0777 0:0 (builtin), link to two 0777 0:0 (docker): not expected
 /mode: file 0644 0:0 (builtin), file 0600 0:0 (docker): not expected

@@ -147,17 +147,17 @@ fn what_is_no_image_for_us_is_refused() {
     let changed = |change: fn(&mut String, &mut Vec<u8>)| error(&saved(dir.path(), change));
     let other = changed(|_, tar| *tar = tar_of(&[("file", b"two")]));
     assert!(
-        other.contains("its layer `a/layer.tar` has other contents than its configuration says"),
+        other.contains("its layer `a/layer.tar` does not have the contents that its configuration states"),
         "{other}"
     );
     let other = changed(|config, _| *config = config.replace("amd64", "arm64"));
-    assert!(other.contains("it is for linux/arm64, and `target`"), "{other}");
+    assert!(other.contains("it is for linux/arm64, but `target`"), "{other}");
     let other = changed(|config, _| *config = config.replace(r#""diff_ids""#, r#""others""#));
-    assert!(other.contains("it holds 2 layers, and its configuration names 0"), "{other}");
+    assert!(other.contains("it contains 2 layers, but its configuration names 0"), "{other}");
     let path = dir.path().join("x.tar");
     for (manifest, expected) in [
-        ("[]", "it holds 0 images instead of one"),
-        ("{}", "its `manifest.json` is not that of a docker-archive"),
+        ("[]", "it contains 0 images instead of one"),
+        ("{}", "its `manifest.json` is not a docker-archive's"),
         (r#"[{"Config":"c.json","RepoTags":null,"Layers":[]}]"#, "it has no `c.json`"),
     ] {
         fs_err::write(&path, tar_of(&[("manifest.json", manifest.as_bytes())])).unwrap();

@@ -153,7 +153,7 @@ impl Words<'_> {
         let (modifier, after) = match (after.strip_prefix(":-"), after.strip_prefix(":+")) {
             (Some(after), _) => ('-', after),
             (_, Some(after)) => ('+', after),
-            _ => return Err(format!("`{word}` uses `{name}` with something else than `:-` or `:+`")),
+            _ => return Err(format!("`{word}` uses `{name}` with something other than `:-` or `:+`")),
         };
         let end = self.brace(after).ok_or_else(endless)?;
         let (other, after) = after.split_at(end);

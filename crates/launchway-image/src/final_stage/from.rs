@@ -58,7 +58,7 @@ impl Reader<'_, '_> {
             return self.refuse(
                 place,
                 format!(
-                    "`--{}` has no effect: the platform is that of `target` in the configuration",
+                    "`--{}` has no effect: `target` in the configuration sets the platform",
                     flag.name.value
                 ),
             );
@@ -69,7 +69,7 @@ impl Reader<'_, '_> {
         if self.is_earlier(&image) {
             return self.refuse(
                 place,
-                format!("the final stage is made from the stage `{image}`, and only Docker can make that"),
+                format!("the final stage builds on the stage `{image}`, which only Docker supports"),
             );
         }
         match image.parse() {

@@ -87,7 +87,7 @@ impl Reader<'_, '_> {
                 self.stage.settings.healthcheck = Some(self.healthcheck(check)?);
             }
             // The parser may learn new instructions.
-            other => return self.refuse(0, format!("the builtin engine does not know this: {other:?}")),
+            other => return self.refuse(0, format!("the builtin engine does not support this: {other:?}")),
         }
         Ok(())
     }
@@ -96,7 +96,9 @@ impl Reader<'_, '_> {
     fn filled(&self, place: usize, instruction: &str, word: &str) -> Result<String> {
         let value = self.expand(place, word)?;
         if value.trim().is_empty() {
-            return Err(self.file.error(self.line(place), format!("`{instruction} {word}` comes out empty")));
+            return Err(self
+                .file
+                .error(self.line(place), format!("`{instruction} {word}` expands to nothing")));
         }
         Ok(value)
     }
@@ -110,7 +112,7 @@ impl Reader<'_, '_> {
             Ok(1..) if matches!(protocol.as_str(), "tcp" | "udp" | "sctp") => {
                 Ok(format!("{number}/{protocol}"))
             }
-            _ => self.refuse(place, format!("`{port}` is not one port such as `8000` or `8000/udp`")),
+            _ => self.refuse(place, format!("`{port}` is not a single port such as `8000` or `8000/udp`")),
         }
     }
 
@@ -125,14 +127,13 @@ impl Reader<'_, '_> {
             Command::Shell(text) if text.value.trim_start().starts_with('[') => Err(self.file.error(
                 self.line(place),
                 format!(
-                    "`{instruction}` looks like a list and is not valid JSON: it needs double quotes around each word, a comma \
-                     between them and a `]` at the end, as in `[\"program\", \"argument\"]`"
+                    "`{instruction}` looks like a list but is not valid JSON: it needs double quotes around each word, commas between them and a `]` at the end, as in `[\"program\", \"argument\"]`"
                 ),
             )),
             _ => Err(self.file.error(
                 self.line(place),
                 format!(
-                    "`{instruction}` in shell form needs `/bin/sh`, and the builtin engine takes a list only: write it as `[\"program\", \"argument\"]`"
+                    "`{instruction}` in shell form needs `/bin/sh`, and the builtin engine accepts only a list: write it as `[\"program\", \"argument\"]`"
                 ),
             )),
         }
@@ -162,7 +163,7 @@ impl Reader<'_, '_> {
                 name => {
                     return self.refuse(
                         place,
-                        format!("`HEALTHCHECK --{name}` is not followed by the builtin engine"),
+                        format!("`HEALTHCHECK --{name}` is not supported by the builtin engine"),
                     );
                 }
             }

@@ -139,16 +139,16 @@ fn what_two_readers_would_read_differently_is_refused() {
         (one(entry(b"h", b'1', b"../f", b"")), "its entry `h`: is a link: leaves the image"),
         (one(entry(b"h", b'1', b"", b"")), "its entry `h`: is a link to nothing"),
         (one(entry(b"l", b'2', b"", b"")), "its entry `l`: is a link to nothing"),
-        (one(entry(b"d", b'5', b"", b"x")), "its entry `d`: has contents and is no file"),
-        (one(entry(b".wh.", b'0', b"", b"")), "its entry `.wh.`: hides nothing in its folder"),
-        (one(entry(b"a/.wh...", b'0', b"", b"")), "its entry `a/.wh...`: hides nothing in its folder"),
-        (one(file("a/.wh.b")), "its entry `a/.wh.b`: has contents, and its name hides a file"),
+        (one(entry(b"d", b'5', b"", b"x")), "its entry `d`: has contents but is not a file"),
+        (one(entry(b".wh.", b'0', b"", b"")), "its entry `.wh.`: is a whiteout without a name"),
+        (one(entry(b"a/.wh...", b'0', b"", b"")), "its entry `a/.wh...`: is a whiteout without a name"),
+        (one(file("a/.wh.b")), "its entry `a/.wh.b`: has contents, but its name hides a file"),
         (one(entry(b"v", b'V', b"", b"")), "its entry `v`: is of the type 'V', which no layer has"),
         (one(entry(b"s", b'S', b"", b"")), "its entry `s`: is a sparse file"),
         (after(pax(&[("GNU.sparse.major", b"1")])), "its entry `f`: is a sparse file"),
-        (after(pax(&[("size", b"600")])), "its entry `f`: says its size twice, and not the same"),
+        (after(pax(&[("size", b"600")])), "its entry `f`: states two different sizes"),
         (after(pax(&[("size", b"-1")])), "a header in it is not valid"),
-        (after(pax(&[("path", b"a\0b")])), "its entry `a\\0b`: has a zero in its path"),
+        (after(pax(&[("path", b"a\0b")])), "its entry `a\\0b`: has a NUL byte in its path"),
         (after(entry(b"", b'x', b"", b"99 path=f\n")), "a header in it is not valid"),
         (after(entry(b"", b'x', b"", b"0 \n")), "a header in it is not valid"),
         (after(entry(b"", b'x', b"", b"18446744073709551616 a=b\n")), "a header in it is not valid"),
@@ -173,7 +173,7 @@ fn names_have_bounds() {
     assert!(error(&named(&[b'/'; 4096])).ends_with("has a path of 4096 bytes, and 4095 are the most"));
     let link = |target: &[u8]| [pax(&[("linkpath", target)]), entry(b"l", b'2', b"x", b"")].concat();
     read(&link(&[b'/'; 4095])).unwrap();
-    assert!(error(&link(&[b'/'; 4096])).ends_with("is a link to what can be no path"));
+    assert!(error(&link(&[b'/'; 4096])).ends_with("is a link to an invalid path"));
 }
 
 /// One path of 45,000 folders takes 224 bytes as a layer travels.

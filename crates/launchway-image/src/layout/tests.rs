@@ -83,11 +83,11 @@ fn what_is_not_what_it_says_is_refused() {
     assert!(error().contains("index.json"));
     let manifest = write(dir.path(), &["one"], &["tag"]);
     fs_err::write(blob(dir.path(), &Digest::of(b"one")), "One").unwrap();
-    assert!(error().contains("has other contents: 3 bytes"));
+    assert!(error().contains("has different contents: 3 bytes"));
     fs_err::write(blob(dir.path(), &Digest::of(b"one")), "one").unwrap();
     Layout::open(dir.path()).unwrap();
     fs_err::write(blob(dir.path(), &manifest.digest), "{}").unwrap();
-    assert!(error().contains("the manifest is not what `index.json` says"));
+    assert!(error().contains("the manifest does not match `index.json`"));
     fs_err::write(dir.path().join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
     assert!(error().contains("does not name exactly one image"));
     let traversal =

@@ -86,9 +86,8 @@ fn all_that_is_found_is_named_with_its_layer_and_path() {
     assert_eq!(Exit::of(&error), Exit::Usage);
     assert_eq!(
         error.to_string(),
-        "the image holds what must not be pushed: layer 1, `srv/.env`: a file of variables; layer 1, `srv/.git/HEAD`: a \
-         git repository; layer 2, `app/app`: KEY; the configuration, KEY. Take it out of what the Dockerfile \
-         copies or sets (`.dockerignore` keeps files out) and build again"
+        "the image contains what must not be pushed: layer 1, `srv/.env`: a file of environment variables; layer 1, `srv/.git/HEAD`: a \
+         git repository; layer 2, `app/app`: KEY; the configuration, KEY. Remove it from what the Dockerfile copies or sets (`.dockerignore` excludes files) and build again"
     );
 }
 

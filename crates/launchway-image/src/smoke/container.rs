@@ -50,14 +50,14 @@ impl Container {
         let host = host.read(&runner.folder)?;
         if !host.starts_with("unix://") {
             return Ok(Some(format!(
-                "the Docker engine at {host} may be another machine, whose loopback is not ours"
+                "the Docker engine at {host} may be on another machine, with a loopback of its own"
             )));
         }
         let engine = Call::new("docker").args(["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]);
         let engine = engine.read(&runner.folder)?;
         if engine != self.platform.to_string() {
             return Ok(Some(format!(
-                "the image is for {}, and the Docker engine's machine is {engine}",
+                "the image is for {}, but the Docker engine's machine is {engine}",
                 self.platform
             )));
         }

@@ -39,7 +39,7 @@ impl Program {
         let here = (std::env::consts::OS, std::env::consts::ARCH);
         if here != ("linux", self.platform.processor()) {
             return Ok(Some(format!(
-                "the image is for {}, and this machine is {}/{}",
+                "the image is for {}, but this machine is {}/{}",
                 self.platform, here.0, here.1
             )));
         }
@@ -52,7 +52,7 @@ impl Program {
         if binary::is_elf(&file)? && binary::verify(&file, self.platform).is_err() {
             // This machine's own linker and libraries would be in the place of the image's.
             return Ok(Some(format!(
-                "`{name}` is no static program for {}: it starts in a container of the image only",
+                "`{name}` is not a static program for {}: it starts only in a container of the image",
                 self.platform
             )));
         }

@@ -115,10 +115,7 @@ impl Test {
         let error = self.run(script).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::CheckFailed, "{error:#}");
         let message = format!("{error:#}");
-        message
-            .strip_prefix("the image does not pass its smoke run and was not written: ")
-            .unwrap()
-            .to_owned()
+        message.strip_prefix("the image failed its smoke run and was not written: ").unwrap().to_owned()
     }
 
     fn printed(&self) -> Vec<String> {
@@ -187,7 +184,7 @@ fn whatever_does_not_go_well_fails_the_check() {
     }
     let test = Test::new();
     let early = test.fails("echo 'no such setting' >&2; exit 3");
-    assert_eq!(early, "it ended with exit status: 3 instead of answering /healthz");
+    assert_eq!(early, "it ended with exit status: 3 before it responded at /healthz");
     assert_eq!(test.printed(), ["no such setting"]);
     let late = test.fails(&GOOD.replace("exit 0", "exit 7"));
     assert_eq!(late, "it ended with exit status: 7 after SIGTERM instead of 0");
@@ -195,12 +192,15 @@ fn whatever_does_not_go_well_fails_the_check() {
     let mut test = Test::new();
     test.settings().env[1] = "VERSION={\"commit\":\"old\"}".to_owned();
     let old = test.fails(GOOD);
-    assert!(old.starts_with("/version answers commit `old` instead of `0123456789abcdef"), "{old}");
+    assert!(old.starts_with("/version returns commit `old` instead of `0123456789abcdef"), "{old}");
     test.settings().env[1] = "VERSION=hello".to_owned();
-    assert_eq!(test.fails(GOOD), "/version does not answer `{\"commit\": \"…\"}`");
+    assert_eq!(test.fails(GOOD), "/version does not return `{\"commit\": \"…\"}`");
     test.smoke.timeout = Duration::from_secs(2);
     test.settings().env[0] = "HEALTH=503".to_owned();
-    assert_eq!(test.fails(GOOD), "/healthz does not answer 2xx after 2s: it answers 503 Service Unavailable");
+    assert_eq!(
+        test.fails(GOOD),
+        "/healthz does not respond with 2xx after 2s: it responds with 503 Service Unavailable"
+    );
     test.settings().entrypoint = Some(vec!["/bin/none".to_owned()]);
     assert_eq!(test.fails(GOOD), "`/bin/none` is not in the image");
     test.settings().entrypoint = Some(vec!["none".to_owned()]);
@@ -218,7 +218,7 @@ fn a_program_that_does_not_end_is_ended_with_what_it_started() {
     test.smoke.timeout = Duration::from_secs(2);
     // Its own server ends by the signal; the shell and its `sleep` do not.
     let stubborn = "trap '' TERM\nsleep 600 & echo $!\n\"${0%/*}/server\" & wait";
-    assert_eq!(test.fails(stubborn), "it does not end within 2s of SIGTERM");
+    assert_eq!(test.fails(stubborn), "it does not exit within 2s of SIGTERM");
     let sleeper = test.printed().into_iter().find(|line| line.parse::<u32>().is_ok()).unwrap();
     let stat = || fs_err::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
     let end = Instant::now() + Duration::from_secs(10);
@@ -245,7 +245,7 @@ fn an_image_for_another_machine_is_skipped_by_name() {
     test.program().platform = other;
     test.smoke.run(&test.runner, &[]).unwrap();
     let told = test.runner.reporter.events();
-    let reason = format!("the image is for {other}, and this machine is ");
+    let reason = format!("the image is for {other}, but this machine is ");
     assert!(
         matches!(&told[..], [Event::CheckSkipped { check, reason: said }] if check == "smoke run" && said.starts_with(&reason)),
         "{told:?}"
@@ -262,7 +262,7 @@ fn a_program_that_needs_the_images_own_files_is_skipped_by_name() {
     test.run(GOOD).unwrap();
     let told = format!("{:?}", test.runner.reporter.events());
     assert!(
-        told.contains("smoke run") && told.contains("`/bin/server` is no static program for linux/amd64"),
+        told.contains("smoke run") && told.contains("`/bin/server` is not a static program for linux/amd64"),
         "{told}"
     );
 }

@@ -110,7 +110,7 @@ fn layers_at_random_stay_in_their_folder() {
         if let (Ok(_), Err(error)) = (found, unpacked) {
             let error = format!("{error:#}");
             assert!(
-                error.contains("no file of the image") || error.contains("is not in the image"),
+                error.contains("not a file in the image") || error.contains("is not in the image"),
                 "{error}"
             );
         }

@@ -27,7 +27,7 @@ impl<'context> Finder<'context> {
             found.extend(self.find(source)?);
         }
         if found.len() > 1 && !step.into_folder {
-            anyhow::bail!("it copies {} things, so its target must end with `/`", found.len());
+            anyhow::bail!("it copies several files ({}), so its target must end with `/`", found.len());
         }
         let owner = tree.owner(step.owner.as_deref()).map_err(anyhow::Error::msg)?;
         for path in found {
@@ -88,7 +88,7 @@ impl<'context> Finder<'context> {
         }
         if there.is_empty() {
             anyhow::bail!(
-                "`{source}` matches nothing in the context, which is what git has and `.dockerignore` leaves"
+                "`{source}` matches nothing in the context: the files that git tracks and `.dockerignore` does not exclude"
             );
         }
         Ok(there)
@@ -133,7 +133,7 @@ impl<'context> Finder<'context> {
     fn real(&self, path: &str) -> Result<String> {
         let real = self.context.real(path)?.with_context(|| format!("`{path}` is a link to nothing"))?;
         if !self.is_in_context(&real) {
-            anyhow::bail!("`{real}` is kept out of the context by `.dockerignore`");
+            anyhow::bail!("`{real}` is excluded from the context by `.dockerignore`");
         }
         Ok(real)
     }

@@ -178,11 +178,11 @@ fn what_is_ignored_is_not_there() {
     symlink("secret/key", dir.path().join("link")).unwrap();
     assert_eq!(
         refusal(dir.path(), "COPY link /x"),
-        "Dockerfile:3: `COPY link /x`: `secret/key` is kept out of the context by `.dockerignore`"
+        "Dockerfile:3: `COPY link /x`: `secret/key` is excluded from the context by `.dockerignore`"
     );
     assert_eq!(
         refusal(dir.path(), "COPY secret /x"),
-        "Dockerfile:3: `COPY secret /x`: `secret` matches nothing in the context, which is what git has and `.dockerignore` leaves"
+        "Dockerfile:3: `COPY secret /x`: `secret` matches nothing in the context: the files that git tracks and `.dockerignore` does not exclude"
     );
     fs_err::write(dir.path().join(".dockerignore"), "!").unwrap();
     assert_eq!(refusal(dir.path(), "COPY x /"), ".dockerignore:1: `!` needs a pattern after it");
@@ -209,27 +209,27 @@ fn what_cannot_be_copied_is_refused() {
     for (stage, expected) in [
         (
             "COPY missing /x",
-            "3: `COPY missing /x`: `missing` matches nothing in the context, which is what git has and `.dockerignore` leaves",
+            "3: `COPY missing /x`: `missing` matches nothing in the context: the files that git tracks and `.dockerignore` does not exclude",
         ),
         (
             "\nCOPY no* /x",
-            "4: `COPY no* /x`: `no*` matches nothing in the context, which is what git has and `.dockerignore` leaves",
+            "4: `COPY no* /x`: `no*` matches nothing in the context: the files that git tracks and `.dockerignore` does not exclude",
         ),
         ("COPY ../outside /x", "3: `COPY ../outside /x`: `../outside` leaves the context"),
         ("COPY d/../../outside /x", "3: `COPY d/../../outside /x`: `d/../../outside` leaves the context"),
         ("COPY out /x", "3: `COPY out /x`: `out` is a link that leaves the context"),
         ("COPY a[ /x", "3: `COPY a[ /x`: `a[` is not a valid pattern"),
-        ("COPY a b /x", "3: `COPY a b /x`: it copies 2 things, so its target must end with `/`"),
+        ("COPY a b /x", "3: `COPY a b /x`: it copies several files (2), so its target must end with `/`"),
         ("COPY a /x\nCOPY b /x/", "4: `COPY b /x/`: `/x` is not a folder"),
         ("COPY f /y\nCOPY a /y/lib/", "4: `COPY a /y/lib/`: `/y/lib` is not a folder"),
         ("COPY d /app", "4: another `COPY` puts something at `/app/app`, where the binary goes"),
         (
             "COPY --chown=me a /x",
-            "3: `COPY --chown=me a /x`: `me` is not in `/etc/passwd` of the image up to here: use a number",
+            "3: `COPY --chown=me a /x`: `me` is not in `/etc/passwd` of the image at this point: use a number",
         ),
         (
             "COPY etc /etc\nCOPY --chown=me a /x",
-            "4: `COPY --chown=me a /x`: `me` is not in `/etc/passwd` of the image up to here: use a number",
+            "4: `COPY --chown=me a /x`: `me` is not in `/etc/passwd` of the image at this point: use a number",
         ),
         (
             "COPY etc /etc\nCOPY --chown=odd a /x",
@@ -237,7 +237,7 @@ fn what_cannot_be_copied_is_refused() {
         ),
         (
             "COPY --chown=1:staff a /x",
-            "3: `COPY --chown=1:staff a /x`: `staff` is not in `/etc/group` of the image up to here: use a number",
+            "3: `COPY --chown=1:staff a /x`: `staff` is not in `/etc/group` of the image at this point: use a number",
         ),
     ] {
         assert_eq!(refusal(&root, stage), format!("Dockerfile:{expected}"));
@@ -245,7 +245,7 @@ fn what_cannot_be_copied_is_refused() {
     fill(&root, &[("g/d/x", "")]);
     assert_eq!(
         refusal(&root, "COPY f /\nCOPY g /"),
-        "Dockerfile:4: `COPY g /`: `/d` would be a folder and a file"
+        "Dockerfile:4: `COPY g /`: `/d` would be both a folder and a file"
     );
     assert!(refusal(&root, "COPY dangling /x").ends_with("`dangling` is a link to nothing"));
 }
@@ -373,8 +373,7 @@ fn no_file_becomes_a_whiteout() {
     }
     assert_eq!(
         refusal(dir.path(), "COPY d /x"),
-        "Dockerfile:3: `COPY d /x`: `/x/.wh.f` would hide a file instead of being one, as every name in a layer that \
-         begins with `.wh.`: rename `.wh.f`, or keep it out with `.dockerignore`"
+        "Dockerfile:3: `COPY d /x`: `/x/.wh.f` would hide a file, as does every name in a layer that starts with `.wh.`: rename `.wh.f`, or exclude it with `.dockerignore`"
     );
     let error = added(dir.path(), "", "/.wh.app").unwrap_err();
     assert!(error.contains("rename `.wh.app`"), "{error}");

@@ -135,7 +135,7 @@ fn nothing_leaves_the_folder() {
     let cases: [(Entries<'_>, Option<&str>); 12] = [
         (&[("../f", FILE, "x")], Some("its entry `../f`: leaves the image")),
         (&[("a/../../f", FILE, "x")], Some("leaves the image")),
-        (&[("a/.wh...", FILE, "")], Some("hides nothing in its folder")),
+        (&[("a/.wh...", FILE, "")], Some("is a whiteout without a name")),
         (&[("f", HARD, "../mine")], Some("leaves the image")),
         (&[("f", HARD, &mine)], Some("is not in the image")),
         (&[("up", LINK, &target), ("f", HARD, "up/mine")], Some("is not in the image")),

@@ -74,14 +74,14 @@ mod tests {
         let client = client().with_deadline(Instant::now() + Duration::from_secs(5));
         let (tries, error) = tries(&client, |tries| busy((tries == 2).then_some(Duration::from_secs(6))));
         assert_eq!((tries, Exit::of(&error)), (2, Exit::Registry));
-        assert_eq!(error.to_string(), "the registry is busy; no time is left to try again: wait");
+        assert_eq!(error.to_string(), "the registry is busy; no time is left for another try: wait");
     }
 
     #[test]
     fn a_wait_of_hours_ends_the_tries() {
         let (tries, error) = tries(&client(), |_| busy(Some(Duration::from_secs(21600))));
         let error = error.to_string();
-        assert_eq!((tries, error.as_str()), (1, "the registry is busy; it asks to wait 6h: wait"));
+        assert_eq!((tries, error.as_str()), (1, "the registry is busy; it requires a wait of 6h: wait"));
     }
 
     #[test]

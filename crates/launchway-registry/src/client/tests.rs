@@ -96,7 +96,7 @@ fn a_redirect_to_another_server_of_this_machine_is_refused() {
     let server = scripted(move |_, _| Some(Reply::new(307).header("Location", place.clone())));
     let error = latest_of(&server, logged_in(&server), Access::Pull).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
-    assert!(error.to_string().contains("sends us to `127.0.0.1` without https"), "{error}");
+    assert!(error.to_string().contains("redirects to `127.0.0.1` without https"), "{error}");
     assert!(other.lines().is_empty());
 }
 
@@ -160,7 +160,7 @@ fn a_host_that_is_not_a_registry_is_recognised_before_anything_is_compared() {
     }
     let server = host(&Reply::new(200).header("Content-Type", "application/json").body(r#"{"ok":true}"#));
     let error = latest_of(&server, logged_in(&server), Access::Push).unwrap_err().to_string();
-    assert!(error.contains(r#"something else than a manifest for `latest` ({"ok":true})"#), "{error}");
+    assert!(error.contains(r#"did not send a manifest for `latest` ({"ok":true})"#), "{error}");
 }
 
 #[test]
@@ -211,8 +211,10 @@ fn a_limit_has_a_hint() {
             latest_of(&server, if has_login { logged_in(&server) } else { anonymous() }, Access::Push)
                 .unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Registry);
-        let expected =
-            format!("{} responded with 429 Too Many Requests ({words}); it asks to wait 6h: ", server.host());
+        let expected = format!(
+            "{} responded with 429 Too Many Requests ({words}); it requires a wait of 6h: ",
+            server.host()
+        );
         let error = error.to_string();
         assert!(error.starts_with(&expected) && error.contains(hint), "{error}");
     }
@@ -248,5 +250,5 @@ fn a_permanent_error_is_not_tried_again() {
     let error = client.digest(&"registry.test/acme/app".parse().unwrap(), &latest()).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     assert_eq!(proxy.requests().len(), 1, "{error}");
-    assert!(error.to_string().starts_with(&format!("the proxy at {address} does not connect")), "{error}");
+    assert!(error.to_string().starts_with(&format!("the proxy at {address} refuses to connect")), "{error}");
 }

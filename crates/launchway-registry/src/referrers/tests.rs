@@ -219,7 +219,7 @@ fn attached_is_what_the_list_of_the_registry_has() {
     });
     let rig = Rig::new(forgetful);
     let reason = rig.refused();
-    assert!(reason.contains("took a.json and does not list it; tried 5 times"), "{reason}");
+    assert!(reason.contains("accepted a.json but does not list it; tried 5 times"), "{reason}");
     assert_eq!(rig.server.count("PUT", "manifests/sha256-"), 0, "clients would not look there");
 
     // It lists them in a while.
@@ -250,10 +250,10 @@ fn no_refusal_of_an_attestation_is_an_error() {
     for (part, reply, words) in [
         ("manifests/sha256:", Reply::new(400).body(invalid), "(MANIFEST_INVALID: unknown field subject)"),
         ("manifests/sha256:", Reply::new(415), "refused to attach a.json: 415 Unsupported Media Type"),
-        ("manifests/sha256:", Reply::new(401), "wants a login to attach a.json"),
+        ("manifests/sha256:", Reply::new(401), "requires a login to attach a.json"),
         ("manifests/sha256:", Reply::new(500), "responded with 500 Internal Server Error; tried 5 times"),
         ("manifests/sha256-", Reply::new(415), "refused to tag sha256:"),
-        ("manifests/sha256-", Reply::new(403), "wants a login to tag"),
+        ("manifests/sha256-", Reply::new(403), "requires a login to tag"),
         ("blobs/uploads/", Reply::new(413), "413 Payload Too Large"),
     ] {
         let server = scripted(move |request, _| request.is("PUT", part).then(|| reply.clone()));
@@ -301,11 +301,11 @@ fn what_a_registry_gets_wrong_is_named() {
     server.set_tag(&Tag::of_referrers(&image().digest).to_string(), b"{}").unwrap();
     let rig = Rig::new(server);
     let reason = rig.refused();
-    assert!(reason.contains("should list what refers to the image and is not an index"), "{reason}");
+    assert!(reason.contains("should list the image's referrers but is not an index"), "{reason}");
     assert_eq!(rig.server.count("PUT", "manifests/sha256-"), 0, "what is not ours is not replaced");
 
     let server = scripted(|request, _| request.is("HEAD", "manifests/sha256:").then(|| Reply::new(404)));
     let rig = Rig::new(server);
     let reason = rig.refused();
-    assert!(reason.contains("took a.json and does not have it"), "{reason}");
+    assert!(reason.contains("accepted a.json but does not have it"), "{reason}");
 }

@@ -60,7 +60,7 @@ fn a_list_without_an_end_is_given_up() {
         render.fault(Fault::once("GET", "/env-vars", 200, &page));
     }
     let (_, said) = told(api(&render).variables().unwrap_err());
-    let expected = "its list at /v1/services/srv-1/env-vars does not end after 10000 entries";
+    let expected = "its list at /v1/services/srv-1/env-vars has more than 10000 entries";
     assert!(said.contains(expected), "{said}");
 }
 

@@ -29,7 +29,7 @@ fn all_problems_are_found_at_once() {
     it runs `ghcr.io/o/app`, but the pipeline ships `docker.io/acme/app`: change the service's image in its settings
     it is suspended: resume it in its settings
     it is in maintenance mode: turn it off in its settings
-    it has no health check path, so Render would call any open port healthy: set one in its settings
+    it has no health check path, so Render would consider any open port healthy: set one in its settings
     Render does not name its workspace (`ownerId`), which its logs and its image need
     `serviceDetails.url` is plain http, which is accepted for loopback addresses only: use https
     ");
@@ -41,7 +41,7 @@ fn an_empty_response_is_not_a_service_to_deploy_to() {
     insta::assert_snapshot!(found.join("\n"), @"
     its type is ``, not `web_service`: set `RENDER_SERVICE_ID` to a web service
     its runtime is ``, not `image`: create it from an existing image
-    it has no health check path, so Render would call any open port healthy: set one in its settings
+    it has no health check path, so Render would consider any open port healthy: set one in its settings
     Render does not name its workspace (`ownerId`), which its logs and its image need
     `serviceDetails.url` is not an https address: it must look like `https://host/path`
     ");

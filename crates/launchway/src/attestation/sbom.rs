@@ -19,8 +19,7 @@ use launchway_core::encode::percent_encoded;
 use launchway_core::exit::{Exit, OrExit as _};
 
 /// What the document does not list, said in it.
-const SCOPE: &str = "the crates that are linked; build dependencies, procedural macros, the standard library and the C \
-     library are not listed";
+const SCOPE: &str = "the linked crates, without build dependencies, procedural macros, the standard library and the C library";
 
 /// Where cargo's lock file says that a crate of crates.io comes from.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -32,7 +31,7 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 pub(crate) fn document(ctx: &Context) -> Result<String> {
     let tree = call(ctx)
         .read(&ctx.root)
-        .with_context(|| format!("cannot tell what `{}` is linked from", ctx.config.package))
+        .with_context(|| format!("cannot list the crates that `{}` is linked from", ctx.config.package))
         .or_exit(Exit::Usage)?;
     let lock = fs_err::read_to_string(ctx.root.join("Cargo.lock")).or_exit(Exit::Usage)?;
     let bom = bom(&Graph::parse(&tree)?, &Lock::parse(&lock)?, &ctx.config.target);

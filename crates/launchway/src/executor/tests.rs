@@ -74,7 +74,7 @@ fn a_failure_blocks_what_needs_it() {
     let (job, _) = after(&[StepId::Lint], Exit::CheckFailed, true, StepId::Push);
     assert_eq!(job.unwrap(), "needs test, and `lint` did not pass");
     let (_, step) = after(&[StepId::Lint], Exit::CheckFailed, false, StepId::TestCoverage);
-    assert_eq!(step.unwrap(), "`lint` did not pass; `--keep-going` goes on");
+    assert_eq!(step.unwrap(), "`lint` did not pass; use `--keep-going` to continue");
     let (_, step) = after(&[StepId::Lint], Exit::CheckFailed, true, StepId::TestCoverage);
     assert_eq!(step, None);
     let (_, step) = after(&[StepId::DockerBuild], Exit::CheckFailed, true, StepId::Push);

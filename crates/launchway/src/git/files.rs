@@ -90,7 +90,7 @@ fn entries(top: &Path, commit: &str) -> Result<Vec<Entry>> {
     let listed = bytes(top, &call(top).args(["ls-tree", "-r", "-z", "--full-tree", commit]))?;
     let entry = |entry: &[u8]| {
         // `mode type id<TAB>path`
-        let (words, path) = split(entry, b'\t').context("git lists a file without a name")?;
+        let (words, path) = split(entry, b'\t').context("git listed a file without a name")?;
         let words = String::from_utf8_lossy(words);
         Ok(Entry {
             mode: words.split(' ').next().unwrap_or_default().to_owned(),
@@ -139,7 +139,7 @@ fn submodule(top: &Path, path: &Path) -> Result<PathBuf> {
     }
     let path = path.display();
     let message = format!(
-        "the submodule `{path}` is part of the commit and not checked out: `git submodule update --init --recursive`"
+        "the submodule `{path}` is part of the commit but is not checked out: `git submodule update --init --recursive`"
     );
     Err(Failure::new(Exit::Usage, message).into())
 }

@@ -159,7 +159,7 @@ fn what_never_answers_is_left_alone_soon() {
     let told = notes(&ctx);
     assert!(
         matches!(&told[..], [ledger, board]
-            if ledger.starts_with("skipped ledger: ") && ledger.ends_with("; no time is left to try again")
+            if ledger.starts_with("skipped ledger: ") && ledger.ends_with("; no time is left for another try")
             && board.starts_with("skipped board: no response from it")),
         "{told:?}"
     );

@@ -145,7 +145,7 @@ impl DockerBuildPlan {
         }
         ctx.reporter.note(built.to_string());
         if ctx.git.dirty {
-            ctx.reporter.note("the tree is dirty: the image has a tag of its own and is not `latest`");
+            ctx.reporter.note("the tree is dirty: the image gets its own tag and does not become `latest`");
         }
         Ok(built)
     }

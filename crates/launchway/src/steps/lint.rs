@@ -47,9 +47,7 @@ impl fmt::Display for Check {
         match self {
             Self::Run(call) => write!(f, "{call}"),
             Self::Workflow(path) => write!(f, "compare {path} with the pipeline table"),
-            Self::FinalStage => {
-                f.write_str("check that both engines can follow the final stage of the Dockerfile")
-            }
+            Self::FinalStage => f.write_str("check that both engines can build the Dockerfile's final stage"),
             Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
         }
     }

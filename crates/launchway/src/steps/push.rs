@@ -61,7 +61,7 @@ pub(crate) fn plan(ctx: &Context) -> Result<PushPlan> {
         .or_exit(Exit::Usage)?;
     if ctx.git.dirty && !repository.is_loopback() {
         let message = format!(
-            "the tree differs from commit {}: commit or stash, because only what a commit holds is pushed to {}",
+            "the tree differs from commit {}: commit or stash your changes, because only committed files are pushed to {}",
             ctx.git.short(),
             repository.registry()
         );
@@ -103,14 +103,14 @@ impl PushPlan {
             image.parts.len()
         )];
         lines.push(if self.may_move {
-            format!("look at {repository}:{tag}: it will name {digest}")
+            format!("check {repository}:{tag}: it will name {digest}")
         } else {
-            format!("look at {repository}:{tag}: it must be free or name {digest}")
+            format!("check {repository}:{tag}: it must be unused or name {digest}")
         });
         lines.extend_from_slice(login);
         let sizes: Vec<String> =
             image.blobs.iter().map(|blob| format!("{} {}", blob.digest.short(), size(blob.size))).collect();
-        lines.push(format!("upload to {repository} what it lacks of {}", sizes.join(", ")));
+        lines.push(format!("upload to {repository} what it is missing of {}", sizes.join(", ")));
         lines.extend_from_slice(blobs);
         lines.push(format!("tag {short} as {repository}:{tag} and verify it"));
         match &self.attestations {
@@ -125,7 +125,7 @@ impl PushPlan {
                     names.join(", ")
                 ));
                 lines.push(format!(
-                    "  a registry that lists no referrers gets the list as the tag {}",
+                    "  if the registry does not support referrers, list them under the tag {}",
                     Tag::of_referrers(digest)
                 ));
             }
@@ -163,7 +163,7 @@ impl PushPlan {
             && !self.may_move
         {
             let message = format!(
-                "`{repository}:{tag}` names {named} already, and this build made {digest}: a commit tag never moves. Make \
+                "`{repository}:{tag}` already names {named}, but this build produced {digest}: a commit tag never moves. Make \
                  a new commit, or remove the tag from the registry if no service runs that image"
             );
             return Err(Failure::new(Exit::Registry, message).into());
@@ -209,7 +209,7 @@ impl PushPlan {
         let (latest, manifest) = (Tag::latest(), &self.image.manifest);
         let before = client.digest(&self.repository, &Reference::Tag(latest.clone()))?;
         if before.as_ref() == Some(&manifest.digest) {
-            ctx.reporter.note("`latest` names it already");
+            ctx.reporter.note("`latest` already names it");
             return Ok(before);
         }
         client.tag(&self.repository, &latest, manifest)?;

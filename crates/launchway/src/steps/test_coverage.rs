@@ -145,9 +145,9 @@ impl TestCoveragePlan {
                 ctx.check(report).ok();
             }
             ctx.interrupt.check()?;
-            ctx.reporter.skipped("coverage", "the tests failed, so the figure would mean nothing");
+            ctx.reporter.skipped("coverage", "the tests failed, so a figure would be meaningless");
             let message = match counts.failed() {
-                0 => format!("a test program did not run to its end: {error:#}"),
+                0 => format!("a test executable did not run to completion: {error:#}"),
                 1 => "1 test failed".to_owned(),
                 many => format!("{many} tests failed"),
             };
@@ -183,7 +183,7 @@ fn remove_merged_profiles(target: &Path) -> Result<()> {
 fn compare(ctx: &Context, json: &Path, lcov: &Path, threshold: f64) -> Result<CoverageRecord> {
     let crates = coverage::read(&ctx.root, &fs_err::read_to_string(json)?, &fs_err::read_to_string(lcov)?)
         .with_context(|| {
-            format!("{} is not what cargo-llvm-cov {} writes", json.display(), LLVM_COV.version)
+            format!("{} is not in the format of cargo-llvm-cov {}", json.display(), LLVM_COV.version)
         })?;
     let mut below = Vec::new();
     for (name, coverage) in &crates {

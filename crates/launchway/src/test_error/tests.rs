@@ -29,7 +29,7 @@ fn an_answer_is_told_in_words() {
     );
     assert!(request.is("POST", "/answer/500") && request.body.is_empty());
     for (path, said) in [
-        ("/answer/401", "rejected the signature"),
+        ("/answer/401", "rejected the test error's signature"),
         ("/answer/404", "has no test error"),
         ("/answer/204", "204"),
         ("/answer/503", "503"),

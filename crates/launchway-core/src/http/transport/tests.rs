@@ -116,7 +116,10 @@ fn a_connection_that_fails_is_explained() {
 #[test]
 fn a_certificate_of_an_unknown_authority_is_named() {
     for (is_authority, words) in [
-        (false, "comes from an authority that this machine does not know: add the authority's certificate"),
+        (
+            false,
+            "was issued by an authority that this machine does not trust: add the authority's certificate",
+        ),
         (true, "is self-signed: use one that an authority has issued"),
     ] {
         let serve = tls("a_certificate_of_an_unknown_authority_is_named", is_authority);
@@ -129,9 +132,9 @@ fn a_certificate_of_an_unknown_authority_is_named() {
 #[test]
 fn each_fault_of_a_certificate_has_its_sentence() {
     for (certificate, words) in [
-        (CertificateError::Expired, "has expired: it must be renewed there"),
+        (CertificateError::Expired, "has expired: renew it there"),
         (CertificateError::NotValidYet, "is not valid yet: check this machine's clock"),
-        (CertificateError::NotValidForName, "is another host's: use the name that the certificate has"),
+        (CertificateError::NotValidForName, "is another host's: use the name in the certificate"),
         (CertificateError::BadSignature, "is not valid ("),
     ] {
         let message = of_tls("ghcr.io", &rustls::Error::InvalidCertificate(certificate));
@@ -144,12 +147,12 @@ fn a_proxy_that_refuses_is_named_and_the_account_is_not_blamed() {
     let wants = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
     let forbids = "HTTP/1.1 403 Forbidden\r\n\r\n";
     for (response, login, words, permanent) in [
-        (wants, "", "wants a user name and password: `HTTPS_PROXY` takes them as", true),
-        (wants, "me:hunter2-hunter2@", "refused the user name or password in `HTTPS_PROXY`", true),
+        (wants, "", "requires a user name and password: set them in `HTTPS_PROXY`, as in", true),
+        (wants, "me:hunter2-hunter2@", "rejected the user name or password in `HTTPS_PROXY`", true),
         (
             forbids,
             "",
-            "does not connect to registry.test: allow it there, or list the host in `NO_PROXY`",
+            "refuses to connect to registry.test: allow it there, or list the host in `NO_PROXY`",
             true,
         ),
         ("", "", "cannot be reached (", false),

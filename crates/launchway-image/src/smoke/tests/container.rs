@@ -123,19 +123,19 @@ fn an_image_of_the_engine_starts_in_a_container_that_is_always_removed() {
     let code = built("code", &["LISTEN=x", "PORT=x", "CODE=7"]).fails(timeout);
     assert!(code.ends_with("it ended with exit status: 7 after SIGTERM instead of 0"), "{code}");
     let old = built("old", &["VERSION={\"commit\":\"old\"}"]).fails(timeout);
-    assert!(old.contains("/version answers commit `old` instead of"), "{old}");
+    assert!(old.contains("/version returns commit `old` instead of"), "{old}");
     let deaf = built("deaf", &["DEAF=1"]);
     let killed = deaf.fails(Duration::from_secs(1));
-    assert!(killed.contains("it does not end within 1s of `docker stop`, and was killed"), "{killed}");
+    assert!(killed.contains("it did not exit within 1s of `docker stop`, and was killed"), "{killed}");
 
     deaf.smoke(Platform::Arm64).run(&deaf.test.runner, &[]).unwrap();
     let told = format!("{:?}", deaf.test.runner.reporter.events());
     assert!(
-        told.contains("the image is for linux/arm64, and the Docker engine's machine is linux/amd64"),
+        told.contains("the image is for linux/arm64, but the Docker engine's machine is linux/amd64"),
         "{told}"
     );
 
-    // An interrupt while it does not answer.
+    // An interrupt while it does not respond.
     let ill = built("ill", &["HEALTH=503"]);
     let interrupt = ill.test.runner.interrupt.clone();
     let (up, asked) = mpsc::channel();

@@ -68,7 +68,7 @@ fn without_credentials_the_hint_says_what_to_do() {
     let server = scripted(|_, _| Some(Reply::challenge("Basic realm=x")));
     let error = latest_of(&server, anonymous(), Access::Push).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Missing);
-    assert!(error.to_string().contains("wants a login to read `latest`"), "{error}");
+    assert!(error.to_string().contains("requires a login to read `latest`"), "{error}");
     assert!(error.to_string().contains("set THE_USERNAME and THE_TOKEN"), "{error}");
 }
 
@@ -214,5 +214,5 @@ fn a_token_server_may_refuse_everybody() {
     });
     let error = latest_of(&server, anonymous(), Access::Pull).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Missing);
-    assert!(error.to_string().contains("wants a login to get a token"), "{error}");
+    assert!(error.to_string().contains("requires a login to get a token"), "{error}");
 }

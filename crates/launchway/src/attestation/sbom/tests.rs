@@ -139,5 +139,5 @@ fn what_cannot_be_read_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = document(&Context::for_test(dir.path(), Environment::default())).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Missing);
-    assert!(format!("{error:#}").contains("cannot tell what `app` is linked from"), "{error:#}");
+    assert!(format!("{error:#}").contains("cannot list the crates that `app` is linked from"), "{error:#}");
 }

@@ -71,7 +71,7 @@ impl DrilledService {
         let visitors = runtime.spawn(visits(format!("{}{}", fakes.render.url(), ctx.config.deploy.health)));
         let mut key = [0; 32];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key)
-            .map_err(|_| anyhow!("the system gives no random numbers"))?;
+            .map_err(|_| anyhow!("the system provides no random numbers"))?;
         let mut service = Self {
             found: State::of(&fakes),
             fakes,

@@ -375,7 +375,7 @@ fn a_service_that_cannot_be_deployed_to_is_left_alone() {
     insta::assert_snapshot!(said, @"
     the service `app` cannot be deployed to:
     - it is suspended: resume it in its settings
-    - it has no health check path, so Render would call any open port healthy: set one in its settings
+    - it has no health check path, so Render would consider any open port healthy: set one in its settings
     ");
     assert_eq!(fixture.writes(), 0);
 }

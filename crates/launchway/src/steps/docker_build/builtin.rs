@@ -164,7 +164,7 @@ impl Verify {
         binary::verify(&self.binary, self.platform)?;
         if let Some(folder) = binary::named(&self.binary, &self.folders)? {
             ctx.reporter.note(format!(
-                "warning: the binary names the folder {} of this machine, so its image differs from one that is made elsewhere: look for `CARGO_MANIFEST_DIR`, `OUT_DIR` and C code with `__FILE__`",
+                "warning: the binary contains the path {} of this machine, so its image differs from one built elsewhere: look for `CARGO_MANIFEST_DIR`, `OUT_DIR` and C code with `__FILE__`",
                 folder.display()
             ));
         }
@@ -203,8 +203,8 @@ impl PlannedLayer {
             return Ok(());
         }
         let message = format!(
-            "the commit has pointers of git-LFS in place of files that the image would get: {}. Store them in git itself \
-             (`git lfs migrate export`), or keep them out of the image with `.dockerignore`",
+            "the commit has git-LFS pointers in place of files that the image needs: {}. Store them in git itself \
+             (`git lfs migrate export`), or exclude them from the image with `.dockerignore`",
             pointers.join(", ")
         );
         Err(Failure::new(Exit::Usage, message).into())
@@ -226,7 +226,7 @@ impl SmokeRun {
                 settings.entrypoint.as_mut().or(settings.cmd.as_mut()).and_then(|words| words.first_mut());
             let Some(program) = program.filter(|program| tree.is_binary(program)) else {
                 return Self::Skip(
-                    "the image starts something of its base, which is not unpacked here".into(),
+                    "the image starts a program of its base, which is not unpacked here".into(),
                 );
             };
             *program = format!("/{}", tree.binary);

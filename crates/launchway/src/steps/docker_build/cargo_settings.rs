@@ -90,7 +90,7 @@ pub(super) fn read(ctx: &Context, sources: &Sources, cargo_home: &Path) -> Resul
         return Ok(settings);
     }
     let message = format!(
-        "the image of a commit is the same on every machine, and these settings of this one would change it:\n{}\nremove them, or move them to the repository's `.cargo/config.toml`",
+        "the image of a commit is the same on every machine, but these settings of this machine would change it:\n{}\nremove them, or move them to the repository's `.cargo/config.toml`",
         problems.join("\n")
     );
     Err(Failure::new(Exit::Usage, message).into())
@@ -162,7 +162,7 @@ impl Files {
             let path = included.get("path").unwrap_or(&included).as_str().unwrap_or_default();
             let Some(other) = joined(place.parent().unwrap_or(Path::new("")), path) else {
                 let message = format!(
-                    "`{}` includes `{path}`, which lies outside of the repository: move it in",
+                    "`{}` includes `{path}`, which is outside the repository: move it inside",
                     place.display()
                 );
                 return Err(Failure::new(Exit::Usage, message).into());
@@ -236,7 +236,7 @@ fn flags(own: &[Table], target: &str) -> Result<Vec<String>> {
     {
         if key.starts_with("cfg(") && value.get("rustflags").is_some() {
             let message = format!(
-                "`.cargo/config.toml`: `target.'{key}'.rustflags` is not followed: the image has one target, so write `target.{target}.rustflags`"
+                "`.cargo/config.toml`: `target.'{key}'.rustflags` is not supported: the image has one target, so write `target.{target}.rustflags`"
             );
             return Err(Failure::new(Exit::Usage, message).into());
         }

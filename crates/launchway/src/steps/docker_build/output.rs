@@ -71,9 +71,9 @@ impl Output {
         if let Some(before) = before {
             let reused = layout.layers.iter().filter(|layer| before.layers.contains(layer)).count();
             ctx.reporter.note(if before.manifest == layout.manifest {
-                "the image is the one of the last build".to_owned()
+                "the image is unchanged since the last build".to_owned()
             } else {
-                format!("{reused} of {} layers are those of the last build", layout.layers.len())
+                format!("{reused} of {} layers are unchanged since the last build", layout.layers.len())
             });
         }
         Ok(Built {

@@ -36,7 +36,7 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
         home: temporary.0.join(home),
         is_second,
     });
-    let program = std::env::current_exe().context("this program has no name")?.display().to_string();
+    let program = std::env::current_exe().context("this executable has no name")?.display().to_string();
     let mut repositories = vec![(PathBuf::new(), ctx.git.commit.clone())];
     if git::top(&ctx.root).is_some() {
         repositories.extend(submodules(top, &ctx.git.commit)?);
@@ -53,7 +53,7 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
         return Ok(());
     }
     if ctx.git.dirty {
-        ctx.reporter.note("the tree is dirty: what is built twice is its last commit");
+        ctx.reporter.note("the tree is dirty: the last commit is built twice");
     }
     fs_err::create_dir_all(&temporary.0)?;
     let sysroot = docker_build::sysroot(ctx)?;
@@ -200,8 +200,10 @@ fn compare(one: &Layout, two: &Layout) -> Result<Option<String>> {
             }
         }
         return Ok(Some(match left.len().cmp(&right.len()) {
-            std::cmp::Ordering::Equal => format!("{place} holds the same files, compressed to other bytes"),
-            _ => format!("{place} holds {} entries, then {}", left.len(), right.len()),
+            std::cmp::Ordering::Equal => {
+                format!("{place} contains the same files, compressed to different bytes")
+            }
+            _ => format!("{place} contains {} entries, then {}", left.len(), right.len()),
         }));
     }
     let config = |layout: &Layout| fs_err::read(layout.blob(&layout.config.digest));
@@ -242,7 +244,7 @@ fn compare_files(one: &File, two: &File) -> Option<String> {
         return Some(format!("`{}`, then `{}`", one.path, two.path));
     }
     if one.header != two.header {
-        return Some(format!("`{}` has another mode, owner or link", one.path));
+        return Some(format!("`{}` has a different mode, owner or link", one.path));
     }
     (one.contents != two.contents)
         .then(|| bytes_differ(&format!("`{}`", one.path), &one.contents, &two.contents))

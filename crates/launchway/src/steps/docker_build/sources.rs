@@ -31,7 +31,7 @@ impl Sources {
     pub(crate) fn read(ctx: &Context) -> Result<Self> {
         let Some(top) = git::top(&ctx.root) else { return Self::of_folder(&ctx.root) };
         let (files, what) = if ctx.git.dirty {
-            (of_tree(top)?, "the files of the working tree that git knows or would add".to_owned())
+            (of_tree(top)?, "the files of the working tree that git tracks or would add".to_owned())
         } else {
             (of_commit(top, &ctx.git.commit)?, format!("the files of commit {}", ctx.git.short()))
         };

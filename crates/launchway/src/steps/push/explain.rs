@@ -30,14 +30,16 @@ impl PushPlan {
             Ok(places) => places,
             Err(error) => {
                 let total = size(total);
-                return vec![format!("  at most {total}: the registry cannot be read now ({error:#})")];
+                return vec![format!(
+                    "  at most {total}: the registry cannot be read at the moment ({error:#})"
+                )];
             }
         };
         let mut lines = Vec::new();
         let mut missing = 0;
         for (blob, place) in blobs.iter().zip(places) {
             let state = match place {
-                Place::Registry => "is there already".to_owned(),
+                Place::Registry => "is already there".to_owned(),
                 Place::Other(source) => format!("will be mounted from {source}"),
                 Place::Here => {
                     missing += blob.size;

@@ -52,7 +52,7 @@ impl PushPlan {
 }
 
 fn unknown(error: &Error) -> Error {
-    with(error, "what the registry holds now is unknown, because it does not respond")
+    with(error, "what the registry now holds is unknown, because it does not respond")
 }
 
 fn with(error: &Error, words: &str) -> Error {

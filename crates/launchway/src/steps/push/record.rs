@@ -94,7 +94,7 @@ impl PushRecord {
         for (Artifact { kind, name, manifest, .. }, state) in artifacts.iter().zip(attached.artifacts) {
             let word = match state {
                 Attachment::New => "attached",
-                Attachment::Present => "attached already",
+                Attachment::Present => "already attached",
                 Attachment::Refused(reason) => {
                     ctx.reporter.skipped(name, format!("not attached to the image: {reason}"));
                     continue;

@@ -76,10 +76,10 @@ fn a_plan_prints_itself() {
     let text = text.replace(digest.as_str(), "DIGEST").replace(&digest.short(), "SHORT");
     insta::assert_snapshot!(text, @"
     scan the 2 parts of the image for secrets, keys, `.env` and `.git`
-    look at docker.io/acme/app:COMMIT: it must be free or name DIGEST
-    upload to docker.io/acme/app what it lacks of sha256:f726582f450d… 79 B, sha256:2729f53e9da7… 163 B
+    check docker.io/acme/app:COMMIT: it must be unused or name DIGEST
+    upload to docker.io/acme/app what it is missing of sha256:f726582f450d… 79 B, sha256:2729f53e9da7… 163 B
     tag SHORT as docker.io/acme/app:COMMIT and verify it
-    skip SBOM and provenance: there is no `Cargo.lock` that says what the image was made from
+    skip SBOM and provenance: there is no `Cargo.lock` that lists what the image was built from
     move docker.io/acme/app:latest to SHORT and verify it
     write ROOT/target/xtask/push.json
     ");
@@ -146,7 +146,7 @@ fn an_explained_plan_counts_the_bytes() {
     push(&ctx).unwrap();
     let after = lines();
     assert!(
-        after[4].ends_with(" B is there already") && after[5].ends_with(" B is there already"),
+        after[4].ends_with(" B is already there") && after[5].ends_with(" B is already there"),
         "{after:?}"
     );
     assert_eq!(after[6], format!("  0 B of {total} to upload"));
@@ -155,7 +155,8 @@ fn an_explained_plan_counts_the_bytes() {
     drop(server);
     let alone = lines();
     assert_eq!(alone.len(), 8 + 1);
-    let expected = format!("  at most {total}: the registry cannot be read now (no response from {host}: ");
+    let expected =
+        format!("  at most {total}: the registry cannot be read at the moment (no response from {host}: ");
     assert!(alone[4].starts_with(&expected), "{alone:?}");
 }
 
@@ -170,7 +171,7 @@ fn what_cannot_be_planned_says_why() {
     };
     let none = error(&ctx);
     assert!(
-        none.starts_with("no image of commit 0123456789ab to push: there is no whole image in "),
+        none.starts_with("no image of commit 0123456789ab to push: there is no complete image in "),
         "{none}"
     );
     assert_eq!(none.matches("run `cargo xtask docker-build` first").count(), 1, "{none}");
@@ -179,7 +180,7 @@ fn what_cannot_be_planned_says_why() {
     let layout = dir.path().join("target/xtask/image");
     let digest = write_layout(dir.path(), &[COMMIT], "hello");
     fs_err::write(layout.join("blobs/sha256").join(digest.hex()), "{}").unwrap();
-    assert!(error(&ctx).contains("the manifest is not what"), "{}", error(&ctx));
+    assert!(error(&ctx).contains("the manifest does not match"), "{}", error(&ctx));
     write_layout(dir.path(), &[COMMIT], "hello");
     for blob in fs_err::read_dir(layout.join("blobs/sha256")).unwrap() {
         let path = blob.unwrap().path();
@@ -187,7 +188,7 @@ fn what_cannot_be_planned_says_why() {
             fs_err::write(path, "x").unwrap();
         }
     }
-    assert!(error(&ctx).contains("has other contents: 1 bytes"), "{}", error(&ctx));
+    assert!(error(&ctx).contains("has different contents: 1 bytes"), "{}", error(&ctx));
     ctx.git.dirty = true;
     let dirty = error(&ctx);
     assert!(dirty.starts_with("the tree differs from commit 0123456789ab: commit or stash"), "{dirty}");
@@ -229,7 +230,7 @@ fn a_first_push_sends_and_a_second_finds_all_there() {
         [format!("HEAD manifests/{COMMIT}"), "HEAD manifests/latest".to_owned()]
     );
     let end = format!("{}@{digest}: 0 B sent, {} already there", server.repository(), size(first.bytes_sent));
-    assert_eq!(notes(&ctx), [&format!("already there under `{COMMIT}`"), "`latest` names it already", &end]);
+    assert_eq!(notes(&ctx), [&format!("already there under `{COMMIT}`"), "`latest` already names it", &end]);
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn an_outage_of_the_api_is_not_one_of_the_deploy() {
     deploy dep-1: queued
     the Render API is not available (502 Bad Gateway: <html>bad</html>): retrying
     the Render API is not available (429 Too Many Requests: {}): retrying
-    the Render API is not available (its response is not the JSON it should be): retrying
+    the Render API is not available (its response is not the expected JSON): retrying
     deploy dep-1: being_blessed, an unknown status
     deploy dep-1: live
     ");

@@ -2,7 +2,7 @@ use super::*;
 use launchway_image::layer::Owner;
 
 impl BuiltinBuild {
-    /// The same build of a program that is there already and cannot be started.
+    /// The same build of a program that is already there and cannot be started.
     pub(crate) fn without_children(self) -> Self {
         let compile = Compile { call: Call::new("true"), ..self.compile };
         Self { compile, smoke: SmokeRun::Skip("the program is no server".to_owned()), ..self }
@@ -55,7 +55,7 @@ fn a_pointer_of_git_lfs_is_refused() {
     assert_eq!(Exit::of(&error), Exit::Usage);
     let error = error.to_string();
     assert!(
-        error.contains("would get: `/app/model`. ") && error.contains("git lfs migrate export"),
+        error.contains("image needs: `/app/model`. ") && error.contains("git lfs migrate export"),
         "{error}"
     );
 }

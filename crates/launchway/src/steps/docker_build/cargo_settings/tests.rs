@@ -149,6 +149,6 @@ fn what_a_file_includes_is_the_commit_s_or_the_machine_s() {
     let error = read().unwrap_err();
     assert_eq!(
         error,
-        "`.cargo/config.toml` includes `../../outside.toml`, which lies outside of the repository: move it in"
+        "`.cargo/config.toml` includes `../../outside.toml`, which is outside the repository: move it inside"
     );
 }

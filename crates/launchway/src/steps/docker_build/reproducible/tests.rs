@@ -53,10 +53,10 @@ fn the_first_difference_is_named() {
     );
     assert_eq!(
         difference("mode", &[("a", "same", 0o600), first[1]], "1", "x"),
-        "layer 1 of 1, `a` has another mode, owner or link"
+        "layer 1 of 1, `a` has a different mode, owner or link"
     );
     assert_eq!(difference("path", &[first[1]], "1", "x"), "layer 1 of 1, `a`, then `b`");
-    assert_eq!(difference("fewer", &[first[0]], "1", "x"), "layer 1 of 1 holds 2 entries, then 1");
+    assert_eq!(difference("fewer", &[first[0]], "1", "x"), "layer 1 of 1 contains 2 entries, then 1");
     let user = difference("user", &first, "2", "x");
     assert!(user.starts_with("the configuration differs at byte "), "{user}");
     let label = difference("label", &first, "1", "y");

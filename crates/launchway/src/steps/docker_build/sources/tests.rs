@@ -156,7 +156,7 @@ fn what_is_in_a_submodule_comes_from_the_commit_that_is_pinned() {
     git(dir.path(), &["submodule", "--quiet", "deinit", "--force", "web/sub"]);
     let error = Sources::read(&ctx).unwrap_err();
     assert!(
-        error.to_string().starts_with("the submodule `web/sub` is part of the commit and not checked out")
+        error.to_string().starts_with("the submodule `web/sub` is part of the commit but is not checked out")
     );
 }
 
@@ -169,5 +169,5 @@ fn what_the_image_needs_and_git_has_not_is_named() {
     ctx.git = Git::read(&ctx.root).unwrap();
     assert!(!ctx.git.dirty);
     let error = crate::steps::docker_build::check(&ctx).unwrap_err().to_string();
-    assert_eq!(error, "`Dockerfile` is not in the workspace root, as git has it: add and commit it");
+    assert_eq!(error, "`Dockerfile` is not tracked by git in the workspace root: add and commit it");
 }

@@ -117,8 +117,8 @@ fn a_transient_error_does_not_end_a_push() {
             &[Fault::TagFails(COMMIT), Fault::TagFails("latest")],
             "503 Service Unavailable (UNKNOWN: try again later); trying again",
         ),
-        (&[Fault::BlobStalls], "in between; trying again"),
-        (&[Fault::TagStalls("latest")], "in between; trying again"),
+        (&[Fault::BlobStalls], "in the way; trying again"),
+        (&[Fault::TagStalls("latest")], "in the way; trying again"),
         (&unread[..4], "moved `latest`"),
         (&unread, "; trying again in"),
         (&[Fault::Location(UploadLocation::Absolute)], "moved `latest`"),
@@ -139,7 +139,7 @@ fn a_permanent_error_ends_a_push_before_latest_moves() {
         (&[Fault::Location(UploadLocation::Missing)][..], ["sent no `Location`", untagged]),
         (
             &[Fault::Location(UploadLocation::Inside)],
-            ["sends us to `169.254.169.254`, an address inside", untagged],
+            ["redirects to `169.254.169.254`, an address inside", untagged],
         ),
         // Both blobs, five times each.
         (&[Fault::BlobPutFails; 10], ["(UNKNOWN: the upload could not be stored); tried 5 times", untagged]),
@@ -224,9 +224,9 @@ fn a_registry_with_ways_of_its_own_gets_the_release() {
         (
             Fault::Referrers(ReferrersResponse::Status(403)),
             0,
-            "does not let this account list what refers to the image",
+            "does not let this account list the image's referrers",
         ),
-        (Fault::Referrers(ReferrersResponse::Nothing), 0, "and does not list it; tried 5 times"),
+        (Fault::Referrers(ReferrersResponse::Nothing), 0, "but does not list it; tried 5 times"),
         (Fault::SubjectUnknown, 0, "(unknown field `subject`)"),
     ] {
         let (fake, rig) = broken(&[fault]);
@@ -276,7 +276,7 @@ fn a_wire_that_breaks_is_no_end() {
     for (place, fault, note) in [
         ("layer", Break::Cut, "; trying again in"),
         ("layer", Break::EarlyResponse, "; trying again in"),
-        ("layer", Break::Stall, "in between; trying again in"),
+        ("layer", Break::Stall, "in the way; trying again in"),
         ("layer", Break::ResponseLost, "; trying again in"),
         ("PUT /v2/acme/app/manifests/latest", Break::ResponseLost, "; trying again in"),
     ] {
@@ -291,7 +291,7 @@ fn a_wire_that_breaks_is_no_end() {
 fn is_taken_up(host: &str) {
     let rig = Rig::new(host);
     let wire = Wire::to(host, &rig.layer(), Break::Gone);
-    let words = ["; tried 5 times", "; what the registry holds now is unknown, because it does not respond"];
+    let words = ["; tried 5 times", "; what the registry now holds is unknown, because it does not respond"];
     rig.fails(&wire.host, &words);
 }
 
