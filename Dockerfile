@@ -22,11 +22,11 @@ WORKDIR /app
 USER 65532:65532
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# No shell in here: the app asks itself.
+# There is no shell: the app checks itself.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s --retries=3 CMD ["/app/app", "healthcheck"]
 ENTRYPOINT ["/app/app"]
 CMD ["serve"]
-# Last: what changes with every commit makes nothing above it anew.
+# Last, so that a new commit rebuilds nothing above it.
 ARG VERSION=unknown
 ARG COMMIT=unknown
 ENV APP_COMMIT=$COMMIT
