@@ -121,7 +121,11 @@ fn crate_of(root: &Path, file: &Path) -> String {
         .take_while(|folder| *folder != root)
         .find(|folder| folder.join("Cargo.toml").is_file())
         .unwrap_or(root);
-    relative(root, &folder.to_string_lossy())
+    match relative(root, &folder.to_string_lossy()) {
+        // The package of the root itself.
+        empty if empty.is_empty() => ".".to_owned(),
+        folder => folder,
+    }
 }
 
 /// The lines with a count of 0, by file, from `SF:` and `DA:` records.
@@ -217,6 +221,7 @@ mod tests {
         );
         let crates = read(root, &json, &lcov).unwrap();
         assert_eq!(crates.keys().collect::<Vec<_>>(), ["app", "xtask"]);
+        assert_eq!(crate_of(root, &root.join("src/main.rs")), ".");
         let app = &crates["app"];
         assert_eq!((app.lines, app.covered, app.lines_short(80.0)), (20, 14, 2));
         let worst: Vec<String> = app
