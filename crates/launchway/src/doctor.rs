@@ -59,10 +59,9 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     let count = |state| lines.iter().filter(|line| line.state == state).count();
     let (missing, wrong, unset) = (count(State::Missing), count(State::Wrong), count(State::NoRelease));
     ctx.reporter.page(match (missing + wrong, unset) {
-        (0, 0) => "\nEverything is here, for a release too.".to_owned(),
+        (0, 0) => "\nNothing is missing, for a release either.".to_owned(),
         (0, _) => {
-            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. A release from this machine needs what is not set; \
-             GitHub has its own."
+            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. A release from this machine needs the variables that are not set; GitHub has its own."
                 .to_owned()
         }
         _ => String::new(),
@@ -70,12 +69,14 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     if missing > 0 {
         return Err(Failure::new(
             Exit::Missing,
-            format!("{missing} of what `cargo xtask ci` needs is missing"),
+            format!("{missing} of the things that `cargo xtask ci` needs are missing"),
         )
         .into());
     }
     if wrong > 0 {
-        return Err(Failure::new(Exit::Usage, format!("{wrong} of what is configured cannot work")).into());
+        return Err(
+            Failure::new(Exit::Usage, format!("{wrong} of the configured settings cannot work")).into()
+        );
     }
     Ok(())
 }
@@ -142,12 +143,12 @@ fn tool_line(ctx: &Context, tool: &Tool) -> Line {
             (State::Good, format!("installed by `cargo xtask {}` when it runs", tool.step))
         }
         (_, true) => (State::Missing, tool.install_line()),
-        (_, false) => (State::Without, format!("{}\nwithout it its check is skipped", tool.install_line())),
+        (_, false) => (State::Without, format!("{}\nwithout it, its check is skipped", tool.install_line())),
     };
     let found = match found {
         Found::Pinned(program) => format!("{} in {}", tool.version, program.display()),
         Found::Other(other) => format!("{other}; wanted {}", tool.version),
-        Found::Nowhere if state == State::Good => format!("not here yet; wanted {}", tool.version),
+        Found::Nowhere if state == State::Good => format!("not installed yet; wanted {}", tool.version),
         Found::Nowhere => format!("not found; wanted {}", tool.version),
     };
     Line { what: tool.name.to_owned(), state, found, fix }
@@ -159,13 +160,13 @@ fn docker(ctx: &Context) -> Line {
         Ok(version) => (State::Good, format!("Engine {version}"), String::new()),
         Err(_) if ctx.config.engine == Engine::Docker => (
             State::Missing,
-            "no engine answers".to_owned(),
+            "no engine responds".to_owned(),
             "start Docker, or configure `engine = \"builtin\"`, which needs none".to_owned(),
         ),
         Err(_) => (
             State::Without,
-            "no engine answers".to_owned(),
-            "not needed: the builtin engine makes the image".to_owned(),
+            "no engine responds".to_owned(),
+            "not needed: the builtin engine builds the image".to_owned(),
         ),
     };
     Line { what: "docker".to_owned(), state, found, fix }
@@ -224,7 +225,7 @@ fn state(ctx: &Context) -> Result<Vec<Line>> {
             line(
                 "tree",
                 "uncommitted changes".to_owned(),
-                "a release wants a clean tree; a rehearsal does not",
+                "a release needs a clean tree; a rehearsal does not",
             )
         } else {
             line("tree", "clean".to_owned(), "")

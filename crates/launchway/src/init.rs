@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
         return Ok(());
     }
     if findings.dirty {
-        let message = "the tree has uncommitted changes: commit or stash them, so that what `init` writes can be told apart";
+        let message = "the tree has uncommitted changes: commit or stash them, so that the changes of `init` are distinguishable";
         return Err(Failure::new(Exit::Usage, message).into());
     }
     // Before anything takes time.
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
     if rehearsed {
         return Ok(());
     }
-    let message = "the service is adopted, and its rehearsal does not pass yet: put right what it names, then run \
+    let message = "the service is adopted, but its rehearsal does not pass yet: fix what it names, then run \
         `cargo xtask rehearse --job build --job deploy`";
     Err(Failure::new(Exit::CheckFailed, message).into())
 }

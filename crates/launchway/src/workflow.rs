@@ -97,7 +97,7 @@ pub(crate) fn check(ctx: &Context) -> Result<()> {
     match committed {
         None => problems.push(format!("{name} does not exist: run `cargo xtask workflow`")),
         Some(committed) if committed != rendered => problems.push(format!(
-            "{name} is not what the pipeline says: run `cargo xtask workflow`\n{}",
+            "{name} does not match the pipeline: run `cargo xtask workflow`\n{}",
             difference(&committed, &rendered)
         )),
         Some(_) => {}
@@ -121,7 +121,7 @@ fn committed(path: &Path) -> Result<Option<String>> {
 /// What the file must be, with the pins of the one that is there.
 fn rendered(ctx: &Context, name: &str, committed: Option<&str>) -> Result<String> {
     let pins = Pins::read(committed.unwrap_or_default()).with_context(|| {
-        format!("the pins in {name} cannot be kept: mend them, or remove the file to get the default ones")
+        format!("the pins in {name} cannot be kept: fix them, or remove the file to get the defaults")
     })?;
     render::render(&ctx.config, &Place::of(&ctx.root), &pins)
 }

@@ -84,7 +84,7 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     let dirty = fixture.run(&["rehearse", "--job", "build", "--job", "deploy"]).exits(0);
     fixture.is_left_alone();
     let dirty =
-        dirty.says(&["with uncommitted changes", "image is tagged `-dirty`, and `latest` stays away"]);
+        dirty.says(&["with uncommitted changes", "image is tagged `-dirty`, and `latest` does not move"]);
     assert!(dirty.line("running commit").contains(&format!("{short}-dirty")), "{}", dirty.text());
     assert!(dirty.line("test: ").contains("test"), "{}", dirty.text());
     let record = fixture.record();

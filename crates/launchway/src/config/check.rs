@@ -45,8 +45,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
     let (job, most) = (config.minutes(JobId::Deploy.job()), Job::MOST_MINUTES);
     if job > most {
         bail!(
-            "`deploy.timeout` and `deploy.bake` are too long: with an undo, which waits for two more deploys, the deploy \
-             job could take {job} minutes, and GitHub ends a job after {most}"
+            "`deploy.timeout` and `deploy.bake` are too long: with an undo, which waits for two more deploys, the deploy job could take {job} minutes, but GitHub ends a job after {most}"
         );
     }
     Ok(())
@@ -64,7 +63,7 @@ pub(crate) fn image(key: &str, text: &str) -> Result<()> {
 /// workflow's expression.
 fn branch(name: &str) -> Result<()> {
     if !name.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c)) {
-        bail!("`branch` must be of letters, digits, `.`, `_`, `/` and `-`, but is `{name}`");
+        bail!("`branch` must consist of letters, digits, `.`, `_`, `/` and `-`, but is `{name}`");
     }
     let is_component = |part: &str| {
         !part.is_empty()
@@ -74,7 +73,7 @@ fn branch(name: &str) -> Result<()> {
     };
     let is_branch = !name.starts_with('-') && name != "HEAD" && !name.contains("..");
     if !is_branch || !name.split('/').all(is_component) {
-        bail!("`branch` is `{name}`, which git does not take as the name of a branch");
+        bail!("`branch` is `{name}`, which is not a valid branch name for git");
     }
     Ok(())
 }
@@ -103,7 +102,7 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
             bail!("`deploy.{key}` must be a path that starts with one `/`, but is `{path}`");
         }
         if let Some(wrong) = path.chars().find(|c| !c.is_ascii_graphic() || "#\\\"<>".contains(*c)) {
-            bail!("`deploy.{key}` is `{path}`, and a path has no {wrong:?} in it");
+            bail!("`deploy.{key}` is `{path}`, but a path cannot contain {wrong:?}");
         }
     }
     for (key, time, may_be_zero) in [("timeout", deploy.timeout, false), ("bake", deploy.bake, true)] {
@@ -157,7 +156,7 @@ fn variable(key: &str, name: &str) -> Result<()> {
         bail!("`{key}` names `{name}`, which is not the name of a variable: letters, digits and `_`");
     }
     if name.to_ascii_uppercase().starts_with("GITHUB_") {
-        bail!("`{key}` names `{name}`, and GitHub keeps names that begin with `GITHUB_` to itself");
+        bail!("`{key}` names `{name}`, but GitHub reserves names that start with `GITHUB_`");
     }
     Ok(())
 }
@@ -178,7 +177,7 @@ fn build(build: &BuildConfig) -> Result<()> {
     {
         for word in words {
             if word.is_empty() || word.starts_with('-') || !word.chars().all(is_word) {
-                bail!("`build.{key}` has `{word}`, which cargo does not take");
+                bail!("`build.{key}` has `{word}`, which cargo does not accept");
             }
         }
     }

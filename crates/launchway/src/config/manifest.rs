@@ -48,9 +48,7 @@ pub(super) fn parse(text: &str) -> Result<Config> {
             bail!("there is neither `[workspace.metadata.pipeline]` nor `[package.metadata.pipeline]`")
         }
         (Some(_), Some(_)) => {
-            bail!(
-                "both `[workspace.metadata.pipeline]` and `[package.metadata.pipeline]` are there: remove one"
-            )
+            bail!("both `[workspace.metadata.pipeline]` and `[package.metadata.pipeline]` exist: remove one")
         }
     };
     if config.package.is_empty() {

@@ -50,7 +50,7 @@ pub(super) fn deliver(
         while let Some((_, id, bytes)) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             ctx.interrupt.check()?;
             if Instant::now() >= end {
-                bail!("there was no time to send all reports; the next run goes on");
+                bail!("there was no time to send all reports; the next run continues");
             }
             match send(&http, &at, (&board.key, &key), id, bytes, end)? {
                 None => {
@@ -128,7 +128,7 @@ fn send(
     match response.status() {
         StatusCode::OK | StatusCode::CREATED => Ok(None),
         StatusCode::UNAUTHORIZED => {
-            bail!("it rejected our signature: its `{name}` is not ours, or its clock is off")
+            bail!("it rejected the signature: its `{name}` differs from this run's, or its clock is off")
         }
         status
         @ (StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE) => {

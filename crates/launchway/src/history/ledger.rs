@@ -45,8 +45,7 @@ pub(super) fn append(ctx: &Context, repository: &str, reports: &Reports, end: In
         }
         client.put_document(&repository, &tag()?, KIND, &ledger.parts, &folder(ctx).join("ledger"))?;
     }
-    Err(Failure::new(Exit::Registry, "other runs write to it at the same time; the next run adds to it")
-        .into())
+    Err(Failure::new(Exit::Registry, "other runs are writing to it; the next run adds the report").into())
 }
 
 fn read_with(client: &Client, repository: &Repository) -> Result<Ledger> {

@@ -51,7 +51,7 @@ fn table(reports: &[Report]) -> String {
         }
     }
     if rows.len() == 1 {
-        return "no deployment is known here".to_owned();
+        return "no deployments are known on this machine".to_owned();
     }
     columns(&rows).trim_end().to_owned()
 }

@@ -191,7 +191,7 @@ fn a_secret_in_a_commit_is_not_shown() {
 fn a_board_that_refuses_is_told_and_nothing_fails() {
     let registry = basic();
     for (status, said) in [
-        (401, "skipped board: it rejected our signature"),
+        (401, "skipped board: it rejected the signature"),
         (409, "skipped report run-1: the board responded 409 Conflict: no, <thanks>"),
         (422, "skipped report run-1: the board responded 422 Unprocessable Entity: no, <thanks>"),
         (503, "skipped board: it responded 503"),

@@ -40,7 +40,7 @@ impl Baseline {
         if checks.iter().all(|(_, failed)| failed.is_none()) {
             return;
         }
-        writeln!(text, "\n# Off until what each says today is put right.\n[{table}.lint]").ok();
+        writeln!(text, "\n# Off until the reported problems are fixed.\n[{table}.lint]").ok();
         for (key, failed) in checks {
             if let Some(reason) = failed {
                 writeln!(text, "{key} = false  # {reason}").ok();

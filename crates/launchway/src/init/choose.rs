@@ -24,10 +24,10 @@ pub(super) fn shipped(
     let found = |shipped: &Shipped, place: Place| Ok(Found::new(shipped.clone(), place));
     if programs.is_empty() {
         let message = if all.is_empty() {
-            "no package of this workspace has a program: there is no service to ship".to_owned()
+            "no package of this workspace has a binary: there is no service to ship".to_owned()
         } else {
             format!(
-                "no program fits `--package` and `--binary`; there are:\n{}",
+                "no binary matches `--package` and `--binary`; there are:\n{}",
                 list(&all.iter().collect::<Vec<_>>())
             )
         };
@@ -49,7 +49,7 @@ pub(super) fn shipped(
         return found(only, Place::of("`default-run`"));
     }
     match programs.as_slice() {
-        [only] => found(only, Place::of("the only program")),
+        [only] => found(only, Place::of("the only binary")),
         several => ask(several),
     }
 }
@@ -120,7 +120,7 @@ fn ask(programs: &[&Shipped]) -> Result<Found<Shipped>> {
     let listed = list(programs);
     let unclear = || {
         let message = format!(
-            "several programs could be the service: choose with `--package` or `--binary`:\n{listed}"
+            "several binaries could be the service: choose with `--package` or `--binary`:\n{listed}"
         );
         Failure::new(Exit::Usage, message)
     };
@@ -128,7 +128,7 @@ fn ask(programs: &[&Shipped]) -> Result<Found<Shipped>> {
         return Err(unclear().into());
     }
     let mut out = stdout();
-    write!(out, "Which program is the service?\n{listed}\nnumber: ")?;
+    write!(out, "Which binary is the service?\n{listed}\nnumber: ")?;
     out.flush()?;
     let mut line = String::new();
     stdin().read_line(&mut line)?;

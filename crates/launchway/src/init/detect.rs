@@ -62,7 +62,7 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
     let already = ["[workspace.metadata.pipeline]", "[package.metadata.pipeline]"];
     if already.iter().any(|table| manifest.contains(table)) {
         let place = repository.root().join("Cargo.toml");
-        let message = format!("{} configures a pipeline already: run `cargo xtask`", place.display());
+        let message = format!("{} already configures a pipeline: run `cargo xtask`", place.display());
         return Err(Failure::new(Exit::Usage, message).into());
     }
     let git = Git::read(&repository.top)?;
@@ -139,7 +139,7 @@ fn refusals(
     let place = Path::new(&dockerfile.path);
     if place.parent() != Some(&repository.inside) {
         return vec![format!(
-            "{}: it lies outside of the Cargo root, whose files are all that the image is made of",
+            "{}: it is outside the Cargo root, and the image is built from its files only",
             dockerfile.path
         )];
     }

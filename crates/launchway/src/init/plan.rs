@@ -163,9 +163,9 @@ fn alias(findings: &Findings) -> Result<Option<Change>> {
         document.insert("alias", Item::Table(Table::new()));
     }
     let table = document.get_mut("alias").and_then(Item::as_table_like_mut);
-    let table = table.with_context(|| format!("`alias` in {path} is no table")).or_exit(Exit::Usage)?;
+    let table = table.with_context(|| format!("`alias` in {path} is not a table")).or_exit(Exit::Usage)?;
     if table.contains_key("xtask") {
-        let message = format!("{path} has an alias `xtask` already: rename it first");
+        let message = format!("{path} already has an alias `xtask`: rename it first");
         return Err(Failure::new(Exit::Usage, message).into());
     }
     table.insert("xtask", value(ALIAS));
@@ -221,7 +221,7 @@ fn manifest(
     let text = format!("{text}{end}{tables}");
     // What is added must be a configuration, before anything is written.
     crate::config::Config::parse(&text)
-        .context("the configuration that was made up is not valid: report it")
+        .context("the generated configuration is not valid: please report this")
         .or_exit(Exit::Internal)?;
     Ok(Some(Change { path: "Cargo.toml".to_owned(), added, text }))
 }

@@ -88,7 +88,7 @@ pub(super) fn text(findings: &Findings) -> String {
         row("tests need", found.value.to_owned(), found.place.to_string());
     }
     for path in &findings.dotenv {
-        row("tracked", ".env, which the pipeline must not take for its own".to_owned(), path.clone());
+        row("tracked", ".env, which the pipeline must not read as its own".to_owned(), path.clone());
     }
     for path in &findings.workflows {
         row("workflow", "stays".to_owned(), path.clone());
@@ -97,7 +97,7 @@ pub(super) fn text(findings: &Findings) -> String {
     let unknown = if unknown.is_empty() {
         String::new()
     } else {
-        format!("\n\ncould not find out\n  {}", unknown.join("\n  "))
+        format!("\n\nnot found out\n  {}", unknown.join("\n  "))
     };
     format!("found\n{}{unknown}", columns(&rows).trim_end())
 }
@@ -117,14 +117,14 @@ fn unknown(findings: &Findings) -> Vec<String> {
     }
     if findings.sources.version.is_none() {
         add(
-            "a path that answers `{\"commit\": \"…\"}`: a deploy is proved by Render's digest and by health, which is the weaker proof",
+            "a path that answers `{\"commit\": \"…\"}`: a deploy is proved by Render's digest and by health, which is a weaker proof",
         );
     }
     if findings.port.is_none() {
         add("the port: neither the sources nor a Dockerfile name one");
     }
     if findings.lock.is_none() {
-        add("the locked versions: git tracks no `Cargo.lock`, without which no image is the same twice");
+        add("the locked versions: git tracks no `Cargo.lock`, without which no image is reproducible");
     }
     if findings.dirty {
         add(
@@ -167,7 +167,7 @@ pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
     ];
     if let Origin::Path(path) = &plan.origin {
         lines.push(format!(
-            "`xtask/Cargo.toml` takes Launchway from {}, which no other machine has: name a repository with `--git` and `--rev` before you push.",
+            "`xtask/Cargo.toml` takes Launchway from {}, which only this machine has: name a repository with `--git` and `--rev` before you push.",
             path.display()
         ));
     }
@@ -184,7 +184,7 @@ pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
     }
     if let Some(found) = &findings.sources.loopback {
         lines.push(format!(
-            "{} has {}, an address that Render cannot reach: let the service listen on 0.0.0.0.",
+            "{} has {}, an address that Render cannot reach: make the service listen on 0.0.0.0.",
             found.place, found.value
         ));
     }

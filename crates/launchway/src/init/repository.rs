@@ -70,7 +70,7 @@ impl Repository {
     pub(super) fn find(start: &Path) -> Result<Self> {
         let start = fs_err::canonicalize(start).or_exit(Exit::Usage)?;
         let top = git::top(&start)
-            .with_context(|| format!("{} lies in no git repository: run `git init`", start.display()))
+            .with_context(|| format!("{} is not in a git repository: run `git init`", start.display()))
             .or_exit(Exit::Usage)?
             .to_owned();
         let listed = git::text(&top, &["ls-files", "-z"])?;
@@ -82,7 +82,7 @@ impl Repository {
         let inside = root
             .strip_prefix(&top)
             .with_context(|| {
-                format!("the workspace {} lies outside of the repository {}", root.display(), top.display())
+                format!("the workspace {} is outside the repository {}", root.display(), top.display())
             })
             .or_exit(Exit::Usage)?
             .to_owned();
@@ -180,7 +180,7 @@ fn metadata(root: &Path) -> Result<Metadata> {
     let text = call!("cargo metadata --no-deps --offline --format-version 1").read(root);
     // Its manifests are the repository's own, and so is what is wrong with them.
     let text = text.map_err(|error| Failure::new(Exit::Usage, format!("{error:#}")))?;
-    serde_json::from_str(&text).context("`cargo metadata` printed something else than JSON")
+    serde_json::from_str(&text).context("`cargo metadata` did not print JSON")
 }
 
 #[cfg(test)]

@@ -30,13 +30,13 @@ pub(super) fn text(
     {
         match found {
             Some(found) => line(key, quoted(&found.value), Some(found.place.to_string())),
-            None => line(key, quoted(otherwise), Some("not found out: replace it".to_owned())),
+            None => line(key, quoted(otherwise), Some("unknown: replace it".to_owned())),
         }
     }
     line(
         "coverage",
         "0".to_owned(),
-        Some("`cargo xtask test-coverage` measures it: raise this to what it shows".to_owned()),
+        Some("raise this to the figure that `cargo xtask test-coverage` reports".to_owned()),
     );
     line("target", quoted("x86_64-unknown-linux-gnu"), None);
     match (own, &findings.dockerfile) {
@@ -84,7 +84,7 @@ fn deploy(text: &mut String, table: &str, findings: &Findings) {
     writeln!(text, "\n[{table}.deploy]").ok();
     match sources.health.first() {
         Some(found) => writeln!(text, "health = {}  # {}", quoted(&found.value), found.place).ok(),
-        None => writeln!(text, "health = \"/\"  # no path was found that is made for it").ok(),
+        None => writeln!(text, "health = \"/\"  # no health path was found").ok(),
     };
     if let Some(found) = &sources.version {
         writeln!(text, "version = {}  # {}", quoted(&found.value), found.place).ok();

@@ -69,10 +69,10 @@ fn a_package_without_a_dockerfile_gets_one() {
     insta::assert_snapshot!(tables(&plan), @r#"
     # The pipeline's configuration, read by `cargo xtask`.
     [package.metadata.pipeline]
-    package = "web"  # the only program
+    package = "web"  # the only binary
     branch = "main"  # the current branch
     image = "docker.io/acme/web"  # origin
-    coverage = 0  # `cargo xtask test-coverage` measures it: raise this to what it shows
+    coverage = 0  # raise this to the figure that `cargo xtask test-coverage` reports
     target = "x86_64-unknown-linux-gnu"
 
     [package.metadata.pipeline.deploy]
@@ -150,9 +150,9 @@ CMD web --quiet
     );
     insta::assert_snapshot!(plan.dropped.join("\n"), @r"
     the package ca-certificates (line 5): the certificates are copied into the image instead
-    the package libssl3 (line 5): the program is linked statically and brings what it needs of it
-    the package curl (line 5): it served a health check, which Render makes by itself
-    the health check (line 11): its program is not in the image; Render asks the health path by itself
+    the package libssl3 (line 5): the program is linked statically and includes what it needs
+    the package curl (line 5): it served a health check, which Render performs itself
+    the health check (line 11): its program is not in the image; Render requests the health path itself
     ");
     assert!(
         text.contains("--no-install-recommends protobuf-compiler &&") && text.contains("--features tls"),
@@ -201,7 +201,7 @@ fn a_workspace_with_several_programs_needs_a_choice() {
     assert_eq!(Exit::of(&error), Exit::Usage, "{error:#}");
     assert!(error.to_string().contains("package `web`, binary `migrate`"), "{error}");
     let error = detect::detect(dir.path(), Some("nope"), None).unwrap_err().to_string();
-    assert!(error.contains("no program fits"), "{error}");
+    assert!(error.contains("no binary matches"), "{error}");
     let findings = detect::detect(dir.path(), None, Some("migrate")).unwrap();
     assert_eq!(findings.shipped.value.package, "web");
     let plan = Plan::new(&findings, Origin::Version("0.1.0"), &Baseline::default()).unwrap();
@@ -233,7 +233,7 @@ fn a_cargo_root_may_be_a_sub_folder() {
     let dir = repository(&files);
     let findings = findings(&dir);
     assert_eq!(findings.repository.inside, Path::new("backend"));
-    assert!(findings.refusals[0].contains("outside of the Cargo root"), "{:?}", findings.refusals);
+    assert!(findings.refusals[0].contains("outside the Cargo root"), "{:?}", findings.refusals);
     let plan = plan(&dir);
     assert_eq!((plan.root.clone(), plan.workflow.as_str()), (findings.repository.root(), "launchway.yaml"));
     let text = file(&plan, "Dockerfile.launchway");
@@ -280,7 +280,7 @@ fn what_is_there_already_is_not_overwritten() {
     let error = Plan::new(&findings(&dir), Origin::Version("0.1.0"), &Baseline::default()).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.contains("xtask/Cargo.toml exists") && text.contains("has an alias `xtask` already"),
+        text.contains("xtask/Cargo.toml exists") && text.contains("already has an alias `xtask`"),
         "{text}"
     );
     let dir =
@@ -297,7 +297,7 @@ fn what_is_there_already_is_not_overwritten() {
         "[package]\nname = \"web\"\nversion = \"0.1.0\"\n[package.metadata.pipeline]\n",
     )]);
     let error = detect::detect(adopted.path(), None, None).unwrap_err().to_string();
-    assert!(error.ends_with("configures a pipeline already: run `cargo xtask`"), "{error}");
+    assert!(error.ends_with("already configures a pipeline: run `cargo xtask`"), "{error}");
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn the_report_names_places_and_what_is_not_known() {
     insta::assert_snapshot!(report::text(&findings(&dir)), @r#"
     found
       Cargo root  Cargo.toml             the git root, a package
-      ships       the only program       package and binary `web`
+      ships       the only binary        package and binary `web`
       branch      the current branch     main
       image       origin                 docker.io/acme/web
       toolchain   rust-toolchain.toml:2  1.90
@@ -335,9 +335,9 @@ fn the_report_names_places_and_what_is_not_known() {
       or          src/main.rs:7          /
       port        src/main.rs:6          from `PORT`, which Render sets
       optional    src/main.rs            PORT:6
-      tracked     .env                   .env, which the pipeline must not take for its own
+      tracked     .env                   .env, which the pipeline must not read as its own
 
-    could not find out
-      a path that answers `{"commit": "…"}`: a deploy is proved by Render's digest and by health, which is the weaker proof
+    not found out
+      a path that answers `{"commit": "…"}`: a deploy is proved by Render's digest and by health, which is a weaker proof
     "#);
 }

@@ -23,7 +23,7 @@ pub(super) fn write(plan: &Plan, runner: &Runner) -> Result<()> {
     if plan.certificates {
         let place = plan.root.join(ROOTFS).join(CERTIFICATES.trim_start_matches('/'));
         let bytes = fs_err::read(CERTIFICATES)
-            .context("the service trusts the certificates of its machine, and this one has none to copy: install ca-certificates")
+            .context("the service uses the certificates of its machine, but this machine has none to copy: install ca-certificates")
             .or_exit(Exit::Missing)?;
         write_whole(&place, &bytes)?;
     }
@@ -35,7 +35,7 @@ pub(super) fn write(plan: &Plan, runner: &Runner) -> Result<()> {
     resolve(plan, runner)?;
     runner.check(&xtask("workflow"))?;
     if fs_err::read(&lock).ok() != before {
-        let message = "Cargo.lock has changed, which it must not: report it";
+        let message = "Cargo.lock has changed, which it must not: please report this";
         return Err(Failure::new(Exit::Internal, message).into());
     }
     undo.done = true;

@@ -167,7 +167,7 @@ impl Fakes {
         }
         if ctx.git.dirty {
             ctx.reporter.note(
-                "the tree has uncommitted changes: the image is tagged `-dirty`, and `latest` stays away",
+                "the tree has uncommitted changes: the image is tagged `-dirty`, and `latest` does not move",
             );
         }
     }

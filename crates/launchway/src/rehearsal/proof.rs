@@ -214,15 +214,13 @@ fn print(ctx: &Context, chain: &[Link]) -> Result<()> {
         // Writing to a string cannot fail.
         writeln!(text, "  {what:<16} {:<24} {place}", abbreviated(found)).ok();
         if found != wanted {
-            broken.push(format!("{what} is `{found}` and not `{wanted}` ({place})"));
+            broken.push(format!("{what} is `{found}`, not `{wanted}` ({place})"));
         }
     }
     if !broken.is_empty() {
-        return Err(Failure::new(
-            Exit::CheckFailed,
-            format!("the chain does not hold: {}", broken.join("; ")),
-        )
-        .into());
+        return Err(
+            Failure::new(Exit::CheckFailed, format!("the chain is broken: {}", broken.join("; "))).into()
+        );
     }
     text.push_str("The image that was built is the one that runs.");
     ctx.reporter.page(text);
@@ -273,7 +271,7 @@ mod tests {
         print(&ctx, &[link("a", "a"), link("b", "b")]).unwrap();
         let error = print(&ctx, &[link("a", "a"), link("b", "c")]).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::CheckFailed);
-        assert_eq!(error.to_string(), "the chain does not hold: running commit is `b` and not `c` (here)");
+        assert_eq!(error.to_string(), "the chain is broken: running commit is `b`, not `c` (here)");
     }
 
     #[test]

@@ -113,9 +113,9 @@ pub(crate) struct DeployPlan {
 impl fmt::Display for DeployPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = self.rollout.first_lines();
-        lines.push(format!("take the digest from {}, and look for it in the registry", self.source));
+        lines.push(format!("take the digest from {}, and look it up in the registry", self.source));
         match &self.attach {
-            Some(id) => lines.push(format!("take up deploy {id}")),
+            Some(id) => lines.push(format!("resume deploy {id}")),
             None => lines.extend(self.rollout.request_lines()),
         }
         lines.extend(self.rollout.proof_lines());
@@ -131,7 +131,7 @@ impl DeployPlan {
         if let Some(id) = &options.attach
             && (options.expect.is_some() || !id.starts_with("dep-"))
         {
-            let message = format!("`--attach {id}` takes the id of a deploy, `dep-…`, and no plan");
+            let message = format!("`--attach {id}` takes the id of a deploy, `dep-…`, not a plan");
             return Err(Failure::new(Exit::Usage, message).into());
         }
         let sentry = SentryPlan::of(ctx);
@@ -224,7 +224,7 @@ fn wanted(ctx: &Context, names: &[String]) -> Result<Wanted> {
     }
     let refused = reserved(names.iter().map(String::as_str));
     if !refused.is_empty() {
-        let message = format!("Render sets these itself, and a deploy cannot: {}", refused.join(", "));
+        let message = format!("only Render sets these, a deploy cannot: {}", refused.join(", "));
         return Err(Failure::new(Exit::Usage, message).into());
     }
     names.iter().map(|name| Ok((name.clone(), Some(ctx.required(name)?)))).collect()
@@ -243,7 +243,7 @@ fn explained(
         None => {}
         Some(Ok(changes)) => lines.extend(changes),
         Some(Err(error)) => {
-            let why = format!("what that changes is unknown: {error:#}");
+            let why = format!("what that would change is unknown: {error:#}");
             lines.extend(why.lines().map(str::to_owned));
         }
     }

@@ -78,7 +78,7 @@ impl fmt::Display for Rule {
 pub(crate) struct Trigger {
     /// `push`, `pull_request`, …
     pub(crate) event: String,
-    /// `refs/heads/main`, `refs/pull/1/merge`, …; empty on a detached head.
+    /// `refs/heads/main`, `refs/pull/1/merge`, …; empty on a detached HEAD.
     pub(crate) git_ref: String,
 }
 
@@ -109,7 +109,7 @@ impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.branch() {
             Some(branch) => write!(f, "{} of `{branch}`", self.event),
-            None if self.git_ref.is_empty() => f.write_str("a detached head"),
+            None if self.git_ref.is_empty() => f.write_str("a detached HEAD"),
             None => write!(f, "{} of `{}`", self.event, self.git_ref),
         }
     }

@@ -72,7 +72,7 @@ fn job(row: &table::Job, config: &Config, place: &Place, on_branch: &Rule, pins:
         r#if: row.when.rule(&config.branch).map(expression),
         runs_on: "ubuntu-24.04",
         timeout_minutes: config.minutes(row),
-        permissions: Map(vec![("contents", Commented("read", "to check the repository out".to_owned()))]),
+        permissions: Map(vec![("contents", Commented("read", "to check out the repository".to_owned()))]),
         environment: environment(row.id),
         outputs: outputs(row),
         steps,

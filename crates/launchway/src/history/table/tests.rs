@@ -23,7 +23,7 @@ fn every_deployment_is_a_line_newest_first() {
     2026-01-01 00:01  deploy    ce956e9f24f8d4b3 PROD  rolled back  0123456789ab  sha256:aaaaaaaaaaaa…  ada  the app was never healthy
     2026-01-01 00:00  deploy    PROD                   live         0123456789ab  sha256:aaaaaaaaaaaa…  ada
     ");
-    assert!(table(&[]).starts_with("no deployment is known"));
+    assert!(table(&[]).starts_with("no deployments are known"));
 }
 
 #[test]

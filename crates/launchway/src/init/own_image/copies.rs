@@ -67,7 +67,7 @@ impl Draft {
                 self.drop(
                     copy.line,
                     &format!("the program `{name}`"),
-                    "an image holds the one program that is the service",
+                    "an image contains only the service's program",
                 );
             } else if let Some(path) = in_context(repository, file, copy, source) {
                 self.copies.push(format!("COPY {owner}{path} {target}"));
@@ -82,7 +82,7 @@ impl Draft {
                 self.drop(
                     copy.line,
                     &format!("`{source}`"),
-                    "it exists only in the builder, and no file of the repository is known for it",
+                    "it exists only in the builder, and no file of the repository corresponds to it",
                 );
             }
         }

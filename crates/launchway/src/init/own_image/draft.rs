@@ -84,13 +84,13 @@ impl Draft {
                 None => self.drop(
                     *line,
                     &format!("`{keyword} {text}`"),
-                    "it needs a shell, which the image has not: the program is started without arguments",
+                    "it needs a shell, which the image does not have: the program starts without arguments",
                 ),
             },
             "HEALTHCHECK" => self.health = Some(format!("{line} {text}")),
             "LABEL" if !text.contains('$') => self.settings.push(format!("LABEL {text}")),
             "LABEL" | "ARG" | "EXPOSE" | "STOPSIGNAL" | "SHELL" | "ONBUILD" | "MAINTAINER" => {}
-            _ => self.drop(*line, &format!("`{keyword} {text}`"), "it is not known here"),
+            _ => self.drop(*line, &format!("`{keyword} {text}`"), "it is not supported"),
         }
     }
 
@@ -156,7 +156,7 @@ impl Draft {
             _ => self.drop(
                 line,
                 &format!("`RUN {command}`"),
-                "nothing runs in an image that is made without Docker",
+                "nothing runs in an image that is built without Docker",
             ),
         }
     }
@@ -191,7 +191,7 @@ impl Draft {
         if !start && !self.entrypoint.is_empty() {
             let words = self.entrypoint.join(" ");
             self.dropped.push(format!(
-                "`ENTRYPOINT {words}`: the image holds the service alone, which is started itself"
+                "`ENTRYPOINT {words}`: the image contains only the service, which starts directly"
             ));
             self.entrypoint = vec![program.clone()];
         }
@@ -211,7 +211,7 @@ impl Draft {
                 _ => self.drop(
                     line.parse().unwrap_or_default(),
                     "the health check",
-                    "its program is not in the image; Render asks the health path by itself",
+                    "its program is not in the image; Render requests the health path itself",
                 ),
             }
         }
@@ -270,12 +270,12 @@ impl Draft {
 fn reason(package: &str) -> &'static str {
     match package {
         name if name.contains("ca-certificates") => "the certificates are copied into the image instead",
-        name if name.contains("ssl") => "the program is linked statically and brings what it needs of it",
+        name if name.contains("ssl") => "the program is linked statically and includes what it needs",
         name if name.contains("tzdata") => "the service runs in UTC",
         name if name.contains("curl") || name.contains("wget") => {
-            "it served a health check, which Render makes by itself"
+            "it served a health check, which Render performs itself"
         }
-        name if name.starts_with("lib") => "the program is linked statically and looks for no library",
-        _ => "the image holds the service alone",
+        name if name.starts_with("lib") => "the program is linked statically and loads no library",
+        _ => "the image contains only the service",
     }
 }

@@ -36,7 +36,7 @@ impl Releases {
         let text = String::from_utf8(new.config.clone()).context("the image's configuration is not text")?;
         ensure!(
             text.contains(&tag),
-            "the image does not say its commit, by which a drill tells it from another"
+            "the image does not report its commit, which a drill needs to identify it"
         );
         let config = text.replace(&tag, EARLIER).into_bytes();
         let mut manifest: Value = serde_json::from_slice(&new.manifest)?;

@@ -120,7 +120,7 @@ fn run_step(
         // The signal arrives before the response does.
         std::thread::sleep(Duration::from_millis(100));
     } else {
-        remarks.push(format!("it never sent the request at which it was to be stopped: {call:?}"));
+        remarks.push(format!("it never sent the request at which it should have been stopped: {call:?}"));
     }
     service.fakes.render.go_on();
     let first = running.finish(ctx)?;
@@ -155,7 +155,7 @@ fn leads_out(printed: &str) -> Option<String> {
         let mut commands = line.split("cargo xtask ").skip(1);
         commands.any(|command| !command.starts_with("rehearse")) || line.contains("dashboard")
     };
-    printed.lines().find(outside).map(|line| format!("it leads out of the rehearsal: {}", line.trim()))
+    printed.lines().find(outside).map(|line| format!("it points outside the rehearsal: {}", line.trim()))
 }
 
 /// A remark for every place where a secret stands: what was printed, and the files that a run leaves.

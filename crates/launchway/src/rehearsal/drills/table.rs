@@ -120,7 +120,7 @@ pub(super) static DRILLS: [Drill; 43] = [
         Exit::Done,
         After::RELEASED,
     ),
-    deploy("queued", "another deploy is already under way", &[Fault::Behind], Exit::Done, After::RELEASED),
+    deploy("queued", "another deploy is already in progress", &[Fault::Behind], Exit::Done, After::RELEASED),
     deploy(
         // The newer deploy has taken up what ours wrote: that is no longer ours to put back.
         "superseded",

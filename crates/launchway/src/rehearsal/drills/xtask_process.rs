@@ -43,7 +43,7 @@ impl Running {
             "TMPDIR",
             "LLVM_PROFILE_FILE",
         ];
-        let program = std::env::current_exe().context("the pipeline's own program is gone")?;
+        let program = std::env::current_exe().context("the pipeline's own executable is gone")?;
         let mut process = bare(program);
         process.arg(command).current_dir(&ctx.root).env_clear();
         for name in OF_THE_MACHINE {
@@ -53,7 +53,7 @@ impl Running {
         }
         process.env("XTASK_INSTALL", "never").envs(variables);
         process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut group = Group::spawn(process).context("failed to start the pipeline's own program")?;
+        let mut group = Group::spawn(process).context("failed to start the pipeline's own executable")?;
         let readers = [reader(group.child.stdout.take()), reader(group.child.stderr.take())];
         Ok(Self { group, readers, started: Instant::now() })
     }

@@ -122,7 +122,7 @@ impl Image {
         let size = layers.iter().fold(0, |sum: u64, blob| sum.saturating_add(blob.size));
         ensure!(
             size <= Bounds::PACKED && config.size <= LONGEST_CONFIG,
-            "it has {size} bytes and a configuration of {}, too many to read here",
+            "it has {size} bytes and a configuration of {}, which is too large to read here",
             config.size
         );
         let config = serde_json::from_slice(&client.blob(&repository, &config)?)

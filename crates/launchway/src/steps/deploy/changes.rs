@@ -39,7 +39,7 @@ struct Variable {
 enum Change {
     Add,
     Replace,
-    /// Only to go back to a release that did not have it.
+    /// Only to roll back to a release that did not have it.
     Remove,
     Keep,
     /// The pipeline does not own it.

@@ -95,7 +95,7 @@ pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
         }
         (None, Err(error)) => {
             return Err(error.context(format!(
-                "no image was pushed from here, and the registry does not name one: run {push} first"
+                "no image was pushed from this machine, and the registry does not name one: run {push} first"
             )));
         }
     };
@@ -152,7 +152,7 @@ impl Image {
         let size = sizes.fold(0, u64::saturating_add);
         if size > Self::LARGEST {
             return Err(
-                unfit(format!("it has {size} bytes, and Render pulls {} at most", Self::LARGEST)).into()
+                unfit(format!("it has {size} bytes, but Render pulls at most {}", Self::LARGEST)).into()
             );
         }
         let config: Descriptor = serde_json::from_value(found["config"].clone())
@@ -168,7 +168,7 @@ impl Image {
         let (os, architecture) = (word("os"), word("architecture"));
         if (os.as_str(), architecture.as_str()) != ("linux", "amd64") {
             return Err(unfit(format!(
-                "it is for {os}/{architecture}, and Render's machines are linux/amd64"
+                "it is for {os}/{architecture}, but Render's machines are linux/amd64"
             ))
             .into());
         }
@@ -202,7 +202,7 @@ fn recorded(ctx: &Context, path: &Path) -> Result<Digest> {
         .or_exit(Exit::Usage)?;
     if record.commit_tag != ctx.git.tag().parse()? {
         return usage(format!(
-            "the image that was pushed is that of `{}`, but this is `{}`: run {push} first",
+            "the pushed image is that of `{}`, but this is `{}`: run {push} first",
             record.commit_tag,
             ctx.git.tag()
         ));

@@ -88,11 +88,11 @@ impl KeptRelease {
     pub(super) fn open(ctx: &Context, id: &str) -> Result<Option<Self>> {
         ensure!(
             schema(ctx, id).is_none_or(|schema| schema <= SCHEMA),
-            "what was kept of {id} was written by a newer Launchway: update to go back to its variables"
+            "what was kept of {id} was written by a newer Launchway: update to restore its variables"
         );
         let Some(kept) = read(ctx, id) else { return Ok(None) };
         let opened = opened(ctx, &kept).with_context(|| {
-            format!("what was kept of {id} cannot be read with this `RENDER_API_KEY`: it was kept with another one")
+            format!("what was kept of {id} cannot be read with this `RENDER_API_KEY`: it was encrypted with another one")
         })?;
         let variables = opened.into_iter().map(|(name, value)| (name, value.map(Secret::new))).collect();
         let release = Release { digest: kept.digest, platform: None, commit: kept.commit };
@@ -166,7 +166,7 @@ fn opened(ctx: &Context, kept: &Kept) -> Result<BTreeMap<String, Option<String>>
     let mut bytes = sealed.to_vec();
     let plain = key(ctx)?
         .open_in_place(nonce, Aad::from(about(&kept.id, &kept.digest)), &mut bytes)
-        .map_err(|_| anyhow!("it does not open"))?;
+        .map_err(|_| anyhow!("it cannot be decrypted"))?;
     // serde's own words would name a value.
     serde_json::from_slice(plain).map_err(|_| anyhow!("it holds no variables"))
 }
@@ -178,7 +178,8 @@ fn about(id: &str, digest: &str) -> String {
 
 fn key(ctx: &Context) -> Result<LessSafeKey> {
     let key = derived_key(&ctx.required("RENDER_API_KEY")?, "launchway/deployment/v1")?;
-    let key = UnboundKey::new(&aead::AES_256_GCM, &key).map_err(|_| anyhow!("the key has a wrong length"))?;
+    let key =
+        UnboundKey::new(&aead::AES_256_GCM, &key).map_err(|_| anyhow!("the key has the wrong length"))?;
     Ok(LessSafeKey::new(key))
 }
 
@@ -248,7 +249,7 @@ mod tests {
         let ctx = context(dir.path(), "the-key");
         snapshot("dep-1", Origin::Proved).keep(&ctx).unwrap();
         let error = KeptRelease::open(&context(dir.path(), "another"), "dep-1").unwrap_err();
-        assert!(format!("{error:#}").contains("kept with another one"), "{error:#}");
+        assert!(format!("{error:#}").contains("encrypted with another one"), "{error:#}");
         let path = folder(&ctx).join("dep-1.json");
         let text = fs_err::read_to_string(&path).unwrap();
         fs_err::write(&path, text.replace("sha256:aa", "sha256:ab")).unwrap();

@@ -26,7 +26,7 @@ impl Target<'_> {
         };
         if !differ.is_empty() {
             lines.push(format!(
-                "- these variables keep the values that this deploy wrote, which any next deploy takes up: {}",
+                "- these variables keep the values that this deploy wrote, which the next deploy will use: {}",
                 differ.join(", ")
             ));
         }

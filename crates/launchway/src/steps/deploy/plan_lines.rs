@@ -17,7 +17,7 @@ impl Rollout {
         };
         vec![
             format!("check that service {} is up and runs `{}`", self.service, self.image),
-            format!("look for deploys under way{wait}"),
+            format!("look for deploys in progress{wait}"),
         ]
     }
 
@@ -27,18 +27,18 @@ impl Rollout {
         let of = if names.is_empty() { String::new() } else { format!(" of {names}") };
         let unless =
             self.expect.as_ref().map_or_else(String::new, |hash| format!("; stop unless the plan is {hash}"));
-        let mut lines = vec![format!("read all variables, and plan what changes{of}{unless}")];
+        let mut lines = vec![format!("read all variables, and plan the changes{of}{unless}")];
         if !self.check.is_empty() {
             lines.push(format!(
-                "run the image's program with `{}` and that environment; stop where it finds an error",
+                "run the image's program with `{}` and that environment; stop if it finds an error",
                 self.check.join(" ")
             ));
         }
-        lines.push("read it all again; stop where it has changed".to_owned());
+        lines.push("read it all again; stop if it has changed".to_owned());
         lines.push(if names.is_empty() {
             "write no variables".to_owned()
         } else {
-            format!("write those of these variables that differ: {names}")
+            format!("write those variables that differ: {names}")
         });
         if self.kind == Kind::Deploy {
             let release = self.sentry_release.as_deref().unwrap_or_default();
@@ -60,7 +60,7 @@ impl Rollout {
             |commit| format!("commit {}", short(commit)),
         );
         let mut lines = vec![
-            format!("look at it every {poll} until it is live; cancel it after {timeout}"),
+            format!("check it every {poll} until it is live; cancel it after {timeout}"),
             "compare the digest that Render runs with the requested one".to_owned(),
             match &self.version {
                 Some(path) => format!(
@@ -79,7 +79,7 @@ impl Rollout {
             let version = self.version.as_ref().map_or_else(String::new, |path| format!(" and `{path}`"));
             lines.push(format!("bake for {}, polling `{}`{version}", words(bake), self.health));
         }
-        lines.push("make the service's settings name that digest".to_owned());
+        lines.push("set that digest in the service's settings".to_owned());
         lines.push("keep the release and its variables, encrypted, for a rollback".to_owned());
         if self.kind == Kind::Rollback || self.sentry.is_on() {
             let release = self.sentry_release.as_ref().map_or_else(
@@ -92,7 +92,7 @@ impl Rollout {
         }
         lines.extend(self.report.lines());
         lines.push(format!(
-            "where any of this fails: cancel the deploy, put back the variables for up to {}, and deploy and prove the earlier release",
+            "if any of this fails: cancel the deploy, put back the variables for up to {}, and deploy and prove the earlier release",
             words(self.timings.undo)
         ));
         lines

@@ -147,7 +147,7 @@ impl Target<'_> {
                 Some((version, Ok(found))) => {
                     self.still_live(deploy)?;
                     let message = format!(
-                        "{version} suddenly reports commit {} instead of {}",
+                        "{version} now reports commit {} instead of {}",
                         short(&found),
                         short(commit)
                     );
@@ -161,7 +161,7 @@ impl Target<'_> {
         }
         too_many("the app", f64::from(all), f64::from(errors))?;
         match self.api.responses(begin) {
-            Ok((all, errors)) if all > 0.0 => too_many("Render counts that the app", all, errors)?,
+            Ok((all, errors)) if all > 0.0 => too_many("by Render's count, the app", all, errors)?,
             Ok(_) => self.ctx.reporter.skipped("Render's count of responses", "it has counted none so far"),
             Err(ApiError::Stopped(error)) => return Err(error),
             Err(ApiError::Refused { status, .. }) => {
@@ -199,7 +199,7 @@ fn too_many(who: &str, all: f64, errors: f64) -> Result<()> {
     if errors >= 2.0 && errors / all > MOST_ERRORS {
         let share = errors / all * 100.0;
         let message = format!(
-            "{who} answered {errors:.0} of {all:.0} requests with an error: {share:.0} %, and at most {:.0} % are allowed",
+            "{who} answered {errors:.0} of {all:.0} requests with an error: {share:.0} %, but at most {:.0} % are allowed",
             MOST_ERRORS * 100.0
         );
         return Err(Failure::new(Exit::DeployFailed, message).into());

@@ -34,7 +34,8 @@ pub(super) fn recover(
         if names.is_empty() {
             return (DeploymentOutcome::Superseded, error);
         }
-        let more = format!("the newer deploy runs with what this one wrote: {}", names.join(", "));
+        let more =
+            format!("the newer deploy runs with the variables that this one wrote: {}", names.join(", "));
         return (DeploymentOutcome::Superseded, ended(exit, &error, &more));
     }
     // From here on a signal concerns the undo.
@@ -93,7 +94,7 @@ pub(super) fn recover(
 fn goes_on(state: &State) -> String {
     match state {
         State::NotRequested => "; no deploy was requested".to_owned(),
-        State::Unclear { .. } => "; whether Render took the deploy is unknown".to_owned(),
+        State::Unclear { .. } => "; whether Render accepted the deploy is unknown".to_owned(),
         State::Ours(deploy) => format!("; `cargo xtask deploy --attach {}` follows the deploy", deploy.id),
     }
 }

@@ -39,7 +39,7 @@ impl ReportPlan {
         )];
         if let Some(SignedPath { path, .. }) = &self.board {
             lines.push(format!(
-                "send the app at `{path}` the reports that it lacks, in up to {} altogether",
+                "send the app at `{path}` the reports that it is missing, in up to {} altogether",
                 words(self.timeout)
             ));
         }

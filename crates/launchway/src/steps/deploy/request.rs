@@ -60,12 +60,12 @@ impl Target<'_> {
                 return Ok(deploy);
             }
             Ok(_) => {
-                self.note("Render took the deploy without naming it: looking for it");
+                self.note("Render accepted the deploy without naming it: looking for it");
                 None
             }
             // Without a connection, or within the rate limit, nothing was requested.
             Err(ApiError::Unavailable { untouched: false, why, .. }) => {
-                self.note(format!("whether Render took the deploy is unclear ({why}): looking for it"));
+                self.note(format!("whether Render accepted the deploy is unclear ({why}): looking for it"));
                 Some(why)
             }
             Err(error) => return Err(Unproved::not_requested(error)),

@@ -64,7 +64,7 @@ impl fmt::Display for To {
         match self {
             Self::Last => f.write_str("the release that was live before"),
             Self::Commit(commit) => write!(f, "the release of commit {commit}"),
-            Self::Digest(digest) => write!(f, "{digest}, and look for it in the registry"),
+            Self::Digest(digest) => write!(f, "{digest}, and look it up in the registry"),
             Self::Deploy(id) => write!(f, "what deploy {id} ran"),
         }
     }
@@ -80,7 +80,7 @@ pub(crate) struct RollbackPlan {
 impl fmt::Display for RollbackPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = self.rollout.first_lines();
-        lines.push(format!("go back to {}", self.to));
+        lines.push(format!("roll back to {}", self.to));
         lines.extend(self.rollout.request_lines());
         lines.extend(self.rollout.proof_lines());
         f.write_str(&lines.join("\n"))
@@ -128,7 +128,7 @@ impl To {
             Self::Last => {
                 let found = last(&deploys, |id| kept_release::origin(target.ctx, id) == Some(Origin::Failed));
                 let found = found.ok_or_else(|| {
-                    failed("there is no earlier release to go back to: name one with `--to`".to_owned())
+                    failed("there is no earlier release to roll back to: name one with `--to`".to_owned())
                 })?;
                 (of(target, found)?, Some(found.id.clone()))
             }
@@ -151,7 +151,7 @@ impl To {
             deploy.status.phase() == Phase::Live
                 && Release::of(deploy, None).is_some_and(|live| release.is(&live.digest))
         }) {
-            target.note("this release is already live: it is deployed again");
+            target.note("this release is already live: deploying it again");
         }
         let kept = match &id {
             Some(id) => KeptRelease::open(target.ctx, id).unwrap_or_else(|error| {
@@ -162,12 +162,12 @@ impl To {
         };
         let Some(kept) = kept else {
             target.note(
-                "the variables of this release were not kept on this machine: the image goes back, and the service keeps its environment",
+                "the variables of this release were not kept on this machine: the image is rolled back, but the service keeps its environment",
             );
             return Ok(Chosen { release, wanted: Wanted::new() });
         };
         if kept.origin != Origin::Proved {
-            target.note("a deploy from here found this release live; none proved it");
+            target.note("a deploy from this machine found this release live, but none proved it");
         }
         let commit = release.commit.or(kept.release.commit);
         Ok(Chosen { release: Release { commit, ..release }, wanted: kept.variables.into_iter().collect() })
@@ -245,7 +245,7 @@ fn by_commit(target: &Target<'_>, deploys: &[Deploy], start: &str) -> Result<(Re
     let sha = start.strip_suffix("-dirty").unwrap_or(start);
     if sha.len() != 40 {
         return Err(failed(format!(
-            "no release of commit {start} was kept here: name the commit in full, or a digest"
+            "no release of commit {start} was kept on this machine: give the full commit, or a digest"
         )));
     }
     let (repository, tag): (Repository, Tag) = (target.ctx.image().parse()?, start.parse()?);

@@ -212,7 +212,7 @@ impl Rollout {
         let problems = preflight::problems(&before.service, &self.image);
         if changes != *planned || !problems.is_empty() {
             let message = format!(
-                "the service has changed since the plan was made, and nothing was written: look at the new plan with `--explain`, then try again\n{}",
+                "the service has changed since the plan was made, and nothing was written: read the new plan with `--explain`, then try again\n{}",
                 changes.lines().into_iter().chain(problems).collect::<Vec<_>>().join("\n")
             );
             return Err(Failure::new(Exit::DeployFailed, message).into());
@@ -299,7 +299,7 @@ impl Rollout {
             Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
             Err(error) => target.ctx.reporter.skipped(
                 "image in the service's settings",
-                format!("they name another one, which the next deploy by hand would bring: {error:#}"),
+                format!("they name another digest, which the next manual deploy would use: {error:#}"),
             ),
         }
         Ok(commit)

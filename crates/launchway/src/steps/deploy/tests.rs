@@ -250,22 +250,22 @@ fn the_plan_needs_neither_variables_nor_an_image() {
         |ctx: &Context, timings: Timings| DeployPlan::new(ctx, &Options::new(timings)).unwrap().to_string();
     insta::assert_snapshot!(plan(&ctx, Timings::of(&ctx.config.deploy)), @"
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
-    look for deploys under way, and wait up to 2m for them to end
-    take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`, and look for it in the registry
-    read all variables, and plan what changes of SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
-    run the image's program with `check --deploy --json` and that environment; stop where it finds an error
-    read it all again; stop where it has changed
-    write those of these variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
+    look for deploys in progress, and wait up to 2m for them to end
+    take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`, and look it up in the registry
+    read all variables, and plan the changes of SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
+    run the image's program with `check --deploy --json` and that environment; stop if it finds an error
+    read it all again; stop if it has changed
+    write those variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     request a deploy of `docker.io/acme/app@<digest>`
-    look at it every 3s until it is live; cancel it after 20s
+    check it every 3s until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
     poll the app at `/version` for up to 1m until it reports commit 0123456789ab 5 times in a row
     bake for 1m, polling `/healthz` and `/version`
-    make the service's settings name that digest
+    set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    send the app at `/api/v1/reports` the reports that it lacks, in up to 30s altogether
-    where any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release
+    send the app at `/api/v1/reports` the reports that it is missing, in up to 30s altogether
+    if any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release
     ");
     ctx.environment = Environment::of([
         ("PIPELINE_DIGEST", DIGEST),
@@ -279,21 +279,21 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     ctx.config.deploy.check.clear();
     insta::assert_snapshot!(plan(&ctx, Timings::of_rehearsal(&ctx.config.deploy)), @"
     check that service `srv-1` is up and runs `docker.io/acme/app`
-    look for deploys under way, and wait up to 5s for them to end
-    take the digest from `PIPELINE_DIGEST`: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, and look for it in the registry
-    read all variables, and plan what changes of SERVER_MODE
-    read it all again; stop where it has changed
-    write those of these variables that differ: SERVER_MODE
+    look for deploys in progress, and wait up to 5s for them to end
+    take the digest from `PIPELINE_DIGEST`: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, and look it up in the registry
+    read all variables, and plan the changes of SERVER_MODE
+    read it all again; stop if it has changed
+    write those variables that differ: SERVER_MODE
     skip Sentry: not set: SENTRY_AUTH_TOKEN, SENTRY_PROJECT
     request a deploy of `docker.io/acme/app@<digest>`
-    look at it every 250ms until it is live; cancel it after 20s
+    check it every 250ms until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
     poll the app at `/healthz` for up to 5s until it is healthy 5 times in a row; its commit is not proved, because `deploy.version` is not configured
     bake for 1s, polling `/healthz`
-    make the service's settings name that digest
+    set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    where any of this fails: cancel the deploy, put back the variables for up to 5s, and deploy and prove the earlier release
+    if any of this fails: cancel the deploy, put back the variables for up to 5s, and deploy and prove the earlier release
     ");
 }
 
@@ -408,7 +408,7 @@ fn explaining_shows_the_plan_and_writes_nothing() {
     let none = Context::for_test(fixture.folder.path(), Environment::default());
     let lines = DeployPlan::new(&none, &options(&none)).unwrap().explained(&none);
     let unknown =
-        |line: &String| line.starts_with("what that changes is unknown: `RENDER_API_KEY` is not set");
+        |line: &String| line.starts_with("what that would change is unknown: `RENDER_API_KEY` is not set");
     assert!(lines.iter().any(unknown), "{lines:?}");
 }
 

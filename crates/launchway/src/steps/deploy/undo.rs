@@ -122,7 +122,9 @@ impl Undo<'_, '_> {
                 let newer = target.newer_than(deploy).unwrap_or_else(|| "another deploy".to_owned());
                 let names: Vec<&str> = self.written.iter().map(|(name, _)| name.as_str()).collect();
                 let with = if names.is_empty() { "no variable".to_owned() } else { names.join(", ") };
-                Serving::Superseded(format!("{newer} serves now, with what this deploy wrote: {with}"))
+                Serving::Superseded(format!(
+                    "{newer} is now live, with the variables that this deploy wrote: {with}"
+                ))
             }
             Phase::Failed | Phase::Canceled | Phase::UnderWay | Phase::Unknown => Serving::Never,
         })
@@ -150,7 +152,8 @@ impl Undo<'_, '_> {
             if ours.is_empty() {
                 let all = self.written.iter().map(|(name, _)| name.as_str());
                 for name in self.before.differing(all, &now) {
-                    self.target.note(format!("{name} was changed by somebody else meanwhile: left alone"));
+                    self.target
+                        .note(format!("{name} was changed by somebody else in the meantime: left alone"));
                 }
                 if !touched.is_empty() {
                     self.target.note(format!("put back: {}", touched.join(", ")));
@@ -170,14 +173,14 @@ impl Undo<'_, '_> {
                 }
             }
         }
-        Err(refused.unwrap_or_else(|| anyhow::anyhow!("Render does not keep what is written")))
+        Err(refused.unwrap_or_else(|| anyhow::anyhow!("Render does not keep the written value")))
     }
 
     /// What a first deploy leaves where it could not be ended.
     fn stays(&self) -> String {
         let what = match &self.state {
             State::Ours(deploy) => format!("deploy {} is {}, unproved, and stays", deploy.id, deploy.status),
-            _ => "the requested deploy may still start, and is left to".to_owned(),
+            _ => "the requested deploy may still start, and is left alone".to_owned(),
         };
         format!("there is no earlier release to return to: {what}, with the variables that it needs")
     }
@@ -224,7 +227,7 @@ impl Undo<'_, '_> {
         match self.redeploy() {
             // There is nothing to fall back on after this.
             Err(error) if !matches!(Exit::of(&error), Exit::Superseded | Exit::Interrupted) => {
-                target.note(format!("{error:#}: one more try"));
+                target.note(format!("{error:#}: trying once more"));
                 self.redeploy()
             }
             done => done,
@@ -237,7 +240,7 @@ impl Undo<'_, '_> {
             anyhow::bail!("the digest of the earlier release is unknown");
         };
         let target = self.target;
-        target.note(format!("going back to {}", release.words()));
+        target.note(format!("returning to {}", release.words()));
         let mut deploy = target.request(release).map_err(|unproved| unproved.error)?;
         target.follow(&mut deploy)?;
         proof::compare(&deploy, release)?;

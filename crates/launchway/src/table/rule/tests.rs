@@ -48,7 +48,7 @@ fn a_local_run_is_a_push_of_its_branch() {
     assert_eq!(Trigger::read(&nothing, &git(Some("x")), None), Trigger::push("x"));
     assert_eq!(Trigger::read(&nothing, &git(Some("x")), Some("main")), Trigger::push("main"));
     let detached = Trigger::read(&nothing, &git(None), None);
-    assert_eq!((detached.branch(), detached.to_string().as_str()), (None, "a detached head"));
+    assert_eq!((detached.branch(), detached.to_string().as_str()), (None, "a detached HEAD"));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn on_github_the_event_decides() {
         ("GITHUB_EVENT_NAME", "pull_request"),
         ("GITHUB_REF", "refs/pull/7/merge"),
     ]);
-    // The runner checks out a detached head or a merge branch: git's answer must not count.
+    // The runner checks out a detached HEAD or a merge branch: git's answer must not count.
     let pull = Trigger::read(&github, &git(Some("main")), None);
     assert_eq!(pull, trigger("pull_request", "refs/pull/7/merge"));
     assert_eq!(pull.to_string(), "pull_request of `refs/pull/7/merge`");

@@ -66,7 +66,7 @@ fn what_render_cannot_run_is_not_deployed() {
     for (documents, said) in [
         (vec![foreign], "it has no manifest for linux/amd64"),
         (vec![manifest(&arm, 5), arm], "it is for linux/arm64"),
-        (vec![manifest(&good, 11 << 30), good], "Render pulls 10737418240 at most"),
+        (vec![manifest(&good, 11 << 30), good], "Render pulls at most 10737418240"),
     ] {
         let digest = Digest::of(&documents[0]);
         let error = read(documents, &digest).unwrap_err();

@@ -23,20 +23,20 @@ fn the_plan_shows_what_a_rollback_does() {
     let plan = RollbackPlan::new(&ctx, To::Last, None, Timings::of(&ctx.config.deploy));
     insta::assert_snapshot!(plan.to_string(), @"
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
-    look for deploys under way
-    go back to the release that was live before
-    read all variables, and plan what changes of SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
-    read it all again; stop where it has changed
-    write those of these variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
+    look for deploys in progress
+    roll back to the release that was live before
+    read all variables, and plan the changes of SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
+    read it all again; stop if it has changed
+    write those variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     request a deploy of `docker.io/acme/app@<digest>`
-    look at it every 3s until it is live; cancel it after 20s
+    check it every 3s until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
     poll the app at `/version` for up to 1m until it reports the commit of that release 5 times in a row
     bake for 1m, polling `/healthz` and `/version`
-    make the service's settings name that digest
+    set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    where any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release
+    if any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release
     ");
 }
 
@@ -84,7 +84,7 @@ fn without_a_snapshot_only_the_image_goes_back() {
     }
     ctx.environment = ctx.environment.without(&["CIPHER_KEY"]);
     roll(&ctx, To::Last, None).result.unwrap();
-    assert!(notes(&ctx).contains("was kept with another one"), "{}", notes(&ctx));
+    assert!(notes(&ctx).contains("was encrypted with another one"), "{}", notes(&ctx));
     assert_eq!(fixture.variables().len(), 5);
 }
 

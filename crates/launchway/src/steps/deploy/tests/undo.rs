@@ -132,7 +132,7 @@ fn what_cannot_be_put_back_is_a_page_of_facts() {
     - release: deploy dep-3 ended as update_failed
     now:
     - live: deploy dep-1, [digest]
-    - these variables keep the values that this deploy wrote, which any next deploy takes up: CIPHER_KEY
+    - these variables keep the values that this deploy wrote, which the next deploy will use: CIPHER_KEY
     nothing to do by hand: this service ends with the rehearsal
     ");
 }
@@ -184,7 +184,7 @@ fn a_first_deploy_keeps_its_variables_with_its_release() {
     - there is no earlier release to return to: deploy dep-1 is live, unproved, and stays, with the variables that it needs
     now:
     - live: deploy dep-1, [digest]
-    - these variables keep the values that this deploy wrote, which any next deploy takes up: ALIAS, CIPHER_KEY, ERRORS_DSN
+    - these variables keep the values that this deploy wrote, which the next deploy will use: ALIAS, CIPHER_KEY, ERRORS_DSN
     nothing to do by hand: this service ends with the rehearsal
     ");
     assert_eq!((fixture.count("POST", ""), fixture.count("PATCH", "")), (1, 0));
@@ -245,7 +245,7 @@ fn what_somebody_else_wrote_meanwhile_is_theirs() {
         (variables["ALIAS"].as_str(), variables["CIPHER_KEY"].as_str()),
         ("value-of-somebody", "value-of-old-key")
     );
-    assert!(notes(&ctx).contains("ALIAS was changed by somebody else meanwhile"), "{}", notes(&ctx));
+    assert!(notes(&ctx).contains("ALIAS was changed by somebody else in the meantime"), "{}", notes(&ctx));
 }
 
 /// A deploy that is interrupted while it is followed.
