@@ -109,7 +109,7 @@ fn a_service_is_adopted_and_rehearsed_without_an_edit() {
     fixture.commit();
     fixture.run(&["lint"]).exits(0);
     let again = fixture.run(&["init"]).exits(2);
-    again.says(&["configures a pipeline already"]);
+    again.says(&["already configures a pipeline"]);
 }
 
 #[test]
