@@ -5,10 +5,9 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::context::find_root;
-use launchway_core::command::bare;
 use launchway_core::exit::Exit;
 
 /// Where an alias can name a manifest only from one folder, this finds it from every one.
@@ -21,7 +20,11 @@ pub(crate) fn xtask(words: &[OsString]) -> Option<ExitCode> {
     let here = std::env::current_dir().ok()?;
     let root = find_root(&here).ok()?;
     let manifest = manifest(&root)?;
-    let mut cargo = bare(Path::new("cargo"));
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "cargo takes the place of this process, with all that it inherited"
+    )]
+    let mut cargo = Command::new("cargo");
     cargo.args(["run", "--quiet", "--locked", "--manifest-path"]).arg(manifest).arg("--target-dir");
     cargo.arg(root.join("target/xtask-build")).arg("--").args(words.iter().skip(1));
     let error = cargo.exec();
