@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Workflow(Workflow),
     /// List every deployment: what went live, what failed and why, what was rolled back.
     History,
-    /// Print the SBOM of the shipped binary as CycloneDX JSON.
+    /// Print the SBOM of the shipped binary as `CycloneDX` JSON.
     Sbom,
     /// Generate secrets for the service.
     #[command(subcommand)]
