@@ -85,12 +85,21 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
         let Found { value: (owner, name), place } = repository.origin()?;
         Some(Found::new(format!("docker.io/{owner}/{name}"), place))
     });
+    let libraries = surroundings::libraries(lines, &lock_path);
+    let mut build = dockerfile.as_ref().map(build).unwrap_or_default();
+    let of_machine =
+        libraries.iter().find(|found| found.value.krate == "openssl-sys" && !found.value.bundled);
+    if let Some(found) = of_machine {
+        // Without it the crate takes the shared library where there are both.
+        let pair = ("OPENSSL_STATIC".to_owned(), "1".to_owned());
+        build.environment.push(Found::new(pair, found.place.clone()));
+    }
     Ok(Findings {
         workspace: is_workspace(&manifest),
         lock: lock.as_ref().map(|_| Place::of(&lock_path)),
         branch: repository.branch(),
-        build: dockerfile.as_ref().map(build).unwrap_or_default(),
-        libraries: surroundings::libraries(lines, &lock_path),
+        build,
+        libraries,
         dotenv: dotenv(&repository),
         toolchain: surroundings::toolchain(&repository),
         rust_version: packages(&repository, &shipped.value.package)

@@ -330,6 +330,7 @@ fn the_report_names_places_and_what_is_not_known() {
       branch      the current branch     main
       image       origin                 docker.io/acme/web
       toolchain   rust-toolchain.toml:2  1.90
+      build       Cargo.lock:4           OPENSSL_STATIC=1
       C library   Cargo.lock:4           openssl-sys: needs libssl-dev and `OPENSSL_STATIC=1`, or the feature `vendored` of `openssl`
       health      src/main.rs:7          /healthz
       or          src/main.rs:7          /
