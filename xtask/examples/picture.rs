@@ -1,7 +1,10 @@
 //! Turns what a program printed on a terminal into an SVG picture, as the README shows it.
 //!
+//! The README's picture is the end of a rehearsal on a terminal of 100 columns, from its deploy on:
+//!
 //! ```console
-//! $ script --quiet --command 'cargo xtask rehearse' /dev/null | cargo run -p xtask --example picture > docs/rehearsal.svg
+//! $ script --quiet --command 'cargo xtask rehearse --job build --job deploy' /dev/null \
+//!     | sed -n '/deploy: the image live/,$p' | cargo run -p xtask --example picture > docs/rehearsal.svg
 //! ```
 
 use std::fmt::Write as _;
@@ -128,7 +131,7 @@ impl Screen {
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\">\n\
              <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#0d1117\"/>\n\
-             <g font-family=\"ui-monospace, SFMono-Regular, Menlo, Consolas, monospace\" font-size=\"14\" xml:space=\"preserve\">\n"
+             <g font-family=\"ui-monospace, SFMono-Regular, Menlo, Consolas, monospace\" font-size=\"14\">\n"
         );
         for (row, line) in self.lines.iter().enumerate() {
             let y = MARGIN + LINE * (row as f32 + 0.75);
@@ -155,5 +158,6 @@ impl Screen {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    // A blank that SVG does not collapse.
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace(' ', "\u{a0}")
 }
