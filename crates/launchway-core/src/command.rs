@@ -185,7 +185,7 @@ impl Call {
         line
     }
 
-    /// The child, for who needs more of it than its lines and its end.
+    /// The child itself, for callers that need more than its lines and its exit.
     pub fn command(&self, folder: &Path) -> Result<Command> {
         let mut command = launch::command(&self.program);
         command
@@ -257,7 +257,7 @@ fn quoted(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
     } else if text.contains(|c: char| c.is_ascii_control()) {
-        // Such a character is invisible as it is: cargo separates encoded flags with one.
+        // Such a character is invisible when printed raw: cargo separates encoded flags with one.
         let shown = |c: char| match c {
             '\\' | '\'' => format!("\\{c}"),
             c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),

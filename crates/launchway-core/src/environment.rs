@@ -115,7 +115,7 @@ fn pasted(value: &str) -> &str {
     })
 }
 
-/// What is wrong with a token that was not pasted as it is, to complete "`NAME` …".
+/// What is wrong with a token that was not pasted exactly, to complete "`NAME` …".
 pub fn flaw(token: &str) -> Option<&'static str> {
     let quotes = ['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}'];
     if token.contains(['\n', '\r']) {

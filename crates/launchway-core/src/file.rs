@@ -20,7 +20,7 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
     write_with(path, PUBLIC, |file| Ok(file.write_all(contents)?))
 }
 
-/// Writes these bytes into a file that nobody else may read.
+/// Writes these bytes to a file that only its owner can read.
 pub fn write_private(path: &Path, contents: &[u8]) -> Result<()> {
     write_with(path, 0o600, |file| Ok(file.write_all(contents)?))
 }

@@ -156,7 +156,7 @@ pub fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(is_loopback_host)
 }
 
-/// The same for a host name or address without a port.
+/// Whether a host name or address without a port stays on this machine.
 pub fn is_loopback_host(host: &str) -> bool {
     host == "localhost"
         || host

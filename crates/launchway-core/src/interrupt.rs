@@ -56,7 +56,7 @@ impl Interrupt {
         if self.is_set() { Err(Failure::new(Exit::Interrupted, "interrupted").into()) } else { Ok(()) }
     }
 
-    /// Hands a request to end over to whoever has something to put back first: what waits may wait again, until the next
+    /// Hands an interrupt over to a caller that must put something back first: waits may continue, until the next
     /// signal.
     pub fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)

@@ -146,7 +146,7 @@ impl Record {
             .filter_map(|name| Status::of(name.to_str()?))
             .filter(|status| status.group == self.leader.id)
             .collect();
-        // As long as one of the group lives, its number is nobody else's. Another group of that number would have another
+        // As long as one of the group lives, no other group has its number. A later group of that number would have another
         // leader, or be of another session.
         let is_ours = |status: &Status| {
             status.session == self.session

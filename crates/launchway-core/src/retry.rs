@@ -34,7 +34,7 @@ pub struct Tries {
     failed: u32,
 }
 
-/// Why there is no further try. `Display` completes "the registry is busy; …".
+/// Why there is no further attempt. `Display` completes "the registry is busy; …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GiveUp {
     /// So many tries were all that there are.

@@ -35,7 +35,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// 32 hex digits that nobody can guess.
+/// 32 random, unpredictable hex digits.
 pub fn random_word() -> Result<String> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("the system provides no random numbers"))?;

@@ -47,7 +47,7 @@ pub use self::limits::Limits;
 pub use self::random::Random;
 pub use self::script::{Look, Script, ScriptedImage, ScriptedRender, Service, Somebodys};
 
-/// How the stand-in's one service is set up. [`Options::new`] gives what a new service on Render has.
+/// How the fake's one service is set up. [`Options::new`] has the defaults of a new service on Render.
 #[derive(Clone)]
 pub struct Options {
     /// `srv-…`.
@@ -111,7 +111,7 @@ fn plain_command(program: &Path) -> Command {
     Command::new(program)
 }
 
-/// What the registry asks of whoever pulls.
+/// What the registry requires for a pull.
 #[derive(Clone)]
 pub struct PullCredential {
     /// The user name.
@@ -254,7 +254,7 @@ impl FakeRender {
         self.engine.state.read(|state| state.deploys.iter().find(live).map(|deploy| deploy.sha.clone()))
     }
 
-    /// How many deploys of this digest there have been, whoever asked for them.
+    /// How many deploys of this digest there have been, whoever requested them.
     pub fn deploys_of(&self, digest: &str) -> usize {
         self.engine.state.read(|state| state.deploys.iter().filter(|deploy| deploy.sha == digest).count())
     }

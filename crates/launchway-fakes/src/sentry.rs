@@ -78,12 +78,12 @@ impl FakeSentry {
         self.project.received.read(|received| received.events.clone())
     }
 
-    /// How many items that are not events arrived: sessions, transactions, logs, and what nobody knows.
+    /// How many items that are not events arrived: sessions, transactions, logs, and unknown types.
     pub fn other_items(&self) -> usize {
         self.project.received.read(|received| received.other_items)
     }
 
-    /// The first event that fits, as soon as it is here; `None` after `timeout`.
+    /// The first matching event, as soon as it arrives; `None` after `timeout`.
     pub async fn wait_for(&self, fits: impl Fn(&Event) -> bool, timeout: Duration) -> Option<Event> {
         let look = |received: &Received| received.events.iter().find(|event| fits(event)).cloned();
         self.project.received.wait_for(timeout, look).await

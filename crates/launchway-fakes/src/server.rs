@@ -188,7 +188,7 @@ impl Incoming {
                 None => return Ok(None),
                 Some(Err(_)) => return Err(BodyError::Broken),
                 Some(Ok(frame)) => {
-                    // Trailers are frames too; nobody here uses them.
+                    // Trailers are frames too, but are not used here.
                     if let Ok(data) = frame.into_data() {
                         self.received += data.len() as u64;
                         return Ok(Some(data));
@@ -281,7 +281,7 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// What stands behind `%XX`; a malformed escape stays as it is.
+/// Decodes `%XX`; a malformed escape is left unchanged.
 fn percent_decoded(text: &str) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -70,7 +70,7 @@ impl fmt::Display for Platform {
 
 /// Checks that the file is a program for the platform that needs no interpreter and no library.
 ///
-/// Anything else is an error with [`Exit::CheckFailed`] that names the file and the way out.
+/// Anything else is an error with [`Exit::CheckFailed`] that names the file and has a hint.
 pub fn verify(path: &Path, platform: Platform) -> Result<()> {
     read(path)
         .and_then(|bytes| inspect(&bytes, platform))

@@ -17,7 +17,7 @@ pub struct BuildContext {
     read: Read,
 }
 
-/// Reads the file at a path that is no link.
+/// Reads the file at a path that is not a link.
 type Read = Box<dyn Fn(&str) -> Result<Vec<u8>>>;
 
 /// What is at a path.

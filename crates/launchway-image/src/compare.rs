@@ -24,7 +24,7 @@ pub struct Difference {
     pub builtin: String,
     /// What the Docker engine made of it.
     pub docker: String,
-    /// Why it is no fault; absent where it is one.
+    /// Why the difference is expected; `None` if it is a fault.
     pub reason: Option<&'static str>,
 }
 

@@ -157,7 +157,7 @@ fn unpack(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Imag
     Ok(Image { config: bytes, labels, layers })
 }
 
-/// Compresses a tar; one that comes compressed with gzip, as engines with containerd's store give it, is made anew.
+/// Compresses a tar; one that comes compressed with gzip, as engines with containerd's store give it, is recompressed.
 ///
 /// It is read as a deploy will read it, so that what a deploy could not check is refused here.
 pub(super) fn compress(stream: impl Read, reader: &mut LayerReader<'_>) -> Result<Layer> {

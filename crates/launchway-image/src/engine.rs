@@ -17,7 +17,7 @@ impl Engine {
     /// Every engine.
     pub const ALL: [Self; 2] = [Self::Builtin, Self::Docker];
 
-    /// The name as it is written in the configuration.
+    /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Builtin => "builtin",

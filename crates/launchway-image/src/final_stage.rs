@@ -146,7 +146,7 @@ impl FinalStage {
         match refused.len() {
             0 => Ok(reader.stage),
             1 => Err(refused.remove(0)),
-            // Whoever puts one right wants to know of the others.
+            // The user who fixes one wants to see the others.
             _ => {
                 let lines: Vec<String> = refused.iter().map(|error| format!("{error:#}")).collect();
                 Err(Failure::new(Exit::Usage, lines.join("\n")).into())

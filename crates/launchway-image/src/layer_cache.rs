@@ -1,7 +1,7 @@
 //! Compressed layers of earlier builds, kept by content: compressing is what the builtin engine spends its time on.
 //!
 //! An entry is found by the digest of its tar, so what it holds can only be that tar compressed. It says the digest of
-//! its bytes in its first line: one that was damaged is not used, but written anew.
+//! its bytes in its first line: a damaged entry is not used, but rewritten.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -69,8 +69,8 @@ impl LayerCache {
 /// This program: its file and our version.
 ///
 /// Another version of the compressor may write other bytes for the same tar, and which version that is, the lock file
-/// of the workspace that uses this crate decides. That file cannot be embedded from here, but whoever compiles another
-/// version gets another program. Its size and time tell it from the one before, and cost less than reading it.
+/// of the workspace that uses this crate decides. That file cannot be embedded from here, but compiling another
+/// version makes another executable. Its size and time distinguish it, and cost less than reading it.
 fn program() -> String {
     let file = || {
         let path = std::env::current_exe().ok()?;

@@ -1,4 +1,4 @@
-//! The entries of a layer, one by one, whoever made it.
+//! The entries of a layer, one by one, from any builder.
 //!
 //! A layer is read within bounds: what it unpacks to, how many entries it has, and how long the names and headers of each
 //! may be. Engines read archives in Go; what Go's `archive/tar` and the `tar` crate would take for different files is an
@@ -75,7 +75,7 @@ pub struct Entry<'a> {
     pub contents: Contents<'a>,
 }
 
-/// The contents of a file; of what is no file there are none.
+/// The contents of a file; empty for anything else.
 pub struct Contents<'a>(&'a mut dyn Read);
 
 impl Read for Contents<'_> {
@@ -330,7 +330,7 @@ fn clean(path: &[u8]) -> Result<Vec<u8>> {
     Ok(parts.join(&b'/'))
 }
 
-/// The target of a link, as it was written.
+/// The target of a link, unresolved.
 fn target(link: Vec<u8>) -> Result<Vec<u8>> {
     ensure!(!link.is_empty(), "is a link to nothing");
     ensure!(link.len() <= LONGEST_PATH && !link.contains(&0), "is a link to an invalid path");

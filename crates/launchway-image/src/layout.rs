@@ -227,7 +227,7 @@ struct Index {
     annotations: IndexAnnotations,
 }
 
-/// What stands in the index alone, so that it is no part of the image's digest.
+/// What only the index contains, so that the image's digest does not depend on it.
 #[derive(Default, Serialize, Deserialize)]
 struct IndexAnnotations {
     #[serde(default, rename = "launchway.engine")]

@@ -136,7 +136,7 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 
 /// Whether a private key in PEM begins here (RFC 7468; also those of OpenSSH and PGP).
 ///
-/// The first line alone is no key: programs and manuals that deal with keys have it too. What makes a key is
+/// The first line alone is not a key: programs and manuals that deal with keys have it too. What makes a key is
 /// the base64 behind it, here or after the few headers that an encrypted key has, with line breaks or with the `\n` of
 /// a JSON string.
 fn is_key(text: &[u8]) -> bool {

@@ -1,7 +1,7 @@
-//! The smoke run: what the image starts comes up, answers and ends, on this machine.
+//! The smoke run: the image's program must start, respond and exit on this machine.
 //!
 //! It runs before the image is written, so that one that does not start is never pushed. What the builtin engine packed
-//! is started as it is (`program`), what the Docker engine built in a container of that engine (`container`).
+//! runs directly (`program`), what the Docker engine built runs in a container of that engine (`container`).
 
 mod container;
 mod port;
@@ -281,7 +281,7 @@ struct Version {
     commit: String,
 }
 
-/// An address on loopback that nobody has at this moment.
+/// A loopback address that is not in use at the moment.
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

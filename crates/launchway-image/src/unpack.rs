@@ -1,8 +1,8 @@
-//! Layers as files again, in a folder that nothing of them can leave.
+//! Unpacks layers into a folder that no entry can leave.
 //!
-//! What is read here may be anyone's: a path that leads out of the folder is an error, links are followed as the image's
+//! The input is untrusted: a path that leads out of the folder is an error, links are followed as the image's
 //! own root would have it, and the sizes have a bound. Owners and the bits beyond rwx are left out: the folder belongs
-//! to whoever runs this. A device is an empty file here: only root could make one.
+//! to the user who runs this. A device becomes an empty file: only root could create one.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;

@@ -8,8 +8,8 @@ pub(crate) mod sbom;
 
 /// A page of the project that defines the words of these documents.
 ///
-/// The top-level domain is reserved and never resolves (RFC 2606, section 2), so that nobody else can own the name; a
-/// project with an address of its own puts it here.
+/// The top-level domain is reserved and never resolves (RFC 2606, section 2), so no one else can own the name; a
+/// project with its own domain puts it here.
 pub(crate) const PROJECT: &str = "https://launchway.invalid";
 
 use anyhow::Result;

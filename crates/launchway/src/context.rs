@@ -114,7 +114,7 @@ impl Context {
         write_whole(path, self.reporter.redacted(text).as_bytes())
     }
 
-    /// The same for JSON.
+    /// Writes JSON that the run leaves for others.
     pub(crate) fn leave_json(&self, path: &Path, json: &str) -> Result<()> {
         write_whole(path, self.reporter.shown_json(json).as_bytes())
     }
@@ -132,7 +132,7 @@ impl Context {
     /// The commits after `previous`, as [`Git::since`] has them and a report or Sentry may have them.
     pub(crate) fn commits_since(&self, previous: Option<&str>) -> Vec<launchway_report::Commit> {
         let commits = self.git.since(&self.root, previous, launchway_report::MAX_COMMITS).into_iter();
-        // Whoever wrote a secret into a commit shall not have it elsewhere as well.
+        // A secret that was written into a commit must not appear elsewhere as well.
         let shown = |commit: launchway_report::Commit| launchway_report::Commit {
             subject: self.reporter.redacted(&commit.subject),
             author: commit.author.map(|author| self.reporter.redacted(&author)),

@@ -277,8 +277,8 @@ impl Run<'_> {
         record
     }
 
-    /// Keeps what passed, where the step left its inputs alone and no test lacked a real part: whether that part is there
-    /// is no part of the key.
+    /// Keeps what passed, if the step left its inputs alone and no test lacked a real counterpart: the key does not
+    /// include whether there is one.
     fn remember(&mut self, key: Key, record: &StepRecord) -> Result<()> {
         let step = record.step;
         if !record.outcome.is_passed() {

@@ -30,10 +30,10 @@ pub(crate) struct Git {
 }
 
 impl Git {
-    /// Asks git about the checkout at `root`; an error has git's own words and the way out.
+    /// Asks git about the checkout at `root`; an error has git's own words and a hint.
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let commit = text(root, &["rev-parse", "--verify", "--end-of-options", "HEAD^{commit}"])?;
-        // A detached head is no name.
+        // A detached HEAD is not a branch name.
         let head = text(root, &["symbolic-ref", "--quiet", "HEAD"]).unwrap_or_default();
         let object = text(root, &["cat-file", "commit", &commit])?;
         Ok(Self {
@@ -46,10 +46,10 @@ impl Git {
         })
     }
 
-    /// The commits that this one has and `previous` has not, newest first, `most` at most; this one alone where nobody
-    /// knows a previous one.
+    /// The commits that this one has and `previous` has not, newest first, `most` at most; this one alone if no
+    /// previous one is known.
     ///
-    /// What git cannot tell, as in a checkout without its history, is left out.
+    /// What git does not know, as in a checkout without its history, is left out.
     pub(crate) fn since(&self, root: &Path, previous: Option<&str>, most: usize) -> Vec<Commit> {
         let previous = previous.map(|commit| commit.trim_end_matches("-dirty"));
         let is_id = |text: &&str| text.len() >= 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());

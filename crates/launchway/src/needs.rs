@@ -95,7 +95,7 @@ impl Need {
         }
     }
 
-    /// What is wrong and the way out.
+    /// What is wrong, with a hint.
     pub(crate) fn problem(&self, ctx: &Context) -> String {
         let what = match self {
             Self::Tool(tool) => return tool.problem(&tool.find(ctx)),

@@ -68,7 +68,7 @@ pub(crate) fn run(
         // What goes on needs nothing but the fakes.
         drop(turn);
         ctx.reporter.text(format!("\nthe service is at {} until Ctrl-C", fakes.render.url()));
-        // Only an interrupt ends it, which is no error here.
+        // Only an interrupt ends it, which is not an error here.
         while ctx.interrupt.sleep(Duration::from_secs(3600)).is_ok() {}
     }
     fakes.stop(&runtime);

@@ -139,7 +139,7 @@ fn cargo_configuration(parts: &mut Parts, ctx: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What cargo would inherit, but for what every terminal sets anew.
+/// What cargo would inherit, except for what every terminal sets differently.
 fn environment(parts: &mut Parts, ctx: &Context) -> Result<()> {
     let mut inherited: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     for (name, value) in Call::new("cargo").command(&ctx.root)?.get_envs() {

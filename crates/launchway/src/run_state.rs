@@ -112,7 +112,7 @@ impl RunState {
         self.steps.push(Step { name: step.name().to_owned(), outcome, milliseconds });
     }
 
-    /// Leaves it for the next process; a rehearsal is nobody's run to go on with.
+    /// Leaves it for the next process; no run continues a rehearsal.
     pub(crate) fn leave(&self, ctx: &Context) -> Result<()> {
         if ctx.is_rehearsal() { Ok(()) } else { ctx.leave_json(&path(ctx), &self.to_line()?) }
     }

@@ -44,7 +44,7 @@ impl Timings {
         }
     }
 
-    /// For a rehearsal: its fakes respond within a millisecond, and nobody else uses them.
+    /// For a rehearsal: its fakes respond within a millisecond and serve no one else.
     pub(crate) fn of_rehearsal(config: &DeployConfig) -> Self {
         Self {
             poll: Duration::from_millis(250),

@@ -87,7 +87,7 @@ impl Tool {
             .env_remove("RUSTFLAGS")
     }
 
-    /// What is wrong and the way out.
+    /// What is wrong, with a hint.
     pub(crate) fn problem(&self, found: &Found) -> String {
         let Self { name, version, .. } = self;
         match found {

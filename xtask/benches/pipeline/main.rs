@@ -186,7 +186,7 @@ fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
 
-/// A command without what `cargo bench` adds to the environment, which would make cargo build things anew.
+/// A command without what `cargo bench` adds to the environment, which would make cargo rebuild things.
 #[expect(clippy::disallowed_methods, reason = "a bench has no `Call`; it cleans the environment itself")]
 fn cargo_free(program: &str) -> Run {
     let mut command = Command::new(program);

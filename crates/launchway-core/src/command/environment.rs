@@ -25,10 +25,10 @@ pub fn withhold(names: impl IntoIterator<Item = String>, secrets: Redactor) {
     *WITHHELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(withheld);
 }
 
-/// Takes from a child what it does not need.
+/// Removes from a child's environment what it does not need.
 ///
-/// Of the tokens cargo keeps those for private registries, without which it could not fetch; whoever wants to keep them
-/// from build scripts, too, uses one of cargo's credential providers.
+/// Of the tokens, cargo keeps those for private registries, which it needs to fetch; to keep them
+/// from build scripts too, use one of cargo's credential providers.
 pub(super) fn strip(command: &mut Command, is_cargo: bool, inherited: Option<&[&str]>) -> Result<()> {
     let withheld = WITHHELD.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
     for (name, value) in std::env::vars_os() {

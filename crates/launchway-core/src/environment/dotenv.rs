@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// The longest `.env`, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// The text of a `.env`, `None` where there is none. It may be a pipe, as password managers make it: whoever writes
-/// has as long as `patience` for it.
+/// The text of a `.env`, or `None` if there is none. It may be a pipe, as password managers create it: the writer
+/// must respond within `patience`.
 pub(super) fn read(path: &Path, patience: Duration) -> Result<Option<String>> {
     let shown = path.display();
     if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {

@@ -240,7 +240,7 @@ mod tests {
                 format!("::error file={property},line=1,title=lint::{escaped}"),
             ]
         );
-        // What is printed past us, as by a panic, is no command either.
+        // Text printed past us, for example by a panic, must not act as a command either.
         assert!(stopped, "{printed}");
     }
 

@@ -113,7 +113,7 @@ impl Terminal {
         format!("    {}\n", self.relative(progress.to_string()))
     }
 
-    /// Returns what is printed for an event where there is no screen, with its line breaks.
+    /// Returns the text of an event for output without a terminal, with its line breaks.
     pub(super) fn text(&self, event: &Event) -> String {
         Painter { terminal: self, has_colour: false, width: usize::MAX }.text(event)
     }

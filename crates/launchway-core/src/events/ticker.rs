@@ -9,7 +9,7 @@ use super::{Event, Sink, State};
 /// How often the live line is drawn.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The longest time without a line where there is no screen.
+/// The longest time without a line if there is no terminal.
 const SILENCE: Duration = Duration::from_secs(29);
 
 /// Ticks as long as the reporter is used.

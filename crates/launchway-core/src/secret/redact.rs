@@ -20,11 +20,11 @@ use super::Secret;
 pub struct Redactor(Vec<String>);
 
 impl Redactor {
-    /// A shorter value is in every other line by chance: to replace it would only garble the text.
+    /// A shorter value occurs in every other line by chance: replacing it would only garble the text.
     const SHORTEST: usize = 4;
-    /// The same for a line of a longer value, and for a value that nobody calls secret.
+    /// The minimum length for a line of a longer value, and for a value that is not marked secret.
     const SHORTEST_PART: usize = 8;
-    /// The same for base64: characters that a value determines alone.
+    /// The minimum number of base64 characters that a value alone determines.
     const SHORTEST_BASE64: usize = 6;
 
     const REPLACEMENT: &str = "<redacted>";
@@ -66,7 +66,7 @@ impl Redactor {
         self
     }
 
-    /// Whether a value of which nobody knows if it is secret is more likely a setting: to replace it would garble text.
+    /// Whether a value that may or may not be secret is more likely a setting: replacing it would garble text.
     pub fn is_ordinary(value: &str) -> bool {
         value.len() < Self::SHORTEST_PART
             || value == "localhost"

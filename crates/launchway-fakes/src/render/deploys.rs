@@ -57,7 +57,7 @@ pub(crate) async fn create(engine: &Engine, request: &mut Incoming) -> Result<Re
     Ok((StatusCode::CREATED, Json(engine.json_of(&deploy))).into_response())
 }
 
-/// POST of a rollback: a new deploy of an old image with its old variables. A tag is looked up anew.
+/// POST of a rollback: a new deploy of an old image with its old variables. A tag is resolved again.
 pub(crate) async fn rollback(engine: &Engine, request: &mut Incoming) -> Result<Response, Refusal> {
     let Back { deploy_id } = parsed(&request.bytes(MAX_BODY).await?)?;
     let target = find(engine, &deploy_id)?;

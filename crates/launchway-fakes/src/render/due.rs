@@ -109,7 +109,7 @@ impl Faults {
 
     /// Waits here while the clock stands.
     pub(crate) async fn pass(&self, call: Option<Call>) {
-        /// Longer than a drill takes to send a signal; nobody waits for ever.
+        /// Longer than a drill takes to send a signal, but not for ever.
         const LONGEST: Duration = Duration::from_secs(10);
 
         let here = self.clock.change(|clock| {

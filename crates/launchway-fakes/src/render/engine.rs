@@ -139,7 +139,7 @@ impl Engine {
             Deed::Set { key, value } => self.state.change(|state| state.set_variable(&key, value)),
             Deed::AskFor { image, cancelling } => {
                 let Ok(reference) = Reference::parse(&image) else { return };
-                // What cannot be pulled is not deployed, whoever asks.
+                // An image that cannot be pulled is never deployed.
                 let Ok(sha) = self.resolve(&reference).await else { return };
                 let overlap = if cancelling { Overlap::Override } else { self.options.overlap };
                 self.request_under(overlap, image, sha, Trigger::Api);

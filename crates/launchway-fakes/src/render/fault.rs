@@ -31,7 +31,7 @@ pub enum Call {
 pub enum Fault {
     /// Every call is refused: 401, as with a key that was revoked.
     Unauthorized,
-    /// The next call of this kind is answered 429 and asks for a second of patience.
+    /// The next call of this kind gets a 429 with a wait of one second.
     TooManyRequests(Call),
     /// Every call of this kind is answered 500.
     Broken(Call),

@@ -62,7 +62,7 @@ impl UnderWay {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        // Whoever has not been answered by then never will be.
+        // A request without a response by then will never get one.
         drop(tokio::time::timeout(longest, none_left).await);
     }
 }

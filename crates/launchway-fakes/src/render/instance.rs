@@ -71,7 +71,7 @@ impl Instance {
         })
     }
 
-    /// When and how the process ends; `None` when nobody can tell any more.
+    /// When and how the process ended; `None` if that can no longer be determined.
     pub(crate) async fn exited(&self) -> Option<ExitStatus> {
         self.exit.clone().wait_for(Option::is_some).await.ok().and_then(|status| *status)
     }

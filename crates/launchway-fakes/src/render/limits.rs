@@ -90,7 +90,7 @@ impl Allowance {
     }
 }
 
-/// Rounded up: a client that waits as long as it was told must not come too early.
+/// Rounded up: a client that waits exactly this long must not come too early.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -77,7 +77,7 @@ fn hide(path: &Path, root: &Path) -> anyhow::Result<()> {
     };
     ensure!(!matches!(hidden, b"" | b"." | b".."), "a whiteout without a name");
     let parent = path.parent().unwrap_or(Path::new(""));
-    // Where there is no such folder nothing is to be hidden.
+    // If there is no such folder, there is nothing to hide.
     let Ok(parent) = fs_err::canonicalize(root.join(parent)) else { return Ok(()) };
     ensure!(parent.starts_with(root), "the path leaves the image");
     if !parent.is_dir() {

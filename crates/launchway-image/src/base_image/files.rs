@@ -49,7 +49,7 @@ pub enum Node {
     },
     /// A symbolic link with this target.
     Link(Box<str>),
-    /// A file, or what else is no folder.
+    /// A file, or anything else that is not a folder.
     File,
 }
 
@@ -131,7 +131,7 @@ impl Files {
         };
         if ACCOUNTS.contains(&path.as_str()) && entry.kind == Kind::File {
             let mut text = String::new();
-            // One that is no text knows nobody.
+            // A file that is not text names no accounts.
             if entry.contents.by_ref().take(Self::LONGEST_ACCOUNTS).read_to_string(&mut text).is_ok() {
                 self.accounts.insert(key.clone(), text);
             }

@@ -67,7 +67,7 @@ impl<'context> Finder<'context> {
             }
             if part.contains(['*', '?', '[', '\\']) {
                 walking = true;
-                // Here `**` is no more than `*`.
+                // Here `**` means the same as `*`.
                 let pattern = part.replace("**", "*");
                 let mut next = Vec::new();
                 for folder in found.iter().filter(|folder| self.context.is_folder(folder)) {

@@ -1,4 +1,4 @@
-//! The bill of materials: the crates that are linked into the shipped binary, as `CycloneDX` 1.5.
+//! The SBOM: the crates that are linked into the shipped binary, as `CycloneDX` 1.5.
 //!
 //! `cargo tree` says which those are, because it resolves the features as a build of this one package does.
 //! `cargo metadata` does not: it joins the features of all members, and would list what only the pipeline links.

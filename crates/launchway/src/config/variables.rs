@@ -42,7 +42,7 @@ impl Default for EnvironmentName {
     }
 }
 
-/// A variable that a step reads, whoever defines it.
+/// A variable that a step reads, defined by the pipeline or the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Variable<'a> {
     pub(crate) name: &'a str,

@@ -15,7 +15,7 @@ use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::is_loopback_host;
 use launchway_image::Engine;
 
-/// Something that would end a run half-way, and the way out.
+/// A problem that would end a run halfway, with a hint.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) exit: Exit,

@@ -1,4 +1,4 @@
-//! Why git refuses, in its own words, and the way out.
+//! Why git refuses, in its own words, with a hint.
 
 use std::path::Path;
 use std::process::ExitStatus;

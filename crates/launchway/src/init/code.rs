@@ -16,7 +16,7 @@ pub(super) struct Source {
     pub(super) tests: String,
 }
 
-/// A string literal as it is written, escapes included.
+/// A string literal as in the source, escapes included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Text {
     /// The offset of the opening quote.

@@ -12,7 +12,7 @@ use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::file::write_whole;
 use launchway_core::runner::Runner;
 
-/// Writes everything; what fails leaves the repository as it was, but for what cargo built.
+/// Writes everything; on failure, restores the repository, except for what cargo built.
 pub(super) fn write(plan: &Plan, runner: &Runner) -> Result<()> {
     let lock = plan.root.join("Cargo.lock");
     let before = fs_err::read(&lock).ok();

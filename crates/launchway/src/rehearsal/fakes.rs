@@ -194,7 +194,7 @@ impl Fakes {
         of_pipeline.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(of_service).collect()
     }
 
-    /// What must not be printed or left anywhere, also as it is sent.
+    /// What must not be printed or left anywhere, in encoded form either.
     pub(super) fn secrets(&self) -> Vec<String> {
         let login = format!("{}:{}", Self::USER, self.registry_token);
         let of_service =

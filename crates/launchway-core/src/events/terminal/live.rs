@@ -40,7 +40,7 @@ fn erasure(standing: usize, width: usize) -> String {
     }
 }
 
-/// The columns of the screen, as it is at this moment.
+/// The current number of columns of the terminal.
 pub(super) fn width() -> usize {
     let size = |width: u16| (width > 0).then_some(usize::from(width));
     let of = |stream: rustix::fd::BorrowedFd<'_>| {

@@ -56,7 +56,7 @@ impl Releases {
         self.keep(&self.new, registry, repository, tags)
     }
 
-    /// The same for the earlier one.
+    /// Keeps the earlier release.
     pub(super) fn keep_earlier(
         &self,
         registry: &FakeRegistry,

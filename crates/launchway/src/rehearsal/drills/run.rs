@@ -149,7 +149,7 @@ fn reached(ctx: &Context, service: &DrilledService, running: &mut Running) -> Re
     }
 }
 
-/// A remark for every line that would lead whoever follows it out of the rehearsal.
+/// A remark for every line whose advice would lead out of the rehearsal.
 fn leads_out(printed: &str) -> Option<String> {
     let outside = |line: &&str| {
         let mut commands = line.split("cargo xtask ").skip(1);

@@ -122,7 +122,7 @@ pub(super) static DRILLS: [Drill; 43] = [
     ),
     deploy("queued", "another deploy is already in progress", &[Fault::Behind], Exit::Done, After::RELEASED),
     deploy(
-        // The newer deploy has taken up what ours wrote: that is no longer ours to put back.
+        // The newer deploy uses what ours wrote, so it is no longer ours to put back.
         "superseded",
         "a newer deploy cancels ours",
         &[Fault::Superseded],

@@ -33,7 +33,7 @@ use super::release::Release;
 
 const NAME: &str = "check of the environment";
 
-/// How long the program may take: it serves nobody and starts nothing.
+/// How long the program may take: it serves no requests and starts nothing.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest output that is read, in bytes.

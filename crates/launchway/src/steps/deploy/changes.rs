@@ -153,7 +153,7 @@ impl Changes {
     }
 }
 
-/// Marks values under a key that only deployers have, so that nobody can guess a short value.
+/// Marks values under a key that only deployers have, so that a short value cannot be guessed.
 struct Marker(hmac::Key);
 
 impl Marker {

@@ -35,7 +35,7 @@ pub(super) enum Origin {
     Unknown,
 }
 
-/// A release as it is kept.
+/// The stored form of a release.
 #[derive(Clone, Debug)]
 pub(super) struct KeptRelease {
     /// `dep-…`.

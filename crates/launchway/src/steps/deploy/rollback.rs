@@ -186,8 +186,8 @@ fn deploys(target: &Target<'_>) -> Result<Vec<Deploy>> {
 
 /// The newest release before the live one that was not rolled back.
 ///
-/// A release that was replaced by its predecessor was rolled back, by an undo or by a rollback: going forward to it again
-/// is no rollback. Render's own list shows that, also to a machine that has kept nothing.
+/// A release that was replaced by its predecessor was rolled back, by an undo or by a rollback: rolling forward to it
+/// is not a rollback. Render's own list shows that, even to a machine that has kept nothing.
 fn last(deploys: &[Deploy], is_failed: impl Fn(&str) -> bool) -> Option<&Deploy> {
     let digest = |deploy: &Deploy| Release::of(deploy, None).map(|release| release.digest);
     let mut rolled_back = Vec::new();

@@ -332,7 +332,7 @@ impl Rollout {
 }
 
 impl Ready {
-    /// Keeps our own release for a rollback. That it cannot be kept is no reason to fail.
+    /// Keeps our own release for a rollback. If that is not possible, the deploy does not fail.
     pub(super) fn keep(&self, target: &Target<'_>, deploy: &Deploy, origin: Origin, commit: Option<&str>) {
         let mut release = self.release.clone();
         release.commit = release.commit.or_else(|| commit.map(str::to_owned));

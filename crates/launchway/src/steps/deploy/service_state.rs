@@ -9,7 +9,7 @@ use super::release::Release;
 use super::target::Target;
 use super::{kept_release, proof};
 
-/// The service as it was found.
+/// The service before the deploy.
 #[derive(Clone, Debug)]
 pub(super) struct ServiceState {
     pub(super) service: Service,

@@ -116,7 +116,7 @@ impl Side {
             .env("TZ", zone)
             .env("LC_ALL", locale)
             .env("USER", format!("user-{umask}"));
-        // It is no step of a workflow: its summary and its outputs are nobody's.
+        // It is not a workflow step: it writes no summary and no outputs.
         ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"]
             .iter()
             .fold(call, |call, name| call.env_remove(*name))

@@ -47,7 +47,7 @@ impl Sources {
         Ok(Self { context, checkout: Checkout { files, folder, what } })
     }
 
-    /// What is in a folder that is no checkout, where it lies.
+    /// The files of a folder that is not a checkout, in place.
     pub(crate) fn of_folder(root: &Path) -> Result<Self> {
         let checkout = Checkout { files: Vec::new(), folder: root.to_owned(), what: String::new() };
         Ok(Self { context: BuildContext::of_folder(root)?, checkout })

@@ -1,6 +1,6 @@
 //! The files of an image on disk, in a folder of their own.
 //!
-//! A file that is already there stays as it is, its time included: cargo compiles what is newer than its last build.
+//! An unchanged file is not rewritten and keeps its time: cargo compiles what is newer than its last build.
 //! Modes do not depend on the umask, and what a build left there goes.
 
 use std::collections::{BTreeMap, BTreeSet};
