@@ -26,6 +26,9 @@ pub(super) struct OwnImage {
 /// Where the files of the image lie in the repository.
 pub(super) const ROOTFS: &str = "xtask/rootfs";
 
+/// What a folder of the image is copied from.
+pub(super) const EMPTY: &str = "xtask/empty";
+
 /// This machine's certificates, and where programs look for them.
 pub(super) const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 

@@ -8,7 +8,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 use super::baseline::Baseline;
 use super::detect::Findings;
-use super::own_image::{CERTIFICATES, OwnImage, ROOTFS, own_image};
+use super::own_image::{CERTIFICATES, EMPTY, OwnImage, ROOTFS, own_image};
 use super::tables;
 use crate::cli::Init;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
@@ -102,9 +102,12 @@ impl Plan {
         }
         problems.extend(too_old(findings));
         let mut changes = Vec::new();
-        for change in
-            [alias(findings), Ok(ignored(findings)), manifest(findings, own.as_ref(), baseline, &workflow)]
-        {
+        for change in [
+            alias(findings),
+            Ok(ignored(findings)),
+            Ok(own.as_ref().and_then(|_| in_context(findings))),
+            manifest(findings, own.as_ref(), baseline, &workflow),
+        ] {
             match change {
                 Ok(change) => changes.extend(change),
                 Err(error) => problems.push(format!("{error:#}")),
@@ -190,6 +193,18 @@ fn ignored(findings: &Findings) -> Option<Change> {
         added: "/target/".to_owned(),
         text: format!("{text}{end}/target/\n"),
     })
+}
+
+/// The files of an image of its own, where `.dockerignore` lists what may be copied instead of what may not.
+fn in_context(findings: &Findings) -> Option<Change> {
+    let path = ".dockerignore";
+    let text = fs_err::read_to_string(findings.repository.root().join(path)).ok()?;
+    if !text.lines().any(|line| matches!(line.trim(), "*" | "**" | "/*")) {
+        return None;
+    }
+    let added = format!("!{ROOTFS}/\n!{EMPTY}/");
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    Some(Change { path: path.to_owned(), text: format!("{text}{end}{added}\n"), added })
 }
 
 /// The tables at the end of `Cargo.toml`, and `exclude` where the members would take in the `xtask`.

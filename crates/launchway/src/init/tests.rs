@@ -93,7 +93,7 @@ fn a_package_without_a_dockerfile_gets_one() {
     FROM scratch
     # Accounts, and how names are looked up.
     COPY xtask/rootfs/ /
-    COPY --chown=65532:65532 xtask/rootfs-folders/tmp/ /tmp/
+    COPY --chown=65532:65532 xtask/empty/ /tmp/
     COPY --from=build /workspace/target/x86_64-unknown-linux-gnu/release/web /app/web
     WORKDIR /app
     USER 65532:65532
@@ -136,8 +136,8 @@ CMD web --quiet
     insta::assert_snapshot!(stage, @r#"
     # Accounts, and how names are looked up; the certificates of authorities.
     COPY xtask/rootfs/ /
-    COPY --chown=4000:4000 xtask/rootfs-folders/data/ /data/
-    COPY --chown=4000:4000 xtask/rootfs-folders/tmp/ /tmp/
+    COPY --chown=4000:4000 xtask/empty/ /data/
+    COPY --chown=4000:4000 xtask/empty/ /tmp/
     COPY assets /srv/assets
     COPY --from=build /workspace/target/x86_64-unknown-linux-gnu/release/web /usr/local/bin/web
     WORKDIR /srv
@@ -304,15 +304,19 @@ fn what_is_there_already_is_not_overwritten() {
 fn what_a_compose_file_mounts_comes_into_the_image() {
     let dockerfile = "FROM rust AS build\nFROM scratch\nWORKDIR /app\nCOPY --from=build /web /app/web\nUSER 1000\nCMD [\"/app/web\"]\n";
     let compose = "services:\n  web:\n    volumes:\n      - ./upload/:/app/upload\n      - ./config.toml:/app/config.toml:ro\n";
-    let dir = repository(&[("Dockerfile", dockerfile), ("compose.yaml", compose), ("config.toml", "")]);
+    let dir = repository(&[
+        ("Dockerfile", dockerfile),
+        ("compose.yaml", compose),
+        ("config.toml", ""),
+        (".dockerignore", "*\n!src"),
+    ]);
     assert!(findings(&dir).refusals[0].starts_with("compose.yaml:5: a container gets config.toml"));
     let plan = plan(&dir);
     let text = file(&plan, "Dockerfile.launchway");
     assert!(text.contains("COPY config.toml /app/config.toml\n"), "{text}");
-    assert!(
-        text.contains("COPY --chown=1000:1000 xtask/rootfs-folders/app/upload/ /app/upload/\n"),
-        "{text}"
-    );
+    let ignore = &plan.changes.iter().find(|change| change.path == ".dockerignore").unwrap().text;
+    assert_eq!(ignore, "*\n!src\n!xtask/rootfs/\n!xtask/empty/\n");
+    assert!(text.contains("COPY --chown=1000:1000 xtask/empty/ /app/upload/\n"), "{text}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::draft::Draft;
-use super::{OwnImage, ROOTFS};
+use super::{EMPTY, OwnImage, ROOTFS};
 use crate::init::detect::Findings;
 use crate::init::findings::Port;
 
@@ -13,13 +13,14 @@ impl Draft {
         let mut files = accounts(&self.accounts);
         let owner = self.user.as_deref().map(|user| self.number(user));
         let mut folders = String::new();
-        for (path, folder_owner) in &self.folders {
-            let name = if path == "/" { continue } else { path.trim_start_matches('/') };
+        for (path, folder_owner) in self.folders.iter().filter(|(path, _)| *path != "/") {
             let owner = folder_owner.as_deref().map(|owner| self.number(owner)).or_else(|| owner.clone());
             let chown = owner.map(|owner| format!("--chown={owner} ")).unwrap_or_default();
-            // Git keeps no empty folder.
-            files.push((format!("{ROOTFS}-folders/{name}/.keep"), String::new()));
-            writeln!(folders, "COPY {chown}{ROOTFS}-folders/{name}/ {path}/").ok();
+            writeln!(folders, "COPY {chown}{EMPTY}/ {path}/").ok();
+        }
+        if !folders.is_empty() {
+            // Git keeps no empty folder, and one of the folder's own name it may have been told to ignore.
+            files.push((format!("{EMPTY}/.keep"), String::new()));
         }
         let text = format!("{}{}", builder(findings), final_stage(&self, findings, &folders));
         let path = findings.dockerfile.as_ref().map_or("Dockerfile", |_| "Dockerfile.launchway");
