@@ -192,7 +192,7 @@ fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
     } else {
         ctx.reporter.started(heading(ctx, "rollback"));
         let deploy::Concluded { record, result } = plan.run(ctx);
-        history::conclude(ctx, &RunState::anew(ctx)?, &record);
+        history::conclude(ctx, &RunState::new(ctx)?, &record);
         let deployment = result?;
         ctx.reporter.text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));
     }

@@ -260,7 +260,7 @@ mod tests {
     use launchway_core::environment::Environment;
     use launchway_core::events::Event;
 
-    fn told(environment: Environment) -> (Result<()>, String) {
+    fn reported(environment: Environment) -> (Result<()>, String) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let path = std::env::var("PATH").unwrap();
         let ctx = Context::for_test(root, Environment::of([("PATH", path.as_str())]).with(environment));
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn secrets_are_named_and_not_shown() {
-        let (_, text) = told(Environment::of([("CIPHER_KEY", "not-to-be-seen")]));
+        let (_, text) = reported(Environment::of([("CIPHER_KEY", "not-to-be-seen")]));
         assert!(!text.contains("not-to-be-seen"));
         let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
         assert!(line("deploy: CIPHER_KEY").contains("ok"), "{text}");
@@ -292,7 +292,7 @@ mod tests {
         let config = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6cGFzc3dvcmQ="}}}"#;
         fs_err::write(dir.path().join("config.json"), config).unwrap();
         let folder = dir.path().to_str().unwrap();
-        let (_, text) = told(Environment::of([("DOCKER_CONFIG", folder)]));
+        let (_, text) = reported(Environment::of([("DOCKER_CONFIG", folder)]));
         let line = text.lines().find(|line| line.contains("build: DOCKERHUB_TOKEN")).unwrap();
         let words = format!("`docker login`, in {folder}/config.json");
         assert!(line.contains("ok") && line.contains(&words), "{text}");
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_tool_that_cannot_be_had_is_missing() {
-        let (result, text) = told(Environment::of([("PATH", "/nowhere"), ("XTASK_INSTALL", "never")]));
+        let (result, text) = reported(Environment::of([("PATH", "/nowhere"), ("XTASK_INSTALL", "never")]));
         assert_eq!(Exit::of(&result.unwrap_err()), Exit::Missing);
         assert!(text.contains("cargo install --locked cargo-llvm-cov@"), "{text}");
     }

@@ -84,12 +84,12 @@ impl RunState {
         }
         match run_on_github(ctx) {
             Some(id) => Ok(Self::of(ctx, id)),
-            None => Self::anew(ctx),
+            None => Self::new(ctx),
         }
     }
 
     /// A run that nothing else is part of.
-    pub(crate) fn anew(ctx: &Context) -> Result<Self> {
+    pub(crate) fn new(ctx: &Context) -> Result<Self> {
         let word = random_word()?;
         Ok(Self::of(ctx, format!("{}-{}", ctx.git.short(), word.get(..12).unwrap_or_default())))
     }

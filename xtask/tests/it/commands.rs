@@ -121,8 +121,8 @@ fn the_bill_of_materials_is_all_that_is_printed() {
     );
     assert_eq!(ran.err, "");
     assert_eq!(fixture.run(&["sbom", "--quiet"]).exits(0).out, ran.out);
-    let told = events(&fixture.run(&["sbom", "--format", "json"]).exits(0));
-    assert_eq!(told[0]["text"], ran.out.trim_end());
+    let reported = events(&fixture.run(&["sbom", "--format", "json"]).exits(0));
+    assert_eq!(reported[0]["text"], ran.out.trim_end());
     assert_eq!(fixture.git(&["status", "--porcelain", "--ignored"]), "", "it wrote something");
 }
 

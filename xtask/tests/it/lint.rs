@@ -2,13 +2,13 @@
 
 use crate::support::Fixture;
 
-/// A place with something wrong, and how it is told.
+/// A place with something wrong, and how it is reported.
 struct Fault {
     file: &'static str,
     right: &'static str,
     wrong: &'static str,
     /// In the output: where it is, and what.
-    told: &'static [&'static str],
+    reported: &'static [&'static str],
     /// The check, as the end of the step lists it.
     check: &'static str,
 }
@@ -18,35 +18,35 @@ const FAULTS: [Fault; 5] = [
         file: "app/src/lib.rs",
         right: "let length = ",
         wrong: "let length   = ",
-        told: &["  at app/src/lib.rs:26: not formatted: run `cargo fmt --all`"],
+        reported: &["  at app/src/lib.rs:26: not formatted: run `cargo fmt --all`"],
         check: "  cargo fmt --all --check\n",
     },
     Fault {
         file: "app/src/main.rs",
         right: "    let listener",
         wrong: "    assert!(port.len() != 0);\n    let listener",
-        told: &["  at app/src/main.rs:8: length comparison to zero"],
+        reported: &["  at app/src/main.rs:8: length comparison to zero"],
         check: "cargo clippy --workspace",
     },
     Fault {
         file: "app/src/lib.rs",
         right: "/// Answers one request.",
         wrong: "/// Answers one request, unlike [`nobody`].",
-        told: &["  at app/src/lib.rs:6: unresolved link to `nobody`"],
+        reported: &["  at app/src/lib.rs:6: unresolved link to `nobody`"],
         check: "cargo doc --workspace",
     },
     Fault {
         file: ".github/workflows/main.yaml",
         right: "timeout-minutes: 45",
         wrong: "timeout-minutes: 46",
-        told: &["-    timeout-minutes: 46\n", "+    timeout-minutes: 45\n", "run `cargo xtask workflow`"],
+        reported: &["-    timeout-minutes: 46\n", "+    timeout-minutes: 45\n", "run `cargo xtask workflow`"],
         check: "compare .github/workflows/main.yaml with the pipeline table",
     },
     Fault {
         file: "Dockerfile",
         right: "EXPOSE 8000",
         wrong: "RUN true\nEXPOSE 8000",
-        told: &["Dockerfile:13: ", "RUN"],
+        reported: &["Dockerfile:13: ", "RUN"],
         check: "check that both engines can build the Dockerfile's final stage",
     },
 ];
@@ -67,12 +67,12 @@ fn every_fault_is_named_with_its_place() {
         ]);
         let end = ran.err.split_once("checks failed:").unwrap().1.to_owned();
         let mut ran = ran;
-        for Fault { told, check, .. } in left {
-            ran = ran.says(told);
+        for Fault { reported, check, .. } in left {
+            ran = ran.says(reported);
             assert!(end.contains(check), "no `{check}` in {end}");
         }
-        for Fault { told, check, .. } in gone {
-            ran = ran.says_nothing_of(&told[..1]);
+        for Fault { reported, check, .. } in gone {
+            ran = ran.says_nothing_of(&reported[..1]);
             assert!(!end.contains(check), "`{check}` in {end}");
         }
         assert_eq!(fixture.outcomes(), [("lint".to_owned(), "failed".to_owned())]);

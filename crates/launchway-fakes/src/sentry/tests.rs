@@ -30,10 +30,10 @@ async fn an_event_arrives_with_its_release_and_environment() {
         "release": "app@abc",
         "environment": "PROD",
         "exception": { "values": [{ "type": "Cause", "value": "x" }, { "type": "Boom", "value": "it broke" }] },
-        "tags": { "canary": "17", "tries": 3 },
+        "tags": { "probe": "17", "tries": 3 },
     });
     let waiting = sentry
-        .wait_for(|event| event.tags.get("canary").is_some_and(|run| run == "17"), Duration::from_secs(10));
+        .wait_for(|event| event.tags.get("probe").is_some_and(|run| run == "17"), Duration::from_secs(10));
     let (found, answer) =
         tokio::join!(waiting, send(&sentry, "/api/1/envelope/", &sentry.project.key, envelope(&event)));
     assert_eq!(answer, (200, json!({ "id": ID })));

@@ -119,13 +119,17 @@ impl Test {
     }
 
     fn printed(&self) -> Vec<String> {
-        let told = self.runner.reporter.events().into_iter();
-        told.filter_map(|event| if let Event::Output { line } = event { Some(line) } else { None }).collect()
+        let reported = self.runner.reporter.events().into_iter();
+        reported
+            .filter_map(|event| if let Event::Output { line } = event { Some(line) } else { None })
+            .collect()
     }
 
     fn notes(&self) -> Vec<String> {
-        let told = self.runner.reporter.events().into_iter();
-        told.filter_map(|event| if let Event::Note { text } = event { Some(text) } else { None }).collect()
+        let reported = self.runner.reporter.events().into_iter();
+        reported
+            .filter_map(|event| if let Event::Note { text } = event { Some(text) } else { None })
+            .collect()
     }
 }
 
@@ -244,11 +248,11 @@ fn an_image_for_another_machine_is_skipped_by_name() {
     let other = if std::env::consts::ARCH == "x86_64" { Platform::Arm64 } else { Platform::Amd64 };
     test.program().platform = other;
     test.smoke.run(&test.runner, &[]).unwrap();
-    let told = test.runner.reporter.events();
+    let reported = test.runner.reporter.events();
     let reason = format!("the image is for {other}, but this machine is ");
     assert!(
-        matches!(&told[..], [Event::CheckSkipped { check, reason: said }] if check == "smoke run" && said.starts_with(&reason)),
-        "{told:?}"
+        matches!(&reported[..], [Event::CheckSkipped { check, reason: said }] if check == "smoke run" && said.starts_with(&reason)),
+        "{reported:?}"
     );
 }
 
@@ -260,10 +264,11 @@ fn a_program_that_needs_the_images_own_files_is_skipped_by_name() {
     let mut test = Test::new();
     test.settings().entrypoint = Some(vec!["/bin/server".to_owned()]);
     test.run(GOOD).unwrap();
-    let told = format!("{:?}", test.runner.reporter.events());
+    let reported = format!("{:?}", test.runner.reporter.events());
     assert!(
-        told.contains("smoke run") && told.contains("`/bin/server` is not a static program for linux/amd64"),
-        "{told}"
+        reported.contains("smoke run")
+            && reported.contains("`/bin/server` is not a static program for linux/amd64"),
+        "{reported}"
     );
 }
 

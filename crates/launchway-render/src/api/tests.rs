@@ -30,7 +30,7 @@ fn api(render: &ScriptedRender) -> Api {
     api_with(render, KEY, "srv-1").unwrap()
 }
 
-fn told(error: ApiError) -> (Exit, String) {
+fn reported(error: ApiError) -> (Exit, String) {
     let error = anyhow::Error::from(error);
     (Exit::of(&error), format!("{error:#}"))
 }
@@ -59,7 +59,7 @@ fn a_list_without_an_end_is_given_up() {
         let page = format!("[{}]", vec![item; 100].join(","));
         render.fault(Fault::once("GET", "/env-vars", 200, &page));
     }
-    let (_, said) = told(api(&render).variables().unwrap_err());
+    let (_, said) = reported(api(&render).variables().unwrap_err());
     let expected = "its list at /v1/services/srv-1/env-vars has more than 10000 entries";
     assert!(said.contains(expected), "{said}");
 }
@@ -67,7 +67,7 @@ fn a_list_without_an_end_is_given_up() {
 #[test]
 fn a_refusal_names_the_variable_to_correct() {
     let render = render();
-    let refused = |key: &str, id: &str| told(api_with(&render, key, id).unwrap().service().unwrap_err());
+    let refused = |key: &str, id: &str| reported(api_with(&render, key, id).unwrap().service().unwrap_err());
     let (exit, said) = refused("wrong-key-of-the-test", "srv-1");
     assert_eq!(exit, Exit::Missing);
     assert!(said.contains("`RENDER_API_KEY` (401 Unauthorized: Unauthorized)"), "{said}");
@@ -101,12 +101,12 @@ fn a_reading_is_retried_and_a_refusal_is_not() {
     assert_eq!(api.service().unwrap().name, "fake");
     assert_eq!(render.count("GET", "srv-1"), 4);
     render.fault(Fault::often("GET", "srv-1", 503, "no", 6));
-    let (exit, said) = told(api.service().unwrap_err());
+    let (exit, said) = reported(api.service().unwrap_err());
     assert_eq!(exit, Exit::DeployFailed);
     assert_eq!(said, "the Render API is not available: 503 Service Unavailable: no");
     assert_eq!(render.count("GET", "srv-1"), 4 + 6);
     render.fault(Fault::once("GET", "srv-1", 402, r#"{"id":null,"message":"pay\n first"}"#));
-    let (exit, said) = told(api.service().unwrap_err());
+    let (exit, said) = reported(api.service().unwrap_err());
     assert_eq!(exit, Exit::DeployFailed);
     assert_eq!(said, "Render refused: 402 Payment Required: pay first");
 }
@@ -136,14 +136,14 @@ fn a_long_message_is_cut_after_the_secrets_in_it_are_redacted() {
     render.fault(Fault::once("PUT", "NAME", 400, &long));
     let error = api.put_variable("NAME", &Secret::new("hunter2-hunter2")).unwrap_err();
     assert!(!format!("{error:?}").contains("hunter2"));
-    let (_, said) = told(error);
+    let (_, said) = reported(error);
     assert!(said.starts_with("`NAME`: Render refused: 400 Bad Request: <redacted> <redacted> é"), "{said}");
     assert!(said.chars().count() < 260 && said.ends_with('…'), "{said}");
     // A secret across the cut would no longer be found behind it.
     api.hide([Secret::new("correct-horse-battery-staple")]);
     let across = format!("{}correct-horse-battery-staple", "-".repeat(190));
     render.fault(Fault::once("GET", "srv-1", 400, &across));
-    let (_, said) = told(api.service().unwrap_err());
+    let (_, said) = reported(api.service().unwrap_err());
     assert!(!said.contains("correct") && said.ends_with("-<redacted>"), "{said}");
 }
 

@@ -132,9 +132,9 @@ fn what_was_not_delivered_is_kept_and_sent_next_time() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ctx = context(&nobody.to_string(), dir.path());
     send(&ctx, &ended("run-1", 1), Some(&Url::parse(&format!("http://{nobody}/")).unwrap()));
-    let told = notes(&ctx);
-    assert!(told[told.len() - 2].starts_with("skipped ledger: "), "{told:?}");
-    assert!(told[told.len() - 1].starts_with("skipped board: no response from it"), "{told:?}");
+    let reported = notes(&ctx);
+    assert!(reported[reported.len() - 2].starts_with("skipped ledger: "), "{reported:?}");
+    assert!(reported[reported.len() - 1].starts_with("skipped board: no response from it"), "{reported:?}");
 
     let board = Board::start().unwrap();
     let ctx = context(&registry.host(), dir.path());
@@ -156,12 +156,12 @@ fn what_never_answers_is_left_alone_soon() {
     let plan = ReportPlan { ledger_timeout: timeouts.0, timeout: timeouts.1, ..plan(&ctx) };
     super::send(&ctx, &ended("run-1", 1), &plan, Some(&site));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-    let told = notes(&ctx);
+    let reported = notes(&ctx);
     assert!(
-        matches!(&told[..], [ledger, board]
+        matches!(&reported[..], [ledger, board]
             if ledger.starts_with("skipped ledger: ") && ledger.ends_with("; no time is left for another try")
             && board.starts_with("skipped board: no response from it")),
-        "{told:?}"
+        "{reported:?}"
     );
     assert_eq!(ids(&ctx).unwrap(), ["run-1"]);
     // Nor does one that was asked to end, however much patience there is.
@@ -181,7 +181,7 @@ fn a_secret_in_a_commit_is_not_shown() {
     let mut ctx = Context::for_test(dir.path(), Environment::of([("CIPHER_KEY", "key-of-all-signing-4713")]));
     ctx.reporter.redact(ctx.redactor());
     ctx.git.commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
-    let found = report(&ctx, &RunState::anew(&ctx).unwrap(), None, deployed("x").deployment.unwrap());
+    let found = report(&ctx, &RunState::new(&ctx).unwrap(), None, deployed("x").deployment.unwrap());
     assert_eq!(found.commit.subject, "Log in with <redacted>");
     assert_eq!(found.commits.len(), 1);
     assert_eq!(found.commits[0].subject, found.commit.subject);
@@ -238,10 +238,10 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
     }
     let board = Board::start().unwrap();
     send(&ctx, &ended("run-3", 3), Some(&site(&board)));
-    let told = notes(&ctx).join("\n");
+    let reported = notes(&ctx).join("\n");
     assert!(
-        told.contains("3 reports sent to the board") && told.contains("notes.json is not a report"),
-        "{told}"
+        reported.contains("3 reports sent to the board") && reported.contains("notes.json is not a report"),
+        "{reported}"
     );
     let recorded = ledger::read(&ctx).unwrap().reports;
     for (id, text) in [("run-1", &added), ("run-2", &other)] {
@@ -258,8 +258,11 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
     ] {
         let ctx = context(&registry.host(), elsewhere.path());
         show(&ctx, as_json).unwrap();
-        let told = format!("{:?}", ctx.reporter.events()).replace('\\', "");
-        assert!(told.contains(said) && told.contains("paused") && !told.contains("CheckSkipped"), "{told}");
+        let reported = format!("{:?}", ctx.reporter.events()).replace('\\', "");
+        assert!(
+            reported.contains(said) && reported.contains("paused") && !reported.contains("CheckSkipped"),
+            "{reported}"
+        );
     }
 }
 
@@ -281,7 +284,7 @@ fn a_report_says_who_where_and_what_is_new() {
         ("GITHUB_ACTOR", "ada\n"),
     ];
     let ctx = Context::for_test(Path::new("/nowhere"), Environment::of(variables));
-    let so_far = RunState::anew(&ctx).unwrap();
+    let so_far = RunState::new(&ctx).unwrap();
     let found = report(&ctx, &so_far, None, deployed("x").deployment.unwrap());
     assert_eq!(found.problems(SystemTime::now().into()), []);
     assert_eq!(found.url.as_deref(), Some("https://github.com/acme/app/actions/runs/7"));

@@ -55,8 +55,8 @@ fn no_layer_takes_much_memory() {
             .env(CHILD, "yes")
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && told.contains("1 passed"), "{told}");
+        let reported = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && reported.contains("1 passed"), "{reported}");
         return;
     }
     let path = |path: String| pax(&[("path", path.as_bytes())]);

@@ -129,10 +129,10 @@ fn an_image_of_the_engine_starts_in_a_container_that_is_always_removed() {
     assert!(killed.contains("it did not exit within 1s of `docker stop`, and was killed"), "{killed}");
 
     deaf.smoke(Platform::Arm64).run(&deaf.test.runner, &[]).unwrap();
-    let told = format!("{:?}", deaf.test.runner.reporter.events());
+    let reported = format!("{:?}", deaf.test.runner.reporter.events());
     assert!(
-        told.contains("the image is for linux/arm64, but the Docker engine's machine is linux/amd64"),
-        "{told}"
+        reported.contains("the image is for linux/arm64, but the Docker engine's machine is linux/amd64"),
+        "{reported}"
     );
 
     // An interrupt while it does not respond.

@@ -132,8 +132,8 @@ fn holds(seed: u64) -> Exit {
     let exit = deployed.result.as_ref().err().map_or(Exit::Done, Exit::of);
     let said = deployed.result.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
     let (live, after) = (fakes.render.live().unwrap(), fakes.render.variables());
-    let told = format!("{said}{:#?}{:?}", ctx.reporter.events(), deployed.record);
-    let about = format!("seed {seed}: {exit:?} after {faults:?}: {told}\nafter {after:?}");
+    let reported = format!("{said}{:#?}{:?}", ctx.reporter.events(), deployed.record);
+    let about = format!("seed {seed}: {exit:?} after {faults:?}: {reported}\nafter {after:?}");
     match exit {
         Exit::Done => {
             assert_eq!(live, new, "{about}");
@@ -160,7 +160,7 @@ fn holds(seed: u64) -> Exit {
     for secret in
         fakes.secrets().iter().map(String::as_str).chain(["the-key-of-before", "none-of-the-pipeline"])
     {
-        assert!(!told.contains(secret), "a secret is told: {about}");
+        assert!(!reported.contains(secret), "a secret is told: {about}");
         let found =
             left.iter().find(|(_, bytes)| bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
         assert!(found.is_none(), "a secret is in {}", found.unwrap().0.display());

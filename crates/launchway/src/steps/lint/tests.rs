@@ -31,6 +31,6 @@ fn every_check_runs_and_every_failure_is_named() {
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert!(error.to_string().starts_with("2 of 4 checks failed:\n  false\n  sh -c"), "{error}");
     assert!(dir.path().join("ran").is_file());
-    let told = format!("{:?}", ctx.reporter.events());
-    assert!(told.contains("CheckSkipped") && told.contains("src/a.rs"), "{told}");
+    let reported = format!("{:?}", ctx.reporter.events());
+    assert!(reported.contains("CheckSkipped") && reported.contains("src/a.rs"), "{reported}");
 }

@@ -75,11 +75,11 @@ fn the_program_sees_the_services_environment_and_nothing_else() {
         [ "$PORT" = 8123 ] && [ "$RENDER" = true ] && [ -z "$HOME$CARGO_MANIFEST_DIR" ] || exit 8
         echo looking >&2
         echo '[{"id":"w1","severity":"warning","message":"no DSN","hint":"set one"}]'"#;
-    let (done, told) = checked(script);
+    let (done, reported) = checked(script);
     done.unwrap();
-    let told = format!("{told:?}");
-    assert!(told.contains("warning: no DSN (w1): set one") && told.contains("looking"), "{told}");
-    assert!(!told.contains("value-of-key"), "{told}");
+    let reported = format!("{reported:?}");
+    assert!(reported.contains("warning: no DSN (w1): set one") && reported.contains("looking"), "{reported}");
+    assert!(!reported.contains("value-of-key"), "{reported}");
 }
 
 #[test]
@@ -152,15 +152,18 @@ fn what_an_image_may_hold_does_not_stop_a_deploy() {
         (0..100_001).for_each(|_| entry(tar, b"folder/", Directory));
     });
     run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
-    let told = format!("{:?}", ctx.reporter.events());
-    assert!(told.contains("found no errors in this environment") && !told.contains("CheckSkipped"), "{told}");
+    let reported = format!("{:?}", ctx.reporter.events());
+    assert!(
+        reported.contains("found no errors in this environment") && !reported.contains("CheckSkipped"),
+        "{reported}"
+    );
 
     // What nobody can unpack is named, and stops nothing.
     let release = image_with(&ctx, "exit 9", here(), |tar| entry(tar, b"../out", Regular));
     run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
-    let told = format!("{:?}", ctx.reporter.events());
+    let reported = format!("{:?}", ctx.reporter.events());
     assert!(
-        told.contains("the image cannot be unpacked here: its entry `../out`: leaves the image"),
-        "{told}"
+        reported.contains("the image cannot be unpacked here: its entry `../out`: leaves the image"),
+        "{reported}"
     );
 }

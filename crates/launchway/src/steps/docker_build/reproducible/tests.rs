@@ -68,8 +68,8 @@ fn the_plan_names_two_homes_and_two_folders() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(dir.path(), Environment::of([("HOME", "/home/me")]));
     run(&ctx, true).unwrap();
-    let told = ctx.reporter.events();
-    let [Event::Text { text }] = &told[..] else { panic!("{told:?}") };
+    let reported = ctx.reporter.events();
+    let [Event::Text { text }] = &reported[..] else { panic!("{reported:?}") };
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 7, "{text}");
     assert!(
@@ -129,14 +129,14 @@ fn the_checkout_is_cloned_from_its_top_with_its_submodules() {
     let mut ctx = Context::for_test(&top.join("web"), Environment::default());
     ctx.git = git::Git::read(&ctx.root).unwrap();
     run(&ctx, true).unwrap();
-    let told = format!("{:?}", ctx.reporter.events());
+    let reported = format!("{:?}", ctx.reporter.events());
     for path in ["", "/web/out", "/web/out/in"] {
         let from = format!("--no-checkout {}{path} ", top.display());
-        assert_eq!(told.matches(&from).count(), 2, "{path}: {told}");
+        assert_eq!(reported.matches(&from).count(), 2, "{path}: {reported}");
         assert_eq!(
-            told.matches(&format!("/work{path} checkout --quiet --detach ")).count(),
+            reported.matches(&format!("/work{path} checkout --quiet --detach ")).count(),
             2,
-            "{path}: {told}"
+            "{path}: {reported}"
         );
     }
 }

@@ -53,9 +53,10 @@ fn push_base(host: &str) -> String {
 }
 
 fn begin_with(root: &Path, base: &str) {
-    let recipe = fs_err::read_to_string(root.join("Dockerfile")).unwrap();
-    assert!(recipe.contains("FROM scratch"));
-    fs_err::write(root.join("Dockerfile"), recipe.replace("FROM scratch", &format!("FROM {base}"))).unwrap();
+    let dockerfile = fs_err::read_to_string(root.join("Dockerfile")).unwrap();
+    assert!(dockerfile.contains("FROM scratch"));
+    fs_err::write(root.join("Dockerfile"), dockerfile.replace("FROM scratch", &format!("FROM {base}")))
+        .unwrap();
 }
 
 /// A base and an image on it, on one registry; `expected` is what becomes of the base's layer.
@@ -187,9 +188,10 @@ fn a_base_that_docker_made_and_pushed() {
     docker(&config, &format!("push --quiet {}", base.0)).unwrap();
 
     begin_with(dir.path(), &base.0);
-    let recipe = fs_err::read_to_string(dir.path().join("Dockerfile")).unwrap();
-    let recipe = recipe.replace("/app/app\n", "/bin/\n").replace("[\"/app/app\"]", "[\"/bin/app\"]");
-    fs_err::write(dir.path().join("Dockerfile"), recipe.replace("CMD [\"serve\"]\n", "ENV B=$A\n")).unwrap();
+    let dockerfile = fs_err::read_to_string(dir.path().join("Dockerfile")).unwrap();
+    let dockerfile = dockerfile.replace("/app/app\n", "/bin/\n").replace("[\"/app/app\"]", "[\"/bin/app\"]");
+    fs_err::write(dir.path().join("Dockerfile"), dockerfile.replace("CMD [\"serve\"]\n", "ENV B=$A\n"))
+        .unwrap();
     let source = dir.path().join("program.rs");
     fs_err::write(
         &source,
