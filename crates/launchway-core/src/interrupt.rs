@@ -83,7 +83,7 @@ impl Interrupt {
 
 static INSTALLED: OnceLock<Interrupt> = OnceLock::new();
 
-/// Whether the process was started with the signal ignored, which Linux tells.
+/// Whether the process was started with the signal ignored, as Linux reports it.
 fn is_ignored(signal: i32) -> bool {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -118,7 +118,7 @@ fn groups() -> MutexGuard<'static, BTreeSet<u32>> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[expect(clippy::exit, reason = "whoever asks twice does not want to wait for what is being waited for")]
+#[expect(clippy::exit, reason = "the second Ctrl-C means now")]
 fn leave() -> ! {
     crate::events::terminal::live::erase().ok();
     drop(writeln!(std::io::stderr(), "\nstopped at once: unfinished work was left half-done"));

@@ -1,4 +1,4 @@
-//! A Render on loopback with one image-backed web service, which really runs what it is told to deploy.
+//! A Render on loopback with one image-backed web service, which runs the images that it deploys.
 //!
 //! The end points, the error texts and the numbers are those of Render's API reference and documentation and of
 //! recorded traffic. What a deploy does: pull the image by digest, unpack it, start its entry point with the
@@ -254,7 +254,7 @@ impl FakeRender {
         self.engine.state.read(|state| state.deploys.iter().find(live).map(|deploy| deploy.sha.clone()))
     }
 
-    /// How many deploys of this digest there have been, whoever requested them.
+    /// How many deploys of this digest there have been, of ours and others.
     pub fn deploys_of(&self, digest: &str) -> usize {
         self.engine.state.read(|state| state.deploys.iter().filter(|deploy| deploy.sha == digest).count())
     }

@@ -68,7 +68,7 @@ impl FakeSentry {
         self.project.mode.change(|current| *current = mode);
     }
 
-    /// The release of this version, as the release API was told of it.
+    /// The release of this version, as the release API received it.
     pub fn release(&self, version: &str) -> Option<Release> {
         self.project.releases.read(|all| all.iter().find(|release| release.version == version).cloned())
     }

@@ -42,7 +42,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     transcript: Arc<Shared<Vec<Exchange>>>,
     task: JoinHandle<()>,
-    // Dropping it tells the open connections to close; aborting the task alone would leave them.
+    // Dropping it closes the open connections; aborting the task alone would leave them.
     _shutdown: oneshot::Sender<()>,
 }
 

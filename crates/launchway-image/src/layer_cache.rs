@@ -38,7 +38,7 @@ impl LayerCache {
         }
         let layer = Layer::compress(tar)?;
         let entry = [first_line(&layer.diff_id, &layer.bytes).as_bytes(), &layer.bytes].concat();
-        // Without its entry the next build is slower, and no worse: a full disk is told by what must be written.
+        // Without its entry the next build is slower, and no worse: a full disk shows where something must be written.
         drop(write_whole(&path, &entry));
         Ok(layer)
     }

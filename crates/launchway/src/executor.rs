@@ -48,7 +48,7 @@ pub(crate) enum Scope {
 
 /// Runs the request, writes the run record and returns what the steps brought about.
 ///
-/// The first failure is the error; it has been told in full, with its log and how to run the step again.
+/// The first failure is the error; it has been reported in full, with its log and how to run the step again.
 pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
     let jobs = select(ctx, request);
     let steps: Vec<StepId> =

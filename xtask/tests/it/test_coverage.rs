@@ -107,7 +107,7 @@ fn after_a_failure_a_run_goes_on_only_when_told_to() {
     fixture.append("app/src/lib.rs", FAILS);
     let ran = fixture.run(&["ci", "--keep-going"]).exits(1);
     assert_eq!(outcomes(&fixture)[..2], ["failed", "failed"]);
-    // Both are told at the end, each with the command that runs it again.
+    // Both stand at the end, each with the command that runs it again.
     ran.says(&["lint: 1 of 7 checks failed", "again  cargo xtask lint", "again  cargo xtask test-coverage"]);
     let record = fixture.record();
     assert_eq!(record["jobs"][1]["reason"], "runs on push to `main`; this is a push of `feature`");

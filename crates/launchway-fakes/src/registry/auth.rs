@@ -106,7 +106,7 @@ impl Gate {
         }
     }
 
-    /// The 401 that tells a client where to get what it lacks (RFC 6750, §3).
+    /// The 401 that names where a client gets what it lacks (RFC 6750, §3).
     pub(crate) fn challenge(&self, wanted: &[Scope], error: &str) -> Refusal {
         if !matches!(self.auth, Auth::Bearer { .. }) {
             return Refusal::unauthorized("Basic realm=\"fake registry\"".to_owned());

@@ -92,7 +92,7 @@ pub(crate) async fn put(
     let location = format!("/v2/{name}/manifests/{reference}");
     let mut response =
         (StatusCode::CREATED, [(LOCATION, location), (CONTENT_DIGEST, digest)]).into_response();
-    // It tells the client that the referrers API will list this manifest.
+    // By it the client knows that the referrers API will list this manifest.
     if let Some(subject) = parsed.subject
         && let Ok(value) = HeaderValue::try_from(subject.digest)
     {

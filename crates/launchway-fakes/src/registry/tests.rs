@@ -181,7 +181,7 @@ async fn an_index_must_find_its_manifests() {
     assert_eq!(rig.put_manifest("a", "index", &index(&digest)).await.status(), 201);
     let refused = rig.put_manifest("a", "index", &index(&digest_of_bytes(b"no"))).await;
     assert_eq!(code(refused).await, (400, "MANIFEST_BLOB_UNKNOWN".to_owned()));
-    // A client that does not know indexes is told that there is nothing.
+    // A client that does not know indexes gets a 404.
     let response =
         rig.request("GET", "/v2/a/manifests/index").header("accept", MANIFEST).send().await.unwrap();
     assert_eq!(code(response).await, (404, "MANIFEST_UNKNOWN".to_owned()));

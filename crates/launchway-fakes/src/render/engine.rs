@@ -80,7 +80,7 @@ impl Engine {
         Puller::new(reference.clone(), self.options.pull.clone())?.resolve().await
     }
 
-    /// Records a deploy for the worker to pick up. The second value tells whether it has to wait for another.
+    /// Records a deploy for the worker to pick up. The second value says whether it has to wait for another.
     pub(crate) fn request(&self, reference: String, sha: String, trigger: Trigger) -> (Deploy, bool) {
         self.request_under(self.options.overlap, reference, sha, trigger)
     }
@@ -341,7 +341,7 @@ impl Engine {
     }
 
     /// Switches the traffic where `still` wants it. The previous generation stays for a while, for the requests that
-    /// it has begun to answer; then it is told to end, and in the end it is killed.
+    /// it has begun to answer; then it gets SIGTERM, and at last SIGKILL.
     fn take_over(&self, deploy: &Deploy, instance: Instance, still: impl FnOnce(&mut State) -> bool) {
         let instance = Arc::new(instance);
         let previous = self.state.change(|state| {

@@ -142,7 +142,7 @@ pub enum ImageFault {
     NeverHealthy,
     /// It answers as another commit.
     OtherCommit,
-    /// It answers as it should until it has told its version `ImageFault::GOOD_ANSWERS` times, and with 503 from then on.
+    /// It responds well until it has reported its version `ImageFault::GOOD_ANSWERS` times, and with 503 from then on.
     FailsLater,
 }
 

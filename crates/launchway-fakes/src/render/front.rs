@@ -2,7 +2,7 @@
 //!
 //! Per request and not per connection: with a proxy of bytes, a client that keeps its connection open would go on
 //! talking to the previous release after the switch. A request that is under way at the switch is answered by the
-//! instance that it was sent to: that one is not told to end before it has, for as long as Render would wait.
+//! instance that it was sent to: that one gets no SIGTERM before it has responded, for as long as Render would wait.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

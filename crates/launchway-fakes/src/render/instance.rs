@@ -26,7 +26,7 @@ pub(crate) struct Launch {
     pub(crate) folder: PathBuf,
     /// All of it: nothing of our own environment reaches the app.
     pub(crate) environment: BTreeMap<String, String>,
-    /// The loopback port that it is told to listen on.
+    /// The loopback port that it is to listen on.
     pub(crate) address: SocketAddr,
 }
 

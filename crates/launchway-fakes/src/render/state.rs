@@ -149,7 +149,7 @@ impl State {
         }
     }
 
-    /// Ends a deploy and tells why in the event that clients read.
+    /// Ends a deploy, with the reason in the event that clients read.
     pub(crate) fn end(&mut self, id: &str, status: Status, reason: &Value) {
         self.set_status(id, status);
         // The number is a leftover of the API's first version.

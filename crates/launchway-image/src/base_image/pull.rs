@@ -120,7 +120,7 @@ impl Pull<'_> {
             Err(error) => {
                 let known = || fs_err::read_to_string(&record).ok()?.parse::<Digest>().ok();
                 let digest = known().filter(|_| self.last_known).ok_or_else(|| unreachable(error))?;
-                self.runner.reporter.note(format!("base image `{name}` as it was read last: {digest}"));
+                self.runner.reporter.note(format!("base image `{name}` as last read: {digest}"));
                 Ok(digest)
             }
         }

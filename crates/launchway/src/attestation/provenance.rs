@@ -1,7 +1,7 @@
 //! The provenance: which commit, lock file, Dockerfile, base image and compiler an image was made from, as an in-toto statement.
 //!
 //! <https://slsa.dev/spec/v1.0/provenance>, <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>.
-//! It is not signed, so it is level 1 at most: it tells what was done, and does not prove who did it.
+//! It is not signed, so it is level 1 at most: it says what was done, and does not prove who did it.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};

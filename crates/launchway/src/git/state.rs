@@ -36,7 +36,7 @@ fn status(call: Call) -> Call {
         .args(["--ignore-submodules=none", "--no-renames"])
 }
 
-/// The files that git was told not to look at by marks in its index, `assume-unchanged` and `skip-worktree`, and that are
+/// The files that marks in the index hide from git, `assume-unchanged` and `skip-worktree`, and that are
 /// there: a sparse checkout marks what it leaves out.
 fn hidden(root: &Path) -> Result<BTreeSet<Vec<u8>>> {
     let top = top(root).unwrap_or(root);

@@ -103,7 +103,7 @@ fn environment(job: JobId) -> Option<&'static str> {
     }
 }
 
-/// What later jobs are told: the digest of the image that was pushed, and what the run has done so far.
+/// What later jobs get: the digest of the image that was pushed, and what the run has done so far.
 ///
 /// Not the image's name, which tends to contain the registry account: GitHub drops an output that contains a secret.
 fn outputs(row: &table::Job) -> Map<&'static str, String> {

@@ -6,7 +6,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::*;
 
-/// Requests through the front, a new one every five milliseconds, until they are told to stop.
+/// Requests through the front, a new one every five milliseconds, until they are stopped.
 struct Visitors {
     stop: Arc<AtomicBool>,
     going: JoinHandle<(usize, usize)>,

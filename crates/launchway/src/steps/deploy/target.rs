@@ -25,7 +25,7 @@ pub(super) struct Target<'a> {
     /// For the app itself.
     pub(super) app: Http,
     pub(super) timings: Timings,
-    /// As it was first read.
+    /// As first read.
     pub(super) service: Service,
     /// Where the list of deploys starts: a day covers all that may be under way, whatever this machine's clock says.
     pub(super) since: SystemTime,

@@ -132,7 +132,7 @@ impl Undo<'_, '_> {
 
     /// Puts back each variable that still has the value that we wrote: what somebody else wrote meanwhile is theirs.
     fn restore_variables(&self) -> Result<()> {
-        /// A call whose response was lost may have worked: only another look tells.
+        /// A call whose response was lost may have worked: only reading it again shows.
         const LOOKS: usize = 3;
         if self.written.is_empty() {
             return Ok(());

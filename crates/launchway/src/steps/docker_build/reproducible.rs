@@ -23,7 +23,7 @@ use launchway_registry::oci::Descriptor;
 
 /// Builds the commit twice and compares; a difference is an error with [`Exit::CheckFailed`] that names the first one.
 ///
-/// With `explain` it only tells what it would do.
+/// With `explain` it only prints what it would do.
 pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
     let temporary =
         Temporary(std::env::temp_dir().join(format!("launchway-reproducible-{}", random_word()?)));

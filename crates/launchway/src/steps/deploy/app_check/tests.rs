@@ -56,7 +56,7 @@ fn here() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
 }
 
-/// What is told, and how it ends.
+/// What is reported, and how it ends.
 fn checked(script: &str) -> (Result<()>, Vec<Event>) {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(dir.path(), Environment::default());
