@@ -22,7 +22,9 @@ impl Baseline {
     pub(super) fn measure(runner: &Runner) -> Result<Self> {
         let target = runner.folder.join("target/ci").to_string_lossy().into_owned();
         // A check that cannot run says nothing of the service.
-        runner.check(&call!("cargo fetch --locked").env_remove("RUSTUP_TOOLCHAIN"))?;
+        runner.check(
+            &call!("cargo fetch --locked --target x86_64-unknown-linux-gnu").env_remove("RUSTUP_TOOLCHAIN"),
+        )?;
         let own = |call: Call| call.env_remove("RUSTUP_TOOLCHAIN").env("CARGO_TARGET_DIR", target.as_str());
         let fmt = call!("cargo fmt --all -- --check --files-with-diff");
         let clippy = call!("cargo clippy --workspace --all-targets --locked --message-format short");
