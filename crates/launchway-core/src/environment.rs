@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_pasted_badly_is_told() {
+    fn a_badly_pasted_token_is_named() {
         for (token, expected) in [
             ("dckr_pat_abc", None),
             ("a#b", None),

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_run_of_a_drill_reaches_what_it_is_told() {
+    fn the_run_of_a_drill_contacts_what_it_is_allowed() {
         assert_eq!(NetworkPolicy::of(None).unwrap(), NetworkPolicy::Anywhere);
         let bound = vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()];
         assert_eq!(NetworkPolicy::of(Some("127.0.0.1:1,127.0.0.1:2")).unwrap(), NetworkPolicy::Only(bound));

@@ -91,9 +91,9 @@ fn what_an_earlier_run_measured_does_not_count() {
 }
 
 #[test]
-fn after_a_failure_a_run_goes_on_only_when_told_to() {
+fn after_a_failure_a_run_goes_on_only_with_keep_going() {
     let fixture = Fixture::new();
-    if !fixture.has_coverage("after_a_failure_a_run_goes_on_only_when_told_to") {
+    if !fixture.has_coverage("after_a_failure_a_run_goes_on_only_with_keep_going") {
         return;
     }
     fixture.replace("app/src/lib.rs", "let length = ", "let length   = ");

@@ -21,7 +21,7 @@ async fn a_body_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn a_change_wakes_whoever_waits_for_it() {
+async fn a_change_wakes_those_that_wait_for_it() {
     let shared = Arc::new(Shared::new(0));
     let waiter = {
         let shared = Arc::clone(&shared);

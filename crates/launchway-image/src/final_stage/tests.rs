@@ -124,7 +124,7 @@ fn base() -> Settings {
 }
 
 #[test]
-fn a_recipe_adds_to_what_its_base_sets() {
+fn a_final_stage_adds_to_what_its_base_sets() {
     let read = |stage: &str| {
         let text = with(stage).replace("FROM scratch", "FROM debian:12");
         FinalStage::parse(&dockerfile(&text), &Arguments::from([("VERSION", "1".to_owned())]), "app", &base())
@@ -176,7 +176,7 @@ fn without_the_base_its_variables_decide_nothing() {
 }
 
 #[test]
-fn odd_but_good_recipes() {
+fn odd_but_good_final_stages() {
     // A stage by its number, and the escape character of Windows.
     let stage = read(
         "# escape=`\nFROM rust\nFROM scratch\nENV A=C:\\x `\n  B=`$A\nCOPY --from=0 /release/app /app\n",
@@ -255,7 +255,7 @@ fn what_cannot_be_followed_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_file_that_is_no_recipe_is_refused() {
+fn a_file_without_a_final_stage_is_refused() {
     let docker = ", or build with `--engine docker`";
     for (text, expected) in [
         ("", "1: expected at least one FROM instruction".to_owned()),

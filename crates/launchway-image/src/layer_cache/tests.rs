@@ -40,7 +40,7 @@ fn the_cache_changes_no_byte() {
 }
 
 #[test]
-fn a_damaged_entry_is_written_anew() {
+fn a_damaged_entry_is_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let whole = pack(dir.path(), "hello");
     let file = entries(dir.path()).remove(0);

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_is_told_by_the_variable_that_it_reads() {
+    fn a_service_gets_the_variable_that_it_reads() {
         let port = Port::Variable { variable: "LISTEN_ON".to_owned(), value: "0.0.0.0:$PORT".to_owned() };
         assert_eq!(port.variables(81), [("PORT", "81".to_owned()), ("LISTEN_ON", "0.0.0.0:81".to_owned())]);
         assert_eq!(Port::Standard.variables(81), [("PORT", "81".to_owned())]);

@@ -195,7 +195,7 @@ fn git_gets_only_what_it_needs() {
 }
 
 #[test]
-fn variables_of_a_hook_are_told_from_those_of_the_user() {
+fn variables_of_a_hook_differ_from_those_of_the_user() {
     for name in
         ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0"]
     {

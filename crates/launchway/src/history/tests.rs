@@ -113,7 +113,7 @@ fn history_survives(registry: &str) {
 }
 
 #[test]
-fn the_history_survives_a_lost_disk_with_the_stand_in() {
+fn the_history_survives_a_lost_disk_with_the_fake() {
     history_survives(&basic().host());
 }
 
@@ -188,7 +188,7 @@ fn a_secret_in_a_commit_is_not_shown() {
 }
 
 #[test]
-fn a_board_that_refuses_is_told_and_nothing_fails() {
+fn a_board_that_refuses_is_named_and_nothing_fails() {
     let registry = basic();
     for (status, said) in [
         (401, "skipped board: it rejected the signature"),

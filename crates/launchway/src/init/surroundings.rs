@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_of_the_machine_are_told_from_those_in_the_crate() {
+    fn libraries_of_the_machine_differ_from_those_in_the_crate() {
         let of = |names: &[&str]| {
             let lock: Vec<String> =
                 names.iter().map(|name| format!("[[package]]\nname = \"{name}\"\n")).collect();

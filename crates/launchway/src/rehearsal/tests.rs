@@ -38,7 +38,7 @@ fn files(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 #[test]
-fn no_secret_is_told_or_left() {
+fn no_secret_is_reported_or_left() {
     let dir = tempfile::tempdir().unwrap();
     workspace(dir.path());
     let reporter = Reporter::new(Sink::Memory(Vec::new()));

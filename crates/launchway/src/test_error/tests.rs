@@ -13,7 +13,7 @@ fn at() -> SystemTime {
 }
 
 #[test]
-fn an_answer_is_told_in_words() {
+fn a_response_has_words() {
     let server =
         scripted(|request, _| Some(Reply::new(request.path().strip_prefix("/answer/")?.parse().ok()?)));
     let http = Http::new(NetworkPolicy::Only(vec![server.host().parse().unwrap()])).unwrap();

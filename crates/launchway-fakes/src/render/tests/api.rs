@@ -114,7 +114,7 @@ async fn a_list_that_is_put_replaces_everything() {
 }
 
 #[tokio::test]
-async fn too_many_requests_are_told_when_to_come_back() {
+async fn too_many_requests_get_a_retry_after() {
     let limits = Limits { reads: 2, deploys: 1, writes: 1, window: Duration::from_secs(2) };
     let rig = Rig::start(|options| options.limits = limits).await;
     let path = format!("/services/{SERVICE}");
@@ -138,7 +138,7 @@ async fn too_many_requests_are_told_when_to_come_back() {
 }
 
 #[test]
-fn a_window_opens_anew_when_it_is_over() {
+fn a_window_opens_again_when_it_is_over() {
     let second = Duration::from_secs(1);
     let limiter = limits::Limiter::new(Limits { reads: 1, deploys: 1, writes: 1, window: second });
     let start = std::time::Instant::now();

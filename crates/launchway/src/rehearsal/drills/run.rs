@@ -81,7 +81,7 @@ fn observe(
         remarks.push(format!("{} requests to the service were lost", service.lost()));
     }
     remarks.extend(leads_out(&ended.text));
-    remarks.extend(secrets_told(ctx, &ended.text, &service.secrets())?);
+    remarks.extend(secrets_shown(ctx, &ended.text, &service.secrets())?);
     let log = folder.join("drills").join(format!("{}.log", drill.name));
     ctx.leave(&log, &ended.text)?;
     let passed = expected == observed && remarks.is_empty();
@@ -159,7 +159,7 @@ fn leads_out(printed: &str) -> Option<String> {
 }
 
 /// A remark for every place where a secret stands: what was printed, and the files that a run leaves.
-fn secrets_told(ctx: &Context, printed: &str, secrets: &[String]) -> Result<Vec<String>> {
+fn secrets_shown(ctx: &Context, printed: &str, secrets: &[String]) -> Result<Vec<String>> {
     let mut files = Vec::new();
     left(&ctx.output(), &mut files)?;
     let mut remarks = Vec::new();
