@@ -73,9 +73,9 @@ fn no_secret_is_reported_or_left() {
     assert!(!unpacked.is_empty());
     left.extend(unpacked);
     fakes.stop(&runtime);
-    let reported = format!("{:#?}", ctx.reporter.events());
-    played.and(kept).unwrap_or_else(|error| panic!("{error:#}: {reported}"));
-    assert!(reported.contains("The image that was built is the one that runs."), "{reported}");
+    let events = format!("{:#?}", ctx.reporter.events());
+    played.and(kept).unwrap_or_else(|error| panic!("{error:#}: {events}"));
+    assert!(events.contains("The image that was built is the one that runs."), "{events}");
 
     for part in ["run.json", "push.json", "deploy.log", "render.jsonl", "etc/motd"] {
         assert!(left.iter().any(|(path, _)| path.ends_with(part)), "no {part}");
@@ -89,12 +89,12 @@ fn no_secret_is_reported_or_left() {
     let holds = |bytes: &[u8]| bytes.windows(report.len()).any(|window| window == report.as_slice());
     assert!(left.iter().any(|(path, bytes)| in_registry(path) && holds(bytes)), "no ledger");
     for (place, secret) in secrets.iter().enumerate() {
-        assert!(!reported.contains(secret.as_str()), "secret {place} is told: {reported}");
+        assert!(!events.contains(secret.as_str()), "secret {place} is shown: {events}");
         for (path, bytes) in &left {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "secret {place} is in {}", path.display());
         }
     }
     // That is the last line of defence, for what others print. Nothing of ours came so far.
-    assert!(!reported.contains("<redacted>"), "{reported}");
+    assert!(!events.contains("<redacted>"), "{events}");
 }
