@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::detect::has_extension;
 use launchway_core::call;
 use launchway_core::command::Call;
+use launchway_core::exit::{Exit, Failure};
 use launchway_core::runner::Runner;
 
 /// What the checks say of a service before it is adopted: a sentence for each that fails.
@@ -22,9 +23,8 @@ impl Baseline {
     pub(super) fn measure(runner: &Runner) -> Result<Self> {
         let target = runner.folder.join("target/ci").to_string_lossy().into_owned();
         // A check that cannot run says nothing of the service.
-        runner.check(
-            &call!("cargo fetch --locked --target x86_64-unknown-linux-gnu").env_remove("RUSTUP_TOOLCHAIN"),
-        )?;
+        let fetch = call!("cargo fetch --locked --target x86_64-unknown-linux-gnu");
+        ran(runner, &fetch.env_remove("RUSTUP_TOOLCHAIN"))?;
         let own = |call: Call| call.env_remove("RUSTUP_TOOLCHAIN").env("CARGO_TARGET_DIR", target.as_str());
         let fmt = call!("cargo fmt --all -- --check --files-with-diff");
         let clippy = call!("cargo clippy --workspace --all-targets --locked --message-format short");
@@ -53,6 +53,17 @@ impl Baseline {
     }
 }
 
+/// Runs a command that has nothing to find; the error has its last lines.
+pub(super) fn ran(runner: &Runner, call: &Call) -> Result<()> {
+    let mut tail = Tail::default();
+    runner.reporter.command(&call.to_string(), &call.short(&runner.folder));
+    let status = call.run(&runner.folder, &runner.interrupt, |line| {
+        tail.read(line);
+        runner.reporter.output(line);
+    })?;
+    if status.success() { Ok(()) } else { Err(tail.error(call)) }
+}
+
 /// Counts what a check finds; nothing where it passes.
 fn measured(
     runner: &Runner,
@@ -61,20 +72,44 @@ fn measured(
     is_one: impl Fn(&str) -> bool,
 ) -> Result<Option<String>> {
     let mut found = 0_usize;
+    let mut tail = Tail::default();
     runner.reporter.command(&call.to_string(), &call.short(&runner.folder));
     let status = call.run(&runner.folder, &runner.interrupt, |line| {
         found += usize::from(is_one(line));
+        tail.read(line);
         runner.reporter.output(line);
     })?;
     Ok(match found {
         0 if status.success() => None,
-        0 => Some("it fails today".to_owned()),
+        // A tool or a library that is not here says nothing of the service.
+        0 => return Err(tail.error(call)),
         1 => Some(format!(
             "{} today",
             what.replacen("files", "1 file", 1).replacen("warnings", "1 warning", 1)
         )),
         many => Some(format!("{many} {what} today")),
     })
+}
+
+/// The last lines of a child, for the error that it ends with.
+#[derive(Debug, Default)]
+pub(super) struct Tail(Vec<String>);
+
+impl Tail {
+    const LINES: usize = 12;
+
+    pub(super) fn read(&mut self, line: &str) {
+        if self.0.len() == Self::LINES {
+            self.0.remove(0);
+        }
+        self.0.push(line.chars().take(300).collect());
+    }
+
+    /// The error of a command that cannot run on this machine.
+    pub(super) fn error(&self, call: &Call) -> anyhow::Error {
+        let message = format!("`{call}` cannot run on this machine:\n  {}", self.0.join("\n  "));
+        Failure::new(Exit::Missing, message).into()
+    }
 }
 
 /// `src/main.rs:1:2: warning: …`

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use super::baseline::ran;
 use super::own_image::{CERTIFICATES, ROOTFS};
 use super::plan::{Origin, Plan};
 use launchway_core::call;
@@ -33,7 +34,7 @@ pub(super) fn write(plan: &Plan, runner: &Runner) -> Result<()> {
         write_whole(&path, change.text.as_bytes())?;
     }
     resolve(plan, runner)?;
-    runner.check(&xtask("workflow"))?;
+    ran(runner, &xtask("workflow"))?;
     if fs_err::read(&lock).ok() != before {
         let message = "Cargo.lock has changed, which it must not: please report this";
         return Err(Failure::new(Exit::Internal, message).into());
