@@ -64,7 +64,7 @@ impl FakeSentry {
     }
 
     /// How it answers from now on.
-    pub fn answer_as(&self, mode: Mode) {
+    pub fn set_mode(&self, mode: Mode) {
         self.project.mode.change(|current| *current = mode);
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Timings {
     /// How long a live release is watched before it counts as deployed.
     pub(crate) bake: Duration,
     /// How long an undo tries to put back the variables, whatever Render responds.
-    pub(crate) undo: Duration,
+    pub(crate) rollback: Duration,
     /// How long the end of a run waits for the registry to take the ledger.
     pub(crate) ledger: Duration,
     /// How long the end of a run waits for ledger and board together.
@@ -38,7 +38,7 @@ impl Timings {
             timeout: config.timeout,
             bake: config.bake,
             // Two windows of the rate limit.
-            undo: Duration::from_secs(120),
+            rollback: Duration::from_secs(120),
             ledger: Duration::from_secs(20),
             report: Duration::from_secs(30),
         }
@@ -52,7 +52,7 @@ impl Timings {
             settle: Duration::from_secs(5),
             queue: Duration::from_secs(5),
             bake: config.bake.min(Duration::from_secs(1)),
-            undo: Duration::from_secs(5),
+            rollback: Duration::from_secs(5),
             ..Self::of(config)
         }
     }
@@ -80,12 +80,12 @@ mod tests {
     #[test]
     fn a_deploy_with_its_undo_and_its_report_fits_into_the_time_of_its_job() {
         let config = Context::for_test(Path::new("/nowhere"), Environment::default()).config.deploy;
-        let Timings { settle, queue, timeout, bake, undo, report, .. } = Timings::of(&config);
+        let Timings { settle, queue, timeout, bake, rollback, report, .. } = Timings::of(&config);
         // Ours, and the earlier release twice: each is found, followed, and proved. Of the calls to Render only
         // deliberate waits count.
         let deploys = (timeout + 2 * settle) * 3;
         let cancelled = settle;
-        let (variables, facts) = (undo, undo);
+        let (variables, facts) = (rollback, rollback);
         let all = queue + deploys + bake + cancelled + variables + facts + report;
         assert!(all <= config.longest(), "{all:?}");
     }

@@ -79,7 +79,7 @@ impl Api {
                 self.engine.somebody(deed).await;
                 answer
             }
-            Some(Effect::Answered(answer)) => self.route(&segments, request).await.map(|_| answer),
+            Some(Effect::Replace(answer)) => self.route(&segments, request).await.map(|_| answer),
         }
     }
 

@@ -113,7 +113,7 @@ impl Faults {
         const LONGEST: Duration = Duration::from_secs(10);
 
         let here = self.clock.change(|clock| {
-            clock.asked |= call == Some(Call::Ask);
+            clock.asked |= call == Some(Call::Deploy);
             let counts = call != Some(Call::Version) || clock.asked;
             let here = counts && call.is_some_and(|call| clock.stop == Stop::At(call));
             if here {

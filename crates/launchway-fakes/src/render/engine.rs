@@ -137,7 +137,7 @@ impl Engine {
     pub(crate) async fn somebody(&self, deed: Deed) {
         match deed {
             Deed::Set { key, value } => self.state.change(|state| state.set_variable(&key, value)),
-            Deed::AskFor { image, cancelling } => {
+            Deed::RequestDeploy { image, cancelling } => {
                 let Ok(reference) = Reference::parse(&image) else { return };
                 // An image that cannot be pulled is never deployed.
                 let Ok(sha) = self.resolve(&reference).await else { return };

@@ -19,9 +19,9 @@ pub enum Call {
     /// PUT or DELETE of a variable, or of all of them.
     Write,
     /// POST of a deploy.
-    Ask,
+    Deploy,
     /// GET of one deploy.
-    Follow,
+    Watch,
     /// GET of the app's version, at the front, once a deploy was asked for: what is asked before is who was there first.
     Version,
 }
@@ -59,7 +59,7 @@ pub enum Fault {
         image: String,
     },
     /// Somebody else asks for a deploy of this image a moment after us, and Render begins it when ours is over.
-    Followed {
+    Overtaken {
         /// The whole reference.
         image: String,
     },
@@ -142,7 +142,7 @@ pub enum ImageFault {
     NeverHealthy,
     /// It answers as another commit.
     OtherCommit,
-    /// It responds well until it has reported its version `ImageFault::GOOD_ANSWERS` times, and with 503 from then on.
+    /// It responds well until it has reported its version `ImageFault::GOOD_RESPONSES` times, and with 503 from then on.
     FailsLater,
 }
 
@@ -155,12 +155,12 @@ pub(crate) enum Effect {
     /// Somebody does something after it was done and before it is answered.
     After(Deed),
     /// It is done, and answered like this.
-    Answered(Response),
+    Replace(Response),
 }
 
 /// What somebody else does meanwhile.
 pub(crate) enum Deed {
-    AskFor { image: String, cancelling: bool },
+    RequestDeploy { image: String, cancelling: bool },
     Set { key: String, value: String },
 }
 
@@ -171,8 +171,8 @@ impl Call {
             ("GET", ["v1", "services", _]) => Self::Service,
             ("GET", ["v1", "services", _, "env-vars"]) => Self::Variables,
             ("PUT" | "DELETE", ["v1", "services", _, "env-vars", ..]) => Self::Write,
-            ("POST", ["v1", "services", _, "deploys"]) => Self::Ask,
-            ("GET", ["v1", "services", _, "deploys", _]) => Self::Follow,
+            ("POST", ["v1", "services", _, "deploys"]) => Self::Deploy,
+            ("GET", ["v1", "services", _, "deploys", _]) => Self::Watch,
             _ => return None,
         })
     }
@@ -180,7 +180,7 @@ impl Call {
 
 impl ImageFault {
     /// More than a proof of its version asks for, and fewer than a bake does.
-    pub(crate) const GOOD_ANSWERS: u32 = 6;
+    pub(crate) const GOOD_RESPONSES: u32 = 6;
 
     /// Whether an instance of the image never becomes healthy.
     pub(crate) fn is_fatal(self) -> bool {
@@ -209,8 +209,8 @@ impl Fault {
             | Self::BadGateway { call, .. }
             | Self::Lost(call)
             | Self::Then(call, _) => called == Some(*call),
-            Self::Accepted | Self::Behind { .. } | Self::Superseded { .. } | Self::Followed { .. } => {
-                called == Some(Call::Ask)
+            Self::Accepted | Self::Behind { .. } | Self::Superseded { .. } | Self::Overtaken { .. } => {
+                called == Some(Call::Deploy)
             }
             Self::Meddled { .. } => called == Some(Call::Variables),
             Self::Image(..) | Self::Response { .. } | Self::Random { .. } => false,
@@ -243,21 +243,23 @@ impl Fault {
                 let left = (times > 1).then(|| Self::BadGateway { call, times: times - 1 });
                 (Some(Effect::Instead(page.into_response())), left)
             }
-            Self::Lost(_) => (Some(Effect::Answered(broken_off())), None),
-            Self::Accepted => (Some(Effect::Answered(StatusCode::ACCEPTED.into_response())), None),
-            Self::Behind { image } => (Some(Effect::Before(Deed::AskFor { image, cancelling: false })), None),
-            Self::Superseded { image } => {
-                (Some(Effect::After(Deed::AskFor { image, cancelling: true })), None)
+            Self::Lost(_) => (Some(Effect::Replace(broken_off())), None),
+            Self::Accepted => (Some(Effect::Replace(StatusCode::ACCEPTED.into_response())), None),
+            Self::Behind { image } => {
+                (Some(Effect::Before(Deed::RequestDeploy { image, cancelling: false })), None)
             }
-            Self::Followed { image } => {
-                (Some(Effect::After(Deed::AskFor { image, cancelling: false })), None)
+            Self::Superseded { image } => {
+                (Some(Effect::After(Deed::RequestDeploy { image, cancelling: true })), None)
+            }
+            Self::Overtaken { image } => {
+                (Some(Effect::After(Deed::RequestDeploy { image, cancelling: false })), None)
             }
             Self::Meddled { key, value } => (Some(Effect::After(Deed::Set { key, value })), None),
             Self::Then(_, next) => (None, Some(*next)),
             Self::Image(..) => (None, Some(self)),
             Self::Response { method, end, status, body, done, times } => {
                 let given = response(status, &body);
-                let effect = if done { Effect::Answered(given) } else { Effect::Instead(given) };
+                let effect = if done { Effect::Replace(given) } else { Effect::Instead(given) };
                 let left = times.checked_sub(1).filter(|times| *times > 0);
                 (Some(effect), left.map(|times| Self::Response { method, end, status, body, done, times }))
             }
@@ -265,8 +267,8 @@ impl Fault {
                 let effect = match random.below(4) {
                     0 => Effect::Instead(response(502, "<html>bad gateway</html>")),
                     1 => Effect::Instead(response(429, r#"{"message":"rate limit exceeded"}"#)),
-                    2 => Effect::Answered(response(502, "<html>bad gateway</html>")),
-                    _ => Effect::Answered(response(200, "<html>hello</html>")),
+                    2 => Effect::Replace(response(502, "<html>bad gateway</html>")),
+                    _ => Effect::Replace(response(200, "<html>hello</html>")),
                 };
                 (Some(effect), Some(Self::Random { random, one_in, left: left.saturating_sub(1) }))
             }

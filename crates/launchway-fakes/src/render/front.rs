@@ -126,7 +126,7 @@ impl Front {
                 let version = "{\"commit\":\"0000000000000000000000000000000000000000\"}";
                 is_version.then(|| version.into_response())
             }
-            ImageFault::FailsLater => (target.asked >= ImageFault::GOOD_ANSWERS)
+            ImageFault::FailsLater => (target.asked >= ImageFault::GOOD_RESPONSES)
                 .then(|| (StatusCode::SERVICE_UNAVAILABLE, "out of order\n").into_response()),
             ImageFault::NotPulled
             | ImageFault::Crashes
@@ -158,7 +158,7 @@ impl Fake for Front {
         self.faults.pass(is_version.then_some(Call::Version)).await;
         let seen = Seen { method: request.method.as_str(), path: request.path(), call: None, is_front: true };
         // What is done at the front changes nothing.
-        if let Some(Effect::Instead(response) | Effect::Answered(response)) = self.faults.befalling(seen) {
+        if let Some(Effect::Instead(response) | Effect::Replace(response)) = self.faults.befalling(seen) {
             self.count(response.status(), false);
             return response;
         }

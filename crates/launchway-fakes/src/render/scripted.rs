@@ -32,7 +32,7 @@ impl Engine {
 
     /// Somebody else's deploy appears, whatever comes of the request.
     pub(super) fn before(&self, call: Option<Call>) {
-        if call == Some(Call::Ask) {
+        if call == Some(Call::Deploy) {
             let joins = self.state.change(|state| state.script.as_mut()?.joins.take());
             if let Some(deploy) = joins {
                 // Later than the one that is being requested.

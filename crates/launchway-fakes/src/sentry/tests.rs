@@ -179,11 +179,11 @@ async fn a_release_is_made_finalized_and_deployed() {
 async fn it_can_fail_or_say_nothing() {
     let sentry = FakeSentry::start().await.unwrap();
     let new = json!({ "version": "app@1", "projects": ["app"] });
-    sentry.answer_as(Mode::Fails);
+    sentry.set_mode(Mode::Fails);
     assert_eq!(ask(&sentry, "POST", "rehearsal/releases/", new.clone()).await.0, 500);
-    sentry.answer_as(Mode::Silent);
+    sentry.set_mode(Mode::Silent);
     let asked = ask(&sentry, "POST", "rehearsal/releases/", new.clone());
     assert!(tokio::time::timeout(Duration::from_millis(100), asked).await.is_err());
-    sentry.answer_as(Mode::Works);
+    sentry.set_mode(Mode::Works);
     assert_eq!(ask(&sentry, "POST", "rehearsal/releases/", new).await.0, 201);
 }

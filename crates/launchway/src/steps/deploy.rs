@@ -7,10 +7,10 @@
 
 mod app_check;
 mod attach;
+mod automatic_rollback;
 mod changes;
 mod diagnosis;
 mod digest;
-mod follow;
 mod interrupted;
 mod kept_release;
 mod manual_steps;
@@ -26,7 +26,7 @@ mod rollout;
 mod sentry;
 mod service_state;
 mod target;
-mod undo;
+mod watch;
 
 use std::fmt;
 use std::time::Duration;

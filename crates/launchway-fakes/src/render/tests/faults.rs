@@ -36,7 +36,7 @@ async fn calls_are_refused_once_or_for_ever() {
     assert_eq!(status(&rig, "PUT", "/env-vars/A").await, 200);
     assert_eq!(status(&rig, "PUT", "/env-vars/B").await, 500);
     assert_eq!(status(&rig, "DELETE", "/env-vars/A").await, 500);
-    rig.render.fault(Fault::Forbidden(Call::Follow));
+    rig.render.fault(Fault::Forbidden(Call::Watch));
     assert_eq!(status(&rig, "GET", "/deploys/dep-1").await, 403);
     assert_eq!(rig.render.variables().keys().collect::<Vec<_>>(), ["A"]);
 
@@ -48,7 +48,7 @@ async fn calls_are_refused_once_or_for_ever() {
 #[tokio::test]
 async fn a_lost_answer_is_that_of_a_deploy_that_was_begun() {
     let (rig, _) = live(|_| {}).await;
-    rig.render.fault(Fault::Lost(Call::Ask));
+    rig.render.fault(Fault::Lost(Call::Deploy));
     let url = format!("{}/services/{SERVICE}/deploys", rig.render.api_url());
     let request = rig.client.post(url).bearer_auth(KEY).json(&json!({}));
     // How far it comes before it breaks off is a matter of luck.
@@ -77,7 +77,7 @@ async fn somebody_else_deploys_before_or_after_us() {
     assert_eq!(ours_ended["reason"]["newDeploy"]["id"], newer["id"]);
     rig.until(&newer, &["live"]).await;
 
-    rig.render.fault(Fault::Followed { image });
+    rig.render.fault(Fault::Overtaken { image });
     let ours = rig.deploy(json!({})).await;
     rig.until(&ours, &["deactivated"]).await;
 }

@@ -109,7 +109,7 @@ impl DrilledService {
             Fault::Render(fault) => on_render.fault(fault.clone()),
             Fault::Behind => on_render.fault(render::Fault::Behind { image }),
             Fault::Superseded => on_render.fault(render::Fault::Superseded { image }),
-            Fault::Overtaken => on_render.fault(render::Fault::Followed { image }),
+            Fault::Overtaken => on_render.fault(render::Fault::Overtaken { image }),
             Fault::Meddled => {
                 if let Some((key, value)) = self.theirs.clone() {
                     on_render.fault(render::Fault::Meddled { key, value });
@@ -117,13 +117,13 @@ impl DrilledService {
             }
             Fault::NoWritesAfterDeploy => {
                 let forbidden = render::Fault::Forbidden(Call::Write);
-                on_render.fault(render::Fault::Then(Call::Ask, Box::new(forbidden)));
+                on_render.fault(render::Fault::Then(Call::Deploy, Box::new(forbidden)));
             }
             Fault::Image(fault) => on_render.fault(render::Fault::Image(self.new.clone(), *fault)),
             Fault::EarlierGone => {
                 registry.forget(Fakes::REPOSITORY, &self.earlier);
             }
-            Fault::Sentry(mode) => sentry.answer_as(*mode),
+            Fault::Sentry(mode) => sentry.set_mode(*mode),
             Fault::Interrupted(call) | Fault::Killed(call) => on_render.stop_at(*call),
         }
         Ok(())

@@ -81,7 +81,7 @@ pub(super) static DRILLS: [Drill; 43] = [
     deploy(
         "render-busy",
         "Render responds 429 to the deploy request",
-        &[Fault::Render(render::Fault::TooManyRequests(Call::Ask))],
+        &[Fault::Render(render::Fault::TooManyRequests(Call::Deploy))],
         Exit::Done,
         After::RELEASED,
     ),
@@ -95,7 +95,7 @@ pub(super) static DRILLS: [Drill; 43] = [
     deploy(
         "render-gateway",
         "a proxy responds 502 with HTML while the deploy is watched",
-        &[Fault::Render(render::Fault::BadGateway { call: Call::Follow, times: 2 })],
+        &[Fault::Render(render::Fault::BadGateway { call: Call::Watch, times: 2 })],
         Exit::Done,
         After::RELEASED,
     ),
@@ -109,7 +109,7 @@ pub(super) static DRILLS: [Drill; 43] = [
     deploy(
         "response-lost",
         "the response to the deploy request breaks off",
-        &[Fault::Render(render::Fault::Lost(Call::Ask))],
+        &[Fault::Render(render::Fault::Lost(Call::Deploy))],
         Exit::Done,
         After::RELEASED,
     ),
@@ -193,7 +193,7 @@ pub(super) static DRILLS: [Drill; 43] = [
         After { live: Side::New, ..After::AS_BEFORE },
     ),
     deploy(
-        "undo-fails",
+        "rollback-fails",
         "the service crashes, and the key can no longer write variables",
         &[Fault::Image(ImageFault::Crashes), Fault::NoWritesAfterDeploy],
         Exit::NotRolledBack,
@@ -230,14 +230,14 @@ pub(super) static DRILLS: [Drill; 43] = [
     deploy(
         "interrupt-request",
         "Ctrl-C during the deploy request",
-        &[Fault::Interrupted(Call::Ask)],
+        &[Fault::Interrupted(Call::Deploy)],
         Exit::Interrupted,
         After::AS_BEFORE,
     ),
     deploy(
         "interrupt-watch",
         "Ctrl-C while the deploy is watched",
-        &[Fault::Interrupted(Call::Follow)],
+        &[Fault::Interrupted(Call::Watch)],
         Exit::Interrupted,
         After::AS_BEFORE,
     ),
@@ -251,7 +251,7 @@ pub(super) static DRILLS: [Drill; 43] = [
     deploy(
         "interrupt-accepted",
         "Ctrl-C during the deploy request, which Render accepts without naming the deploy",
-        &[Fault::Interrupted(Call::Ask), Fault::Render(render::Fault::Accepted)],
+        &[Fault::Interrupted(Call::Deploy), Fault::Render(render::Fault::Accepted)],
         Exit::Interrupted,
         After::AS_BEFORE,
     ),
@@ -265,14 +265,14 @@ pub(super) static DRILLS: [Drill; 43] = [
     deploy(
         "kill-request",
         "kill -9 during the deploy request, then a deploy",
-        &[Fault::Killed(Call::Ask)],
+        &[Fault::Killed(Call::Deploy)],
         Exit::Done,
         After::RELEASED,
     ),
     deploy(
         "kill-watch",
         "kill -9 while the deploy is watched, then a deploy",
-        &[Fault::Killed(Call::Follow)],
+        &[Fault::Killed(Call::Watch)],
         Exit::Done,
         After::RELEASED,
     ),
@@ -294,7 +294,7 @@ pub(super) static DRILLS: [Drill; 43] = [
     rollback(
         "rollback-interrupted",
         "Ctrl-C while the rollback is watched",
-        &[Fault::Interrupted(Call::Follow)],
+        &[Fault::Interrupted(Call::Watch)],
         Exit::Interrupted,
         After::RELEASED,
     ),

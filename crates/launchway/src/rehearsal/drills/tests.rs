@@ -31,7 +31,7 @@ fn what_a_drill_states_is_what_its_exit_code_means() {
 
 #[test]
 fn ctrl_c_comes_in_every_phase() {
-    for phase in [Call::Service, Call::Write, Call::Ask, Call::Follow, Call::Version] {
+    for phase in [Call::Service, Call::Write, Call::Deploy, Call::Watch, Call::Version] {
         let interrupts = |drill: &Drill| {
             drill.faults.iter().any(|fault| matches!(fault, Fault::Interrupted(call) if *call == phase))
         };

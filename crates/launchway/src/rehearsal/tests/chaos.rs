@@ -66,7 +66,7 @@ fn keep(fakes: &Fakes, commit: &str) -> String {
 /// Up to three faults that somebody could meet on the same day.
 fn faults(random: &mut Random, new: &str) -> Vec<Fault> {
     let call = |random: &mut Random| {
-        random.one_of(&[Call::Service, Call::Variables, Call::Write, Call::Ask, Call::Follow])
+        random.one_of(&[Call::Service, Call::Variables, Call::Write, Call::Deploy, Call::Watch])
     };
     let number = random.below(4);
     let one = |random: &mut Random| match random.below(8) {
@@ -74,7 +74,7 @@ fn faults(random: &mut Random, new: &str) -> Vec<Fault> {
         1 => Fault::BadGateway { call: call(random), times: 2 },
         2 => Fault::Lost(call(random)),
         3 => Fault::Accepted,
-        4 => Fault::Then(Call::Ask, Box::new(Fault::Forbidden(Call::Write))),
+        4 => Fault::Then(Call::Deploy, Box::new(Fault::Forbidden(Call::Write))),
         5 => Fault::Then(Call::Write, Box::new(Fault::BadGateway { call: Call::Write, times: 3 })),
         _ => {
             let image_faults = [

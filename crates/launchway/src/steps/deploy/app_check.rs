@@ -28,8 +28,8 @@ use launchway_image::unpack::{Unpacked, find, program, unpack};
 use launchway_registry::oci::{Descriptor, ImageManifest, LONGEST_CONFIG};
 use launchway_registry::{Access, Digest, Repository};
 
-use super::follow::line;
 use super::release::Release;
+use super::watch::line;
 
 const NAME: &str = "check of the environment";
 

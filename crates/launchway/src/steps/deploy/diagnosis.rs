@@ -4,8 +4,8 @@ use launchway_render::events::Event;
 use launchway_render::model::Deploy;
 
 use super::Kind;
-use super::follow::began;
 use super::target::Target;
+use super::watch::began;
 
 impl Target<'_> {
     /// Reports what Render knows of a failed deploy, and returns its reason.

@@ -11,7 +11,7 @@ use crate::context::Context;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// Roll it back.
-    Undo,
+    RollBack,
     /// Leave the deploy to go on without us.
     Leave,
     /// Stop at once, after a second signal.
@@ -22,7 +22,7 @@ impl Choice {
     /// Asks the user on a terminal; elsewhere it is the undo.
     pub(super) fn on_terminal(ctx: &Context) -> Self {
         if ctx.is_rehearsal() || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-            return Self::Undo;
+            return Self::RollBack;
         }
         // A question rather than an event: its answer stands on the same line.
         drop(write!(
@@ -40,7 +40,7 @@ impl Choice {
         loop {
             match answer.recv_timeout(Interrupt::TICK) {
                 Ok(line) => return Self::of(&line),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Self::Undo,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Self::RollBack,
                 Err(mpsc::RecvTimeoutError::Timeout) if ctx.interrupt.take() => return Self::Stop,
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
@@ -48,6 +48,6 @@ impl Choice {
     }
 
     fn of(line: &str) -> Self {
-        if line.trim().to_ascii_lowercase().starts_with('l') { Self::Leave } else { Self::Undo }
+        if line.trim().to_ascii_lowercase().starts_with('l') { Self::Leave } else { Self::RollBack }
     }
 }

@@ -7,7 +7,7 @@ use super::target::Target;
 impl Target<'_> {
     /// The page for the person who finishes by hand: the current state, and what to do.
     pub(super) fn facts(&self, before: Option<&ServiceState>, names: &[&str], left: &[String]) -> String {
-        let (live, now) = self.api.within(self.timings.undo, || (self.api.live(), self.api.variables()));
+        let (live, now) = self.api.within(self.timings.rollback, || (self.api.live(), self.api.variables()));
         let mut lines = vec!["the service was NOT fully rolled back:".to_owned()];
         lines.extend(left.iter().map(|left| format!("- {left}")));
         lines.push("now:".to_owned());

@@ -93,7 +93,7 @@ impl Rollout {
         lines.extend(self.report.lines());
         lines.push(format!(
             "if any of this fails: cancel the deploy, put back the variables for up to {}, and deploy and prove the earlier release",
-            words(self.timings.undo)
+            words(self.timings.rollback)
         ));
         lines
     }

@@ -6,12 +6,12 @@ use crate::context::Context;
 use launchway_core::exit::{Exit, Failure};
 
 use super::Kind;
+use super::automatic_rollback::{AutomaticRollback, RollbackOutcome};
 use super::interrupted::Choice;
 use super::kept_release::Origin;
 use super::request::{State, Unproved};
 use super::rollout::Ready;
 use super::target::Target;
-use super::undo::{Undo, Undone};
 
 /// Undoes what a failed deploy has changed, and adds to its error what it left.
 pub(super) fn recover(
@@ -40,7 +40,7 @@ pub(super) fn recover(
     }
     // From here on a signal concerns the undo.
     ctx.interrupt.take();
-    let choice = if exit == Exit::Interrupted { ask(ctx) } else { Choice::Undo };
+    let choice = if exit == Exit::Interrupted { ask(ctx) } else { Choice::RollBack };
     if choice == Choice::Leave {
         let more =
             format!("left unproved, with what this deploy wrote ({}){}", listed(&names), goes_on(&state));
@@ -55,33 +55,33 @@ pub(super) fn recover(
         }
         ready.keep(target, deploy, Origin::Failed, None);
     }
-    let undone = match &ready.before {
-        _ if choice == Choice::Stop => Undone::Left(vec![format!(
+    let outcome = match &ready.before {
+        _ if choice == Choice::Stop => RollbackOutcome::Left(vec![format!(
             "nothing was put back, because the run was stopped{}",
             goes_on(&state)
         )]),
         Some(before) => {
             let (written, release) = (&ready.written, &ready.release);
-            Undo { target, before, written, release, state: &mut state }.run()
+            AutomaticRollback { target, before, written, release, state: &mut state }.run()
         }
-        None => Undone::Left(vec![format!(
+        None => RollbackOutcome::Left(vec![format!(
             "this machine knows neither the earlier state nor which of these variables the deploy wrote: {}",
             ctx.config.deploy.names().join(", ")
         )]),
     };
-    match undone {
-        Undone::Restored => {
+    match outcome {
+        RollbackOutcome::Restored => {
             let exit = match exit {
                 Exit::Interrupted | Exit::Missing => exit,
                 _ => Exit::DeployFailed,
             };
             (DeploymentOutcome::RolledBack, ended(exit, &error, "the service was rolled back"))
         }
-        Undone::Superseded(newer) => {
+        RollbackOutcome::Superseded(newer) => {
             let more = format!("the rest is not undone because of a newer deploy: {newer}");
             (DeploymentOutcome::Superseded, ended(Exit::Superseded, &error, &more))
         }
-        Undone::Left(left) => {
+        RollbackOutcome::Left(left) => {
             // A signal during the undo ended that; the facts are worth the wait.
             ctx.interrupt.take();
             let facts = target.facts(ready.before.as_ref(), &names, &left);

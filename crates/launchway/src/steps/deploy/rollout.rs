@@ -285,7 +285,7 @@ impl Rollout {
 
     /// Follows the deploy until it is live, and proves that it runs the release and stays healthy.
     fn prove(&self, target: &Target<'_>, release: &Release, deploy: &mut Deploy) -> Result<String> {
-        target.follow(deploy)?;
+        target.watch(deploy)?;
         target.ctx.interrupt.check()?;
         proof::compare(deploy, release)?;
         let commit = self.commit.as_deref().or(release.commit.as_deref());

@@ -14,11 +14,11 @@ use launchway_fakes::render::{
     Call, Fault, Options as RenderOptions, Script, ScriptedImage, ScriptedRender, Somebodys,
 };
 
-mod back;
+mod automatic_rollback;
 mod chaos;
 mod endings;
 mod requests;
-mod undo;
+mod rollback;
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 /// What is live before.
@@ -162,7 +162,7 @@ fn timings(ctx: &Context) -> Timings {
         backoff: Duration::from_millis(1),
         settle: Duration::from_millis(60),
         queue: Duration::from_millis(40),
-        undo: Duration::from_millis(100),
+        rollback: Duration::from_millis(100),
         bake: Duration::from_millis(10),
         ..Timings::of(&ctx.config.deploy)
     }
@@ -178,7 +178,7 @@ fn deploy(ctx: &Context) -> Concluded {
 }
 
 fn deploy_with(ctx: &Context, options: &Options) -> Concluded {
-    checked(DeployPlan::new(ctx, options).unwrap().run_with(ctx, |_| Choice::Undo))
+    checked(DeployPlan::new(ctx, options).unwrap().run_with(ctx, |_| Choice::RollBack))
 }
 
 fn checked(deployed: Concluded) -> Concluded {

@@ -78,7 +78,7 @@ fn holds(seed: u64) -> Exit {
     let mut ctx = fixture.context();
     ctx.config.deploy.timeout = Duration::from_millis(60);
     if seed % 5 == 4 {
-        fixture.interrupt(&ctx, Call::Follow);
+        fixture.interrupt(&ctx, Call::Watch);
     }
     let deployed = deploy(&ctx);
     let exit = deployed.result.as_ref().err().map_or(Exit::Done, Exit::of);

@@ -21,7 +21,7 @@ const LOOKS_PER_EVENTS: usize = 4;
 
 impl Target<'_> {
     /// Polls our deploy until it is live. Any other end is an error, and so is the timeout.
-    pub(super) fn follow(&self, deploy: &mut Deploy) -> Result<()> {
+    pub(super) fn watch(&self, deploy: &mut Deploy) -> Result<()> {
         let timeout = self.timings.timeout;
         let begin = Instant::now();
         let end = begin + timeout;

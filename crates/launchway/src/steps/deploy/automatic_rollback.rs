@@ -14,7 +14,7 @@ use super::service_state::{ServiceState, value};
 use super::target::Target;
 
 /// What is undone, and where it leads.
-pub(super) struct Undo<'u, 'a> {
+pub(super) struct AutomaticRollback<'u, 'a> {
     pub(super) target: &'u Target<'a>,
     /// The service before the deploy.
     pub(super) before: &'u ServiceState,
@@ -28,7 +28,7 @@ pub(super) struct Undo<'u, 'a> {
 
 /// How an undo ended.
 #[derive(Debug)]
-pub(super) enum Undone {
+pub(super) enum RollbackOutcome {
     /// The service is in its earlier state.
     Restored,
     /// Somebody else's newer deploy has taken over; it is not ours to touch.
@@ -47,11 +47,11 @@ enum Serving {
     Superseded(String),
 }
 
-impl Undo<'_, '_> {
-    pub(super) fn run(mut self) -> Undone {
+impl AutomaticRollback<'_, '_> {
+    pub(super) fn run(mut self) -> RollbackOutcome {
         let mut left = Vec::new();
         let serving = match self.end_ours() {
-            Ok(Serving::Superseded(newer)) => return Undone::Superseded(newer),
+            Ok(Serving::Superseded(newer)) => return RollbackOutcome::Superseded(newer),
             Ok(serving) => serving,
             Err(error) => {
                 left.push(format!("whether our deploy may still go live is unknown: {error:#}"));
@@ -62,23 +62,23 @@ impl Undo<'_, '_> {
             // A first deploy has no earlier release. The one that is or may come to be live keeps its variables: without
             // them it would not survive the next start.
             left.push(self.stays());
-            return Undone::Left(left);
+            return RollbackOutcome::Left(left);
         }
         let Target { api, timings, .. } = self.target;
-        if let Err(error) = api.within(timings.undo, || self.restore_variables()) {
+        if let Err(error) = api.within(timings.rollback, || self.restore_variables()) {
             left.push(format!("variables: {error:#}"));
         }
         match self.restore_release(&serving) {
             Ok(()) => {}
             Err(error) if Exit::of(&error) == Exit::Superseded && left.is_empty() => {
-                return Undone::Superseded(format!("{error:#}"));
+                return RollbackOutcome::Superseded(format!("{error:#}"));
             }
             Err(error) => left.push(format!("release: {error:#}")),
         }
         if let Err(error) = self.restore_image() {
             left.push(format!("the image in the service's settings: {error:#}"));
         }
-        if left.is_empty() { Undone::Restored } else { Undone::Left(left) }
+        if left.is_empty() { RollbackOutcome::Restored } else { RollbackOutcome::Left(left) }
     }
 
     /// Keeps our own deploy from going live, unless it has.
@@ -242,7 +242,7 @@ impl Undo<'_, '_> {
         let target = self.target;
         target.note(format!("returning to {}", release.words()));
         let mut deploy = target.request(release).map_err(|unproved| unproved.error)?;
-        target.follow(&mut deploy)?;
+        target.watch(&mut deploy)?;
         proof::compare(&deploy, release)?;
         self.reports_as_before(&mut deploy)
     }

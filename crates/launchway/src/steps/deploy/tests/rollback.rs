@@ -5,7 +5,7 @@ use crate::steps::deploy::rollback::{RollbackPlan, To};
 
 fn roll(ctx: &Context, to: To, expect: Option<&str>) -> Concluded {
     let plan = RollbackPlan::new(ctx, to, expect.map(str::to_owned), timings(ctx));
-    checked(plan.run_with(ctx, |_| Choice::Undo))
+    checked(plan.run_with(ctx, |_| Choice::RollBack))
 }
 
 /// A service after one good deploy from here, which changed every variable.

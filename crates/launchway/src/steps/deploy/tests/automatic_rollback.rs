@@ -142,14 +142,14 @@ fn an_undo_does_not_try_for_ever() {
     let fixture = different();
     fixture.looks(["update_in_progress", "live"]);
     fixture.ours(|image| image.sha = None);
-    fixture.on(Call::Ask, 0, |service| {
+    fixture.on(Call::Deploy, 0, |service| {
         for (method, name) in [("PUT", "ALIAS"), ("PUT", "CIPHER_KEY"), ("DELETE", "ERRORS_DSN")] {
             service.fault(Fault::often(method, name, 500, "", 60));
         }
     });
     let ctx = fixture.context();
     let timings =
-        Timings { backoff: Duration::from_millis(50), undo: Duration::from_millis(20), ..timings(&ctx) };
+        Timings { backoff: Duration::from_millis(50), rollback: Duration::from_millis(20), ..timings(&ctx) };
     let (exit, said) = failure_of(&ctx, deploy_with(&ctx, &Options { timings, ..options(&ctx) }));
     assert_eq!(exit, Exit::NotRolledBack, "{said}");
     // Three by the deploy. Then each of the three at each of three looks, and the first one once more; with retries for
@@ -235,7 +235,7 @@ fn a_newer_deploy_is_not_fought() {
 #[test]
 fn what_somebody_else_wrote_meanwhile_is_theirs() {
     let fixture = different();
-    fixture.on(Call::Ask, 0, |service| service.set_variable("ALIAS", "value-of-somebody"));
+    fixture.on(Call::Deploy, 0, |service| service.set_variable("ALIAS", "value-of-somebody"));
     fixture.fault(Fault::once("POST", "/deploys", 409, ""));
     let ctx = fixture.context();
     let (exit, _) = failure(&ctx);
@@ -253,7 +253,7 @@ fn interrupted(ask: fn(&Context) -> Choice) -> (Fixture, Context, Concluded) {
     let fixture = different();
     fixture.looks(["update_in_progress"]);
     let ctx = fixture.context();
-    fixture.interrupt(&ctx, Call::Follow);
+    fixture.interrupt(&ctx, Call::Watch);
     let deployed = checked(DeployPlan::new(&ctx, &options(&ctx)).unwrap().run_with(&ctx, ask));
     (fixture, ctx, deployed)
 }
@@ -267,7 +267,7 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
         let (exit, said) = failure_of(&ctx, deployed);
         (fixture, exit, said, outcome)
     };
-    let (fixture, exit, said, outcome) = ended(|_| Choice::Undo);
+    let (fixture, exit, said, outcome) = ended(|_| Choice::RollBack);
     assert_eq!((exit, said.as_str()), (Exit::Interrupted, "interrupted\nthe service was rolled back"));
     assert_eq!((cancelled(&fixture), outcome), (1, launchway_report::DeploymentOutcome::RolledBack));
     assert_as_before(&fixture);
@@ -285,7 +285,7 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
     // The second signal comes while the undo waits.
     let (fixture, exit, _, _) = ended(|ctx| {
         ctx.interrupt.set();
-        Choice::Undo
+        Choice::RollBack
     });
     assert_eq!((exit, cancelled(&fixture)), (Exit::NotRolledBack, 1));
 }
