@@ -17,8 +17,8 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// GitHub shows ten errors of a step; more would only hide the first.
-    const MOST: usize = 10;
+    /// How many places are kept.
+    const MOST: usize = 1000;
 
     /// Reads one line of a child that ran in `root`.
     pub fn read(&mut self, root: &Path, line: &str) {
@@ -35,10 +35,15 @@ impl Findings {
         } else if let Some(message) = diagnostic(line) {
             self.message = Some(message.to_owned());
         } else if let Some(message) = message
-            && let Some((file, number)) =
-                line.trim_start().strip_prefix("--> ").and_then(|place| place_in(root, place))
+            && !line.is_empty()
         {
-            self.add(Finding::new(file, number, message));
+            let text = line.trim_start();
+            let place = text.strip_prefix("--> ").or_else(|| text.strip_prefix("::: "));
+            match place.and_then(|place| place_in(root, place)) {
+                Some((file, number)) => self.add(Finding::new(file, number, message)),
+                // The code of a macro lies elsewhere; our own line that calls it follows.
+                None => self.message = Some(message),
+            }
         }
     }
 
@@ -76,15 +81,32 @@ fn diagnostic(line: &str) -> Option<&str> {
     (level == "error" || level == "warning" || level.starts_with("error[")).then_some(message)
 }
 
-/// `file:line:column`, the file relative to the root; nothing where it lies elsewhere, as a dependency does.
+/// `file:line:column`, the file relative to the root; nothing where it lies elsewhere, as a dependency, the standard
+/// library and generated code do.
 fn place_in(root: &Path, text: &str) -> Option<(String, u32)> {
     let mut parts = text.trim_end_matches(':').splitn(3, ':');
     let file = parts.next()?;
     let line = parts.next()?.parse().ok()?;
     let file = Path::new(file).strip_prefix(root).unwrap_or_else(|_| Path::new(file));
     let is_inside = file.components().all(|part| matches!(part, Component::Normal(_)));
-    is_inside.then_some(())?;
+    (is_inside && !is_of_others(file)).then_some(())?;
     Some((file.to_string_lossy().into_owned(), line))
+}
+
+/// Whether a file in the workspace folder is not part of its sources: cargo's home and the toolchain may lie there too.
+fn is_of_others(file: &Path) -> bool {
+    let parts: Vec<&str> = file.components().filter_map(|part| part.as_os_str().to_str()).collect();
+    let is_hashed = |name: &str| {
+        let hash = name.rsplit_once('-').map(|(_, hash)| hash);
+        hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let is_in_cargo_home = |part: &[&str]| match part {
+        ["registry", "src", index] => is_hashed(index),
+        ["git", "checkouts", repository] => is_hashed(repository),
+        ["lib", "rustlib", _] => true,
+        _ => false,
+    };
+    parts.first() == Some(&"target") || parts.windows(3).any(is_in_cargo_home)
 }
 
 #[cfg(test)]
@@ -129,6 +151,38 @@ error: test failed, to rerun pass `-p app --lib`
     }
 
     #[test]
+    fn a_place_in_the_code_of_others_is_none() {
+        for file in [
+            ".cargo/registry/src/index.crates.io-1949cf8c6b5b557f/serde-1.0.0/src/lib.rs",
+            ".cargo/git/checkouts/serde-6ed3e2a4d8f0b1c7/c0ffee1/src/lib.rs",
+            "toolchain/lib/rustlib/src/rust/library/core/src/panicking.rs",
+            "target/debug/build/app-1949cf8c6b5b557f/out/generated.rs",
+        ] {
+            assert_eq!(place_in(Path::new("/w"), &format!("/w/{file}:3:1")), None);
+        }
+        for file in ["registry/src/lib.rs", "crates/registry/src/index/lib.rs", "git/checkouts/lib.rs"] {
+            assert_eq!(place_in(Path::new("/w"), &format!("{file}:3:1")), Some((file.to_owned(), 3)));
+        }
+    }
+
+    #[test]
+    fn an_error_in_the_code_of_a_macro_is_at_the_line_that_calls_it() {
+        let printed = "\
+error[E0277]: `X` is not an error
+   --> /home/me/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/anyhow-1.0.0/src/macros.rs:60:1
+    |
+60  |     ($cond:expr) => {
+    |
+   ::: app/src/lib.rs:7:5
+    |
+error: of something else
+
+ --> app/src/lib.rs:9:5
+";
+        assert_eq!(read(printed), ["app/src/lib.rs:7: `X` is not an error"]);
+    }
+
+    #[test]
     fn ordinary_lines_name_no_place() {
         assert_eq!(
             read("running 3 tests\ntest a ... ok\n --> nothing\nDiff in nowhere\n"),
@@ -156,7 +210,7 @@ error: test failed, to rerun pass `-p app --lib`
 
     #[test]
     fn only_the_first_are_kept() {
-        let many: Vec<String> = (1..=40).map(|line| format!("Diff in /w/a.rs:{line}:")).collect();
+        let many: Vec<String> = (1..=2000).map(|line| format!("Diff in /w/a.rs:{line}:")).collect();
         assert_eq!(read(&many.join("\n")).len(), Findings::MOST);
     }
 }

@@ -212,7 +212,8 @@ fn sink(cli: &Cli) -> Result<Sink> {
         Format::Json => Sink::Json(Json(verbosity)),
         Format::Human if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") => {
             let (summary, output) = (file("GITHUB_STEP_SUMMARY"), file("GITHUB_OUTPUT"));
-            Sink::GitHub(GitHub::new(verbosity, summary, output, random_word()?))
+            let checkout = file("GITHUB_WORKSPACE");
+            Sink::GitHub(GitHub::new(verbosity, checkout, summary, output, random_word()?))
         }
         Format::Human => Sink::Terminal(Terminal::new(verbosity, Look::of_process())),
     })

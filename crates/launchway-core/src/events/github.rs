@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::terminal::{Look, Terminal, Verbosity, seconds};
-use super::{Event, Finding, Outcome, Progress, Summary};
+use super::{Event, Failed, Finding, Outcome, Progress, Summary};
 
 /// The reporter on GitHub.
 ///
@@ -16,6 +16,10 @@ use super::{Event, Finding, Outcome, Progress, Summary};
 pub struct GitHub {
     verbosity: Verbosity,
     plain: Terminal,
+    /// `GITHUB_WORKSPACE`, the root of the checkout, from which annotations name files.
+    checkout: Option<PathBuf>,
+    /// The folder of the workspace in it, with a slash at its end; empty where they are one.
+    folder: String,
     /// `GITHUB_STEP_SUMMARY`: Markdown is appended.
     summary: Option<PathBuf>,
     /// `GITHUB_OUTPUT`: `name=value` lines are appended.
@@ -30,20 +34,26 @@ pub struct GitHub {
 impl GitHub {
     /// GitHub drops a summary over 1 MiB as a whole.
     const LONGEST_SUMMARY: usize = 1_000_000;
+    /// GitHub shows ten errors of a step, and drops the others without a word.
+    const MOST_ANNOTATIONS: usize = 10;
 
     /// `token` is a random word of at least 16 characters.
     pub fn new(
         verbosity: Verbosity,
+        checkout: Option<PathBuf>,
         summary: Option<PathBuf>,
         output: Option<PathBuf>,
         token: String,
     ) -> Self {
         let plain = Terminal::new(verbosity, Look::default());
-        Self { verbosity, plain, summary, output, stopped: false, token }
+        Self { verbosity, plain, checkout, folder: String::new(), summary, output, stopped: false, token }
     }
 
     pub(super) fn set_root(&mut self, root: &Path) {
         self.plain.set_root(root);
+        let inside = self.checkout.as_ref().and_then(|checkout| root.strip_prefix(checkout).ok());
+        let inside = inside.map(|inside| inside.to_string_lossy().into_owned()).unwrap_or_default();
+        self.folder = if inside.is_empty() { inside } else { inside + "/" };
     }
 
     /// Shows the event and returns whether something was printed.
@@ -79,15 +89,37 @@ impl GitHub {
             // A log grows; nothing in it is written over.
             Event::Progress(_) | Event::Finding(_) | Event::TestFailed(_) => String::new(),
             Event::Failed(failed) => {
-                let title = failed.step.as_deref().unwrap_or("cargo xtask");
-                let annotations = match failed.findings.as_slice() {
-                    [] => format!("::error title={title}::{}\n", data(&failed.message)),
-                    findings => findings.iter().map(|finding| annotation(title, finding)).collect(),
-                };
+                let annotations = self.annotations(failed);
                 self.words(&self.plain.text(event)) + &self.commands(&annotations)
             }
             _ => self.words(&self.plain.text(event)),
         }
+    }
+
+    /// The places of a failure and the tests whose place is unknown; the failure itself where there is neither.
+    fn annotations(&self, failed: &Failed) -> String {
+        let title = failed.step.as_deref().unwrap_or("cargo xtask");
+        let mut errors: Vec<(String, String)> = Vec::new();
+        for Finding { file, line, message, .. } in &failed.findings {
+            let file = property(&format!("{}{file}", self.folder));
+            errors.push((format!("file={file},line={line},title={}", property(title)), message.clone()));
+        }
+        let unplaced = failed.tests.iter().filter(|test| test.place.is_none());
+        let unplaced = unplaced.map(|test| format!("{}: {}", test.name, test.message));
+        errors.extend(unplaced.map(|message| (format!("title={}", property(title)), message)));
+        if errors.is_empty() {
+            errors.push((format!("title={}", property(title)), failed.message.clone()));
+        }
+        if let more @ 1.. = errors.len().saturating_sub(Self::MOST_ANNOTATIONS) {
+            errors.truncate(Self::MOST_ANNOTATIONS);
+            if let Some((_, last)) = errors.last_mut() {
+                let rest = format!("\nand {more} more: see the log of the step");
+                last.push_str(&rest);
+            }
+        }
+        let lines: Vec<String> =
+            errors.iter().map(|(place, text)| format!("::error {place}::{}\n", data(text))).collect();
+        lines.concat()
     }
 
     /// Text of which no line is a command.
@@ -103,10 +135,6 @@ impl GitHub {
         self.stopped = false;
         resume + lines
     }
-}
-
-fn annotation(title: &str, Finding { file, line, message, .. }: &Finding) -> String {
-    format!("::error file={},line={line},title={}::{}\n", property(file), property(title), data(message))
 }
 
 /// The text of a command: its line breaks and percent signs are escaped.
@@ -166,11 +194,25 @@ fn append(path: Option<&PathBuf>, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Failed, Row};
+    use crate::events::{Failed, FailedTest, Row};
     use crate::exit::Exit;
 
     fn github() -> GitHub {
-        GitHub::new(Verbosity::Normal, None, None, "0123456789abcdef".to_owned())
+        GitHub::new(Verbosity::Normal, Some("/repository".into()), None, None, "0123456789abcdef".to_owned())
+    }
+
+    fn failure() -> Failed {
+        Failed {
+            step: Some("lint".to_owned()),
+            message: "1 of 2 checks failed:\n  100 %".to_owned(),
+            exit: Exit::CheckFailed,
+            findings: Vec::new(),
+            tests: Vec::new(),
+            tail: Vec::new(),
+            log: None,
+            again: None,
+            guide: None,
+        }
     }
 
     #[test]
@@ -260,22 +302,43 @@ mod tests {
 
     #[test]
     fn places_become_annotations() {
-        let mut failed = Failed {
-            step: Some("lint".to_owned()),
-            message: "1 of 2 checks failed:\n  100 %".to_owned(),
-            exit: Exit::CheckFailed,
-            findings: Vec::new(),
-            tests: Vec::new(),
-            tail: Vec::new(),
-            log: None,
-            again: None,
-            guide: None,
-        };
+        let mut failed = failure();
         let text = github().text(&Event::Failed(failed.clone()));
         assert!(text.ends_with("::error title=lint::1 of 2 checks failed:%0A  100 %25\n"), "{text}");
         failed.findings.push(Finding::new("a,b.rs", 3, "x: y"));
-        let text = github().text(&Event::Failed(failed));
+        let text = github().text(&Event::Failed(failed.clone()));
         assert!(text.ends_with("::error file=a%2Cb.rs,line=3,title=lint::x: y\n"), "{text}");
+        // GitHub names files from the root of the checkout.
+        let mut github = github();
+        for (root, file) in [("/repository/back,end", "back%2Cend/a%2Cb.rs"), ("/elsewhere", "a%2Cb.rs")] {
+            github.set_root(Path::new(root));
+            let text = github.text(&Event::Failed(failed.clone()));
+            assert!(text.ends_with(&format!("::error file={file},line=3,title=lint::x: y\n")), "{text}");
+        }
+        // A test without a place is no less a failure than the others.
+        let named = |name: &str| FailedTest {
+            name: name.to_owned(),
+            message: "no".to_owned(),
+            ..FailedTest::default()
+        };
+        failed.tests = vec![named("a"), named("b")];
+        let text = github.text(&Event::Failed(failed));
+        assert!(text.ends_with("::x: y\n::error title=lint::a: no\n::error title=lint::b: no\n"), "{text}");
+    }
+
+    #[test]
+    fn the_last_of_ten_annotations_counts_the_others() {
+        let findings = |count| (1..=count).map(|line| Finding::new("a.rs", line, "x")).collect();
+        let lines = |findings| {
+            let failed = Failed { findings, ..failure() };
+            let annotations = github().annotations(&failed);
+            annotations.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let ten = lines(findings(10));
+        assert_eq!((ten.len(), &ten[9][..]), (10, "::error file=a.rs,line=10,title=lint::x"));
+        let more = lines(findings(37));
+        assert_eq!(more.len(), 10);
+        assert_eq!(more[9], "::error file=a.rs,line=10,title=lint::x%0Aand 27 more: see the log of the step");
     }
 
     #[test]
@@ -284,7 +347,7 @@ mod tests {
         let (summary, output) = (dir.path().join("summary"), dir.path().join("output"));
         fs_err::write(&summary, "before\n").unwrap();
         let mut github =
-            GitHub::new(Verbosity::Normal, Some(summary.clone()), Some(output.clone()), String::new());
+            GitHub::new(Verbosity::Normal, None, Some(summary.clone()), Some(output.clone()), String::new());
         let row = |outcome, remark: &str| Row {
             job: "build".to_owned(),
             step: "push".to_owned(),

@@ -86,7 +86,8 @@ impl Section {
             .take_while(|line| !line.starts_with("note: run with ") && *line != "stack backtrace:")
             .collect();
         let message = message.join("\n").trim().to_owned();
-        let place = place.and_then(|place| place_in(root, place)).or_else(|| place_of_test(root, &name));
+        let place = place.and_then(|place| place_in(root, place));
+        let place = place.or_else(|| place_of_doctest(root, &name)).or_else(|| place_of_test(root, &name));
         let place = place.map(|(file, line)| Finding::new(file, line, &message).with_source(root));
         let printed: Vec<String> = printed.iter().filter(|line| !line.is_empty()).cloned().collect();
         let output = printed[printed.len().saturating_sub(Self::TAIL)..].to_vec();
@@ -99,6 +100,13 @@ impl Section {
 fn panic_place(line: &str) -> Option<&str> {
     let (thread, place) = line.split_once(" panicked at ")?;
     thread.starts_with("thread '").then_some(place)
+}
+
+/// The place in `src/lib.rs - module::item (line 10)`: what a doctest prints names a temporary file.
+fn place_of_doctest(root: &Path, name: &str) -> Option<(String, u32)> {
+    let (file, rest) = name.split_once(" - ")?;
+    let line = rest.rsplit_once("(line ")?.1.split_once(')')?.0;
+    place_in(root, &format!("{file}:{line}"))
 }
 
 /// Where the sources in `root` define a test whose panic lies elsewhere, if there is one such function.
@@ -179,6 +187,35 @@ failures:
 test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
 error: test failed, to rerun pass `-p app --test it`
 ";
+
+    #[test]
+    fn a_doctest_names_its_own_place() {
+        const PRINTED: &str = "\
+failures:
+
+---- app/src/lib.rs - sum (line 12) stdout ----
+Test executable failed (exit status: 101).
+
+stderr:
+
+thread 'main' (7) panicked at /tmp/rustdoctestX/rust_out.rs:3:1:
+assertion `left == right` failed
+  left: 3
+ right: 4
+
+failures:
+    app/src/lib.rs - sum (line 12)
+
+test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+error: doctest failed, to rerun pass `-p app --doc`
+";
+        let mut failed = FailedTests::default();
+        PRINTED.lines().for_each(|line| failed.read(line));
+        let tests = failed.into_tests(Path::new("/w"));
+        let place = tests[0].place.as_ref().unwrap();
+        assert_eq!((&place.file[..], place.line), ("app/src/lib.rs", 12));
+        assert_eq!(tests[0].message, "assertion `left == right` failed\n  left: 3\n right: 4");
+    }
 
     #[test]
     fn failed_tests_have_their_message_place_output_and_command() {

@@ -64,9 +64,7 @@ fn job(row: &table::Job, config: &Config, place: &Place, on_branch: &Rule, pins:
     }
     steps.extend(install(row.id, pins));
     steps.extend(row.steps.iter().map(|step| command(config, *step)));
-    if row.id == JobId::Test {
-        steps.push(upload(place, pins));
-    }
+    steps.push(upload(row.id, place, pins));
     Job {
         name: name(row),
         needs: row.needs,
@@ -166,16 +164,29 @@ fn install(job: JobId, pins: &Pins<'_>) -> Option<Step> {
     (!tools.is_empty()).then(|| action("install tools", pins.uses(pins::INSTALL), with))
 }
 
-fn upload(place: &Place, pins: &Pins<'_>) -> Step {
-    let paths = ["target/xtask/coverage", "target/xtask/logs"].map(|path| place.below(path) + "\n");
+/// Keeps what the job's last step left behind for people: the run record, the logs and the reports, all of them redacted.
+///
+/// Nothing else in `target/xtask` may leave the machine: it also holds encrypted variables and the image.
+fn upload(job: JobId, place: &Place, pins: &Pins<'_>) -> Step {
+    let reports: &[&str] = if job == JobId::Test { &["target/xtask/coverage"] } else { &[] };
+    let paths = ["target/xtask/run.json", "target/xtask/logs"].iter().chain(reports);
+    let paths: Vec<String> = paths.map(|path| place.below(path) + "\n").collect();
+    let when = match job {
+        // A newer push replaces the run, and its own logs are the ones to read.
+        JobId::Test | JobId::Build => "!cancelled()",
+        // A deploy that was cancelled says what it has undone.
+        JobId::Deploy => "always()",
+    };
     Step::Action(Action {
-        name: "keep reports",
-        r#if: Some(expression("!cancelled()")),
+        name: "keep logs",
+        r#if: Some(expression(when)),
         uses: pins.uses(pins::UPLOAD),
         with: Map(vec![
-            ("name", Input::Text("reports".to_owned())),
+            ("name", Input::Text(format!("launchway-{job}"))),
             ("path", Input::Lines(LitString(paths.concat()))),
             ("if-no-files-found", Input::Text("warn".to_owned())),
+            // A job that is run again uploads under the same name.
+            ("overwrite", Input::Flag(true)),
             ("retention-days", Input::Number(7)),
         ]),
     })

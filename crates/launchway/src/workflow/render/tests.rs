@@ -152,7 +152,7 @@ fn what_a_job_did_is_handed_to_the_next() {
     );
     let build = job(JobId::Build);
     let given: Vec<_> = steps(&build).iter().map(|step| step["env"]["PIPELINE_RUN_STATE"].as_str()).collect();
-    assert_eq!(given, [None, Some("${{ needs.test.outputs.run_state }}"), None]);
+    assert_eq!(given, [None, Some("${{ needs.test.outputs.run_state }}"), None, None]);
     assert!(job(JobId::Deploy)["outputs"].is_null());
     let deploy = job(JobId::Deploy);
     let step = steps(&deploy).iter().find(|step| step["id"] == "deploy").unwrap();
@@ -191,6 +191,27 @@ fn every_action_is_pinned() {
         if step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/checkout@")) {
             assert_eq!(step["with"]["persist-credentials"], false);
         }
+    }
+}
+
+#[test]
+fn every_job_keeps_its_logs_and_its_record_and_nothing_secret() {
+    for row in &PIPELINE {
+        let job = job(row.id);
+        let last = steps(&job).last().unwrap();
+        assert!(last["uses"].as_str().unwrap().starts_with("actions/upload-artifact@"), "{last}");
+        let with = &last["with"];
+        assert_eq!(with["name"], format!("launchway-{}", row.id));
+        // A second attempt of the job has the same name.
+        assert_eq!(with["overwrite"], true);
+        let paths: Vec<&str> = with["path"].as_str().unwrap().lines().collect();
+        assert!(paths.starts_with(&["target/xtask/run.json", "target/xtask/logs"]), "{paths:?}");
+        assert!(
+            paths[2..].iter().all(|path| row.id == JobId::Test && *path == "target/xtask/coverage"),
+            "{paths:?}"
+        );
+        let when = if row.id == JobId::Deploy { "always()" } else { "!cancelled()" };
+        assert_eq!(last["if"], format!("${{{{ {when} }}}}"));
     }
 }
 
