@@ -18,6 +18,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::file::write_whole;
 use crate::plain::plain;
 use crate::secret::{Redactor, Secret};
 use activity::Activity;
@@ -209,6 +210,16 @@ impl Reporter {
             rest = text.get(end + 1..).unwrap_or_default();
         }
         shown + rest
+    }
+
+    /// Writes a text that the run leaves for others, without secrets.
+    pub fn leave(&self, path: &Path, text: &str) -> anyhow::Result<()> {
+        write_whole(path, self.redacted(text).as_bytes())
+    }
+
+    /// Writes JSON that the run leaves for others, without secrets.
+    pub fn leave_json(&self, path: &Path, json: &str) -> anyhow::Result<()> {
+        write_whole(path, self.shown_json(json).as_bytes())
     }
 
     /// Prints a panic, which may come in the middle of anything.

@@ -12,32 +12,57 @@ pub(crate) mod sbom;
 /// project with its own domain puts it here.
 pub(crate) const PROJECT: &str = "https://launchway.invalid";
 
+use std::path::Path;
+
 use anyhow::Result;
 
-use crate::context::Context;
+use crate::config::Config;
+use crate::git::Git;
+use launchway_core::environment::Environment;
 use launchway_image::Engine;
 use launchway_image::layout::BaseRecord;
 use launchway_registry::Artifact;
 use launchway_registry::Repository;
 use launchway_registry::oci::{Descriptor, MANIFEST};
 
+/// The build that an image comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Build<'a> {
+    /// The workspace root.
+    pub(crate) root: &'a Path,
+    pub(crate) config: &'a Config,
+    pub(crate) git: &'a Git,
+    /// Names the workflow on GitHub.
+    pub(crate) environment: &'a Environment,
+    pub(crate) engine: Engine,
+    pub(crate) base: Option<&'a BaseRecord>,
+}
+
+#[cfg(test)]
+impl<'a> Build<'a> {
+    /// A build without a base image.
+    pub(crate) fn for_test(ctx: &'a crate::context::Context, engine: Engine) -> Self {
+        let crate::context::Context { root, config, git, environment, .. } = ctx;
+        Self { root, config, git, environment, engine, base: None }
+    }
+}
+
 /// The attestations of an image, or why it has none.
 pub(crate) fn attestations(
-    ctx: &Context,
+    build: Build<'_>,
     repository: &Repository,
     image: &Descriptor,
-    engine: Engine,
-    base: Option<&BaseRecord>,
 ) -> Result<Result<Vec<Artifact>, &'static str>> {
-    if !ctx.root.join("Cargo.lock").is_file() {
+    let Build { root, config, .. } = build;
+    if !root.join("Cargo.lock").is_file() {
         return Ok(Err("there is no `Cargo.lock` that lists what the image was built from"));
     }
     if image.media_type != MANIFEST {
         return Ok(Err("the image is not in OCI format: build it again"));
     }
-    let provenance = provenance::document(ctx, engine, base, &repository.to_string(), &image.digest)?;
+    let provenance = provenance::document(build, &repository.to_string(), &image.digest)?;
     Ok(Ok(vec![
-        Artifact::new(SBOM, "sbom.cdx.json", sbom::document(ctx)?.into_bytes(), image)?,
+        Artifact::new(SBOM, "sbom.cdx.json", sbom::document(root, config)?.into_bytes(), image)?,
         Artifact::new(PROVENANCE, "provenance.json", provenance.into_bytes(), image)?,
     ]))
 }
@@ -49,10 +74,8 @@ pub(crate) const PROVENANCE: &str = "application/vnd.in-toto+json";
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use launchway_core::environment::Environment;
+    use crate::context::Context;
 
     #[test]
     fn an_image_without_attestations_says_why() {
@@ -60,8 +83,8 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
         let made = |root: &Path, media_type: &str| {
             let ctx = Context::for_test(root, Environment::default());
-            attestations(&ctx, &repository, &Descriptor::of(media_type, b"{}"), Engine::Builtin, None)
-                .unwrap()
+            let build = Build::for_test(&ctx, Engine::Builtin);
+            attestations(build, &repository, &Descriptor::of(media_type, b"{}")).unwrap()
         };
         let names = made(&root, MANIFEST).unwrap().iter().map(|one| one.name).collect::<Vec<_>>();
         assert_eq!(names, ["sbom.cdx.json", "provenance.json"]);

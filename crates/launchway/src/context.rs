@@ -7,17 +7,18 @@ use reqwest::Url;
 
 use crate::config::{self, Config, Variable};
 use crate::git::Git;
+use crate::registry;
 use crate::table::{self, JobId, SETTINGS, StepId};
+use crate::turn::Turn;
 use launchway_core::command::{Call, is_token, withhold};
 use launchway_core::environment::Environment;
 use launchway_core::events::Reporter;
-use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::http::{Http, NetworkPolicy, base_url};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::runner::Runner;
 use launchway_core::secret::{Redactor, Secret};
-
-use launchway_core::file::write_whole;
+use launchway_registry::{Access, Client, Session};
 
 /// Everything that a step may know or touch.
 pub(crate) struct Context {
@@ -106,17 +107,7 @@ impl Context {
 
     /// `target/xtask`, where a run leaves its image, its logs and its records.
     pub(crate) fn output(&self) -> PathBuf {
-        self.root.join("target/xtask")
-    }
-
-    /// Writes a text that the run leaves for others.
-    pub(crate) fn leave(&self, path: &Path, text: &str) -> Result<()> {
-        write_whole(path, self.reporter.redacted(text).as_bytes())
-    }
-
-    /// Writes JSON that the run leaves for others.
-    pub(crate) fn leave_json(&self, path: &Path, json: &str) -> Result<()> {
-        write_whole(path, self.reporter.shown_json(json).as_bytes())
+        output(&self.root)
     }
 
     /// `target/ci`, the target folder that clippy, the tests and the documentation share.
@@ -127,18 +118,6 @@ impl Context {
     /// The image's repository, without a tag: `PIPELINE_IMAGE`, or the configured one.
     pub(crate) fn image(&self) -> &str {
         self.environment.get("PIPELINE_IMAGE").unwrap_or(&self.config.image)
-    }
-
-    /// The commits after `previous`, as [`Git::since`] has them and a report or Sentry may have them.
-    pub(crate) fn commits_since(&self, previous: Option<&str>) -> Vec<launchway_report::Commit> {
-        let commits = self.git.since(&self.root, previous, launchway_report::MAX_COMMITS).into_iter();
-        // A secret that was written into a commit must not appear elsewhere as well.
-        let shown = |commit: launchway_report::Commit| launchway_report::Commit {
-            subject: self.reporter.redacted(&commit.subject),
-            author: commit.author.map(|author| self.reporter.redacted(&author)),
-            ..commit
-        };
-        commits.map(shown).collect()
     }
 
     /// The Render API: `RENDER_API_URL`, or the real one.
@@ -173,14 +152,26 @@ impl Context {
         Http::through(self.network.clone(), &self.environment)
     }
 
-    /// The variable, or an error with [`Exit::Missing`] that says how to get it.
-    pub(crate) fn required(&self, name: &str) -> Result<Secret> {
-        let Some(secret) = self.environment.secret(name) else {
-            let hint = self.config.variable(name);
-            let hint = hint.map_or_else(String::new, |variable| format!(": {}", variable.hint()));
-            return Err(Failure::new(Exit::Missing, format!("`{name}` is not set{hint}")).into());
-        };
-        Ok(secret)
+    /// The turn of this run.
+    pub(crate) fn turn(&self, name: &str) -> Result<Turn> {
+        Turn::wait(&self.output(), name, &self.reporter, &self.interrupt)
+    }
+
+    /// A session with registries. A rehearsal does not look at Docker's configuration.
+    pub(crate) fn session(&self) -> Result<Session> {
+        let docker_config =
+            if self.is_rehearsal() { None } else { registry::docker_config(&self.environment) };
+        Ok(Session {
+            http: self.http()?,
+            reporter: self.reporter.clone(),
+            interrupt: self.interrupt.clone(),
+            logins: registry::logins(self.image(), &self.environment, docker_config),
+        })
+    }
+
+    /// A client of a session of its own.
+    pub(crate) fn registry(&self, access: Access) -> Result<Client> {
+        Ok(Client::new(self.session()?, access))
     }
 
     /// Runs children in the workspace root.
@@ -201,6 +192,11 @@ impl Context {
     pub(crate) fn check_in(&self, folder: &Path, call: &Call) -> Result<()> {
         self.runner().check_in(folder, call)
     }
+}
+
+/// `target/xtask` of a workspace, where a run leaves its image, its logs and its records.
+pub(crate) fn output(root: &Path) -> PathBuf {
+    root.join("target/xtask")
 }
 
 /// The root of the workspace: the nearest folder upwards from `start` whose `Cargo.toml` configures a pipeline.
@@ -288,6 +284,14 @@ mod tests {
         assert!(shown.ends_with(
             "IMAGE=ghcr.io/a/image\nXTASK_INSTALL=never-ever\nPORT=8000\nRENDER_API_KEY=<redacted>\n"
         ));
+    }
+
+    #[test]
+    fn a_rehearsal_does_not_look_at_dockers_configuration() {
+        let mut ctx = Context::for_test(Path::new("/nowhere"), Environment::of([("HOME", "/h")]));
+        assert!(ctx.session().unwrap().logins.docker_config.is_some());
+        ctx.network = NetworkPolicy::Only(Vec::new());
+        assert_eq!(ctx.session().unwrap().logins.docker_config, None);
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Ci(_) | Command::Rollback(_) => true,
         _ => command.step().is_some(),
     };
-    let _turn = (writes && !cli.shared.explain).then(|| Turn::wait(&ctx, Turn::OUTPUT)).transpose()?;
+    let _turn = (writes && !cli.shared.explain).then(|| ctx.turn(Turn::OUTPUT)).transpose()?;
     match command {
         Command::Ci(ci) => {
             let jobs = (!ci.job.is_empty()).then(|| ci.job.clone());
@@ -169,9 +169,9 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
                 .text("read target/xtask/history and the registry's tag `ledger`, and list the deployments");
         }
         Command::History => history::show(&ctx, cli.shared.format == Format::Json)?,
-        Command::Sbom if cli.shared.explain => ctx.reporter.text(sbom::call(&ctx).to_string()),
+        Command::Sbom if cli.shared.explain => ctx.reporter.text(sbom::call(&ctx.config).to_string()),
         // A text ends its own line.
-        Command::Sbom => ctx.reporter.text(sbom::document(&ctx)?.trim_end()),
+        Command::Sbom => ctx.reporter.text(sbom::document(&ctx.root, &ctx.config)?.trim_end()),
         // Done already.
         Command::Secrets(Secrets::Generate) | Command::Init(_) => {}
         Command::Doctor if cli.shared.explain => ctx
@@ -192,7 +192,7 @@ fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
     } else {
         ctx.reporter.started(heading(ctx, "rollback"));
         let deploy::Concluded { record, result } = plan.run(ctx);
-        history::conclude(ctx, &RunState::new(ctx)?, &record);
+        history::conclude(ctx, &RunState::new(&ctx.git)?, &record);
         let deployment = result?;
         ctx.reporter.text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));
     }

@@ -175,7 +175,10 @@ fn docker(ctx: &Context) -> Line {
 /// Which variables are set, never to what.
 fn secrets(ctx: &Context) -> Vec<Line> {
     // A configuration that cannot be read is named by the step that needs it.
-    let by_docker = docker_login(ctx).unwrap_or_default();
+    let by_docker = ctx
+        .session()
+        .and_then(|session| docker_login(&session, ctx.image(), &ctx.environment))
+        .unwrap_or_default();
     let line = |job: JobId, name: &str, needed: bool| {
         let set = ctx.environment.has(name);
         let source = ctx.config.variable(name).map_or_else(String::new, |variable| variable.hint());

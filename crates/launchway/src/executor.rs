@@ -50,7 +50,7 @@ pub(crate) enum Scope {
 ///
 /// The first failure is the error; it has been reported in full, with its log and how to run the step again.
 pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
-    let jobs = select(ctx, request);
+    let jobs = select(&ctx.config.branch, request);
     let steps: Vec<StepId> =
         jobs.iter().filter(|job| job.skipped.is_none()).flat_map(|job| job.steps.clone()).collect();
     if request.explain {
@@ -61,7 +61,7 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
     Run {
         ctx,
         request,
-        so_far: RunState::begin(ctx, request.scope.step())?,
+        so_far: RunState::begin(&ctx.output(), &ctx.git, &ctx.environment, request.scope.step())?,
         memory: Memory::read(ctx),
         results: Results::default(),
         failure: None,
@@ -89,8 +89,7 @@ struct Selected {
     skipped: Option<String>,
 }
 
-fn select(ctx: &Context, request: &Request) -> Vec<Selected> {
-    let branch = &ctx.config.branch;
+fn select(branch: &str, request: &Request) -> Vec<Selected> {
     let wanted = match &request.scope {
         Scope::Step(step) => {
             return vec![Selected { id: step.job(), steps: vec![*step], skipped: None }];
@@ -146,11 +145,13 @@ impl Run<'_> {
             self.records,
             &self.results,
         );
-        let path = self.ctx.output().join("run.json");
+        let output = self.ctx.output();
+        let path = output.join("run.json");
         let kept = record
             .to_json()
-            .and_then(|json| self.ctx.leave_json(&path, &json))
-            .and_then(|()| self.so_far.leave(self.ctx));
+            .and_then(|json| self.ctx.reporter.leave_json(&path, &json))
+            // No run continues a rehearsal.
+            .and_then(|()| if rehearsal { Ok(()) } else { self.so_far.leave(&output, &self.ctx.reporter) });
         let mut facts = self.results.facts();
         facts.push(("record".to_owned(), path.display().to_string()));
         let run_state = self.so_far.to_line()?;

@@ -11,9 +11,10 @@ use std::path::Path;
 use std::process::Output;
 
 use anyhow::{Context as _, Result};
-use launchway_report::{Commit, Time};
+use launchway_report::{Commit, MAX_COMMITS, Time};
 
 use launchway_core::command::Call;
+use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, OrExit as _};
 
 /// The commit, its branch and the state of the tree.
@@ -67,6 +68,22 @@ impl Git {
             listed.lines().filter(|line| !line.starts_with("commit ")).map(commit).collect()
         };
         list(&range, most).or_else(|_| list(&self.commit, 1)).unwrap_or_default()
+    }
+
+    /// The commits after `previous`, as [`Self::since`] has them and a report or Sentry may have them.
+    pub(crate) fn published_since(
+        &self,
+        root: &Path,
+        previous: Option<&str>,
+        reporter: &Reporter,
+    ) -> Vec<Commit> {
+        // A secret that was written into a commit must not appear elsewhere as well.
+        let shown = |commit: Commit| Commit {
+            subject: reporter.redacted(&commit.subject),
+            author: commit.author.map(|author| reporter.redacted(&author)),
+            ..commit
+        };
+        self.since(root, previous, MAX_COMMITS).into_iter().map(shown).collect()
     }
 
     /// Who commits here, where git was told.

@@ -8,20 +8,23 @@ mod ledger;
 mod table;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use anyhow::Result;
 use launchway_report::{Commit, Deployment, Report, SCHEMA, Service, Time};
-use reqwest::Url;
 use serde::Deserialize;
 
+use crate::config::SignedPath;
 use crate::context::Context;
 use crate::git::Git;
 use crate::run_state::RunState;
 use crate::steps::deploy::{DeploymentRecord, ReportPlan};
+use board::Board;
 use launchway_core::environment::Environment;
+use launchway_core::events::Reporter;
 use launchway_core::file::write_whole;
+use launchway_registry::{Access, Client, Session};
 use ledger::Ledger;
 pub(crate) use table::show;
 
@@ -50,29 +53,32 @@ fn ended(bytes: &[u8]) -> Option<Time> {
 /// Makes the report of a run with its deployment, keeps it, and sends it where the plan says.
 pub(crate) fn conclude(ctx: &Context, so_far: &RunState, record: &DeploymentRecord) {
     let report = report(ctx, so_far, record.service.clone(), record.deployment.clone());
-    send(ctx, &report, &record.plan, record.site.as_ref());
+    History::of(ctx).send(&report, &record.plan, ctx.session(), board(ctx, record));
+}
+
+/// Where the app takes the report, if the plan says so.
+fn board<'r>(ctx: &Context, record: &'r DeploymentRecord) -> Option<Result<Board<'r>>> {
+    let (SignedPath { path, key }, site) = record.plan.board.as_ref().zip(record.site.as_ref())?;
+    let secret = ctx.config.secret(&ctx.environment, key);
+    Some(secret.and_then(|secret| Ok(Board { at: site.join(path)?, key: (key, secret) })))
 }
 
 fn report(ctx: &Context, so_far: &RunState, service: Option<Service>, deployment: Deployment) -> Report {
-    let run = |environment: &Environment| {
-        let get = |name: &str| environment.get(name);
-        let (server, repository) = (get("GITHUB_SERVER_URL")?, get("GITHUB_REPOSITORY")?);
-        Some(format!("{server}/{repository}/actions/runs/{}", get("GITHUB_RUN_ID")?))
-    };
+    let Context { root, git, environment, .. } = ctx;
     let previous = deployment.previous.as_ref().and_then(|release| release.commit.clone());
     let own = || Commit {
-        sha: ctx.git.commit.clone(),
-        time: Time::from_milliseconds(ctx.git.time.saturating_mul(1000)),
+        sha: git.commit.clone(),
+        time: Time::from_milliseconds(git.time.saturating_mul(1000)),
         subject: String::new(),
         author: None,
     };
-    let commits = ctx.commits_since(previous.as_deref());
+    let commits = git.published_since(root, previous.as_deref(), &ctx.reporter);
     let commit = commits.first().cloned().unwrap_or_else(own);
     Report {
         schema: SCHEMA,
         id: so_far.id.clone(),
-        actor: actor(ctx),
-        url: run(&ctx.environment).filter(|url| url.starts_with("https://")),
+        actor: actor(root, environment),
+        url: run_url(environment).filter(|url| url.starts_with("https://")),
         service,
         rehearsal: ctx.is_rehearsal(),
         started: so_far.started.min(deployment.started),
@@ -87,84 +93,110 @@ fn report(ctx: &Context, so_far: &RunState, service: Option<Service>, deployment
     }
 }
 
-/// Keeps a report and brings the ledger and the board of the app at `site` up to date.
-///
-/// No outage fails a run or delays it for long: what failed is reported with its reason, and the next run does it. Only a
-/// report that cannot be kept here is lost, and that is an error.
-fn send(ctx: &Context, report: &Report, plan: &ReportPlan, site: Option<&Url>) {
-    let [recorded, delivered] = [plan.ledger_timeout, plan.timeout].map(|timeout| Instant::now() + timeout);
-    let skipped = |check: &str, error: &anyhow::Error| ctx.reporter.skipped(check, format!("{error:#}"));
-    // Everybody who can read the repository or the board can read it.
-    if let Err(error) = ctx.reporter.shown(report).and_then(|report| keep(ctx, &report)) {
-        skipped("report", &error);
-        ctx.reporter.lose(error);
-        return;
+/// The reports that this machine keeps.
+pub(crate) struct History {
+    folder: PathBuf,
+    reporter: Reporter,
+}
+
+impl History {
+    /// That of a workspace; a rehearsal's is no part of it.
+    pub(crate) fn of(ctx: &Context) -> Self {
+        Self { folder: ctx.kept().join("history"), reporter: ctx.reporter.clone() }
     }
-    let mut reports = read(ctx).unwrap_or_else(|error| {
-        skipped("history", &error);
-        Reports::new()
-    });
-    match ledger::append(ctx, &plan.ledger, &reports, recorded) {
-        Ok(Ledger { reports: recorded, .. }) => {
-            let many = match recorded.len() {
-                1 => "1 report".to_owned(),
-                many => format!("{many} reports"),
-            };
-            ctx.reporter.note(format!("the ledger `{}:ledger` has {many}", plan.ledger));
-            reports.extend(recorded);
+
+    /// Keeps a report and brings the ledger and the board of the app up to date.
+    ///
+    /// No outage fails a run or delays it for long: what failed is reported with its reason, and the next run does it. Only
+    /// a report that cannot be kept here is lost, and that is an error.
+    fn send(
+        &self,
+        report: &Report,
+        plan: &ReportPlan,
+        session: Result<Session>,
+        board: Option<Result<Board<'_>>>,
+    ) {
+        let [recorded, delivered] =
+            [plan.ledger_timeout, plan.timeout].map(|timeout| Instant::now() + timeout);
+        let skipped = |check: &str, error: &anyhow::Error| self.reporter.skipped(check, format!("{error:#}"));
+        // Everybody who can read the repository or the board can read it.
+        if let Err(error) = self.reporter.shown(report).and_then(|report| self.keep(&report)) {
+            skipped("report", &error);
+            self.reporter.lose(error);
+            return;
         }
-        Err(error) => skipped("ledger", &error),
+        let mut reports = self.read().unwrap_or_else(|error| {
+            skipped("history", &error);
+            Reports::new()
+        });
+        let session = match session {
+            Ok(session) => session,
+            Err(error) => return skipped("ledger", &error),
+        };
+        let client = Client::new(session.clone(), Access::Push).with_deadline(recorded);
+        match ledger::append(&client, &plan.ledger, &reports, &self.folder.join("ledger")) {
+            Ok(Ledger { reports: recorded, .. }) => {
+                let many = match recorded.len() {
+                    1 => "1 report".to_owned(),
+                    many => format!("{many} reports"),
+                };
+                self.reporter.note(format!("the ledger `{}:ledger` has {many}", plan.ledger));
+                reports.extend(recorded);
+            }
+            Err(error) => skipped("ledger", &error),
+        }
+        let Some(board) = board else { return };
+        match board.and_then(|board| board::deliver(&board, &reports, &session, delivered)) {
+            Ok(0) => self.reporter.note("the board has every report"),
+            Ok(1) => self.reporter.note("the board has the report of this run"),
+            Ok(many) => self.reporter.note(format!("{many} reports sent to the board")),
+            Err(error) => skipped("board", &error),
+        }
     }
-    let (Some(board), Some(site)) = (&plan.board, site) else { return };
-    let sent = board::deliver(ctx, site, board, &reports, delivered);
-    match sent {
-        Ok(0) => ctx.reporter.note("the board has every report"),
-        Ok(1) => ctx.reporter.note("the board has the report of this run"),
-        Ok(many) => ctx.reporter.note(format!("{many} reports sent to the board")),
-        Err(error) => skipped("board", &error),
-    }
-}
 
-/// The ids of the runs whose reports this machine keeps.
-pub(crate) fn ids(ctx: &Context) -> Result<Vec<String>> {
-    Ok(read(ctx)?.into_keys().collect())
-}
-
-/// Every report that this machine keeps. Another file is named and left alone.
-fn read(ctx: &Context) -> Result<Reports> {
-    let folder = folder(ctx);
-    let mut reports = Reports::new();
-    if !folder.exists() {
-        return Ok(reports);
+    /// The ids of the runs.
+    pub(crate) fn ids(&self) -> Result<Vec<String>> {
+        Ok(self.read()?.into_keys().collect())
     }
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            let bytes = fs_err::read(&path)?;
-            match id(&bytes) {
-                Some(id) => drop(reports.insert(id, bytes)),
-                None => ctx.reporter.skipped("report", format!("{} is not a report", path.display())),
+
+    /// Every report. Another file is named and left alone.
+    fn read(&self) -> Result<Reports> {
+        let mut reports = Reports::new();
+        if !self.folder.exists() {
+            return Ok(reports);
+        }
+        for entry in fs_err::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                let bytes = fs_err::read(&path)?;
+                match id(&bytes) {
+                    Some(id) => drop(reports.insert(id, bytes)),
+                    None => self.reporter.skipped("report", format!("{} is not a report", path.display())),
+                }
             }
         }
+        Ok(reports)
     }
-    Ok(reports)
+
+    fn keep(&self, report: &Report) -> Result<()> {
+        let problems: Vec<String> =
+            report.problems(SystemTime::now().into()).iter().map(ToString::to_string).collect();
+        anyhow::ensure!(problems.is_empty(), "the report is not valid: {}", problems.join(", "));
+        write_whole(&self.folder.join(format!("{}.json", report.id)), &serde_json::to_vec(report)?)
+    }
 }
 
-fn keep(ctx: &Context, report: &Report) -> Result<()> {
-    let problems: Vec<String> =
-        report.problems(SystemTime::now().into()).iter().map(ToString::to_string).collect();
-    anyhow::ensure!(problems.is_empty(), "the report is not valid: {}", problems.join(", "));
-    write_whole(&folder(ctx).join(format!("{}.json", report.id)), &serde_json::to_vec(report)?)
-}
-
-fn folder(ctx: &Context) -> PathBuf {
-    ctx.kept().join("history")
+/// The page of the run on GitHub.
+fn run_url(environment: &Environment) -> Option<String> {
+    let get = |name: &str| environment.get(name);
+    let (server, repository) = (get("GITHUB_SERVER_URL")?, get("GITHUB_REPOSITORY")?);
+    Some(format!("{server}/{repository}/actions/runs/{}", get("GITHUB_RUN_ID")?))
 }
 
 /// Who started the run: on GitHub the account, elsewhere git's user, or that of this machine.
-fn actor(ctx: &Context) -> String {
-    let variable = |name: &str| ctx.environment.get(name).map(str::to_owned);
-    let named = variable("GITHUB_ACTOR").or_else(|| Git::user(&ctx.root)).or_else(|| variable("USER"));
+fn actor(root: &Path, environment: &Environment) -> String {
+    let variable = |name: &str| environment.get(name).map(str::to_owned);
+    let named = variable("GITHUB_ACTOR").or_else(|| Git::user(root)).or_else(|| variable("USER"));
     let named: String = named.unwrap_or_default().chars().filter(|c| !c.is_control()).take(100).collect();
     if named.is_empty() { "unknown".to_owned() } else { named }
 }

@@ -47,8 +47,8 @@ pub(crate) fn run(
             Environment::of([("PIPELINE_IMAGE", image.as_str()), ("RENDER_SERVICE_ID", Fakes::SERVICE)]);
         return executor::run(&ctx.rehearsed(variables, NetworkPolicy::Only(Vec::new())), &request).map(drop);
     }
-    let _rehearsal = Turn::wait(ctx, Turn::REHEARSAL)?;
-    let turn = Turn::wait(ctx, Turn::OUTPUT)?;
+    let _rehearsal = ctx.turn(Turn::REHEARSAL)?;
+    let turn = ctx.turn(Turn::OUTPUT)?;
     let folder = ctx.output().join("rehearsal");
     // The fakes begin empty: what an earlier rehearsal pushed must not pass for this one's.
     if folder.exists() {

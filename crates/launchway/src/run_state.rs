@@ -10,8 +10,10 @@ use anyhow::Result;
 use launchway_report::{Attestation, Coverage, Step, StepOutcome, Tests, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::context::Context;
+use crate::git::Git;
 use crate::table::{RUN_STATE, StepId};
+use launchway_core::environment::Environment;
+use launchway_core::events::Reporter;
 use launchway_core::secret::random_word;
 use launchway_registry::Digest;
 
@@ -66,38 +68,44 @@ impl RunState {
     ///
     /// A step that runs alone goes on with what is of the same commit (on GitHub: of the same run) and has no such step yet;
     /// anything else is a run of its own.
-    pub(crate) fn begin(ctx: &Context, alone: Option<StepId>) -> Result<Self> {
-        let given = ctx.environment.get(RUN_STATE).and_then(|text| serde_json::from_str(text).ok());
+    pub(crate) fn begin(
+        output: &Path,
+        git: &Git,
+        environment: &Environment,
+        alone: Option<StepId>,
+    ) -> Result<Self> {
+        let given = environment.get(RUN_STATE).and_then(|text| serde_json::from_str(text).ok());
+        let on_github = run_on_github(environment);
         let earlier = match alone {
             Some(step) => {
                 let goes_on = |earlier: &Self| {
-                    earlier.commit == ctx.git.tag()
-                        && run_on_github(ctx).is_none_or(|id| id == earlier.id)
+                    earlier.commit == git.tag()
+                        && on_github.as_ref().is_none_or(|id| *id == earlier.id)
                         && earlier.steps.iter().all(|done| done.name != step.name())
                 };
-                read(&path(ctx)).filter(goes_on).or(given.filter(goes_on))
+                read(&path(output)).filter(goes_on).or(given.filter(goes_on))
             }
             None => None,
         };
         if let Some(earlier) = earlier {
             return Ok(earlier);
         }
-        match run_on_github(ctx) {
-            Some(id) => Ok(Self::of(ctx, id)),
-            None => Self::new(ctx),
+        match on_github {
+            Some(id) => Ok(Self::of(git, id)),
+            None => Self::new(git),
         }
     }
 
     /// A run that nothing else is part of.
-    pub(crate) fn new(ctx: &Context) -> Result<Self> {
+    pub(crate) fn new(git: &Git) -> Result<Self> {
         let word = random_word()?;
-        Ok(Self::of(ctx, format!("{}-{}", ctx.git.short(), word.get(..12).unwrap_or_default())))
+        Ok(Self::of(git, format!("{}-{}", git.short(), word.get(..12).unwrap_or_default())))
     }
 
-    fn of(ctx: &Context, id: String) -> Self {
+    fn of(git: &Git, id: String) -> Self {
         Self {
             id,
-            commit: ctx.git.tag(),
+            commit: git.tag(),
             started: SystemTime::now().into(),
             steps: Vec::new(),
             tests: None,
@@ -112,9 +120,9 @@ impl RunState {
         self.steps.push(Step { name: step.name().to_owned(), outcome, milliseconds });
     }
 
-    /// Leaves it for the next process; no run continues a rehearsal.
-    pub(crate) fn leave(&self, ctx: &Context) -> Result<()> {
-        if ctx.is_rehearsal() { Ok(()) } else { ctx.leave_json(&path(ctx), &self.to_line()?) }
+    /// Leaves it for the next process, in `target/xtask`.
+    pub(crate) fn leave(&self, output: &Path, reporter: &Reporter) -> Result<()> {
+        reporter.leave_json(&path(output), &self.to_line()?)
     }
 
     /// One line of JSON.
@@ -123,8 +131,8 @@ impl RunState {
     }
 }
 
-fn path(ctx: &Context) -> PathBuf {
-    ctx.output().join("run-state.json")
+fn path(output: &Path) -> PathBuf {
+    output.join("run-state.json")
 }
 
 fn read(path: &Path) -> Option<RunState> {
@@ -132,8 +140,8 @@ fn read(path: &Path) -> Option<RunState> {
 }
 
 /// The id of the run on GitHub; a second attempt is a run of its own.
-fn run_on_github(ctx: &Context) -> Option<String> {
-    let get = |name: &str| ctx.environment.get(name);
+fn run_on_github(environment: &Environment) -> Option<String> {
+    let get = |name: &str| environment.get(name);
     Some(format!("github-{}-{}", get("GITHUB_RUN_ID")?, get("GITHUB_RUN_ATTEMPT").unwrap_or("1")))
 }
 

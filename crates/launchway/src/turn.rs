@@ -2,12 +2,14 @@
 
 use std::fs::TryLockError;
 use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::context::Context;
+use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::interrupt::Interrupt;
 use launchway_core::{file, leftovers};
 
 /// A turn, until it is dropped; the kernel ends that of a process that was killed.
@@ -22,10 +24,15 @@ impl Turn {
     /// The turn of those that have fakes in `target/xtask/rehearsal`. It is taken first where both are.
     pub(crate) const REHEARSAL: &str = "rehearsal";
 
-    /// Waits for the turn, and says for whom. What a run of this turn runs itself belongs to it.
-    pub(crate) fn wait(ctx: &Context, name: &str) -> Result<Self> {
-        let path = ctx.output().join(format!("{name}.lock"));
-        fs_err::create_dir_all(ctx.output()).or_exit(Exit::Internal)?;
+    /// Waits for the turn in `target/xtask`, and says for whom. What a run of this turn runs itself belongs to it.
+    pub(crate) fn wait(
+        output: &Path,
+        name: &str,
+        reporter: &Reporter,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        let path = output.join(format!("{name}.lock"));
+        fs_err::create_dir_all(output).or_exit(Exit::Internal)?;
         let mut file =
             fs_err::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
         let mut is_told = false;
@@ -50,16 +57,16 @@ impl Turn {
                 break None;
             }
             if !is_told && !id.is_empty() {
-                ctx.reporter.note(format!("waiting for `{command}` in this checkout, process {id}"));
+                reporter.note(format!("waiting for `{command}` in this checkout, process {id}"));
                 is_told = true;
             }
-            ctx.interrupt.sleep(Duration::from_millis(100))?;
+            interrupt.sleep(Duration::from_millis(100))?;
         };
         // As deep as the blobs of the image.
-        file::remove_leftovers(&ctx.output(), 3);
-        let ended = leftovers::begin(&ctx.output().join("children"));
+        file::remove_leftovers(output, 3);
+        let ended = leftovers::begin(&output.join("children"));
         if !ended.is_empty() {
-            ctx.reporter.note(format!("ended processes that a killed run had left: {}", ended.join(", ")));
+            reporter.note(format!("ended processes that a killed run had left: {}", ended.join(", ")));
         }
         Ok(Self { _lock: lock })
     }

@@ -1,9 +1,11 @@
 //! What cargo says of the package that is shipped.
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde::Deserialize;
 
-use crate::context::Context;
+use crate::config::Config;
 use launchway_core::call;
 use launchway_core::exit::{Exit, OrExit as _};
 
@@ -28,9 +30,9 @@ struct Target {
 /// The version of the package that is shipped.
 ///
 /// A package that the workspace lacks, and one without the configured binary, is an error with [`Exit::Usage`].
-pub(crate) fn version(ctx: &Context) -> Result<String> {
-    let metadata = call!("cargo metadata --no-deps --format-version 1").read(&ctx.root)?;
-    shipped(&metadata, &ctx.config.package, &ctx.config.binary).or_exit(Exit::Usage)
+pub(crate) fn version(root: &Path, config: &Config) -> Result<String> {
+    let metadata = call!("cargo metadata --no-deps --format-version 1").read(root)?;
+    shipped(&metadata, &config.package, &config.binary).or_exit(Exit::Usage)
 }
 
 fn shipped(metadata: &str, package: &str, binary: &str) -> Result<String> {

@@ -6,9 +6,9 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::PROJECT;
-use crate::context::Context;
+use super::{Build, PROJECT};
 use launchway_core::command::Call;
+use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_image::Engine;
 use launchway_image::layout::BaseRecord;
@@ -20,13 +20,7 @@ pub(crate) const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 /// The statement of an image with this digest, ending in a line break.
 ///
 /// Its `metadata` is left out: it holds times and the number of the run, and two builds of a commit must say the same.
-pub(crate) fn document(
-    ctx: &Context,
-    engine: Engine,
-    base: Option<&BaseRecord>,
-    image: &str,
-    digest: &Digest,
-) -> Result<String> {
+pub(crate) fn document(build: Build<'_>, image: &str, digest: &Digest) -> Result<String> {
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{ "name": image, "digest": { "sha256": digest.hex() } }],
@@ -35,41 +29,42 @@ pub(crate) fn document(
             "buildDefinition": {
                 "buildType": format!("{PROJECT}/build/v1"),
                 "externalParameters": {
-                    "commit": ctx.git.tag(),
-                    "engine": engine.name(),
-                    "target": ctx.config.target,
+                    "commit": build.git.tag(),
+                    "engine": build.engine.name(),
+                    "target": build.config.target,
                 },
-                "resolvedDependencies": dependencies(ctx, engine, base)?,
+                "resolvedDependencies": dependencies(build)?,
             },
-            "runDetails": { "builder": { "id": builder(ctx) } },
+            "runDetails": { "builder": { "id": builder(build.environment) } },
         },
     });
     // On one line: each commit sends its own.
     Ok(serde_json::to_string(&statement)? + "\n")
 }
 
-fn dependencies(ctx: &Context, engine: Engine, base: Option<&BaseRecord>) -> Result<Vec<Value>> {
+fn dependencies(build: Build<'_>) -> Result<Vec<Value>> {
+    let Build { root, config, git, environment, engine, base } = build;
     let file = |name: &str| -> Result<Value> {
-        let (digest, _) = Digest::of_file(&ctx.root.join(name)).or_exit(Exit::Usage)?;
+        let (digest, _) = Digest::of_file(&root.join(name)).or_exit(Exit::Usage)?;
         Ok(json!({ "name": name, "digest": { "sha256": digest.hex() } }))
     };
     let mut all = Vec::new();
     // No commit holds what a dirty tree was made from; the parameter says `-dirty`.
-    if !ctx.git.dirty {
-        let mut commit = json!({ "name": "source", "digest": { "gitCommit": ctx.git.commit } });
-        if let Some(repository) = github(ctx, "GITHUB_REPOSITORY") {
+    if !git.dirty {
+        let mut commit = json!({ "name": "source", "digest": { "gitCommit": git.commit } });
+        if let Some(repository) = github(environment, "GITHUB_REPOSITORY") {
             commit["uri"] = format!("git+{repository}").into();
         }
         all.push(commit);
     }
     all.push(file("Cargo.lock")?);
-    all.push(file(&ctx.config.dockerfile)?);
+    all.push(file(&config.dockerfile)?);
     if let Some(BaseRecord { name, digest, .. }) = base {
         all.push(json!({ "name": name, "digest": { "sha256": digest.hex() } }));
     }
     // The other engine compiles with what the Dockerfile's first stage names.
     if engine == Engine::Builtin {
-        let version = Call::new("rustc").arg("--version").read(&ctx.root)?;
+        let version = Call::new("rustc").arg("--version").read(root)?;
         // `rustc 1.95.0 (59807616e 2026-04-14)`.
         let number = version.split(' ').nth(1).context("`rustc --version` names no version")?;
         all.push(json!({ "name": "rustc", "uri": format!("pkg:generic/rustc@{number}") }));
@@ -78,13 +73,13 @@ fn dependencies(ctx: &Context, engine: Engine, base: Option<&BaseRecord>) -> Res
 }
 
 /// Who ran the build: the workflow with its revision on GitHub, or somebody on a machine of their own.
-fn builder(ctx: &Context) -> String {
-    github(ctx, "GITHUB_WORKFLOW_REF").unwrap_or_else(|| format!("{PROJECT}/builder/local"))
+fn builder(environment: &Environment) -> String {
+    github(environment, "GITHUB_WORKFLOW_REF").unwrap_or_else(|| format!("{PROJECT}/builder/local"))
 }
 
 /// The address of what a variable of GitHub names (<https://docs.github.com/actions/reference/variables-reference>).
-fn github(ctx: &Context, name: &str) -> Option<String> {
-    let get = |name| ctx.environment.get(name);
+fn github(environment: &Environment, name: &str) -> Option<String> {
+    let get = |name| environment.get(name);
     let path = get(name).filter(|_| get("GITHUB_ACTIONS") == Some("true"))?;
     Some(format!("{}/{path}", get("GITHUB_SERVER_URL").unwrap_or("https://github.com")))
 }
@@ -94,14 +89,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use launchway_core::environment::Environment;
+    use crate::context::Context;
 
     const IMAGE: &str = "docker.io/acme/app";
 
     fn statement(ctx: &Context, engine: Engine) -> Value {
         let digest = Digest::of(b"an image");
-        let text = document(ctx, engine, None, IMAGE, &digest).unwrap();
-        assert_eq!(text, document(ctx, engine, None, IMAGE, &digest).unwrap(), "the same bytes each time");
+        let document = || document(Build::for_test(ctx, engine), IMAGE, &digest).unwrap();
+        let text = document();
+        assert_eq!(text, document(), "the same bytes each time");
         serde_json::from_str(&text).unwrap()
     }
 
@@ -147,7 +143,7 @@ mod tests {
         let source = &said["buildDefinition"]["resolvedDependencies"][0];
         assert_eq!(source["uri"], "git+https://github.com/acme/app");
         // A developer's shell may have such variables too.
-        assert!(builder(&here(Environment::of(variables))).ends_with("/local"));
+        assert!(builder(&Environment::of(variables)).ends_with("/local"));
     }
 
     #[test]
@@ -160,7 +156,8 @@ mod tests {
         assert_eq!(build["resolvedDependencies"].as_array().unwrap().len(), 2, "{build}");
         let dir = tempfile::tempdir().unwrap();
         let ctx = Context::for_test(dir.path(), Environment::default());
-        let error = document(&ctx, Engine::Builtin, None, IMAGE, &Digest::of(b"")).unwrap_err();
+        let build = Build::for_test(&ctx, Engine::Builtin);
+        let error = document(build, IMAGE, &Digest::of(b"")).unwrap_err();
         assert!(format!("{error:#}").contains("Cargo.lock"), "{error:#}");
     }
 }

@@ -7,12 +7,13 @@
 //! with all that only they use. The standard library and the C library are linked, and no lock file names them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::context::Context;
+use crate::config::Config;
 use launchway_core::call;
 use launchway_core::command::Call;
 use launchway_core::encode::percent_encoded;
@@ -28,19 +29,19 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 ///
 /// It does not name the commit, so that one that changes nothing of this leaves the blob that the registry has: the
 /// link to the commit is the image that it is attached to.
-pub(crate) fn document(ctx: &Context) -> Result<String> {
-    let tree = call(ctx)
-        .read(&ctx.root)
-        .with_context(|| format!("cannot list the crates that `{}` is linked from", ctx.config.package))
+pub(crate) fn document(root: &Path, config: &Config) -> Result<String> {
+    let tree = call(config)
+        .read(root)
+        .with_context(|| format!("cannot list the crates that `{}` is linked from", config.package))
         .or_exit(Exit::Usage)?;
-    let lock = fs_err::read_to_string(ctx.root.join("Cargo.lock")).or_exit(Exit::Usage)?;
-    let bom = bom(&Graph::parse(&tree)?, &Lock::parse(&lock)?, &ctx.config.target);
+    let lock = fs_err::read_to_string(root.join("Cargo.lock")).or_exit(Exit::Usage)?;
+    let bom = bom(&Graph::parse(&tree)?, &Lock::parse(&lock)?, &config.target);
     Ok(serde_json::to_string_pretty(&bom?)? + "\n")
 }
 
 /// The call that lists what is linked: a line for each crate, its depth in front.
-pub(crate) fn call(ctx: &Context) -> Call {
-    let (package, target, format) = (&ctx.config.package, &ctx.config.target, "{p}|{l}");
+pub(crate) fn call(config: &Config) -> Call {
+    let (package, target, format) = (&config.package, &config.target, "{p}|{l}");
     call!(
         "cargo tree --locked --edges normal,no-proc-macro --prefix depth --format {format} --package {package} --target {target}"
     )

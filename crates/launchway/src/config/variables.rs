@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
+use anyhow::Result;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{Config, DeployConfig};
 use crate::table::{self, Job, JobId, StepId};
+use launchway_core::environment::Environment;
+use launchway_core::exit::{Exit, Failure};
+use launchway_core::secret::Secret;
 use launchway_registry::Digest;
 
 /// An entry of `deploy.environment`: a name, or a table.
@@ -75,6 +79,16 @@ impl Config {
     /// The variable with this name, if a job reads it.
     pub(crate) fn variable(&self, name: &str) -> Option<Variable<'_>> {
         self.variables().into_iter().find(|variable| variable.name == name)
+    }
+
+    /// The value of a variable, or an error with [`Exit::Missing`] that says how to get it.
+    pub(crate) fn secret(&self, environment: &Environment, name: &str) -> Result<Secret> {
+        let Some(secret) = environment.secret(name) else {
+            let hint = self.variable(name);
+            let hint = hint.map_or_else(String::new, |variable| format!(": {}", variable.hint()));
+            return Err(Failure::new(Exit::Missing, format!("`{name}` is not set{hint}")).into());
+        };
+        Ok(secret)
     }
 
     /// The variables that a job cannot do without; on GitHub each comes from the secret of that name.

@@ -68,7 +68,11 @@ fn variables(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
     let missing =
         steps.iter().flat_map(|step| ctx.config.required_by(*step)).filter(|name| !ctx.environment.has(name));
     let (logins, others): (Vec<&str>, Vec<&str>) = missing.partition(|name| registry::LOGIN.contains(name));
-    let by_docker = if logins.is_empty() { Ok(None) } else { registry::docker_login(ctx) };
+    let by_docker = if logins.is_empty() {
+        Ok(None)
+    } else {
+        ctx.session().and_then(|session| registry::docker_login(&session, ctx.image(), &ctx.environment))
+    };
     let logins = match by_docker {
         Ok(None) => logins,
         Ok(Some(_)) => Vec::new(),
@@ -121,7 +125,7 @@ fn sources(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<P
         return;
     }
     let final_stage = || if engine == Engine::Builtin { docker_build::check(ctx) } else { Ok(()) };
-    for result in [workspace::version(ctx).map(drop), final_stage()] {
+    for result in [workspace::version(&ctx.root, &ctx.config).map(drop), final_stage()] {
         if let Err(error) = result {
             problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") });
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use launchway_core::environment::Environment;
 use launchway_core::exit::Failure;
+use launchway_core::http::NetworkPolicy;
 
 fn request(scope: Scope, branch: &str) -> Request {
     Request {
@@ -17,8 +18,7 @@ fn request(scope: Scope, branch: &str) -> Request {
 }
 
 fn selected(scope: Scope, branch: &str) -> Vec<(JobId, Option<String>)> {
-    let ctx = Context::for_test(Path::new("/w"), Environment::default());
-    select(&ctx, &request(scope, branch)).into_iter().map(|job| (job.id, job.skipped)).collect()
+    select("main", &request(scope, branch)).into_iter().map(|job| (job.id, job.skipped)).collect()
 }
 
 #[test]
@@ -44,22 +44,40 @@ fn only_the_jobs_asked_for_run() {
     assert_eq!(selected(Scope::Step(StepId::Push), "feature"), [(JobId::Build, None)]);
 }
 
+fn begun<'a>(ctx: &'a Context, request: &'a Request) -> Run<'a> {
+    Run {
+        ctx,
+        request,
+        so_far: RunState::new(&ctx.git).unwrap(),
+        memory: Memory::default(),
+        results: Results::default(),
+        failure: None,
+        failed: Vec::new(),
+        records: Vec::new(),
+        rows: Vec::new(),
+    }
+}
+
+#[test]
+fn a_rehearsal_leaves_nothing_to_go_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ctx = Context::for_test(dir.path(), Environment::default());
+    let request = request(Scope::Jobs(None), "main");
+    let state = ctx.output().join("run-state.json");
+    ctx.network = NetworkPolicy::Only(Vec::new());
+    begun(&ctx, &request).jobs(&[]).unwrap();
+    assert!(ctx.output().join("run.json").exists() && !state.exists());
+    ctx.network = NetworkPolicy::Anywhere;
+    begun(&ctx, &request).jobs(&[]).unwrap();
+    assert!(state.exists());
+}
+
 /// A run in which these steps failed, asked what blocks what comes next.
 fn after(failed: &[StepId], exit: Exit, keep_going: bool, ask: StepId) -> (Option<String>, Option<String>) {
     let ctx = Context::for_test(Path::new("/w"), Environment::default());
     let request = Request { keep_going, ..request(Scope::Jobs(None), "main") };
     let failure = failed.first().map(|step| (*step, Failure::new(exit, "failed").into()));
-    let run = Run {
-        ctx: &ctx,
-        request: &request,
-        so_far: RunState::begin(&ctx, request.scope.step()).unwrap(),
-        memory: Memory::default(),
-        results: Results::default(),
-        failure,
-        failed: Vec::new(),
-        records: Vec::new(),
-        rows: Vec::new(),
-    };
+    let run = Run { failure, ..begun(&ctx, &request) };
     let before: Vec<StepRecord> = failed
         .iter()
         .map(|step| StepRecord::ran(*step, SystemTime::UNIX_EPOCH, Duration::ZERO, Outcome::Failed))

@@ -12,11 +12,10 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::{Reports, ended};
-use crate::config::SignedPath;
-use crate::context::Context;
 use crate::sign::signed;
 use launchway_core::http::{Http, first_words, text};
 use launchway_core::secret::{Redactor, Secret};
+use launchway_registry::Session;
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,19 +24,25 @@ const AT_ONCE: usize = 4;
 /// How many ids are requested at once.
 const PAGE: usize = 1000;
 
+/// Where the app takes reports.
+pub(super) struct Board<'a> {
+    pub(super) at: Url,
+    /// The variable that holds the key, and the key that signs the reports.
+    pub(super) key: (&'a str, Secret),
+}
+
 /// Sends the board every report that it lacks, and returns how many those were.
 ///
 /// A report that the board refuses is reported and left out. An error names what failed; what was sent is sent. All of
 /// it is over by `end`: a board that lost its disk is filled again over several runs, newest reports first.
 pub(super) fn deliver(
-    ctx: &Context,
-    site: &Url,
-    board: &SignedPath,
+    Board { at, key: (name, key) }: &Board<'_>,
     reports: &Reports,
+    session: &Session,
     end: Instant,
 ) -> Result<usize> {
-    let (http, at, key) = (ctx.http()?, site.join(&board.path)?, ctx.required(&board.key)?);
-    let known = known(&http, &at, end)?;
+    let Session { http, reporter, interrupt, .. } = session;
+    let known = known(http, at, end)?;
     let mut missing = Vec::new();
     for (id, bytes) in reports.iter().filter(|(id, _)| !known.contains(*id)) {
         missing.push((ended(bytes), id.as_str(), bytes.as_slice()));
@@ -48,15 +53,15 @@ pub(super) fn deliver(
     let queue = Mutex::new(missing);
     let work = || -> Result<()> {
         while let Some((_, id, bytes)) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-            ctx.interrupt.check()?;
+            interrupt.check()?;
             if Instant::now() >= end {
                 bail!("there was no time to send all reports; the next run continues");
             }
-            match send(&http, &at, (&board.key, &key), id, bytes, end)? {
+            match send(http, at, (name, key), id, bytes, end)? {
                 None => {
                     sent.fetch_add(1, Ordering::Relaxed);
                 }
-                Some(refusal) => ctx.reporter.skipped(&format!("report {id}"), refusal),
+                Some(refusal) => reporter.skipped(&format!("report {id}"), refusal),
             }
         }
         Ok(())

@@ -3,15 +3,13 @@
 //! It is text, and each line is a report as JSON. A line that this version does not understand is kept and passed on. The
 //! text is cut into parts, of which only the last one grows, so that a run sends little however long the history is.
 
-use std::time::Instant;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::{Reports, ended, folder, id};
-use crate::context::Context;
-use crate::registry;
+use super::{Reports, ended, id};
 use launchway_core::exit::{Exit, Failure, OrExit as _};
-use launchway_registry::{Access, Client, LARGEST_PART, Repository, Tag};
+use launchway_registry::{Client, LARGEST_PART, Repository, Tag};
 
 /// The media type of the ledger and its parts.
 const KIND: &str = "application/vnd.launchway.ledger.v1";
@@ -25,30 +23,30 @@ pub(super) struct Ledger {
     pub(super) reports: Reports,
 }
 
-/// The ledger in the registry; an empty one where there is none yet.
-pub(super) fn read(ctx: &Context) -> Result<Ledger> {
-    read_with(&registry::client(ctx, Access::Pull)?, &repository(ctx.image())?)
+/// The ledger of a repository; an empty one where there is none yet.
+pub(super) fn read(client: &Client, repository: &str) -> Result<Ledger> {
+    read_from(client, &self::repository(repository)?)
 }
 
-/// Adds the reports that the ledger of a repository lacks, and reads back that it has them.
+/// Adds the reports that the ledger of a repository lacks, and reads back that it has them. Its parts are written to
+/// `folder` on the way.
 ///
-/// A run that may not write to the registry, such as a job without its login, gets an error, and so does one whose
-/// registry is not done by `end`. The next run that can adds what is missing.
-pub(super) fn append(ctx: &Context, repository: &str, reports: &Reports, end: Instant) -> Result<Ledger> {
-    let client = registry::client(ctx, Access::Push)?.with_deadline(end);
+/// A run that may not write to the registry, such as a job without its login, gets an error; the next run that can adds
+/// what is missing.
+pub(super) fn append(client: &Client, repository: &str, reports: &Reports, folder: &Path) -> Result<Ledger> {
     let repository = self::repository(repository)?;
     // Another run may add at the same time; the one whose lines got lost adds them again.
     for _ in 0..3 {
-        let mut ledger = read_with(&client, &repository)?;
+        let mut ledger = read_from(client, &repository)?;
         if !ledger.add(reports)? {
             return Ok(ledger);
         }
-        client.put_document(&repository, &tag()?, KIND, &ledger.parts, &folder(ctx).join("ledger"))?;
+        client.put_document(&repository, &tag()?, KIND, &ledger.parts, folder)?;
     }
     Err(Failure::new(Exit::Registry, "other runs are writing to it; the next run adds the report").into())
 }
 
-fn read_with(client: &Client, repository: &Repository) -> Result<Ledger> {
+fn read_from(client: &Client, repository: &Repository) -> Result<Ledger> {
     Ok(Ledger::of(client.document(repository, &tag()?, KIND)?.unwrap_or_default()))
 }
 

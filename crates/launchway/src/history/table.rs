@@ -4,14 +4,15 @@ use anyhow::Result;
 use launchway_report::{Deployment, DeploymentKind, DeploymentOutcome, Release, Report, SCHEMA};
 use serde_json::Value;
 
-use super::{ended, ledger, read};
+use super::{History, ended, ledger};
 use crate::columns::columns;
 use crate::context::Context;
+use launchway_registry::Access;
 
 /// Shows every deployment, newest first: those that this machine knows and those in the ledger.
 pub(crate) fn show(ctx: &Context, as_json: bool) -> Result<()> {
-    let mut known = read(ctx)?;
-    match ledger::read(ctx) {
+    let mut known = History::of(ctx).read()?;
+    match ctx.registry(Access::Pull).and_then(|client| ledger::read(&client, ctx.image())) {
         Ok(ledger) => known.extend(ledger.reports),
         Err(error) => ctx.reporter.skipped("ledger", format!("{error:#}")),
     }

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use launchway_report::{DeploymentKind, DeploymentOutcome, Release};
+use reqwest::Url;
 
 use super::*;
 use crate::config::SignedPath;
@@ -71,11 +72,21 @@ fn site(board: &Board) -> Url {
 
 /// Keeps and sends a report with the timeouts of a real run.
 fn send(ctx: &Context, report: &Report, site: Option<&Url>) {
-    super::send(ctx, report, &plan(ctx), site);
+    send_as(ctx, report, plan(ctx), site);
+}
+
+fn send_as(ctx: &Context, report: &Report, plan: ReportPlan, site: Option<&Url>) {
+    let deployment = report.deployment.clone().unwrap();
+    let record = DeploymentRecord { deployment, service: None, site: site.cloned(), plan };
+    History::of(ctx).send(report, &record.plan, ctx.session(), board(ctx, &record));
 }
 
 fn plan(ctx: &Context) -> ReportPlan {
-    ReportPlan::of(ctx, &Timings::of(&ctx.config.deploy))
+    ReportPlan::new(ctx.image(), &ctx.config.deploy, &Timings::of(&ctx.config.deploy))
+}
+
+fn ledger_of(ctx: &Context) -> Reports {
+    ledger::read(&ctx.registry(Access::Pull).unwrap(), ctx.image()).unwrap().reports
 }
 
 fn context(registry: &str, root: &Path) -> Context {
@@ -98,7 +109,7 @@ fn history_survives(registry: &str) {
     let ctx = context(registry, second.path());
     send(&ctx, &ended("run-2", 2), Some(&site(&board)));
     assert_eq!(board.ids(), ["run-1", "run-2"]);
-    let recorded = ledger::read(&ctx).unwrap().reports;
+    let recorded = ledger_of(&ctx);
     assert_eq!(recorded.keys().collect::<Vec<_>>(), ["run-1", "run-2"]);
 
     let empty = Board::start().unwrap();
@@ -140,7 +151,7 @@ fn what_was_not_delivered_is_kept_and_sent_next_time() {
     let ctx = context(&registry.host(), dir.path());
     send(&ctx, &ended("run-2", 2), Some(&site(&board)));
     assert_eq!(board.ids(), ["run-1", "run-2"]);
-    assert_eq!(ledger::read(&ctx).unwrap().reports.len(), 2);
+    assert_eq!(ledger_of(&ctx).len(), 2);
 }
 
 /// A run that is over does not hang on a registry and a board that take what they are sent and never answer.
@@ -154,7 +165,7 @@ fn what_never_answers_is_left_alone_soon() {
     let started = Instant::now();
     let timeouts = (Duration::from_millis(200), Duration::from_millis(400));
     let plan = ReportPlan { ledger_timeout: timeouts.0, timeout: timeouts.1, ..plan(&ctx) };
-    super::send(&ctx, &ended("run-1", 1), &plan, Some(&site));
+    send_as(&ctx, &ended("run-1", 1), plan, Some(&site));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let reported = notes(&ctx);
     assert!(
@@ -163,13 +174,13 @@ fn what_never_answers_is_left_alone_soon() {
             && board.starts_with("skipped board: no response from it")),
         "{reported:?}"
     );
-    assert_eq!(ids(&ctx).unwrap(), ["run-1"]);
+    assert_eq!(History::of(&ctx).ids().unwrap(), ["run-1"]);
     // Nor does one that was asked to end, however much patience there is.
     let ctx = context(&address.to_string(), dir.path());
     ctx.interrupt.set();
     send(&ctx, &ended("run-2", 2), None);
     assert_eq!(notes(&ctx), ["skipped ledger: interrupted"]);
-    assert_eq!(ids(&ctx).unwrap(), ["run-1", "run-2"]);
+    assert_eq!(History::of(&ctx).ids().unwrap(), ["run-1", "run-2"]);
 }
 
 #[test]
@@ -181,7 +192,7 @@ fn a_secret_in_a_commit_is_not_shown() {
     let mut ctx = Context::for_test(dir.path(), Environment::of([("CIPHER_KEY", "key-of-all-signing-4713")]));
     ctx.reporter.redact(ctx.redactor());
     ctx.git.commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
-    let found = report(&ctx, &RunState::new(&ctx).unwrap(), None, deployed("x").deployment.unwrap());
+    let found = report(&ctx, &RunState::new(&ctx.git).unwrap(), None, deployed("x").deployment.unwrap());
     assert_eq!(found.commit.subject, "Log in with <redacted>");
     assert_eq!(found.commits.len(), 1);
     assert_eq!(found.commits[0].subject, found.commit.subject);
@@ -209,7 +220,7 @@ fn a_ledger_keeps_the_lines_of_others() {
     let registry = basic();
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(&registry.host(), dir.path());
-    let client = crate::registry::client(&ctx, launchway_registry::Access::Push).unwrap();
+    let client = ctx.registry(launchway_registry::Access::Push).unwrap();
     let (repository, tag) = (ctx.image().parse().unwrap(), "ledger".parse().unwrap());
     let kind = "application/vnd.launchway.ledger.v1";
     let others = b"0000 {}\n".to_vec();
@@ -232,9 +243,9 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
     let added =
         text.replacen('{', r#"{"added":{"by":"a newer version"},"#, 1).replace("\"live\"", "\"paused\"");
     let other = r#"{"schema":2,"id":"run-2","finished":[2026,1,1]}"#.to_owned();
-    fs_err::create_dir_all(folder(&ctx)).unwrap();
+    fs_err::create_dir_all(History::of(&ctx).folder).unwrap();
     for (name, text) in [("run-1", added.as_str()), ("run-2", &other), ("notes", "[]")] {
-        fs_err::write(folder(&ctx).join(format!("{name}.json")), text).unwrap();
+        fs_err::write(History::of(&ctx).folder.join(format!("{name}.json")), text).unwrap();
     }
     let board = Board::start().unwrap();
     send(&ctx, &ended("run-3", 3), Some(&site(&board)));
@@ -243,12 +254,12 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
         reported.contains("3 reports sent to the board") && reported.contains("notes.json is not a report"),
         "{reported}"
     );
-    let recorded = ledger::read(&ctx).unwrap().reports;
+    let recorded = ledger_of(&ctx);
     for (id, text) in [("run-1", &added), ("run-2", &other)] {
         let sent = board.report(id).unwrap();
         assert_eq!((&sent, &recorded[id]), (&text.clone().into_bytes(), &sent), "{id}");
     }
-    assert_eq!(fs_err::read_to_string(folder(&ctx).join("notes.json")).unwrap(), "[]");
+    assert_eq!(fs_err::read_to_string(History::of(&ctx).folder.join("notes.json")).unwrap(), "[]");
 
     // On a machine that has only the ledger, in both formats.
     let elsewhere = tempfile::tempdir().unwrap();
@@ -270,9 +281,9 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
 fn a_rehearsal_is_no_part_of_the_history() {
     let dir = tempfile::tempdir().unwrap();
     let mut ctx = Context::for_test(dir.path(), Environment::default());
-    assert!(folder(&ctx).ends_with("target/xtask/history"));
+    assert!(History::of(&ctx).folder.ends_with("target/xtask/history"));
     ctx.network = NetworkPolicy::Only(Vec::new());
-    assert!(folder(&ctx).ends_with("target/xtask/rehearsal/history"));
+    assert!(History::of(&ctx).folder.ends_with("target/xtask/rehearsal/history"));
 }
 
 #[test]
@@ -284,7 +295,7 @@ fn a_report_says_who_where_and_what_is_new() {
         ("GITHUB_ACTOR", "ada\n"),
     ];
     let ctx = Context::for_test(Path::new("/nowhere"), Environment::of(variables));
-    let so_far = RunState::new(&ctx).unwrap();
+    let so_far = RunState::new(&ctx.git).unwrap();
     let found = report(&ctx, &so_far, None, deployed("x").deployment.unwrap());
     assert_eq!(found.problems(SystemTime::now().into()), []);
     assert_eq!(found.url.as_deref(), Some("https://github.com/acme/app/actions/runs/7"));
@@ -292,5 +303,5 @@ fn a_report_says_who_where_and_what_is_new() {
     // Without git there is the commit of the run and no other.
     assert_eq!((found.commit.sha.as_str(), found.commits.len()), (ctx.git.commit.as_str(), 0));
     let ctx = Context::for_test(Path::new("/nowhere"), Environment::of([("USER", "grace")]));
-    assert_eq!(actor(&ctx), "grace");
+    assert_eq!(actor(&ctx.root, &ctx.environment), "grace");
 }

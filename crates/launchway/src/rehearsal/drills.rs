@@ -44,7 +44,7 @@ pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
 /// Runs one drill, or `all`; one that does not end as stated is an error with [`Exit::CheckFailed`] that names it.
 pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     let drills = chosen(name)?;
-    let _turns = (Turn::wait(ctx, Turn::REHEARSAL)?, Turn::wait(ctx, Turn::OUTPUT)?);
+    let _turns = (ctx.turn(Turn::REHEARSAL)?, ctx.turn(Turn::OUTPUT)?);
     let folder = ctx.output().join("rehearsal");
     if folder.exists() {
         fs_err::remove_dir_all(&folder)?;

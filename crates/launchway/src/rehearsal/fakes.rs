@@ -238,10 +238,10 @@ impl Fakes {
                 text.push_str(&serde_json::to_string(&line)?);
                 text.push('\n');
             }
-            ctx.leave_json(&folder.join(format!("{name}.jsonl")), &text)?;
+            ctx.reporter.leave_json(&folder.join(format!("{name}.jsonl")), &text)?;
         }
         let log = self.render.log().join("\n") + "\n";
-        ctx.leave(&folder.join("app.log"), &log)
+        ctx.reporter.leave(&folder.join("app.log"), &log)
     }
 
     /// The service's last lines: where a deploy failed, they usually say why.

@@ -12,7 +12,7 @@ use super::fakes::Fakes;
 use crate::attestation;
 use crate::context::Context;
 use crate::executor::Results;
-use crate::history;
+use crate::history::History;
 use crate::steps::deploy::Deployment;
 use crate::steps::push::Referrer;
 use crate::test_error;
@@ -83,7 +83,12 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
         return print(ctx, &chain);
     }
     let expected = Release {
-        name: format!("{}@{}+{}", ctx.config.package, workspace::version(ctx)?, ctx.git.short()),
+        name: format!(
+            "{}@{}+{}",
+            ctx.config.package,
+            workspace::version(&ctx.root, &ctx.config)?,
+            ctx.git.short()
+        ),
         environment: config.environment_name(|name| ctx.environment.get(name)).unwrap_or_default(),
     };
     chain.push(recorded(fakes, &expected));
@@ -163,7 +168,7 @@ fn shown(ctx: &Context, url: &Url) -> Result<Link> {
     let response = ctx.http()?.request(Method::GET, url)?.send()?;
     let list: List = serde_json::from_str(&http::text(response)?)
         .with_context(|| format!("{url} does not respond with a list of reports"))?;
-    let id = history::ids(ctx)?.into_iter().next().unwrap_or_else(|| "kept here".to_owned());
+    let id = History::of(ctx).ids()?.into_iter().next().unwrap_or_else(|| "kept here".to_owned());
     let found = list.reports.into_iter().find(|item| item.id == id).map(|item| item.id);
     Ok(Link { what: "on the board", found: found.unwrap_or_default(), wanted: id, place: url.to_string() })
 }
@@ -178,7 +183,7 @@ fn raise_an_error(
     expected: &Release,
 ) -> Result<[Link; 2]> {
     let id = random_word()?;
-    let key = ctx.required(key)?;
+    let key = ctx.config.secret(&ctx.environment, key)?;
     test_error::raise(&ctx.http()?, url, &key, &id, SystemTime::now())?;
     let fits = |event: &launchway_fakes::sentry::Event| {
         event.message.as_ref().is_some_and(|message| message.contains(&id))

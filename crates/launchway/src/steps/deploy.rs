@@ -29,24 +29,25 @@ mod target;
 mod watch;
 
 use std::fmt;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::config::{Config, DeployConfig};
 use crate::context::Context;
+use crate::steps::push;
+use crate::table::StepId;
 use crate::timings::Timings;
+use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::NetworkPolicy;
-use launchway_render::image;
-use sentry::SentryPlan;
 
 pub(crate) use record::{Concluded, DeploymentRecord};
 pub(crate) use report_plan::ReportPlan;
 
 use changes::{Wanted, reserved};
-use digest::Source;
-use interrupted::Choice;
+use digest::ReleaseLookup;
+use interrupted::{Ask, Choice};
 use rollout::{Chosen, Rollout};
 use target::Target;
 
@@ -103,8 +104,7 @@ pub(crate) struct Deployment {
 /// What a deploy will do.
 #[derive(Clone, Debug)]
 pub(crate) struct DeployPlan {
-    /// Where the digest comes from.
-    source: Source,
+    lookup: ReleaseLookup,
     /// A deploy to take up instead of requesting one.
     attach: Option<String>,
     rollout: Rollout,
@@ -113,7 +113,7 @@ pub(crate) struct DeployPlan {
 impl fmt::Display for DeployPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = self.rollout.first_lines();
-        lines.push(format!("take the digest from {}, and look it up in the registry", self.source));
+        lines.push(format!("take the digest from {}, and look it up in the registry", self.lookup.source));
         match &self.attach {
             Some(id) => lines.push(format!("resume deploy {id}")),
             None => lines.extend(self.rollout.request_lines()),
@@ -134,23 +134,32 @@ impl DeployPlan {
             let message = format!("`--attach {id}` takes the id of a deploy, `dep-…`, not a plan");
             return Err(Failure::new(Exit::Usage, message).into());
         }
-        let sentry = SentryPlan::of(ctx);
+        let Context { config, environment, git, .. } = ctx;
+        let shared = Rollout::new(ctx, Kind::Deploy, options.timings);
         let rollout = Rollout {
             expect: options.expect.clone(),
-            check: ctx.config.deploy.check.clone(),
-            commit: Some(ctx.git.tag()),
+            check: config.deploy.check.clone(),
+            commit: Some(git.tag()),
             queue: options.timings.queue,
-            environment: planned_environment(ctx),
-            sentry_release: sentry.is_on().then(|| sentry.release(&ctx.git.commit)),
-            ..rollout(ctx, Kind::Deploy, options.timings, sentry)
+            environment: planned_environment(&config.deploy, environment),
+            sentry_release: shared.sentry.is_on().then(|| shared.sentry.release(&git.commit)),
+            ..shared
         };
-        Ok(Self { source: Source::of(ctx)?, attach: options.attach.clone(), rollout })
+        // In a rehearsal, whose registry begins empty, the image comes only together with the deploy.
+        let push = ctx.again(if ctx.is_rehearsal() { StepId::Deploy } else { StepId::Push });
+        let given = environment.get("PIPELINE_DIGEST");
+        let lookup = ReleaseLookup::new(given, push::record(&ctx.kept()), git.tag(), ctx.image(), &push)?;
+        Ok(Self { lookup, attach: options.attach.clone(), rollout })
     }
 
     /// The plan with what it would change of the service in its current state, where Render lets us read that.
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
-        let changes = || self.rollout.preview(ctx, |target| self.choose(target));
-        explained(ctx, &self.to_string(), self.attach.is_none().then_some(changes))
+        let changes = || {
+            let target = Target::open(ctx, self.rollout.timings.hurried())?;
+            self.rollout.preview(target, |target| self.choose(target, &ctx.environment))
+        };
+        let is_known = self.attach.is_none() && has_service(&ctx.network);
+        explained(&self.to_string(), is_known.then_some(changes))
     }
 
     /// Does exactly what is planned, or undoes what it has changed.
@@ -159,66 +168,45 @@ impl DeployPlan {
     /// it names what is left changed, [`Exit::Superseded`] where somebody else's newer deploy won, and
     /// [`Exit::Interrupted`] where the run was interrupted and the service is unchanged or rolled back.
     pub(crate) fn run(&self, ctx: &Context) -> Concluded {
-        self.run_with(ctx, Choice::on_terminal)
+        self.run_with(ctx, ask(ctx))
     }
 
-    fn run_with(&self, ctx: &Context, ask: fn(&Context) -> Choice) -> Concluded {
-        let choose = |target: &Target<'_>| self.choose(target);
+    fn run_with(&self, ctx: &Context, ask: Ask) -> Concluded {
         // Before the first request, so that no variable turns out to be missing half-way.
-        if let Err(error) = wanted(ctx, &self.rollout.variables) {
-            return self.rollout.refuse(ctx, error);
-        }
-        match &self.attach {
-            Some(id) => self.rollout.attach(ctx, ask, id, choose),
-            None => self.rollout.run(ctx, ask, choose),
+        let target = wanted(&ctx.config, &ctx.environment, &self.rollout.variables)
+            .and_then(|_| Target::open(ctx, self.rollout.timings));
+        let choose = |target: &Target<'_>| self.choose(target, &ctx.environment);
+        match (target, &self.attach) {
+            (Err(error), _) => self.rollout.refuse(&ctx.reporter, error),
+            (Ok(target), Some(id)) => self.rollout.attach(target, ask, id, choose),
+            (Ok(target), None) => self.rollout.run(target, ask, choose),
         }
     }
 
-    fn choose(&self, target: &Target<'_>) -> Result<Chosen> {
-        let release = digest::release(target.ctx, &self.source)?;
-        Ok(Chosen { release, wanted: wanted(target.ctx, &self.rollout.variables)? })
+    fn choose(&self, target: &Target<'_>, environment: &Environment) -> Result<Chosen> {
+        let release = self.lookup.release(&target.registry, &target.reporter)?;
+        Ok(Chosen { release, wanted: wanted(target.config, environment, &self.rollout.variables)? })
     }
+}
+
+/// What an interrupted run does with its deploy: only outside a rehearsal is there somebody to ask.
+fn ask(ctx: &Context) -> Ask {
+    if ctx.is_rehearsal() { |_| Choice::RollBack } else { Choice::on_terminal }
 }
 
 /// The name of the environment by the variables that a deploy sets, as far as they are set.
-fn planned_environment(ctx: &Context) -> Option<String> {
-    let names = ctx.config.deploy.names();
-    let value = |name: &str| ctx.environment.get(name).filter(|_| names.iter().any(|own| own == name));
-    ctx.config.deploy.environment_name(value)
-}
-
-/// What the plans of a deploy and of a rollback share.
-fn rollout(ctx: &Context, kind: Kind, timings: Timings, sentry: SentryPlan) -> Rollout {
-    let deploy = &ctx.config.deploy;
-    let service = ctx
-        .environment
-        .get("RENDER_SERVICE_ID")
-        .map_or_else(|| "`RENDER_SERVICE_ID`".to_owned(), |id| format!("`{id}`"));
-    Rollout {
-        kind,
-        service,
-        image: image::repository(ctx.image()),
-        variables: deploy.names(),
-        expect: None,
-        check: Vec::new(),
-        health: deploy.health.clone(),
-        version: deploy.version.clone(),
-        commit: None,
-        queue: Duration::ZERO,
-        timings,
-        environment: None,
-        sentry,
-        sentry_release: None,
-        report: ReportPlan::of(ctx, &timings),
-    }
+fn planned_environment(config: &DeployConfig, environment: &Environment) -> Option<String> {
+    let names = config.names();
+    config.environment_name(|name| environment.get(name).filter(|_| names.iter().any(|own| own == name)))
 }
 
 /// The variables to set. Missing ones are an error with [`Exit::Missing`] that names them all, reserved ones one with
 /// [`Exit::Usage`].
-fn wanted(ctx: &Context, names: &[String]) -> Result<Wanted> {
+fn wanted(config: &Config, environment: &Environment, names: &[String]) -> Result<Wanted> {
+    let value = |name: &str| config.secret(environment, name);
     let all = ["RENDER_API_KEY", "RENDER_SERVICE_ID"].into_iter().chain(names.iter().map(String::as_str));
     let missing: Vec<String> =
-        all.filter_map(|name| ctx.required(name).err()).map(|error| error.to_string()).collect();
+        all.filter_map(|name| value(name).err()).map(|error| error.to_string()).collect();
     if !missing.is_empty() {
         return Err(Failure::new(Exit::Missing, missing.join("\n")).into());
     }
@@ -227,19 +215,13 @@ fn wanted(ctx: &Context, names: &[String]) -> Result<Wanted> {
         let message = format!("only Render sets these, a deploy cannot: {}", refused.join(", "));
         return Err(Failure::new(Exit::Usage, message).into());
     }
-    names.iter().map(|name| Ok((name.clone(), Some(ctx.required(name)?)))).collect()
+    names.iter().map(|name| Ok((name.clone(), Some(value(name)?)))).collect()
 }
 
 /// The lines of a plan, with those of what it changes where they can be had.
-fn explained(
-    ctx: &Context,
-    plan: &str,
-    changes: Option<impl FnOnce() -> Result<Vec<String>>>,
-) -> Vec<String> {
+fn explained(plan: &str, changes: Option<impl FnOnce() -> Result<Vec<String>>>) -> Vec<String> {
     let mut lines: Vec<String> = plan.lines().map(str::to_owned).collect();
-    // A rehearsal that is only explained has started no service that could be read.
-    let has_service = !matches!(&ctx.network, NetworkPolicy::Only(bound) if bound.is_empty());
-    match changes.filter(|_| has_service).map(|changes| changes()) {
+    match changes.map(|changes| changes()) {
         None => {}
         Some(Ok(changes)) => lines.extend(changes),
         Some(Err(error)) => {
@@ -248,6 +230,11 @@ fn explained(
         }
     }
     lines
+}
+
+/// Whether there is a service to read: a rehearsal that is only explained has started none.
+fn has_service(network: &NetworkPolicy) -> bool {
+    !matches!(network, NetworkPolicy::Only(bound) if bound.is_empty())
 }
 
 #[cfg(test)]

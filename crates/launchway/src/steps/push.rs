@@ -10,16 +10,17 @@ mod image;
 mod record;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::attestation;
+use crate::attestation::{self, Build};
 use crate::context::Context;
-use crate::registry;
 use image::Image;
+use launchway_core::events::{Reporter, milliseconds};
 use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::interrupt::Interrupt;
 use launchway_core::size;
 use launchway_image::secret_scan;
 use launchway_registry::oci::Descriptor;
@@ -71,17 +72,18 @@ pub(crate) fn plan(ctx: &Context) -> Result<PushPlan> {
         .with_context(|| format!("no image of commit {} to push", ctx.git.short()))
         .or_exit(Exit::Usage)?;
     let subject = Descriptor::of(&image.manifest.media_type, &image.manifest.bytes);
-    let attestations =
-        match attestation::attestations(ctx, &repository, &subject, image.engine, image.base.as_ref())? {
-            Ok(artifacts) => Attestations::Attach { artifacts, folder: ctx.output().join("attest") },
-            Err(reason) => Attestations::Skip(reason),
-        };
+    let Context { root, config, git, environment, .. } = ctx;
+    let build = Build { root, config, git, environment, engine: image.engine, base: image.base.as_ref() };
+    let attestations = match attestation::attestations(build, &repository, &subject)? {
+        Ok(artifacts) => Attestations::Attach { artifacts, folder: ctx.output().join("attest") },
+        Err(reason) => Attestations::Skip(reason),
+    };
     Ok(PushPlan {
         repository,
         may_move: ctx.git.dirty,
         attestations,
         moves_latest: image.is_latest && !ctx.git.dirty,
-        record: record(ctx),
+        record: record(&ctx.kept()),
         image,
     })
 }
@@ -142,21 +144,26 @@ impl PushPlan {
     ///
     /// Every error says what the registry holds after it.
     pub(crate) fn run(&self, ctx: &Context) -> Result<PushRecord> {
-        self.run_with(ctx, registry::client(ctx, Access::Push)?)
+        self.run_with(ctx, ctx.registry(Access::Push)?)
     }
 
     fn run_with(&self, ctx: &Context, client: Client) -> Result<PushRecord> {
         let started = Instant::now();
-        let is_tagged = self.inspect(ctx, &client).map_err(|error| failure::untouched(&error))?;
-        self.send(ctx, &client, is_tagged, started).map_err(|error| self.failure(client, &error))
+        let Context { reporter, interrupt, .. } = ctx;
+        let is_tagged = interrupt
+            .check()
+            .and_then(|()| secret_scan::scan(&self.image.parts, &ctx.named_secrets(), interrupt))
+            .and_then(|()| self.inspect(&client))
+            .map_err(|error| failure::untouched(&error))?;
+        self.send(&client, is_tagged, reporter, interrupt)
+            .and_then(|record| self.leave(record, started, reporter))
+            .map_err(|error| self.failure(client, &error))
     }
 
-    /// Scans the image, and looks at the commit tag: whether it names the image already.
-    fn inspect(&self, ctx: &Context, client: &Client) -> Result<bool> {
+    /// Looks at the commit tag: whether it names the image already.
+    fn inspect(&self, client: &Client) -> Result<bool> {
         let Self { repository, image, .. } = self;
         let (tag, digest) = (&image.commit_tag, &image.manifest.digest);
-        ctx.interrupt.check()?;
-        secret_scan::scan(&image.parts, &ctx.named_secrets(), &ctx.interrupt)?;
         let named = client.digest(repository, &Reference::Tag(tag.clone()))?;
         if let Some(named) = &named
             && named != digest
@@ -171,49 +178,60 @@ impl PushPlan {
         Ok(named.as_ref() == Some(digest))
     }
 
-    fn send(&self, ctx: &Context, client: &Client, is_tagged: bool, started: Instant) -> Result<PushRecord> {
+    fn send(
+        &self,
+        client: &Client,
+        is_tagged: bool,
+        reporter: &Reporter,
+        interrupt: &Interrupt,
+    ) -> Result<PushRecord> {
         let Self { repository, image, .. } = self;
         let (tag, manifest) = (&image.commit_tag, &image.manifest);
         let mut record = PushRecord::new(repository, tag, &manifest.digest);
         if is_tagged {
             // A registry takes a manifest only when it has its blobs.
             record.add(&image.blobs, &vec![Outcome::Present; image.blobs.len()]);
-            ctx.reporter.note(format!("already there under `{tag}`"));
+            reporter.note(format!("already there under `{tag}`"));
         } else {
             record.add(&image.blobs, &client.upload(repository, &image.blobs)?);
-            ctx.interrupt.check()?;
+            interrupt.check()?;
             client.tag(repository, tag, manifest)?;
-            ctx.reporter.note(format!("tagged `{tag}`"));
+            reporter.note(format!("tagged `{tag}`"));
         }
-        ctx.interrupt.check()?;
+        interrupt.check()?;
         match &self.attestations {
             Attestations::Attach { artifacts, folder } => {
                 let attached = client.attach(repository, &manifest.digest, artifacts, folder)?;
-                record.attach(ctx, artifacts, attached);
+                record.attach(reporter, artifacts, attached);
             }
-            Attestations::Skip(reason) => ctx.reporter.skipped(ATTESTATIONS, *reason),
+            Attestations::Skip(reason) => reporter.skipped(ATTESTATIONS, *reason),
         }
         if self.moves_latest {
-            ctx.interrupt.check()?;
-            record.previous_latest = self.move_latest(ctx, client)?;
+            interrupt.check()?;
+            record.previous_latest = self.move_latest(client, reporter)?;
             record.latest = true;
         }
-        record.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        ctx.leave_json(&self.record, &serde_json::to_string_pretty(&record)?)?;
-        ctx.reporter.note(record.to_string());
+        Ok(record)
+    }
+
+    /// Writes the record.
+    fn leave(&self, mut record: PushRecord, started: Instant, reporter: &Reporter) -> Result<PushRecord> {
+        record.milliseconds = milliseconds(started.elapsed());
+        reporter.leave_json(&self.record, &serde_json::to_string_pretty(&record)?)?;
+        reporter.note(record.to_string());
         Ok(record)
     }
 
     /// Moves `latest` and returns the digest that it named before.
-    fn move_latest(&self, ctx: &Context, client: &Client) -> Result<Option<Digest>> {
+    fn move_latest(&self, client: &Client, reporter: &Reporter) -> Result<Option<Digest>> {
         let (latest, manifest) = (Tag::latest(), &self.image.manifest);
         let before = client.digest(&self.repository, &Reference::Tag(latest.clone()))?;
         if before.as_ref() == Some(&manifest.digest) {
-            ctx.reporter.note("`latest` already names it");
+            reporter.note("`latest` already names it");
             return Ok(before);
         }
         client.tag(&self.repository, &latest, manifest)?;
-        ctx.reporter.note(match &before {
+        reporter.note(match &before {
             Some(before) => format!("moved `latest` from {}", before.short()),
             None => "tagged `latest`".to_owned(),
         });
@@ -224,9 +242,9 @@ impl PushPlan {
 /// The attestations, where they are skipped.
 const ATTESTATIONS: &str = "SBOM and provenance";
 
-/// The record of the last push.
-pub(crate) fn record(ctx: &Context) -> PathBuf {
-    ctx.kept().join("push.json")
+/// The record of the last push, in the folder of [`Context::kept`].
+pub(crate) fn record(kept: &Path) -> PathBuf {
+    kept.join("push.json")
 }
 
 #[cfg(test)]

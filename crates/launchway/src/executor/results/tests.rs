@@ -27,7 +27,7 @@ fn what_the_steps_found_out_is_in_it() {
         }),
         ..Results::default()
     };
-    let mut so_far = RunState::new(&ctx).unwrap();
+    let mut so_far = RunState::new(&ctx.git).unwrap();
     results.add_to(&mut so_far, &passed(StepId::TestCoverage));
     results.add_to(&mut so_far, &passed(StepId::DockerBuild));
     results.add_to(&mut so_far, &StepRecord::skipped(StepId::Push, "why".to_owned()));

@@ -83,7 +83,7 @@ fn observe(
     remarks.extend(leads_out(&ended.text));
     remarks.extend(secrets_shown(ctx, &ended.text, &service.secrets())?);
     let log = folder.join("drills").join(format!("{}.log", drill.name));
-    ctx.leave(&log, &ended.text)?;
+    ctx.reporter.leave(&log, &ended.text)?;
     let passed = expected == observed && remarks.is_empty();
     if !passed {
         remarks.extend(last_lines(&ended.text));

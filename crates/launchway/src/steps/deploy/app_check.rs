@@ -15,9 +15,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::context::Context;
-use crate::registry;
 use launchway_core::command::{Group, bare};
+use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::plain::send_lines;
@@ -26,7 +25,7 @@ use launchway_image::layer_reader::{Bounds, LayerReader};
 use launchway_image::layout::Layout;
 use launchway_image::unpack::{Unpacked, find, program, unpack};
 use launchway_registry::oci::{Descriptor, ImageManifest, LONGEST_CONFIG};
-use launchway_registry::{Access, Digest, Repository};
+use launchway_registry::{Client, Digest, Repository};
 
 use super::release::Release;
 use super::watch::line;
@@ -58,63 +57,65 @@ enum Severity {
     Warning,
 }
 
-/// Runs the program of the release with these variables. An error that it finds is one with [`Exit::DeployFailed`].
-///
-/// Where the image cannot be pulled or unpacked here, or is for another machine, the check is skipped.
-pub(super) fn run(
-    ctx: &Context,
-    release: &Release,
-    variables: &BTreeMap<String, Secret>,
-    arguments: &[String],
-) -> Result<()> {
-    let folder = Unpacked::new(&ctx.output().join("check"))?;
-    let image = match Image::find(ctx, release, &folder.path().join("layers")) {
-        Ok(image) => image,
-        Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
-        Err(error) => {
-            ctx.reporter
-                .skipped(NAME, format!("the image was not built here and cannot be pulled: {error:#}"));
+/// The check of one run, and with what it is made.
+pub(super) struct AppCheck<'a> {
+    /// What the program gets.
+    pub(super) arguments: &'a [String],
+    /// `target/xtask`: the image that was built here is in it, and an image is unpacked there.
+    pub(super) output: &'a Path,
+    /// The repository that the pipeline ships.
+    pub(super) image: &'a str,
+    /// Of that repository.
+    pub(super) registry: &'a Client,
+    pub(super) reporter: &'a Reporter,
+    pub(super) interrupt: &'a Interrupt,
+}
+
+impl AppCheck<'_> {
+    /// Runs the program of the release with these variables. An error that it finds is one with [`Exit::DeployFailed`].
+    ///
+    /// Where the image cannot be pulled or unpacked here, or is for another machine, the check is skipped.
+    pub(super) fn run(&self, release: &Release, variables: &BTreeMap<String, Secret>) -> Result<()> {
+        let folder = Unpacked::new(&self.output.join("check"))?;
+        let image = match self.find(release, &folder.path().join("layers")) {
+            Ok(image) => image,
+            Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
+            Err(error) => {
+                self.reporter
+                    .skipped(NAME, format!("the image was not built here and cannot be pulled: {error:#}"));
+                return Ok(());
+            }
+        };
+        let here = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        if (std::env::consts::OS, image.text("os"), image.text("architecture")) != ("linux", "linux", here) {
+            let platform = format!("{}/{}", image.text("os"), image.text("architecture"));
+            self.reporter.skipped(NAME, format!("the image is for {platform}, not for this machine"));
             return Ok(());
         }
-    };
-    let here = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    if (std::env::consts::OS, image.text("os"), image.text("architecture")) != ("linux", "linux", here) {
-        let platform = format!("{}/{}", image.text("os"), image.text("architecture"));
-        ctx.reporter.skipped(NAME, format!("the image is for {platform}, not for this machine"));
-        return Ok(());
+        let root = folder.path().join("root");
+        if let Err(error) = image.unpack(&root, self.interrupt) {
+            self.interrupt.check()?;
+            self.reporter.skipped(NAME, format!("the image cannot be unpacked here: {error:#}"));
+            return Ok(());
+        }
+        let (status, output) = self.start(&image, &root, variables)?;
+        judge(self.reporter, status, &output)
     }
-    let root = folder.path().join("root");
-    if let Err(error) = image.unpack(ctx, &root) {
-        ctx.interrupt.check()?;
-        ctx.reporter.skipped(NAME, format!("the image cannot be unpacked here: {error:#}"));
-        return Ok(());
-    }
-    let (status, output) = image.start(ctx, &root, variables, arguments)?;
-    judge(ctx, status, &output)
-}
 
-/// An image whose layers are files.
-struct Image {
-    config: Value,
-    layers: Vec<PathBuf>,
-}
-
-impl Image {
     /// The image that was built here where that is the release, or else the registry's, whose layers go into a folder.
-    fn find(ctx: &Context, release: &Release, folder: &Path) -> Result<Self> {
-        if let Ok(layout) = Layout::open(&ctx.output().join("image"))
+    fn find(&self, release: &Release, folder: &Path) -> Result<Image> {
+        if let Ok(layout) = Layout::open(&self.output.join("image"))
             && release.is(layout.manifest.digest.as_str())
         {
             let config = serde_json::from_slice(&fs_err::read(layout.blob(&layout.config.digest))?)?;
             let layers = layout.layers.iter().map(|layer| layout.blob(&layer.digest)).collect();
-            return Ok(Self { config, layers });
+            return Ok(Image { config, layers });
         }
-        let repository: Repository = ctx.image().parse()?;
-        let client = registry::client(ctx, Access::Pull)?;
+        let (client, repository) = (self.registry, self.image.parse::<Repository>()?);
         let digest: Digest = release.platform.as_ref().unwrap_or(&release.digest).parse()?;
         let bytes = client.manifest(&repository, &digest)?.context("the registry does not have it")?;
         let ImageManifest { config, layers, .. } =
@@ -132,45 +133,30 @@ impl Image {
             let path = folder.join(blob.digest.hex());
             client.download(&repository, blob, &path).map(|()| path)
         };
-        Ok(Self { config, layers: layers.iter().map(download).collect::<Result<_>>()? })
-    }
-
-    fn unpack(&self, ctx: &Context, root: &Path) -> Result<()> {
-        fs_err::create_dir_all(root)?;
-        let layers: std::io::Result<Vec<_>> = self.layers.iter().map(fs_err::File::open).collect();
-        unpack(root, layers?, LayerReader::new(&ctx.interrupt, Bounds::IMAGE))
-    }
-
-    fn text(&self, name: &str) -> &str {
-        self.config[name].as_str().unwrap_or_default()
-    }
-
-    fn list(&self, name: &str) -> Vec<String> {
-        let words = self.config["config"][name].as_array().into_iter().flatten();
-        words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+        Ok(Image { config, layers: layers.iter().map(download).collect::<Result<_>>()? })
     }
 
     /// Runs the entry point, and returns how it ended and what it printed.
     fn start(
         &self,
-        ctx: &Context,
+        image: &Image,
         root: &Path,
         variables: &BTreeMap<String, Secret>,
-        arguments: &[String],
     ) -> Result<(ExitStatus, Vec<u8>)> {
-        let (env, words) = (self.list("Env"), self.list("Entrypoint"));
-        let working_dir = self.config["config"]["WorkingDir"].as_str().unwrap_or("/");
+        let Self { arguments, reporter, .. } = self;
+        let (env, words) = (image.list("Env"), image.list("Entrypoint"));
+        let working_dir = image.config["config"]["WorkingDir"].as_str().unwrap_or("/");
         let (name, before) =
             words.split_first().context("the image has no `ENTRYPOINT` to give arguments to")?;
         let mut command = bare(program(root, working_dir, &env, name)?);
-        command.args(before).args(arguments).current_dir(find(root, working_dir)?).env_clear();
+        command.args(before).args(*arguments).current_dir(find(root, working_dir)?).env_clear();
         command.envs(env.iter().filter_map(|pair| pair.split_once('=')));
         // Render's own default, where the service sets none.
         command.env("PORT", "10000");
         command.envs(variables.iter().map(|(name, value)| (name, value.expose())));
         command.env("RENDER", "true");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        ctx.reporter.action(&format!("{name} {}", arguments.join(" ")));
+        reporter.action(&format!("{name} {}", arguments.join(" ")));
         let mut group = Group::spawn(command).with_context(|| format!("cannot start `{name}`"))?;
         let (sender, output) = mpsc::channel();
         if let Some(stdout) = group.child.stdout.take() {
@@ -188,7 +174,7 @@ impl Image {
         let end = Instant::now() + TIMEOUT;
         let status = loop {
             for text in lines.try_iter() {
-                ctx.reporter.output(&line(&ctx.reporter, &text));
+                reporter.output(&line(reporter, &text));
             }
             if let Some(status) = group.child.try_wait()? {
                 break status;
@@ -197,19 +183,42 @@ impl Image {
                 let timeout = humantime::format_duration(TIMEOUT);
                 return Err(failed(format!("`{}` did not end within {timeout}", arguments.join(" "))));
             }
-            ctx.interrupt.sleep(Interrupt::TICK / 5)?;
+            self.interrupt.sleep(Interrupt::TICK / 5)?;
         };
         // A child of the child may hold the pipe open.
         let output = output.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
         while let Ok(text) = lines.recv_timeout(Interrupt::TICK) {
-            ctx.reporter.output(&line(&ctx.reporter, &text));
+            reporter.output(&line(reporter, &text));
         }
         Ok((status, output))
     }
 }
 
+/// An image whose layers are files.
+struct Image {
+    config: Value,
+    layers: Vec<PathBuf>,
+}
+
+impl Image {
+    fn unpack(&self, root: &Path, interrupt: &Interrupt) -> Result<()> {
+        fs_err::create_dir_all(root)?;
+        let layers: std::io::Result<Vec<_>> = self.layers.iter().map(fs_err::File::open).collect();
+        unpack(root, layers?, LayerReader::new(interrupt, Bounds::IMAGE))
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.config[name].as_str().unwrap_or_default()
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let words = self.config["config"][name].as_array().into_iter().flatten();
+        words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    }
+}
+
 /// Reports the warnings, and makes one error of the errors.
-fn judge(ctx: &Context, status: ExitStatus, output: &[u8]) -> Result<()> {
+fn judge(reporter: &Reporter, status: ExitStatus, output: &[u8]) -> Result<()> {
     let found: Option<Vec<Found>> =
         if output.len() as u64 > LONGEST { None } else { serde_json::from_slice(output).ok() };
     let Some(found) = found.filter(|_| matches!(status.code(), Some(0 | 1))) else {
@@ -218,20 +227,17 @@ fn judge(ctx: &Context, status: ExitStatus, output: &[u8]) -> Result<()> {
         )));
     };
     let words = |found: &Found| {
-        let hint = if found.hint.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", line(&ctx.reporter, &found.hint))
-        };
-        format!("{} ({}){hint}", line(&ctx.reporter, &found.message), line(&ctx.reporter, &found.id))
+        let hint =
+            if found.hint.is_empty() { String::new() } else { format!(": {}", line(reporter, &found.hint)) };
+        format!("{} ({}){hint}", line(reporter, &found.message), line(reporter, &found.id))
     };
     let (errors, warnings): (Vec<&Found>, Vec<&Found>) =
         found.iter().partition(|found| found.severity == Severity::Error);
     for warning in warnings {
-        ctx.reporter.note(format!("warning: {}", words(warning)));
+        reporter.note(format!("warning: {}", words(warning)));
     }
     if errors.is_empty() && status.success() {
-        ctx.reporter.note("the app's own check found no errors in this environment");
+        reporter.note("the app's own check found no errors in this environment");
         return Ok(());
     }
     let lines: Vec<String> = errors.into_iter().map(words).collect();

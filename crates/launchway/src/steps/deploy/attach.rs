@@ -7,7 +7,6 @@ use launchway_render::image;
 use launchway_render::model::{Deploy, EnvVar, Phase};
 
 use super::changes::Wanted;
-use super::kept_release::KeptRelease;
 use super::release::Release;
 use super::service_state::ServiceState;
 use super::target::Target;
@@ -36,7 +35,7 @@ impl Target<'_> {
                 && matches!(other.status.phase(), Phase::Live | Phase::Deactivated)
         });
         let kept = match older {
-            Some(older) => KeptRelease::open(self.ctx, &older.id)?.map(|kept| (kept, older)),
+            Some(older) => self.kept.open(&older.id)?.map(|kept| (kept, older)),
             None => None,
         };
         let mut written = Wanted::new();

@@ -251,7 +251,7 @@ impl AutomaticRollback<'_, '_> {
     fn reports_as_before(&self, deploy: &mut Deploy) -> Result<()> {
         match &self.before.reported {
             Some(commit) => {
-                let config = &self.target.ctx.config.deploy;
+                let config = &self.target.config.deploy;
                 self.target.prove(deploy, &config.health, config.version.as_deref(), Some(commit)).map(drop)
             }
             None => Ok(()),

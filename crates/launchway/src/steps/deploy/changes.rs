@@ -5,7 +5,6 @@ use std::fmt;
 use anyhow::Result;
 use ring::{digest, hmac};
 
-use crate::context::Context;
 use launchway_core::encode::hex;
 use launchway_core::secret::{Secret, derived_key};
 use launchway_render::model::EnvVar;
@@ -73,8 +72,7 @@ impl fmt::Display for Mark {
 
 impl Changes {
     /// What has to change for the service to run this release with these variables.
-    pub(super) fn new(ctx: &Context, before: &ServiceState, to: &Release, wanted: &Wanted) -> Result<Self> {
-        let marker = Marker::new(ctx)?;
+    pub(super) fn new(marker: &Marker, before: &ServiceState, to: &Release, wanted: &Wanted) -> Self {
         let mut variables: Vec<Variable> = Vec::new();
         for (name, new) in wanted {
             let old = before.value(name);
@@ -100,8 +98,7 @@ impl Changes {
         }));
         // Render lists them in any order.
         variables.sort_by(|a, b| a.name.cmp(&b.name));
-        let service = ctx.environment.get("RENDER_SERVICE_ID").unwrap_or_default().to_owned();
-        Ok(Self { service, from: before.release.clone(), to: to.clone(), variables })
+        Self { service: marker.service.clone(), from: before.release.clone(), to: to.clone(), variables }
     }
 
     /// The SHA-256 of its canonical form, in hexadecimal: the service, both digests and each variable's change.
@@ -153,21 +150,22 @@ impl Changes {
     }
 }
 
-/// Marks values under a key that only deployers have, so that a short value cannot be guessed.
-struct Marker(hmac::Key);
+/// Marks the values of a service under a key that only its deployers have, so that a short value cannot be guessed.
+pub(super) struct Marker {
+    /// The service's id.
+    service: String,
+    key: hmac::Key,
+}
 
 impl Marker {
-    /// The key comes from one that signs for the service, which all deployers share, so that they agree on a plan's hash;
-    /// where none is set, as for a rollback, from the API key.
-    fn new(ctx: &Context) -> Result<Self> {
-        let shared = ctx.config.deploy.keys().into_iter().find_map(|key| ctx.environment.secret(key));
-        let secret = shared.map_or_else(|| ctx.required("RENDER_API_KEY"), Ok)?;
-        let key = derived_key(&secret, "launchway/plan/v1")?;
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &key)))
+    /// Derives its key from a secret that all deployers share, so that they agree on a plan's hash.
+    pub(super) fn new(service: &str, secret: &Secret) -> Result<Self> {
+        let key = derived_key(secret, "launchway/plan/v1")?;
+        Ok(Self { service: service.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
     }
 
     fn mark(&self, name: &str, value: &Secret) -> Mark {
-        let tag = hmac::sign(&self.0, format!("{name}\0{}", value.expose()).as_bytes());
+        let tag = hmac::sign(&self.key, format!("{name}\0{}", value.expose()).as_bytes());
         let hash = hex(tag.as_ref()).chars().take(8).collect();
         Mark { length: value.expose().chars().count(), hash }
     }
@@ -180,10 +178,7 @@ pub(super) fn reserved<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<&'n 
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use launchway_core::environment::Environment;
     use launchway_render::model::Service;
 
     const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -202,12 +197,11 @@ mod tests {
     }
 
     fn planned(key: &str, have: &[(&str, &str)], want: &[(&str, Option<&str>)]) -> Changes {
-        let environment = Environment::of([("CIPHER_KEY", key), ("RENDER_SERVICE_ID", "the-service")]);
-        let ctx = Context::for_test(Path::new("/nowhere"), environment);
+        let marker = Marker::new("the-service", &Secret::new(key)).unwrap();
         let wanted: Vec<_> =
             want.iter().map(|(name, value)| ((*name).to_owned(), value.map(Secret::new))).collect();
         let to = Release { digest: DIGEST.to_owned(), platform: None, commit: Some("c0ffee".to_owned()) };
-        Changes::new(&ctx, &before(have), &to, &wanted).unwrap()
+        Changes::new(&marker, &before(have), &to, &wanted)
     }
 
     const HAVE: [(&str, &str); 5] =

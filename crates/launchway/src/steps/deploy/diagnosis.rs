@@ -23,7 +23,7 @@ impl Target<'_> {
             // The end of a failed step shows its last lines.
             Kind::Deploy => {
                 self.show_log(begin);
-                self.ctx.reporter.keep_tail();
+                self.reporter.keep_tail();
             }
             Kind::Rollback => {
                 const LAST: usize = 20;

@@ -7,14 +7,11 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::context::Context;
-use crate::registry;
-use crate::steps::push;
-use crate::table::StepId;
+use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::http::Http;
 use launchway_registry::oci::Descriptor;
-use launchway_registry::{Access, Digest, Reference, Repository, Tag};
+use launchway_registry::{Client, Digest, Reference, Repository, Tag};
 
 use super::release::Release;
 
@@ -30,17 +27,17 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// The one that `PIPELINE_DIGEST` gives, the push record where there is one, or else the registry's `tag`.
+    ///
     /// An error with [`Exit::Usage`] when `PIPELINE_DIGEST` is set to something else than a digest.
-    pub(super) fn of(ctx: &Context) -> Result<Self> {
-        if let Some(digest) = ctx.environment.get("PIPELINE_DIGEST") {
-            return digest
-                .parse()
-                .map(Self::Given)
-                .context("`PIPELINE_DIGEST` is not valid")
-                .or_exit(Exit::Usage);
+    fn of(given: Option<&str>, record: PathBuf, tag: &str) -> Result<Self> {
+        match given {
+            Some(digest) => {
+                digest.parse().map(Self::Given).context("`PIPELINE_DIGEST` is not valid").or_exit(Exit::Usage)
+            }
+            None if record.is_file() => Ok(Self::Record(record)),
+            None => Ok(Self::Registry(tag.parse()?)),
         }
-        let record = push::record(ctx);
-        if record.is_file() { Ok(Self::Record(record)) } else { Ok(Self::Registry(ctx.git.tag().parse()?)) }
     }
 }
 
@@ -54,53 +51,99 @@ impl fmt::Display for Source {
     }
 }
 
-/// The release to deploy: this commit's image, which the registry must have under the commit's tag, for Render's platform.
-///
-/// Where we cannot look into the registry, as with a private repository and no login, that is reported and the digest
-/// taken unchecked: Render pulls it with a login of its own.
-pub(super) fn release(ctx: &Context, source: &Source) -> Result<Release> {
-    let repository: Repository = ctx.image().parse()?;
-    let tag: Tag = ctx.git.tag().parse()?;
-    let push = push(ctx);
-    let commit = Some(ctx.git.tag());
-    let known = match source {
-        Source::Given(digest) => Some(digest.clone()),
-        Source::Record(path) => Some(recorded(ctx, path)?),
-        Source::Registry(_) => None,
-    };
-    let named = registry::client(ctx, Access::Pull)
-        .and_then(|client| client.digest(&repository, &Reference::Tag(tag.clone())));
-    let digest = match (known, named) {
-        (known, Ok(Some(named))) if known.as_ref().is_none_or(|known| *known == named) => named,
-        (Some(known), Ok(Some(named))) => {
-            return Err(Failure::new(
+/// The release to deploy: the image of a commit, from the planned source.
+#[derive(Clone, Debug)]
+pub(super) struct ReleaseLookup {
+    pub(super) source: Source,
+    /// The commit's tag.
+    tag: String,
+    /// The repository that the pipeline ships.
+    image: String,
+    /// The command that pushes the image, in backticks.
+    push: String,
+}
+
+impl ReleaseLookup {
+    /// The image of `tag`, whose digest `PIPELINE_DIGEST` may give or a push may have left in `record`.
+    pub(super) fn new(
+        given: Option<&str>,
+        record: PathBuf,
+        tag: String,
+        image: &str,
+        push: &str,
+    ) -> Result<Self> {
+        let source = Source::of(given, record, &tag)?;
+        Ok(Self { source, tag, image: image.to_owned(), push: format!("`{push}`") })
+    }
+
+    /// Finds the release, which the registry must have under the commit's tag, for Render's platform.
+    ///
+    /// Where we cannot look into the registry, as with a private repository and no login, that is reported and the digest
+    /// taken unchecked: Render pulls it with a login of its own.
+    pub(super) fn release(&self, client: &Client, reporter: &Reporter) -> Result<Release> {
+        let repository: Repository = self.image.parse()?;
+        let tag: Tag = self.tag.parse()?;
+        let push = &self.push;
+        let commit = Some(self.tag.clone());
+        let known = match &self.source {
+            Source::Given(digest) => Some(digest.clone()),
+            Source::Record(path) => Some(self.recorded(path)?),
+            Source::Registry(_) => None,
+        };
+        let named = client.digest(&repository, &Reference::Tag(tag.clone()));
+        let digest = match (known, named) {
+            (known, Ok(Some(named))) if known.as_ref().is_none_or(|known| *known == named) => named,
+            (Some(known), Ok(Some(named))) => {
+                return Err(Failure::new(
                 Exit::Registry,
                 format!(
                     "`{repository}:{tag}` names {named} in the registry instead of {known}: run {push} again"
                 ),
             )
             .into());
-        }
-        (_, Ok(_)) => {
-            return Err(Failure::new(
-                Exit::Registry,
-                format!("the registry has no `{repository}:{tag}`: run {push} first"),
-            )
-            .into());
-        }
-        (_, Err(error)) if Exit::of(&error) == Exit::Interrupted => return Err(error),
-        (Some(known), Err(error)) => {
-            ctx.reporter.skipped("digest in the registry", format!("{error:#}"));
-            return Ok(Release { digest: known.to_string(), platform: None, commit });
-        }
-        (None, Err(error)) => {
-            return Err(error.context(format!(
+            }
+            (_, Ok(_)) => {
+                return Err(Failure::new(
+                    Exit::Registry,
+                    format!("the registry has no `{repository}:{tag}`: run {push} first"),
+                )
+                .into());
+            }
+            (_, Err(error)) if Exit::of(&error) == Exit::Interrupted => return Err(error),
+            (Some(known), Err(error)) => {
+                reporter.skipped("digest in the registry", format!("{error:#}"));
+                return Ok(Release { digest: known.to_string(), platform: None, commit });
+            }
+            (None, Err(error)) => {
+                return Err(error.context(format!(
                 "no image was pushed from this machine, and the registry does not name one: run {push} first"
             )));
+            }
+        };
+        let image = Image::read(client, &repository, &digest)?;
+        Ok(Release { digest: digest.to_string(), platform: image.platform, commit })
+    }
+
+    fn recorded(&self, path: &Path) -> Result<Digest> {
+        let push = &self.push;
+        let usage = |message: String| Err(Failure::new(Exit::Usage, message).into());
+        let record: Record = serde_json::from_str(&fs_err::read_to_string(path)?)
+            .with_context(|| format!("{} is not a push record: run {push} again", path.display()))
+            .or_exit(Exit::Usage)?;
+        if record.commit_tag != self.tag.parse()? {
+            return usage(format!(
+                "the pushed image is that of `{}`, but this is `{}`: run {push} first",
+                record.commit_tag, self.tag
+            ));
         }
-    };
-    let image = Image::read(ctx, &repository, &digest)?;
-    Ok(Release { digest: digest.to_string(), platform: image.platform, commit })
+        if record.repository != self.image.parse()? {
+            return usage(format!(
+                "the image was pushed to `{}`, but the pipeline ships `{}`: run {push} first",
+                record.repository, self.image
+            ));
+        }
+        Ok(record.digest)
+    }
 }
 
 /// An image in the registry, as far as Render cares.
@@ -118,11 +161,10 @@ impl Image {
 
     /// Reads it. What Render could not run is an error with [`Exit::DeployFailed`], what is not there one with
     /// [`Exit::Registry`].
-    pub(super) fn read(ctx: &Context, repository: &Repository, digest: &Digest) -> Result<Self> {
+    pub(super) fn read(client: &Client, repository: &Repository, digest: &Digest) -> Result<Self> {
         let unfit = |why: String| {
             Failure::new(Exit::DeployFailed, format!("Render cannot run `{repository}@{digest}`: {why}"))
         };
-        let client = registry::client(ctx, Access::Pull)?;
         let manifest = |digest: &Digest| -> Result<Value> {
             let missing =
                 || Failure::new(Exit::Registry, format!("the registry has no `{repository}@{digest}`"));
@@ -181,40 +223,12 @@ impl Image {
     }
 }
 
-/// What brings the image; in a rehearsal, whose registry begins empty, only together with the deploy.
-fn push(ctx: &Context) -> String {
-    format!("`{}`", ctx.again(if ctx.is_rehearsal() { StepId::Deploy } else { StepId::Push }))
-}
-
 /// What a deploy reads of a [`PushRecord`](crate::steps::push::PushRecord), whichever version wrote it.
 #[derive(Deserialize)]
 struct Record {
     repository: Repository,
     digest: Digest,
     commit_tag: Tag,
-}
-
-fn recorded(ctx: &Context, path: &Path) -> Result<Digest> {
-    let push = push(ctx);
-    let usage = |message: String| Err(Failure::new(Exit::Usage, message).into());
-    let record: Record = serde_json::from_str(&fs_err::read_to_string(path)?)
-        .with_context(|| format!("{} is not a push record: run {push} again", path.display()))
-        .or_exit(Exit::Usage)?;
-    if record.commit_tag != ctx.git.tag().parse()? {
-        return usage(format!(
-            "the pushed image is that of `{}`, but this is `{}`: run {push} first",
-            record.commit_tag,
-            ctx.git.tag()
-        ));
-    }
-    if record.repository != ctx.image().parse()? {
-        return usage(format!(
-            "the image was pushed to `{}`, but the pipeline ships `{}`: run {push} first",
-            record.repository,
-            ctx.image()
-        ));
-    }
-    Ok(record.digest)
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@ use std::sync::mpsc;
 
 use launchway_core::interrupt::Interrupt;
 
-use crate::context::Context;
-
 /// What to do with the deploy of an interrupted run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
@@ -18,10 +16,13 @@ pub(super) enum Choice {
     Stop,
 }
 
+/// What decides about the deploy of an interrupted run.
+pub(super) type Ask = fn(&Interrupt) -> Choice;
+
 impl Choice {
     /// Asks the user on a terminal; elsewhere it is the undo.
-    pub(super) fn on_terminal(ctx: &Context) -> Self {
-        if ctx.is_rehearsal() || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    pub(super) fn on_terminal(interrupt: &Interrupt) -> Self {
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return Self::RollBack;
         }
         // A question rather than an event: its answer stands on the same line.
@@ -41,7 +42,7 @@ impl Choice {
             match answer.recv_timeout(Interrupt::TICK) {
                 Ok(line) => return Self::of(&line),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Self::RollBack,
-                Err(mpsc::RecvTimeoutError::Timeout) if ctx.interrupt.take() => return Self::Stop,
+                Err(mpsc::RecvTimeoutError::Timeout) if interrupt.take() => return Self::Stop,
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
         }

@@ -4,7 +4,7 @@
 //! the very variable that changed, and the owner of the API key can read the variables anyway.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -14,7 +14,6 @@ use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
-use crate::context::Context;
 use launchway_core::file::write_private;
 use launchway_core::secret::{Secret, derived_key};
 
@@ -64,43 +63,94 @@ struct Kept {
 
 const SCHEMA: u32 = 1;
 
-impl KeptRelease {
-    /// Writes it, readable for its owner only. What is merely found again is left alone: it may have been proved, or kept
+/// The releases that this machine keeps.
+pub(super) struct KeptReleases {
+    folder: PathBuf,
+    /// `RENDER_API_KEY`.
+    api_key: Secret,
+}
+
+impl KeptReleases {
+    /// Those in `deployments` of a folder.
+    pub(super) fn new(parent: &Path, api_key: Secret) -> Self {
+        Self { folder: parent.join("deployments"), api_key }
+    }
+
+    /// Writes one, readable for its owner only. What is merely found again is left alone: it may have been proved, or kept
     /// by a newer version.
-    pub(super) fn keep(&self, ctx: &Context) -> Result<()> {
-        let path = path(ctx, &self.id).context("the deploy's id cannot name a file")?;
-        if self.origin == Origin::Found && path.exists() {
+    pub(super) fn keep(&self, found: &KeptRelease) -> Result<()> {
+        let path = self.path(&found.id).context("the deploy's id cannot name a file")?;
+        if found.origin == Origin::Found && path.exists() {
             return Ok(());
         }
         let kept = Kept {
             schema: SCHEMA,
-            id: self.id.clone(),
-            origin: self.origin,
-            digest: self.release.digest.clone(),
-            commit: self.release.commit.clone(),
+            id: found.id.clone(),
+            origin: found.origin,
+            digest: found.release.digest.clone(),
+            commit: found.release.commit.clone(),
             time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            variables: self.sealed(ctx)?,
+            variables: self.sealed(found)?,
         };
         write_private(&path, &serde_json::to_vec_pretty(&kept)?)
     }
 
     /// Reads what was kept of a deploy: `None` where nothing was.
-    pub(super) fn open(ctx: &Context, id: &str) -> Result<Option<Self>> {
+    pub(super) fn open(&self, id: &str) -> Result<Option<KeptRelease>> {
         ensure!(
-            schema(ctx, id).is_none_or(|schema| schema <= SCHEMA),
+            self.schema(id).is_none_or(|schema| schema <= SCHEMA),
             "what was kept of {id} was written by a newer Launchway: update to restore its variables"
         );
-        let Some(kept) = read(ctx, id) else { return Ok(None) };
-        let opened = opened(ctx, &kept).with_context(|| {
+        let Some(kept) = self.read(id) else { return Ok(None) };
+        let opened = self.opened(&kept).with_context(|| {
             format!("what was kept of {id} cannot be read with this `RENDER_API_KEY`: it was encrypted with another one")
         })?;
         let variables = opened.into_iter().map(|(name, value)| (name, value.map(Secret::new))).collect();
         let release = Release { digest: kept.digest, platform: None, commit: kept.commit };
-        Ok(Some(Self { id: kept.id, origin: kept.origin, release, variables }))
+        Ok(Some(KeptRelease { id: kept.id, origin: kept.origin, release, variables }))
     }
 
-    fn sealed(&self, ctx: &Context) -> Result<String> {
-        let plain: BTreeMap<&str, Option<&str>> = self
+    /// The commit that was kept of a deploy.
+    pub(super) fn commit(&self, id: &str) -> Option<String> {
+        self.read(id)?.commit
+    }
+
+    /// Why a deploy was kept, where it was.
+    pub(super) fn origin(&self, id: &str) -> Option<Origin> {
+        Some(self.read(id)?.origin)
+    }
+
+    /// The ids of the deploys that were kept and whose commit begins like this.
+    pub(super) fn with_commit(&self, start: &str) -> Vec<String> {
+        let Ok(files) = fs_err::read_dir(&self.folder) else { return Vec::new() };
+        files
+            .filter_map(|file| file.ok()?.path().file_stem()?.to_str().map(str::to_owned))
+            .filter(|id| self.commit(id).is_some_and(|commit| commit.starts_with(start)))
+            .collect()
+    }
+
+    fn path(&self, id: &str) -> Option<PathBuf> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (id.starts_with("dep-") && id.bytes().all(plain)).then(|| self.folder.join(format!("{id}.json")))
+    }
+
+    /// The version of the format in which a deploy was kept.
+    fn schema(&self, id: &str) -> Option<u32> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        let Version { schema } = serde_json::from_slice(&fs_err::read(self.path(id)?).ok()?).ok()?;
+        Some(schema)
+    }
+
+    fn read(&self, id: &str) -> Option<Kept> {
+        let kept: Kept = serde_json::from_slice(&fs_err::read(self.path(id)?).ok()?).ok()?;
+        (kept.id == id).then_some(kept)
+    }
+
+    fn sealed(&self, found: &KeptRelease) -> Result<String> {
+        let plain: BTreeMap<&str, Option<&str>> = found
             .variables
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_ref().map(Secret::expose)))
@@ -108,67 +158,32 @@ impl KeptRelease {
         let mut bytes = serde_json::to_vec(&plain)?;
         let mut nonce = [0; aead::NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| anyhow!("the system provides no random numbers"))?;
-        let about = about(&self.id, &self.release.digest);
-        key(ctx)?
+        let about = about(&found.id, &found.release.digest);
+        self.key()?
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut bytes)
             .map_err(|_| anyhow!("the variables cannot be encrypted"))?;
         Ok(BASE64_STANDARD.encode([nonce.as_slice(), &bytes].concat()))
     }
-}
 
-/// The commit that was kept of a deploy.
-pub(super) fn commit(ctx: &Context, id: &str) -> Option<String> {
-    read(ctx, id)?.commit
-}
-
-/// Why a deploy was kept, where it was.
-pub(super) fn origin(ctx: &Context, id: &str) -> Option<Origin> {
-    Some(read(ctx, id)?.origin)
-}
-
-/// The ids of the deploys that were kept and whose commit begins like this.
-pub(super) fn with_commit(ctx: &Context, start: &str) -> Vec<String> {
-    let Ok(files) = fs_err::read_dir(folder(ctx)) else { return Vec::new() };
-    files
-        .filter_map(|file| file.ok()?.path().file_stem()?.to_str().map(str::to_owned))
-        .filter(|id| commit(ctx, id).is_some_and(|commit| commit.starts_with(start)))
-        .collect()
-}
-
-pub(super) fn folder(ctx: &Context) -> PathBuf {
-    ctx.kept().join("deployments")
-}
-
-fn path(ctx: &Context, id: &str) -> Option<PathBuf> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    (id.starts_with("dep-") && id.bytes().all(plain)).then(|| folder(ctx).join(format!("{id}.json")))
-}
-
-/// The version of the format in which a deploy was kept.
-fn schema(ctx: &Context, id: &str) -> Option<u32> {
-    #[derive(Deserialize)]
-    struct Version {
-        schema: u32,
+    fn opened(&self, kept: &Kept) -> Result<BTreeMap<String, Option<String>>> {
+        let sealed = BASE64_STANDARD.decode(&kept.variables)?;
+        let (nonce, sealed) = sealed.split_at_checked(aead::NONCE_LEN).context("it is too short")?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| anyhow!("it has no nonce"))?;
+        let mut bytes = sealed.to_vec();
+        let plain = self
+            .key()?
+            .open_in_place(nonce, Aad::from(about(&kept.id, &kept.digest)), &mut bytes)
+            .map_err(|_| anyhow!("it cannot be decrypted"))?;
+        // serde's own words would name a value.
+        serde_json::from_slice(plain).map_err(|_| anyhow!("it holds no variables"))
     }
-    let Version { schema } = serde_json::from_slice(&fs_err::read(path(ctx, id)?).ok()?).ok()?;
-    Some(schema)
-}
 
-fn read(ctx: &Context, id: &str) -> Option<Kept> {
-    let kept: Kept = serde_json::from_slice(&fs_err::read(path(ctx, id)?).ok()?).ok()?;
-    (kept.id == id).then_some(kept)
-}
-
-fn opened(ctx: &Context, kept: &Kept) -> Result<BTreeMap<String, Option<String>>> {
-    let sealed = BASE64_STANDARD.decode(&kept.variables)?;
-    let (nonce, sealed) = sealed.split_at_checked(aead::NONCE_LEN).context("it is too short")?;
-    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| anyhow!("it has no nonce"))?;
-    let mut bytes = sealed.to_vec();
-    let plain = key(ctx)?
-        .open_in_place(nonce, Aad::from(about(&kept.id, &kept.digest)), &mut bytes)
-        .map_err(|_| anyhow!("it cannot be decrypted"))?;
-    // serde's own words would name a value.
-    serde_json::from_slice(plain).map_err(|_| anyhow!("it holds no variables"))
+    fn key(&self) -> Result<LessSafeKey> {
+        let key = derived_key(&self.api_key, "launchway/deployment/v1")?;
+        let key =
+            UnboundKey::new(&aead::AES_256_GCM, &key).map_err(|_| anyhow!("the key has the wrong length"))?;
+        Ok(LessSafeKey::new(key))
+    }
 }
 
 /// What the variables are bound to, so that those of one release cannot be given to another.
@@ -176,22 +191,14 @@ fn about(id: &str, digest: &str) -> String {
     format!("{id} {digest}")
 }
 
-fn key(ctx: &Context) -> Result<LessSafeKey> {
-    let key = derived_key(&ctx.required("RENDER_API_KEY")?, "launchway/deployment/v1")?;
-    let key =
-        UnboundKey::new(&aead::AES_256_GCM, &key).map_err(|_| anyhow!("the key has the wrong length"))?;
-    Ok(LessSafeKey::new(key))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use launchway_core::environment::Environment;
 
-    fn context(root: &std::path::Path, key: &str) -> Context {
-        Context::for_test(root, Environment::of([("RENDER_API_KEY", key)]))
+    fn kept_in(folder: &Path, key: &str) -> KeptReleases {
+        KeptReleases::new(folder, Secret::new(key))
     }
 
     fn snapshot(id: &str, origin: Origin) -> KeptRelease {
@@ -205,40 +212,40 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_back_and_hidden_from_others() {
         let dir = tempfile::tempdir().unwrap();
-        let ctx = context(dir.path(), "the-key");
-        snapshot("dep-1", Origin::Proved).keep(&ctx).unwrap();
-        let path = folder(&ctx).join("dep-1.json");
+        let kept = kept_in(dir.path(), "the-key");
+        kept.keep(&snapshot("dep-1", Origin::Proved)).unwrap();
+        let path = dir.path().join("deployments/dep-1.json");
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(!text.contains("value-of") && !text.contains("ALIAS"), "{text}");
         assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let found = KeptRelease::open(&ctx, "dep-1").unwrap().unwrap();
+        let found = kept.open("dep-1").unwrap().unwrap();
         assert_eq!(found.variables["ALIAS"], Some(Secret::new("value-of-hosts")));
         assert_eq!(found.variables["GONE"], None);
         assert_eq!((found.release.digest.as_str(), found.origin), ("sha256:aa", Origin::Proved));
-        assert_eq!(with_commit(&ctx, "c0f"), ["dep-1"]);
+        assert_eq!(kept.with_commit("c0f"), ["dep-1"]);
         // Merely found again, it stays proved.
-        snapshot("dep-1", Origin::Found).keep(&ctx).unwrap();
-        assert_eq!(origin(&ctx, "dep-1"), Some(Origin::Proved));
-        assert!(KeptRelease::open(&ctx, "dep-2").unwrap().is_none());
-        assert!(snapshot("../dep-1", Origin::Proved).keep(&ctx).is_err());
+        kept.keep(&snapshot("dep-1", Origin::Found)).unwrap();
+        assert_eq!(kept.origin("dep-1"), Some(Origin::Proved));
+        assert!(kept.open("dep-2").unwrap().is_none());
+        assert!(kept.keep(&snapshot("../dep-1", Origin::Proved)).is_err());
     }
 
     #[test]
     fn what_a_newer_version_kept_is_read_or_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let ctx = context(dir.path(), "the-key");
-        snapshot("dep-1", Origin::Proved).keep(&ctx).unwrap();
-        let path = folder(&ctx).join("dep-1.json");
+        let kept = kept_in(dir.path(), "the-key");
+        kept.keep(&snapshot("dep-1", Origin::Proved)).unwrap();
+        let path = dir.path().join("deployments/dep-1.json");
         let text = fs_err::read_to_string(&path).unwrap();
         let newer = text.replacen('{', r#"{"added": [1],"#, 1).replace("proved", "signed-off");
         fs_err::write(&path, &newer).unwrap();
-        let found = KeptRelease::open(&ctx, "dep-1").unwrap().unwrap();
+        let found = kept.open("dep-1").unwrap().unwrap();
         assert_eq!((found.origin, found.variables["GONE"].as_ref()), (Origin::Unknown, None));
         for unreadable in [newer.replace("\"schema\": 1", "\"schema\": 2"), r#"{"schema": 2}"#.to_owned()] {
             fs_err::write(&path, &unreadable).unwrap();
-            let error = KeptRelease::open(&ctx, "dep-1").unwrap_err();
+            let error = kept.open("dep-1").unwrap_err();
             assert!(error.to_string().contains("written by a newer Launchway: update"), "{error}");
-            snapshot("dep-1", Origin::Found).keep(&ctx).unwrap();
+            kept.keep(&snapshot("dep-1", Origin::Found)).unwrap();
             assert_eq!(fs_err::read_to_string(&path).unwrap(), unreadable);
         }
     }
@@ -246,13 +253,13 @@ mod tests {
     #[test]
     fn another_key_or_another_release_does_not_open_it() {
         let dir = tempfile::tempdir().unwrap();
-        let ctx = context(dir.path(), "the-key");
-        snapshot("dep-1", Origin::Proved).keep(&ctx).unwrap();
-        let error = KeptRelease::open(&context(dir.path(), "another"), "dep-1").unwrap_err();
+        let kept = kept_in(dir.path(), "the-key");
+        kept.keep(&snapshot("dep-1", Origin::Proved)).unwrap();
+        let error = kept_in(dir.path(), "another").open("dep-1").unwrap_err();
         assert!(format!("{error:#}").contains("encrypted with another one"), "{error:#}");
-        let path = folder(&ctx).join("dep-1.json");
+        let path = dir.path().join("deployments/dep-1.json");
         let text = fs_err::read_to_string(&path).unwrap();
         fs_err::write(&path, text.replace("sha256:aa", "sha256:ab")).unwrap();
-        assert!(KeptRelease::open(&ctx, "dep-1").is_err());
+        assert!(kept.open("dep-1").is_err());
     }
 }

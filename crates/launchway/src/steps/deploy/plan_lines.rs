@@ -15,8 +15,9 @@ impl Rollout {
             Duration::ZERO => String::new(),
             wait => format!(", and wait up to {} for them to end", humantime::format_duration(wait)),
         };
+        let service = self.service.as_deref().unwrap_or("RENDER_SERVICE_ID");
         vec![
-            format!("check that service {} is up and runs `{}`", self.service, self.image),
+            format!("check that service `{service}` is up and runs `{}`", self.image),
             format!("look for deploys in progress{wait}"),
         ]
     }

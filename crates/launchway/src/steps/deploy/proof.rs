@@ -71,7 +71,7 @@ impl Target<'_> {
         let commit = proved?;
         match version {
             Some(path) => self.note(format!("{} reports commit {}", self.address(path)?, short(&commit))),
-            None => self.ctx.reporter.skipped(
+            None => self.reporter.skipped(
                 "commit of the running app",
                 "`deploy.version` is not configured: digest and health are the proof",
             ),
@@ -86,7 +86,7 @@ impl Target<'_> {
         let (mut last, mut row, mut before) = (String::new(), 0, None);
         loop {
             // No wait opens an address that the network policy blocks.
-            self.app.check(url)?;
+            self.http.check(url)?;
             let state = match look() {
                 Ok(found) if commit.or(before.as_deref()).unwrap_or(&found) == found => {
                     row += 1;
@@ -94,7 +94,7 @@ impl Target<'_> {
                         return Ok(found);
                     }
                     before = Some(found);
-                    self.ctx.interrupt.sleep(self.timings.poll.min(Duration::from_millis(200)))?;
+                    self.interrupt.sleep(self.timings.poll.min(Duration::from_millis(200)))?;
                     continue;
                 }
                 Ok(found) => {
@@ -114,7 +114,7 @@ impl Target<'_> {
                 let message = format!("{url} still reports {last} after {wait}, not {wanted}");
                 return Err(Failure::new(Exit::DeployFailed, message).into());
             }
-            self.ctx.interrupt.sleep(self.timings.poll)?;
+            self.interrupt.sleep(self.timings.poll)?;
         }
     }
 
@@ -134,7 +134,7 @@ impl Target<'_> {
         let (mut all, mut errors) = (0_u32, 0_u32);
         // At least so many, also on a machine that is too slow for the time that was set.
         while Instant::now() < end || all < 2 * IN_A_ROW {
-            self.ctx.reporter.progress(format!(
+            self.reporter.progress(format!(
                 "baking for {}: {errors} of {all} responses were errors",
                 humantime::format_duration(time)
             ));
@@ -157,21 +157,20 @@ impl Target<'_> {
             }
             self.still_live(deploy)?;
             let left = end.saturating_duration_since(Instant::now());
-            self.ctx.interrupt.sleep(self.timings.poll.min(left))?;
+            self.interrupt.sleep(self.timings.poll.min(left))?;
         }
         too_many("the app", f64::from(all), f64::from(errors))?;
         match self.api.responses(begin) {
             Ok((all, errors)) if all > 0.0 => too_many("by Render's count, the app", all, errors)?,
-            Ok(_) => self.ctx.reporter.skipped("Render's count of responses", "it has counted none so far"),
+            Ok(_) => self.reporter.skipped("Render's count of responses", "it has counted none so far"),
             Err(ApiError::Stopped(error)) => return Err(error),
             Err(ApiError::Refused { status, .. }) => {
-                self.ctx
-                    .reporter
+                self.reporter
                     .skipped("Render's count of responses", format!("Render does not provide it ({status})"));
             }
             Err(error) => {
                 let why = anyhow::Error::from(error).to_string();
-                self.ctx.reporter.skipped("Render's count of responses", why);
+                self.reporter.skipped("Render's count of responses", why);
             }
         }
         self.note(format!(
@@ -233,11 +232,11 @@ fn healthy(target: &Target<'_>, url: &Url) -> Result<()> {
 fn get(target: &Target<'_>, url: &Url) -> Result<Response> {
     const TIMEOUT: Duration = Duration::from_secs(10);
     target
-        .app
+        .http
         .request(Method::GET, url)?
         .header(CACHE_CONTROL, "no-cache")
         .header(CONNECTION, "close")
         .timeout(TIMEOUT)
         .send()
-        .map_err(|error| anyhow!("nothing ({})", target.app.transport_error(error)))
+        .map_err(|error| anyhow!("nothing ({})", target.http.transport_error(error)))
 }

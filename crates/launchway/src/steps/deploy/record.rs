@@ -6,7 +6,7 @@ use anyhow::Result;
 use launchway_report::{DeploymentOutcome, Report, Service, Time};
 use reqwest::Url;
 
-use crate::context::Context;
+use launchway_core::events::Reporter;
 use launchway_render::{model, preflight};
 
 use super::release::Release;
@@ -74,7 +74,7 @@ impl Draft {
 
     pub(super) fn conclude(
         self,
-        ctx: &Context,
+        reporter: &Reporter,
         plan: &Rollout,
         result: Result<Deployment, (DeploymentOutcome, anyhow::Error)>,
     ) -> Concluded {
@@ -91,15 +91,14 @@ impl Draft {
             started,
             finished,
             outcome,
-            reason: result.as_ref().err().map(|error| reason(ctx, error)),
+            reason: result.as_ref().err().map(|error| reason(reporter, error)),
             release: self.release.as_ref().and_then(recorded),
             previous: self.previous.as_ref().and_then(recorded),
         };
-        let id = ctx.environment.get("RENDER_SERVICE_ID");
-        let name = self.service.as_ref().and_then(|service| service_name(ctx, &service.name));
+        let name = self.service.as_ref().and_then(|service| service_name(reporter, &service.name));
         let record = DeploymentRecord {
             deployment,
-            service: id.map(|id| Service { key: Service::key(id), name }),
+            service: plan.service.as_ref().map(|id| Service { key: Service::key(id), name }),
             site: self.service.as_ref().and_then(|service| preflight::address(service).ok()),
             plan: plan.report.clone(),
         };
@@ -114,9 +113,9 @@ fn between(started: Time, finished: Time) -> (Time, Time) {
 }
 
 /// Why it failed, as a record may have it.
-fn reason(ctx: &Context, error: &anyhow::Error) -> String {
+fn reason(reporter: &Reporter, error: &anyhow::Error) -> String {
     const LONGEST: usize = 2000;
-    let text = ctx.reporter.redacted(&format!("{error:#}"));
+    let text = reporter.redacted(&format!("{error:#}"));
     let text: String = text.chars().take(LONGEST).collect();
     if text.is_empty() { "no reason given".to_owned() } else { text }
 }
@@ -142,8 +141,8 @@ fn recorded_name(text: &str) -> String {
 }
 
 /// The service's name, where it has one: one line of at most 100 characters.
-fn service_name(ctx: &Context, text: &str) -> Option<String> {
-    let name = ctx.reporter.redacted(text);
+fn service_name(reporter: &Reporter, text: &str) -> Option<String> {
+    let name = reporter.redacted(text);
     let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
     (!name.is_empty()).then_some(name)
 }

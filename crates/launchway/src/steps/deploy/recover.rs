@@ -2,12 +2,11 @@
 
 use launchway_report::DeploymentOutcome;
 
-use crate::context::Context;
 use launchway_core::exit::{Exit, Failure};
 
 use super::Kind;
 use super::automatic_rollback::{AutomaticRollback, RollbackOutcome};
-use super::interrupted::Choice;
+use super::interrupted::{Ask, Choice};
 use super::kept_release::Origin;
 use super::request::{State, Unproved};
 use super::rollout::Ready;
@@ -19,10 +18,10 @@ pub(super) fn recover(
     kind: Kind,
     ready: &Ready,
     failed: Unproved,
-    ask: fn(&Context) -> Choice,
+    ask: Ask,
 ) -> (DeploymentOutcome, anyhow::Error) {
     let Unproved { mut state, error } = failed;
-    let (ctx, exit) = (target.ctx, Exit::of(&error));
+    let exit = Exit::of(&error);
     if ready.written.is_empty() && matches!(state, State::NotRequested) {
         return (DeploymentOutcome::Unchanged, error);
     }
@@ -39,8 +38,8 @@ pub(super) fn recover(
         return (DeploymentOutcome::Superseded, ended(exit, &error, &more));
     }
     // From here on a signal concerns the undo.
-    ctx.interrupt.take();
-    let choice = if exit == Exit::Interrupted { ask(ctx) } else { Choice::RollBack };
+    target.interrupt.take();
+    let choice = if exit == Exit::Interrupted { ask(&target.interrupt) } else { Choice::RollBack };
     if choice == Choice::Leave {
         let more =
             format!("left unproved, with what this deploy wrote ({}){}", listed(&names), goes_on(&state));
@@ -66,7 +65,7 @@ pub(super) fn recover(
         }
         None => RollbackOutcome::Left(vec![format!(
             "this machine knows neither the earlier state nor which of these variables the deploy wrote: {}",
-            ctx.config.deploy.names().join(", ")
+            target.config.deploy.names().join(", ")
         )]),
     };
     match outcome {
@@ -83,7 +82,7 @@ pub(super) fn recover(
         }
         RollbackOutcome::Left(left) => {
             // A signal during the undo ended that; the facts are worth the wait.
-            ctx.interrupt.take();
+            target.interrupt.take();
             let facts = target.facts(ready.before.as_ref(), &names, &left);
             (DeploymentOutcome::NotRolledBack, ended(Exit::NotRolledBack, &error, &facts))
         }

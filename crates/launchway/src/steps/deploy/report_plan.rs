@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::SignedPath;
-use crate::context::Context;
-
+use crate::config::{DeployConfig, SignedPath};
 use crate::timings::Timings;
 
 /// Where the report goes once the deployment has ended, and how long that may take.
@@ -21,10 +19,10 @@ pub(crate) struct ReportPlan {
 }
 
 impl ReportPlan {
-    pub(crate) fn of(ctx: &Context, timings: &Timings) -> Self {
+    pub(crate) fn new(image: &str, config: &DeployConfig, timings: &Timings) -> Self {
         Self {
-            ledger: ctx.image().to_owned(),
-            board: ctx.config.deploy.reports.clone(),
+            ledger: image.to_owned(),
+            board: config.reports.clone(),
             ledger_timeout: timings.ledger,
             timeout: timings.report,
         }

@@ -9,21 +9,19 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 
-use super::sentry::SentryPlan;
 use crate::context::Context;
-use crate::registry;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
-use launchway_registry::{Access, Digest, Reference, Repository, Tag};
+use launchway_registry::{Digest, Reference, Repository, Tag};
 use launchway_render::model::{Deploy, Phase};
 
 use super::changes::{Wanted, reserved};
 use super::digest::Image;
-use super::interrupted::Choice;
-use super::kept_release::{self, KeptRelease, Origin};
+use super::interrupted::Ask;
+use super::kept_release::Origin;
 use super::release::Release;
 use super::rollout::{Chosen, Rollout};
 use super::target::Target;
-use super::{Concluded, Kind, Timings, explained, rollout, wanted};
+use super::{Concluded, Kind, Timings, ask, explained, has_service, wanted};
 
 /// Where to go back to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,26 +88,31 @@ impl fmt::Display for RollbackPlan {
 impl RollbackPlan {
     /// The plan by the configuration only. A rollback is urgent: it waits for no other deploy.
     pub(crate) fn new(ctx: &Context, to: To, expect: Option<String>, timings: Timings) -> Self {
-        Self { to, rollout: Rollout { expect, ..rollout(ctx, Kind::Rollback, timings, SentryPlan::of(ctx)) } }
+        Self { to, rollout: Rollout { expect, ..Rollout::new(ctx, Kind::Rollback, timings) } }
     }
 
     /// The plan with what it would change of the service in its current state, where Render lets us read that.
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
-        let changes = || self.rollout.preview(ctx, |target| self.choose(target));
-        explained(ctx, &self.to_string(), Some(changes))
+        let changes = || {
+            let target = Target::open(ctx, self.rollout.timings.hurried())?;
+            self.rollout.preview(target, |target| self.choose(target))
+        };
+        explained(&self.to_string(), has_service(&ctx.network).then_some(changes))
     }
 
     /// Does exactly what is planned, or undoes what it has changed; errors are those of a deploy.
     pub(crate) fn run(&self, ctx: &Context) -> Concluded {
-        self.run_with(ctx, Choice::on_terminal)
+        self.run_with(ctx, ask(ctx))
     }
 
-    pub(super) fn run_with(&self, ctx: &Context, ask: fn(&Context) -> Choice) -> Concluded {
+    pub(super) fn run_with(&self, ctx: &Context, ask: Ask) -> Concluded {
         // The variables are those of the release.
-        if let Err(error) = wanted(ctx, &[]) {
-            return self.rollout.refuse(ctx, error);
+        let target =
+            wanted(&ctx.config, &ctx.environment, &[]).and_then(|_| Target::open(ctx, self.rollout.timings));
+        match target {
+            Ok(target) => self.rollout.run(target, ask, |target| self.choose(target)),
+            Err(error) => self.rollout.refuse(&ctx.reporter, error),
         }
-        self.rollout.run(ctx, ask, |target| self.choose(target))
     }
 
     fn choose(&self, target: &Target<'_>) -> Result<Chosen> {
@@ -126,7 +129,7 @@ impl To {
         let deploys = deploys(target)?;
         let (release, id) = match self {
             Self::Last => {
-                let found = last(&deploys, |id| kept_release::origin(target.ctx, id) == Some(Origin::Failed));
+                let found = last(&deploys, |id| target.kept.origin(id) == Some(Origin::Failed));
                 let found = found.ok_or_else(|| {
                     failed("there is no earlier release to roll back to: name one with `--to`".to_owned())
                 })?;
@@ -154,7 +157,7 @@ impl To {
             target.note("this release is already live: deploying it again");
         }
         let kept = match &id {
-            Some(id) => KeptRelease::open(target.ctx, id).unwrap_or_else(|error| {
+            Some(id) => target.kept.open(id).unwrap_or_else(|error| {
                 target.note(format!("{error:#}"));
                 None
             }),
@@ -208,7 +211,7 @@ fn last(deploys: &[Deploy], is_failed: impl Fn(&str) -> bool) -> Option<&Deploy>
 
 /// What a deploy ran, with what the registry knows of it.
 fn of(target: &Target<'_>, deploy: &Deploy) -> Result<Release> {
-    let kept = kept_release::commit(target.ctx, &deploy.id);
+    let kept = target.kept.commit(&deploy.id);
     let Some(release) = Release::of(deploy, kept) else {
         return Err(failed(format!(
             "the digest of deploy {} is unknown: name one with `--to sha256:…`",
@@ -224,21 +227,20 @@ fn of(target: &Target<'_>, deploy: &Deploy) -> Result<Release> {
         Err(error) if matches!(Exit::of(&error), Exit::Interrupted) => Err(error),
         // Render pulls it with a login of its own.
         Err(error) => {
-            target.ctx.reporter.skipped("digest in the registry", format!("{error:#}"));
+            target.reporter.skipped("digest in the registry", format!("{error:#}"));
             Ok(release)
         }
     }
 }
 
 fn in_registry(target: &Target<'_>, digest: &Digest) -> Result<Release> {
-    let repository: Repository = target.ctx.image().parse()?;
-    let Image { platform, commit } = Image::read(target.ctx, &repository, digest)?;
+    let Image { platform, commit } = Image::read(&target.registry, &target.image.parse()?, digest)?;
     Ok(Release { digest: digest.to_string(), platform, commit })
 }
 
 /// A release by its commit: one that was kept here, or the one that the commit's tag names in the registry.
 fn by_commit(target: &Target<'_>, deploys: &[Deploy], start: &str) -> Result<(Release, Option<String>)> {
-    let kept = kept_release::with_commit(target.ctx, start);
+    let kept = target.kept.with_commit(start);
     if let Some(found) = deploys.iter().find(|deploy| kept.contains(&deploy.id)) {
         return Ok((of(target, found)?, Some(found.id.clone())));
     }
@@ -248,8 +250,8 @@ fn by_commit(target: &Target<'_>, deploys: &[Deploy], start: &str) -> Result<(Re
             "no release of commit {start} was kept on this machine: give the full commit, or a digest"
         )));
     }
-    let (repository, tag): (Repository, Tag) = (target.ctx.image().parse()?, start.parse()?);
-    let named = registry::client(target.ctx, Access::Pull)?.digest(&repository, &Reference::Tag(tag))?;
+    let (repository, tag): (Repository, Tag) = (target.image.parse()?, start.parse()?);
+    let named = target.registry.digest(&repository, &Reference::Tag(tag))?;
     let digest = named
         .ok_or_else(|| Failure::new(Exit::Registry, format!("the registry has no `{repository}:{start}`")))
         .or_exit(Exit::Registry)?;

@@ -1,20 +1,25 @@
 //! A release made live: what a deploy and a rollback have in common, from the first look to the last report.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use launchway_report::DeploymentOutcome;
 
-use super::sentry::SentryPlan;
-use crate::context::Context;
+use super::sentry::{SentryDeploy, SentryPlan};
+use crate::config::DeployConfig;
+use crate::context::{Context, output};
+use crate::git::Git;
+use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::secret::Secret;
 use launchway_render::model::Deploy;
 use launchway_render::{image, preflight};
 
+use super::app_check::AppCheck;
 use super::changes::{Changes, Wanted};
-use super::interrupted::Choice;
+use super::interrupted::Ask;
 use super::kept_release::{KeptRelease, Origin};
 use super::record::{Concluded, Draft};
 use super::recover::recover;
@@ -22,15 +27,19 @@ use super::release::Release;
 use super::request::{State, Unproved};
 use super::service_state::ServiceState;
 use super::target::Target;
-use super::{Deployment, Kind, ReportPlan, app_check, proof};
+use super::{Deployment, Kind, ReportPlan, proof};
 use crate::timings::Timings;
 
 /// Everything about a deploy or a rollback but the choice of its release.
 #[derive(Clone, Debug)]
 pub(super) struct Rollout {
     pub(super) kind: Kind,
+    /// The workspace root.
+    pub(super) root: PathBuf,
+    /// The commit there.
+    pub(super) git: Git,
     /// The id of the service, where it is known yet.
-    pub(super) service: String,
+    pub(super) service: Option<String>,
     /// The repository of the image, in full.
     pub(super) image: String,
     /// The managed variables.
@@ -75,77 +84,99 @@ pub(super) struct Ready {
 }
 
 impl Rollout {
+    /// What the plans of a deploy and of a rollback share.
+    pub(super) fn new(ctx: &Context, kind: Kind, timings: Timings) -> Self {
+        let deploy = &ctx.config.deploy;
+        Self {
+            kind,
+            root: ctx.root.clone(),
+            git: ctx.git.clone(),
+            service: ctx.environment.get("RENDER_SERVICE_ID").map(str::to_owned),
+            image: image::repository(ctx.image()),
+            variables: deploy.names(),
+            expect: None,
+            check: Vec::new(),
+            health: deploy.health.clone(),
+            version: deploy.version.clone(),
+            commit: None,
+            queue: Duration::ZERO,
+            timings,
+            environment: None,
+            sentry: SentryPlan::new(&ctx.root, &ctx.config, &ctx.environment),
+            sentry_release: None,
+            report: ReportPlan::new(ctx.image(), deploy, &timings),
+        }
+    }
+
     /// Makes a release live, proves it, and undoes everything where that fails.
     pub(super) fn run(
         &self,
-        ctx: &Context,
-        ask: fn(&Context) -> Choice,
+        mut target: Target<'_>,
+        ask: Ask,
         choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
     ) -> Concluded {
         let mut draft = Draft::begin(self);
-        let result = self.deploy(ctx, ask, choose, &mut draft);
-        draft.conclude(ctx, self, result)
+        let result = self.deploy(&mut target, ask, choose, &mut draft);
+        draft.conclude(&target.reporter, self, result)
     }
 
     /// Ends the deployment before it begins.
-    pub(super) fn refuse(&self, ctx: &Context, error: anyhow::Error) -> Concluded {
-        Draft::begin(self).conclude(ctx, self, Err((DeploymentOutcome::Unchanged, error)))
+    pub(super) fn refuse(&self, reporter: &Reporter, error: anyhow::Error) -> Concluded {
+        Draft::begin(self).conclude(reporter, self, Err((DeploymentOutcome::Unchanged, error)))
     }
 
     fn deploy(
         &self,
-        ctx: &Context,
-        ask: fn(&Context) -> Choice,
+        target: &mut Target<'_>,
+        ask: Ask,
         choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
         draft: &mut Draft,
     ) -> Result<Deployment, (DeploymentOutcome, anyhow::Error)> {
         let unchanged = |error| (DeploymentOutcome::Unchanged, error);
-        let mut target = Target::open(ctx, self.timings).map_err(unchanged)?;
-        let (mut ready, changes) = self.prepare(&mut target, choose, draft).map_err(unchanged)?;
-        let failed = match self.write_and_request(&target, &mut ready, &changes) {
-            Ok(deploy) => match self.finish(&target, &ready, deploy, draft) {
+        let (mut ready, changes) = self.prepare(target, choose, draft).map_err(unchanged)?;
+        let failed = match self.write_and_request(target, &mut ready, &changes) {
+            Ok(deploy) => match self.finish(target, &ready, deploy, draft) {
                 Ok(deployment) => return Ok(deployment),
                 Err(failed) => failed,
             },
             Err(failed) => failed,
         };
         draft.saw(&failed.state);
-        Err(recover(&target, self.kind, &ready, failed, ask))
+        Err(recover(target, self.kind, &ready, failed, ask))
     }
 
     /// Takes up a deploy that was requested before, proves it, and undoes everything where that fails.
     pub(super) fn attach(
         &self,
-        ctx: &Context,
-        ask: fn(&Context) -> Choice,
+        mut target: Target<'_>,
+        ask: Ask,
         id: &str,
         choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
     ) -> Concluded {
         let mut draft = Draft::begin(self);
-        let result = self.take_up(ctx, ask, id, choose, &mut draft);
-        draft.conclude(ctx, self, result)
+        let result = self.take_up(&mut target, ask, id, choose, &mut draft);
+        draft.conclude(&target.reporter, self, result)
     }
 
     fn take_up(
         &self,
-        ctx: &Context,
-        ask: fn(&Context) -> Choice,
+        target: &mut Target<'_>,
+        ask: Ask,
         id: &str,
         choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
         draft: &mut Draft,
     ) -> Result<Deployment, (DeploymentOutcome, anyhow::Error)> {
         let unchanged = |error| (DeploymentOutcome::Unchanged, error);
-        let mut target = Target::open(ctx, self.timings).map_err(unchanged)?;
-        let Chosen { release, wanted } = self.choose(&mut target, choose, draft).map_err(unchanged)?;
+        let Chosen { release, wanted } = self.choose(target, choose, draft).map_err(unchanged)?;
         let attached = target.attach(id, &release).map_err(unchanged)?;
         draft.previous = attached.before.as_ref().and_then(|before| before.release.clone());
-        let environment = self.environment_of(ctx, &wanted, attached.before.as_ref());
+        let environment = self.environment_of(&target.config.deploy, &wanted, attached.before.as_ref());
         draft.environment = Some(environment.clone());
         let (before, written) = (attached.before, attached.written);
         let ready = Ready { release, wanted, before, written, environment };
-        self.finish(&target, &ready, attached.deploy, draft).map_err(|failed| {
+        self.finish(target, &ready, attached.deploy, draft).map_err(|failed| {
             draft.saw(&failed.state);
-            recover(&target, self.kind, &ready, failed, ask)
+            recover(target, self.kind, &ready, failed, ask)
         })
     }
 
@@ -160,14 +191,22 @@ impl Rollout {
         let (before, changes) = compare(target, &release, &wanted, self.expect.as_deref())?;
         draft.previous.clone_from(&before.release);
         draft.plan = Some(changes.hash());
-        let environment = self.environment_of(target.ctx, &wanted, Some(&before));
+        let environment = self.environment_of(&target.config.deploy, &wanted, Some(&before));
         draft.environment = Some(environment.clone());
-        target.ctx.interrupt.check()?;
+        target.interrupt.check()?;
         if !self.check.is_empty() {
-            app_check::run(target.ctx, &release, &environment_after(&before, &wanted), &self.check)?;
+            let check = AppCheck {
+                arguments: &self.check,
+                output: &output(&self.root),
+                image: target.image,
+                registry: &target.registry,
+                reporter: &target.reporter,
+                interrupt: &target.interrupt,
+            };
+            check.run(&release, &environment_after(&before, &wanted))?;
         }
         let before = self.confirm(target, &release, &wanted, &changes)?;
-        target.ctx.interrupt.check()?;
+        target.interrupt.check()?;
         let ready = Ready { release, wanted, before: Some(before), written: Wanted::new(), environment };
         Ok((ready, changes))
     }
@@ -181,7 +220,7 @@ impl Rollout {
     ) -> Result<Chosen> {
         let mut problems = target.check_service(&self.image, &self.health)?;
         draft.service = Some(target.service.clone());
-        target.ctx.interrupt.check()?;
+        target.interrupt.check()?;
         target.wait_for_others(self.queue)?;
         let chosen = choose(target);
         if !problems.is_empty() {
@@ -195,7 +234,7 @@ impl Rollout {
         }
         let chosen = chosen?;
         draft.release = Some(chosen.release.clone());
-        target.ctx.interrupt.check()?;
+        target.interrupt.check()?;
         Ok(chosen)
     }
 
@@ -208,7 +247,7 @@ impl Rollout {
         planned: &Changes,
     ) -> Result<ServiceState> {
         let before = target.read()?;
-        let changes = Changes::new(target.ctx, &before, release, wanted)?;
+        let changes = Changes::new(&target.marker, &before, release, wanted);
         let problems = preflight::problems(&before.service, &self.image);
         if changes != *planned || !problems.is_empty() {
             let message = format!(
@@ -231,9 +270,9 @@ impl Rollout {
         ready: &mut Ready,
         changes: &Changes,
     ) -> Result<Deploy, Unproved> {
-        let ctx = target.ctx;
+        let Target { interrupt, http, reporter, .. } = target;
         for (name, value) in changes.writes(&ready.wanted) {
-            ctx.interrupt.check().map_err(Unproved::not_requested)?;
+            interrupt.check().map_err(Unproved::not_requested)?;
             // Also where Render refuses it: an earlier attempt at the same call may have worked.
             ready.written.push((name.clone(), value.clone()));
             let done = match value {
@@ -242,11 +281,13 @@ impl Rollout {
             };
             done.map_err(Unproved::not_requested)?;
         }
-        ctx.interrupt.check().map_err(Unproved::not_requested)?;
+        interrupt.check().map_err(Unproved::not_requested)?;
         if self.kind == Kind::Deploy {
             let previous = ready.before.as_ref().and_then(|before| before.release.as_ref());
-            let commits = ctx.commits_since(previous.and_then(|release| release.commit.as_deref()));
-            self.sentry.announce(ctx, self.sentry_release.as_deref().unwrap_or_default(), &commits);
+            let previous = previous.and_then(|release| release.commit.as_deref());
+            let commits = self.git.published_since(&self.root, previous, reporter);
+            let release = self.sentry_release.as_deref().unwrap_or_default();
+            self.sentry.announce(http, reporter, release, &commits);
         }
         target.request(&ready.release)
     }
@@ -266,7 +307,13 @@ impl Rollout {
         };
         ready.keep(target, &deploy, Origin::Proved, Some(&commit));
         let release = self.sentry_release.clone().unwrap_or_else(|| self.sentry.release(&commit));
-        self.sentry.deployed(target.ctx, self.kind, &release, draft.started, &ready.environment);
+        let deployed = SentryDeploy {
+            kind: self.kind,
+            release: &release,
+            started: draft.started,
+            environment: &ready.environment,
+        };
+        self.sentry.deployed(&target.http, &target.reporter, deployed);
         let address = preflight::address(&target.service);
         let url = match address {
             Ok(url) => url.to_string(),
@@ -286,7 +333,7 @@ impl Rollout {
     /// Follows the deploy until it is live, and proves that it runs the release and stays healthy.
     fn prove(&self, target: &Target<'_>, release: &Release, deploy: &mut Deploy) -> Result<String> {
         target.watch(deploy)?;
-        target.ctx.interrupt.check()?;
+        target.interrupt.check()?;
         proof::compare(deploy, release)?;
         let commit = self.commit.as_deref().or(release.commit.as_deref());
         let commit = target.prove(deploy, &self.health, self.version.as_deref(), commit)?;
@@ -297,7 +344,7 @@ impl Rollout {
         match target.store_image(&image::pinned(&self.image, &release.digest)) {
             Ok(()) => target.note("the service's settings name this digest"),
             Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
-            Err(error) => target.ctx.reporter.skipped(
+            Err(error) => target.reporter.skipped(
                 "image in the service's settings",
                 format!("they name another digest, which the next manual deploy would use: {error:#}"),
             ),
@@ -306,23 +353,27 @@ impl Rollout {
     }
 
     /// The name of the environment: the planned one, or that of the service's variables.
-    fn environment_of(&self, ctx: &Context, wanted: &Wanted, before: Option<&ServiceState>) -> String {
+    fn environment_of(
+        &self,
+        config: &DeployConfig,
+        wanted: &Wanted,
+        before: Option<&ServiceState>,
+    ) -> String {
         let value = |name: &str| {
             let ours = wanted.iter().find(|(wanted, _)| wanted == name);
             let value = ours.and_then(|(_, value)| value.as_ref());
             value.or_else(|| before?.value(name)).map(Secret::expose)
         };
         let planned = self.environment.clone();
-        planned.or_else(|| ctx.config.deploy.environment_name(value)).unwrap_or_default()
+        planned.or_else(|| config.environment_name(value)).unwrap_or_default()
     }
 
     /// What the plan changes of the service in its current state, found out without a write.
     pub(super) fn preview(
         &self,
-        ctx: &Context,
+        mut target: Target<'_>,
         choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
     ) -> Result<Vec<String>> {
-        let mut target = Target::open(ctx, self.timings.hurried())?;
         let hurried = Self { queue: Duration::ZERO, ..self.clone() };
         let Chosen { release, wanted } = hurried.choose(&mut target, choose, &mut Draft::begin(self))?;
         // `--explain` shows the plan, whichever was expected.
@@ -341,7 +392,7 @@ impl Ready {
             let value = wanted.map(|(_, value)| value.clone());
             value.unwrap_or_else(|| self.before.as_ref()?.value(name).cloned())
         };
-        let names = target.ctx.config.deploy.names();
+        let names = target.config.deploy.names();
         let variables = names.iter().map(|name| (name.clone(), value(name))).collect();
         keep(target, &deploy.id, origin, &release, variables);
     }
@@ -356,7 +407,7 @@ fn compare(
 ) -> Result<(ServiceState, Changes)> {
     target.hide(wanted.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref()?))));
     let before = target.read()?;
-    let changes = Changes::new(target.ctx, &before, release, wanted)?;
+    let changes = Changes::new(&target.marker, &before, release, wanted);
     let hash = changes.hash();
     if let Some(expect) = expect.filter(|expect| *expect != hash) {
         let message = format!(
@@ -377,8 +428,8 @@ fn keep(
     variables: BTreeMap<String, Option<Secret>>,
 ) {
     let kept = KeptRelease { id: id.to_owned(), origin, release: release.clone(), variables };
-    if let Err(error) = kept.keep(target.ctx) {
-        target.ctx.reporter.skipped("release for a rollback", format!("{error:#}"));
+    if let Err(error) = target.kept.keep(&kept) {
+        target.reporter.skipped("release for a rollback", format!("{error:#}"));
     }
 }
 

@@ -3,6 +3,7 @@
 //! <https://docs.sentry.io/api/releases/>. It gets requests only where `SENTRY_AUTH_TOKEN`, `SENTRY_ORG` and
 //! `SENTRY_PROJECT` are set. A Sentry that does not respond is reported as a skip: it never fails a deploy.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -11,9 +12,11 @@ use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
 use super::Kind;
-use crate::context::Context;
+use crate::config::Config;
 use crate::table::SENTRY as VARIABLES;
 use crate::workspace::version;
+use launchway_core::environment::Environment;
+use launchway_core::events::Reporter;
 use launchway_core::http::{Http, base_url, first_words};
 use launchway_core::secret::{Redactor, Secret};
 
@@ -31,20 +34,47 @@ pub(crate) enum SentryPlan {
     On {
         /// The package with its version: `app@0.1.0`.
         package: String,
+        project: Project,
     },
 }
 
+/// A project, and who may write its releases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Project {
+    /// `SENTRY_URL`.
+    root: String,
+    organization: String,
+    name: String,
+    token: Secret,
+}
+
+/// A deploy as Sentry records it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SentryDeploy<'a> {
+    pub(super) kind: Kind,
+    /// The name of the release.
+    pub(super) release: &'a str,
+    pub(super) started: Time,
+    pub(super) environment: &'a str,
+}
+
 impl SentryPlan {
-    pub(crate) fn of(ctx: &Context) -> Self {
-        let lacking: Vec<&str> = VARIABLES.into_iter().filter(|name| !ctx.environment.has(name)).collect();
-        if ctx.config.deploy.sentry.is_none() || lacking.len() == VARIABLES.len() {
+    pub(crate) fn new(root: &Path, config: &Config, environment: &Environment) -> Self {
+        let lacking: Vec<&str> = VARIABLES.into_iter().filter(|name| !environment.has(name)).collect();
+        if config.deploy.sentry.is_none() || lacking.len() == VARIABLES.len() {
             return Self::Off;
         }
-        if !lacking.is_empty() {
+        let get = |name| environment.get(name).map(str::to_owned);
+        let [token, organization, name] = VARIABLES.map(get);
+        let (Some(token), Some(organization), Some(name)) = (token, organization, name) else {
             return Self::Skipped(format!("not set: {}", lacking.join(", ")));
-        }
-        match version(ctx) {
-            Ok(version) => Self::On { package: format!("{}@{version}", ctx.config.package) },
+        };
+        match version(root, config) {
+            Ok(version) => {
+                let root = get("SENTRY_URL").unwrap_or_else(|| "https://sentry.io".to_owned());
+                let project = Project { root, organization, name, token: Secret::new(token) };
+                Self::On { package: format!("{}@{version}", config.package), project }
+            }
             Err(error) => Self::Skipped(format!("{error:#}")),
         }
     }
@@ -64,13 +94,13 @@ impl SentryPlan {
 
     /// The name of a commit's release, under which the app reports its errors: `app@0.1.0+0123456789ab`.
     pub(crate) fn release(&self, commit: &str) -> String {
-        let package = if let Self::On { package } = self { package.as_str() } else { "" };
+        let package = if let Self::On { package, .. } = self { package.as_str() } else { "" };
         format!("{package}+{}", launchway_core::short(commit))
     }
 
     /// Creates a release with the commits that are new in it, newest first.
-    pub(crate) fn announce(&self, ctx: &Context, release: &str, commits: &[Commit]) {
-        self.act(ctx, release, "Sentry release", |sentry| {
+    pub(super) fn announce(&self, http: &Http, reporter: &Reporter, release: &str, commits: &[Commit]) {
+        self.act(http, reporter, release, "Sentry release", |sentry| {
             sentry.create(commits)?;
             let commits = match commits.len() {
                 1 => "1 commit".to_owned(),
@@ -81,19 +111,13 @@ impl SentryPlan {
     }
 
     /// Records that a release was deployed to an environment; a new release is finalised with it.
-    pub(crate) fn deployed(
-        &self,
-        ctx: &Context,
-        kind: Kind,
-        release: &str,
-        started: Time,
-        environment: &str,
-    ) {
+    pub(super) fn deployed(&self, http: &Http, reporter: &Reporter, deploy: SentryDeploy<'_>) {
+        let SentryDeploy { kind, release, started, environment } = deploy;
         // A skip was reported with the release.
         if kind == Kind::Deploy && !self.is_on() {
             return;
         }
-        self.act(ctx, release, "Sentry deploy", |sentry| {
+        self.act(http, reporter, release, "Sentry deploy", |sentry| {
             let finished = SystemTime::now().into();
             if kind == Kind::Deploy {
                 sentry.finalise(finished)?;
@@ -104,46 +128,48 @@ impl SentryPlan {
     }
 
     /// Acts where Sentry is configured, and reports the outcome. It never fails a deploy.
-    fn act(&self, ctx: &Context, release: &str, what: &str, act: impl FnOnce(&Releases) -> Result<String>) {
+    fn act(
+        &self,
+        http: &Http,
+        reporter: &Reporter,
+        release: &str,
+        what: &str,
+        act: impl FnOnce(&SentryRelease<'_>) -> Result<String>,
+    ) {
         let done = match self {
             Self::Off => return,
             Self::Skipped(reason) => Err(anyhow!("{reason}")),
-            Self::On { .. } => Releases::of(ctx, release).and_then(|sentry| act(&sentry)),
+            Self::On { project, .. } => {
+                SentryRelease::of(project, http, release).and_then(|sentry| act(&sentry))
+            }
         };
         match done {
-            Ok(words) => ctx.reporter.note(words),
-            Err(error) => ctx.reporter.skipped(what, format!("{error:#}")),
+            Ok(words) => reporter.note(words),
+            Err(error) => reporter.skipped(what, format!("{error:#}")),
         }
     }
 }
 
 /// One release of one project.
-struct Releases {
-    http: Http,
+struct SentryRelease<'a> {
+    http: &'a Http,
     /// `…/api/0/organizations/{organization}/releases/`.
     base: Url,
-    token: Secret,
-    project: String,
+    token: &'a Secret,
+    project: &'a str,
     /// `app@0.1.0+0123456789ab`: the name under which the app reports its errors.
-    version: String,
+    version: &'a str,
 }
 
-impl Releases {
-    fn of(ctx: &Context, release: &str) -> Result<Self> {
-        let root = ctx.environment.get("SENTRY_URL").unwrap_or("https://sentry.io");
+impl<'a> SentryRelease<'a> {
+    fn of(project: &'a Project, http: &'a Http, version: &'a str) -> Result<Self> {
+        let Project { root, organization, name, token } = project;
         let mut base = base_url("SENTRY_URL", root)?;
-        let organization = ctx.required("SENTRY_ORG")?;
         base.path_segments_mut()
             .map_err(|()| anyhow!("`SENTRY_URL` cannot have a path"))?
             .pop_if_empty()
-            .extend(["api", "0", "organizations", organization.expose(), "releases", ""]);
-        Ok(Self {
-            http: ctx.http()?,
-            base,
-            token: ctx.required("SENTRY_AUTH_TOKEN")?,
-            project: ctx.required("SENTRY_PROJECT")?.expose().to_owned(),
-            version: release.to_owned(),
-        })
+            .extend(["api", "0", "organizations", organization, "releases", ""]);
+        Ok(Self { http, base, token, project: name, version })
     }
 
     /// Sentry responds 201 for a new release and 208 for an existing one.

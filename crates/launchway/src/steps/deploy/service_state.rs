@@ -5,9 +5,9 @@ use anyhow::Result;
 use launchway_core::secret::Secret;
 use launchway_render::model::{Deploy, EnvVar, Service};
 
+use super::proof;
 use super::release::Release;
 use super::target::Target;
-use super::{kept_release, proof};
 
 /// The service before the deploy.
 #[derive(Clone, Debug)]
@@ -51,13 +51,13 @@ impl Target<'_> {
         self.hide_variables(&variables);
         let live = self.api.live()?;
         let reported = match &live {
-            Some(_) => match &self.ctx.config.deploy.version {
+            Some(_) => match &self.config.deploy.version {
                 Some(path) => proof::glance(self, &self.address(path)?),
                 None => None,
             },
             None => None,
         };
-        let kept = || kept_release::commit(self.ctx, &live.as_ref()?.id);
+        let kept = || self.kept.commit(&live.as_ref()?.id);
         let release = live.as_ref().and_then(|live| Release::of(live, reported.clone().or_else(kept)));
         Ok(ServiceState { service, variables, live, release, reported })
     }

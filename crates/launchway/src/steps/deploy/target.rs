@@ -7,24 +7,42 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Result, bail};
 use reqwest::Url;
 
+use crate::config::Config;
 use crate::context::Context;
+use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::Http;
+use launchway_core::interrupt::Interrupt;
 use launchway_core::secret::{Redactor, Secret};
+use launchway_registry::{Access, Client};
 use launchway_render::image;
 use launchway_render::model::{EnvVar, Service};
 use launchway_render::preflight;
 use launchway_render::{Account, Api};
 
+use super::changes::Marker;
+use super::kept_release::KeptReleases;
 use crate::timings::Timings;
 
 /// The service, its API and its app.
 pub(super) struct Target<'a> {
-    pub(super) ctx: &'a Context,
     pub(super) api: Api,
-    /// For the app itself.
-    pub(super) app: Http,
+    /// For the app itself, and for Sentry.
+    pub(super) http: Http,
+    /// Of the repository that the pipeline ships.
+    pub(super) registry: Client,
+    /// That repository, as it is configured.
+    pub(super) image: &'a str,
+    pub(super) config: &'a Config,
+    pub(super) reporter: Reporter,
+    pub(super) interrupt: Interrupt,
     pub(super) timings: Timings,
+    /// Marks the values of the service's variables.
+    pub(super) marker: Marker,
+    /// The releases that this machine keeps.
+    pub(super) kept: KeptReleases,
+    /// The page of the service where Render names none; a rehearsal's service has none at all.
+    dashboard: Option<String>,
     /// As first read.
     pub(super) service: Service,
     /// Where the list of deploys starts: a day covers all that may be under way, whatever this machine's clock says.
@@ -34,16 +52,30 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// What the variables of this run lead to. Nothing is requested yet.
     pub(super) fn open(ctx: &'a Context, timings: Timings) -> Result<Self> {
-        let key = ctx.required("RENDER_API_KEY")?;
-        ctx.reporter.redact_also([key.clone()]);
-        let service = ctx.required("RENDER_SERVICE_ID")?.expose().to_owned();
-        let account = Account { root: ctx.render_url()?, key, service };
+        let Context { config, environment, reporter, interrupt, .. } = ctx;
+        let key = config.secret(environment, "RENDER_API_KEY")?;
+        reporter.redact_also([key.clone()]);
+        let id = config.secret(environment, "RENDER_SERVICE_ID")?.expose().to_owned();
+        // Where no key signs for the service, as for a rollback, deployers share the API key.
+        let shared = config.deploy.keys().into_iter().find_map(|name| environment.secret(name));
+        let marker = Marker::new(&id, shared.as_ref().unwrap_or(&key))?;
+        let dashboard = (!ctx.is_rehearsal()).then(|| format!("https://dashboard.render.com/web/{id}"));
+        let http = ctx.http()?;
+        let account = Account { root: ctx.render_url()?, key: key.clone(), service: id };
         Ok(Self {
-            ctx,
-            api: Api::new(account, ctx.http()?, ctx.interrupt.clone(), timings.backoff)?,
-            app: ctx.http()?,
+            api: Api::new(account, http.clone(), interrupt.clone(), timings.backoff)?,
+            http,
+            registry: ctx.registry(Access::Pull)?,
+            image: ctx.image(),
+            config,
+            reporter: reporter.clone(),
+            interrupt: interrupt.clone(),
             timings,
+            marker,
+            kept: KeptReleases::new(&ctx.kept(), key),
+            dashboard,
             service: Service::default(),
             since: SystemTime::now() - Duration::from_secs(86400),
             shown: RefCell::default(),
@@ -52,7 +84,7 @@ impl<'a> Target<'a> {
 
     /// The repository that the pipeline ships.
     pub(super) fn repository(&self) -> String {
-        image::repository(self.ctx.image())
+        image::repository(self.image)
     }
 
     /// A path of the running app.
@@ -64,15 +96,10 @@ impl<'a> Target<'a> {
 
     /// The service's page; a rehearsal's service has none.
     pub(super) fn dashboard(&self) -> Option<String> {
-        if self.ctx.is_rehearsal() {
-            return None;
-        }
+        let default = self.dashboard.as_ref()?;
         let given = &self.service.dashboard_url;
-        if given.starts_with("https://dashboard.render.com/") && !given.contains(char::is_control) {
-            return Some(given.clone());
-        }
-        let id = self.ctx.environment.get("RENDER_SERVICE_ID").unwrap_or_default();
-        Some(format!("https://dashboard.render.com/web/{id}"))
+        let is_safe = given.starts_with("https://dashboard.render.com/") && !given.contains(char::is_control);
+        Some(if is_safe { given } else { default }.clone())
     }
 
     /// Redacts the values of these variables from now on.
@@ -80,14 +107,13 @@ impl<'a> Target<'a> {
     /// An unmanaged variable may hold anything; of the others the table and the configuration say which are secret.
     pub(super) fn hide<'v>(&self, values: impl IntoIterator<Item = (&'v str, &'v Secret)>) {
         let secret = |(name, value): &(&str, &Secret)| {
-            self.ctx
-                .config
+            self.config
                 .variable(name)
                 .map_or_else(|| !Redactor::is_ordinary(value.expose()), |variable| variable.secret)
         };
         let more: Vec<Secret> = values.into_iter().filter(secret).map(|(_, value)| value.clone()).collect();
         self.api.hide(more.clone());
-        self.ctx.reporter.redact_also(more);
+        self.reporter.redact_also(more);
     }
 
     /// Redacts the values of the service's variables from now on.
@@ -96,7 +122,7 @@ impl<'a> Target<'a> {
     }
 
     pub(super) fn note(&self, text: impl Into<String>) {
-        self.ctx.reporter.note(text);
+        self.reporter.note(text);
     }
 
     /// Looks until there is something, for as long as traffic and lists may lag behind.
@@ -109,7 +135,7 @@ impl<'a> Target<'a> {
             if Instant::now() >= end {
                 return Ok(None);
             }
-            self.ctx.interrupt.sleep(self.timings.poll)?;
+            self.interrupt.sleep(self.timings.poll)?;
         }
     }
 
@@ -144,7 +170,7 @@ impl<'a> Target<'a> {
                     deploy.id, deploy.status
                 ));
             }
-            self.ctx.interrupt.sleep(self.timings.poll)?;
+            self.interrupt.sleep(self.timings.poll)?;
         };
         for deploy in open {
             self.note(format!(

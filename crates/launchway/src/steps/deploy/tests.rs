@@ -1,14 +1,16 @@
 use std::ops::Deref;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::config::SignedPath;
 use crate::testing::registry::scripted;
+use kept_release::{KeptReleases, Origin};
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
 use launchway_core::exit::Exit;
 use launchway_core::http::NetworkPolicy;
+use launchway_core::secret::Secret;
 use launchway_fakes::Reply;
 use launchway_fakes::render::{
     Call, Fault, Options as RenderOptions, Script, ScriptedImage, ScriptedRender, Somebodys,
@@ -154,6 +156,11 @@ fn somebodys(id: &'static str, status: &'static str, digest: &str) -> Somebodys 
 
 fn manual(id: &'static str, status: &'static str, digest: &str) -> Somebodys {
     Somebodys { manual: true, ..somebodys(id, status, digest) }
+}
+
+/// What a machine with this context keeps of releases.
+fn kept(ctx: &Context) -> KeptReleases {
+    KeptReleases::new(&ctx.kept(), Secret::new(KEY))
 }
 
 fn timings(ctx: &Context) -> Timings {

@@ -37,7 +37,7 @@ impl Target<'_> {
                 return Err(Failure::new(Exit::DeployFailed, message).into());
             }
             let left = end.saturating_duration_since(Instant::now());
-            self.ctx.interrupt.check()?;
+            self.interrupt.check()?;
             match self.api.deploy(&id) {
                 Ok(now) => {
                     let elapsed = after(begin);
@@ -46,7 +46,7 @@ impl Target<'_> {
                             if now.status.phase() == Phase::Unknown { ", an unknown status" } else { "" };
                         self.note(format!("deploy {id}: {}{elapsed}{remark}", now.status));
                     }
-                    self.ctx.reporter.progress(format!("deploy {id}: {}{elapsed}", now.status));
+                    self.reporter.progress(format!("deploy {id}: {}{elapsed}", now.status));
                     outage.clear();
                     // The id must not get lost, and what Render said once stays true.
                     let before = std::mem::replace(deploy, Deploy { id: id.clone(), ..now });
@@ -58,7 +58,7 @@ impl Target<'_> {
                             self.fail_early(deploy)?;
                         }
                         looks += 1;
-                        self.ctx.interrupt.sleep(self.timings.poll.min(left))?;
+                        self.interrupt.sleep(self.timings.poll.min(left))?;
                     }
                 }
                 // An outage of the API is not one of the deploy.
@@ -68,7 +68,7 @@ impl Target<'_> {
                         outage = why;
                     }
                     let wait = self.timings.poll.max(after.unwrap_or_default());
-                    self.ctx.interrupt.sleep(wait.min(left))?;
+                    self.interrupt.sleep(wait.min(left))?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -113,7 +113,7 @@ impl Target<'_> {
             if found.is_some() {
                 return found;
             }
-            self.ctx.interrupt.sleep(self.timings.poll).ok()?;
+            self.interrupt.sleep(self.timings.poll).ok()?;
         }
         None
     }
@@ -174,7 +174,7 @@ impl Target<'_> {
 
     /// One line of untrusted text, as it may be shown.
     pub(super) fn line(&self, text: &str) -> String {
-        line(&self.ctx.reporter, text)
+        line(&self.reporter, text)
     }
 
     /// Shows what the app has printed since the last look.
@@ -183,7 +183,7 @@ impl Target<'_> {
         for found in lines {
             let text = self.line(&found.message);
             if self.shown.borrow_mut().insert((found.timestamp, found.message)) {
-                self.ctx.reporter.output(&text);
+                self.reporter.output(&text);
             }
         }
     }

@@ -11,7 +11,6 @@ use super::sources::Sources;
 use super::toolchain::Toolchain;
 use super::{arguments, compile, labels, service};
 use crate::context::Context;
-use crate::registry;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
 use launchway_image::Engine;
@@ -155,7 +154,7 @@ impl BuiltinBuild {
 }
 
 fn find_base(ctx: &Context, name: &BaseName, platform: Platform) -> Result<base_image::Found> {
-    let client = registry::client(ctx, Access::Pull)?;
+    let client = ctx.registry(Access::Pull)?;
     base_image::find(&client, &ctx.runner(), ctx.output().join("base"), name, platform, ctx.is_rehearsal())
 }
 

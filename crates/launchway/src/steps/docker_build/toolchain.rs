@@ -34,7 +34,7 @@ impl Toolchain {
         let (sysroot, about, version) = std::thread::scope(|scope| {
             let sysroot = scope.spawn(|| sysroot.read(&ctx.root));
             let about = scope.spawn(|| about.read(&ctx.root));
-            let version = workspace::version(ctx);
+            let version = workspace::version(&ctx.root, &ctx.config);
             (sysroot.join(), about.join(), version)
         });
         let asked = |joined: std::thread::Result<Result<String>>| {

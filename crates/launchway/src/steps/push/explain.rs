@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Access, Client, PushPlan, Repository, Result, size};
 use crate::context::Context;
-use crate::registry::{client, session};
 use launchway_registry::Blob;
 
 /// How long each response may take: a plan must not wait for a registry that does not respond.
@@ -15,18 +14,24 @@ impl PushPlan {
     ///
     /// Only reads are sent.
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
-        let login = match session(ctx).and_then(|session| session.login(&self.repository)) {
+        let without = |error: &anyhow::Error| format!("  without a login: {error:#}");
+        let session = match ctx.session() {
+            Ok(session) => session,
+            Err(error) => return self.lines(&[without(&error)], &[]),
+        };
+        let login = match session.login(&self.repository) {
             Ok(Some(from)) => format!("  logged in with {from}"),
             Ok(None) => "  without a login".to_owned(),
-            Err(error) => format!("  without a login: {error:#}"),
+            Err(error) => without(&error),
         };
-        self.lines(&[login], &self.blob_lines(ctx))
+        let client = Client::new(session, Access::Pull).with_timeout(TIMEOUT);
+        self.lines(&[login], &self.blob_lines(&client))
     }
 
-    fn blob_lines(&self, ctx: &Context) -> Vec<String> {
+    fn blob_lines(&self, client: &Client) -> Vec<String> {
         let blobs = &self.image.blobs;
         let total: u64 = blobs.iter().map(|blob| blob.size).sum();
-        let places = match self.places(ctx) {
+        let places = match self.places(client) {
             Ok(places) => places,
             Err(error) => {
                 let total = size(total);
@@ -52,9 +57,8 @@ impl PushPlan {
         lines
     }
 
-    fn places(&self, ctx: &Context) -> Result<Vec<Place<'_>>> {
-        let client = client(ctx, Access::Pull)?.with_timeout(TIMEOUT);
-        self.image.blobs.iter().map(|blob| Place::of(blob, &self.repository, &client)).collect()
+    fn places(&self, client: &Client) -> Result<Vec<Place<'_>>> {
+        self.image.blobs.iter().map(|blob| Place::of(blob, &self.repository, client)).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::context::Context;
+use launchway_core::events::Reporter;
 use launchway_core::size;
 use launchway_registry::{Artifact, Attached, Attachment, Blob, Digest, Outcome, Repository, Tag};
 
@@ -88,7 +88,7 @@ impl PushRecord {
     }
 
     /// Adds the attestations. One that is not attached is named as skipped: the image runs without it.
-    pub(super) fn attach(&mut self, ctx: &Context, artifacts: &[Artifact], attached: Attached) {
+    pub(super) fn attach(&mut self, reporter: &Reporter, artifacts: &[Artifact], attached: Attached) {
         let (blobs, outcomes): (Vec<Blob>, Vec<Outcome>) = attached.blobs.into_iter().unzip();
         self.add(&blobs, &outcomes);
         for (Artifact { kind, name, manifest, .. }, state) in artifacts.iter().zip(attached.artifacts) {
@@ -96,12 +96,12 @@ impl PushRecord {
                 Attachment::New => "attached",
                 Attachment::Present => "already attached",
                 Attachment::Refused(reason) => {
-                    ctx.reporter.skipped(name, format!("not attached to the image: {reason}"));
+                    reporter.skipped(name, format!("not attached to the image: {reason}"));
                     continue;
                 }
             };
             let digest = manifest.digest.clone();
-            ctx.reporter.note(format!("{word}: {name} {}", digest.short()));
+            reporter.note(format!("{word}: {name} {}", digest.short()));
             self.referrers.push(Referrer { artifact_type: (*kind).to_owned(), digest });
         }
     }

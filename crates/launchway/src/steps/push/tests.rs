@@ -111,7 +111,7 @@ fn attestations_are_attached_before_latest_moves() {
     let first = push(&ctx).unwrap();
     let types: Vec<&str> = first.referrers.iter().map(|referrer| referrer.artifact_type.as_str()).collect();
     assert_eq!(types, [attestation::SBOM, attestation::PROVENANCE]);
-    let text = fs_err::read_to_string(record(&ctx)).unwrap();
+    let text = fs_err::read_to_string(record(&ctx.kept())).unwrap();
     assert_eq!(serde_json::from_str::<PushRecord>(&text).unwrap(), first);
     let lines = server.lines();
     let place = |line: &str| lines.iter().position(|seen| seen == line).unwrap();
@@ -244,7 +244,7 @@ fn an_image_that_holds_a_secret_is_not_pushed() {
     let output = format!("{error:#}{:?}", ctx.reporter.events());
     assert!(output.contains("layer 1, `hello.txt`: CIPHER_KEY") && !output.contains("hunter2"), "{output}");
     assert_eq!(server.lines(), [""; 0], "no request is sent");
-    assert!(!record(&ctx).exists());
+    assert!(!record(&ctx.kept()).exists());
     push(&context_on(&server, dir.path(), &[("CIPHER_KEY", "hunter3-hunter3")])).unwrap();
 }
 

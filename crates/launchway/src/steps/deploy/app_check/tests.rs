@@ -4,12 +4,32 @@ use flate2::{Compression, GzBuilder};
 use serde_json::json;
 
 use super::*;
+use crate::context::Context;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
 use launchway_image::Engine;
 use launchway_image::binary::Platform;
 use launchway_image::layout::Parts;
+use launchway_registry::Access;
 use launchway_registry::oci::{CONFIG, ImageManifest, LAYER, MANIFEST};
+
+fn run(
+    ctx: &Context,
+    release: &Release,
+    variables: &BTreeMap<String, Secret>,
+    arguments: &[&str],
+) -> Result<()> {
+    let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    let check = AppCheck {
+        arguments: &arguments,
+        output: &ctx.output(),
+        image: ctx.image(),
+        registry: &ctx.registry(Access::Pull).unwrap(),
+        reporter: &ctx.reporter,
+        interrupt: &ctx.interrupt,
+    };
+    check.run(release, variables)
+}
 
 /// An image on disk whose entry point is this script, and its release.
 fn image(ctx: &Context, script: &str, architecture: &str) -> Release {
@@ -63,7 +83,7 @@ fn checked(script: &str) -> (Result<()>, Vec<Event>) {
     let release = image(&ctx, script, here());
     let variables = [("CIPHER_KEY", "value-of-key"), ("PORT", "8123")]
         .map(|(name, value)| (name.to_owned(), Secret::new(value)));
-    let done = run(&ctx, &release, &variables.into(), &["check".to_owned(), "--json".to_owned()]);
+    let done = run(&ctx, &release, &variables.into(), &["check", "--json"]);
     assert!(!ctx.output().join("check").exists());
     (done, ctx.reporter.events())
 }
@@ -111,14 +131,14 @@ fn an_image_that_cannot_be_run_here_is_skipped_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(dir.path(), Environment::default());
     let release = image(&ctx, "exit 9", "riscv64");
-    run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
+    run(&ctx, &release, &BTreeMap::new(), &["check"]).unwrap();
     assert!(format!("{:?}", ctx.reporter.events()).contains("linux/riscv64, not for this machine"));
 
     // Neither here nor in a registry that can be reached.
     let mut ctx = Context::for_test(dir.path(), Environment::default());
     ctx.network = launchway_core::http::NetworkPolicy::Only(Vec::new());
     let other = Release { digest: Digest::of(b"other").to_string(), ..Release::default() };
-    run(&ctx, &other, &BTreeMap::new(), &["check".to_owned()]).unwrap();
+    run(&ctx, &other, &BTreeMap::new(), &["check"]).unwrap();
     assert!(format!("{:?}", ctx.reporter.events()).contains("was not built here and cannot be pulled"));
 }
 
@@ -151,7 +171,7 @@ fn what_an_image_may_hold_does_not_stop_a_deploy() {
         }
         (0..100_001).for_each(|_| entry(tar, b"folder/", Directory));
     });
-    run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
+    run(&ctx, &release, &BTreeMap::new(), &["check"]).unwrap();
     let reported = format!("{:?}", ctx.reporter.events());
     assert!(
         reported.contains("found no errors in this environment") && !reported.contains("CheckSkipped"),
@@ -160,7 +180,7 @@ fn what_an_image_may_hold_does_not_stop_a_deploy() {
 
     // What nobody can unpack is named, and stops nothing.
     let release = image_with(&ctx, "exit 9", here(), |tar| entry(tar, b"../out", Regular));
-    run(&ctx, &release, &BTreeMap::new(), &["check".to_owned()]).unwrap();
+    run(&ctx, &release, &BTreeMap::new(), &["check"]).unwrap();
     let reported = format!("{:?}", ctx.reporter.events());
     assert!(
         reported.contains("the image cannot be unpacked here: its entry `../out`: leaves the image"),

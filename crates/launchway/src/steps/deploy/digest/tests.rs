@@ -27,7 +27,8 @@ fn manifest(config: &[u8], layer: u64) -> Vec<u8> {
 fn read(documents: Vec<Vec<u8>>, digest: &Digest) -> Result<Image> {
     let server = registry(documents);
     let ctx = context_on(&server, Path::new("/nowhere"), &[]);
-    Image::read(&ctx, &repository(&server), digest)
+    let client = ctx.registry(launchway_registry::Access::Pull).unwrap();
+    Image::read(&client, &repository(&server), digest)
 }
 
 const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -83,7 +84,8 @@ fn what_is_not_there_or_not_itself_is_the_registrys_fault() {
     assert!(error.to_string().contains("the registry has no"), "{error:#}");
     let server = scripted(|_, _| Some(Reply::new(200).body("{}")));
     let ctx = context_on(&server, Path::new("/nowhere"), &[]);
-    let error = Image::read(&ctx, &repository(&server), &absent).unwrap_err();
+    let client = ctx.registry(launchway_registry::Access::Pull).unwrap();
+    let error = Image::read(&client, &repository(&server), &absent).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     assert!(error.to_string().contains("instead of"), "{error:#}");
 }

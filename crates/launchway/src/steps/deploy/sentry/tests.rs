@@ -1,19 +1,25 @@
 use std::path::Path;
 
 use super::*;
+use crate::context::Context;
 use crate::testing::registry::scripted;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
 use launchway_fakes::{Reply, Request};
 
 /// The requests to a Sentry that responds to everything with this status, and what was reported.
-fn sent(status: u16, variables: &[(&str, &str)], act: impl FnOnce(&Context)) -> (Vec<String>, Vec<String>) {
+fn sent(
+    status: u16,
+    variables: &[(&str, &str)],
+    act: impl FnOnce(&SentryPlan, &Http, &Reporter),
+) -> (Vec<String>, Vec<String>) {
     let server = scripted(move |_, _| Some(Reply::new(status).body("said")));
     let url = format!("http://{}", server.host());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
     let environment = Environment::of(variables.iter().copied()).with(Environment::of([("SENTRY_URL", url)]));
     let ctx = Context::for_test(&root, environment);
-    act(&ctx);
+    let plan = SentryPlan::new(&root, &ctx.config, &ctx.environment);
+    act(&plan, &ctx.http().unwrap(), &ctx.reporter);
     let words = |event: Event| match event {
         Event::Note { text } => Some(text),
         Event::CheckSkipped { check, reason } => Some(format!("skipped {check}: {reason}")),
@@ -27,15 +33,14 @@ fn sent(status: u16, variables: &[(&str, &str)], act: impl FnOnce(&Context)) -> 
     (requests, ctx.reporter.events().into_iter().filter_map(words).collect())
 }
 
-/// The plan with the name of its release.
-fn plan(ctx: &Context, commit: &str) -> (SentryPlan, String) {
-    let plan = SentryPlan::of(ctx);
-    let release = plan.release(commit);
-    (plan, release)
-}
-
 const SET: [(&str, &str); 3] =
     [("SENTRY_AUTH_TOKEN", "sntrys_token"), ("SENTRY_ORG", "acme"), ("SENTRY_PROJECT", "board")];
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn deploy(kind: Kind, release: &str) -> SentryDeploy<'_> {
+    SentryDeploy { kind, release, started: at(1), environment: "production" }
+}
 
 fn at(seconds: u64) -> Time {
     Time::from_milliseconds((1_767_225_600 + seconds) * 1000)
@@ -44,10 +49,10 @@ fn at(seconds: u64) -> Time {
 #[test]
 fn a_release_is_made_finalised_and_recorded_as_deployed() {
     let commit = Commit { sha: "a".repeat(40), time: at(0), subject: "Say why".to_owned(), author: None };
-    let (requests, reported) = sent(201, &SET, |ctx| {
-        let (sentry, release) = plan(ctx, &ctx.git.commit);
-        sentry.announce(ctx, &release, &[commit]);
-        sentry.deployed(ctx, Kind::Deploy, &release, at(1), "production");
+    let (requests, reported) = sent(201, &SET, |sentry, http, reporter| {
+        let release = sentry.release(COMMIT);
+        sentry.announce(http, reporter, &release, &[commit]);
+        sentry.deployed(http, reporter, deploy(Kind::Deploy, &release));
     });
     // When it ended is now.
     let ended = requests[1].split('"').nth(3).unwrap();
@@ -67,11 +72,9 @@ fn a_release_is_made_finalised_and_recorded_as_deployed() {
 
 #[test]
 fn a_rollback_is_a_deploy_of_the_older_release() {
-    let roll_back = |ctx: &Context| {
-        let (sentry, release) = plan(ctx, &"b".repeat(40));
-        sentry.deployed(ctx, Kind::Rollback, &release, at(1), "production");
-    };
-    let (requests, reported) = sent(201, &SET, roll_back);
+    let (requests, reported) = sent(201, &SET, |sentry, http, reporter| {
+        sentry.deployed(http, reporter, deploy(Kind::Rollback, &sentry.release(&"b".repeat(40))));
+    });
     assert_eq!(requests.len(), 1);
     assert!(
         requests[0].starts_with("POST /api/0/organizations/acme/releases/app@0.1.0%2Bbbbbbbbbbbbb/deploys/"),
@@ -80,9 +83,8 @@ fn a_rollback_is_a_deploy_of_the_older_release() {
     assert_eq!(reported, ["Sentry has the deploy of app@0.1.0+bbbbbbbbbbbb to production"]);
 }
 
-fn announce(ctx: &Context) {
-    let (sentry, release) = plan(ctx, &ctx.git.commit);
-    sentry.announce(ctx, &release, &[]);
+fn announce(sentry: &SentryPlan, http: &Http, reporter: &Reporter) {
+    sentry.announce(http, reporter, &sentry.release(COMMIT), &[]);
 }
 
 #[test]

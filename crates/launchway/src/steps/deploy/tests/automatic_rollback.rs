@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::steps::deploy::kept_release::{self, Origin};
 use crate::steps::deploy::manual_steps::by_hand;
 use crate::steps::deploy::release::Release;
 use crate::steps::deploy::service_state::ServiceState;
@@ -57,8 +56,8 @@ fn a_deploy_that_never_served_needs_no_other() {
         assert_eq!(deployment.release.unwrap().commit.as_deref(), Some(COMMIT));
         assert_eq!(deployment.previous.unwrap().commit.as_deref(), Some(BEFORE));
         // It is kept, and so is the earlier release.
-        assert_eq!(kept_release::origin(&ctx, "dep-before"), Some(Origin::Found));
-        assert_eq!(kept_release::origin(&ctx, "dep-1"), Some(Origin::Failed));
+        assert_eq!(kept(&ctx).origin("dep-before"), Some(Origin::Found));
+        assert_eq!(kept(&ctx).origin("dep-1"), Some(Origin::Failed));
     }
 }
 
@@ -249,7 +248,7 @@ fn what_somebody_else_wrote_meanwhile_is_theirs() {
 }
 
 /// A deploy that is interrupted while it is followed.
-fn interrupted(ask: fn(&Context) -> Choice) -> (Fixture, Context, Concluded) {
+fn interrupted(ask: Ask) -> (Fixture, Context, Concluded) {
     let fixture = different();
     fixture.looks(["update_in_progress"]);
     let ctx = fixture.context();
@@ -261,7 +260,7 @@ fn interrupted(ask: fn(&Context) -> Choice) -> (Fixture, Context, Concluded) {
 #[test]
 fn an_interrupt_undoes_or_leaves_or_stops() {
     let cancelled = |fixture: &Fixture| fixture.count("POST", "/cancel");
-    let ended = |ask: fn(&Context) -> Choice| {
+    let ended = |ask: Ask| {
         let (fixture, ctx, deployed) = interrupted(ask);
         let outcome = deployed.record.deployment.outcome.clone();
         let (exit, said) = failure_of(&ctx, deployed);
@@ -283,8 +282,8 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
     assert!(said.contains("nothing was put back") && said.contains("--attach dep-1"), "{said}");
 
     // The second signal comes while the undo waits.
-    let (fixture, exit, _, _) = ended(|ctx| {
-        ctx.interrupt.set();
+    let (fixture, exit, _, _) = ended(|interrupt| {
+        interrupt.set();
         Choice::RollBack
     });
     assert_eq!((exit, cancelled(&fixture)), (Exit::NotRolledBack, 1));
@@ -316,7 +315,7 @@ fn an_attached_deploy_is_followed_and_proved_or_undone() {
 
     // Where nothing was kept.
     let (fixture, ctx) = left();
-    fs_err::remove_dir_all(kept_release::folder(&ctx)).unwrap();
+    fs_err::remove_dir_all(ctx.kept().join("deployments")).unwrap();
     fixture.looks(["update_failed"]);
     let error = deploy_with(&ctx, &attach(&ctx)).result.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::NotRolledBack, "{error:#}");

@@ -68,7 +68,7 @@ fn image_and_environment_go_back_together() {
 #[test]
 fn without_a_snapshot_only_the_image_goes_back() {
     let (fixture, ctx) = deployed();
-    fs_err::remove_dir_all(kept_release::folder(&ctx)).unwrap();
+    fs_err::remove_dir_all(ctx.kept().join("deployments")).unwrap();
     let deployment = roll(&ctx, To::Deploy("dep-before".to_owned()), None).result.unwrap();
     assert_eq!((deployment.digest.as_str(), deployment.variables_written.len()), (OTHER, 0));
     assert_eq!(fixture.variables().len(), 5);
@@ -76,7 +76,7 @@ fn without_a_snapshot_only_the_image_goes_back() {
 
     // Kept with another key is as good as not kept.
     let (fixture, mut ctx) = deployed();
-    for file in fs_err::read_dir(kept_release::folder(&ctx)).unwrap() {
+    for file in fs_err::read_dir(ctx.kept().join("deployments")).unwrap() {
         let path = file.unwrap().path();
         let text =
             fs_err::read_to_string(&path).unwrap().replace("\"variables\": \"", "\"variables\": \"AAAA");

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::real::Pulled;
 use super::registries::{DockerRegistry, Login, PASSWORD, USERNAME, basic, bearer, context, skipped};
 use super::*;
+use crate::attestation::Build;
 use crate::steps::docker_build;
 use launchway_core::command::Call;
 use launchway_fakes::registry::Fault;
@@ -78,8 +79,8 @@ fn goes_on(host: &str, expected: Outcome) {
     for list in [&config["history"], &config["rootfs"]["diff_ids"], &manifest["layers"]] {
         assert_eq!(list.as_array().unwrap().len(), built.layers.len());
     }
-    let attestations =
-        attestation::attestations(&ctx, &base.repository, &layout.manifest, Engine::Builtin, Some(&base));
+    let from_base = Build { base: Some(&base), ..Build::for_test(&ctx, Engine::Builtin) };
+    let attestations = attestation::attestations(from_base, &base.repository, &layout.manifest);
     let provenance: serde_json::Value =
         serde_json::from_slice(&attestations.unwrap().unwrap()[1].document).unwrap();
     let made_from = &provenance["predicate"]["buildDefinition"]["resolvedDependencies"][3];

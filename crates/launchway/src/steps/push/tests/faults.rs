@@ -43,7 +43,7 @@ impl Rig {
     /// Pushes the next image through `host`, with short timeouts.
     fn push(&self, host: &str) -> (Result<PushRecord>, Vec<String>) {
         let ctx = context(host, self.dir.path(), PASSWORD);
-        let client = registry::client(&ctx, Access::Push).unwrap();
+        let client = ctx.registry(Access::Push).unwrap();
         let client = client.with_backoff(Duration::from_millis(1)).with_timeout(Duration::from_millis(200));
         (plan(&ctx).unwrap().run_with(&ctx, client), notes(&ctx))
     }
@@ -52,7 +52,7 @@ impl Rig {
     fn named(&self, tag: &str) -> Option<Digest> {
         let ctx = context(&self.host, self.dir.path(), PASSWORD);
         let repository = format!("{}/acme/app", self.host).parse().unwrap();
-        registry::client(&ctx, Access::Pull)
+        ctx.registry(Access::Pull)
             .unwrap()
             .digest(&repository, &Reference::Tag(tag.parse().unwrap()))
             .unwrap()
@@ -206,7 +206,7 @@ fn no_refusal_of_an_artifact_stops_a_release() {
         let server =
             scripted(move |request, _| request.is(method, part).then(|| Reply::new(status).body(body)));
         let ctx = context_on(&server, dir.path(), &[]);
-        let client = registry::client(&ctx, Access::Push).unwrap().with_backoff(Duration::from_millis(1));
+        let client = ctx.registry(Access::Push).unwrap().with_backoff(Duration::from_millis(1));
         let pushed = plan(&ctx).unwrap().run_with(&ctx, client).unwrap();
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, 0), "{part} {status}");
         assert_eq!(tagged(&server, "latest"), Some(digest), "{part} {status}");
@@ -232,7 +232,7 @@ fn a_registry_with_ways_of_its_own_gets_the_release() {
         let (fake, rig) = broken(&[fault]);
         add_sources(rig.dir.path());
         let ctx = context(&fake.host(), rig.dir.path(), PASSWORD);
-        let client = registry::client(&ctx, Access::Push).unwrap().with_backoff(Duration::from_millis(1));
+        let client = ctx.registry(Access::Push).unwrap().with_backoff(Duration::from_millis(1));
         let pushed = plan(&ctx).unwrap().run_with(&ctx, client).unwrap();
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, attached), "{fault:?}");
         assert_eq!(rig.named("latest").as_ref(), Some(&rig.new), "{fault:?}");

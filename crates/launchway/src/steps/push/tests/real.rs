@@ -23,7 +23,7 @@ fn a_real_registry_lists_what_is_attached_under_a_tag() {
     let ctx = context(&registry.host, dir.path(), PASSWORD);
     let tag: Tag = digest.as_str().replace(':', "-").parse().unwrap();
     let index = || {
-        registry::client(&ctx, Access::Pull)
+        ctx.registry(Access::Pull)
             .unwrap()
             .digest(&first.repository, &Reference::Tag(tag.clone()))
             .unwrap()
@@ -33,7 +33,7 @@ fn a_real_registry_lists_what_is_attached_under_a_tag() {
     for referrer in &first.referrers {
         let reference = Reference::Digest(referrer.digest.clone());
         assert_eq!(
-            registry::client(&ctx, Access::Pull).unwrap().digest(&first.repository, &reference).unwrap(),
+            ctx.registry(Access::Pull).unwrap().digest(&first.repository, &reference).unwrap(),
             Some(referrer.digest.clone())
         );
     }

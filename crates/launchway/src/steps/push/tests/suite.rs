@@ -16,7 +16,7 @@ fn suite(host: &str) {
     let second = push(&ctx).unwrap();
     assert_eq!((second.bytes_sent, second.bytes_skipped), (0, first.bytes_sent));
     let named = |reference: Reference| {
-        registry::client(&ctx, Access::Pull).unwrap().digest(&second.repository, &reference).unwrap()
+        ctx.registry(Access::Pull).unwrap().digest(&second.repository, &reference).unwrap()
     };
     let latest = || Reference::Tag(Tag::latest());
     assert_eq!(named(latest()), Some(digest.clone()));
