@@ -1,9 +1,11 @@
 //! What a run reports: events, and the ways to show them.
 
 mod activity;
+mod deployment;
 mod event;
 pub mod github;
 pub mod json;
+mod state;
 pub mod terminal;
 mod ticker;
 
@@ -23,29 +25,14 @@ use crate::plain::plain;
 use crate::secret::{Redactor, Secret};
 use activity::Activity;
 pub use activity::{Count, LastRun, Progress, Unit};
+pub use deployment::{DeployOutcome, Deployed, Link, Proof, Release};
 pub use event::{Drilled, Event, Failed, FailedTest, Finding, Outcome, Row, Summary, milliseconds};
+use state::State;
+pub use state::StepEnd;
 
 /// Receives events, redacts them, shows them, and writes the log of the running step.
 #[derive(Clone)]
 pub struct Reporter(Arc<Mutex<State>>);
-
-struct State {
-    sink: Sink,
-    redactor: Redactor,
-    log: Option<fs_err::File>,
-    tail: Vec<String>,
-    /// Whether the tail comes from a child that failed: later output must not replace it.
-    tail_is_kept: bool,
-    findings: Vec<Finding>,
-    tests: Vec<FailedTest>,
-    skipped: Vec<String>,
-    activity: Option<Activity>,
-    last_run: LastRun,
-    /// When something was printed that stays.
-    printed: Instant,
-    /// The first output that could not be written. The run goes on: a full disk must not end a deploy half-way.
-    lost: Option<anyhow::Error>,
-}
 
 /// The ways of showing events.
 pub enum Sink {
@@ -60,8 +47,6 @@ pub enum Sink {
 }
 
 impl Reporter {
-    /// How many of a step's last lines a failure shows.
-    const TAIL: usize = 20;
     /// How many bytes of a child's line are kept.
     const LONGEST: usize = 64 << 10;
 
@@ -365,60 +350,5 @@ impl Reporter {
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere must not silence the report about it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the end of the run shows of a finished step.
-#[derive(Debug, Default)]
-pub struct StepEnd {
-    /// Its last lines.
-    pub tail: Vec<String>,
-    /// The places that it named.
-    pub findings: Vec<Finding>,
-    /// The tests that failed.
-    pub tests: Vec<FailedTest>,
-    /// The checks inside it that did not run.
-    pub skipped: Vec<String>,
-}
-
-impl State {
-    /// Writes the event to the step's log and keeps what the end of the run shows.
-    fn log(&mut self, event: &Event) {
-        let line = match event {
-            Event::Command { line, .. } => format!("$ {line}"),
-            Event::Output { line } => line.clone(),
-            Event::Note { text } => format!("# {text}"),
-            Event::CheckSkipped { check, reason } => {
-                self.skipped.push(check.clone());
-                format!("# {check} skipped: {reason}")
-            }
-            Event::Finding(finding) => {
-                self.findings.push(finding.clone());
-                return;
-            }
-            Event::TestFailed(test) => {
-                self.tests.push(test.clone());
-                return;
-            }
-            _ => return,
-        };
-        let Some(log) = &mut self.log else { return };
-        if let Err(error) = writeln!(log, "{line}") {
-            self.lost.get_or_insert(error.into());
-        }
-        if self.tail_is_kept {
-            return;
-        }
-        // A failure shows what the failed child printed; the rest has been shown.
-        match event {
-            Event::Command { short, .. } => self.tail = vec![format!("$ {short}")],
-            Event::Output { .. } => {
-                if self.tail.len() == Reporter::TAIL {
-                    self.tail.remove(0);
-                }
-                self.tail.push(line);
-            }
-            _ => {}
-        }
     }
 }

@@ -20,6 +20,21 @@ pub struct LogLine {
     /// RFC 3339.
     #[serde(deserialize_with = "or_default")]
     pub timestamp: String,
+    #[serde(deserialize_with = "or_default")]
+    labels: Vec<LogLabel>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct LogLabel {
+    name: String,
+    value: String,
+}
+
+impl LogLine {
+    /// The id of the instance that printed it, where Render names it.
+    pub fn instance(&self) -> Option<&str> {
+        self.labels.iter().find(|label| label.name == "instance").map(|label| label.value.as_str())
+    }
 }
 
 impl Api {

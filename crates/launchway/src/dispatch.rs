@@ -62,17 +62,9 @@ fn report(reporter: &Reporter, error: &anyhow::Error) -> Exit {
     if error.is::<Reported>() {
         return exit;
     }
-    reporter.emit(Event::Failed(Failed {
-        step: None,
-        message: format!("{error:#}"),
-        exit,
-        findings: Vec::new(),
-        tests: Vec::new(),
-        tail: Vec::new(),
-        log: None,
-        again: None,
-        guide: None,
-    }));
+    let root = std::env::current_dir().map_err(anyhow::Error::from).and_then(|here| find_root(&here));
+    let guide = root.ok().and_then(|root| executor::guide(&root));
+    reporter.emit(Event::Failed(Failed { guide, ..Failed::of(error) }));
     exit
 }
 
@@ -191,9 +183,13 @@ fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
         ctx.reporter.text(plan.explained(ctx).join("\n"));
     } else {
         ctx.reporter.started(heading(ctx, "rollback"));
-        let deploy::Concluded { record, result } = plan.run(ctx);
+        let deploy::Concluded { record, facts, result } = plan.run(ctx);
         history::conclude(ctx, &RunState::new(&ctx.git)?, &record);
-        let deployment = result?;
+        let deployment = result.map_err(|error| {
+            let (guide, deployment) = (executor::guide(&ctx.root), Some(facts));
+            ctx.reporter.emit(Event::Failed(Failed { guide, deployment, ..Failed::of(&error) }));
+            anyhow::Error::from(Reported(Exit::of(&error)))
+        })?;
         ctx.reporter.text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));
     }
     Ok(())

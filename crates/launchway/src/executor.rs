@@ -311,20 +311,20 @@ impl Run<'_> {
     fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: &Path) -> Failed {
         Failed {
             step: Some(step.to_string()),
-            message: format!("{error:#}"),
-            exit: Exit::of(error),
             findings: end.findings,
             tests: end.tests,
             tail: end.tail,
             log: Some(log.display().to_string()),
             again: Some(self.ctx.again(step)),
             guide: guide(&self.ctx.root),
+            deployment: self.results.deployed.clone().filter(|_| step == StepId::Deploy),
+            ..Failed::of(error)
         }
     }
 }
 
 /// Where the guide explains exit codes, in a workspace that has it.
-fn guide(root: &Path) -> Option<String> {
+pub(crate) fn guide(root: &Path) -> Option<String> {
     const GUIDE: &str = "docs/deployment.md";
 
     root.join(GUIDE).is_file().then(|| format!("{GUIDE}#8-what-an-exit-code-means"))

@@ -61,9 +61,6 @@ pub(crate) fn run(
     let rehearsed = rehearse(ctx, &fakes, &request, &runtime);
     // Also after a failure: the transcripts are kept, and no process is left.
     let kept = fakes.keep_transcripts(ctx, &folder);
-    if rehearsed.is_err() {
-        fakes.print_log(ctx, &folder);
-    }
     if stay && rehearsed.is_ok() {
         // What goes on needs nothing but the fakes.
         drop(turn);

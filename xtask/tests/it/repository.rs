@@ -186,6 +186,23 @@ fn the_pages_list_the_exit_codes() {
     }
 }
 
+/// The anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' '));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn a_failure_names_a_heading_of_the_guide() {
+    let failed = xtask(&["rehearse", "--drill", "earthquake"]).exits(2);
+    let (_, guide) = failed.err.trim_end().rsplit_once("; see ").unwrap();
+    let (file, wanted) = guide.split_once('#').unwrap();
+    let page = page(file);
+    let headings: Vec<String> = page.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+    assert!(headings.iter().any(|heading| heading == wanted), "{file} has no `#{wanted}`: {headings:?}");
+}
+
 #[test]
 fn the_docs_define_the_words_of_the_provenance() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

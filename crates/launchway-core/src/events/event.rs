@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Progress;
 use super::terminal::Verbosity;
+use super::{Deployed, Progress, Proof};
 use crate::exit::Exit;
 use crate::plain::plain;
 use crate::secret::Redactor;
@@ -118,6 +118,10 @@ pub enum Event {
     },
     /// A failure.
     Failed(Failed),
+    /// How a deploy or a rollback ended.
+    Deployed(Deployed),
+    /// What a rehearsal has proved.
+    Proof(Proof),
     /// The table of steps at the end.
     Summary(Summary),
     /// The end of a drill.
@@ -127,8 +131,10 @@ pub enum Event {
 impl Event {
     /// Whether a person who wants to read so much sees the event.
     pub(super) fn is_shown(&self, verbosity: Verbosity) -> bool {
-        let is_requested =
-            matches!(self, Self::Planned { .. } | Self::Text { .. } | Self::Page { .. } | Self::Drill(_));
+        let is_requested = matches!(
+            self,
+            Self::Planned { .. } | Self::Text { .. } | Self::Page { .. } | Self::Proof(_) | Self::Drill(_)
+        );
         is_requested || matches!(self, Self::Failed(_)) || verbosity != Verbosity::Quiet
     }
 
@@ -270,6 +276,27 @@ pub struct Failed {
     /// Where the guide explains the exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guide: Option<String>,
+    /// The deployment that failed: whether the site is up, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<Deployed>,
+}
+
+impl Failed {
+    /// An error outside of any step.
+    pub fn of(error: &anyhow::Error) -> Self {
+        Self {
+            step: None,
+            message: format!("{error:#}"),
+            exit: Exit::of(error),
+            findings: Vec::new(),
+            tests: Vec::new(),
+            tail: Vec::new(),
+            log: None,
+            again: None,
+            guide: None,
+            deployment: None,
+        }
+    }
 }
 
 /// What the end of a run shows.

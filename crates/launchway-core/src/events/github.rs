@@ -212,6 +212,7 @@ mod tests {
             log: None,
             again: None,
             guide: None,
+            deployment: None,
         }
     }
 
@@ -230,6 +231,7 @@ mod tests {
             log: None,
             again: Some(words()),
             guide: None,
+            deployment: None,
         };
         let finding = Finding::new(words(), 1, words());
         let row = Row {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use super::{Drilled, Event, Outcome, Progress, Summary};
+use super::{Drilled, Event, Link, Outcome, Progress, Proof, Summary};
 use wrap::wrap;
 
 /// The reporter for people.
@@ -77,7 +77,10 @@ impl Terminal {
 
     /// Shows the event and returns whether something was printed that stays.
     pub(super) fn show(&self, event: &Event) -> io::Result<bool> {
-        let is_passing = matches!(event, Event::Output { .. } | Event::Progress(_) | Event::Finding(_));
+        let is_passing = matches!(
+            event,
+            Event::Output { .. } | Event::Progress(_) | Event::Finding(_) | Event::Deployed(_)
+        );
         if is_passing || !event.is_shown(self.verbosity) {
             return Ok(false);
         }
@@ -156,6 +159,7 @@ impl Painter<'_> {
             }
             Event::Summary(summary) => self.summary(summary),
             Event::Drill(drilled) => self.drill(drilled),
+            Event::Proof(proof) => self.proof(proof),
             _ => wrap(&self.words(event), self.width, 2),
         };
         self.terminal.relative(text)
@@ -182,7 +186,7 @@ impl Painter<'_> {
             Event::Note { text } => {
                 let text = match self.terminal.verbosity {
                     Verbosity::Verbose => text.clone(),
-                    _ => short_digests(text),
+                    _ => short_hashes(text),
                 };
                 text.lines().fold(String::new(), |text, line| text + "    " + line + "\n")
             }
@@ -234,6 +238,26 @@ impl Painter<'_> {
         text
     }
 
+    fn proof(self, proof: &Proof) -> String {
+        /// Where the place of a link begins, from its indent.
+        const PLACE: usize = 42;
+
+        let mut text = format!("\n{}\n", self.bold("proof"));
+        for Link { what, found, wanted, place } in &proof.links {
+            let line = if found == wanted {
+                let found = short_hashes(found);
+                format!("  {what:<16} {found:<24} {}\n", short_hashes(place))
+            } else {
+                format!("  {what:<16} {}\n", self.paint("31", "does not match"))
+            };
+            text.push_str(&wrap(&line, self.width, PLACE));
+        }
+        if proof.broken().next().is_none() {
+            text.push_str("The image that was built is the one that runs.\n");
+        }
+        text
+    }
+
     fn drill(self, drilled: &Drilled) -> String {
         /// Where what was observed begins, from the indent of the row.
         const DRILL: usize = 39;
@@ -275,23 +299,24 @@ fn colour(outcome: Outcome) -> &'static str {
     }
 }
 
-/// The text, each digest in it shortened: the log and the record have it whole.
-fn short_digests(text: &str) -> String {
-    const SHA256: &str = "sha256:";
-    const DIGITS: usize = 64;
-
-    let mut parts = text.split(SHA256);
-    let mut shown = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.split_at_checked(DIGITS) {
-            Some((digits, rest)) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-                shown.push_str(&crate::short(&format!("{SHA256}{digits}")));
-                shown.push_str(rest);
-            }
-            _ => shown.extend([SHA256, part]),
+/// The text, each digest and each commit in it shortened: the log and the record have them whole.
+fn short_hashes(text: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, digits) = rest.split_at(start);
+        let end = digits.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(digits.len());
+        let (digits, after) = digits.split_at(end);
+        shown.push_str(before);
+        let is_digest = digits.len() == 64 && shown.ends_with("sha256:");
+        let is_commit = digits.len() == 40 && !shown.ends_with(char::is_alphanumeric);
+        match digits.get(..12) {
+            Some(first) if is_digest => shown.extend([first, "…"]),
+            Some(first) if is_commit => shown.push_str(first),
+            _ => shown.push_str(digits),
         }
+        rest = after;
     }
-    shown
+    shown + rest
 }
 
 /// Seconds as people read them: `0.4 s`, `12.3 s`, `2 min 5 s`.

@@ -94,8 +94,9 @@ impl Plan {
             Self::DockerBuild(plan) => results.image = Some(plan.run(ctx)?),
             Self::Push(plan) => results.pushed = Some(plan.run(ctx)?),
             Self::Deploy(plan) => {
-                let deploy::Concluded { record, result } = plan.run(ctx);
+                let deploy::Concluded { record, facts, result } = plan.run(ctx);
                 results.deployment_record = Some(record);
+                results.deployed = Some(facts);
                 results.deployment = Some(result?);
             }
         }

@@ -9,7 +9,7 @@ use crate::steps::docker_build::Built;
 use crate::steps::push::PushRecord;
 use crate::steps::test_coverage::{self, CoverageRecord};
 use crate::table::StepId;
-use launchway_core::events::Outcome;
+use launchway_core::events::{Deployed, Outcome};
 
 /// What the steps of a run came to.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub(crate) struct Results {
     pub(crate) deployment: Option<Deployment>,
     /// The deployment for the history, also where it failed.
     pub(crate) deployment_record: Option<DeploymentRecord>,
+    /// What was reported of the deployment.
+    pub(crate) deployed: Option<Deployed>,
 }
 
 impl Results {

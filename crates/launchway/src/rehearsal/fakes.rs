@@ -244,21 +244,6 @@ impl Fakes {
         ctx.reporter.leave(&folder.join("app.log"), &log)
     }
 
-    /// The service's last lines: where a deploy failed, they usually say why.
-    pub(super) fn print_log(&self, ctx: &Context, folder: &Path) {
-        const LAST: usize = 10;
-        let lines = self.render.log();
-        if lines.is_empty() {
-            return;
-        }
-        let last = lines.get(lines.len().saturating_sub(LAST)..).unwrap_or_default();
-        let file = folder.join("app.log");
-        ctx.reporter.note(format!("the service's last lines (all of them are in {}):", file.display()));
-        for line in last {
-            ctx.reporter.note(format!("  {line}"));
-        }
-    }
-
     pub(super) fn stop(self, runtime: &Runtime) {
         runtime.block_on(self.render.stop());
     }

@@ -1,6 +1,5 @@
 //! The proof at the end of a rehearsal: the image that was built is the one that runs, and its errors reach Sentry.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
@@ -17,19 +16,12 @@ use crate::steps::deploy::Deployment;
 use crate::steps::push::Referrer;
 use crate::test_error;
 use crate::workspace;
+use launchway_core::events::{Event, Link, Proof};
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http;
 use launchway_core::secret::random_word;
 use launchway_fakes::render::Traffic;
 use launchway_image::layout::Layout;
-
-/// One link of the chain: what was found and what it had to be.
-struct Link {
-    what: &'static str,
-    found: String,
-    wanted: String,
-    place: String,
-}
 
 /// Follows the chain and prints it; a broken link is an error with [`Exit::CheckFailed`]. What the service does not offer
 /// is named as not proved.
@@ -41,21 +33,21 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
     let reference = ctx.git.tag();
     let mut chain = vec![
         Link {
-            what: "built",
+            what: "built".to_owned(),
             found: digest.clone(),
             wanted: digest.clone(),
             place: "target/xtask/image".to_owned(),
         },
         Link {
-            what: "in the registry",
+            what: "in the registry".to_owned(),
             found: fakes.registry.digest_of(Fakes::REPOSITORY, &reference).unwrap_or_default(),
             wanted: digest.clone(),
-            place: format!("{}:{}", fakes.repository, abbreviated(&reference)),
+            place: format!("{}:{}", fakes.repository, reference),
         },
     ];
     chain.extend(attached(fakes, &digest, results));
     chain.push(Link {
-        what: "on Render",
+        what: "on Render".to_owned(),
         found: deployment.digest.clone(),
         wanted: digest,
         place: deployment.id.clone(),
@@ -64,7 +56,7 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
     if let Some(path) = &config.version {
         let url = address(deployment, path)?;
         chain.push(Link {
-            what: "running commit",
+            what: "running commit".to_owned(),
             found: running_commit(ctx, &url)?,
             wanted: ctx.git.tag(),
             place: url.to_string(),
@@ -80,7 +72,7 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
     }
     if config.sentry.is_none() {
         ctx.reporter.skipped("errors in Sentry", "not proved, because `deploy.sentry` is not configured");
-        return print(ctx, &chain);
+        return print(ctx, chain);
     }
     let expected = Release {
         name: format!(
@@ -104,7 +96,7 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
     } else {
         ctx.reporter.skipped("error in Sentry", "not proved, because `deploy.test-error` is not configured");
     }
-    print(ctx, &chain)
+    print(ctx, chain)
 }
 
 /// The release that Sentry must know, and the environment that it was deployed to.
@@ -121,9 +113,9 @@ fn attached(fakes: &Fakes, digest: &str, results: &Results) -> Vec<Link> {
         let found = listed.iter().find(|(_, kind)| **kind == referrer.artifact_type);
         Link {
             what: match referrer.artifact_type.as_str() {
-                attestation::SBOM => "its SBOM",
-                attestation::PROVENANCE => "its provenance",
-                _ => "attached",
+                attestation::SBOM => "its SBOM".to_owned(),
+                attestation::PROVENANCE => "its provenance".to_owned(),
+                _ => "attached".to_owned(),
             },
             found: found.map(|(digest, _)| digest.clone()).unwrap_or_default(),
             wanted: referrer.digest.to_string(),
@@ -137,7 +129,7 @@ fn attached(fakes: &Fakes, digest: &str, results: &Results) -> Vec<Link> {
 fn lost(fakes: &Fakes) -> Link {
     let Traffic { requests, lost } = fakes.render.traffic();
     Link {
-        what: "requests lost",
+        what: "requests lost".to_owned(),
         found: lost.to_string(),
         wanted: "0".to_owned(),
         place: format!("of {requests} at the front"),
@@ -148,7 +140,7 @@ fn lost(fakes: &Fakes) -> Link {
 fn recorded(fakes: &Fakes, expected: &Release) -> Link {
     let release = fakes.sentry.release(&expected.name).unwrap_or_default();
     Link {
-        what: "Sentry release",
+        what: "Sentry release".to_owned(),
         found: release.environments.last().cloned().unwrap_or_default(),
         wanted: expected.environment.clone(),
         place: expected.name.clone(),
@@ -170,7 +162,12 @@ fn shown(ctx: &Context, url: &Url) -> Result<Link> {
         .with_context(|| format!("{url} does not respond with a list of reports"))?;
     let id = History::of(ctx).ids()?.into_iter().next().unwrap_or_else(|| "kept here".to_owned());
     let found = list.reports.into_iter().find(|item| item.id == id).map(|item| item.id);
-    Ok(Link { what: "on the board", found: found.unwrap_or_default(), wanted: id, place: url.to_string() })
+    Ok(Link {
+        what: "on the board".to_owned(),
+        found: found.unwrap_or_default(),
+        wanted: id,
+        place: url.to_string(),
+    })
 }
 
 /// Raises a test error in the running service and waits until it has reached the fake Sentry.
@@ -198,13 +195,13 @@ fn raise_an_error(
     let place = format!("event {}", event.id);
     Ok([
         Link {
-            what: "error's release",
+            what: "error's release".to_owned(),
             found: event.release.unwrap_or_default(),
             wanted: expected.name.clone(),
             place: place.clone(),
         },
         Link {
-            what: "and environment",
+            what: "and environment".to_owned(),
             found: event.environment.unwrap_or_default(),
             wanted: expected.environment.clone(),
             place,
@@ -212,24 +209,18 @@ fn raise_an_error(
     ])
 }
 
-fn print(ctx: &Context, chain: &[Link]) -> Result<()> {
-    let mut broken = Vec::new();
-    let mut text = String::from("\nproof\n");
-    for Link { what, found, wanted, place } in chain {
-        // Writing to a string cannot fail.
-        writeln!(text, "  {what:<16} {:<24} {place}", abbreviated(found)).ok();
-        if found != wanted {
-            broken.push(format!("{what} is `{found}`, not `{wanted}` ({place})"));
-        }
+/// Shows the chain. Where a link does not hold, the error names it.
+fn print(ctx: &Context, links: Vec<Link>) -> Result<()> {
+    let proof = Proof { links };
+    let broken: Vec<String> = proof
+        .broken()
+        .map(|Link { what, found, wanted, place }| format!("{what} is `{found}`, not `{wanted}` ({place})"))
+        .collect();
+    ctx.reporter.emit(Event::Proof(proof));
+    if broken.is_empty() {
+        return Ok(());
     }
-    if !broken.is_empty() {
-        return Err(
-            Failure::new(Exit::CheckFailed, format!("the chain is broken: {}", broken.join("; "))).into()
-        );
-    }
-    text.push_str("The image that was built is the one that runs.");
-    ctx.reporter.page(text);
-    Ok(())
+    Err(Failure::new(Exit::CheckFailed, format!("the chain is broken: {}", broken.join("; "))).into())
 }
 
 /// The commit that the running service reports.
@@ -248,13 +239,6 @@ fn address(deployment: &Deployment, path: &str) -> Result<Url> {
     Ok(Url::parse(&deployment.url)?.join(path)?)
 }
 
-/// Commits and digests, shortened; other words as they are.
-fn abbreviated(text: &str) -> String {
-    let digits = text.rsplit(':').next().unwrap_or_default();
-    let is_hash = digits.len() >= 40 && digits.bytes().take(12).all(|byte| byte.is_ascii_hexdigit());
-    if is_hash { launchway_core::short(text) } else { text.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -263,7 +247,7 @@ mod tests {
 
     fn link(found: &str, wanted: &str) -> Link {
         Link {
-            what: "running commit",
+            what: "running commit".to_owned(),
             found: found.to_owned(),
             wanted: wanted.to_owned(),
             place: "here".to_owned(),
@@ -273,18 +257,9 @@ mod tests {
     #[test]
     fn one_link_that_does_not_hold_breaks_the_chain() {
         let ctx = Context::for_test(Path::new("/w"), launchway_core::environment::Environment::default());
-        print(&ctx, &[link("a", "a"), link("b", "b")]).unwrap();
-        let error = print(&ctx, &[link("a", "a"), link("b", "c")]).unwrap_err();
+        print(&ctx, vec![link("a", "a"), link("b", "b")]).unwrap();
+        let error = print(&ctx, vec![link("a", "a"), link("b", "c")]).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::CheckFailed);
         assert_eq!(error.to_string(), "the chain is broken: running commit is `b`, not `c` (here)");
-    }
-
-    #[test]
-    fn numbers_are_abbreviated() {
-        let digest = format!("sha256:{}", "ab".repeat(32));
-        assert_eq!(abbreviated(&digest), "sha256:abababababab…");
-        assert_eq!(abbreviated(&"0".repeat(40)), "000000000000");
-        assert_eq!(abbreviated(&format!("{}-dirty", "0".repeat(40))), "000000000000-dirty");
-        assert_eq!(abbreviated("app@0.1.0+abc"), "app@0.1.0+abc");
     }
 }

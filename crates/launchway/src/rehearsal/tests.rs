@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::testing::git;
 use launchway_core::command::Call;
-use launchway_core::events::{Reporter, Sink};
+use launchway_core::events::{Event, Reporter, Sink};
 use launchway_core::interrupt::Interrupt;
 
 mod chaos;
@@ -75,7 +75,10 @@ fn no_secret_is_reported_or_left() {
     fakes.stop(&runtime);
     let events = format!("{:#?}", ctx.reporter.events());
     played.and(kept).unwrap_or_else(|error| panic!("{error:#}: {events}"));
-    assert!(events.contains("The image that was built is the one that runs."), "{events}");
+    let proofs: Vec<_> =
+        ctx.reporter.events().into_iter().filter(|event| matches!(event, Event::Proof(_))).collect();
+    let [Event::Proof(proof)] = proofs.as_slice() else { panic!("{events}") };
+    assert!(proof.links.len() > 8 && proof.broken().next().is_none(), "{proof:?}");
 
     for part in ["run.json", "push.json", "deploy.log", "render.jsonl", "etc/motd"] {
         assert!(left.iter().any(|(path, _)| path.ends_with(part)), "no {part}");

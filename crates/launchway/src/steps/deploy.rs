@@ -11,6 +11,7 @@ mod automatic_rollback;
 mod changes;
 mod diagnosis;
 mod digest;
+mod facts;
 mod interrupted;
 mod kept_release;
 mod manual_steps;

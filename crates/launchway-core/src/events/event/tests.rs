@@ -28,6 +28,7 @@ fn events(text: &str) -> Vec<Event> {
         log: Some(words()),
         again: Some(words()),
         guide: Some(words()),
+        deployment: None,
     };
     let row = Row { job: words(), step: words(), outcome, milliseconds, remark: words() };
     let summary =

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Painter;
-use crate::events::{Failed, FailedTest, Finding};
+use crate::events::{DeployOutcome, Failed, FailedTest, Finding};
 use crate::exit::Exit;
 
 /// How many places, tests, and lines of each are shown; the log has the rest.
@@ -43,6 +43,10 @@ impl Painter<'_> {
         }
         // A place needs no more of what was printed around it, and an interrupt is its own reason.
         if findings.is_empty() && failed.tests.is_empty() && failed.exit != Exit::Interrupted {
+            let id = failed.deployment.as_ref().and_then(|deployment| deployment.id.as_ref());
+            if let Some(id) = id.filter(|_| !failed.tail.is_empty()) {
+                writeln!(text, "  deploy {id} printed").ok();
+            }
             for line in last(&failed.tail, MOST_LINES) {
                 text.extend(["    ", line, "\n"]);
             }
@@ -52,7 +56,7 @@ impl Painter<'_> {
                 writeln!(text, "  {name:<6} {value}").ok();
             }
         }
-        writeln!(text, "  {}", self.exit(failed)).ok();
+        writeln!(text, "  {}", exit(failed)).ok();
         text
     }
 
@@ -83,12 +87,23 @@ impl Painter<'_> {
         let number = format!("{:>6} |", finding.line);
         format!("{} {}\n", self.paint("2", &number), source)
     }
+}
 
-    fn exit(self, failed: &Failed) -> String {
-        let (code, meaning) = (failed.exit.code(), failed.exit.meaning());
-        let guide = failed.guide.as_ref().map_or_else(String::new, |guide| format!("; see {guide}"));
-        self.paint("2", &format!("exit {code}: {meaning}{guide}"))
+/// The exit code, the state of the site after a deploy, what to do, and where the guide says more.
+fn exit(failed: &Failed) -> String {
+    let deployment = failed.deployment.as_ref();
+    let meaning = match (failed.exit, deployment.map(|deployment| deployment.outcome)) {
+        (Exit::DeployFailed, Some(DeployOutcome::Unchanged)) => "the deploy failed and changed nothing",
+        (Exit::DeployFailed, Some(DeployOutcome::RolledBack)) => "the deploy failed and was rolled back",
+        (exit, _) => exit.meaning(),
+    };
+    let mut parts = vec![format!("exit {}: {meaning}", failed.exit.code())];
+    if let Some(deployment) = deployment {
+        parts.extend(deployment.site());
+        parts.extend(deployment.next.clone());
     }
+    parts.extend(failed.guide.as_ref().map(|guide| format!("see {guide}")));
+    parts.join("; ")
 }
 
 /// The message, its further lines under its first.

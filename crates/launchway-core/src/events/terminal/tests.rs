@@ -1,5 +1,5 @@
 use super::*;
-use crate::events::{Failed, FailedTest, Finding, Row};
+use crate::events::{DeployOutcome, Deployed, Failed, FailedTest, Finding, Row};
 use crate::exit::Exit;
 
 fn plain() -> Terminal {
@@ -65,6 +65,7 @@ fn failed() -> Failed {
         log: Some("target/xtask/logs/lint.log".into()),
         again: Some("cargo xtask lint".to_owned()),
         guide: Some("docs/guide.md#exit-codes".to_owned()),
+        deployment: None,
     }
 }
 
@@ -98,6 +99,67 @@ fn a_failure_says_where_why_and_how_to_go_on() {
         text,
         "error: 1 of 7 checks failed:\n  cargo fmt --all --check\n  exit 1: a check failed (lint, tests, coverage)\n"
     );
+}
+
+#[test]
+fn a_failed_deploy_says_whether_the_site_is_up_and_what_to_do() {
+    let deployed = |outcome, is_up, commit: Option<&str>| Deployed {
+        kind: "deploy".to_owned(),
+        outcome,
+        environment: "production".to_owned(),
+        service: None,
+        url: Some("https://app.onrender.com/".to_owned()),
+        id: Some("dep-1".to_owned()),
+        release: None,
+        previous: None,
+        is_up,
+        live_commit: commit.map(str::to_owned),
+        reason: None,
+        next: Some("do this".to_owned()),
+        milliseconds: 1,
+    };
+    let shown = |exit, deployment| {
+        let failed = Failed { exit, deployment: Some(deployment), ..failed() };
+        plain().text(&Event::Failed(failed))
+    };
+    let commit = Some("0123456789abcdef0123456789abcdef01234567");
+    let text = shown(Exit::DeployFailed, deployed(DeployOutcome::RolledBack, Some(true), commit));
+    assert!(text.contains("\n  deploy dep-1 printed\n    $ cargo fmt\n"), "{text}");
+    let last = |text: &str| text.lines().last().unwrap_or_default().trim().to_owned();
+    assert_eq!(
+        last(&text),
+        "exit 5: the deploy failed and was rolled back; the site is up on commit 0123456789ab; do this; see docs/guide.md#exit-codes"
+    );
+    let text = shown(Exit::DeployFailed, deployed(DeployOutcome::Unchanged, None, None));
+    assert_eq!(
+        last(&text),
+        "exit 5: the deploy failed and changed nothing; do this; see docs/guide.md#exit-codes"
+    );
+    let text = shown(Exit::NotRolledBack, deployed(DeployOutcome::NotRolledBack, Some(false), None));
+    assert!(last(&text).contains("could not be rolled back; the site does NOT respond as healthy; do this"));
+    let text = shown(Exit::Superseded, deployed(DeployOutcome::Superseded, Some(true), None));
+    assert!(last(&text).starts_with("exit 7: superseded by another deploy; the site is up, and does not"));
+}
+
+#[test]
+fn a_proof_shows_each_link_and_the_one_that_is_broken() {
+    let link = |what: &str, found: &str, wanted: &str| Link {
+        what: what.to_owned(),
+        found: found.to_owned(),
+        wanted: wanted.to_owned(),
+        place: format!("127.0.0.1:1/acme/app:{}", "ab".repeat(20)),
+    };
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let whole = Proof { links: vec![link("built", &digest, &digest), link("on the board", "1-2", "1-2")] };
+    assert_eq!(
+        plain().text(&Event::Proof(whole)),
+        "\nproof\n  built            sha256:abababababab…     127.0.0.1:1/acme/app:abababababab\n  \
+         on the board     1-2                      127.0.0.1:1/acme/app:abababababab\n\
+         The image that was built is the one that runs.\n"
+    );
+    let broken = Proof { links: vec![link("built", &digest, &digest), link("on Render", "", &digest)] };
+    let text = plain().text(&Event::Proof(broken));
+    assert!(text.contains("  on Render        does not match") && !text.contains("is the one"), "{text}");
 }
 
 #[test]
@@ -224,7 +286,7 @@ fn every_event_has_its_form() {
 }
 
 #[test]
-fn digests_are_short_in_sentences() {
+fn digests_and_commits_are_short_in_sentences() {
     let digits = "0123456789abcdef".repeat(4);
     let note = Event::Note { text: format!("a@sha256:{digits}: b sha256:short sha256:{digits}") };
     let expected = "    a@sha256:0123456789ab…: b sha256:short sha256:0123456789ab…\n";

@@ -27,7 +27,10 @@ impl Target<'_> {
             }
             Kind::Rollback => {
                 const LAST: usize = 20;
-                let lines = self.api.log(&self.service.owner_id, begin).unwrap_or_default();
+                let lines = self.printed(begin);
+                if !lines.is_empty() {
+                    self.note(format!("deploy {} printed:", deploy.id));
+                }
                 for found in &lines[lines.len().saturating_sub(LAST)..] {
                     self.note(format!("  {}", self.line(&found.message)));
                 }

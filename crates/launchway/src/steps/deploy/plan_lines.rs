@@ -93,7 +93,7 @@ impl Rollout {
         }
         lines.extend(self.report.lines());
         lines.push(format!(
-            "if any of this fails: cancel the deploy, put back the variables for up to {}, and deploy and prove the earlier release",
+            "if any of this fails: cancel the deploy, put back the variables for up to {}, and deploy and prove the earlier release; then ask the app whether it is up",
             words(self.timings.rollback)
         ));
         lines

@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use launchway_core::exit::{Exit, Failure};
-use launchway_core::http;
+use launchway_core::http::{Http, text};
 use launchway_render::api::ApiError;
 use launchway_render::model::{Deploy, Phase};
 
@@ -25,7 +25,7 @@ const MOST_ERRORS: f64 = 0.05;
 
 /// The commit that the app reports now, in one request.
 pub(super) fn glance(target: &Target<'_>, url: &Url) -> Option<String> {
-    reported(target, url).ok()
+    reported(&target.http, url).ok()
 }
 
 /// Fails unless Render runs the release that was requested.
@@ -58,11 +58,11 @@ impl Target<'_> {
     ) -> Result<String> {
         let proved = if let Some(path) = version {
             let url = self.address(path)?;
-            self.poll(&url, commit, || reported(self, &url))
+            self.poll(&url, commit, || reported(&self.http, &url))
         } else {
             let url = self.address(health)?;
             let commit = commit.unwrap_or_default();
-            self.poll(&url, Some(commit), || healthy(self, &url).map(|()| commit.to_owned()))
+            self.poll(&url, Some(commit), || healthy(&self.http, &url).map(|()| commit.to_owned()))
         };
         if proved.is_err() {
             // Another commit may respond because somebody else's deploy has taken over.
@@ -139,9 +139,10 @@ impl Target<'_> {
                 humantime::format_duration(time)
             ));
             all += 1 + u32::from(version.is_some());
-            errors +=
-                u32::from(!get(self, &health).is_ok_and(|response| !response.status().is_server_error()));
-            match version.as_ref().map(|version| (version, reported(self, version))) {
+            errors += u32::from(
+                !get(&self.http, &health).is_ok_and(|response| !response.status().is_server_error()),
+            );
+            match version.as_ref().map(|version| (version, reported(&self.http, version))) {
                 None => {}
                 Some((_, Ok(found))) if found == commit => {}
                 Some((version, Ok(found))) => {
@@ -207,36 +208,35 @@ fn too_many(who: &str, all: f64, errors: f64) -> Result<()> {
 }
 
 /// The commit in the response of the version path.
-fn reported(target: &Target<'_>, url: &Url) -> Result<String> {
+pub(super) fn reported(http: &Http, url: &Url) -> Result<String> {
     #[derive(Deserialize)]
     struct Version {
         commit: String,
     }
-    let response = get(target, url)?;
+    let response = get(http, url)?;
     let status = response.status();
     if status != StatusCode::OK {
         return Err(anyhow!("{status}"));
     }
-    let version: Version = serde_json::from_str(&http::text(response)?)
+    let version: Version = serde_json::from_str(&text(response)?)
         .map_err(|_| anyhow!("something that is not `{{\"commit\": \"…\"}}`"))?;
     // It is shown and kept.
     Ok(version.commit.chars().filter(|c| !c.is_control()).take(64).collect())
 }
 
-fn healthy(target: &Target<'_>, url: &Url) -> Result<()> {
-    let status = get(target, url)?.status();
+/// Succeeds if the health path responds with 2xx.
+pub(super) fn healthy(http: &Http, url: &Url) -> Result<()> {
+    let status = get(http, url)?.status();
     if status.is_success() { Ok(()) } else { Err(anyhow!("{status}")) }
 }
 
 /// Each request has a connection of its own: one that stays open would reach the same instance every time.
-fn get(target: &Target<'_>, url: &Url) -> Result<Response> {
+fn get(http: &Http, url: &Url) -> Result<Response> {
     const TIMEOUT: Duration = Duration::from_secs(10);
-    target
-        .http
-        .request(Method::GET, url)?
+    http.request(Method::GET, url)?
         .header(CACHE_CONTROL, "no-cache")
         .header(CONNECTION, "close")
         .timeout(TIMEOUT)
         .send()
-        .map_err(|error| anyhow!("nothing ({})", target.http.transport_error(error)))
+        .map_err(|error| anyhow!("nothing ({})", http.transport_error(error)))
 }

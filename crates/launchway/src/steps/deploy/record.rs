@@ -6,18 +6,21 @@ use anyhow::Result;
 use launchway_report::{DeploymentOutcome, Report, Service, Time};
 use reqwest::Url;
 
-use launchway_core::events::Reporter;
+use launchway_core::events::{Deployed, Event, Reporter};
 use launchway_render::{model, preflight};
 
 use super::release::Release;
 use super::request::State;
 use super::rollout::Rollout;
-use super::{Deployment, ReportPlan};
+use super::target::Target;
+use super::{Deployment, ReportPlan, facts};
 
 /// A deployment that ended, for the history.
 #[derive(Debug)]
 pub(crate) struct Concluded {
     pub(crate) record: DeploymentRecord,
+    /// What was reported of it.
+    pub(crate) facts: Deployed,
     pub(crate) result: Result<Deployment>,
 }
 
@@ -72,9 +75,11 @@ impl Draft {
         }
     }
 
+    /// Ends the deployment. One that failed asks the site of its target once more.
     pub(super) fn conclude(
         self,
         reporter: &Reporter,
+        target: Option<&Target<'_>>,
         plan: &Rollout,
         result: Result<Deployment, (DeploymentOutcome, anyhow::Error)>,
     ) -> Concluded {
@@ -102,7 +107,12 @@ impl Draft {
             site: self.service.as_ref().and_then(|service| preflight::address(service).ok()),
             plan: plan.report.clone(),
         };
-        Concluded { record, result }
+        let facts = match &result {
+            Ok(live) => facts::of_live(&record, live),
+            Err(_) => facts::of_failed(target, &record, plan),
+        };
+        reporter.emit(Event::Deployed(facts.clone()));
+        Concluded { record, facts, result }
     }
 }
 

@@ -117,12 +117,12 @@ impl Rollout {
     ) -> Concluded {
         let mut draft = Draft::begin(self);
         let result = self.deploy(&mut target, ask, choose, &mut draft);
-        draft.conclude(&target.reporter, self, result)
+        draft.conclude(&target.reporter, Some(&target), self, result)
     }
 
     /// Ends the deployment before it begins.
     pub(super) fn refuse(&self, reporter: &Reporter, error: anyhow::Error) -> Concluded {
-        Draft::begin(self).conclude(reporter, self, Err((DeploymentOutcome::Unchanged, error)))
+        Draft::begin(self).conclude(reporter, None, self, Err((DeploymentOutcome::Unchanged, error)))
     }
 
     fn deploy(
@@ -155,7 +155,7 @@ impl Rollout {
     ) -> Concluded {
         let mut draft = Draft::begin(self);
         let result = self.take_up(&mut target, ask, id, choose, &mut draft);
-        draft.conclude(&target.reporter, self, result)
+        draft.conclude(&target.reporter, Some(&target), self, result)
     }
 
     fn take_up(

@@ -19,6 +19,7 @@ use launchway_fakes::render::{
 mod automatic_rollback;
 mod chaos;
 mod endings;
+mod facts;
 mod requests;
 mod rollback;
 
@@ -272,7 +273,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
     send the app at `/api/v1/reports` the reports that it is missing, in up to 30s altogether
-    if any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release
+    if any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release; then ask the app whether it is up
     ");
     ctx.environment = Environment::of([
         ("PIPELINE_DIGEST", DIGEST),
@@ -300,7 +301,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    if any of this fails: cancel the deploy, put back the variables for up to 5s, and deploy and prove the earlier release
+    if any of this fails: cancel the deploy, put back the variables for up to 5s, and deploy and prove the earlier release; then ask the app whether it is up
     ");
 }
 

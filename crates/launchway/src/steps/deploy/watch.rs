@@ -10,6 +10,7 @@ use launchway_render::api::ApiError;
 use launchway_render::events::Event;
 use launchway_render::image;
 use launchway_render::model::{Deploy, Phase};
+use launchway_render::telemetry::LogLine;
 
 use super::target::Target;
 
@@ -177,10 +178,19 @@ impl Target<'_> {
         line(&self.reporter, text)
     }
 
-    /// Shows what the app has printed since the last look.
+    /// The last lines of the instances that were started since then: those of the earlier release print on meanwhile.
+    pub(super) fn printed(&self, since: SystemTime) -> Vec<LogLine> {
+        let mut lines = self.api.log(&self.service.owner_id, since).unwrap_or_default();
+        if !lines.is_empty() {
+            let older = self.api.instances_before(since).unwrap_or_default();
+            lines.retain(|line| line.instance().is_none_or(|instance| !older.contains(instance)));
+        }
+        lines
+    }
+
+    /// Shows what the instances of a deploy have printed since the last look.
     pub(super) fn show_log(&self, since: SystemTime) {
-        let Ok(lines) = self.api.log(&self.service.owner_id, since) else { return };
-        for found in lines {
+        for found in self.printed(since) {
             let text = self.line(&found.message);
             if self.shown.borrow_mut().insert((found.timestamp, found.message)) {
                 self.reporter.output(&text);

@@ -36,7 +36,7 @@ fn the_plan_shows_what_a_rollback_does() {
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    if any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release
+    if any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release; then ask the app whether it is up
     ");
 }
 
