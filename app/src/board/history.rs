@@ -1,6 +1,6 @@
 //! The runs in memory, from which pages are rendered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +100,11 @@ impl History {
             runs,
             ..Self::default()
         }
+    }
+
+    /// The environments to which runs have deployed, by name.
+    pub(super) fn environments(&self) -> BTreeSet<&str> {
+        self.runs.iter().filter_map(|run| run.environment()).collect()
     }
 
     /// The stored report of that id.

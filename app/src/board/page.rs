@@ -65,12 +65,13 @@ impl Pages {
         fault: bool,
         now: Time,
     ) -> askama::Result<Self> {
+        let environments = history.environments();
         let history = &history.of(identity, now);
         let figures = Figures::new(history, now);
         let drift = drift::drift(history, identity);
         let tomorrow = Time::from_milliseconds((now.milliseconds() / DAY + 1) * DAY);
         Ok(Self {
-            home: html::home::page(history, identity, &figures, drift.as_ref(), fault, now)?,
+            home: html::home::page(history, &environments, identity, &figures, drift.as_ref(), fault, now)?,
             json: json::board(history, identity, &figures, drift.as_ref())?,
             feed: feed::feed(history, identity, now)?,
             live_badge: badges::live(identity)?,

@@ -1,8 +1,11 @@
 //! `/`: what is live, what changed last, how to roll back; then figures, trends and lists.
 
-use askama::Template;
-use launchway_report::{Release, Time};
+use std::collections::BTreeSet;
 
+use askama::Template;
+use launchway_report::{Release, Report, Time};
+
+use super::runs::address;
 use super::{CommitRow, Pill, Row, charts, release_path, rollback};
 use crate::assets;
 use crate::board::chart::Chart;
@@ -27,6 +30,8 @@ struct Home<'a> {
     style: &'a str,
     icon: &'a str,
     identity: &'a Identity,
+    /// Name, address, and whether it is this one; empty unless several environments report.
+    filters: Vec<(&'a str, String, bool)>,
     since: String,
     /// Whether requests are served and reports stored.
     health: Pill,
@@ -82,6 +87,7 @@ struct Tile {
 /// Renders the page.
 pub(in crate::board) fn page(
     history: &History,
+    environments: &BTreeSet<&str>,
     identity: &Identity,
     figures: &Figures,
     drift: Option<&Drift>,
@@ -104,11 +110,13 @@ pub(in crate::board) fn page(
     let deploy = live.and_then(|(_, release)| history.deploy_of(&release.digest));
     let commits = deploy.map_or(&[][..], changes);
     let any_url = newest.iter().find_map(|report| report.url.as_deref());
+    let own = identity.server_type.to_string();
     let known = identity.commit != Settings::UNKNOWN_COMMIT;
     Page::html(&Home {
         style: assets::style_path(),
         icon: assets::icon_path(),
         identity,
+        filters: filters(environments, &own),
         since: identity.started_at.replace('T', " ").replace('Z', " UTC"),
         health: health(history, fault),
         commit_link: any_url.filter(|_| known).and_then(|url| links::commit(Some(url), &identity.commit)),
@@ -136,6 +144,13 @@ pub(in crate::board) fn page(
         deployments,
         runs: newest.into_iter().map(Row::run).collect(),
     })
+}
+
+/// This page is of one environment; the list of runs shows the others.
+fn filters<'a>(environments: &BTreeSet<&'a str>, own: &'a str) -> Vec<(&'a str, String, bool)> {
+    let others = environments.iter().filter(|name| ![own, Report::NO_ENVIRONMENT].contains(name));
+    let others: Vec<_> = others.map(|name| (*name, address(1, Some(name)), false)).collect();
+    if others.is_empty() { others } else { [(own, "/".to_owned(), true)].into_iter().chain(others).collect() }
 }
 
 /// The commits that a run made live; its own where it lists none.

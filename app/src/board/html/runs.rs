@@ -1,7 +1,5 @@
 //! `/runs`: all runs in memory, in pages.
 
-use std::collections::BTreeSet;
-
 use askama::Template;
 
 use super::Row;
@@ -43,7 +41,7 @@ pub(in crate::board) fn page(
         return None;
     }
     let rows: Vec<_> = runs.iter().skip(skipped).take(SIZE).map(|run| Row::run(&run.report)).collect();
-    let environments: BTreeSet<&str> = history.runs.iter().filter_map(|run| run.environment()).collect();
+    let environments = history.environments();
     let several = environments.len() > 1;
     let all = ("All", "/runs".to_owned(), environment.is_none());
     let filter = |name| (name, address(1, Some(name)), environment == Some(name));
@@ -71,7 +69,7 @@ pub(in crate::board) fn page(
 }
 
 /// Environments are made of `[A-Za-z0-9._-]`, so they need no encoding.
-fn address(number: usize, environment: Option<&str>) -> String {
+pub(super) fn address(number: usize, environment: Option<&str>) -> String {
     let filter = environment.map(|environment| format!("environment={environment}"));
     let page = (number > 1).then(|| format!("page={number}"));
     let query: Vec<_> = filter.into_iter().chain(page).collect();
