@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::binary::Platform;
-use super::final_stage::Arguments;
+use super::dockerfile::Dockerfile;
+use super::final_stage::{Arguments, classic_builder};
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::runner::Runner;
@@ -143,6 +144,13 @@ impl Build {
         }
         call.arg(self.context.display().to_string())
     }
+}
+
+/// Checks that a Dockerfile can be built without buildx: it has no option and no syntax that only `BuildKit` knows.
+///
+/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and a line for each of them, with its place.
+pub fn check_without_buildx(file: &Dockerfile) -> Result<()> {
+    classic_builder::check(file)
 }
 
 /// Whether `docker buildx` is installed.

@@ -3,18 +3,25 @@
 //! The rules are those of the Dockerfile reference; what cannot be followed is refused with its line, never skipped.
 
 pub(crate) mod classic_builder;
+mod commands;
+mod copy;
 mod expansion;
 mod from;
 mod instructions;
+mod mode;
+mod run;
+mod shell;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use anyhow::{Error, Result};
-use parse_dockerfile::{CopyInstruction, Flag, FromInstruction, Instruction, Source};
+use parse_dockerfile::{Flag, FromInstruction, Instruction};
 
 use super::dockerignore::clean;
+use crate::binary::Platform;
 use crate::dockerfile::Dockerfile;
+pub use commands::{Command, NewGroup, NewUser};
 use expansion::Words;
 pub use from::BaseName;
 use launchway_core::exit::{Exit, Failure};
@@ -27,12 +34,56 @@ pub struct FinalStage {
     pub file: String,
     /// The base image; nothing for `scratch`.
     pub base: Option<BaseName>,
-    /// What makes the files, in the order of the stage; the binary is not among them.
+    /// What makes the files, in the order of the stage.
     pub steps: Vec<Step>,
-    /// Where the binary goes: a `COPY` whose only source is the binary in an earlier stage.
-    pub binary: CopyStep,
+    /// What only an image with a shell can do.
+    pub shells: Vec<ShellForm>,
+    /// The line of `USER`, where the stage has one.
+    pub user_line: Option<usize>,
     /// How a container of the image starts.
     pub settings: Settings,
+}
+
+/// A command in shell form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShellForm {
+    /// The line of the instruction.
+    pub line: usize,
+    /// The instruction that has it.
+    pub instruction: &'static str,
+    /// The command.
+    pub command: String,
+}
+
+impl ShellForm {
+    /// The words of the command, where a shell does nothing but find their ends.
+    pub fn words(&self) -> Option<Vec<String>> {
+        let needs_shell = |c: char| "$|&;<>`*?[]{}()~#!\"'\\=".contains(c);
+        let words = self.command.strip_prefix("exec ").unwrap_or(&self.command);
+        (!words.contains(needs_shell)).then(|| words.split_whitespace().map(str::to_owned).collect())
+    }
+}
+
+/// What is known before a final stage is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// Build arguments.
+    pub arguments: &'a Arguments,
+    /// The binaries that the image may hold.
+    pub binaries: &'a Binaries,
+    /// What the image is for.
+    pub platform: Platform,
+}
+
+/// The names of the binaries of a workspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Binaries {
+    /// The one that ships.
+    pub shipped: String,
+    /// The others of its package, which a folder of what cargo built holds too.
+    pub beside: Vec<String>,
+    /// Those of the other packages.
+    pub others: Vec<String>,
 }
 
 /// An instruction that makes files.
@@ -40,6 +91,22 @@ pub struct FinalStage {
 pub enum Step {
     /// Copies files of the context.
     Copy(CopyStep),
+    /// Copies a binary from an earlier stage.
+    Program {
+        /// The name of the binary.
+        name: String,
+        /// Where it goes; its sources are those of the instruction.
+        copy: CopyStep,
+    },
+    /// `RUN` with nothing but commands that can be followed.
+    Run {
+        /// The instruction as it stands in the file, on one line.
+        text: String,
+        /// What runs it, as in `USER`; empty for root.
+        user: String,
+        /// Each command with its line.
+        commands: Vec<(usize, Command)>,
+    },
     /// `WORKDIR` makes its folder where there is none.
     Folder {
         /// The line of the instruction.
@@ -69,56 +136,67 @@ pub struct CopyStep {
 }
 
 /// Docker's `PATH` on Linux where an image sets none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Build arguments that the engine sets where the Dockerfile declares them: `COMMIT`, `CREATED`, `VERSION`.
 pub type Arguments = BTreeMap<&'static str, String>;
 
 impl FinalStage {
-    /// Reads the final stage of a Dockerfile; `binary` is the name of the binary, and `base` what the base sets, which is
-    /// nothing for `scratch`.
+    /// Reads the final stage of a Dockerfile; `base` is what the base sets, which is nothing for `scratch`.
     ///
     /// What cannot be followed is an error with [`Exit::Usage`] that begins with
     /// the file and the line.
-    pub fn parse(file: &Dockerfile, arguments: &Arguments, binary: &str, base: &Settings) -> Result<Self> {
-        Self::read(file, arguments, binary, base).0
+    pub fn parse(file: &Dockerfile, inputs: Inputs<'_>, base: &Settings) -> Result<Self> {
+        Self::read_stage(file, inputs, base, &Cell::new(false))
     }
 
     /// Reads it without knowing what the base sets: `None` where a variable decides that only the base may set.
-    pub fn parse_blind(file: &Dockerfile, binary: &str) -> Result<Option<Self>> {
-        match Self::read(file, &Arguments::default(), binary, &Settings::default()) {
+    pub fn parse_blind(file: &Dockerfile, binaries: &Binaries, platform: Platform) -> Result<Option<Self>> {
+        let unset = Cell::new(false);
+        let inputs = Inputs { arguments: &Arguments::default(), binaries, platform };
+        let stage = Self::read_stage(file, inputs, &Settings::default(), &unset);
+        match (stage, unset.get()) {
             (stage, false) => stage.map(Some),
             (Ok(stage), true) => Ok(stage.base.is_none().then_some(stage)),
-            (Err(error), true) => match BaseName::find(file, &Arguments::default())? {
+            (Err(error), true) => match BaseName::find(file, inputs)? {
                 Some(_) => Ok(None),
                 None => Err(error),
             },
         }
     }
 
-    /// The stage, and whether it has a variable that nothing sets.
-    fn read(file: &Dockerfile, arguments: &Arguments, binary: &str, base: &Settings) -> (Result<Self>, bool) {
-        let unset = Cell::new(false);
-        (Self::read_stage(file, arguments, binary, base, &unset), unset.get())
+    /// The names of the binaries that it copies.
+    pub fn programs(file: &Dockerfile, binaries: &Binaries, platform: Platform) -> Result<Vec<String>> {
+        let inputs = Inputs { arguments: &Arguments::default(), binaries, platform };
+        let stage = Self::read_stage(file, inputs, &Settings::default(), &Cell::new(false))?;
+        let names = stage.steps.into_iter().filter_map(|step| match step {
+            Step::Program { name, .. } => Some(name),
+            _ => None,
+        });
+        Ok(names.collect())
     }
 
     fn read_stage(
         file: &Dockerfile,
-        arguments: &Arguments,
-        binary: &str,
+        inputs: Inputs<'_>,
         base: &Settings,
         unset: &Cell<bool>,
     ) -> Result<Self> {
         let parsed = file.parse()?;
         let stages: Vec<&FromInstruction<'_>> = parsed.stages().map(|stage| stage.from).collect();
         let Some(stage) = parsed.stages().last() else { return Err(file.error(1, "there is no stage")) };
+        let first_of_stage = stage.from.from.span.start;
+        let before = parsed.instructions.iter().filter_map(|instruction| match instruction {
+            Instruction::Run(run) if run.run.span.start < first_of_stage => Some(run),
+            _ => None,
+        });
         let mut reader = Reader {
             file,
-            binary,
-            arguments,
+            inputs,
             earlier: stages.split_last().map_or(&[], |(_, earlier)| earlier),
+            runs: before.map(|run| run::text(file, run)).collect(),
             escape: parsed.parser_directives.escape.as_ref().map_or('\\', |escape| escape.value.value),
-            variables: BTreeMap::new(),
+            variables: from::of_platform(inputs.platform),
             globals: BTreeMap::new(),
             unset,
             has_cmd: false,
@@ -134,10 +212,12 @@ impl FinalStage {
         let refused =
             stage.instructions.iter().filter_map(|instruction| reader.instruction(instruction).err());
         let mut refused: Vec<Error> = refused.collect();
+        let binary = &inputs.binaries.shipped;
+        let is_shipped = |step: &Step| matches!(step, Step::Program { name, .. } if name == binary);
         // A `COPY` that was refused may have been the one.
-        if reader.stage.binary.line == 0 && refused.is_empty() {
+        if refused.is_empty() && !reader.stage.steps.iter().any(is_shipped) {
             refused.push(file.error(
-                reader.line(stage.from.from.span.start),
+                reader.line(first_of_stage),
                 format!(
                     "the final stage does not copy the binary: it needs a `COPY --from=<stage> …/release/{binary} <path>`"
                 ),
@@ -146,21 +226,24 @@ impl FinalStage {
         match refused.len() {
             0 => Ok(reader.stage),
             1 => Err(refused.remove(0)),
-            // The user who fixes one wants to see the others.
-            _ => {
-                let lines: Vec<String> = refused.iter().map(|error| format!("{error:#}")).collect();
-                Err(Failure::new(Exit::Usage, lines.join("\n")).into())
-            }
+            _ => Err(all(&refused)),
         }
     }
+}
+
+/// One error of several: the user who fixes one wants to see the others.
+fn all(refused: &[Error]) -> Error {
+    let lines: Vec<String> = refused.iter().map(|error| format!("{error:#}")).collect();
+    Failure::new(Exit::Usage, lines.join("\n")).into()
 }
 
 /// A stage while it is read.
 struct Reader<'a, 'b> {
     file: &'a Dockerfile,
-    binary: &'a str,
-    arguments: &'a Arguments,
+    inputs: Inputs<'b>,
     earlier: &'b [&'b FromInstruction<'a>],
+    /// What the earlier stages run.
+    runs: Vec<String>,
     escape: char,
     /// What `$NAME` means at this place: arguments, and `ENV` over them.
     variables: BTreeMap<String, String>,
@@ -183,16 +266,13 @@ impl Reader<'_, '_> {
                 add.add.span.start,
                 "`ADD` unpacks and downloads, which the builtin engine does not support: use `COPY`",
             ),
-            Instruction::Run(run) => self.refuse(
-                run.run.span.start,
-                "the builtin engine does not support `RUN` in the final stage: run it in an earlier stage",
-            ),
+            Instruction::Run(run) => self.run(run),
             Instruction::Onbuild(onbuild) => {
                 self.refuse(onbuild.onbuild.span.start, "`ONBUILD` has no place in an OCI image: remove it")
             }
             Instruction::Shell(shell) => self.refuse(
                 shell.shell.span.start,
-                "`SHELL` applies to commands in shell form, which an image without a shell cannot run: remove it",
+                "the builtin engine knows no shell but `/bin/sh`: remove `SHELL`",
             ),
             Instruction::Maintainer(maintainer) => self.refuse(
                 maintainer.maintainer.span.start,
@@ -213,6 +293,7 @@ impl Reader<'_, '_> {
                 None => (word.as_str(), None),
             };
             let value = self
+                .inputs
                 .arguments
                 .get(name)
                 .cloned()
@@ -227,80 +308,6 @@ impl Reader<'_, '_> {
             }
         }
         Ok(())
-    }
-
-    fn copy(&mut self, copy: &CopyInstruction<'_>) -> Result<()> {
-        let place = copy.copy.span.start;
-        let mut step = CopyStep {
-            line: self.line(place),
-            text: self.logical_line(place, copy.dest.span.end),
-            ..CopyStep::default()
-        };
-        let mut stage = None;
-        for flag in &copy.options {
-            let value = flag.value.as_ref().map_or("", |value| &value.value);
-            match (flag.name.value.as_ref(), value) {
-                ("from" | "chown" | "chmod", "") => {
-                    return self.refuse(place, format!("`--{}` needs a value", flag.name.value));
-                }
-                ("from", value) => stage = Some(value.to_owned()),
-                ("chown", value) => step.owner = Some(self.expand(place, value)?),
-                ("chmod", value) => step.mode = Some(self.mode(place, value)?),
-                (name, _) => {
-                    return self
-                        .refuse(place, format!("`COPY --{name}` is not supported by the builtin engine"));
-                }
-            }
-        }
-        for source in &copy.src {
-            let Source::Path(path) = source else {
-                return self.refuse(place, "the builtin engine does not support here-documents: copy a file");
-            };
-            step.sources.push(self.expand(place, &path.value)?);
-        }
-        let target = self.expand(place, &copy.dest.value)?;
-        step.into_folder = target.ends_with('/') || target == "." || target.ends_with("/.");
-        step.target = self.absolute(&target);
-        if let Some(stage) = stage {
-            return self.copy_binary(place, &stage, step);
-        }
-        self.stage.steps.push(Step::Copy(step));
-        Ok(())
-    }
-
-    /// `COPY --from`: the one file of an earlier stage that exists without Docker is the binary.
-    fn copy_binary(&mut self, place: usize, stage: &str, step: CopyStep) -> Result<()> {
-        let numbered = stage.parse::<usize>().is_ok_and(|index| index < self.earlier.len());
-        if !numbered && !self.is_earlier(stage) {
-            return self.refuse(
-                place,
-                format!(
-                    "`{stage}` is not an earlier stage, and the builtin engine copies from no other image"
-                ),
-            );
-        }
-        // Builders leave it in many places: `target/release`, `/usr/local/cargo/bin`, a folder of their own.
-        let suffix = format!("/{}", self.binary);
-        let is_binary = |source: &String| source.ends_with(&suffix) || *source == self.binary;
-        if !matches!(step.sources.as_slice(), [source] if is_binary(source)) {
-            return self.refuse(
-                place,
-                format!("the builtin engine copies only the binary from an earlier stage, `…{suffix}`"),
-            );
-        }
-        if self.stage.binary.line != 0 {
-            return self.refuse(place, format!("line {} already copies the binary", self.stage.binary.line));
-        }
-        self.stage.binary = step;
-        Ok(())
-    }
-
-    /// `--chmod`: octal permission bits.
-    fn mode(&self, place: usize, text: &str) -> Result<u32> {
-        match u32::from_str_radix(text, 8) {
-            Ok(mode) if mode <= 0o7777 => Ok(mode),
-            _ => self.refuse(place, format!("`--chmod={text}` is not an octal mode such as `0755`")),
-        }
     }
 
     /// A path in the image, without a `/` in front or behind; a relative one begins at `WORKDIR`.

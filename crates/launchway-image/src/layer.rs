@@ -31,6 +31,8 @@ pub enum Kind {
     Directory,
     /// A file with the contents of this one.
     File(PathBuf),
+    /// A file with this text.
+    Text(String),
     /// A symbolic link with this target.
     Link(String),
 }
@@ -133,6 +135,10 @@ fn archive<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Entry)>) -> Resul
             Kind::File(source) => {
                 set_path(&mut header, path.to_owned(), &mut long);
                 fs_err::read(source)?
+            }
+            Kind::Text(text) => {
+                set_path(&mut header, path.to_owned(), &mut long);
+                text.clone().into_bytes()
             }
             Kind::Link(target) => {
                 header.set_entry_type(EntryType::Symlink);

@@ -31,22 +31,35 @@ pub mod unpack;
 use anyhow::Result;
 
 use base_image::files::Files;
+use binary::Platform;
 use build_context::BuildContext;
 use dockerfile::Dockerfile;
 pub use engine::Engine;
-use final_stage::{FinalStage, classic_builder};
+use final_stage::{Binaries, FinalStage};
 
-/// Checks that both engines can follow the Dockerfile at this path of the context, and that all that its final stage
-/// copies is there; `binary` is the name of the binary.
+/// Checks that an engine can follow the Dockerfile at this path of the context.
+///
+/// For the builtin engine that is the final stage, all that it copies included; of earlier stages it reads nothing. The
+/// Docker engine has its own say when it builds: only a file that is none is an error here.
 ///
 /// No registry is contacted: what only the base image decides is left to the build.
 ///
 /// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with the file and the line.
-pub fn check(context: &BuildContext, dockerfile: &str, binary: &str) -> Result<()> {
+pub fn check(
+    context: &BuildContext,
+    dockerfile: &str,
+    engine: Engine,
+    binaries: &Binaries,
+    platform: Platform,
+) -> Result<()> {
     let file = Dockerfile::read(context, dockerfile)?;
-    classic_builder::check(&file)?;
-    match FinalStage::parse_blind(&file, binary)? {
-        Some(stage) if stage.base.is_none() => tree::resolve(context, &stage, Files::default()).map(drop),
+    if engine == Engine::Docker {
+        return file.parse().map(drop);
+    }
+    match FinalStage::parse_blind(&file, binaries, platform)? {
+        Some(stage) if stage.base.is_none() => {
+            tree::resolve(context, &stage, Files::default(), context.root()).map(drop)
+        }
         Some(stage) => tree::check_sources(context, &stage),
         None => Ok(()),
     }

@@ -3,10 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Result;
+
+use crate::binary::Platform;
+use crate::dockerfile::Dockerfile;
+use crate::final_stage::{Arguments, Binaries, FinalStage, Inputs};
 use launchway_core::events::{Reporter, Sink};
 use launchway_core::http::{Http, NetworkPolicy};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::runner::Runner;
+use launchway_registry::oci::Settings;
 use launchway_registry::{Access, Client, Logins, Session};
 
 /// A runner whose reporter remembers every event.
@@ -27,4 +33,16 @@ pub(crate) fn client(runner: &Runner, network: NetworkPolicy) -> Client {
         logins: Logins::default(),
     };
     Client::new(session, Access::Pull).with_backoff(Duration::from_millis(1))
+}
+
+/// The binaries of a workspace: `app` ships, `admin` is of its package, `worker` of another.
+pub(crate) fn binaries() -> Binaries {
+    let name = |name: &str| vec![name.to_owned()];
+    Binaries { shipped: "app".to_owned(), beside: name("admin"), others: name("worker") }
+}
+
+/// A final stage for linux/amd64, with these build arguments and what its base sets.
+pub(crate) fn final_stage(text: &str, arguments: &Arguments, base: &Settings) -> Result<FinalStage> {
+    let inputs = Inputs { arguments, binaries: &binaries(), platform: Platform::Amd64 };
+    FinalStage::parse(&Dockerfile::new("Dockerfile", text), inputs, base)
 }

@@ -2,20 +2,24 @@
 //!
 //! Dockerfile reference, "COPY". Modes are those that git knows: 0755 for folders and programs, 0644 for other files.
 
+mod accounts;
 mod copy;
+mod run;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::base_image::files::{Files, Node};
 use super::build_context::BuildContext;
 use super::dockerfile::at;
-use super::final_stage::{CopyStep, FinalStage, Step};
+use super::final_stage::{CopyStep, DEFAULT_PATH, FinalStage, ShellForm, Step};
 use super::layer::{Entry, Kind, Owner};
 use copy::Finder;
+use launchway_registry::oci::Settings;
 
-/// The files of an image, without the binary, and where the binary goes.
+/// The files of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
     /// What the base has.
@@ -24,20 +28,18 @@ pub struct Tree {
     accounts: BTreeMap<String, String>,
     /// By path: relative to the image's root, `/` between the parts. Every folder above an entry is there too.
     pub entries: BTreeMap<String, Entry>,
-    /// The binary's path in the image.
-    pub binary: String,
-    /// The owner of the binary.
-    pub binary_owner: Owner,
-    /// The permission bits of the binary.
-    pub binary_mode: u32,
+    /// The paths of the binaries that cargo compiles, with their names.
+    pub programs: BTreeMap<String, String>,
+    /// Who runs the image's program.
+    pub user: Owner,
 }
 
 /// Finds the files that the final stage names in the context, as `.dockerignore` leaves it, and where they go above
-/// the files of its base.
+/// the files of its base. The binaries are those in the folder `compiled`.
 ///
 /// What is missing, ignored or outside is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with the
 /// file and the line.
-pub fn resolve(context: &BuildContext, stage: &FinalStage, base: Files) -> Result<Tree> {
+pub fn resolve(context: &BuildContext, stage: &FinalStage, base: Files, compiled: &Path) -> Result<Tree> {
     let mut tree = Tree { base, ..Tree::default() };
     let finder = Finder::new(context)?;
     for step in &stage.steps {
@@ -48,9 +50,24 @@ pub fn resolve(context: &BuildContext, stage: &FinalStage, base: Files) -> Resul
             Step::Copy(step) => finder
                 .copy(&mut tree, step)
                 .map_err(|reason| at(&stage.file, step.line, format!("`{}`: {reason:#}", step.text)))?,
+            Step::Program { name, copy } => tree
+                .place_program(name, copy, compiled.join(name))
+                .map_err(|reason| at(&stage.file, copy.line, reason))?,
+            Step::Run { user, commands, .. } => {
+                for (line, command) in commands {
+                    tree.run(command, user)
+                        .map_err(|reason| at(&stage.file, *line, format!("`RUN`: {reason}")))?;
+                }
+            }
         }
     }
-    tree.place_binary(&stage.binary).map_err(|reason| at(&stage.file, stage.binary.line, reason))?;
+    tree.check_shells(stage)?;
+    tree.user = match (tree.user(&stage.settings.user), stage.user_line) {
+        (Ok(user), _) => user,
+        (Err(reason), Some(line)) => return Err(at(&stage.file, line, format!("`USER`: {reason}"))),
+        // The base's own concern.
+        (Err(_), None) => Owner::default(),
+    };
     Ok(tree)
 }
 
@@ -59,7 +76,7 @@ pub(super) fn check_sources(context: &BuildContext, stage: &FinalStage) -> Resul
     let finder = Finder::new(context)?;
     let copies = stage.steps.iter().filter_map(|step| match step {
         Step::Copy(copy) => Some(copy),
-        Step::Folder { .. } => None,
+        Step::Folder { .. } | Step::Program { .. } | Step::Run { .. } => None,
     });
     for copy in copies {
         for source in &copy.sources {
@@ -104,6 +121,9 @@ impl Tree {
         if is_folder(&entry) {
             // A link of the base to a folder stays one.
             path = self.real(&path)?;
+        }
+        if self.programs.contains_key(&path) {
+            return Err(format!("it puts something at `/{path}`, where the binary is"));
         }
         let both = || format!("`/{path}` would be both a folder and a file");
         match (self.entries.get(&path), self.base.get(&path)) {
@@ -169,30 +189,60 @@ impl Tree {
         Ok(if step.into_folder || self.is_folder(&target) { join(&target, name) } else { target })
     }
 
-    fn place_binary(&mut self, step: &CopyStep) -> Result<(), String> {
-        let name = step.sources.first().and_then(|source| source.rsplit('/').next()).unwrap_or_default();
-        self.binary = self.target(step, name)?;
-        check_names(&self.binary)?;
-        let is_folder = self.base.get(&self.binary).is_some_and(|node| node.folder().is_some());
-        if self.entries.contains_key(&self.binary) || is_folder {
+    fn place_program(&mut self, name: &str, step: &CopyStep, compiled: PathBuf) -> Result<(), String> {
+        let path = self.target(step, name)?;
+        check_names(&path)?;
+        let is_folder = self.base.get(&path).is_some_and(|node| node.folder().is_some());
+        if self.entries.contains_key(&path) || is_folder {
             return Err(format!(
-                "{} something at `/{}`, where the binary goes",
+                "{} something at `/{path}`, where the binary goes",
                 if is_folder { "the base image has" } else { "another `COPY` puts" },
-                self.binary
             ));
         }
-        self.binary_owner = self.owner(step.owner.as_deref())?;
-        self.binary_mode = step.mode.unwrap_or(0o755);
+        let owner = self.owner(step.owner.as_deref())?;
         // The layer of files holds the folders above it, so that the binary's own layer is the binary.
-        if let Some((above, _)) = self.binary.clone().rsplit_once('/') {
-            self.folder(above, self.binary_owner)?;
+        if let Some((above, _)) = path.rsplit_once('/') {
+            self.folder(above, owner)?;
         }
+        let mode = step.mode.unwrap_or(0o755);
+        self.entries.insert(path.clone(), Entry { kind: Kind::File(compiled), owner, mode });
+        self.programs.insert(path, name.to_owned());
         Ok(())
     }
 
-    /// Whether a path of the image means the binary.
-    pub fn is_binary(&self, path: &str) -> bool {
-        self.real(path).is_ok_and(|path| path == self.binary)
+    /// The path of the binary that a container starts by this name, where it is one of ours.
+    pub fn program(&self, name: &str, settings: &Settings) -> Option<&str> {
+        let path = if name.starts_with('/') {
+            name.to_owned()
+        } else if name.contains('/') {
+            format!("{}/{name}", settings.working_dir)
+        } else {
+            let set = settings.env.iter().find_map(|pair| pair.strip_prefix("PATH="));
+            let folders = set.unwrap_or(DEFAULT_PATH).split(':');
+            folders.map(|folder| format!("{folder}/{name}")).find(|path| self.has(path))?
+        };
+        let real = self.real(&path).ok()?;
+        self.programs.get_key_value(&real).map(|(path, _)| path.as_str())
+    }
+
+    /// Whether there is something at a path, links followed.
+    fn has(&self, path: &str) -> bool {
+        self.real(path).is_ok_and(|path| self.entries.contains_key(&path) || self.base.get(&path).is_some())
+    }
+
+    /// A command in shell form needs a shell.
+    fn check_shells(&self, stage: &FinalStage) -> Result<()> {
+        let (Some(shell), false) = (stage.shells.first(), self.has("bin/sh")) else { return Ok(()) };
+        let ShellForm { line, instruction, .. } = shell;
+        let words = shell.words().unwrap_or_else(|| vec!["program".to_owned(), "argument".to_owned()]);
+        let words = serde_json::to_string(&words).unwrap_or_default().replace("\",\"", "\", \"");
+        Err(at(
+            &stage.file,
+            *line,
+            format!(
+                "`{instruction}` in shell form needs `/bin/sh`, which the image does not have: write it as `{words}`"
+            ),
+        ))
     }
 
     /// `--chown`: numbers, or names that the image's own `/etc/passwd` and `/etc/group` know.
@@ -204,42 +254,16 @@ impl Tree {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
-        let (uid, own_gid) = if let Ok(uid) = user.parse() {
-            (uid, uid)
-        } else {
-            let fields = self.account("etc/passwd", user)?;
-            (field(&fields, 2, "etc/passwd", user)?, field(&fields, 3, "etc/passwd", user)?)
-        };
+        let (uid, own_gid) = if let Ok(uid) = user.parse() { (uid, uid) } else { self.user_ids(user)? };
         let gid = match group {
             None => own_gid,
             Some(group) => match group.parse() {
                 Ok(gid) => gid,
-                Err(_) => field(&self.account("etc/group", group)?, 2, "etc/group", group)?,
+                Err(_) => self.group_id(group)?,
             },
         };
         Ok(Owner { uid, gid })
     }
-
-    /// The fields of a name's line in one of the image's account files: ours, or else the base's.
-    fn account(&self, file: &str, name: &str) -> Result<Vec<String>, String> {
-        let own = match self.entries.get(file).map(|entry| &entry.kind) {
-            Some(Kind::File(_)) => self.accounts.get(file).map(String::as_str),
-            Some(_) => None,
-            None => self.base.accounts(file),
-        };
-        own.unwrap_or_default()
-            .lines()
-            .map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>())
-            .find(|fields| fields.first().is_some_and(|field| field == name))
-            .ok_or_else(|| format!("`{name}` is not in `/{file}` of the image at this point: use a number"))
-    }
-}
-
-fn field(fields: &[String], place: usize, file: &str, name: &str) -> Result<u32, String> {
-    fields
-        .get(place)
-        .and_then(|field| field.parse().ok())
-        .ok_or_else(|| format!("the line of `{name}` in `/{file}` is not valid"))
 }
 
 /// OCI image specification, "Whiteouts": in a layer such a name means that another file is gone.

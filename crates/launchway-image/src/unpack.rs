@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
+use super::final_stage::DEFAULT_PATH;
 use super::layer_reader::{Entry, Kind, LayerReader};
 
 /// Unpacks layers, the lowest first, into a folder that is there.
@@ -87,7 +88,7 @@ pub fn program(folder: &Path, working_dir: &str, env: &[String], name: &str) -> 
     }
     // Docker's own when the image has none.
     let set = env.iter().find_map(|pair| pair.strip_prefix("PATH="));
-    let path = set.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let path = set.unwrap_or(DEFAULT_PATH);
     path.split(':')
         .find_map(|place| find(folder, &format!("{place}/{name}")).ok())
         .with_context(|| format!("`{name}` is not in the image's `PATH`, {path}"))

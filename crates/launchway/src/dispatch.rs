@@ -161,7 +161,9 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
                 .text("read target/xtask/history and the registry's tag `ledger`, and list the deployments");
         }
         Command::History => history::show(&ctx, cli.shared.format == Format::Json)?,
-        Command::Sbom if cli.shared.explain => ctx.reporter.text(sbom::call(&ctx.config).to_string()),
+        Command::Sbom if cli.shared.explain => {
+            ctx.reporter.text(sbom::call(&ctx.root, &ctx.config).to_string());
+        }
         // A text ends its own line.
         Command::Sbom => ctx.reporter.text(sbom::document(&ctx.root, &ctx.config)?.trim_end()),
         // Done already.

@@ -1,4 +1,4 @@
-//! What cargo says of the package that is shipped.
+//! What cargo says of the workspace and of the package that is shipped.
 
 use std::path::Path;
 
@@ -8,6 +8,23 @@ use serde::Deserialize;
 use crate::config::Config;
 use launchway_core::call;
 use launchway_core::exit::{Exit, OrExit as _};
+use launchway_image::final_stage::Binaries;
+
+/// The workspace, as `cargo metadata` knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Workspace {
+    /// The version of the package that is shipped.
+    pub(crate) version: String,
+    /// Every binary, with its package.
+    pub(crate) programs: Vec<Program>,
+}
+
+/// A binary and its package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    pub(crate) package: String,
+    pub(crate) binary: String,
+}
 
 #[derive(Deserialize)]
 struct Metadata {
@@ -31,11 +48,44 @@ struct Target {
 ///
 /// A package that the workspace lacks, and one without the configured binary, is an error with [`Exit::Usage`].
 pub(crate) fn version(root: &Path, config: &Config) -> Result<String> {
+    read(root, config).map(|workspace| workspace.version)
+}
+
+/// The workspace; the errors are those of [`version`].
+pub(crate) fn read(root: &Path, config: &Config) -> Result<Workspace> {
     let metadata = call!("cargo metadata --no-deps --format-version 1").read(root)?;
     shipped(&metadata, &config.package, &config.binary).or_exit(Exit::Usage)
 }
 
-fn shipped(metadata: &str, package: &str, binary: &str) -> Result<String> {
+impl Workspace {
+    /// The names of the binaries that an image of this one may hold.
+    pub(crate) fn binaries(&self, package: &str, binary: &str) -> Binaries {
+        let (own, others): (Vec<&Program>, Vec<&Program>) =
+            self.programs.iter().partition(|program| program.package == package);
+        let names = |programs: Vec<&Program>| {
+            let names = programs.into_iter().map(|program| program.binary.clone());
+            names.filter(|name| name != binary).collect()
+        };
+        Binaries { shipped: binary.to_owned(), beside: names(own), others: names(others) }
+    }
+
+    /// The programs of these names; one of the package that is shipped goes before another of the same name.
+    pub(crate) fn programs<'a>(
+        &self,
+        package: &str,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Vec<Program> {
+        let find = |name: &str| {
+            let of_name = || self.programs.iter().filter(|program| program.binary == name);
+            let own = of_name().find(|program| program.package == package).or_else(|| of_name().next());
+            let otherwise = || Program { package: package.to_owned(), binary: name.to_owned() };
+            own.cloned().unwrap_or_else(otherwise)
+        };
+        names.into_iter().map(find).collect()
+    }
+}
+
+fn shipped(metadata: &str, package: &str, binary: &str) -> Result<Workspace> {
     let Metadata { packages } = serde_json::from_str(metadata)?;
     let listed =
         |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -43,13 +93,23 @@ fn shipped(metadata: &str, package: &str, binary: &str) -> Result<String> {
         let names = listed(packages.iter().map(|package| package.name.as_str()).collect());
         anyhow::bail!("`package` is `{package}`, which is not a package of this workspace: it has {names}");
     };
-    let programs = found.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
-    let programs: Vec<&str> = programs.map(|target| target.name.as_str()).collect();
+    let programs: Vec<&str> = found.binaries().collect();
     if !programs.contains(&binary) {
         let has = if programs.is_empty() { "none".to_owned() } else { listed(programs) };
         anyhow::bail!("the package `{package}` has no binary `{binary}`: it has {has} (see `binary`)");
     }
-    Ok(found.version.clone())
+    let programs = packages.iter().flat_map(|package| {
+        let program = |binary: &str| Program { package: package.name.clone(), binary: binary.to_owned() };
+        package.binaries().map(program).collect::<Vec<_>>()
+    });
+    Ok(Workspace { version: found.version.clone(), programs: programs.collect() })
+}
+
+impl Package {
+    fn binaries(&self) -> impl Iterator<Item = &str> {
+        let programs = self.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
+        programs.map(|target| target.name.as_str())
+    }
 }
 
 #[cfg(test)]
@@ -63,8 +123,14 @@ mod tests {
 
     #[test]
     fn what_is_shipped_must_be_there() {
-        assert_eq!(shipped(METADATA, "app", "app").unwrap(), "1.2.3");
-        assert_eq!(shipped(METADATA, "tools", "report").unwrap(), "0.1.0");
+        let workspace = shipped(METADATA, "app", "app").unwrap();
+        assert_eq!(workspace.version, "1.2.3");
+        let Binaries { beside, others, .. } = workspace.binaries("app", "app");
+        assert_eq!((beside, others), (Vec::new(), vec!["report".to_owned()]));
+        let programs = workspace.programs("app", ["app", "report"]);
+        let packages: Vec<&str> = programs.iter().map(|program| program.package.as_str()).collect();
+        assert_eq!(packages, ["app", "tools"]);
+        assert_eq!(shipped(METADATA, "tools", "report").unwrap().version, "0.1.0");
         for (package, expected) in [
             ("nope", "not a package of this workspace: it has `app`, `tools`, `wire`"),
             ("tools", "has no binary `tools`: it has `report`"),

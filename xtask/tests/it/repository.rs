@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use crate::support::{Ran, Run};
+use launchway_image::binary::Platform;
 use launchway_image::build_context::{BuildContext, Node};
 use launchway_image::dockerfile::Dockerfile;
-use launchway_image::final_stage::{Arguments, FinalStage};
+use launchway_image::final_stage::{Arguments, Binaries, FinalStage, Inputs};
+use launchway_image::{Engine, docker_engine};
 use launchway_registry::oci::Settings;
 
 #[test]
@@ -15,10 +17,13 @@ fn both_engines_follow_the_dockerfile() {
     let files = ["Dockerfile", "app/rootfs/etc/passwd"];
     let files = files.map(|path| (path.to_owned(), Node::File { is_program: false }));
     let context = BuildContext::new(root.to_owned(), files, move |path| Ok(fs_err::read(root.join(path))?));
-    launchway_image::check(&context, "Dockerfile", "app").unwrap();
+    let binaries = Binaries { shipped: "app".to_owned(), ..Binaries::default() };
+    launchway_image::check(&context, "Dockerfile", Engine::Builtin, &binaries, Platform::Amd64).unwrap();
     let file = Dockerfile::read(&context, "Dockerfile").unwrap();
     let arguments = Arguments::from([("COMMIT", "c0ffee".to_owned())]);
-    let stage = FinalStage::parse(&file, &arguments, "app", &Settings::default()).unwrap();
+    docker_engine::check_without_buildx(&file).unwrap();
+    let inputs = Inputs { arguments: &arguments, binaries: &binaries, platform: Platform::Amd64 };
+    let stage = FinalStage::parse(&file, inputs, &Settings::default()).unwrap();
     assert_eq!(stage.settings.env[1..], ["APP_COMMIT=c0ffee"]);
     assert_eq!(stage.settings.labels["org.opencontainers.image.revision"], "c0ffee");
     assert_eq!(stage.settings.labels["org.opencontainers.image.version"], "unknown");

@@ -74,6 +74,22 @@ impl Files {
         self.places.get(&self.key(path)?).map(|place| &place.node)
     }
 
+    /// All that lies in the folder at a path and below, by the paths from there, a folder before what is in it.
+    pub fn below(&self, path: &str) -> Vec<(String, &Node)> {
+        let root = if path.is_empty() { Some(ROOT) } else { self.get(path).and_then(Node::number) };
+        let mut found = Vec::new();
+        let mut left: Vec<(String, u32)> = root.map(|number| (String::new(), number)).into_iter().collect();
+        while let Some((above, folder)) = left.pop() {
+            for ((_, name), place) in self.places.range((folder, Box::from(""))..(folder + 1, Box::from("")))
+            {
+                let path = if above.is_empty() { name.to_string() } else { format!("{above}/{name}") };
+                left.extend(place.node.number().map(|number| (path.clone(), number)));
+                found.push((path, &place.node));
+            }
+        }
+        found
+    }
+
     /// The text of `etc/passwd` or `etc/group`.
     pub fn accounts(&self, path: &str) -> Option<&str> {
         self.accounts.get(&self.key(path)?).map(String::as_str)

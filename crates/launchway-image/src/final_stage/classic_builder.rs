@@ -1,4 +1,4 @@
-//! Whether the whole Dockerfile can be built by Docker without `BuildKit`, which many machines still lack.
+//! Whether the whole Dockerfile can be built by Docker without `BuildKit`, where buildx is not installed.
 
 use anyhow::Result;
 use parse_dockerfile::{Instruction, Source};
@@ -8,9 +8,13 @@ use crate::dockerfile::Dockerfile;
 
 /// Checks that no stage uses what only `BuildKit` knows: its options, and here-documents.
 ///
-/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with the file and the line.
+/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and a line for each of them, with its place.
 pub(crate) fn check(file: &Dockerfile) -> Result<()> {
-    file.parse()?.instructions.iter().try_for_each(|instruction| check_instruction(file, instruction))
+    let parsed = file.parse()?;
+    let refused =
+        parsed.instructions.iter().filter_map(|instruction| check_instruction(file, instruction).err());
+    let refused: Vec<_> = refused.collect();
+    if refused.is_empty() { Ok(()) } else { Err(super::all(&refused)) }
 }
 
 fn check_instruction(file: &Dockerfile, instruction: &Instruction<'_>) -> Result<()> {
@@ -26,7 +30,7 @@ fn check_instruction(file: &Dockerfile, instruction: &Instruction<'_>) -> Result
     if let Some(option) = options.iter().find(|option| !known.contains(&option.name.value.as_ref())) {
         return Err(file.error(
             file.line(option.flag_span().start),
-            format!("`{name} --{}` needs BuildKit, and the image must build without it", option.name.value),
+            format!("`{name} --{}` needs BuildKit: install buildx", option.name.value),
         ));
     }
     let here_document = match instruction {
@@ -40,7 +44,7 @@ fn check_instruction(file: &Dockerfile, instruction: &Instruction<'_>) -> Result
         Some(document) => Err(file.error(
             // The span is that of the contents, which begin a line below.
             file.line(document.span.start) - 1,
-            "a here-document needs BuildKit, and the image must build without it",
+            "a here-document needs BuildKit: install buildx",
         )),
         None => Ok(()),
     }

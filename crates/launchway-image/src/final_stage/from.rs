@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use parse_dockerfile::FromInstruction;
 
-use super::{Arguments, DEFAULT_PATH, FinalStage, Reader};
+use super::{DEFAULT_PATH, FinalStage, Inputs, Reader};
+use crate::binary::Platform;
 use crate::dockerfile::Dockerfile;
 use launchway_registry::ImageName;
 
@@ -24,7 +25,7 @@ impl BaseName {
     ///
     /// What cannot be followed is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with
     /// the file and the line.
-    pub fn find(file: &Dockerfile, arguments: &Arguments) -> Result<Option<Self>> {
+    pub fn find(file: &Dockerfile, inputs: Inputs<'_>) -> Result<Option<Self>> {
         let parsed = file.parse()?;
         let stages: Vec<&FromInstruction<'_>> = parsed.stages().map(|stage| stage.from).collect();
         let Some((stage, earlier)) = stages.split_last() else {
@@ -33,11 +34,11 @@ impl BaseName {
         let unset = Cell::new(false);
         let mut reader = Reader {
             file,
-            binary: "",
-            arguments,
+            inputs,
             earlier,
+            runs: Vec::new(),
             escape: parsed.parser_directives.escape.as_ref().map_or('\\', |escape| escape.value.value),
-            variables: BTreeMap::new(),
+            variables: of_platform(inputs.platform),
             globals: BTreeMap::new(),
             unset: &unset,
             has_cmd: false,
@@ -54,14 +55,18 @@ impl Reader<'_, '_> {
     pub(super) fn base(&self, from: &FromInstruction<'_>) -> Result<Option<BaseName>> {
         let place = from.from.span.start;
         let image = self.expand(place, &from.image.value)?;
-        if let Some(flag) = from.options.first() {
-            return self.refuse(
-                place,
-                format!(
-                    "`--{}` has no effect: `target` in the configuration sets the platform",
-                    flag.name.value
-                ),
-            );
+        for flag in &from.options {
+            let value = flag.value.as_ref().map_or("", |value| &value.value);
+            let value = self.expand(place, value)?;
+            if flag.name.value != "platform" || !self.is_platform(&value) {
+                return self.refuse(
+                    place,
+                    format!(
+                        "`--{}={value}` is not the platform of this image, {}: `target` in the configuration sets it",
+                        flag.name.value, self.inputs.platform
+                    ),
+                );
+            }
         }
         if image == "scratch" {
             return Ok(None);
@@ -77,6 +82,15 @@ impl Reader<'_, '_> {
                 Ok(Some(BaseName { place: format!("{}:{}", self.file.path(), self.line(place)), image }))
             }
             Err(error) => Err(self.file.error(self.line(place), format!("the base image: {error:#}"))),
+        }
+    }
+
+    /// Whether a platform is the image's, by any of its names (containerd, `platforms.Normalize`).
+    fn is_platform(&self, name: &str) -> bool {
+        let name = name.strip_prefix("linux/").unwrap_or(name);
+        match self.inputs.platform {
+            Platform::Amd64 => matches!(name, "amd64" | "x86_64" | "x86-64" | "amd64/v1"),
+            Platform::Arm64 => matches!(name, "arm64" | "aarch64" | "arm64/v8"),
         }
     }
 
@@ -98,4 +112,24 @@ impl Reader<'_, '_> {
         let pairs = env.iter().filter_map(|pair| pair.split_once('='));
         self.variables.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
+}
+
+/// The variables of platforms, which Docker sets for `FROM` (Dockerfile reference, "Automatic platform ARGs"). What builds
+/// is this machine.
+pub(super) fn of_platform(target: Platform) -> BTreeMap<String, String> {
+    let here = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let pairs =
+        [("TARGET", target.architecture()), ("BUILD", here)].into_iter().flat_map(|(of, architecture)| {
+            [
+                (format!("{of}PLATFORM"), format!("linux/{architecture}")),
+                (format!("{of}OS"), "linux".to_owned()),
+                (format!("{of}ARCH"), architecture.to_owned()),
+                (format!("{of}VARIANT"), String::new()),
+            ]
+        });
+    pairs.collect()
 }

@@ -5,8 +5,14 @@ use parse_dockerfile::{
     Command, HealthcheckArguments, HealthcheckInstruction, Instruction, JsonOrStringArray,
 };
 
-use super::{Reader, Step};
+use super::{Reader, ShellForm, Step};
 use launchway_registry::oci::Healthcheck;
+
+/// A command as it is written.
+enum Form {
+    Exec(Vec<String>),
+    Shell(String),
+}
 
 impl Reader<'_, '_> {
     /// `ENV`, `LABEL`, `EXPOSE`, `USER`, `VOLUME`, `WORKDIR`, `STOPSIGNAL`, `ENTRYPOINT`, `CMD`, `HEALTHCHECK`.
@@ -52,8 +58,9 @@ impl Reader<'_, '_> {
                 }
             }
             Instruction::User(user) => {
-                self.stage.settings.user =
-                    self.filled(user.user.span.start, "USER", &user.arguments.value)?;
+                let place = user.user.span.start;
+                self.stage.settings.user = self.filled(place, "USER", &user.arguments.value)?;
+                self.stage.user_line = Some(self.line(place));
             }
             Instruction::Workdir(workdir) => {
                 let place = workdir.workdir.span.start;
@@ -71,16 +78,16 @@ impl Reader<'_, '_> {
                 self.stage.settings.stop_signal = name;
             }
             Instruction::Entrypoint(entrypoint) => {
-                let exec =
-                    self.exec(entrypoint.entrypoint.span.start, "ENTRYPOINT", &entrypoint.arguments)?;
-                self.stage.settings.entrypoint = Some(exec);
+                let place = entrypoint.entrypoint.span.start;
+                let words = self.words_of(place, "ENTRYPOINT", &entrypoint.arguments)?;
+                self.stage.settings.entrypoint = Some(words);
                 // "If CMD is defined from the base image, setting ENTRYPOINT will reset CMD to an empty value."
                 if !self.has_cmd {
                     self.stage.settings.cmd = None;
                 }
             }
             Instruction::Cmd(cmd) => {
-                self.stage.settings.cmd = Some(self.exec(cmd.cmd.span.start, "CMD", &cmd.arguments)?);
+                self.stage.settings.cmd = Some(self.words_of(cmd.cmd.span.start, "CMD", &cmd.arguments)?);
                 self.has_cmd = true;
             }
             Instruction::Healthcheck(check) => {
@@ -116,30 +123,63 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The words of a command in exec form. In shell form Docker would run `/bin/sh`, which `scratch` does not have, and
-    /// which stands between the app and the signal that asks it to end.
-    fn exec(&self, place: usize, instruction: &str, command: &Command<'_>) -> Result<Vec<String>> {
-        match command {
+    /// The words of a command; those of one in shell form are what Docker makes of it.
+    fn words_of(
+        &mut self,
+        place: usize,
+        instruction: &'static str,
+        command: &Command<'_>,
+    ) -> Result<Vec<String>> {
+        Ok(match self.form(place, instruction, command)? {
+            Form::Exec(words) => words,
+            Form::Shell(text) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text],
+        })
+    }
+
+    fn form(&mut self, place: usize, instruction: &'static str, command: &Command<'_>) -> Result<Form> {
+        // The last one counts.
+        self.stage.shells.retain(|shell| shell.instruction != instruction);
+        let text = match command {
             Command::Exec(words) => {
-                Ok(words.value.iter().map(|word| word.value.clone().into_owned()).collect())
+                return Ok(Form::Exec(
+                    words.value.iter().map(|word| word.value.clone().into_owned()).collect(),
+                ));
             }
+            Command::Shell(text) => text,
+            // The parser may learn new forms.
+            _ => {
+                return self.refuse(
+                    place,
+                    format!("the builtin engine does not support this form of `{instruction}`"),
+                );
+            }
+        };
+        if text.value.trim_start().starts_with('[') {
             // Docker takes it for the name of a program.
-            Command::Shell(text) if text.value.trim_start().starts_with('[') => Err(self.file.error(
+            return Err(self.file.error(
                 self.line(place),
                 format!(
                     "`{instruction}` looks like a list but is not valid JSON: it needs double quotes around each word, commas between them and a `]` at the end, as in `[\"program\", \"argument\"]`"
                 ),
-            )),
-            _ => Err(self.file.error(
-                self.line(place),
-                format!(
-                    "`{instruction}` in shell form needs `/bin/sh`, and the builtin engine accepts only a list: write it as `[\"program\", \"argument\"]`"
-                ),
-            )),
+            ));
         }
+        let command = self.joined(text.value);
+        self.stage.shells.push(ShellForm { line: self.line(place), instruction, command: command.clone() });
+        Ok(Form::Shell(command))
     }
 
-    fn healthcheck(&self, check: &HealthcheckInstruction<'_>) -> Result<Healthcheck> {
+    /// Several lines as one, without comments in between.
+    fn joined(&self, text: &str) -> String {
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let continued = |line: &str| line.trim_end().strip_suffix(self.escape).map(str::to_owned);
+        lines
+            .map(|line| continued(line).unwrap_or_else(|| line.to_owned()))
+            .collect::<String>()
+            .trim()
+            .to_owned()
+    }
+
+    fn healthcheck(&mut self, check: &HealthcheckInstruction<'_>) -> Result<Healthcheck> {
         let place = check.healthcheck.span.start;
         let HealthcheckArguments::Cmd { arguments, .. } = &check.arguments else {
             if !check.options.is_empty() {
@@ -147,8 +187,10 @@ impl Reader<'_, '_> {
             }
             return Ok(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() });
         };
-        let mut test = vec!["CMD".to_owned()];
-        test.extend(self.exec(place, "HEALTHCHECK CMD", arguments)?);
+        let test = match self.form(place, "HEALTHCHECK CMD", arguments)? {
+            Form::Exec(words) => ["CMD".to_owned()].into_iter().chain(words).collect(),
+            Form::Shell(text) => vec!["CMD-SHELL".to_owned(), text],
+        };
         let mut health = Healthcheck { test, ..Healthcheck::default() };
         for flag in &check.options {
             let value = flag.value.as_ref().map_or("", |value| &value.value);

@@ -8,7 +8,9 @@ use crate::base_image::files::Files;
 use crate::binary::{self, Platform};
 use crate::build_context::BuildContext;
 use crate::dockerfile::Dockerfile;
-use crate::final_stage::{Arguments, FinalStage, classic_builder};
+use crate::final_stage::Arguments;
+use crate::layer::Entry;
+use crate::testing::final_stage;
 use crate::tree;
 use launchway_core::exit::Exit;
 use launchway_registry::oci::Settings;
@@ -73,21 +75,25 @@ fn outcome(root: &Path, name: &str) -> anyhow::Result<String> {
     fs_err::copy(folder().join(format!("{name}.dockerfile")), root.join("Dockerfile"))?;
     let context = BuildContext::of_folder(root)?;
     let file = Dockerfile::read(&context, "Dockerfile")?;
-    classic_builder::check(&file)?;
-    let stage = FinalStage::parse(&file, &Arguments::default(), "app", &Settings::default())?;
+    let stage = final_stage(file.text(), &Arguments::default(), &Settings::default())?;
     // What is not asked for here: the base is as good as empty.
-    let tree = tree::resolve(&context, &stage, Files::default())?;
+    let tree = tree::resolve(&context, &stage, Files::default(), root)?;
     binary::verify(&program(root, name), Platform::Amd64)?;
     let mut said = stage.base.map_or_else(String::new, |base| format!("from {}: ", base.image));
     for (path, entry) in &tree.entries {
         // Whatever is in the image is the context's.
+        if tree.programs.contains_key(path) {
+            continue;
+        }
         if let crate::layer::Kind::File(file) = &entry.kind {
             assert!(fs_err::canonicalize(file)?.starts_with(root), "{name}: {}", file.display());
         }
         write!(said, "{path} ")?;
     }
-    let owner = tree.binary_owner;
-    Ok(format!("{said}+ {} {:o} {}:{}", tree.binary, tree.binary_mode, owner.uid, owner.gid))
+    let programs = tree.programs.keys().map(|path| (path, &tree.entries[path]));
+    let programs = programs
+        .map(|(path, Entry { owner, mode, .. })| format!("{path} {mode:o} {}:{}", owner.uid, owner.gid));
+    Ok(format!("{said}+ {}", programs.collect::<Vec<_>>().join(" ")))
 }
 
 #[test]

@@ -7,8 +7,9 @@ use crate::binary::Platform;
 use crate::docker_archive;
 use crate::dockerfile::Dockerfile;
 use crate::dockerignore::{Ignore, matches};
-use crate::final_stage::{Arguments, BaseName, FinalStage, classic_builder};
+use crate::final_stage::{Arguments, BaseName, FinalStage, Inputs, classic_builder};
 use crate::layer_reader::{Bounds, LayerReader};
+use crate::testing::binaries;
 use crate::unpack::unpack;
 use launchway_core::interrupt::Interrupt;
 use launchway_registry::oci::Settings;
@@ -166,8 +167,10 @@ fn dockerfiles_at_random_are_followed_or_refused() {
             let text = String::from_utf8_lossy(&random.change(text)).into_owned();
             let file = Dockerfile::new("Dockerfile", &text);
             drop(classic_builder::check(&file));
-            drop(BaseName::find(&file, &Arguments::default()));
-            drop(FinalStage::parse(&file, &Arguments::default(), "app", &Settings::default()));
+            let inputs =
+                Inputs { arguments: &Arguments::default(), binaries: &binaries(), platform: Platform::Amd64 };
+            drop(BaseName::find(&file, inputs));
+            drop(FinalStage::parse(&file, inputs, &Settings::default()));
             if let Ok(ignore) = Ignore::parse(&text) {
                 ignore.excludes("a/b/c.d");
                 ignore.may_bring_back_below("a/b");

@@ -1,11 +1,13 @@
+mod run;
+
 use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use super::*;
-use crate::dockerfile::Dockerfile;
 use crate::final_stage::Arguments;
 use crate::layer_reader::{Bounds, LayerReader};
+use crate::testing::final_stage;
 use launchway_core::exit::Exit;
 use launchway_core::interrupt::Interrupt;
 use launchway_registry::oci::Settings;
@@ -26,21 +28,16 @@ fn fill(root: &Path, files: &[(&str, &str)]) {
 fn read(root: &Path, stage: &str) -> Result<Tree> {
     let text =
         format!("FROM rust AS build\nFROM scratch\n{stage}\nCOPY --from=build /t/release/app /app/app\n");
-    resolve(
-        &BuildContext::of_folder(root)?,
-        &FinalStage::parse(
-            &Dockerfile::new("Dockerfile", &text),
-            &Arguments::default(),
-            "app",
-            &Settings::default(),
-        )?,
-        Files::default(),
-    )
+    let stage = final_stage(&text, &Arguments::default(), &Settings::default())?;
+    resolve(&BuildContext::of_folder(root)?, &stage, Files::default(), root)
 }
 
 fn listing(root: &Path, stage: &str) -> String {
     let mut text = String::new();
-    for (path, Entry { kind, owner, mode }) in read(root, stage).unwrap().entries {
+    let Tree { entries, programs, .. } = read(root, stage).unwrap();
+    for (path, Entry { kind, owner, mode }) in
+        entries.into_iter().filter(|(path, _)| !programs.contains_key(path))
+    {
         let Owner { uid, gid } = owner;
         match kind {
             Kind::Directory => writeln!(text, "{mode:o} {uid}:{gid} {path}/").unwrap(),
@@ -49,6 +46,7 @@ fn listing(root: &Path, stage: &str) -> String {
                 writeln!(text, "{mode:o} {uid}:{gid} {path} = {file}").unwrap();
             }
             Kind::Link(link) => writeln!(text, "{mode:o} {uid}:{gid} {path} -> {link}").unwrap(),
+            Kind::Text(_) => panic!("no command makes {path}"),
         }
     }
     text
@@ -133,19 +131,12 @@ fn sources_and_targets_are_read_as_docker_reads_them() {
     let text =
         "FROM rust AS build\nFROM scratch\nWORKDIR /srv\nCOPY --from=build --chown=5:6 /t/release/app /srv\n";
     let tree = {
-        let stage = FinalStage::parse(
-            &Dockerfile::new("Dockerfile", text),
-            &Arguments::default(),
-            "app",
-            &Settings::default(),
-        )
-        .unwrap();
-        resolve(&BuildContext::of_folder(dir.path()).unwrap(), &stage, Files::default()).unwrap()
+        let stage = final_stage(text, &Arguments::default(), &Settings::default()).unwrap();
+        resolve(&BuildContext::of_folder(dir.path()).unwrap(), &stage, Files::default(), dir.path()).unwrap()
     };
-    assert_eq!(
-        (tree.binary.as_str(), tree.binary_owner, tree.binary_mode),
-        ("srv/app", Owner { uid: 5, gid: 6 }, 0o755)
-    );
+    let program = &tree.entries["srv/app"];
+    assert_eq!((tree.programs["srv/app"].as_str(), program.mode), ("app", 0o755));
+    assert_eq!(program.owner, Owner { uid: 5, gid: 6 });
 }
 
 #[test]
@@ -296,20 +287,15 @@ fn debian() -> Files {
 fn added(root: &Path, stage: &str, binary: &str) -> Result<String, String> {
     let text =
         format!("FROM rust AS build\nFROM debian\n{stage}\nCOPY --from=build /t/release/app {binary}\n");
-    let stage = FinalStage::parse(
-        &Dockerfile::new("Dockerfile", &text),
-        &Arguments::default(),
-        "app",
-        &Settings::default(),
-    )
-    .unwrap();
-    let tree = resolve(&BuildContext::of_folder(root).unwrap(), &stage, debian())
+    let stage = final_stage(&text, &Arguments::default(), &Settings::default()).unwrap();
+    let tree = resolve(&BuildContext::of_folder(root).unwrap(), &stage, debian(), root)
         .map_err(|error| error.to_string())?;
-    let entries = tree.entries.iter().map(|(path, Entry { kind, owner, mode })| {
+    let files = tree.entries.iter().filter(|(path, _)| !tree.programs.contains_key(*path));
+    let entries = files.map(|(path, Entry { kind, owner, mode })| {
         let end = if *kind == Kind::Directory { "/" } else { "" };
         format!("{path}{end} {mode:o} {}:{}", owner.uid, owner.gid)
     });
-    Ok(entries.chain([tree.binary.clone()]).collect::<Vec<_>>().join(", "))
+    Ok(entries.chain(tree.programs.keys().cloned()).collect::<Vec<_>>().join(", "))
 }
 
 #[test]

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::steps::docker_build;
 use launchway_core::call;
 use launchway_core::command::Call;
 use launchway_core::encode::percent_encoded;
@@ -30,7 +31,7 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// It does not name the commit, so that one that changes nothing of this leaves the blob that the registry has: the
 /// link to the commit is the image that it is attached to.
 pub(crate) fn document(root: &Path, config: &Config) -> Result<String> {
-    let tree = call(config)
+    let tree = call(root, config)
         .read(root)
         .with_context(|| format!("cannot list the crates that `{}` is linked from", config.package))
         .or_exit(Exit::Usage)?;
@@ -40,11 +41,12 @@ pub(crate) fn document(root: &Path, config: &Config) -> Result<String> {
 }
 
 /// The call that lists what is linked: a line for each crate, its depth in front.
-pub(crate) fn call(config: &Config) -> Call {
-    let (package, target, format) = (&config.package, &config.target, "{p}|{l}");
-    call!(
-        "cargo tree --locked --edges normal,no-proc-macro --prefix depth --format {format} --package {package} --target {target}"
-    )
+pub(crate) fn call(root: &Path, config: &Config) -> Call {
+    let (target, format) = (&config.target, "{p}|{l}");
+    let call = call!("cargo tree --locked --edges normal,no-proc-macro --prefix depth --format {format}");
+    let packages = docker_build::packages(root, config);
+    let call = packages.iter().fold(call, |call, package| call.args(["--package", package]));
+    call.args(["--target", target])
 }
 
 /// What depends on what, by what `cargo tree` calls a package: `name v1.2.3`, and its source unless it is crates.io.
@@ -79,7 +81,12 @@ impl Graph {
                 Some(parent) => {
                     graph.packages.entry(parent.clone()).or_default().needs.insert(package.to_owned());
                 }
-                None => package.clone_into(&mut graph.root),
+                None if graph.root.is_empty() => package.clone_into(&mut graph.root),
+                // The image holds a program of another package too.
+                None => {
+                    let root = graph.packages.entry(graph.root.clone()).or_default();
+                    root.needs.insert(package.to_owned());
+                }
             }
             license.clone_into(&mut graph.packages.entry(package.to_owned()).or_default().license);
             above.push(package.to_owned());

@@ -124,8 +124,8 @@ fn sources(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<P
     if !steps.contains(&StepId::DockerBuild) {
         return;
     }
-    let final_stage = || if engine == Engine::Builtin { docker_build::check(ctx) } else { Ok(()) };
-    for result in [workspace::version(&ctx.root, &ctx.config).map(drop), final_stage()] {
+    let version = workspace::version(&ctx.root, &ctx.config);
+    for result in [version.map(drop), docker_build::check(ctx, engine)] {
         if let Err(error) = result {
             problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") });
         }

@@ -15,7 +15,8 @@ use super::{choose, surroundings, variables};
 use crate::git::Git;
 
 use launchway_core::exit::{Exit, Failure};
-use launchway_image::final_stage::FinalStage;
+use launchway_image::binary::Platform;
+use launchway_image::final_stage::{Binaries, FinalStage};
 
 /// All that is known of a service.
 #[derive(Clone, Debug)]
@@ -153,7 +154,14 @@ fn refusals(
         )];
     }
     let file = launchway_image::dockerfile::Dockerfile::new(&dockerfile.path, text);
-    match FinalStage::parse_blind(&file, &shipped.binary) {
+    let all = || repository.cargo.packages.iter();
+    let names = |own: bool| {
+        let of = all().filter(move |package| (package.name == shipped.package) == own);
+        let names = of.flat_map(Package::binaries).filter(|name| *name != shipped.binary);
+        names.map(str::to_owned).collect()
+    };
+    let binaries = Binaries { shipped: shipped.binary.clone(), beside: names(true), others: names(false) };
+    match FinalStage::parse_blind(&file, &binaries, Platform::Amd64) {
         Ok(_) => Vec::new(),
         Err(error) => format!("{error:#}").lines().map(str::to_owned).collect(),
     }

@@ -10,13 +10,15 @@ pub(crate) mod sources;
 mod toolchain;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::config::Config;
 use crate::context::Context;
+use crate::workspace::{self, Workspace};
 use builtin::BuiltinBuild;
 use docker::DockerBuild;
 use launchway_core::exit::{Exit, OrExit as _};
@@ -24,7 +26,8 @@ use launchway_core::{file, size};
 use launchway_image::Engine;
 use launchway_image::binary::Platform;
 use launchway_image::docker_engine;
-use launchway_image::final_stage::Arguments;
+use launchway_image::dockerfile::Dockerfile;
+use launchway_image::final_stage::{Arguments, FinalStage};
 use launchway_image::smoke::Service;
 use launchway_registry::Digest;
 use output::{Export, Output};
@@ -117,14 +120,38 @@ fn plan_with(
     })
 }
 
-/// Checks that both engines can follow the Dockerfile, and that all that its final stage copies is there.
+/// Checks that an engine can follow the Dockerfile, and for the builtin one that all that its final stage copies is there.
 ///
 /// No registry is contacted: what only the base image decides is left to the build.
 ///
 /// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with the file and the line.
-pub(crate) fn check(ctx: &Context) -> Result<()> {
-    Platform::of_target(&ctx.config.target)?;
-    launchway_image::check(&Sources::read(ctx)?.context, &ctx.config.dockerfile, &ctx.config.binary)
+pub(crate) fn check(ctx: &Context, engine: Engine) -> Result<()> {
+    let platform = Platform::of_target(&ctx.config.target)?;
+    // What cargo cannot say is an error of its own elsewhere.
+    let workspace = workspace::read(&ctx.root, &ctx.config).unwrap_or_default();
+    let binaries = workspace.binaries(&ctx.config.package, &ctx.config.binary);
+    launchway_image::check(&Sources::read(ctx)?.context, &ctx.config.dockerfile, engine, &binaries, platform)
+}
+
+/// The packages whose binaries the image holds, the one that is shipped first; that one alone where the workspace or the
+/// Dockerfile cannot be read, which ends the build.
+pub(crate) fn packages(root: &Path, config: &Config) -> Vec<String> {
+    let Config { package, binary, engine, dockerfile, target, .. } = config;
+    let names = |workspace: &Workspace| {
+        let file = Dockerfile::new(dockerfile, &fs_err::read_to_string(root.join(dockerfile))?);
+        let binaries = workspace.binaries(package, binary);
+        FinalStage::programs(&file, &binaries, Platform::of_target(target)?)
+    };
+    let mut packages = vec![package.clone()];
+    if *engine == Engine::Builtin
+        && let Ok(workspace) = workspace::read(root, config)
+        && let Ok(names) = names(&workspace)
+    {
+        let programs = workspace.programs(package, names.iter().map(String::as_str));
+        packages.extend(programs.into_iter().map(|program| program.package).filter(|name| name != package));
+        packages.dedup();
+    }
+    packages
 }
 
 impl DockerBuildPlan {
@@ -184,7 +211,7 @@ fn arguments(ctx: &Context, toolchain: &Toolchain) -> Arguments {
     Arguments::from([
         ("COMMIT", ctx.git.tag()),
         ("CREATED", created(ctx)),
-        ("VERSION", toolchain.version.clone()),
+        ("VERSION", toolchain.workspace.version.clone()),
     ])
 }
 

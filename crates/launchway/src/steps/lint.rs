@@ -16,6 +16,7 @@ use launchway_core::call;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::findings::named;
+use launchway_image::Engine;
 
 /// One check.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,8 +24,8 @@ pub(crate) enum Check {
     Run(Call),
     /// The committed workflow, at this path, is what the pipeline table says.
     Workflow(String),
-    /// Both engines can follow the Dockerfile's final stage.
-    FinalStage,
+    /// The engine can build the Dockerfile.
+    Dockerfile(Engine),
     /// A tool that is not installed; a skip is not a pass.
     Skip {
         check: &'static str,
@@ -47,7 +48,10 @@ impl fmt::Display for Check {
         match self {
             Self::Run(call) => write!(f, "{call}"),
             Self::Workflow(path) => write!(f, "compare {path} with the pipeline table"),
-            Self::FinalStage => f.write_str("check that both engines can build the Dockerfile's final stage"),
+            Self::Dockerfile(Engine::Builtin) => {
+                f.write_str("check that the builtin engine can follow the Dockerfile's final stage")
+            }
+            Self::Dockerfile(Engine::Docker) => f.write_str("check that the Dockerfile is one"),
             Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
         }
     }
@@ -84,7 +88,7 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
     let checks = vec![
         wanted(config.fmt, "fmt", call!("cargo fmt --all --check")),
         Check::Workflow(workflow.clone()),
-        Check::FinalStage,
+        Check::Dockerfile(ctx.config.engine),
         wanted(config.clippy, "clippy", clippy),
         wanted(config.doc, "doc", doc),
         if ctx.root.join(DENY_CONFIG).is_file() {
@@ -103,13 +107,13 @@ impl LintPlan {
         let mut failed = Vec::new();
         for check in &self.checks {
             ctx.interrupt.check()?;
-            if matches!(check, Check::Workflow(_) | Check::FinalStage) {
+            if matches!(check, Check::Workflow(_) | Check::Dockerfile(_)) {
                 ctx.reporter.action(&check.to_string());
             }
             let result = match check {
                 Check::Run(call) => ctx.check(call),
                 Check::Workflow(_) => workflow::check(ctx),
-                Check::FinalStage => docker_build::check(ctx),
+                Check::Dockerfile(engine) => docker_build::check(ctx, *engine),
                 Check::Skip { check, reason } => {
                     ctx.reporter.skipped(check, reason);
                     Ok(())

@@ -135,3 +135,12 @@ fn what_cannot_be_read_is_named() {
     assert_eq!(Exit::of(&error), Exit::Missing);
     assert!(format!("{error:#}").contains("cannot list the crates that `app` is linked from"), "{error:#}");
 }
+
+#[test]
+fn a_program_of_another_package_is_a_part_of_the_image() {
+    let text = "0app v1.0.0 (/w/app)|MIT\n1a v1.0.0|MIT\n\n0worker v1.0.0 (/w/worker)|MIT\n1b v1.0.0|MIT\n";
+    let graph = Graph::parse(text).unwrap();
+    assert_eq!(graph.root, "app v1.0.0 (/w/app)");
+    let needs: Vec<&String> = graph.packages[&graph.root].needs.iter().collect();
+    assert_eq!(needs, ["a v1.0.0", "worker v1.0.0 (/w/worker)"]);
+}

@@ -18,7 +18,7 @@ use launchway_image::base_image::files::Files;
 use launchway_image::base_image::{self, BaseImage, BaseLayers};
 use launchway_image::binary::{self, Platform};
 use launchway_image::dockerfile::Dockerfile;
-use launchway_image::final_stage::{BaseName, FinalStage, Step};
+use launchway_image::final_stage::{BaseName, FinalStage, Inputs, Step};
 use launchway_image::layer::{self, Entry, Kind, Layer, Tar};
 use launchway_image::layer_cache::LayerCache;
 use launchway_image::manifest::image_config;
@@ -33,11 +33,11 @@ pub(super) struct BuiltinBuild {
     /// The image whose layers are the lowest; the plan has read it.
     base: Option<BaseImage>,
     compile: Compile,
-    verify: Verify,
-    /// What rarely changes; absent where the final stage copies nothing but the binary.
+    verify: Vec<Verify>,
+    /// What rarely changes; absent where the final stage copies nothing but binaries.
     files: Option<PlannedLayer>,
-    /// The binary alone, so that a release uploads little.
-    program: PlannedLayer,
+    /// The binaries alone, so that a release uploads little.
+    programs: PlannedLayer,
     /// An image that does not start is not written.
     smoke: SmokeRun,
     /// How a container of the image starts.
@@ -82,7 +82,10 @@ impl BuiltinBuild {
         let platform = Platform::of_target(&ctx.config.target)?;
         let arguments = arguments(ctx, toolchain);
         let file = Dockerfile::read(&sources.context, &ctx.config.dockerfile)?;
-        let name = BaseName::find(&file, &arguments)?;
+        let workspace = &toolchain.workspace;
+        let binaries = workspace.binaries(&ctx.config.package, &ctx.config.binary);
+        let inputs = Inputs { arguments: &arguments, binaries: &binaries, platform };
+        let name = BaseName::find(&file, inputs)?;
         let base = name.map(|name| find_base(ctx, &name, platform)).transpose()?;
         let (base, mut settings, files) = match base {
             Some(found) => (Some(found.image), found.settings, found.files),
@@ -92,11 +95,11 @@ impl BuiltinBuild {
         settings.labels.extend(labels(ctx));
         let of_base = base.iter().flat_map(BaseImage::labels);
         settings.labels.extend(of_base.map(|(label, value)| (label.to_owned(), value)));
-        let stage = FinalStage::parse(&file, &arguments, &ctx.config.binary, &settings)?;
-        let tree = tree::resolve(&sources.context, &stage, files)?;
-
+        let stage = FinalStage::parse(&file, inputs, &settings)?;
         let target = ctx.root.join("target/image");
-        let binary = target.join(&ctx.config.target).join(ctx.config.build.folder()).join(&ctx.config.binary);
+        let compiled = target.join(&ctx.config.target).join(ctx.config.build.folder());
+        let tree = tree::resolve(&sources.context, &stage, files, &compiled)?;
+        let programs = workspace.programs(&ctx.config.package, tree.programs.values().map(String::as_str));
         let cargo_home = &toolchain.cargo_home;
         let folders = vec![
             sources.checkout.folder().to_owned(),
@@ -107,11 +110,18 @@ impl BuiltinBuild {
         Ok(Self {
             compile: Compile {
                 folder: sources.context.root().to_owned(),
-                call: compile::call(ctx, sources, toolchain)?,
+                call: compile::call(ctx, sources, toolchain, &programs)?,
             },
-            verify: Verify { binary: binary.clone(), platform, folders },
-            smoke: SmokeRun::of(ctx, platform, &stage.settings, &tree, base.is_some()),
-            program: PlannedLayer::of_program(&stage, &tree, binary),
+            verify: programs
+                .iter()
+                .map(|program| Verify {
+                    binary: compiled.join(&program.binary),
+                    platform,
+                    folders: folders.clone(),
+                })
+                .collect(),
+            smoke: SmokeRun::of(ctx, platform, &stage, &tree),
+            programs: PlannedLayer::of_programs(&stage, &tree),
             files: PlannedLayer::of_files(&stage, tree),
             base,
             settings: stage.settings,
@@ -122,7 +132,7 @@ impl BuiltinBuild {
     pub(super) fn run(&self, ctx: &Context, output: &Output) -> Result<super::Built> {
         self.files.iter().try_for_each(PlannedLayer::refuse_pointers)?;
         ctx.check_in(&self.compile.folder, &self.compile.call)?;
-        self.verify.run(ctx)?;
+        self.verify.iter().try_for_each(|verify| verify.run(ctx))?;
         let layers = self.layers(ctx)?;
         let scratch = BaseLayers::default();
         let base = self.base.as_ref().map_or(&scratch, |base| &base.layers);
@@ -134,7 +144,7 @@ impl BuiltinBuild {
     /// Packs and compresses the layers, and starts what they hold meanwhile.
     fn layers(&self, ctx: &Context) -> Result<Vec<Layer>> {
         let cache = LayerCache::new(self.cache.clone());
-        let tars = self.files.iter().chain([&self.program]).map(PlannedLayer::pack);
+        let tars = self.files.iter().chain([&self.programs]).map(PlannedLayer::pack);
         let tars = tars.collect::<Result<Vec<_>>>()?;
         // The scope waits for what is being compressed, also after an error: nothing is left half written.
         let layers = std::thread::scope(|scope| {
@@ -172,19 +182,31 @@ impl Verify {
 }
 
 impl PlannedLayer {
-    fn of_program(stage: &FinalStage, tree: &Tree, binary: PathBuf) -> Self {
-        let program = Entry { kind: Kind::File(binary), owner: tree.binary_owner, mode: tree.binary_mode };
-        Self { origin: stage.binary.text.clone(), entries: vec![(tree.binary.clone(), program)] }
+    fn of_programs(stage: &FinalStage, tree: &Tree) -> Self {
+        let mut copies: Vec<&str> = stage
+            .steps
+            .iter()
+            .filter_map(
+                |step| if let Step::Program { copy, .. } = step { Some(copy.text.as_str()) } else { None },
+            )
+            .collect();
+        copies.dedup();
+        let entries = tree.entries.iter().filter(|(path, _)| tree.programs.contains_key(*path));
+        let entries = entries.map(|(path, entry)| (path.clone(), entry.clone())).collect();
+        Self { origin: copies.join("; "), entries }
     }
 
     fn of_files(stage: &FinalStage, tree: Tree) -> Option<Self> {
-        let copies = stage.steps.iter().filter_map(|step| match step {
+        let made = stage.steps.iter().filter_map(|step| match step {
             Step::Copy(copy) => Some(copy.text.as_str()),
-            Step::Folder { .. } => None,
+            Step::Run { text, .. } => Some(text.as_str()),
+            Step::Folder { .. } | Step::Program { .. } => None,
         });
-        let copies: Vec<&str> = copies.collect();
-        let origin = if copies.is_empty() { "folders".to_owned() } else { copies.join("; ") };
-        let entries: Vec<(String, Entry)> = tree.entries.into_iter().collect();
+        let made: Vec<&str> = made.collect();
+        let origin = if made.is_empty() { "folders".to_owned() } else { made.join("; ") };
+        let Tree { entries, programs, .. } = tree;
+        let entries: Vec<(String, Entry)> =
+            entries.into_iter().filter(|(path, _)| !programs.contains_key(path)).collect();
         (!entries.is_empty()).then_some(Self { origin, entries })
     }
 
@@ -218,17 +240,26 @@ impl PlannedLayer {
 impl SmokeRun {
     /// Of an image with a base only what the final stage adds is unpacked, so the image must start the binary itself, in
     /// a folder that the stage names.
-    fn of(ctx: &Context, platform: Platform, settings: &Settings, tree: &Tree, has_base: bool) -> Self {
-        let mut settings = settings.clone();
-        if has_base {
-            let program =
-                settings.entrypoint.as_mut().or(settings.cmd.as_mut()).and_then(|words| words.first_mut());
-            let Some(program) = program.filter(|program| tree.is_binary(program)) else {
+    fn of(ctx: &Context, platform: Platform, stage: &FinalStage, tree: &Tree) -> Self {
+        let mut settings = stage.settings.clone();
+        if stage.base.is_some() {
+            for shell in &stage.shells {
+                // The shell of the base would do no more than start it.
+                match shell.instruction {
+                    "ENTRYPOINT" => settings.entrypoint = shell.words().or(settings.entrypoint),
+                    "CMD" if settings.entrypoint.is_none() => settings.cmd = shell.words().or(settings.cmd),
+                    _ => {}
+                }
+            }
+            let words = settings.entrypoint.as_mut().or(settings.cmd.as_mut());
+            let program = words.and_then(|words| words.first_mut());
+            let found = program.and_then(|program| Some((tree.program(program, &stage.settings)?, program)));
+            let Some((path, program)) = found else {
                 return Self::Skip(
                     "the image starts a program of its base, which is not unpacked here".into(),
                 );
             };
-            *program = format!("/{}", tree.binary);
+            *program = format!("/{path}");
             // A static binary finds nothing there that it needs.
             if !tree.entries.contains_key(settings.working_dir.trim_matches('/')) {
                 "/".clone_into(&mut settings.working_dir);
@@ -240,11 +271,13 @@ impl SmokeRun {
 
 impl fmt::Display for BuiltinBuild {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { base, compile, verify, files, program, smoke, .. } = self;
+        let Self { base, compile, verify, files, programs, smoke, .. } = self;
         base.iter().try_for_each(|base| writeln!(f, "begin with {base}"))?;
         writeln!(f, "in {}: {}", compile.folder.display(), compile.call)?;
-        writeln!(f, "check that {} is a static program for {}", verify.binary.display(), verify.platform)?;
-        files.iter().chain([program]).try_for_each(|layer| writeln!(f, "{layer}"))?;
+        for Verify { binary, platform, .. } in verify {
+            writeln!(f, "check that {} is a static program for {platform}", binary.display())?;
+        }
+        files.iter().chain([programs]).try_for_each(|layer| writeln!(f, "{layer}"))?;
         match smoke {
             SmokeRun::Run(smoke) => smoke.fmt(f),
             SmokeRun::Skip(reason) => write!(f, "skip smoke run: {reason}"),

@@ -2,6 +2,7 @@
 //!
 //! Cargo gets no variable that could reach the bytes. Of the user's own cargo settings `cargo_settings` refuses those that could.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -12,6 +13,7 @@ use super::toolchain::Toolchain;
 use crate::config::Config;
 use crate::context::Context;
 use crate::git;
+use crate::workspace::Program;
 use launchway_core::call;
 use launchway_core::command::Call;
 
@@ -50,11 +52,16 @@ const INHERITED: [&str; 29] = [
     "GIT_CONFIG_SYSTEM",
 ];
 
-/// `cargo build`, to be run in the folder of the sources.
+/// `cargo build` of these programs, to be run in the folder of the sources.
 ///
 /// `--target` stands there even for the host's own: without it the flags would reach build scripts and macros too.
-pub(super) fn call(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Call> {
-    let Config { package, binary, target, build, .. } = &ctx.config;
+pub(super) fn call(
+    ctx: &Context,
+    sources: &Sources,
+    toolchain: &Toolchain,
+    programs: &[Program],
+) -> Result<Call> {
+    let Config { target, build, .. } = &ctx.config;
     let settings = cargo_settings::read(ctx, sources, &toolchain.cargo_home)?;
     let mut flags = settings.flags;
     flags.push("-Ctarget-feature=+crt-static".to_owned());
@@ -78,9 +85,15 @@ pub(super) fn call(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> R
         }
     }
     let profile = &build.profile;
-    let mut call = call!(
-        "cargo build --profile {profile} --locked --package {package} --bin {binary} --target {target}"
-    );
+    let mut call = call!("cargo build --profile {profile} --locked");
+    let packages: BTreeSet<&str> = programs.iter().map(|program| program.package.as_str()).collect();
+    for package in packages {
+        call = call.args(["--package", package]);
+    }
+    for Program { binary, .. } in programs {
+        call = call.args(["--bin", binary]);
+    }
+    call = call.args(["--target", target]);
     if !build.default_features {
         call = call.arg("--no-default-features");
     }

@@ -33,6 +33,10 @@ impl DockerBuild {
         let mirror = ctx.environment.get("PIPELINE_RUST_IMAGE");
         arguments.extend(mirror.map(|image| ("RUST_IMAGE", image.to_owned())));
         let file = Dockerfile::read(&sources.context, &ctx.config.dockerfile)?;
+        let buildx = docker_engine::has_buildx(&ctx.root);
+        if !buildx {
+            docker_engine::check_without_buildx(&file)?;
+        }
         // On the command line a label would win over the Dockerfile's own.
         let labels = labels(ctx).into_iter().filter(|(label, _)| !file.text().contains(label)).collect();
         let name = format!("{}:{}", ctx.image(), ctx.git.tag());
@@ -40,7 +44,7 @@ impl DockerBuild {
             build: docker_engine::Build {
                 context: sources.context.root().to_owned(),
                 dockerfile: file.path().to_owned(),
-                buildx: docker_engine::has_buildx(&ctx.root),
+                buildx,
                 platform,
                 name: name.clone(),
                 arguments,

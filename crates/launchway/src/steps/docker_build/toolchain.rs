@@ -1,4 +1,4 @@
-//! What the machine compiles with, and which version of the app it compiles.
+//! What the machine compiles with, and what cargo says of the workspace that it compiles.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use toml::Table;
 
 use super::sources::Sources;
 use crate::context::Context;
-use crate::workspace;
+use crate::workspace::{self, Workspace};
 use launchway_core::command::Call;
 
 /// What a plan needs to know of the machine.
@@ -19,8 +19,7 @@ pub(super) struct Toolchain {
     pub(super) commit: Option<String>,
     /// The toolchain that the sources name, whatever the machine prefers.
     pub(super) pinned: Option<String>,
-    /// The app's version.
-    pub(super) version: String,
+    pub(super) workspace: Workspace,
 }
 
 impl Toolchain {
@@ -31,11 +30,11 @@ impl Toolchain {
             rustc(pinned.as_deref(), ["--version", "--verbose"]),
         );
         // Side by side: each waits for rustup.
-        let (sysroot, about, version) = std::thread::scope(|scope| {
+        let (sysroot, about, workspace) = std::thread::scope(|scope| {
             let sysroot = scope.spawn(|| sysroot.read(&ctx.root));
             let about = scope.spawn(|| about.read(&ctx.root));
-            let version = workspace::version(&ctx.root, &ctx.config);
-            (sysroot.join(), about.join(), version)
+            let workspace = workspace::read(&ctx.root, &ctx.config);
+            (sysroot.join(), about.join(), workspace)
         });
         let asked = |joined: std::thread::Result<Result<String>>| {
             joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -48,7 +47,7 @@ impl Toolchain {
             cargo_home: ctx.environment.get("CARGO_HOME").map_or(home, PathBuf::from),
             commit: commit.filter(|commit| *commit != "unknown").map(str::to_owned),
             pinned,
-            version: version?,
+            workspace: workspace?,
         })
     }
 }

@@ -168,6 +168,7 @@ fn what_the_image_needs_and_git_has_not_is_named() {
     fs_err::write(dir.path().join(".git/info/exclude"), "Dockerfile\n").unwrap();
     ctx.git = Git::read(&ctx.root).unwrap();
     assert!(!ctx.git.dirty);
-    let error = crate::steps::docker_build::check(&ctx).unwrap_err().to_string();
+    let error =
+        crate::steps::docker_build::check(&ctx, launchway_image::Engine::Builtin).unwrap_err().to_string();
     assert_eq!(error, "`Dockerfile` is not tracked by git in the workspace root: add and commit it");
 }

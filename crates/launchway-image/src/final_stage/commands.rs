@@ -1,0 +1,321 @@
+//! The commands of a `RUN` that the builtin engine carries out itself: those that make folders, owners, modes and
+//! accounts.
+
+use super::mode::Mode;
+
+/// A command that makes files or changes them. Paths are as in [`CopyStep`](super::CopyStep): without a `/` in front.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `mkdir`.
+    MakeFolders {
+        /// The folders.
+        paths: Vec<String>,
+        /// Whether those above are made too, and one that is there is no error.
+        parents: bool,
+        /// The mode of the last folder of each path.
+        mode: Option<Mode>,
+    },
+    /// `chown`.
+    ChangeOwner {
+        /// `user`, `user:group`, `user:` or `:group`.
+        owner: String,
+        /// What changes.
+        paths: Vec<String>,
+        /// With all that is below.
+        recursive: bool,
+    },
+    /// `chmod`.
+    ChangeMode {
+        /// The mode.
+        mode: Mode,
+        /// What changes.
+        paths: Vec<String>,
+        /// With all that is below.
+        recursive: bool,
+    },
+    /// `useradd` and `adduser`.
+    AddUser(NewUser),
+    /// `groupadd` and `addgroup`.
+    AddGroup(NewGroup),
+    /// `adduser USER GROUP` and `addgroup USER GROUP`.
+    AddMember {
+        /// The user.
+        user: String,
+        /// The group.
+        group: String,
+    },
+}
+
+/// What `useradd` and `adduser` are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewUser {
+    /// `useradd` of shadow-utils, and not `adduser` of Debian or `BusyBox`.
+    pub useradd: bool,
+    /// The name.
+    pub name: String,
+    /// The number.
+    pub uid: Option<u32>,
+    /// The primary group, by name or number.
+    pub group: Option<String>,
+    /// Further groups.
+    pub groups: Vec<String>,
+    /// A system account.
+    pub system: bool,
+    /// Whether a group of the same name is made, where the command says so.
+    pub own_group: Option<bool>,
+    /// The home folder.
+    pub home: Option<String>,
+    /// Whether it is made, where the command says so.
+    pub create_home: Option<bool>,
+    /// The login shell.
+    pub shell: Option<String>,
+    /// The comment.
+    pub comment: Option<String>,
+}
+
+/// What `groupadd` and `addgroup` are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewGroup {
+    /// `groupadd` of shadow-utils, and not `addgroup` of Debian or `BusyBox`.
+    pub groupadd: bool,
+    /// The name.
+    pub name: String,
+    /// The number.
+    pub gid: Option<u32>,
+    /// A system group.
+    pub system: bool,
+    /// One that is there already is no error.
+    pub force: bool,
+}
+
+/// An option: its long name, its letter, and whether a value follows.
+type Known = (&'static str, char, bool);
+
+/// No option has this letter.
+const NONE: char = '\0';
+
+const MKDIR: &[Known] = &[("parents", 'p', false), ("mode", 'm', true), ("verbose", 'v', false)];
+const CHANGE: &[Known] = &[
+    ("recursive", 'R', false),
+    ("verbose", 'v', false),
+    ("changes", 'c', false),
+    ("quiet", 'f', false),
+    ("silent", NONE, false),
+];
+/// shadow-utils, `useradd(8)`.
+const USERADD: &[Known] = &[
+    ("uid", 'u', true),
+    ("gid", 'g', true),
+    ("groups", 'G', true),
+    ("system", 'r', false),
+    ("user-group", 'U', false),
+    ("no-user-group", 'N', false),
+    ("create-home", 'm', false),
+    ("no-create-home", 'M', false),
+    ("home-dir", 'd', true),
+    ("home", NONE, true),
+    ("shell", 's', true),
+    ("comment", 'c', true),
+    ("no-log-init", 'l', false),
+];
+/// Debian's `adduser(8)`, and with its letters `BusyBox`'s.
+const ADDUSER: &[Known] = &[
+    ("uid", 'u', true),
+    ("ingroup", 'G', true),
+    ("gid", NONE, true),
+    ("system", 'S', false),
+    ("group", NONE, false),
+    ("no-create-home", 'H', false),
+    ("home", 'h', true),
+    ("shell", 's', true),
+    ("gecos", 'g', true),
+    ("comment", NONE, true),
+    ("disabled-password", 'D', false),
+    ("disabled-login", NONE, false),
+    ("empty-password", NONE, false),
+    ("quiet", 'q', false),
+];
+const GROUPADD: &[Known] = &[("gid", 'g', true), ("system", 'r', false), ("force", 'f', false)];
+const ADDGROUP: &[Known] = &[("gid", 'g', true), ("system", 'S', false), ("quiet", 'q', false)];
+
+/// The names of the commands.
+pub(super) const NAMES: [&str; 7] = ["mkdir", "chown", "chmod", "useradd", "adduser", "groupadd", "addgroup"];
+
+/// The command of these words; `absolute` makes a path one from the root. `None` for one that changes nothing.
+///
+/// The error is a sentence without a place.
+pub(super) fn command(
+    words: &[String],
+    absolute: &dyn Fn(&str) -> String,
+) -> Result<Option<Command>, String> {
+    let Some((name, words)) = words.split_first() else { return Ok(None) };
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let paths = |words: &[String]| words.iter().map(|path| absolute(path)).collect::<Vec<_>>();
+    let missing = || format!("`{name}` lacks an argument");
+    Ok(Some(match name {
+        "mkdir" => {
+            let found = Options::read(name, words, MKDIR)?;
+            let mode = found.get(&["mode"]).map(Mode::parse).transpose()?;
+            Command::MakeFolders { paths: paths(&found.rest), parents: found.has("parents"), mode }
+        }
+        "chown" | "chmod" => {
+            let found = Options::read(name, words, CHANGE)?;
+            let (first, rest) =
+                found.rest.split_first().filter(|(_, rest)| !rest.is_empty()).ok_or_else(missing)?;
+            let (paths, recursive) = (paths(rest), found.has("recursive"));
+            if name == "chown" {
+                Command::ChangeOwner { owner: first.clone(), paths, recursive }
+            } else {
+                Command::ChangeMode { mode: Mode::parse(first)?, paths, recursive }
+            }
+        }
+        "useradd" | "adduser" => return user(name, words).map(Some),
+        "groupadd" | "addgroup" => {
+            let groupadd = name == "groupadd";
+            let found = Options::read(name, words, if groupadd { GROUPADD } else { ADDGROUP })?;
+            match found.rest.as_slice() {
+                [user, group] if !groupadd => Command::AddMember { user: user.clone(), group: group.clone() },
+                [group] => Command::AddGroup(NewGroup {
+                    groupadd,
+                    name: account(group)?,
+                    gid: found.number(&["gid"])?,
+                    system: found.has("system"),
+                    force: found.has("force"),
+                }),
+                _ => return Err(missing()),
+            }
+        }
+        "true" | ":" => return Ok(None),
+        // How a shell deals with errors, of which there is none here.
+        "set" if words.iter().all(|word| word.starts_with('-')) => return Ok(None),
+        _ => {
+            let known = NAMES.map(|name| format!("`{name}`")).join(", ");
+            return Err(format!(
+                "of the commands in the final stage the builtin engine follows only {known}"
+            ));
+        }
+    }))
+}
+
+fn user(tool: &str, words: &[String]) -> Result<Command, String> {
+    let useradd = tool == "useradd";
+    let found = Options::read(tool, words, if useradd { USERADD } else { ADDUSER })?;
+    let system = found.has("system");
+    let name = match found.rest.as_slice() {
+        [name] => account(name)?,
+        [user, group] if !useradd && found.given.is_empty() => {
+            return Ok(Command::AddMember { user: user.clone(), group: group.clone() });
+        }
+        // BusyBox's way to name the primary group.
+        _ => return Err(format!("`{tool}` needs one name")),
+    };
+    if !useradd && found.has("group") && !system {
+        let gid = found.number(&["gid"])?;
+        return Ok(Command::AddGroup(NewGroup { name, gid, ..NewGroup::default() }));
+    }
+    let text = |names: &[&str]| found.get(names).map(str::to_owned);
+    let own_group = match (found.has("group") || found.has("user-group"), found.has("no-user-group")) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    };
+    let create_home = match (found.has("create-home"), found.has("no-create-home")) {
+        (_, true) => Some(false),
+        (true, false) => Some(true),
+        (false, false) => None,
+    };
+    let groups = found.get(&["groups"]).unwrap_or_default().split(',').filter(|name| !name.is_empty());
+    Ok(Command::AddUser(NewUser {
+        useradd,
+        name,
+        uid: found.number(&["uid"])?,
+        group: if useradd { text(&["gid"]) } else { text(&["ingroup", "gid"]) },
+        groups: groups.map(str::to_owned).collect(),
+        system,
+        own_group,
+        home: text(&["home-dir", "home"]),
+        create_home,
+        shell: text(&["shell"]),
+        comment: text(&["comment", "gecos"]),
+    }))
+}
+
+/// A name that cannot break a line of `/etc/passwd`.
+fn account(name: &str) -> Result<String, String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.$".contains(c);
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    if starts && name.len() <= 32 && name.chars().all(is_part) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("`{name}` is not the name of an account"))
+    }
+}
+
+/// The options of a command, and its other words.
+struct Options {
+    given: Vec<(&'static str, String)>,
+    rest: Vec<String>,
+}
+
+impl Options {
+    fn read(tool: &str, words: &[String], known: &[Known]) -> Result<Self, String> {
+        let mut found = Self { given: Vec::new(), rest: Vec::new() };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let unknown = || format!("the builtin engine does not follow `{tool} {word}`");
+            let lacks = || format!("`{tool} {word}` lacks its value");
+            if word == "--" {
+                found.rest.extend(words.by_ref().cloned());
+            } else if let Some(long) = word.strip_prefix("--") {
+                let (name, value) =
+                    long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+                let (name, _, takes) = known.iter().find(|known| known.0 == name).ok_or_else(unknown)?;
+                let value = match (takes, value) {
+                    (true, Some(value)) => value.to_owned(),
+                    (true, None) => words.next().ok_or_else(lacks)?.clone(),
+                    (false, None) => String::new(),
+                    (false, Some(_)) => return Err(unknown()),
+                };
+                found.given.push((name, value));
+            } else if let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) {
+                for (place, letter) in letters.char_indices() {
+                    let (name, _, takes) =
+                        known.iter().find(|known| known.1 == letter && letter != NONE).ok_or_else(unknown)?;
+                    let after = letters.get(place + letter.len_utf8()..).unwrap_or_default();
+                    if !takes {
+                        found.given.push((name, String::new()));
+                        continue;
+                    }
+                    let value = if after.is_empty() {
+                        words.next().ok_or_else(lacks)?.clone()
+                    } else {
+                        after.to_owned()
+                    };
+                    found.given.push((name, value));
+                    break;
+                }
+            } else {
+                found.rest.push(word.clone());
+            }
+        }
+        if let Some((name, value)) = found.given.iter().find(|(_, value)| value.contains([':', '\n'])) {
+            return Err(format!("`{tool} --{name}` has `{value}`, which no account can hold"));
+        }
+        Ok(found)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.given.iter().any(|(known, _)| *known == name)
+    }
+
+    /// The last value of these options.
+    fn get(&self, names: &[&str]) -> Option<&str> {
+        self.given.iter().rev().find(|(known, _)| names.contains(known)).map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, names: &[&str]) -> Result<Option<u32>, String> {
+        let number =
+            |text: &str| text.parse().map_err(|_| format!("`{text}` is not the number of an account"));
+        self.get(names).map(number).transpose()
+    }
+}
