@@ -62,6 +62,9 @@ pub struct Options {
     pub fixed_port: Option<u16>,
     /// A variable by which the service learns its port beside `PORT`, and its value for one, with `$PORT` for it.
     pub port_variable: Option<(String, String)>,
+    /// What the service's setting "Docker Command" has: it takes the place of the image's `CMD`, or of what follows the
+    /// program where the image has no entry point. With `$PORT` for the port.
+    pub arguments: Option<Vec<String>>,
     /// With what to pull; nothing for a public image.
     pub pull: Option<PullCredential>,
     /// `healthCheckPath`; empty means that an open port is enough (Render docs, "Health checks").
@@ -148,6 +151,7 @@ impl Options {
             image_sticks: false,
             fixed_port: None,
             port_variable: None,
+            arguments: None,
             name: "fake".to_owned(),
             script: None,
             hooks: GroupHooks::default(),

@@ -121,7 +121,7 @@ impl fmt::Display for Smoke {
                 (format!("start {} of the packed layers on loopback", program.name()), "SIGTERM")
             }
             Subject::Container(container) => {
-                (container.call(&self.service, None).to_string(), "`docker stop`")
+                (container.call(&self.service, None, None).to_string(), "`docker stop`")
             }
         };
         write!(f, "{start}, request {}", self.service.health)?;

@@ -4,6 +4,7 @@
 
 pub(crate) mod drills;
 mod fakes;
+mod listeners;
 mod proof;
 
 use std::time::Duration;
@@ -80,6 +81,14 @@ fn rehearse(ctx: &Context, fakes: &Fakes, request: &Request, runtime: &Runtime) 
     if matches!(&request.scope, Scope::Jobs(Some(jobs)) if !jobs.contains(&JobId::Deploy)) {
         ctx.reporter.note("nothing is proved, because the deploy job did not run");
         return Ok(());
+    }
+    let open: Vec<String> =
+        listeners::open_to_others(&fakes.render.instance_pids()).iter().map(u16::to_string).collect();
+    if !open.is_empty() {
+        ctx.reporter.note(format!(
+            "warning: the service listens on all interfaces, at port {}: while it runs here, other machines can reach it, unless it listens at the address in `LISTEN`",
+            open.join(", ")
+        ));
     }
     proof::prove(&ctx, fakes, runtime, &results)
 }

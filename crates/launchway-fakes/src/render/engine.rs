@@ -268,7 +268,18 @@ impl Engine {
         };
         let RunConfig { env, entrypoint, cmd, working_dir } = image.config;
         let folder = unpack::inside(&image.root, Path::new(working_dir.as_deref().unwrap_or("/")))?;
-        let mut words = entrypoint.unwrap_or_default().into_iter().chain(cmd.unwrap_or_default());
+        let port = address.port().to_string();
+        let mut words = entrypoint.unwrap_or_default();
+        match &self.options.arguments {
+            None => words.extend(cmd.unwrap_or_default()),
+            Some(arguments) => {
+                if words.is_empty() {
+                    words.extend(cmd.into_iter().flatten().take(1));
+                }
+                words.extend(arguments.iter().map(|argument| argument.replace("$PORT", &port)));
+            }
+        }
+        let mut words = words.into_iter();
         let program = words.next().context("the image has neither an entry point nor a command")?;
         let mut environment = BTreeMap::new();
         for pair in env.unwrap_or_default() {
@@ -284,7 +295,6 @@ impl Engine {
         };
         environment.extend(variables);
         environment.extend(self.platform_variables(id));
-        let port = address.port().to_string();
         if let Some((name, value)) = &self.options.port_variable {
             environment.insert(name.clone(), value.replace("$PORT", &port));
         }

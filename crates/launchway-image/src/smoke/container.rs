@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::{Running, Service, free_address};
+use super::{Port, Running, Service, free_address};
 use crate::binary::Platform;
 use launchway_core::command::Call;
 use launchway_core::runner::Runner;
@@ -14,6 +14,9 @@ use launchway_registry::Digest;
 
 /// What `docker run` ends with when the container was killed: 128 and the signal's number.
 pub(super) const KILLED: i32 = 128 + 9;
+
+/// The port that a service listens on in its container where that can be chosen.
+const INSIDE: u16 = 8000;
 
 /// A container to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,17 +67,34 @@ impl Container {
         // Left by a run that was killed.
         remove(runner, &self.name);
         let address = free_address()?;
-        let command = self.call(service, Some(address)).command(&runner.folder)?;
+        let program = match service.port {
+            Port::Arguments { .. } => self.program(runner)?,
+            Port::Standard | Port::Fixed(_) | Port::Variable { .. } => None,
+        };
+        let command = self.call(service, Some(address), program).command(&runner.folder)?;
         let _container = Removed { runner, name: &self.name };
         let running = Running::start(runner, command, address, Some(&self.name));
         prove(running.context("cannot start `docker run`")?)?;
         Ok(None)
     }
 
-    /// The line that starts it; no address is for people.
-    pub(super) fn call(&self, service: &Service, address: Option<SocketAddr>) -> Call {
+    /// The program of an image without an entry point: arguments would take its place.
+    fn program(&self, runner: &Runner) -> Result<Option<String>> {
+        const FIRST: &str = "{{if not .Config.Entrypoint}}{{range $place, $word := .Config.Cmd}}{{if eq $place 0}}\
+            {{$word}}{{end}}{{end}}{{end}}";
+        let call = Call::new("docker").args(["image", "inspect", "--format", FIRST, &self.image]);
+        Ok(Some(call.read(&runner.folder)?).filter(|program| !program.is_empty()))
+    }
+
+    /// The line that starts it; no address is for people, and so is no program where the image has but a `CMD`.
+    pub(super) fn call(
+        &self,
+        service: &Service,
+        address: Option<SocketAddr>,
+        program: Option<String>,
+    ) -> Call {
         let place = address.map_or_else(|| "127.0.0.1:".to_owned(), |address| address.to_string());
-        let inside = service.port.inside(8000);
+        let inside = service.port.inside(INSIDE);
         let publish = format!("{place}:{inside}");
         let call = Call::new("docker")
             .args(["run", "--rm", "--name", &self.name, "--read-only", "--cap-drop", "ALL"])
@@ -85,6 +105,8 @@ impl Container {
             .chain(own)
             .fold(call, |call, (name, value)| call.arg("--env").arg(format!("{name}={value}")))
             .arg(&self.image)
+            .args(program)
+            .args(service.port.arguments(inside).unwrap_or_default())
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// How a service learns the port that it listens on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(untagged, expecting = "a port, or a table with `variable` and `value`")]
+#[serde(untagged, expecting = "a port, or a table with `variable` and `value`, or one with `arguments`")]
 pub enum Port {
     /// By the variable `PORT`.
     #[default]
@@ -21,6 +21,12 @@ pub enum Port {
         /// Its value, in which `$PORT` is the port.
         value: String,
     },
+    /// By arguments, as well as by `PORT`.
+    Arguments {
+        /// What follows the image's entry point in place of its `CMD`, as in `docker run IMAGE ARGUMENT…`; where the
+        /// image has only a `CMD`, what follows its program. `$PORT` is the port.
+        arguments: Vec<String>,
+    },
 }
 
 impl Port {
@@ -32,7 +38,7 @@ impl Port {
             Self::Fixed(port) => {
                 (*port, "the port that the service always listens on is taken on this machine")
             }
-            Self::Standard | Self::Variable { .. } => (0, "no free port"),
+            Self::Standard | Self::Variable { .. } | Self::Arguments { .. } => (0, "no free port"),
         };
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("{words}: {port}"))?;
@@ -43,7 +49,7 @@ impl Port {
     pub(super) fn inside(&self, chosen: u16) -> u16 {
         match self {
             Self::Fixed(port) => *port,
-            Self::Standard | Self::Variable { .. } => chosen,
+            Self::Standard | Self::Variable { .. } | Self::Arguments { .. } => chosen,
         }
     }
 
@@ -54,7 +60,17 @@ impl Port {
             Self::Variable { variable, value } => {
                 vec![standard, (variable, value.replace("$PORT", &port.to_string()))]
             }
-            Self::Standard | Self::Fixed(_) => vec![standard],
+            Self::Standard | Self::Fixed(_) | Self::Arguments { .. } => vec![standard],
+        }
+    }
+
+    /// The arguments that name a port to the service, where they do.
+    pub(super) fn arguments(&self, port: u16) -> Option<Vec<String>> {
+        match self {
+            Self::Arguments { arguments } => {
+                Some(arguments.iter().map(|word| word.replace("$PORT", &port.to_string())).collect())
+            }
+            Self::Standard | Self::Fixed(_) | Self::Variable { .. } => None,
         }
     }
 }
@@ -68,6 +84,9 @@ mod tests {
         let port = Port::Variable { variable: "LISTEN_ON".to_owned(), value: "0.0.0.0:$PORT".to_owned() };
         assert_eq!(port.variables(81), [("PORT", "81".to_owned()), ("LISTEN_ON", "0.0.0.0:81".to_owned())]);
         assert_eq!(Port::Standard.variables(81), [("PORT", "81".to_owned())]);
+        let port = Port::Arguments { arguments: vec!["--listen=[::1]:$PORT".to_owned()] };
+        assert_eq!(port.variables(81), [("PORT", "81".to_owned())]);
+        assert_eq!(port.arguments(81).unwrap(), ["--listen=[::1]:81"]);
         assert_eq!(Port::Fixed(80).inside(8000), 80);
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::{Running, Service};
+use super::{Port, Running, Service};
 use crate::binary::{self, Platform};
 use crate::layer::Tar;
 use crate::layer_reader::{Bounds, LayerReader};
@@ -46,8 +46,7 @@ impl Program {
         let folder = Unpacked::new(&self.folder)?;
         let reader = LayerReader::new(&runner.interrupt, Bounds::IMAGE);
         unpack(folder.path(), tars.iter().map(|tar| tar.bytes.as_slice()), reader)?;
-        let mut words = self.words();
-        let name = words.next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
+        let name = self.words().next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
         let file = program(folder.path(), &self.settings.working_dir, &self.settings.env, name)?;
         if binary::is_elf(&file)? && binary::verify(&file, self.platform).is_err() {
             // This machine's own linker and libraries would be in the place of the image's.
@@ -56,7 +55,7 @@ impl Program {
                 self.platform
             )));
         }
-        let (command, address) = self.command(service, folder.path(), &file, words)?;
+        let (command, address) = self.command(service, folder.path(), &file)?;
         let running = Running::start(runner, command, address, None);
         prove(running.with_context(|| format!("cannot start `{name}`"))?)?;
         Ok(None)
@@ -71,15 +70,21 @@ impl Program {
         [&self.settings.entrypoint, &self.settings.cmd].into_iter().flatten().flatten()
     }
 
-    fn command<'a>(
-        &self,
-        service: &Service,
-        folder: &Path,
-        file: &Path,
-        arguments: impl Iterator<Item = &'a String>,
-    ) -> Result<(Command, SocketAddr)> {
+    /// What follows the program.
+    fn arguments(&self, port: &Port, number: u16) -> Vec<String> {
+        match port.arguments(number) {
+            Some(of_port) => {
+                let entrypoint = self.settings.entrypoint.iter().flatten().skip(1).cloned();
+                entrypoint.chain(of_port).collect()
+            }
+            None => self.words().skip(1).cloned().collect(),
+        }
+    }
+
+    fn command(&self, service: &Service, folder: &Path, file: &Path) -> Result<(Command, SocketAddr)> {
         let address = service.port.address()?;
         let mut command = bare(file);
+        let arguments = self.arguments(&service.port, address.port());
         command.args(arguments).current_dir(find(folder, &self.settings.working_dir)?).env_clear();
         command.envs(self.settings.env.iter().filter_map(|pair| pair.split_once('=')));
         // Over those of the image.

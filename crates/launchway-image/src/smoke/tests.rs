@@ -54,6 +54,10 @@ fn layers(dir: &Path, script: &str) -> Vec<Arc<Tar>> {
     vec![Arc::new(Tar::pack(String::new(), entries.iter().map(|(path, entry)| (*path, entry))).unwrap())]
 }
 
+/// Starts the server at the port that its last argument names.
+const BY_ARGUMENT: &str = "export PORT=\"${2#--port=}\"\ntest \"$#-$1\" = 2-serve || exit 3\n\
+    trap 'kill $!; exit 0' TERM\n\"${0%/*}/server\" & wait";
+
 /// Starts the server in the background and ends with 0 on SIGTERM.
 const GOOD: &str = "trap 'kill $!; exit 0' TERM\n\"${0%/*}/server\" & wait";
 
@@ -167,6 +171,25 @@ fn a_good_image_starts_answers_and_ends() {
         test.settings().working_dir = folder.to_owned();
         test.run(&GOOD.replace("${0%/*}", if folder == "/" { "./bin" } else { "." })).unwrap();
     }
+}
+
+#[test]
+fn a_port_may_be_an_argument() {
+    if is_skipped("a_port_may_be_an_argument") {
+        return;
+    }
+    let mut test = Test::new();
+    let mut by_argument = |entrypoint: &[&str], cmd: &[&str], arguments: &[&str]| {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        test.settings().entrypoint = Some(words(entrypoint)).filter(|words| !words.is_empty());
+        test.settings().cmd = Some(words(cmd));
+        test.smoke.service.port = Port::Arguments { arguments: words(arguments) };
+        test.run(BY_ARGUMENT)
+    };
+    by_argument(&["/bin/run", "serve"], &["--port=80"], &["--port=$PORT"]).unwrap();
+    by_argument(&[], &["/bin/run", "serve", "--port=80"], &["serve", "--port=$PORT"]).unwrap();
+    let error = by_argument(&["/bin/run"], &[], &["--port=$PORT"]).unwrap_err();
+    assert!(format!("{error:#}").contains("it ended with exit status: 3"), "{error:#}");
 }
 
 #[test]

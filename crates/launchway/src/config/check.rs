@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use super::{BuildConfig, Config, DeployConfig, EnvironmentName};
 use crate::table::{self, Job, JobId};
 use launchway_image::binary::Platform;
+use launchway_image::smoke::Port;
 use launchway_registry::Repository;
 
 pub(super) fn check(config: &Config) -> Result<()> {
@@ -112,6 +113,17 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
         }
     }
     let names = deploy.names();
+    let (key, words) = match &deploy.port {
+        Port::Standard | Port::Fixed(_) => ("", &[][..]),
+        Port::Variable { variable: name, value } => {
+            variable("deploy.port", name)?;
+            ("value", slice::from_ref(value))
+        }
+        Port::Arguments { arguments } => ("arguments", arguments.as_slice()),
+    };
+    if !key.is_empty() && !words.iter().any(|word| word.contains("$PORT")) {
+        bail!("`deploy.port` has `{key}` without `$PORT`, which is where the port goes");
+    }
     for (place, name) in names.iter().enumerate() {
         variable("deploy.environment", name)?;
         if names[..place].contains(name) {

@@ -125,11 +125,15 @@ impl Fakes {
             version_path: deploy.version.clone().unwrap_or_else(|| deploy.health.clone()),
             fixed_port: match deploy.port {
                 Port::Fixed(port) => Some(port),
-                Port::Standard | Port::Variable { .. } => None,
+                Port::Standard | Port::Variable { .. } | Port::Arguments { .. } => None,
             },
             port_variable: match &deploy.port {
                 Port::Variable { variable, value } => Some((variable.clone(), value.clone())),
-                Port::Standard | Port::Fixed(_) => None,
+                Port::Standard | Port::Fixed(_) | Port::Arguments { .. } => None,
+            },
+            arguments: match &deploy.port {
+                Port::Arguments { arguments } => Some(arguments.clone()),
+                Port::Standard | Port::Fixed(_) | Port::Variable { .. } => None,
             },
             variables: set_by_hand.map(|(name, value)| (name.clone(), value.clone())).collect(),
             // The real one gives up after 15 minutes and keeps the old instance for one.

@@ -81,6 +81,24 @@ async fn the_entry_point_gets_its_arguments() {
 }
 
 #[tokio::test]
+async fn the_docker_command_takes_the_place_of_the_images_own() {
+    for (config, expected) in [
+        (json!({ "Entrypoint": ["/app/app", "--from"], "Cmd": ["old"] }), "--from serve"),
+        (json!({ "Cmd": ["/app/app", "old"] }), "serve"),
+    ] {
+        let arguments = Some(vec!["serve".to_owned(), "--port=$PORT".to_owned()]);
+        let rig = Rig::start(|options| options.arguments = arguments).await;
+        rig.push("latest", config).await;
+        let deploy = rig.deploy(json!({})).await;
+        assert_eq!(rig.until_over(&deploy).await["status"], "live");
+        let (_, given) = rig.front("/args").await;
+        let (words, port) = given.split_once(" --port=").unwrap();
+        assert_eq!(words, expected);
+        assert!(port.parse::<u16>().unwrap() > 1024);
+    }
+}
+
+#[tokio::test]
 async fn the_next_deploy_takes_over_and_the_old_process_ends() {
     let rig = Rig::start(|options| options.image_sticks = true).await;
     rig.push("v1", run_config()).await;

@@ -26,6 +26,10 @@ fn main() {
         unsafe { signal(15, end) };
     }
     println!("I listen on {}:{} as {}", of("LISTEN"), of("PORT"), of("MODE"));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if !arguments.is_empty() {
+        println!("with {}", arguments.join(" "));
+    }
     let listener = std::net::TcpListener::bind((of("LISTEN"), of("PORT").parse().unwrap())).unwrap();
     for mut stream in listener.incoming().flatten() {
         let mut request = [0; 1024];
@@ -48,12 +52,11 @@ struct Built {
 }
 
 impl Built {
-    fn new(tar: &Path, name: &str, variables: &[&str]) -> Self {
+    fn new(tar: &Path, start: &str, name: &str, variables: &[&str]) -> Self {
         let test = Test::new();
         let image = format!("localhost/launchway-smoke-test-{}:{name}", std::process::id());
         let version = format!("VERSION={{\"commit\":\"{COMMIT}\"}}");
-        let mut arguments =
-            vec!["import".to_owned(), "--change".to_owned(), "ENTRYPOINT [\"/server\"]".to_owned()];
+        let mut arguments = vec!["import".to_owned(), "--change".to_owned(), start.to_owned()];
         for variable in ["HEALTH=200", &version].iter().chain(variables) {
             let (name, value) = variable.split_once('=').unwrap();
             arguments.extend(["--change".to_owned(), format!("ENV {name}='{value}'")]);
@@ -107,7 +110,8 @@ fn an_image_of_the_engine_starts_in_a_container_that_is_always_removed() {
     let mut builder = tar::Builder::new(fs_err::File::create(&tar).unwrap());
     builder.append_path_with_name(dir.path().join("server"), "server").unwrap();
     builder.into_inner().unwrap();
-    let built = |name: &str, variables: &[&str]| Built::new(&tar, name, variables);
+    let built =
+        |name: &str, variables: &[&str]| Built::new(&tar, "ENTRYPOINT [\"/server\"]", name, variables);
     let timeout = Duration::from_secs(15);
 
     let good = built("good", &[]);
@@ -119,6 +123,14 @@ fn an_image_of_the_engine_starts_in_a_container_that_is_always_removed() {
     let (name, _) = (container.name(), docker(&["create", "--name", container.name(), &good.image]).unwrap());
     assert!(docker(&["inspect", name]).is_ok());
     good.run(timeout).unwrap();
+    // The arguments of a port do not take the place of a program.
+    for start in ["ENTRYPOINT [\"/server\"]", "CMD [\"/server\", \"--old\"]"] {
+        let by_argument = Built::new(&tar, start, "argument", &[]);
+        let mut smoke = by_argument.smoke(Platform::Amd64);
+        smoke.service.port = Port::Arguments { arguments: vec!["--port=$PORT".to_owned()] };
+        smoke.run(&by_argument.test.runner, &[]).unwrap();
+        assert_eq!(by_argument.test.printed(), ["I listen on 0.0.0.0:8000 as TEST", "with --port=8000"]);
+    }
 
     let code = built("code", &["LISTEN=x", "PORT=x", "CODE=7"]).fails(timeout);
     assert!(code.ends_with("it ended with exit status: 7 after SIGTERM instead of 0"), "{code}");
