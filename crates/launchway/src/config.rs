@@ -3,6 +3,7 @@
 mod check;
 mod manifest;
 mod variables;
+mod own_check;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,6 +20,7 @@ use launchway_image::smoke::Port;
 pub(crate) use manifest::is_root;
 pub(crate) use variables::{EnvironmentName, ServiceVariable, Variable};
 
+pub(crate) use own_check::OwnCheck;
 /// How the pipeline is set up for this workspace.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,9 +117,12 @@ pub(crate) struct LintConfig {
     pub(crate) unread: Vec<String>,
 }
 
+    /// Further checks, which run after the others.
+    #[serde(default)]
+    pub(crate) checks: Vec<OwnCheck>,
 impl Default for LintConfig {
     fn default() -> Self {
-        Self { fmt: true, clippy: true, doc: true, unread: Vec::new() }
+        Self { fmt: true, clippy: true, doc: true, checks: Vec::new(), unread: Vec::new() }
     }
 }
 

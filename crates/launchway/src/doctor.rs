@@ -8,8 +8,8 @@ use crate::executor::plan::{Options, Plan};
 use crate::needs::{self, Need};
 use crate::registry::{LOGIN, docker_login};
 use crate::table::rule::{Trigger, When};
-use crate::table::{Job, JobId, PIPELINE, StepId};
-use crate::tools::{Found, TOOLS, Tool};
+use crate::table::{self, Job, JobId, PIPELINE, StepId};
+use crate::tools::{self, Found, Tool};
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
 use launchway_image::Engine;
@@ -107,7 +107,7 @@ fn tools(ctx: &Context) -> Vec<Line> {
         })
         .collect();
     lines.extend(toolchain(ctx));
-    lines.extend(TOOLS.iter().map(|tool| tool_line(ctx, tool)));
+    lines.extend(tools::all(&ctx.config).iter().map(|tool| tool_line(ctx, tool)));
     lines.push(docker(ctx));
     lines
 }
@@ -151,7 +151,7 @@ fn tool_line(ctx: &Context, tool: &Tool) -> Line {
         Found::Nowhere if state == State::Good => format!("not installed yet; wanted {}", tool.version),
         Found::Nowhere => format!("not found; wanted {}", tool.version),
     };
-    Line { what: tool.name.to_owned(), state, found, fix }
+    Line { what: tool.name.to_string(), state, found, fix }
 }
 
 fn docker(ctx: &Context) -> Line {

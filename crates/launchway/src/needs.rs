@@ -8,7 +8,7 @@ use rustix::process::geteuid;
 
 use crate::context::Context;
 use crate::table::StepId;
-use crate::tools::{Found, TOOLS, Tool, on_path};
+use crate::tools::{self, Found, Tool, on_path};
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_image::Engine;
@@ -16,7 +16,7 @@ use launchway_image::Engine;
 /// One thing that a step cannot do without. Its `Display` is what an installation puts where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    Tool(&'static Tool),
+    Tool(Tool),
     /// A component of the Rust toolchain.
     Component(&'static str),
     /// The standard library for the target of the image's program.
@@ -28,7 +28,7 @@ pub(crate) enum Need {
 impl Need {
     /// What the step needs; a Docker engine brings a toolchain of its own.
     pub(crate) fn of(ctx: &Context, step: StepId, engine: Engine) -> Vec<Self> {
-        let tools = TOOLS.iter().filter(|tool| tool.required && tool.step == step).map(Self::Tool);
+        let tools = tools::all(&ctx.config).into_iter().filter(|tool| tool.required && tool.step == step);
         let own = match step {
             StepId::Lint => vec![Self::Component("rustfmt"), Self::Component("clippy")],
             StepId::TestCoverage => {
@@ -37,7 +37,7 @@ impl Need {
             StepId::DockerBuild if engine == Engine::Builtin => vec![Self::Target(ctx.config.target.clone())],
             StepId::DockerBuild | StepId::Push | StepId::Deploy => Vec::new(),
         };
-        own.into_iter().chain(tools).collect()
+        own.into_iter().chain(tools.map(Self::Tool)).collect()
     }
 
     /// The packages that tests need, where a machine that is thrown away afterwards lets them be installed. Elsewhere a

@@ -23,9 +23,10 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::git;
 use crate::git::files::{self, Content, File};
+use crate::steps::lint;
 use crate::steps::test_coverage::CoverageRecord;
 use crate::table::StepId;
-use crate::tools::TOOLS;
+use crate::tools;
 
 /// Everything that a step's result depends on, as a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,8 +119,12 @@ fn is_one_of(path: &Path, unread: &[String]) -> bool {
 fn toolchain(parts: &mut Parts, ctx: &Context, step: StepId) -> Result<()> {
     parts.add("rustc", Call::new("rustc").arg("-vV").read(&ctx.root)?);
     parts.add("cargo", Call::new("cargo").arg("-V").read(&ctx.root)?);
-    for tool in TOOLS.iter().filter(|tool| tool.step == step) {
-        parts.add(tool.name, format!("{:?}", tool.find(ctx)));
+    for tool in tools::all(&ctx.config).iter().filter(|tool| tool.step == step) {
+        parts.add(&*tool.name, format!("{:?}", tool.find(ctx)));
+    }
+    let checks = ctx.config.lint.checks.iter().filter(|check| step == StepId::Lint && check.tool().is_none());
+    for program in checks.filter_map(|check| lint::program(ctx, check)) {
+        parts.add_file(&program, &program)?;
     }
     Ok(())
 }

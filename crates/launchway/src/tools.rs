@@ -1,18 +1,22 @@
 //! The tools that the pipeline uses, each at a pinned version, and where they are found.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use crate::config::{Config, OwnCheck};
 use crate::context::Context;
 use crate::table::StepId;
 use launchway_core::call;
 use launchway_core::command::Call;
 
 /// A program that is not part of the Rust toolchain.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tool {
-    /// The package's and the program's name.
-    pub(crate) name: &'static str,
-    pub(crate) version: &'static str,
+    /// The package's name.
+    pub(crate) name: Cow<'static, str>,
+    /// The name of its program.
+    pub(crate) program: Cow<'static, str>,
+    pub(crate) version: Cow<'static, str>,
     /// The step that uses it.
     pub(crate) step: StepId,
     /// Whether the step cannot be done without it. What can is skipped by name.
@@ -22,26 +26,30 @@ pub(crate) struct Tool {
 }
 
 /// Runs the tests under coverage.
-pub(crate) const LLVM_COV: Tool = Tool {
-    name: "cargo-llvm-cov",
-    version: "0.9.0",
-    step: StepId::TestCoverage,
-    required: true,
-    install: CARGO,
-};
+pub(crate) static LLVM_COV: Tool = Tool::of("cargo-llvm-cov", "0.9.0", StepId::TestCoverage, true, CARGO);
 /// Checks the dependencies' licences, sources and duplicates.
-pub(crate) const DENY: Tool =
-    Tool { name: "cargo-deny", version: "0.20.2", step: StepId::Lint, required: false, install: CARGO };
+pub(crate) static DENY: Tool = Tool::of("cargo-deny", "0.20.2", StepId::Lint, false, CARGO);
 /// Audits the workflow.
-pub(crate) const ZIZMOR: Tool =
-    Tool { name: "zizmor", version: "1.29.0", step: StepId::Lint, required: false, install: PIPX };
+pub(crate) static ZIZMOR: Tool = Tool::of("zizmor", "1.29.0", StepId::Lint, false, PIPX);
 
 const CARGO: (&str, &str) = ("cargo install --locked", "@");
 /// Its package on crates.io needs a newer compiler than the workspace's.
 const PIPX: (&str, &str) = ("pipx install", "==");
 
-/// Every tool; the workflow installs the same versions.
-pub(crate) const TOOLS: [Tool; 3] = [LLVM_COV, DENY, ZIZMOR];
+/// The tools that every workspace's pipeline uses; the workflow installs the same versions.
+pub(crate) static TOOLS: [&Tool; 3] = [&LLVM_COV, &DENY, &ZIZMOR];
+
+/// Every tool of this workspace's pipeline: its own checks bring theirs.
+pub(crate) fn all(config: &Config) -> Vec<Tool> {
+    TOOLS.into_iter().cloned().chain(of_checks(config)).collect()
+}
+
+/// The tools that the configuration pins for its own checks.
+pub(crate) fn of_checks(config: &Config) -> Vec<Tool> {
+    let mut tools: Vec<Tool> = config.lint.checks.iter().filter_map(Tool::of_check).collect();
+    tools.dedup();
+    tools
+}
 
 /// Where a tool is.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,23 +62,64 @@ pub(crate) enum Found {
 }
 
 impl Tool {
+    const fn of(
+        name: &'static str,
+        version: &'static str,
+        step: StepId,
+        required: bool,
+        install: (&'static str, &'static str),
+    ) -> Self {
+        let [name, program, version] = [Cow::Borrowed(name), Cow::Borrowed(name), Cow::Borrowed(version)];
+        Self { name, program, version, step, required, install }
+    }
+
+    /// The tool that an own check of the workspace pins.
+    pub(crate) fn of_check(check: &OwnCheck) -> Option<Self> {
+        let (name, version) = check.tool()?;
+        Some(Self {
+            name: Cow::Owned(name.to_owned()),
+            program: Cow::Owned(check.program()),
+            version: Cow::Owned(version.to_owned()),
+            step: StepId::Lint,
+            required: true,
+            install: CARGO,
+        })
+    }
+
     /// The line that installs the pinned version for the user.
     pub(crate) fn install_line(&self) -> String {
         let (program, joint) = self.install;
         format!("{program} {}{joint}{}", self.name, self.version)
     }
 
+    /// `name@version`, as cargo and the action that installs tools write it.
+    pub(crate) fn with_version(&self) -> String {
+        format!("{}@{}", self.name, self.version)
+    }
+
     /// Looks for the tool in the pipeline's own folder and on `PATH`.
     pub(crate) fn find(&self, ctx: &Context) -> Found {
-        let own = own_folder(ctx).join("bin").join(self.name);
-        if version(&own, self.name).as_deref() == Some(self.version) {
+        let (own, program) = (self.own_path(ctx), &*self.program);
+        if self.is_recorded(ctx) && own.is_file() || version(&own, program).is_some_and(|v| v == self.version)
+        {
             return Found::Pinned(own);
         }
-        match on_path(ctx, self.name).and_then(|program| Some((version(&program, self.name)?, program))) {
+        match on_path(ctx, program).and_then(|path| Some((version(&path, program)?, path))) {
             Some((found, program)) if found == self.version => Found::Pinned(program),
             Some((found, _)) => Found::Other(found),
             None => Found::Nowhere,
         }
+    }
+
+    /// The program in the pipeline's own folder, where it is installed.
+    pub(crate) fn own_path(&self, ctx: &Context) -> PathBuf {
+        own_folder(ctx).join("bin").join(&*self.program)
+    }
+
+    /// Whether cargo recorded this version in the pipeline's own folder: not every program prints its version.
+    fn is_recorded(&self, ctx: &Context) -> bool {
+        let record = fs_err::read_to_string(own_folder(ctx).join(".crates.toml")).unwrap_or_default();
+        record.contains(&format!("\"{} {} (", self.name, self.version))
     }
 
     /// Whether the pipeline may install anything: not under `XTASK_INSTALL=never`.
@@ -80,7 +129,7 @@ impl Tool {
 
     /// The call that installs the tool into the pipeline's own folder, never into the user's.
     pub(crate) fn install(&self, ctx: &Context) -> Call {
-        let (folder, tool) = (own_folder(ctx), format!("{}@{}", self.name, self.version));
+        let (folder, tool) = (own_folder(ctx), self.with_version());
         call!("cargo install --locked --quiet --root {folder} {tool}")
             // The variables that make cargo build elsewhere or otherwise are meant for the workspace.
             .env_remove("CARGO_TARGET_DIR")
@@ -119,7 +168,9 @@ fn version(program: &Path, name: &str) -> Option<String> {
     // A subcommand of cargo expects its own name first, as cargo passes it.
     let call = Call::new(program.to_string_lossy()).args(name.strip_prefix("cargo-")).arg("--version");
     let printed = call.read(Path::new("/")).ok()?;
-    printed.split_whitespace().nth(1).map(str::to_owned)
+    let is_version = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
+    let mut words = printed.split_whitespace().map(|word| word.strip_prefix('v').unwrap_or(word));
+    words.find(is_version).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -158,6 +209,35 @@ mod tests {
         let own = dir.path().join("target/xtask/tools/bin");
         program(&own, "cargo-deny", &format!("cargo-deny {}", DENY.version));
         assert_eq!(DENY.find(&ctx), Found::Pinned(own.join("cargo-deny")));
+    }
+
+    #[test]
+    fn a_tool_of_an_own_check_is_known_by_its_package_and_found_by_its_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("path");
+        let mut ctx = Context::for_test(dir.path(), Environment::of([("PATH", path.to_str().unwrap())]));
+        ctx.config.lint.checks = vec![
+            OwnCheck::of("cargo sqlx prepare --check", Some("sqlx-cli@0.8.2")),
+            OwnCheck::of("cargo machete", None),
+        ];
+        let [tool] = of_checks(&ctx.config).try_into().unwrap();
+        assert_eq!(all(&ctx.config).len(), TOOLS.len() + 1);
+        assert!(tool.required && tool.install(&ctx).to_string().ends_with("tools sqlx-cli@0.8.2"));
+        assert_eq!(tool.find(&ctx), Found::Nowhere);
+        // Wherever in the line the version stands.
+        for prints in ["0.8.2", "sqlx-cli 0.8.2", "cargo sqlx, version v0.8.2 (abc)"] {
+            program(&path, "cargo-sqlx", prints);
+            assert_eq!(tool.find(&ctx), Found::Pinned(path.join("cargo-sqlx")), "{prints}");
+        }
+        program(&path, "cargo-sqlx", "sqlx-cli 0.8.1");
+        assert_eq!(tool.find(&ctx), Found::Other("0.8.1".to_owned()));
+        // A program that prints no version is known by what cargo recorded.
+        let tools = dir.path().join("target/xtask/tools");
+        program(&tools.join("bin"), "cargo-sqlx", "a tool");
+        assert_eq!(tool.find(&ctx), Found::Other("0.8.1".to_owned()));
+        let record = "[v1]\n\"sqlx-cli 0.8.2 (registry+https://github.com/rust-lang/crates.io-index)\" = [\"cargo-sqlx\"]\n";
+        fs_err::write(tools.join(".crates.toml"), record).unwrap();
+        assert_eq!(tool.find(&ctx), Found::Pinned(tools.join("bin/cargo-sqlx")));
     }
 
     #[test]

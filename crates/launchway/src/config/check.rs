@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{BuildConfig, Config, DeployConfig, EnvironmentName};
+use super::{BuildConfig, Config, DeployConfig, EnvironmentName, OwnCheck};
 use crate::table::{self, Job, JobId};
 use launchway_image::binary::Platform;
 use launchway_image::smoke::Port;
@@ -36,6 +36,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
             bail!("`test.packages` names `{name}`, which is not the name of a Debian package");
         }
     }
+    config.lint.checks.iter().try_for_each(OwnCheck::check)?;
     dockerfile(&config.dockerfile)?;
     workflow(&config.workflow)?;
     build(&config.build)?;

@@ -66,6 +66,33 @@ fn every_error_names_its_key() {
         ("[\"CIPHER_KEY\"]", "[\"GITHUB_X\"]", "GitHub reserves names that start with"),
         ("[\"CIPHER_KEY\"]", "[\"RENDER_API_KEY\"]", "which Render sets itself"),
         ("[\"CIPHER_KEY\"]", "[\"DOCKERHUB_TOKEN\"]", "which is the pipeline's own"),
+        ("[\"CIPHER_KEY\"]", "[\"REGISTRY_TOKEN\"]", "which is the pipeline's own"),
+        (
+            "coverage = 80",
+            "coverage = 80\nlint.checks = [\"a | b\"]",
+            "`lint.checks` has `a | b`, but no shell",
+        ),
+        (
+            "coverage = 80",
+            "coverage = 80\nlint.checks = [1]",
+            "a command line, or a table with `run` and `tool`",
+        ),
+        ("coverage = 80", "coverage = 80\nlint.checks = [{ run = \"a\", tol = 1 }]", "unknown field `tol`"),
+        (
+            "\"10m\"",
+            "\"10m\"\nport = { arguments = [\"--port\"] }",
+            "`deploy.port` has `arguments` without `$PORT`",
+        ),
+        (
+            "\"10m\"",
+            "\"10m\"\nport = { variable = \"LISTEN_ON\", value = \":80\" }",
+            "`deploy.port` has `value` without `$PORT`",
+        ),
+        (
+            "\"10m\"",
+            "\"10m\"\nport = \"80\"",
+            "a port, or a table with `variable` and `value`, or one with `arguments`",
+        ),
         ("[\"CIPHER_KEY\"]", "[{ name = \"A\", secrte = true }]", "unknown field `secrte`"),
         ("[\"CIPHER_KEY\"]", "[1]", "the name of a variable, or a table"),
         ("[\"CIPHER_KEY\"]", "[]\nsentry = { dsn = \"DSN\" }", "`deploy.sentry` needs the variable `DSN`"),

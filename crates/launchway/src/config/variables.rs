@@ -228,7 +228,7 @@ impl<'de> Deserialize<'de> for EnvironmentName {
 
 /// Reads a value that is a text where the text is enough, and a table otherwise. Unlike an untagged enum it names the
 /// key that is wrong.
-fn text_or_table<'de, D: Deserializer<'de>, T: Deserialize<'de>, V>(
+pub(super) fn text_or_table<'de, D: Deserializer<'de>, T: Deserialize<'de>, V>(
     deserializer: D,
     expected: &'static str,
     of_text: impl FnOnce(String) -> V,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::OwnCheck;
 use launchway_core::environment::Environment;
 
 fn ctx(root: &Path, variables: &[(&str, &str)]) -> Context {
@@ -18,6 +19,21 @@ fn each_step_says_what_it_needs() {
     assert_eq!(of(StepId::DockerBuild), ["rustup target add x86_64-unknown-linux-gnu"]);
     assert_eq!(lines(StepId::DockerBuild, Engine::Docker), Vec::<String>::new());
     assert_eq!(of(StepId::Deploy), Vec::<String>::new());
+}
+
+#[test]
+fn the_pinned_tool_of_an_own_check_is_needed_and_can_be_installed() {
+    let mut with = ctx(Path::new("/w"), &[]);
+    with.config.lint.checks = vec![OwnCheck::of("cargo sqlx prepare --check", Some("sqlx-cli@0.8.2"))];
+    let of_lint = Need::of(&with, StepId::Lint, Engine::Builtin);
+    let need = of_lint.last().unwrap();
+    assert_eq!(need.install_line(), "cargo install --locked sqlx-cli@0.8.2");
+    assert!(need.may_install(&with));
+    assert!(Need::of(&with, StepId::TestCoverage, Engine::Builtin).iter().all(|other| other != need));
+    with.environment = Environment::of([("XTASK_INSTALL", "never")]);
+    assert!(!need.may_install(&with));
+    let problem = "sqlx-cli 0.8.2 is not installed: `cargo install --locked sqlx-cli@0.8.2`";
+    assert_eq!(need.problem(&with), problem);
 }
 
 #[test]

@@ -1,16 +1,17 @@
-//! Step: lint. Formatting, clippy, the generated workflow, the Dockerfile, the documentation, and two tools where they are
-//! installed.
+//! Step: lint. Formatting, clippy, the generated workflow, the Dockerfile, the documentation, two tools where they are
+//! installed, and the workspace's own checks.
 //!
 //! Every check runs even if an earlier one failed: a developer fixes them together.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::config::OwnCheck;
 use crate::context::Context;
 use crate::steps::docker_build;
-use crate::tools::{DENY, Found, Tool, ZIZMOR};
+use crate::tools::{DENY, Found, Tool, ZIZMOR, on_path};
 use crate::workflow;
 use launchway_core::call;
 use launchway_core::command::Call;
@@ -28,7 +29,7 @@ pub(crate) enum Check {
     Dockerfile(Engine),
     /// A tool that is not installed; a skip is not a pass.
     Skip {
-        check: &'static str,
+        check: String,
         reason: String,
     },
 }
@@ -79,13 +80,13 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
     let config = &ctx.config.lint;
     let wanted = |on: bool, check: &'static str, call: Call| {
         let reason = || format!("`lint.{check}` is off in the configuration");
-        if on { Check::Run(call) } else { Check::Skip { check, reason: reason() } }
+        if on { Check::Run(call) } else { Check::Skip { check: check.to_owned(), reason: reason() } }
     };
     // Warnings are denied here and not by `RUSTFLAGS`, which would compile every dependency once more.
     let clippy = shared(call!("cargo clippy --workspace --all-targets --locked -- -D warnings"));
     let doc = shared(call!("cargo doc --workspace --no-deps --locked")).env("RUSTDOCFLAGS", "-D warnings");
     let workflow = workflow::Place::of(&ctx.root).path(&ctx.config.workflow);
-    let checks = vec![
+    let mut checks = vec![
         wanted(config.fmt, "fmt", call!("cargo fmt --all --check")),
         Check::Workflow(workflow.clone()),
         Check::Dockerfile(ctx.config.engine),
@@ -94,12 +95,57 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
         if ctx.root.join(DENY_CONFIG).is_file() {
             optional(ctx, &DENY, |deny| deny.args("deny --workspace check bans licenses sources".split(' ')))
         } else {
-            Check::Skip { check: DENY.name, reason: format!("there is no {DENY_CONFIG}") }
+            Check::Skip { check: DENY.name.to_string(), reason: format!("there is no {DENY_CONFIG}") }
         },
         // Of the repository's other workflows it may say what it likes.
         optional(ctx, &ZIZMOR, |zizmor| zizmor.args(["--offline", "--persona=auditor", &workflow])),
     ];
+    checks.extend(config.checks.iter().map(|check| own(ctx, check)));
     LintPlan { checks }
+}
+
+/// A check of the workspace's own. Cargo's subcommands share the target folder of the other checks.
+fn own(ctx: &Context, check: &OwnCheck) -> Check {
+    let is_cargo = check.is_cargo();
+    let call = match Tool::of_check(check) {
+        Some(tool) => match tool.find(ctx) {
+            Found::Pinned(program) => Call::new(program.to_string_lossy()),
+            // Preflight installs it there.
+            Found::Other(_) | Found::Nowhere => Call::new(tool.own_path(ctx).to_string_lossy()),
+        },
+        None if program(ctx, check).is_some() || is_cargo && is_built_in(ctx, check) => {
+            Call::new(check.words().next().unwrap_or_default())
+        }
+        None => {
+            let program = check.program();
+            let reason = format!(
+                "`{program}` is not on this machine: install it, or name its package and version as `tool` in `lint.checks`"
+            );
+            return Check::Skip { check: check.run.clone(), reason };
+        }
+    };
+    let call = call.args(check.words().skip(1));
+    Check::Run(if is_cargo { call.env("CARGO_TARGET_DIR", ctx.ci_target().to_string_lossy()) } else { call })
+}
+
+/// The file of an own check's program: below the workspace root, among cargo's programs or on `PATH`.
+pub(crate) fn program(ctx: &Context, check: &OwnCheck) -> Option<PathBuf> {
+    let name = check.program();
+    if name.contains('/') {
+        return Some(ctx.root.join(name)).filter(|path| path.is_file());
+    }
+    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = var("CARGO_HOME").or_else(|| Some(var("HOME")?.join(".cargo")));
+    let of_cargo =
+        home.map(|home| home.join("bin").join(&name)).filter(|path| check.is_cargo() && path.is_file());
+    of_cargo.or_else(|| on_path(ctx, &name))
+}
+
+/// Whether cargo has the subcommand itself, or an alias for it.
+fn is_built_in(ctx: &Context, check: &OwnCheck) -> bool {
+    let listed = Call::new("cargo").arg("--list").read(&ctx.root).unwrap_or_default();
+    let mut names = listed.lines().filter_map(|line| line.split_whitespace().next());
+    check.words().nth(1).is_some_and(|name| names.any(|listed| listed == name))
 }
 
 impl LintPlan {
@@ -162,7 +208,7 @@ fn why(ctx: &Context, error: &anyhow::Error) -> String {
 fn optional(ctx: &Context, tool: &'static Tool, call: impl FnOnce(Call) -> Call) -> Check {
     match tool.find(ctx) {
         Found::Pinned(program) => Check::Run(call(Call::new(program.to_string_lossy()))),
-        found => Check::Skip { check: tool.name, reason: tool.problem(&found) },
+        found => Check::Skip { check: tool.name.to_string(), reason: tool.problem(&found) },
     }
 }
 

@@ -63,6 +63,9 @@ fn job(row: &table::Job, config: &Config, place: &Place, on_branch: &Rule, pins:
         steps.push(cache(place, on_branch, pins));
     }
     steps.extend(install(row.id, pins));
+    if row.id == JobId::Test {
+        steps.extend(install_for_checks(config, pins));
+    }
     steps.extend(row.steps.iter().map(|step| command(config, *step)));
     steps.push(upload(row.id, place, pins));
     Job {
@@ -188,6 +191,14 @@ fn upload(job: JobId, place: &Place, pins: &Pins<'_>) -> Step {
             // A job that is run again uploads under the same name.
             ("overwrite", Input::Flag(true)),
             ("retention-days", Input::Number(7)),
+/// The tools of the workspace's own checks. Those that the action does not know it looks for elsewhere, prebuilt first.
+fn install_for_checks(config: &Config, pins: &Pins<'_>) -> Option<Step> {
+    let tools: Vec<String> = tools::of_checks(config).iter().map(Tool::with_version).collect();
+    let with =
+        vec![("tool", Input::Text(tools.join(","))), ("fallback", Input::Text("cargo-binstall".to_owned()))];
+    (!tools.is_empty()).then(|| action("install tools of own checks", pins.uses(pins::INSTALL), with))
+}
+
         ]),
     })
 }

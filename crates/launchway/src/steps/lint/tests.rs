@@ -18,12 +18,48 @@ fn the_checks_and_their_lines() {
 }
 
 #[test]
+fn a_workspace_adds_its_own_checks() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, scripts] = ["path", "scripts"].map(|name| dir.path().join(name));
+    for (folder, name) in [(&path, "cargo-found-by-path"), (&scripts, "check")] {
+        fs_err::create_dir_all(folder).unwrap();
+        fs_err::write(folder.join(name), "").unwrap();
+    }
+    let mut ctx = Context::for_test(dir.path(), Environment::of([("PATH", path.to_str().unwrap())]));
+    let built_in = plan(&ctx).checks.len();
+    ctx.config.lint.checks = [
+        ("cargo found-by-path --quiet", None),
+        ("cargo tree --locked", None),
+        ("cargo sqlx prepare --check", Some("sqlx-cli@0.8.2")),
+        ("scripts/check all", None),
+        ("cargo of-nobody", None),
+        ("of-nobody", None),
+    ]
+    .map(|(run, tool)| OwnCheck::of(run, tool))
+    .into();
+    let planned = plan(&ctx).to_string().replace(dir.path().to_str().unwrap(), "/w");
+    let own: Vec<&str> = planned.lines().skip(built_in).collect();
+    insta::assert_snapshot!(own.join("\n"), @r"
+    CARGO_TARGET_DIR=/w/target/ci cargo found-by-path --quiet
+    CARGO_TARGET_DIR=/w/target/ci cargo tree --locked
+    CARGO_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-sqlx sqlx prepare --check
+    scripts/check all
+    skip cargo of-nobody: `cargo-of-nobody` is not on this machine: install it, or name its package and version as `tool` in `lint.checks`
+    skip of-nobody: `of-nobody` is not on this machine: install it, or name its package and version as `tool` in `lint.checks`
+    ");
+    let program = |run| program(&ctx, &OwnCheck::of(run, None));
+    assert_eq!(program("cargo found-by-path"), Some(path.join("cargo-found-by-path")));
+    assert_eq!(program("scripts/check"), Some(scripts.join("check")));
+    assert_eq!(program("cargo tree"), None);
+}
+
+#[test]
 fn every_check_runs_and_every_failure_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(dir.path(), Environment::default());
     let checks = vec![
         Check::Run(Call::new("false")),
-        Check::Skip { check: "zizmor", reason: "not here".to_owned() },
+        Check::Skip { check: "zizmor".to_owned(), reason: "not here".to_owned() },
         Check::Run(Call::new("sh").arg("-c").arg("echo 'Diff in src/a.rs:1:'; exit 1")),
         Check::Run(Call::new("touch").arg("ran")),
     ];

@@ -3,6 +3,7 @@ use std::path::Path;
 use serde_json::{Map as Object, Value};
 
 use super::*;
+use crate::config::OwnCheck;
 use crate::context::Context;
 use launchway_core::environment::Environment;
 
@@ -171,6 +172,58 @@ fn nothing_may_be_written_to_the_repository() {
 
 #[test]
 fn a_deploy_is_never_cancelled() {
+#[test]
+fn the_token_of_a_run_is_the_login_at_the_registry_of_github() {
+    let mut config = config();
+    let mut jobs = |image: &str, login| {
+        (config.image, config.login) = (image.to_owned(), login);
+        let text = render(&config, &Place::default(), &Pins::default()).unwrap();
+        serde_saphyr::from_str::<Value>(&text).unwrap()["jobs"].clone()
+    };
+    let env = |job: &Value| {
+        let of_step = |step: &Value| {
+            let login = |name: &str| step["env"][format!("REGISTRY_{name}")].as_str().map(str::to_owned);
+            Some([login("USERNAME")?, login("TOKEN")?])
+        };
+        steps(job).iter().find_map(of_step)
+    };
+    let of_run = ["${{ github.actor }}", "${{ secrets.GITHUB_TOKEN }}"].map(str::to_owned);
+    let on_github = jobs("ghcr.io/acme/app", true);
+    for (id, login) in [("test", None), ("build", Some("write")), ("deploy", Some("write"))] {
+        assert_eq!(on_github[id]["permissions"]["packages"].as_str(), login, "{id}");
+        assert_eq!(env(&on_github[id]), login.map(|_| of_run.clone()), "{id}");
+    }
+    let elsewhere = jobs("quay.io/acme/app", true);
+    let secrets = ["${{ secrets.REGISTRY_USERNAME }}", "${{ secrets.REGISTRY_TOKEN }}"].map(str::to_owned);
+    assert_eq!(env(&elsewhere["build"]), Some(secrets));
+    assert!(elsewhere["build"]["permissions"]["packages"].is_null());
+    for (image, login) in [("ghcr.io/acme/app", false), ("docker.io/acme/app", false)] {
+        let without = jobs(image, login);
+        assert_eq!(without["build"]["permissions"], serde_json::json!({ "contents": "read" }));
+        let text = without.to_string();
+        assert!(!text.contains("REGISTRY_") && !text.contains("DOCKERHUB_"), "{text}");
+    }
+}
+
+#[test]
+fn the_tools_of_own_checks_are_installed_with_the_others() {
+    let mut config = config();
+    config.lint.checks = vec![
+        OwnCheck::of("cargo sqlx prepare --check", Some("sqlx-cli@0.8.2")),
+        OwnCheck::of("cargo machete", None),
+    ];
+    let text = render(&config, &Place::default(), &Pins::default()).unwrap();
+    let parsed: Value = serde_saphyr::from_str(&text).unwrap();
+    let tools = |id: &str| -> Vec<Value> {
+        let of_job = steps(&parsed["jobs"][id]).iter().filter(|step| step["with"]["tool"].is_string());
+        of_job.map(|step| serde_json::json!([step["with"]["tool"], step["with"]["fallback"]])).collect()
+    };
+    assert_eq!(tools("test").last().unwrap(), &serde_json::json!(["sqlx-cli@0.8.2", "cargo-binstall"]));
+    assert_eq!((tools("test").len(), tools("build").len(), tools("deploy").len()), (2, 0, 0));
+}
+
+#[test]
+fn a_deploy_is_never_cancelled() {
     assert_eq!(
         parsed()["concurrency"],
         serde_json::json!({
@@ -225,7 +278,7 @@ fn a_release_is_made_without_a_cache() {
 
 #[test]
 fn every_pinned_tool_is_installed_in_the_job_that_uses_it() {
-    for tool in &TOOLS {
+    for tool in TOOLS {
         let pin = format!("{}@{}", tool.name, tool.version);
         for row in &PIPELINE {
             let installed = steps(&job(row.id)).iter().any(|step| {
