@@ -132,14 +132,12 @@ impl Logins {
     pub(crate) fn hint(&self, repository: &Repository) -> String {
         let host = if repository.is_hub() { "" } else { repository.registry() };
         let docker = format!("run `{}`", format!("docker login {host}").trim_end());
-        match &self.account {
+        // To another registry the account would not be sent.
+        match self.account.as_ref().filter(|account| account.registry == repository.registry()) {
             None => docker,
-            Some(account) if repository.is_hub() => {
-                let (names, source) = (account.names(), &account.token.source);
-                format!("set {names} (a token is made at {source}), or {docker}")
-            }
             Some(account) => {
-                format!("set {} to an account of that registry, or {docker}", account.names())
+                let (names, source) = (account.names(), &account.token.source);
+                format!("set {names} (where to get a token: {source}), or {docker}")
             }
         }
     }

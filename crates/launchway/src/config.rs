@@ -1,9 +1,10 @@
 //! `[workspace.metadata.pipeline]` of the root `Cargo.toml`, read into one validated value.
 
 mod check;
+mod login;
 mod manifest;
-mod variables;
 mod own_check;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,10 +18,11 @@ pub(crate) use check::image;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_image::Engine;
 use launchway_image::smoke::Port;
+pub(crate) use login::Login;
 pub(crate) use manifest::is_root;
+pub(crate) use own_check::OwnCheck;
 pub(crate) use variables::{EnvironmentName, ServiceVariable, Variable};
 
-pub(crate) use own_check::OwnCheck;
 /// How the pipeline is set up for this workspace.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +37,9 @@ pub(crate) struct Config {
     pub(crate) branch: String,
     /// The image's repository, without a tag; `PIPELINE_IMAGE` in the environment replaces it.
     pub(crate) image: String,
+    /// Whether the registry of the image asks for a login.
+    #[serde(default = "yes")]
+    pub(crate) login: bool,
     /// The least coverage that passes, in percent of lines, 0 to 100.
     pub(crate) coverage: f64,
     /// The engine that builds the image when `--engine` does not say.
@@ -112,14 +117,14 @@ pub(crate) struct LintConfig {
     /// Whether the documentation must build without a warning.
     #[serde(default = "yes")]
     pub(crate) doc: bool,
+    /// Further checks, which run after the others.
+    #[serde(default)]
+    pub(crate) checks: Vec<OwnCheck>,
     /// Files, and folders with a `/` at their end, that no check reads: the step need not run again for them.
     #[serde(default)]
     pub(crate) unread: Vec<String>,
 }
 
-    /// Further checks, which run after the others.
-    #[serde(default)]
-    pub(crate) checks: Vec<OwnCheck>,
 impl Default for LintConfig {
     fn default() -> Self {
         Self { fmt: true, clippy: true, doc: true, checks: Vec::new(), unread: Vec::new() }

@@ -6,7 +6,7 @@ use crate::config::image;
 use crate::context::Context;
 use crate::executor::plan::{Options, Plan};
 use crate::needs::{self, Need};
-use crate::registry::{LOGIN, docker_login};
+use crate::registry::{account, docker_login};
 use crate::table::rule::{Trigger, When};
 use crate::table::{self, Job, JobId, PIPELINE, StepId};
 use crate::tools::{self, Found, Tool};
@@ -175,25 +175,33 @@ fn docker(ctx: &Context) -> Line {
 /// Which variables are set, never to what.
 fn secrets(ctx: &Context) -> Vec<Line> {
     // A configuration that cannot be read is named by the step that needs it.
-    let by_docker = ctx
-        .session()
-        .and_then(|session| docker_login(&session, ctx.image(), &ctx.environment))
-        .unwrap_or_default();
+    let by_docker = ctx.session().and_then(|session| docker_login(&session, ctx.image())).unwrap_or_default();
+    let account = account(ctx.image(), &ctx.environment);
+    // Names end alike in both pairs.
+    let other_name = |name: &str| {
+        let end = name.rsplit_once('_').map(|(_, end)| end);
+        let both = [&account.username, &account.token].into_iter().filter(|setting| setting.value.is_some());
+        let mut both = both.map(|setting| setting.name.as_str()).filter(|_| table::is_login(name));
+        both.find(|other| *other != name && other.rsplit_once('_').map(|(_, end)| end) == end)
+    };
     let line = |job: JobId, name: &str, needed: bool| {
         let set = ctx.environment.has(name);
         let source = ctx.config.variable(name).map_or_else(String::new, |variable| variable.hint());
         let (state, found) = match (set, needed) {
-            _ if by_docker.is_some() && LOGIN.contains(&name) => {
-                (State::Good, by_docker.as_deref().unwrap_or_default())
+            _ if by_docker.is_some() && table::is_login(name) => {
+                (State::Good, by_docker.clone().unwrap_or_default())
             }
-            (true, _) => (State::Good, "set"),
-            (false, true) => (State::NoRelease, "for a release"),
-            (false, false) => (State::Without, "optional"),
+            (true, _) => (State::Good, "set".to_owned()),
+            (false, _) if other_name(name).is_some() => {
+                (State::Good, format!("set, as {}", other_name(name).unwrap_or_default()))
+            }
+            (false, true) => (State::NoRelease, "for a release".to_owned()),
+            (false, false) => (State::Without, "optional".to_owned()),
         };
         Line {
             what: format!("{job}: {name}"),
             state,
-            found: found.to_owned(),
+            found,
             fix: if state == State::Good { String::new() } else { source },
         }
     };

@@ -9,7 +9,7 @@ use crate::table::PIPELINE;
 
 /// The pipeline table, then every command with its first line of help.
 pub(crate) fn text(ctx: &Context) -> String {
-    let mut rows = vec![["job", "needs", "when", "steps", "secrets"].map(str::to_owned)];
+    let mut rows = vec![["job", "needs", "when", "steps", "variables"].map(str::to_owned)];
     for job in &PIPELINE {
         let steps: Vec<&str> = job.steps.iter().map(|step| step.name()).collect();
         rows.push([

@@ -51,7 +51,7 @@ pub(crate) const PIPELINE: [Job; 3] = [
         needs: Some(JobId::Test),
         when: When::Release,
         steps: &[StepId::DockerBuild, StepId::Push],
-        variables: &["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"],
+        variables: &LOGIN,
         optional: &[],
         minutes: 45,
     },
@@ -64,8 +64,8 @@ pub(crate) const PIPELINE: [Job; 3] = [
         variables: &["RENDER_API_KEY", "RENDER_SERVICE_ID"],
         // The registry's login reads a private image and writes the ledger.
         optional: &[
-            "DOCKERHUB_USERNAME",
-            "DOCKERHUB_TOKEN",
+            "REGISTRY_USERNAME",
+            "REGISTRY_TOKEN",
             "SENTRY_AUTH_TOKEN",
             "SENTRY_ORG",
             "SENTRY_PROJECT",
@@ -164,24 +164,25 @@ pub(crate) struct Variable {
     /// Whether its value must never be shown.
     pub(crate) secret: bool,
     pub(crate) meaning: &'static str,
-    /// How to get a value.
+    /// How to get a value; of a login the registry decides that (`config::login`).
     pub(crate) source: &'static str,
 }
 
-/// The variables of the pipeline itself; on GitHub each is a secret.
-pub(crate) const VARIABLES: [Variable; 7] = [
-    Variable {
-        name: "DOCKERHUB_USERNAME",
-        secret: false,
-        meaning: "the registry account that pushes",
-        source: "your Docker Hub user name",
-    },
-    Variable {
-        name: "DOCKERHUB_TOKEN",
-        secret: true,
-        meaning: "its access token",
-        source: "Docker Hub → Account settings → Personal access tokens, with read and write permission",
-    },
+/// The login at the registry of the image: user name and token.
+pub(crate) const LOGIN: [&str; 2] = ["REGISTRY_USERNAME", "REGISTRY_TOKEN"];
+
+/// The same by the names that an image on Docker Hub asks for. Every registry accepts either pair.
+pub(crate) const DOCKER_HUB_LOGIN: [&str; 2] = ["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"];
+
+const ACCOUNT: &str = "the registry account that pushes";
+const TOKEN: &str = "its access token";
+
+/// The variables of the pipeline itself.
+pub(crate) const VARIABLES: [Variable; 9] = [
+    Variable { name: "REGISTRY_USERNAME", secret: false, meaning: ACCOUNT, source: "" },
+    Variable { name: "REGISTRY_TOKEN", secret: true, meaning: TOKEN, source: "" },
+    Variable { name: "DOCKERHUB_USERNAME", secret: false, meaning: ACCOUNT, source: "" },
+    Variable { name: "DOCKERHUB_TOKEN", secret: true, meaning: TOKEN, source: "" },
     Variable {
         name: "RENDER_API_KEY",
         secret: true,
@@ -226,6 +227,11 @@ pub(crate) const SETTINGS: [&str; 4] = ["PIPELINE_IMAGE", "RENDER_API_URL", "SEN
 /// The names of [`VARIABLES`].
 pub(crate) fn variable_names() -> impl Iterator<Item = &'static str> {
     VARIABLES.iter().map(|variable| variable.name)
+}
+
+/// Whether a variable belongs to the login at a registry.
+pub(crate) fn is_login(name: &str) -> bool {
+    LOGIN.contains(&name) || DOCKER_HUB_LOGIN.contains(&name)
 }
 
 /// The entry of [`VARIABLES`] with this name.

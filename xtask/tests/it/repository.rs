@@ -80,8 +80,8 @@ fn the_readme_shows_the_pipeline() {
             .filter(|(of, _, needed)| of == job && *needed)
             .map(|(_, name, _)| format!("`{name}`"))
             .collect();
-        let secrets = if needed.is_empty() { "none".to_owned() } else { needed.join(", ") };
-        let row = format!("| {job} |{needs} | {when} | {steps} | {secrets} |");
+        let needed = if needed.is_empty() { "none".to_owned() } else { needed.join(", ") };
+        let row = format!("| {job} |{needs} | {when} | {steps} | {needed} |");
         assert!(readme.contains(&row), "README.md lacks: {row}");
         count += 1;
     }
@@ -89,13 +89,41 @@ fn the_readme_shows_the_pipeline() {
 }
 
 #[test]
-fn the_guide_says_where_every_secret_goes() {
-    let guide = page("docs/deployment.md");
+fn the_guide_says_where_every_value_goes() {
+    let (guide, workflow) = (page("docs/deployment.md"), page(".github/workflows/main.yaml"));
     for (job, name, needed) in variables() {
         let optional = if needed { "" } else { ", optional" };
-        let row = format!("| `{name}` | {job}{optional} |");
+        let is_variable = workflow.contains(&format!("{name}: ${{{{ vars.{name} }}}}"));
+        let store = if is_variable { "variable" } else { "secret" };
+        let row = format!("| `{name}` | {store} | {job}{optional} |");
         assert!(guide.contains(&row), "docs/deployment.md lacks: {row}");
     }
+}
+
+/// The service's variables, as the configuration lists them.
+fn of_service() -> Vec<String> {
+    let manifest = page("Cargo.toml");
+    let (_, rest) = manifest.split_once("\nenvironment = [\n").unwrap();
+    let (entries, _) = rest.split_once("\n]").unwrap();
+    let name = |line: &str| {
+        let (_, rest) = line.split_once("name = \"").unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    entries.lines().map(name).collect()
+}
+
+#[test]
+fn the_guide_lists_the_variables_that_a_deploy_writes_first() {
+    let guide = page("docs/deployment.md");
+    let (_, section) = guide.split_once("\n## 2. ").unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with("|---"));
+    let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
+    let listed: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+    let written = of_service();
+    assert_eq!(listed[..written.len()], written);
+    let number = ["none", "first", "first two", "first three", "first four", "first five"][written.len()];
+    let sentence = format!("A deploy writes the {number} to the service");
+    assert!(section.contains(&sentence), "docs/deployment.md lacks: {sentence}");
 }
 
 #[test]

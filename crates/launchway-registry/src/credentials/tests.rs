@@ -60,12 +60,9 @@ fn a_hint_names_what_the_caller_offers() {
     let with = Logins { account: Some(unset()), ..Logins::default() };
     assert_eq!(
         with.hint(&hub),
-        "set THE_USERNAME and THE_TOKEN (a token is made at hub.example.com → Tokens), or run `docker login`"
+        "set THE_USERNAME and THE_TOKEN (where to get a token: hub.example.com → Tokens), or run `docker login`"
     );
-    assert_eq!(
-        with.hint(&other),
-        "set THE_USERNAME and THE_TOKEN to an account of that registry, or run `docker login ghcr.io`"
-    );
+    assert_eq!(with.hint(&other), "run `docker login ghcr.io`", "the account is for Docker Hub");
     assert_eq!(Logins::default().hint(&other), "run `docker login ghcr.io`");
 }
 

@@ -113,7 +113,6 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
             bail!("`deploy.{key}` must be at least 1s, but is {time}");
         }
     }
-    let names = deploy.names();
     let (key, words) = match &deploy.port {
         Port::Standard | Port::Fixed(_) => ("", &[][..]),
         Port::Variable { variable: name, value } => {
@@ -125,6 +124,7 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
     if !key.is_empty() && !words.iter().any(|word| word.contains("$PORT")) {
         bail!("`deploy.port` has `{key}` without `$PORT`, which is where the port goes");
     }
+    let names = deploy.names();
     for (place, name) in names.iter().enumerate() {
         variable("deploy.environment", name)?;
         if names[..place].contains(name) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::table::StepId;
+use crate::table::{self, StepId};
 
 const GOOD: &str = r#"
 [workspace.metadata.pipeline]
@@ -67,32 +67,6 @@ fn every_error_names_its_key() {
         ("[\"CIPHER_KEY\"]", "[\"RENDER_API_KEY\"]", "which Render sets itself"),
         ("[\"CIPHER_KEY\"]", "[\"DOCKERHUB_TOKEN\"]", "which is the pipeline's own"),
         ("[\"CIPHER_KEY\"]", "[\"REGISTRY_TOKEN\"]", "which is the pipeline's own"),
-        (
-            "coverage = 80",
-            "coverage = 80\nlint.checks = [\"a | b\"]",
-            "`lint.checks` has `a | b`, but no shell",
-        ),
-        (
-            "coverage = 80",
-            "coverage = 80\nlint.checks = [1]",
-            "a command line, or a table with `run` and `tool`",
-        ),
-        ("coverage = 80", "coverage = 80\nlint.checks = [{ run = \"a\", tol = 1 }]", "unknown field `tol`"),
-        (
-            "\"10m\"",
-            "\"10m\"\nport = { arguments = [\"--port\"] }",
-            "`deploy.port` has `arguments` without `$PORT`",
-        ),
-        (
-            "\"10m\"",
-            "\"10m\"\nport = { variable = \"LISTEN_ON\", value = \":80\" }",
-            "`deploy.port` has `value` without `$PORT`",
-        ),
-        (
-            "\"10m\"",
-            "\"10m\"\nport = \"80\"",
-            "a port, or a table with `variable` and `value`, or one with `arguments`",
-        ),
         ("[\"CIPHER_KEY\"]", "[{ name = \"A\", secrte = true }]", "unknown field `secrte`"),
         ("[\"CIPHER_KEY\"]", "[1]", "the name of a variable, or a table"),
         ("[\"CIPHER_KEY\"]", "[]\nsentry = { dsn = \"DSN\" }", "`deploy.sentry` needs the variable `DSN`"),
@@ -142,9 +116,47 @@ fn every_error_names_its_key() {
         ("branch = \"main\"", "", "missing field `branch`"),
         ("coverage = 80", "coverage = 80\ntest.packages = [\"a; b\"]", "`test.packages` names `a; b`"),
     ] {
-        let text = GOOD.replace(from, to);
-        assert_ne!(text, GOOD);
-        assert!(error(&text).contains(expected), "{to}: {}", error(&text));
+        is_refused(from, to, expected);
+    }
+}
+
+fn is_refused(from: &str, to: &str, expected: &str) {
+    let text = GOOD.replace(from, to);
+    assert_ne!(text, GOOD);
+    assert!(error(&text).contains(expected), "{to}: {}", error(&text));
+}
+
+#[test]
+fn an_own_check_or_a_port_that_cannot_work_is_named() {
+    for (from, to, expected) in [
+        (
+            "coverage = 80",
+            "coverage = 80\nlint.checks = [\"a | b\"]",
+            "`lint.checks` has `a | b`, but no shell",
+        ),
+        (
+            "coverage = 80",
+            "coverage = 80\nlint.checks = [1]",
+            "a command line, or a table with `run` and `tool`",
+        ),
+        ("coverage = 80", "coverage = 80\nlint.checks = [{ run = \"a\", tol = 1 }]", "unknown field `tol`"),
+        (
+            "\"10m\"",
+            "\"10m\"\nport = { arguments = [\"--port\"] }",
+            "`deploy.port` has `arguments` without `$PORT`",
+        ),
+        (
+            "\"10m\"",
+            "\"10m\"\nport = { variable = \"LISTEN_ON\", value = \":80\" }",
+            "`deploy.port` has `value` without `$PORT`",
+        ),
+        (
+            "\"10m\"",
+            "\"10m\"\nport = \"80\"",
+            "a port, or a table with `variable` and `value`, or one with `arguments`",
+        ),
+    ] {
+        is_refused(from, to, expected);
     }
 }
 
@@ -181,6 +193,31 @@ fn a_variable_is_secret_unless_it_says_otherwise() {
     let deploy = JobId::Deploy.job();
     assert_eq!(config.required(deploy), ["RENDER_API_KEY", "RENDER_SERVICE_ID", "KEY", "HOST"]);
     assert!(config.required(JobId::Test.job()).is_empty());
+}
+
+#[test]
+fn the_login_is_named_for_the_registry_of_the_image() {
+    let config = |image: &str, rest: &str| {
+        let text = GOOD
+            .replace("docker.io/acme/app", image)
+            .replace("coverage = 80", &format!("coverage = 80\n{rest}"));
+        Config::parse(&text).unwrap()
+    };
+    for (image, names, source) in [
+        ("docker.io/acme/app", ["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"], "Docker Hub →"),
+        ("ghcr.io/acme/app", ["REGISTRY_USERNAME", "REGISTRY_TOKEN"], "GitHub →"),
+        ("127.0.0.1:5000/app", ["REGISTRY_USERNAME", "REGISTRY_TOKEN"], "on 127.0.0.1:5000"),
+    ] {
+        let config = config(image, "");
+        assert_eq!(config.required_by(StepId::Push), names);
+        assert_eq!(config.optional_for(StepId::Deploy), names);
+        let token = config.variable(names[1]).unwrap();
+        assert!(token.secret && token.hint().contains(source), "{}", token.hint());
+        assert_eq!(config.variables().iter().filter(|variable| table::is_login(variable.name)).count(), 2);
+    }
+    let without = config("registry.internal/app", "login = false");
+    assert!(without.required_by(StepId::Push).is_empty() && without.optional_for(StepId::Deploy).is_empty());
+    assert!(without.variable("REGISTRY_TOKEN").is_none());
 }
 
 #[test]

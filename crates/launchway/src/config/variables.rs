@@ -10,6 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::login::Login;
 use super::{Config, DeployConfig};
 use crate::table::{self, Job, JobId, StepId};
 use launchway_core::environment::Environment;
@@ -55,6 +56,8 @@ pub(crate) struct Variable<'a> {
     meaning: &'a str,
     /// Where to get a value.
     source: Cow<'a, str>,
+    /// Where the workflow gets it on GitHub, as an expression.
+    pub(crate) on_github: Cow<'a, str>,
 }
 
 impl Variable<'_> {
@@ -72,8 +75,18 @@ impl Config {
     /// Every variable that a job reads.
     pub(crate) fn variables(&self) -> Vec<Variable<'_>> {
         let of_service = self.deploy.environment.iter().map(Variable::from);
-        let of_pipeline = table::VARIABLES.iter().filter(|own| self.uses(own.name)).map(Variable::from);
-        of_pipeline.chain(of_service).collect()
+        let login = self.login();
+        let of_pipeline = table::VARIABLES.iter().filter(|own| match own.name {
+            name if table::SENTRY.contains(&name) => self.deploy.sentry.is_some(),
+            name if table::is_login(name) => login.is_some_and(|login| login.names().contains(&name)),
+            _ => true,
+        });
+        of_pipeline.map(|own| Variable::of_pipeline(own, login)).chain(of_service).collect()
+    }
+
+    /// The login at the registry of the image, unless that needs none.
+    fn login(&self) -> Option<Login<'_>> {
+        self.login.then(|| Login::of(&self.image))
     }
 
     /// The variable with this name, if a job reads it.
@@ -91,7 +104,7 @@ impl Config {
         Ok(secret)
     }
 
-    /// The variables that a job cannot do without; on GitHub each comes from the secret of that name.
+    /// The variables that a job cannot do without.
     pub(crate) fn required(&self, job: &Job) -> Vec<&str> {
         let of_service = match job.id {
             JobId::Test | JobId::Build => &[],
@@ -99,14 +112,14 @@ impl Config {
         };
         job.variables
             .iter()
-            .copied()
+            .filter_map(|name| self.own(name))
             .chain(of_service.iter().map(|variable| variable.name.as_str()))
             .collect()
     }
 
     /// The variables that a job can do without, at the price of what each says of itself.
     pub(crate) fn optional(&self, job: &Job) -> Vec<&'static str> {
-        job.optional.iter().copied().filter(|name| self.uses(name)).collect()
+        job.optional.iter().filter_map(|name| self.own(name)).collect()
     }
 
     /// Those of its job's variables that a step cannot do without.
@@ -131,9 +144,13 @@ impl Config {
         configured.chain(keys).collect()
     }
 
-    /// Whether one of the pipeline's own variables means anything here.
-    fn uses(&self, name: &str) -> bool {
-        self.deploy.sentry.is_some() || !table::SENTRY.contains(&name)
+    /// The name that one of the table's variables has here; nothing where it has no meaning.
+    fn own(&self, name: &'static str) -> Option<&'static str> {
+        match table::LOGIN.iter().position(|of_login| *of_login == name) {
+            Some(place) => self.login()?.names().get(place).copied(),
+            None if table::SENTRY.contains(&name) => self.deploy.sentry.is_some().then_some(name),
+            None => Some(name),
+        }
     }
 }
 
@@ -166,9 +183,20 @@ impl DeployConfig {
     }
 }
 
-impl<'a> From<&'a table::Variable> for Variable<'a> {
-    fn from(own: &'a table::Variable) -> Self {
-        Self { name: own.name, secret: own.secret, meaning: own.meaning, source: Cow::Borrowed(own.source) }
+impl<'a> Variable<'a> {
+    fn of_pipeline(own: &'a table::Variable, login: Option<Login<'_>>) -> Self {
+        let place = login.and_then(|login| login.place(own.name).map(|place| (login, place)));
+        let (source, on_github) = match place {
+            Some((login, place)) => {
+                let [source, on_github] = [login.sources(), login.on_github()].map(|both| {
+                    let [username, token] = both;
+                    if place == 0 { username } else { token }
+                });
+                (source, on_github)
+            }
+            None => (Cow::Borrowed(own.source), Cow::Owned(format!("secrets.{}", own.name))),
+        };
+        Self { name: own.name, secret: own.secret, meaning: own.meaning, source, on_github }
     }
 }
 
@@ -179,7 +207,9 @@ impl<'a> From<&'a ServiceVariable> for Variable<'a> {
             example => Cow::Owned(format!("for example `{example}`")),
         };
         let ServiceVariable { name, secret, meaning, .. } = of_service;
-        Self { name, secret: *secret, meaning, source }
+        // GitHub masks the value of a secret in every log: one such as `PROD` would make them hard to read.
+        let store = if *secret { "secrets" } else { "vars" };
+        Self { name, secret: *secret, meaning, source, on_github: Cow::Owned(format!("{store}.{name}")) }
     }
 }
 

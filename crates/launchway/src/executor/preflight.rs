@@ -8,8 +8,8 @@ use crate::context::Context;
 use crate::needs::Need;
 use crate::registry;
 use crate::steps::docker_build;
-use crate::table::StepId;
 use crate::table::rule::{Trigger, When};
+use crate::table::{self, StepId};
 use crate::workspace;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::is_loopback_host;
@@ -67,21 +67,16 @@ fn needs(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<Pro
 fn variables(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
     let missing =
         steps.iter().flat_map(|step| ctx.config.required_by(*step)).filter(|name| !ctx.environment.has(name));
-    let (logins, others): (Vec<&str>, Vec<&str>) = missing.partition(|name| registry::LOGIN.contains(name));
-    let by_docker = if logins.is_empty() {
-        Ok(None)
-    } else {
-        ctx.session().and_then(|session| registry::docker_login(&session, ctx.image(), &ctx.environment))
-    };
-    let logins = match by_docker {
-        Ok(None) => logins,
-        Ok(Some(_)) => Vec::new(),
-        Err(error) => {
-            problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") });
-            Vec::new()
+    let (logins, others): (Vec<&str>, Vec<&str>) = missing.partition(|name| table::is_login(name));
+    if !logins.is_empty() {
+        match ctx.session().and_then(|session| registry::missing_login(&session, ctx.image())) {
+            Ok(texts) => {
+                problems.extend(texts.into_iter().map(|text| Problem { exit: Exit::Missing, text }));
+            }
+            Err(error) => problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") }),
         }
-    };
-    for variable in logins.into_iter().chain(others).filter_map(|name| ctx.config.variable(name)) {
+    }
+    for variable in others.into_iter().filter_map(|name| ctx.config.variable(name)) {
         problems.push(Problem {
             exit: Exit::Missing,
             text: format!("`{}` is not set: {}", variable.name, variable.hint()),
@@ -207,13 +202,17 @@ mod tests {
             let mut ctx = context(&[]);
             let more =
                 Environment::of(more.iter().copied()).with(Environment::of([("DOCKER_CONFIG", folder)]));
-            ctx.environment = ctx.environment.without(&registry::LOGIN).with(more);
+            ctx.environment = ctx.environment.without(&table::DOCKER_HUB_LOGIN).with(more);
             texts(&ctx, "main")
         };
         assert_eq!(texts(&[]).len(), 2);
         write(r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6cGFzc3dvcmQ="}}}"#);
         assert_eq!(texts(&[]), Vec::<String>::new());
-        assert_eq!(texts(&[("PIPELINE_IMAGE", "ghcr.io/acme/app")]).len(), 2, "another registry's");
+        let another = texts(&[("PIPELINE_IMAGE", "ghcr.io/acme/app")]);
+        assert!(another.len() == 2 && another[1].contains("`REGISTRY_TOKEN` is not set"), "{another:?}");
+        assert!(another[1].contains("`write:packages`"), "where to get one at that registry: {another:?}");
+        let own = texts(&[("REGISTRY_USERNAME", "me"), ("REGISTRY_TOKEN", "t")]);
+        assert_eq!(own, Vec::<String>::new());
         let half = texts(&[("DOCKERHUB_USERNAME", "me")]);
         assert!(half.len() == 1 && half[0].starts_with("`DOCKERHUB_TOKEN` is not set"), "{half:?}");
         write("{");

@@ -184,8 +184,8 @@ impl Fakes {
     pub(super) fn variables(&self) -> Vec<(String, String)> {
         let of_pipeline = [
             ("PIPELINE_IMAGE", self.repository.clone()),
-            ("DOCKERHUB_USERNAME", Self::USER.to_owned()),
-            ("DOCKERHUB_TOKEN", self.registry_token.clone()),
+            ("REGISTRY_USERNAME", Self::USER.to_owned()),
+            ("REGISTRY_TOKEN", self.registry_token.clone()),
             ("RENDER_API_URL", self.render.api_url()),
             ("RENDER_API_KEY", self.api_key.clone()),
             ("RENDER_SERVICE_ID", Self::SERVICE.to_owned()),

@@ -37,8 +37,8 @@ fn listening(pid: u32) -> Vec<(IpAddr, u16)> {
         })
         .collect();
     let tables = ["net/tcp", "net/tcp6"].map(|table| fs_err::read_to_string(of_process.join(table)));
-    let lines = tables.iter().flatten().flat_map(|table| table.lines());
-    lines.filter_map(|line| listener(line, &sockets)).collect()
+    let entries = tables.iter().flatten().flat_map(|table| table.lines());
+    entries.filter_map(|entry| listener(entry, &sockets)).collect()
 }
 
 /// A line of `/proc/net/tcp` or `tcp6` (proc(5)), if it is a listener with one of these inodes.

@@ -40,7 +40,7 @@ fn a_wrong_password_is_named() {
         format!(
             "the registry at {0} rejected the user name or token (UNAUTHORIZED: authentication required): \
              THE_USERNAME or THE_TOKEN is wrong or has expired; set THE_USERNAME and THE_TOKEN \
-             to an account of that registry, or run `docker login {0}`",
+             (where to get a token: hub.example.com → Tokens), or run `docker login {0}`",
             server.host()
         )
     );
@@ -69,7 +69,8 @@ fn without_credentials_the_hint_says_what_to_do() {
     let error = latest_of(&server, anonymous(), Access::Push).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Missing);
     assert!(error.to_string().contains("requires a login to read `latest`"), "{error}");
-    assert!(error.to_string().contains("set THE_USERNAME and THE_TOKEN"), "{error}");
+    let hint = format!(": run `docker login {}`", server.host());
+    assert!(error.to_string().ends_with(&hint), "{error}");
 }
 
 /// A registry with tokens: `/token` gives `t0`, `t1`, …; `accepts` says whether a token is taken.

@@ -43,7 +43,7 @@ pub(super) enum Fault {
     /// The registry refuses connections.
     RegistryDown,
     Registry(registry::Fault),
-    /// `DOCKERHUB_TOKEN` is wrong.
+    /// `REGISTRY_TOKEN` is wrong.
     WrongToken,
     /// The commit's tag names another image already.
     TagTaken,

@@ -133,7 +133,7 @@ impl DrilledService {
     pub(super) fn variables(&self, ctx: &Context, step: Step) -> Result<Vec<(String, String)>> {
         let mut variables = self.fakes.variables();
         if let Some(token) = &self.token {
-            variables.extend([("DOCKERHUB_TOKEN".to_owned(), token.clone())]);
+            variables.extend([("REGISTRY_TOKEN".to_owned(), token.clone())]);
         }
         if step == Step::Deploy {
             variables.push(("PIPELINE_DIGEST".to_owned(), self.new.clone()));
