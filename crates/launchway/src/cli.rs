@@ -73,6 +73,7 @@ pub(crate) enum Command {
     /// Make an earlier release live again, image and environment, with the same proof as a deploy.
     Rollback(Rollback),
     /// Run the whole pipeline against a registry, a Render and a Sentry on loopback; nothing leaves this machine.
+    #[cfg(feature = "rehearsal")]
     Rehearse(Rehearse),
     /// Generate the GitHub workflow from the pipeline table.
     Workflow(Workflow),
@@ -86,6 +87,7 @@ pub(crate) enum Command {
     /// Check tools, variables, Dockerfile, package and branch: what is missing and how to get it.
     Doctor,
     /// Set Launchway up in a service's repository.
+    #[cfg(feature = "init")]
     Init(Init),
 }
 
@@ -159,6 +161,7 @@ pub(crate) struct Rollback {
     pub(crate) expect_plan: Option<String>,
 }
 
+#[cfg(feature = "rehearsal")]
 #[derive(Debug, Args)]
 pub(crate) struct Rehearse {
     /// Run only this job; repeatable.
@@ -182,6 +185,7 @@ pub(crate) struct Workflow {
     pub(crate) check: bool,
 }
 
+#[cfg(feature = "init")]
 #[derive(Debug, Args)]
 pub(crate) struct Init {
     /// A folder of the repository; the current folder by default.
@@ -215,13 +219,15 @@ impl Command {
             Self::Deploy(_) => Some(StepId::Deploy),
             Self::Ci(_)
             | Self::Rollback(_)
-            | Self::Rehearse(_)
             | Self::Workflow(_)
             | Self::History
             | Self::Sbom
             | Self::Secrets(_)
-            | Self::Doctor
-            | Self::Init(_) => None,
+            | Self::Doctor => None,
+            #[cfg(feature = "rehearsal")]
+            Self::Rehearse(_) => None,
+            #[cfg(feature = "init")]
+            Self::Init(_) => None,
         }
     }
 }

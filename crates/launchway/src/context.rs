@@ -55,6 +55,7 @@ impl Context {
     }
 
     /// The same workspace in a rehearsal: with these variables instead of the developer's, and only these addresses allowed.
+    #[cfg(feature = "rehearsal")]
     pub(crate) fn rehearsed(&self, variables: Environment, network: NetworkPolicy) -> Self {
         let known = self.config.variables();
         let mut names: Vec<&str> = table::variable_names().collect();
@@ -95,6 +96,7 @@ impl Context {
     }
 
     /// What must not be shown of this run's environment.
+    #[cfg(feature = "rehearsal")]
     pub(crate) fn redactor(&self) -> Redactor {
         redactor(&self.config.variables(), &self.environment)
     }

@@ -11,13 +11,17 @@ use crate::cli::{Cli, Command, Format, Rollback, Secrets};
 use crate::context::{Context, find_root};
 use crate::executor::plan::Options as StepOptions;
 use crate::executor::{self, Request, Scope};
+#[cfg(feature = "init")]
+use crate::init;
 use crate::run_state::RunState;
 use crate::steps::deploy::{self, rollback::RollbackPlan};
 use crate::steps::docker_build::Options;
 use crate::steps::docker_build::reproducible;
 use crate::table::rule::Trigger;
 use crate::turn::Turn;
-use crate::{doctor, history, init, overview, rehearsal, workflow};
+#[cfg(feature = "rehearsal")]
+use crate::{cli::Rehearse, rehearsal};
+use crate::{doctor, history, overview, workflow};
 use launchway_core::events::github::GitHub;
 use launchway_core::events::json::Json;
 use launchway_core::events::terminal::{Look, Terminal};
@@ -75,6 +79,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         reporter.text(if cli.shared.explain { explained() } else { random_key() }?);
         return Ok(());
     }
+    #[cfg(feature = "init")]
     if let Some(Command::Init(options)) = &cli.command {
         return init::run(options, cli.shared.explain, reporter);
     }
@@ -136,20 +141,8 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             executor::run(&ctx, &Request { options, ..request })?;
         }
         Command::Rollback(options) => roll_back(&ctx, options, cli.shared.explain)?,
-        Command::Rehearse(options) => {
-            let jobs = (!options.job.is_empty()).then(|| options.job.clone());
-            match &options.drill {
-                Some(name) if name == "list" || cli.shared.explain => rehearsal::drills::list(&ctx, name)?,
-                Some(name) => {
-                    ctx.reporter.started(heading(&ctx, &format!("rehearse, drill {name}")));
-                    rehearsal::drills::run(&ctx, name)?;
-                }
-                None => {
-                    ctx.reporter.started(heading(&ctx, "rehearse"));
-                    rehearsal::run(&ctx, jobs, cli.shared.explain, options.stay, options.fresh)?;
-                }
-            }
-        }
+        #[cfg(feature = "rehearsal")]
+        Command::Rehearse(options) => rehearse(&ctx, options, cli.shared.explain)?,
         Command::Workflow(_) if cli.shared.explain => {
             ctx.reporter
                 .text(format!("write .github/workflows/{} from the pipeline table", ctx.config.workflow));
@@ -167,7 +160,9 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         // A text ends its own line.
         Command::Sbom => ctx.reporter.text(sbom::document(&ctx.root, &ctx.config)?.trim_end()),
         // Done already.
-        Command::Secrets(Secrets::Generate) | Command::Init(_) => {}
+        Command::Secrets(Secrets::Generate) => {}
+        #[cfg(feature = "init")]
+        Command::Init(_) => {}
         Command::Doctor if cli.shared.explain => ctx
             .reporter
             .text("check tools, variables, branch and Docker, and say what is missing and how to get it"),
@@ -195,6 +190,22 @@ fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
         ctx.reporter.text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));
     }
     Ok(())
+}
+
+#[cfg(feature = "rehearsal")]
+fn rehearse(ctx: &Context, options: &Rehearse, explain: bool) -> Result<()> {
+    let jobs = (!options.job.is_empty()).then(|| options.job.clone());
+    match &options.drill {
+        Some(name) if name == "list" || explain => rehearsal::drills::list(ctx, name),
+        Some(name) => {
+            ctx.reporter.started(heading(ctx, &format!("rehearse, drill {name}")));
+            rehearsal::drills::run(ctx, name)
+        }
+        None => {
+            ctx.reporter.started(heading(ctx, "rehearse"));
+            rehearsal::run(ctx, jobs, explain, options.stay, options.fresh)
+        }
+    }
 }
 
 fn heading(ctx: &Context, what: &str) -> String {

@@ -155,6 +155,7 @@ impl History {
     }
 
     /// The ids of the runs.
+    #[cfg(feature = "rehearsal")]
     pub(crate) fn ids(&self) -> Result<Vec<String>> {
         Ok(self.read()?.into_keys().collect())
     }

@@ -1,5 +1,6 @@
 //! The pipeline that takes a Rust web service from commit to live, as a library for the service's own `xtask`.
 
+#[cfg(feature = "init")]
 mod adopted;
 mod attestation;
 mod cli;
@@ -12,16 +13,19 @@ mod doctor;
 mod executor;
 mod git;
 mod history;
+#[cfg(feature = "init")]
 mod init;
 mod needs;
 mod overview;
 mod registry;
+#[cfg(feature = "rehearsal")]
 mod rehearsal;
 mod reuse;
 mod run_state;
 mod sign;
 mod steps;
 mod table;
+#[cfg(feature = "rehearsal")]
 mod test_error;
 #[cfg(test)]
 mod testing;
@@ -49,6 +53,7 @@ pub fn main() -> ExitCode {
 /// Runs `cargo launchway …` as cargo starts it, and returns its exit code.
 ///
 /// `init` runs here; every other command is that of the workspace's own `xtask`, from whichever folder.
+#[cfg(feature = "init")]
 pub fn cargo_main() -> ExitCode {
     if let Some(exit) = launched() {
         return exit;

@@ -22,6 +22,7 @@ impl Turn {
     /// The turn of those that write to `target/xtask` and `target/image`.
     pub(crate) const OUTPUT: &str = "run";
     /// The turn of those that have fakes in `target/xtask/rehearsal`. It is taken first where both are.
+    #[cfg(feature = "rehearsal")]
     pub(crate) const REHEARSAL: &str = "rehearsal";
 
     /// Waits for the turn in `target/xtask`, and says for whom. What a run of this turn runs itself belongs to it.

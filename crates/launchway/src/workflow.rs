@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use similar::TextDiff;
+use toml::Table;
 
 use crate::context::Context;
 use crate::git;
@@ -29,12 +29,25 @@ pub(crate) struct Place {
     inside: PathBuf,
     /// Whether the `xtask` is a workspace of its own, and not a member of this one.
     xtask_apart: bool,
+    /// What `cargo xtask` stands for in the workspace's own cargo configuration.
+    alias: Option<String>,
 }
 
 impl Place {
     pub(crate) fn of(root: &Path) -> Self {
         let inside = git::top(root).and_then(|top| root.strip_prefix(top).ok()).unwrap_or(Path::new(""));
-        Self { inside: inside.to_owned(), xtask_apart: root.join("xtask/Cargo.lock").is_file() }
+        let config = fs_err::read_to_string(root.join(".cargo/config.toml")).unwrap_or_default();
+        let alias = toml::from_str::<Table>(&config)
+            .ok()
+            .and_then(|config| Some(config.get("alias")?.get("xtask")?.as_str()?.to_owned()));
+        let xtask_apart = root.join("xtask/Cargo.lock").is_file();
+        Self { inside: inside.to_owned(), xtask_apart, alias }
+    }
+
+    /// The alias without the fakes and `init`, which no job of the workflow uses; none where it is not ours to change.
+    fn lean_alias(&self) -> Option<String> {
+        let run = self.alias.as_deref()?.strip_suffix(" --").filter(|alias| alias.starts_with("run "))?;
+        Some(format!("{run} --no-default-features --"))
     }
 
     /// The path of a workflow from the workspace root.
@@ -98,7 +111,7 @@ pub(crate) fn check(ctx: &Context) -> Result<()> {
         None => problems.push(format!("{name} does not exist: run `cargo xtask workflow`")),
         Some(committed) if committed != rendered => problems.push(format!(
             "{name} does not match the pipeline: run `cargo xtask workflow`\n{}",
-            difference(&committed, &rendered)
+            difference(ctx, &path, &rendered)?
         )),
         Some(_) => {}
     }
@@ -126,15 +139,20 @@ fn rendered(ctx: &Context, name: &str, committed: Option<&str>) -> Result<String
     render::render(&ctx.config, &Place::of(&ctx.root), &pins)
 }
 
-/// The difference as a patch, cut where it gets long.
-fn difference(committed: &str, rendered: &str) -> String {
-    let diff = TextDiff::from_lines(committed, rendered);
-    let patch = diff.unified_diff().context_radius(3).header("committed", "generated").to_string();
-    let lines: Vec<&str> = patch.lines().collect();
-    match lines.len().checked_sub(SHOWN) {
+/// The difference between the file at `path` and what it must be, as git shows it, cut where it gets long.
+fn difference(ctx: &Context, path: &Path, rendered: &str) -> Result<String> {
+    let generated = ctx.output().join("generated.yaml");
+    ctx.reporter.leave(&generated, rendered)?;
+    let call =
+        git::plain().args(["diff", "--no-index", "--no-color", "--no-ext-diff", "--ignore-cr-at-eol", "--"]);
+    let call = call.arg(path.display().to_string()).arg(generated.display().to_string());
+    let printed = String::from_utf8_lossy(&call.output(&ctx.root)?.stdout).into_owned();
+    // The lines before the first change hold paths and object names.
+    let lines: Vec<&str> = printed.lines().skip_while(|line| !line.starts_with("@@")).collect();
+    Ok(match lines.len().checked_sub(SHOWN) {
         None | Some(0) => lines.join("\n"),
         Some(more) => format!("{}\n… and {more} more lines", lines[..SHOWN].join("\n")),
-    }
+    })
 }
 
 /// A sentence for each generated file that nothing generates any more: GitHub would still run it.

@@ -70,13 +70,12 @@ impl Origin {
 
     fn dependency(&self) -> String {
         let quoted = |text: &str| toml_edit::Value::from(text).to_string();
-        match self {
-            Self::Path(path) => format!("launchway = {{ path = {} }}", quoted(&path.to_string_lossy())),
-            Self::Git { url, rev } => {
-                format!("launchway = {{ git = {}, rev = {} }}", quoted(url), quoted(rev))
-            }
-            Self::Version(version) => format!("launchway = {}", quoted(version)),
-        }
+        let source = match self {
+            Self::Path(path) => format!("path = {}", quoted(&path.to_string_lossy())),
+            Self::Git { url, rev } => format!("git = {}, rev = {}", quoted(url), quoted(rev)),
+            Self::Version(version) => format!("version = {}", quoted(version)),
+        };
+        format!("launchway = {{ {source}, default-features = false }}")
     }
 }
 
@@ -141,7 +140,32 @@ fn too_old(findings: &Findings) -> Option<String> {
 
 fn xtask_manifest(origin: &Origin) -> String {
     format!(
-        "[package]\nname = \"xtask\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n[dependencies]\n{}\n\n# A workspace of its own: the service's versions, checks and tests do not know it.\n[workspace]\n",
+        r#"[package]
+name = "xtask"
+version = "0.0.0"
+edition = "2024"
+publish = false
+
+# The workflow compiles the pipeline without them.
+[features]
+default = ["launchway/default"]
+
+[dependencies]
+{}
+
+# A workspace of its own: the service's versions, checks and tests do not know it.
+[workspace]
+
+# Nobody debugs the pipeline, and each fresh runner compiles it.
+[profile.dev]
+debug = false
+
+# Unoptimised, compressing an image takes seconds instead of tenths.
+[profile.dev.package]
+flate2.opt-level = 3
+memchr.opt-level = 3
+miniz_oxide.opt-level = 3
+"#,
         origin.dependency()
     )
 }

@@ -25,7 +25,9 @@ use launchway_core::size;
 use launchway_image::secret_scan;
 use launchway_registry::oci::Descriptor;
 use launchway_registry::{Access, Artifact, Client, Digest, Outcome, Reference, Repository, Tag};
-pub(crate) use record::{PushRecord, Referrer};
+pub(crate) use record::PushRecord;
+#[cfg(feature = "rehearsal")]
+pub(crate) use record::Referrer;
 
 /// A push, in the order in which [`Self::run`] does it and `Display` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

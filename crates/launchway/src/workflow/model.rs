@@ -15,6 +15,7 @@ pub(crate) struct Workflow {
     /// None: each job asks for what it needs.
     pub(crate) permissions: SpaceAfter<Map<&'static str, String>>,
     pub(crate) concurrency: SpaceAfter<Concurrency>,
+    pub(crate) env: SpaceAfter<Map<&'static str, Commented<String>>>,
     pub(crate) defaults: SpaceAfter<Defaults>,
     pub(crate) jobs: Map<JobId, SpaceAfter<Job>>,
 }

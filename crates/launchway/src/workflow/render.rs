@@ -48,6 +48,7 @@ fn workflow(config: &Config, place: &Place, pins: &Pins<'_>) -> Workflow {
             // A newer push replaces the run of an older one, but nothing interrupts a deploy.
             cancel_in_progress: expression(Rule::Not(Box::new(on_branch.clone()))),
         }),
+        env: SpaceAfter(compilation(place)),
         // Named, bash also fails on the left side of a pipe.
         defaults: SpaceAfter(Defaults { run: Run { shell: "bash", working_directory: place.folder() } }),
         jobs: Map(PIPELINE
@@ -55,6 +56,16 @@ fn workflow(config: &Config, place: &Place, pins: &Pins<'_>) -> Workflow {
             .map(|row| (row.id, SpaceAfter(job(row, config, place, &on_branch, pins))))
             .collect()),
     }
+}
+
+/// How the pipeline is compiled on a runner, which does so once and starts from nothing.
+fn compilation(place: &Place) -> Map<&'static str, Commented<String>> {
+    let alias = place.lean_alias();
+    let alias = alias
+        .map(|alias| ("CARGO_ALIAS_XTASK", Commented(alias, "without the rehearsal and `init`".to_owned())));
+    let incremental =
+        ("CARGO_INCREMENTAL", Commented("0".to_owned(), "nothing is compiled twice".to_owned()));
+    Map(alias.into_iter().chain([incremental]).collect())
 }
 
 fn job(row: &table::Job, config: &Config, place: &Place, on_branch: &Rule, pins: &Pins<'_>) -> Job {

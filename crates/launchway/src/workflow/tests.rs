@@ -73,6 +73,22 @@ fn another_branch_is_another_workflow() {
 }
 
 #[test]
+fn a_runner_compiles_neither_the_fakes_nor_init() {
+    let (_dir, ctx) = workspace();
+    let lean = |alias: &str| {
+        let text = format!("[alias]\nxtask = {alias}\n");
+        fs_err::create_dir_all(ctx.root.join(".cargo")).unwrap();
+        fs_err::write(ctx.root.join(".cargo/config.toml"), text).unwrap();
+        Place::of(&ctx.root).lean_alias()
+    };
+    let run = "run --manifest-path xtask/Cargo.toml";
+    assert_eq!(lean(&format!("'{run} --'")), Some(format!("{run} --no-default-features --")));
+    // Cargo appends the variable to a list, and knows nothing of what another command takes.
+    assert_eq!(lean("['run', '--']"), None);
+    assert_eq!(lean("'my-own xtask --'"), None);
+}
+
+#[test]
 fn line_ends_are_no_difference() {
     let (_dir, ctx) = workspace();
     edit(&ctx, "\n", "\r\n");

@@ -293,7 +293,7 @@ fn every_pinned_tool_is_installed_in_the_job_that_uses_it() {
 #[test]
 fn only_common_keys_are_used() {
     let parsed = parsed();
-    within(&parsed, &["name", "on", "permissions", "concurrency", "defaults", "jobs"]);
+    within(&parsed, &["name", "on", "permissions", "concurrency", "env", "defaults", "jobs"]);
     within(&parsed["on"], &["push", "pull_request", "merge_group"]);
     within(&parsed["on"]["merge_group"], &[]);
     within(&parsed["on"]["push"], &["branches-ignore"]);
