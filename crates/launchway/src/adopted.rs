@@ -26,7 +26,10 @@ pub(crate) fn xtask(words: &[OsString]) -> Option<ExitCode> {
     )]
     let mut cargo = Command::new("cargo");
     cargo.args(["run", "--quiet", "--locked", "--manifest-path"]).arg(manifest).arg("--target-dir");
-    cargo.arg(root.join("target/xtask-build")).arg("--").args(words.iter().skip(1));
+    cargo
+        .arg(root.join("target/xtask-build"))
+        .args(["--features", "launchway/default", "--"])
+        .args(words.iter().skip(1));
     let error = cargo.exec();
     writeln!(std::io::stderr(), "error: cannot start cargo: {error}").ok();
     Some(Exit::Missing.into())

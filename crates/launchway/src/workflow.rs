@@ -44,10 +44,11 @@ impl Place {
         Self { inside: inside.to_owned(), xtask_apart, alias }
     }
 
-    /// The alias without the fakes and `init`, which no job of the workflow uses; none where it is not ours to change.
+    /// The alias without the features `init` and `rehearsal`, which no job of the workflow uses; none without them.
     fn lean_alias(&self) -> Option<String> {
-        let run = self.alias.as_deref()?.strip_suffix(" --").filter(|alias| alias.starts_with("run "))?;
-        Some(format!("{run} --no-default-features --"))
+        const ALL: &str = " --features launchway/default";
+
+        self.alias.as_deref().filter(|alias| alias.contains(ALL)).map(|alias| alias.replace(ALL, ""))
     }
 
     /// The path of a workflow from the workspace root.

@@ -1,7 +1,8 @@
 //! What the pipeline costs beyond plain cargo: `cargo bench -p xtask --bench pipeline`, half an hour on two cores.
 //!
-//! `cargo bench -p xtask --bench pipeline -- image` takes one part: `cold`, `start`, `checks`, `image`, or beside other
-//! tools `docker`, `registry` and `memory`, which need a Docker Engine, `docker-registry` and skopeo.
+//! `cargo bench -p xtask --bench pipeline -- image` takes one part: `cold`, `start`, `checks`, `image`; `build` and
+//! `proof` beside the commit from which the speed is counted; or beside other tools `docker`, `registry` and `memory`,
+//! which need a Docker Engine, `docker-registry` and skopeo.
 //!
 //! Everything is measured in a fresh clone, each figure beside the bare commands in the same run, because a ratio holds
 //! where the machine's speed does not.
@@ -20,6 +21,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 #![expect(clippy::expect_used, reason = "a figure that could not be taken is no figure")]
 
+mod before;
 mod others;
 
 use std::ffi::OsStr;
@@ -33,7 +35,9 @@ const TIMES: usize = 11;
 fn main() {
     // cargo adds `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with("--")).collect();
-    let parts: [(&str, Part); 7] = [
+    let parts: [(&str, Part); 9] = [
+        ("build", before::build),
+        ("proof", before::proof),
         ("cold", cold),
         ("start", start),
         ("checks", checks),

@@ -52,7 +52,7 @@ pub(super) struct Change {
 const MAIN: &str = "//! `cargo xtask`: the pipeline of this workspace.\n\nfn main() -> std::process::ExitCode {\n    launchway::main()\n}\n";
 
 /// Not quiet: the first build takes a while and must show it. Out of the sources, in the folder that git ignores.
-const ALIAS: &str = "run --locked --manifest-path xtask/Cargo.toml --target-dir target/xtask-build --";
+const ALIAS: &str = "run --locked --manifest-path xtask/Cargo.toml --target-dir target/xtask-build --features launchway/default --";
 
 impl Origin {
     pub(super) fn of(options: &Init) -> Self {
@@ -145,10 +145,6 @@ name = "xtask"
 version = "0.0.0"
 edition = "2024"
 publish = false
-
-# The workflow compiles the pipeline without them.
-[features]
-default = ["launchway/default"]
 
 [dependencies]
 {}

@@ -81,11 +81,11 @@ fn a_runner_compiles_neither_the_fakes_nor_init() {
         fs_err::write(ctx.root.join(".cargo/config.toml"), text).unwrap();
         Place::of(&ctx.root).lean_alias()
     };
-    let run = "run --manifest-path xtask/Cargo.toml";
-    assert_eq!(lean(&format!("'{run} --'")), Some(format!("{run} --no-default-features --")));
-    // Cargo appends the variable to a list, and knows nothing of what another command takes.
-    assert_eq!(lean("['run', '--']"), None);
+    let alias = "'run --manifest-path xtask/Cargo.toml --features launchway/default --'";
+    assert_eq!(lean(alias).as_deref(), Some("run --manifest-path xtask/Cargo.toml --"));
     assert_eq!(lean("'my-own xtask --'"), None);
+    // Cargo would append the variable to a list.
+    assert_eq!(lean("['run', '--features', 'launchway/default', '--']"), None);
 }
 
 #[test]
