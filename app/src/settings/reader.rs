@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
         if patterns.is_empty() && !blamed {
             if strict {
                 let hint = "list the hosts that requests may name, separated by commas";
-                self.problem::<()>(id::HOSTS, "HOSTS", "names no host", hint);
+                self.problem::<()>(id::HOSTS, "HOSTS", "lists no hosts", hint);
             } else {
                 patterns = AllowedHosts::local_patterns();
             }

@@ -60,7 +60,7 @@ impl Default for Metrics {
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         registry.register_with_unit(
             "http_request_duration",
-            "Time from a request's head to its response's",
+            "Time from the head of a request to the head of its response",
             Unit::Seconds,
             durations.clone(),
         );

@@ -31,7 +31,7 @@ fn an_empty_environment_lists_all_that_a_prod_server_needs() {
         read(&[]).unwrap_err(),
         "the settings cannot be used:\n  \
          SERVER_TYPE: is not set; set it to TEST, or to PROD for a public server\n  \
-         HOSTS: names no host; list the hosts that requests may name, separated by commas\n  \
+         HOSTS: lists no hosts; list the hosts that requests may name, separated by commas\n  \
          SECRET_KEY: is not set; use 50 or more random characters, for example from `cargo xtask secrets generate`\n"
     );
 }

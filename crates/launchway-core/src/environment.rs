@@ -119,15 +119,15 @@ fn pasted(value: &str) -> &str {
 pub fn flaw(token: &str) -> Option<&'static str> {
     let quotes = ['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}'];
     if token.contains(['\n', '\r']) {
-        Some("holds a line break")
+        Some("contains a line break")
     } else if token.starts_with(quotes) && token.ends_with(quotes) {
         Some("is in quotes")
     } else if token.contains(" #") {
         Some("ends in a comment")
     } else if token.contains(char::is_whitespace) {
-        Some("holds a blank")
+        Some("contains a space")
     } else if token.contains(|c: char| c.is_control() || !c.is_ascii()) {
-        Some("holds a character that no token has")
+        Some("contains a character that no token can have")
     } else {
         None
     }
@@ -167,12 +167,12 @@ mod tests {
         for (token, expected) in [
             ("dckr_pat_abc", None),
             ("a#b", None),
-            ("a\nb", Some("holds a line break")),
+            ("a\nb", Some("contains a line break")),
             ("\"abc\"", Some("is in quotes")),
             ("\u{201c}abc\u{201d}", Some("is in quotes")),
             ("abc # mine", Some("ends in a comment")),
-            ("abc def", Some("holds a blank")),
-            ("abc\u{2026}", Some("holds a character that no token has")),
+            ("abc def", Some("contains a space")),
+            ("abc\u{2026}", Some("contains a character that no token can have")),
         ] {
             assert_eq!(flaw(token), expected, "of `{token}`");
         }

@@ -175,7 +175,7 @@ impl Reporter {
     /// Removes secrets from every text in the data.
     pub fn shown<T: Serialize + DeserializeOwned>(&self, data: &T) -> anyhow::Result<T> {
         event::shown(data, &self.state().redactor)
-            .context("a secret has the value of a word that its format needs")
+            .context("a secret equals a word that the event's format needs")
     }
 
     /// Removes secrets from every text in the JSON.

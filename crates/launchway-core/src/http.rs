@@ -33,7 +33,7 @@ impl NetworkPolicy {
     pub fn of(addresses: Option<&str>) -> Result<Self> {
         let Some(addresses) = addresses else { return Ok(Self::Anywhere) };
         let bound = addresses.split(',').map(str::parse).collect::<Result<_, _>>();
-        let hint = "`XTASK_NETWORK` is set by a drill for its own runs and must hold addresses: remove it";
+        let hint = "`XTASK_NETWORK` is set by a drill for its own runs and must contain addresses: unset it";
         bound.map(Self::Only).map_err(|_| Failure::new(Exit::Usage, hint).into())
     }
 }
@@ -217,7 +217,7 @@ pub fn base_url(name: &str, text: &str) -> Result<Url> {
         }
         Err(error) if !text.is_ascii() => Err(Failure::new(
             Exit::Usage,
-            format!("`{name}` is not an address ({error}): write a host of another alphabet as `xn--…`"),
+            format!("`{name}` is not an address ({error}): write a non-ASCII host name as `xn--…`"),
         )
         .into()),
         _ => Err(Failure::new(

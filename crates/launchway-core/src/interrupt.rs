@@ -121,7 +121,7 @@ fn groups() -> MutexGuard<'static, BTreeSet<u32>> {
 #[expect(clippy::exit, reason = "the second Ctrl-C means now")]
 fn leave() -> ! {
     crate::events::terminal::live::erase().ok();
-    drop(writeln!(std::io::stderr(), "\nstopped at once: unfinished work was left half-done"));
+    drop(writeln!(std::io::stderr(), "\nstopped at once: work was left unfinished"));
     std::process::exit(Exit::Interrupted.code().into())
 }
 

@@ -70,7 +70,7 @@ impl fmt::Display for GiveUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tries(tries) => write!(f, "tried {tries} times"),
-            Self::Asked(asked) => write!(f, "it requires a wait of {}", humantime::format_duration(*asked)),
+            Self::Asked(asked) => write!(f, "it asks for a wait of {}", humantime::format_duration(*asked)),
             Self::Deadline => f.write_str("no time is left for another try"),
         }
     }
@@ -148,7 +148,7 @@ mod tests {
         assert!(wait(0).unwrap() >= Duration::from_secs(2));
         assert_eq!(wait(5), Ok(Duration::from_secs(5)));
         assert_eq!(wait(300), Ok(RETRY.longest_wait));
-        assert_eq!(wait(6 * 3600).unwrap_err().to_string(), "it requires a wait of 6h");
+        assert_eq!(wait(6 * 3600).unwrap_err().to_string(), "it asks for a wait of 6h");
     }
 
     #[test]

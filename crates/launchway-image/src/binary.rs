@@ -113,7 +113,7 @@ fn inspect(bytes: &[u8], platform: Platform) -> Result<()> {
     let machine = number(bytes, 18, 2)?;
     if machine != u64::from(platform.machine()) {
         bail!(
-            "it is built for machine {machine}, and {platform} is {}: check `target` in the pipeline's configuration",
+            "it is built for machine {machine}, but {platform} is {}: check `target` in the pipeline's configuration",
             platform.machine()
         );
     }
@@ -122,7 +122,7 @@ fn inspect(bytes: &[u8], platform: Platform) -> Result<()> {
         let header = table.saturating_add(entry * entry_size);
         match number(bytes, header, 4)? {
             PT_INTERP => bail!(
-                "it is linked dynamically (it needs an interpreter), and the image has none: build it with `-Ctarget-feature=+crt-static`"
+                "it is linked dynamically (it needs an interpreter), but the image has none: build it with `-Ctarget-feature=+crt-static`"
             ),
             PT_DYNAMIC => {
                 let (start, size) = (
@@ -133,7 +133,7 @@ fn inspect(bytes: &[u8], platform: Platform) -> Result<()> {
                     match number(bytes, start.saturating_add(offset), 8)? {
                         DT_NULL => break,
                         DT_NEEDED => bail!(
-                            "it needs a shared library, and the image has none: build it with `-Ctarget-feature=+crt-static`"
+                            "it needs a shared library, but the image has none: build it with `-Ctarget-feature=+crt-static`"
                         ),
                         _ => {}
                     }

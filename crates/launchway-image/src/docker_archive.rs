@@ -130,7 +130,8 @@ fn unpack(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Imag
         .context("its `manifest.json` is not a docker-archive's")?;
     let [saved] = images.as_slice() else { bail!("it contains {} images instead of one", images.len()) };
     let bytes = contents.json(&saved.config)?;
-    let config: Described = serde_json::from_slice(&bytes).context("its configuration is not an image's")?;
+    let config: Described =
+        serde_json::from_slice(&bytes).context("its configuration is not an image configuration")?;
     let found = format!("{}/{}", config.os, config.architecture);
     if found != platform.to_string() {
         bail!("it is for {found}, but `target` in the pipeline's configuration is for {platform}");

@@ -171,7 +171,7 @@ fn check_with(folder: &Path, docker: &dyn Fn(&[&str]) -> Call) -> Result<()> {
     Err(Failure::new(
         Exit::Missing,
         format!(
-            "{place}: start one or name it in `DOCKER_HOST`. `--engine builtin` and `--output FILE` need none ({error:#})"
+            "{place}: start one, or set `DOCKER_HOST` to one. `--engine builtin` and `--output FILE` need none ({error:#})"
         ),
     )
     .into())

@@ -184,7 +184,9 @@ impl FinalStage {
     ) -> Result<Self> {
         let parsed = file.parse()?;
         let stages: Vec<&FromInstruction<'_>> = parsed.stages().map(|stage| stage.from).collect();
-        let Some(stage) = parsed.stages().last() else { return Err(file.error(1, "there is no stage")) };
+        let Some(stage) = parsed.stages().last() else {
+            return Err(file.error(1, "the Dockerfile has no stage"));
+        };
         let first_of_stage = stage.from.from.span.start;
         let before = parsed.instructions.iter().filter_map(|instruction| match instruction {
             Instruction::Run(run) if run.run.span.start < first_of_stage => Some(run),
@@ -268,7 +270,7 @@ impl Reader<'_, '_> {
             ),
             Instruction::Run(run) => self.run(run),
             Instruction::Onbuild(onbuild) => {
-                self.refuse(onbuild.onbuild.span.start, "`ONBUILD` has no place in an OCI image: remove it")
+                self.refuse(onbuild.onbuild.span.start, "an OCI image cannot have `ONBUILD`: remove it")
             }
             Instruction::Shell(shell) => self.refuse(
                 shell.shell.span.start,

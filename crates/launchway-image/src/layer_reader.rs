@@ -182,7 +182,7 @@ fn beginning(path: &[u8]) -> String {
 /// The contents of an entry that describes the next one.
 fn bounded(entry: &mut tar::Entry<'_, impl Read>) -> Result<Vec<u8>> {
     let size = entry.size();
-    ensure!(size <= LONGEST_HEADER, "a header in it has {size} bytes, and {LONGEST_HEADER} are the maximum");
+    ensure!(size <= LONGEST_HEADER, "a header in it has {size} bytes, but the limit is {LONGEST_HEADER}");
     let mut bytes = Vec::new();
     entry.read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -267,7 +267,7 @@ impl Before {
             EntryType::Symlink => Kind::Symlink(target(self.link(header))?),
             EntryType::Link => Kind::HardLink(clean(&target(self.link(header))?).context("is a link")?),
             EntryType::Char | EntryType::Block | EntryType::Fifo => Kind::Device,
-            other => bail!("is of the type {:?}, which no layer has", char::from(other.as_byte())),
+            other => bail!("has the type {:?}, which a layer cannot contain", char::from(other.as_byte())),
         };
         ensure!(kind == Kind::File || size == 0, "has contents but is not a file");
         let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
@@ -312,7 +312,7 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
 fn clean(path: &[u8]) -> Result<Vec<u8>> {
     ensure!(
         path.len() <= LONGEST_PATH,
-        "has a path of {} bytes, and {LONGEST_PATH} are the most",
+        "has a path of {} bytes, but the limit is {LONGEST_PATH}",
         path.len()
     );
     ensure!(!path.contains(&0), "has a NUL byte in its path");
@@ -321,12 +321,12 @@ fn clean(path: &[u8]) -> Result<Vec<u8>> {
         ensure!(part != b"..", "leaves the image");
         ensure!(
             part.len() <= LONGEST_NAME,
-            "has a name of {} bytes, and {LONGEST_NAME} are the most",
+            "has a name of {} bytes, but the limit is {LONGEST_NAME}",
             part.len()
         );
         parts.push(part);
     }
-    ensure!(parts.len() <= DEEPEST, "lies {} folders deep, and {DEEPEST} are the most", parts.len());
+    ensure!(parts.len() <= DEEPEST, "lies {} folders deep, but the limit is {DEEPEST}", parts.len());
     Ok(parts.join(&b'/'))
 }
 

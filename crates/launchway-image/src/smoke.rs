@@ -214,7 +214,7 @@ impl<'a> Running<'a> {
                 break status;
             }
             if Instant::now() > end {
-                bail!("it does not exit within {} of SIGTERM", humantime::format_duration(timeout));
+                bail!("it did not exit within {} of SIGTERM", humantime::format_duration(timeout));
             }
         };
         if self.container.is_some() && status.code() == Some(container::KILLED) {
@@ -226,7 +226,7 @@ impl<'a> Running<'a> {
         if status.signal() == Some(Signal::TERM.as_raw()) {
             // Nobody ignores a signal like process 1 of a container: every `docker stop` would wait and kill.
             self.runner.reporter.note(
-                "warning: the app has no handler for SIGTERM: as the first process of a container it would ignore the signal, and be killed",
+                "warning: the service has no handler for SIGTERM: as the first process of a container it would ignore the signal and be killed",
             );
         } else if !status.success() {
             bail!("it ended with {status} after SIGTERM instead of 0");

@@ -95,7 +95,7 @@ impl fmt::Display for Scopes {
 pub(crate) fn scheme(challenges: &[Challenge], registry: &Url, wanted: &Scopes) -> Result<Scheme> {
     let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
     if let Some(bearer) = find("bearer") {
-        let realm = bearer.parameters.get("realm").context("its challenge names no `realm`")?;
+        let realm = bearer.parameters.get("realm").context("its challenge has no `realm`")?;
         let mut url =
             Url::parse(realm).ok().filter(Url::has_host).context("its `realm` is not an address")?;
         let host = url.host_str().unwrap_or_default();

@@ -146,7 +146,7 @@ impl Logins {
     pub(crate) fn suspicion(&self, credentials: &Credentials) -> String {
         let account = self.account.as_ref().filter(|_| credentials.source == Source::Account);
         let Some(Account { username, token, .. }) = account else {
-            return "what `docker login` left is wrong or has expired".to_owned();
+            return "the saved `docker login` is wrong or has expired".to_owned();
         };
         let values =
             [(&username.name, credentials.username.as_str()), (&token.name, credentials.password.expose())];
@@ -173,7 +173,7 @@ impl DockerConfig<'_> {
             return Ok(Some(Credentials { username, password, source: Source::DockerConfig }));
         }
         let Some(entry) = self.entry("auths", repository) else { return Ok(None) };
-        let invalid = || self.unusable(repository, "holds no valid `auth`");
+        let invalid = || self.unusable(repository, "has no valid `auth`");
         let text = |name: &str| match entry.get(name) {
             None | Some(Value::Null) => Ok(""),
             Some(value) => value.as_str().ok_or_else(invalid),

@@ -26,7 +26,7 @@ impl Client {
         let Some(digest) = self.digest(repository, &Reference::Tag(tag.clone()))? else { return Ok(None) };
         let manifest = self.manifest(repository, &digest)?.unwrap_or_default();
         let parts = parts(&manifest, kind)
-            .with_context(|| format!("`{repository}:{tag}` is not a document of ours ({kind})"))
+            .with_context(|| format!("`{repository}:{tag}` was not written by Launchway ({kind})"))
             .or_exit(Exit::Registry)?;
         parts.iter().map(|part| self.blob(repository, part)).collect::<Result<_>>().map(Some)
     }

@@ -76,7 +76,7 @@ impl Client {
             let text = header.to_str().unwrap_or_default();
             let digest = text.parse().map_err(|error| {
                 Error::refused(format!(
-                    "the registry at {} names no valid digest for `{reference}`: {error}",
+                    "the registry at {} returned no valid digest for `{reference}`: {error}",
                     repository.registry()
                 ))
             })?;
@@ -125,7 +125,7 @@ impl Client {
             }
             let named = named.map_or("nothing".to_owned(), |digest| digest.to_string());
             let message = format!(
-                "`{repository}:{tag}` should name {} now, but the registry says that it names {named}",
+                "`{repository}:{tag}` should point to {} now, but the registry says that it points to {named}",
                 manifest.digest
             );
             let hint = "push again, and do not deploy it before that succeeds".to_owned();
@@ -179,7 +179,7 @@ mod tests {
         let error = tag(usize::MAX).unwrap();
         assert!(
             error.contains(&format!(
-                "says that it names {}; tried 5 times: push again",
+                "says that it points to {}; tried 5 times: push again",
                 Digest::of(b"before")
             )),
             "{error}"

@@ -70,7 +70,7 @@ fn cause(failure: &Value) -> Option<(String, &'static str)> {
     if given("oomKilled").is_some() {
         return Some((
             "it ran out of memory".to_owned(),
-            "choose a plan with more memory, or reduce the app's memory use",
+            "choose a plan with more memory, or reduce the service's memory use",
         ));
     }
     if given("evicted").is_some() {
@@ -79,13 +79,13 @@ fn cause(failure: &Value) -> Option<(String, &'static str)> {
     }
     if let Some(code) = given("nonZeroExit") {
         return Some((
-            format!("the app ended with exit code {code}"),
-            "read its last lines: an app with invalid settings says so there",
+            format!("the service exited with code {code}"),
+            "read its last lines: they name invalid settings",
         ));
     }
     if given("earlyExit").is_some() {
         return Some((
-            "the app ended by itself".to_owned(),
+            "the service exited by itself".to_owned(),
             "the image's entry point must run the server in the foreground",
         ));
     }
@@ -93,13 +93,13 @@ fn cause(failure: &Value) -> Option<(String, &'static str)> {
         let why = text("timedOutReason").map_or_else(String::new, |why| format!(": {why}"));
         return Some((
             format!("it was not up in time{why}"),
-            "the app must listen on 0.0.0.0 at `PORT` and respond at its health path",
+            "the service must listen on 0.0.0.0 at `PORT` and respond at its health path",
         ));
     }
     text("unhealthy").map(|why| {
         (
             format!("it was not healthy: {why}"),
-            "the app must listen on 0.0.0.0 at `PORT` and respond at its health path with 2xx or 3xx",
+            "the service must listen on 0.0.0.0 at `PORT` and respond at its health path with 2xx or 3xx",
         )
     })
 }
@@ -128,8 +128,8 @@ mod tests {
     fn every_reason_has_words() {
         for (failure, words) in [
             (json!({ "oomKilled": { "memoryLimit": "512Mi" }, "evicted": false }), "out of memory"),
-            (json!({ "nonZeroExit": 3, "evicted": false }), "exit code 3"),
-            (json!({ "earlyExit": true }), "ended by itself"),
+            (json!({ "nonZeroExit": 3, "evicted": false }), "exited with code 3"),
+            (json!({ "earlyExit": true }), "exited by itself"),
             (json!({ "evicted": true, "evictionReason": "node" }), "evicted it: node"),
             (json!({ "timedOutSeconds": 900, "timedOutReason": "no port" }), "not up in time: no port"),
             (json!({ "unhealthy": "got 503" }), "not healthy: got 503"),

@@ -1,5 +1,5 @@
-//! The `xtask` of a service that has been adopted, for the installed program: whichever version of the pipeline that has
-//! is the one that runs.
+//! Runs the `xtask` of an adopted service for the installed program, so that the version of the pipeline that the
+//! service's `xtask` depends on is the one that runs.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -10,9 +10,9 @@ use std::process::{Command, ExitCode};
 use crate::context::find_root;
 use launchway_core::exit::Exit;
 
-/// Where an alias can name a manifest only from one folder, this finds it from every one.
+/// Finds the manifest from any folder; the path in a cargo alias works from one folder only.
 ///
-/// Returns only where it cannot be started, or where there is none to start.
+/// Returns only if there is no `xtask`, or if it cannot be started.
 pub(crate) fn xtask(words: &[OsString]) -> Option<ExitCode> {
     if is_own(words) {
         return None;
@@ -35,13 +35,13 @@ pub(crate) fn xtask(words: &[OsString]) -> Option<ExitCode> {
     Some(Exit::Missing.into())
 }
 
-/// Whether a command is about repositories without an `xtask`, or about this program.
+/// Whether a command concerns repositories without an `xtask`, or this program itself.
 fn is_own(words: &[OsString]) -> bool {
     let first = words.get(1).and_then(|word| word.to_str());
     first.is_none_or(|word| matches!(word, "init" | "--help" | "-h" | "--version" | "-V"))
 }
 
-/// The manifest of an `xtask` that is a workspace of its own.
+/// The manifest of an `xtask` that is a separate workspace.
 fn manifest(root: &Path) -> Option<PathBuf> {
     let folder = root.join("xtask");
     folder.join("Cargo.lock").is_file().then(|| folder.join("Cargo.toml"))

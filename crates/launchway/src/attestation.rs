@@ -6,9 +6,9 @@
 pub(crate) mod provenance;
 pub(crate) mod sbom;
 
-/// A page of the project that defines the words of these documents.
+/// The project's page that defines the terms in these documents.
 ///
-/// The top-level domain is reserved and never resolves (RFC 2606, section 2), so no one else can own the name; a
+/// The top-level domain is reserved and never resolves (RFC 2606, section 2), so nobody else can own the name. A
 /// project with its own domain puts it here.
 pub(crate) const PROJECT: &str = "https://launchway.invalid";
 
@@ -25,7 +25,7 @@ use launchway_registry::Artifact;
 use launchway_registry::Repository;
 use launchway_registry::oci::{Descriptor, MANIFEST};
 
-/// The build that an image comes from.
+/// The build that produced an image.
 #[derive(Clone, Copy)]
 pub(crate) struct Build<'a> {
     /// The workspace root.
@@ -47,7 +47,7 @@ impl<'a> Build<'a> {
     }
 }
 
-/// The attestations of an image, or why it has none.
+/// The attestations of an image, or the reason why it has none.
 pub(crate) fn attestations(
     build: Build<'_>,
     repository: &Repository,
@@ -55,7 +55,7 @@ pub(crate) fn attestations(
 ) -> Result<Result<Vec<Artifact>, &'static str>> {
     let Build { root, config, .. } = build;
     if !root.join("Cargo.lock").is_file() {
-        return Ok(Err("there is no `Cargo.lock` that lists what the image was built from"));
+        return Ok(Err("there is no `Cargo.lock` to list the image's dependencies from"));
     }
     if image.media_type != MANIFEST {
         return Ok(Err("the image is not in OCI format: build it again"));
@@ -69,7 +69,7 @@ pub(crate) fn attestations(
 
 /// The media type of `CycloneDX` in JSON, as registered with IANA.
 pub(crate) const SBOM: &str = "application/vnd.cyclonedx+json";
-/// The media type of an in-toto statement outside an envelope, as `docker buildx` has it.
+/// The media type of an in-toto statement without an envelope, as in `docker buildx`.
 pub(crate) const PROVENANCE: &str = "application/vnd.in-toto+json";
 
 #[cfg(test)]

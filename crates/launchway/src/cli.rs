@@ -23,7 +23,7 @@ pub(crate) struct Cli {
     pub(crate) shared: Shared,
 }
 
-/// What every command takes.
+/// The options that every command takes.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Shared {
     /// Print the plan and run nothing.
@@ -68,9 +68,9 @@ pub(crate) enum Command {
     DockerBuild(DockerBuild),
     /// Push the image to the registry: the commit's tag, verified, then `latest`.
     Push,
-    /// Deploy the pushed image to Render and prove it against the running service.
+    /// Deploy the pushed image to Render and prove that the service runs it.
     Deploy(Deploy),
-    /// Make an earlier release live again, image and environment, with the same proof as a deploy.
+    /// Roll back to an earlier release, image and environment, with the same proof as a deploy.
     Rollback(Rollback),
     /// Run the whole pipeline against a registry, a Render and a Sentry on loopback; nothing leaves this machine.
     #[cfg(feature = "rehearsal")]
@@ -79,12 +79,12 @@ pub(crate) enum Command {
     Workflow(Workflow),
     /// List every deployment: what went live, what failed and why, what was rolled back.
     History,
-    /// Print the SBOM of the shipped binary as `CycloneDX` JSON.
+    /// Print the SBOM of the shipped binary as CycloneDX JSON.
     Sbom,
     /// Generate secrets for the service.
     #[command(subcommand)]
     Secrets(Secrets),
-    /// Check tools, variables, Dockerfile, package and branch: what is missing and how to get it.
+    /// Check tools, variables, Dockerfile, package and branch, and say how to get what is missing.
     Doctor,
     /// Set Launchway up in a service's repository.
     #[cfg(feature = "init")]
@@ -93,7 +93,7 @@ pub(crate) enum Command {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Secrets {
-    /// Print a new random key; it is stored nowhere.
+    /// Print a new random key without storing it.
     Generate,
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Ci {
     /// Run only this job; repeatable.
     #[arg(long, value_enum, value_name = "JOB")]
     pub(crate) job: Vec<JobId>,
-    /// Decide as on this branch instead of the current one.
+    /// Apply the branch rule to this branch instead of the current one.
     #[arg(long, value_name = "BRANCH")]
     pub(crate) branch: Option<String>,
     /// After a failure, continue with the steps that do not depend on the failed one.
@@ -136,27 +136,27 @@ pub(crate) struct DockerBuild {
     /// Also load the image into the running Docker engine.
     #[arg(long)]
     pub(crate) load: bool,
-    /// Build the commit twice, in different folders and homes, and compare; exits with 1 if they differ.
+    /// Build the commit twice, in different folders and home directories; exit with 1 if the images differ.
     #[arg(long, conflicts_with = "engine")]
     pub(crate) verify_reproducible: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
-    /// Deploy only the plan with this hash, which `deploy --explain` prints; any other exits with 5 and writes nothing.
+    /// Deploy only if the plan has this hash, as printed by `deploy --explain`; otherwise write nothing and exit with 5.
     #[arg(long, value_name = "HASH")]
     pub(crate) expect_plan: Option<String>,
-    /// Follow and prove a deploy of this commit that an earlier run requested.
+    /// Watch and prove a deploy of this commit that an earlier run requested.
     #[arg(long, value_name = "DEP", conflicts_with = "expect_plan")]
     pub(crate) attach: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
-    /// A commit, a digest or a deploy, `dep-…`; by default the release that was live before.
+    /// A commit, a digest or a deploy (`dep-…`); by default the previous release.
     #[arg(long, value_name = "RELEASE")]
     pub(crate) to: Option<To>,
-    /// Roll back only with the plan with this hash, which `rollback --explain` prints.
+    /// Roll back only if the plan has this hash, as printed by `rollback --explain`.
     #[arg(long, value_name = "HASH")]
     pub(crate) expect_plan: Option<String>,
 }
@@ -167,10 +167,10 @@ pub(crate) struct Rehearse {
     /// Run only this job; repeatable.
     #[arg(long, value_enum, value_name = "JOB")]
     pub(crate) job: Vec<JobId>,
-    /// Inject a fault and check that push and deploy end as they must: a drill, `all` or `list`.
+    /// Run a drill, which injects a fault and checks how the pipeline ends: a name, `all` or `list`.
     #[arg(long, value_name = "NAME", conflicts_with = "job")]
     pub(crate) drill: Option<String>,
-    /// Keep the fakes and the service up until Ctrl-C.
+    /// Keep the fakes and the service running until Ctrl-C.
     #[arg(long, conflicts_with = "drill")]
     pub(crate) stay: bool,
     /// Run every step, even those that have already passed on the same files.
@@ -180,7 +180,7 @@ pub(crate) struct Rehearse {
 
 #[derive(Debug, Args)]
 pub(crate) struct Workflow {
-    /// Compare instead of writing; exits with 1 on a difference.
+    /// Compare instead of writing; exit with 1 if the workflow differs.
     #[arg(long)]
     pub(crate) check: bool,
 }
@@ -188,7 +188,7 @@ pub(crate) struct Workflow {
 #[cfg(feature = "init")]
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// A folder of the repository; the current folder by default.
+    /// A folder in the repository; the current folder by default.
     #[arg(value_name = "PATH")]
     pub(crate) path: Option<PathBuf>,
     /// The package that ships.
@@ -197,19 +197,19 @@ pub(crate) struct Init {
     /// The binary that ships.
     #[arg(long, value_name = "NAME")]
     pub(crate) binary: Option<String>,
-    /// Take Launchway from this git repository instead of where this program was built.
+    /// Depend on Launchway from this git repository instead of the one that this program was built from.
     #[arg(long, value_name = "URL", requires = "rev")]
     pub(crate) git: Option<String>,
     /// The commit of that repository to use.
     #[arg(long, value_name = "COMMIT", requires = "git")]
     pub(crate) rev: Option<String>,
-    /// Do not rehearse at the end.
+    /// Skip the rehearsal at the end.
     #[arg(long)]
     pub(crate) no_rehearsal: bool,
 }
 
 impl Command {
-    /// The step, where the command is one.
+    /// The step that the command runs, if it runs one.
     pub(crate) fn step(&self) -> Option<StepId> {
         match self {
             Self::Lint => Some(StepId::Lint),

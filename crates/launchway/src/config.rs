@@ -40,9 +40,9 @@ pub(crate) struct Config {
     /// Whether the registry of the image asks for a login.
     #[serde(default = "yes")]
     pub(crate) login: bool,
-    /// The least coverage that passes, in percent of lines, 0 to 100.
+    /// The required coverage in percent of lines, 0 to 100.
     pub(crate) coverage: f64,
-    /// The engine that builds the image when `--engine` does not say.
+    /// The engine that builds the image unless `--engine` sets another.
     #[serde(default)]
     pub(crate) engine: Engine,
     /// The file whose final stage describes the image, relative to the workspace root.
@@ -68,16 +68,16 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct BuildConfig {
-    /// Features of the package, on top of its default ones.
+    /// Features in addition to the package's default features.
     #[serde(default)]
     pub(crate) features: Vec<String>,
-    /// Whether the package is built with its default features.
+    /// Whether the package's default features are enabled.
     #[serde(default = "yes")]
     pub(crate) default_features: bool,
     /// Cargo's profile.
     #[serde(default = "profile")]
     pub(crate) profile: String,
-    /// Variables that the compilation gets besides those of the toolchain.
+    /// Variables that the build gets in addition to the toolchain's.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
 }
@@ -111,16 +111,16 @@ pub(crate) struct LintConfig {
     /// Whether `cargo fmt` checks the workspace.
     #[serde(default = "yes")]
     pub(crate) fmt: bool,
-    /// Whether clippy does.
+    /// Whether clippy runs.
     #[serde(default = "yes")]
     pub(crate) clippy: bool,
-    /// Whether the documentation must build without a warning.
+    /// Whether the documentation must build without warnings.
     #[serde(default = "yes")]
     pub(crate) doc: bool,
     /// Further checks, which run after the others.
     #[serde(default)]
     pub(crate) checks: Vec<OwnCheck>,
-    /// Files, and folders with a `/` at their end, that no check reads: the step need not run again for them.
+    /// Files, and folders with a trailing `/`, that no check reads: the step need not run again when they change.
     #[serde(default)]
     pub(crate) unread: Vec<String>,
 }
@@ -135,10 +135,10 @@ impl Default for LintConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestConfig {
-    /// Debian packages that tests need: installed on a CI machine, and elsewhere left to the developer.
+    /// Debian packages that tests need: installed on a CI machine, left to the developer elsewhere.
     #[serde(default)]
     pub(crate) packages: Vec<String>,
-    /// Files, and folders with a `/` at their end, that no test reads: the step need not run again for them.
+    /// Files, and folders with a trailing `/`, that no test reads: the step need not run again when they change.
     #[serde(default)]
     pub(crate) unread: Vec<String>,
 }
@@ -152,36 +152,36 @@ pub(crate) struct DeployConfig {
     /// The name of the environment that a deploy changes, for Sentry and the run report.
     #[serde(default)]
     pub(crate) environment_name: EnvironmentName,
-    /// The path that answers 2xx when the service is up.
+    /// The path that responds with 2xx when the service is up.
     pub(crate) health: String,
-    /// How the service learns the port that it listens on: by `PORT`, as Render has it, unless this says otherwise.
+    /// How the service learns the port to listen on; by default from `PORT`, as on Render.
     #[serde(default)]
     pub(crate) port: Port,
-    /// The path that answers `{"commit": "…", …}`; without it a deploy is proved by digest and health alone.
+    /// The path that returns `{"commit": "…", …}`; without it, digest and health are the only proof of a deploy.
     #[serde(default)]
     pub(crate) version: Option<String>,
-    /// Arguments for the image's own entry point, which judges the environment that is about to be written; see
-    /// `steps::deploy::check`. Nothing is judged where this is absent.
+    /// Arguments with which the image's own program checks the environment that a deploy is about to write; see
+    /// `steps::deploy::app_check`. Without it, nothing is checked.
     #[serde(default)]
     pub(crate) check: Vec<String>,
-    /// Where the service takes run reports; without it they stay here and in the ledger.
+    /// Where the service accepts run reports; without it, they go only to this machine and the ledger.
     #[serde(default)]
     pub(crate) reports: Option<SignedPath>,
-    /// Where the service raises an error on request; without it a rehearsal cannot prove that errors are reported.
+    /// Where the service raises an error on request; without it, a rehearsal cannot prove that errors are reported.
     #[serde(default)]
     pub(crate) test_error: Option<SignedPath>,
-    /// Sentry, where the service reports its errors to one.
+    /// Sentry, if the service reports its errors to it.
     #[serde(default)]
     pub(crate) sentry: Option<SentryConfig>,
-    /// How long a deploy may take before it is given up.
+    /// How long a deploy may take to go live.
     #[serde(deserialize_with = "duration")]
     pub(crate) timeout: Duration,
-    /// How long a release that is live is watched before it counts as deployed; nothing where this is absent.
+    /// How long a live release is watched before it counts as deployed; not at all by default.
     #[serde(default, deserialize_with = "duration")]
     pub(crate) bake: Duration,
 }
 
-/// A path of the service that takes signed requests only.
+/// A path of the service that accepts signed requests only.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignedPath {
@@ -194,7 +194,7 @@ pub(crate) struct SignedPath {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SentryConfig {
-    /// The variable that holds the address to which the service reports its errors.
+    /// The variable that holds the service's DSN.
     pub(crate) dsn: String,
 }
 
@@ -202,21 +202,21 @@ pub(crate) struct SentryConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RehearseConfig {
-    /// What the smoke run and the rehearsal start the service with.
+    /// Variables with which the smoke run and the rehearsal start the service.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
 }
 
 impl DeployConfig {
-    /// What starts, answers and is found again around the timeout of one deploy.
+    /// The overhead of one deploy: the time to start, settle and be found, outside its timeout.
     pub(crate) const AROUND_A_DEPLOY: Duration = Duration::from_secs(120);
-    /// What waits for another deploy, the undo of the variables, and the reports take in all.
+    /// The total time for waiting for another deploy, restoring the variables, and sending the reports.
     pub(crate) const AROUND_ALL: Duration = Duration::from_secs(480);
 
-    /// The longest that a deploy takes, the wait before and the undo after it included.
+    /// The longest that a deploy can take, including the wait before it and the rollback after it.
     ///
-    /// An undo deploys the release before up to twice. Of requests to Render only what is waited for on purpose counts:
-    /// no plan allows for requests that take a minute each.
+    /// A rollback deploys the previous release up to twice. Of the requests to Render, only deliberate waits count: no
+    /// plan allows for requests that take a minute each.
     pub(crate) fn longest(&self) -> Duration {
         let deploys = self.timeout.saturating_add(Self::AROUND_A_DEPLOY).saturating_mul(3);
         deploys.saturating_add(self.bake).saturating_add(Self::AROUND_ALL)
@@ -234,8 +234,8 @@ impl Config {
             .or_exit(Exit::Usage)
     }
 
-    /// GitHub's limit for a job. It ends what takes longer, a deploy with its undo: so it follows from what the
-    /// configuration allows a deploy.
+    /// GitHub's limit for a job. GitHub kills a job that takes longer, including a deploy in the middle of its
+    /// rollback, so the limit is computed from what the configuration allows a deploy.
     pub(crate) fn minutes(&self, job: &Job) -> u64 {
         let longest = match job.id {
             JobId::Test | JobId::Build => Duration::ZERO,

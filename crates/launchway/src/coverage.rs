@@ -1,4 +1,4 @@
-//! What cargo-llvm-cov measured, by crate and by file.
+//! Reads what cargo-llvm-cov measured, by crate and by file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,13 +21,13 @@ pub(crate) struct File {
     /// Relative to the workspace root.
     pub(crate) path: String,
     pub(crate) lines: u64,
-    /// The lines that no test ran, in order.
+    /// The lines that no test ran, in ascending order.
     pub(crate) uncovered: Vec<u32>,
 }
 
-/// Reads the JSON export, whose totals count, and the lcov export, which names the lines.
+/// Reads the JSON export for the totals, and the lcov export for the line numbers.
 ///
-/// The crate of a file is the nearest folder above it with a `Cargo.toml`.
+/// A file belongs to the nearest folder above it with a `Cargo.toml`.
 pub(crate) fn read(root: &Path, json: &str, lcov: &str) -> Result<BTreeMap<String, Coverage>> {
     let export: Export = serde_json::from_str(json)?;
     let uncovered = uncovered_lines(lcov);
@@ -72,7 +72,7 @@ impl Coverage {
         needed.saturating_sub(self.covered)
     }
 
-    /// The files with the most lines that are not covered, the worst first.
+    /// The files with the most uncovered lines, the worst first.
     pub(crate) fn worst_files(&self) -> Vec<&File> {
         let mut files: Vec<&File> = self.files.iter().filter(|file| !file.uncovered.is_empty()).collect();
         files.sort_by_key(|file| (std::cmp::Reverse(file.uncovered.len()), &file.path));
@@ -85,7 +85,7 @@ impl fmt::Display for Coverage {
     #[expect(clippy::cast_precision_loss, reason = "a count of lines is exact in an f64")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = if self.lines == 0 { 100.0 } else { 100.0 * self.covered as f64 / self.lines as f64 };
-        // Rounded down: 79.96 % must not be shown as the 80.0 % that it is not.
+        // Rounded down: 79.96 % must not be shown as 80.0 %.
         write!(f, "{:.1} % of lines ({} of {})", (percent * 10.0).floor() / 10.0, self.covered, self.lines)
     }
 }
@@ -122,7 +122,7 @@ fn crate_of(root: &Path, file: &Path) -> String {
         .find(|folder| folder.join("Cargo.toml").is_file())
         .unwrap_or(root);
     match relative(root, &folder.to_string_lossy()) {
-        // The package of the root itself.
+        // The package in the root.
         empty if empty.is_empty() => ".".to_owned(),
         folder => folder,
     }
@@ -146,7 +146,7 @@ fn uncovered_lines(lcov: &str) -> BTreeMap<&str, Vec<u32>> {
     files
 }
 
-/// The part of llvm-cov's JSON export that is read; its version moves with LLVM, so unknown fields are left alone.
+/// The parts of llvm-cov's JSON export that are read. Its version changes with LLVM, so unknown fields are ignored.
 #[derive(Deserialize)]
 struct Export {
     data: Vec<Data>,

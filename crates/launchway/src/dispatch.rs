@@ -1,4 +1,4 @@
-//! From the command line to the part that does it, and from its end to the exit code.
+//! Dispatches the command line, and turns the result into an exit code.
 
 use std::io::{self, ErrorKind, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,24 +43,24 @@ pub(crate) fn run(cli: &Cli) -> Exit {
     reporter.finish();
     let Some(error) = reporter.lost() else { return exit };
     let is_closed = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
-    // A reader that has gone knows that it has not read all.
+    // A reader that has closed the pipe knows that it has not read everything.
     if !error.downcast_ref().is_some_and(is_closed) {
-        // Where this cannot be written either, the code is all that is left.
+        // If this cannot be written either, only the exit code is left.
         let text = reporter.redacted(&format!("{error:#}"));
         writeln!(io::stderr(), "error: some output could not be written: {text}").ok();
     }
     if exit == Exit::Done { Exit::Internal } else { exit }
 }
 
-/// A panic, which has been printed with its place, as an error.
+/// Turns a panic, which has been printed with its location, into an error.
 fn guarded(run: impl FnOnce() -> Result<()>) -> Result<()> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        let message = "a bug in the pipeline ended the run; the panic above names its location";
+        let message = "a bug in the pipeline ended the run; the panic message above shows where";
         Err(Failure::new(Exit::Internal, message).into())
     })
 }
 
-/// Reports how a run failed, unless that has been reported.
+/// Reports a failed run, unless it has been reported.
 fn report(reporter: &Reporter, error: &anyhow::Error) -> Exit {
     let exit = Exit::of(error);
     if error.is::<Reported>() {
@@ -73,7 +73,7 @@ fn report(reporter: &Reporter, error: &anyhow::Error) -> Exit {
 }
 
 fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
-    // Before there is a service to configure, and so before anything is read.
+    // Needs no service, so it runs before anything is read.
     if let Some(Command::Secrets(Secrets::Generate)) = cli.command {
         let explained = || Ok("print 50 random characters".to_owned());
         reporter.text(if cli.shared.explain { explained() } else { random_key() }?);
@@ -100,7 +100,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             reuse: false,
         })
     };
-    // They leave what they did in the same places.
+    // These commands write to the same places.
     let writes = match command {
         Command::DockerBuild(options) => !options.verify_reproducible,
         Command::Ci(_) | Command::Rollback(_) => true,
@@ -126,7 +126,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             let request = request(Scope::Step(crate::table::StepId::DockerBuild), None)?;
             let image = Options {
                 engine: options.engine.unwrap_or(ctx.config.engine),
-                // Where the command was started, not the workspace root.
+                // Relative to where the command was started, not to the workspace root.
                 output: options.output.as_ref().map(std::path::absolute).transpose()?,
                 load: options.load,
             };
@@ -145,7 +145,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Rehearse(options) => rehearse(&ctx, options, cli.shared.explain)?,
         Command::Workflow(_) if cli.shared.explain => {
             ctx.reporter
-                .text(format!("write .github/workflows/{} from the pipeline table", ctx.config.workflow));
+                .text(format!("generate .github/workflows/{} from the pipeline table", ctx.config.workflow));
         }
         Command::Workflow(options) if options.check => workflow::check(&ctx)?,
         Command::Workflow(_) => workflow::write(&ctx)?,
@@ -157,9 +157,9 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Sbom if cli.shared.explain => {
             ctx.reporter.text(sbom::call(&ctx.root, &ctx.config).to_string());
         }
-        // A text ends its own line.
+        // The reporter adds the last line break.
         Command::Sbom => ctx.reporter.text(sbom::document(&ctx.root, &ctx.config)?.trim_end()),
-        // Done already.
+        // Handled above.
         Command::Secrets(Secrets::Generate) => {}
         #[cfg(feature = "init")]
         Command::Init(_) => {}
@@ -171,7 +171,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
     Ok(())
 }
 
-/// An earlier release live again; its report is one of a run of its own.
+/// Runs a rollback. Its report is that of a separate run.
 fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
     let to = options.to.clone().unwrap_or_default();
     let timings = StepOptions::of_run(ctx).deploy.timings;

@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what is here, what is missing, and how to get it.
+//! `cargo xtask doctor`: what is installed and set, what is missing, and how to get it.
 
 use anyhow::Result;
 
@@ -14,17 +14,17 @@ use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
 use launchway_image::Engine;
 
-/// Whether the pipeline can do without what a line is about.
+/// How much the subject of a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Good,
-    /// It goes on without, and says so.
+    /// Optional: the pipeline continues without it and says so.
     Without,
-    /// A release cannot run here; what runs before you push can.
+    /// Needed only for a release; whatever runs before a push works.
     NoRelease,
-    /// Nothing works.
+    /// Required and missing.
     Missing,
-    /// Nothing works, and it is the configuration or the `Dockerfile` that is to blame.
+    /// Required, and the configuration or the `Dockerfile` is wrong.
     Wrong,
 }
 
@@ -49,8 +49,8 @@ struct Line {
 
 /// Prints a line for everything that the pipeline needs.
 ///
-/// An error with [`Exit::Missing`] when `cargo xtask ci` could not run on a feature branch.
-/// What only a release needs is shown, but most machines are right not to have it.
+/// Fails with [`Exit::Missing`] if `cargo xtask ci` could not run on a feature branch.
+/// Shows what only a release needs too, but does not fail for it: most machines should not have it.
 pub(crate) fn run(ctx: &Context) -> Result<()> {
     let mut lines = tools(ctx);
     lines.extend(secrets(ctx));
@@ -59,9 +59,9 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     let count = |state| lines.iter().filter(|line| line.state == state).count();
     let (missing, wrong, unset) = (count(State::Missing), count(State::Wrong), count(State::NoRelease));
     ctx.reporter.page(match (missing + wrong, unset) {
-        (0, 0) => "\nNothing is missing, for a release either.".to_owned(),
+        (0, 0) => "\nNothing is missing, not even for a release.".to_owned(),
         (0, _) => {
-            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. A release from this machine needs the variables that are not set; GitHub has its own."
+            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. To release from this machine, set the missing variables; on GitHub they are secrets of the repository."
                 .to_owned()
         }
         _ => String::new(),
@@ -69,19 +69,21 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     if missing > 0 {
         return Err(Failure::new(
             Exit::Missing,
-            format!("{missing} of the things that `cargo xtask ci` needs are missing"),
+            format!("`cargo xtask ci` cannot run here: missing prerequisites: {missing}"),
         )
         .into());
     }
     if wrong > 0 {
-        return Err(
-            Failure::new(Exit::Usage, format!("{wrong} of the configured settings cannot work")).into()
-        );
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("`cargo xtask ci` cannot run here: invalid settings: {wrong}"),
+        )
+        .into());
     }
     Ok(())
 }
 
-/// A line each, and the hint under it.
+/// One line for each, with its hint below it.
 fn shown(lines: &[Line]) -> String {
     let width = lines.iter().map(|line| line.what.chars().count()).max().unwrap_or_default();
     let shown = lines.iter().map(|Line { what, state, found, fix }| {
@@ -126,7 +128,7 @@ fn toolchain(ctx: &Context) -> Vec<Line> {
         let (state, found, fix) = if need.is_here(ctx, &sysroot) {
             (State::Good, "in the toolchain", String::new())
         } else if need.may_install(ctx) {
-            (State::Good, "not here yet", "installed when it is needed".to_owned())
+            (State::Good, "not installed yet", "installed when a step needs it".to_owned())
         } else {
             (State::Missing, "not found", need.problem(ctx))
         };
@@ -143,13 +145,15 @@ fn tool_line(ctx: &Context, tool: &Tool) -> Line {
             (State::Good, format!("installed by `cargo xtask {}` when it runs", tool.step))
         }
         (_, true) => (State::Missing, tool.install_line()),
-        (_, false) => (State::Without, format!("{}\nwithout it, its check is skipped", tool.install_line())),
+        (_, false) => {
+            (State::Without, format!("{}\nwithout it, `lint` skips its check", tool.install_line()))
+        }
     };
     let found = match found {
         Found::Pinned(program) => format!("{} in {}", tool.version, program.display()),
-        Found::Other(other) => format!("{other}; wanted {}", tool.version),
-        Found::Nowhere if state == State::Good => format!("not installed yet; wanted {}", tool.version),
-        Found::Nowhere => format!("not found; wanted {}", tool.version),
+        Found::Other(other) => format!("{other}; required: {}", tool.version),
+        Found::Nowhere if state == State::Good => format!("not installed yet; required: {}", tool.version),
+        Found::Nowhere => format!("not found; required: {}", tool.version),
     };
     Line { what: tool.name.to_string(), state, found, fix }
 }
@@ -160,21 +164,21 @@ fn docker(ctx: &Context) -> Line {
         Ok(version) => (State::Good, format!("Engine {version}"), String::new()),
         Err(_) if ctx.config.engine == Engine::Docker => (
             State::Missing,
-            "no engine responds".to_owned(),
+            "no Docker engine responds".to_owned(),
             "start Docker, or configure `engine = \"builtin\"`, which needs none".to_owned(),
         ),
         Err(_) => (
             State::Without,
-            "no engine responds".to_owned(),
+            "no Docker engine responds".to_owned(),
             "not needed: the builtin engine builds the image".to_owned(),
         ),
     };
     Line { what: "docker".to_owned(), state, found, fix }
 }
 
-/// Which variables are set, never to what.
+/// Which variables are set, never their values.
 fn secrets(ctx: &Context) -> Vec<Line> {
-    // A configuration that cannot be read is named by the step that needs it.
+    // If the configuration cannot be read, the step that needs it reports that.
     let by_docker = ctx.session().and_then(|session| docker_login(&session, ctx.image())).unwrap_or_default();
     let account = account(ctx.image(), &ctx.environment);
     // Names end alike in both pairs.

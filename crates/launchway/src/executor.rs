@@ -23,32 +23,32 @@ use plan::{Options, Plan};
 use record::{JobRecord, Record, StepRecord};
 pub(crate) use results::Results;
 
-/// What is to run.
+/// What to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) scope: Scope,
     pub(crate) trigger: Trigger,
     pub(crate) options: Options,
-    /// Print the plan, run nothing.
+    /// Print the plan and run nothing.
     pub(crate) explain: bool,
-    /// Go on with the steps that do not need the one that failed.
+    /// After a failure, continue with the steps that do not need the failed one.
     pub(crate) keep_going: bool,
-    /// Do not run what passed on the same inputs before.
+    /// Reuse steps that passed on the same inputs.
     pub(crate) reuse: bool,
 }
 
-/// Which part of the pipeline.
+/// Which part of the pipeline to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// The jobs that the rule allows, of all or of these.
+    /// The jobs that the branch rule allows, optionally restricted to these.
     Jobs(Option<Vec<JobId>>),
-    /// One step, as a job on GitHub calls it.
+    /// One step, as a GitHub job runs it.
     Step(StepId),
 }
 
-/// Runs the request, writes the run record and returns what the steps brought about.
+/// Runs the request, writes the run record, and returns the results of the steps.
 ///
-/// The first failure is the error; it has been reported in full, with its log and how to run the step again.
+/// The error is the first failure. It has been reported in full, with its log and the command to run again.
 pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
     let jobs = select(&ctx.config.branch, request);
     let steps: Vec<StepId> =
@@ -73,7 +73,7 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
 }
 
 impl Scope {
-    /// The step that runs alone.
+    /// The step to run alone.
     fn step(&self) -> Option<StepId> {
         match self {
             Self::Step(step) => Some(*step),
@@ -82,7 +82,7 @@ impl Scope {
     }
 }
 
-/// A job as it will run, or why not.
+/// A job that will run, or the reason why not.
 struct Selected {
     id: JobId,
     steps: Vec<StepId>,
@@ -209,7 +209,7 @@ impl Run<'_> {
         self.records.push(JobRecord::new(job.id, steps, skipped));
     }
 
-    /// Why a whole job cannot run any more.
+    /// Why a whole job can no longer run.
     fn blocked(&self, job: &Selected) -> Option<String> {
         let (step, error) = self.failure.as_ref()?;
         let needs = job.id.job().needs?;
@@ -219,7 +219,7 @@ impl Run<'_> {
         })
     }
 
-    /// Why a step of a running job cannot run any more.
+    /// Why a step of a running job can no longer run.
     fn blocked_step(&self, step: StepId, before: &[StepRecord]) -> Option<String> {
         let (failed, error) = self.failure.as_ref()?;
         if Exit::of(error) == Exit::Interrupted {
@@ -234,7 +234,7 @@ impl Run<'_> {
         }
     }
 
-    /// The record of a step that passed on the same inputs before, unless it is to run all the same.
+    /// The record of a step that passed on the same inputs, unless the step must run anyway.
     fn reused(&mut self, step: StepId) -> Option<StepRecord> {
         let passed = explain::reusable(self.ctx, self.request, &self.memory, step)?;
         self.ctx.reporter.emit(Event::StepReused { step: step.to_string(), reason: passed.to_string() });
@@ -273,13 +273,13 @@ impl Run<'_> {
         if let Some(key) = key
             && let Err(error) = self.remember(key, &record)
         {
-            self.ctx.reporter.note(format!("the next run cannot reuse this one: {error:#}"));
+            self.ctx.reporter.note(format!("the next run cannot reuse these results: {error:#}"));
         }
         record
     }
 
-    /// Keeps what passed, if the step left its inputs alone and no test lacked a real counterpart: the key does not
-    /// include whether there is one.
+    /// Records a pass for reuse, if the step left its inputs alone and no test was skipped for lack of a real
+    /// counterpart: the key does not include whether there is one.
     fn remember(&mut self, key: Key, record: &StepRecord) -> Result<()> {
         let step = record.step;
         if !record.outcome.is_passed() {
@@ -300,7 +300,7 @@ impl Run<'_> {
         self.memory.keep(self.ctx, step, passed)
     }
 
-    /// After a deploy, however it ended: makes the report of the run and sends it on.
+    /// After a deploy, whatever its outcome: writes and sends the run report.
     fn conclude(&self, step: &StepRecord) {
         let (StepId::Deploy, Some(record)) = (step.step, &self.results.deployment_record) else { return };
         let mut so_far = self.so_far.clone();
@@ -323,7 +323,7 @@ impl Run<'_> {
     }
 }
 
-/// Where the guide explains exit codes, in a workspace that has it.
+/// Where the guide explains exit codes, if the workspace has the guide.
 pub(crate) fn guide(root: &Path) -> Option<String> {
     const GUIDE: &str = "docs/deployment.md";
 

@@ -1,7 +1,7 @@
-//! What git says of the commit that is being released.
+//! Reads from git the commit that is being released.
 //!
-//! Only plumbing is asked, with every setting overridden that would change what it prints or counts as clean. Git gets
-//! no more of the environment than it needs, and starts no hook and no file system monitor.
+//! Uses plumbing commands only, and overrides every setting that would change their output or what counts as clean. Git
+//! gets only the variables that it needs, and starts no hook and no file system monitor.
 
 pub(crate) mod files;
 mod refusal;
@@ -24,14 +24,14 @@ pub(crate) struct Git {
     pub(crate) commit: String,
     /// The branch, unless the head is detached.
     pub(crate) branch: Option<String>,
-    /// Whether files differ from the commit or are unknown to it.
+    /// Whether files differ from the commit or are untracked.
     pub(crate) dirty: bool,
     /// The commit's time, in seconds since 1970.
     pub(crate) time: u64,
 }
 
 impl Git {
-    /// Asks git about the checkout at `root`; an error has git's own words and a hint.
+    /// Reads the checkout at `root`. Errors contain git's own words and a hint.
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let commit = text(root, &["rev-parse", "--verify", "--end-of-options", "HEAD^{commit}"])?;
         // A detached HEAD is not a branch name.
@@ -41,16 +41,16 @@ impl Git {
             branch: head.strip_prefix("refs/heads/").map(str::to_owned),
             dirty: state::is_dirty(root)?,
             time: time(&object)
-                .with_context(|| format!("commit {commit} has no time"))
+                .with_context(|| format!("commit {commit} has no timestamp"))
                 .or_exit(Exit::Usage)?,
             commit,
         })
     }
 
-    /// The commits that this one has and `previous` has not, newest first, `most` at most; this one alone if no
-    /// previous one is known.
+    /// The commits in this one but not in `previous`, newest first, at most `most`; only this one if there is no known
+    /// previous one.
     ///
-    /// What git does not know, as in a checkout without its history, is left out.
+    /// Commits that git does not have, as in a shallow clone, are left out.
     pub(crate) fn since(&self, root: &Path, previous: Option<&str>, most: usize) -> Vec<Commit> {
         let previous = previous.map(|commit| commit.trim_end_matches("-dirty"));
         let is_id = |text: &&str| text.len() >= 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -64,20 +64,20 @@ impl Git {
                 root,
                 &["rev-list", &most, "--encoding=UTF-8", "--format=%H %ct %s%x09%an", range, "--"],
             )?;
-            // Each line of ours follows one that is `commit <id>`.
+            // The line of each commit follows a line `commit <id>`.
             listed.lines().filter(|line| !line.starts_with("commit ")).map(commit).collect()
         };
         list(&range, most).or_else(|_| list(&self.commit, 1)).unwrap_or_default()
     }
 
-    /// The commits after `previous`, as [`Self::since`] has them and a report or Sentry may have them.
+    /// The commits after `previous`, as [`Self::since`], redacted for reports and Sentry.
     pub(crate) fn published_since(
         &self,
         root: &Path,
         previous: Option<&str>,
         reporter: &Reporter,
     ) -> Vec<Commit> {
-        // A secret that was written into a commit must not appear elsewhere as well.
+        // A secret in a commit message must not spread further.
         let shown = |commit: Commit| Commit {
             subject: reporter.redacted(&commit.subject),
             author: commit.author.map(|author| reporter.redacted(&author)),
@@ -86,23 +86,23 @@ impl Git {
         self.since(root, previous, MAX_COMMITS).into_iter().map(shown).collect()
     }
 
-    /// Who commits here, where git was told.
+    /// The committer's name, if git is configured with one.
     pub(crate) fn user(root: &Path) -> Option<String> {
         text(root, &["config", "--get", "user.name"]).ok()
     }
 
-    /// The tag of the commit's image: the commit, with `-dirty` when the tree is not what it says.
+    /// The tag of the commit's image: the commit, with `-dirty` if the tree differs from it.
     pub(crate) fn tag(&self) -> String {
         if self.dirty { format!("{}-dirty", self.commit) } else { self.commit.clone() }
     }
 
-    /// The commit as people write it: its first twelve digits.
+    /// The first twelve digits of the commit.
     pub(crate) fn short(&self) -> String {
         launchway_core::short(&self.commit)
     }
 }
 
-/// What git needs of the environment: no secret, and nothing that leads to another repository.
+/// The variables that git needs: none is a secret, and none points to another repository.
 const INHERITED: [&str; 12] = [
     "PATH",
     "HOME",
@@ -110,7 +110,7 @@ const INHERITED: [&str; 12] = [
     "TMPDIR",
     "USER",
     "LOGNAME",
-    // Under sudo git trusts what belongs to the user behind it.
+    // Under sudo, git also trusts files of the user behind it.
     "SUDO_UID",
     "LD_LIBRARY_PATH",
     "GIT_CONFIG_GLOBAL",
@@ -119,7 +119,7 @@ const INHERITED: [&str; 12] = [
     "GIT_DISCOVERY_ACROSS_FILESYSTEM",
 ];
 
-/// Settings, where one of the user's would start a program, or change what is printed or counts as clean.
+/// Overrides settings that could start a program, or change the output or what counts as clean.
 const SETTINGS: [&str; 8] = [
     "core.fsmonitor=false",
     "core.fileMode=true",
@@ -131,31 +131,31 @@ const SETTINGS: [&str; 8] = [
     "color.ui=false",
 ];
 
-/// Git, where it is not asked about a checkout: it starts no hook, and inherits no more than it needs.
+/// Git outside of any checkout: starts no hook, and inherits only what it needs.
 pub(crate) fn plain() -> Call {
     Call::new("git").args(["-c", "core.hooksPath=/dev/null"]).inherit_only(&INHERITED)
 }
 
-/// Git, in the checkout that `root` lies in.
+/// Git in the checkout that contains `root`.
 pub(crate) fn call(root: &Path) -> Call {
     let call = SETTINGS.iter().fold(plain(), |call, setting| call.arg("-c").arg(*setting));
     let call = call.args(["--no-pager", "--no-optional-locks", "--no-replace-objects"]);
     let call = call.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env("GIT_LITERAL_PATHSPECS", "1");
-    // A partial clone would fetch what it lacks, from anywhere.
+    // A partial clone would otherwise fetch missing objects, from anywhere.
     let call = call.env("GIT_NO_LAZY_FETCH", "1");
-    // The files are those around the workspace, whatever `core.worktree` and `core.bare` say.
+    // The files are those around the workspace, regardless of `core.worktree` and `core.bare`.
     match top(root) {
         Some(top) => call.env("GIT_WORK_TREE", top.display().to_string()),
         None => call,
     }
 }
 
-/// The top folder of the checkout that `root` lies in.
+/// The top folder of the checkout that contains `root`.
 pub(crate) fn top(root: &Path) -> Option<&Path> {
     root.ancestors().find(|folder| folder.join(".git").exists())
 }
 
-/// What git prints; a refusal is an error.
+/// What git prints; a non-zero exit is an error.
 pub(crate) fn bytes(root: &Path, call: &Call) -> Result<Vec<u8>> {
     let Output { status, stdout, stderr } = call
         .output(root)
@@ -168,7 +168,7 @@ pub(crate) fn bytes(root: &Path, call: &Call) -> Result<Vec<u8>> {
     }
 }
 
-/// What git prints on one line or more, without the last line break.
+/// What git prints, without the last line break.
 pub(crate) fn text(root: &Path, arguments: &[&str]) -> Result<String> {
     let printed = bytes(root, &call(root).args(arguments.iter().copied()))?;
     Ok(String::from_utf8_lossy(&printed).trim_end_matches('\n').to_owned())

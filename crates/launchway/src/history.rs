@@ -1,7 +1,7 @@
 //! The history: a report of every run that deployed or tried to.
 //!
 //! There are three copies: in `target/xtask/history/`, so that no outage loses a report; in the registry beside the
-//! images, as the [`ledger`]; and on the [`board`], which shows it and may lose it with its disk.
+//! images, as the [`ledger`]; and on the [`board`], which shows it and loses it with its disk.
 
 mod board;
 mod ledger;
@@ -28,11 +28,11 @@ use launchway_registry::{Access, Client, Session};
 use ledger::Ledger;
 pub(crate) use table::show;
 
-/// Reports by their ids, each as its bytes: what was signed, sent and kept must stay the same to the byte, and what a newer
-/// version has added must not be lost on the way through this one.
+/// Reports by id, as bytes: what was signed, sent and stored must stay the same byte for byte, and the fields of a
+/// newer version must survive this one.
 type Reports = BTreeMap<String, Vec<u8>>;
 
-/// The id of a report of any version; `None` for what is not a report.
+/// The id of a report of any version; `None` for anything else.
 fn id(bytes: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Named {
@@ -50,13 +50,13 @@ fn ended(bytes: &[u8]) -> Option<Time> {
     serde_json::from_slice(bytes).ok().map(|Ended { finished }| finished)
 }
 
-/// Makes the report of a run with its deployment, keeps it, and sends it where the plan says.
+/// Creates the report of a run with its deployment, stores it, and sends it where the plan says.
 pub(crate) fn conclude(ctx: &Context, so_far: &RunState, record: &DeploymentRecord) {
     let report = report(ctx, so_far, record.service.clone(), record.deployment.clone());
     History::of(ctx).send(&report, &record.plan, ctx.session(), board(ctx, record));
 }
 
-/// Where the app takes the report, if the plan says so.
+/// Where the service accepts the report, if the plan sends it there.
 fn board<'r>(ctx: &Context, record: &'r DeploymentRecord) -> Option<Result<Board<'r>>> {
     let (SignedPath { path, key }, site) = record.plan.board.as_ref().zip(record.site.as_ref())?;
     let secret = ctx.config.secret(&ctx.environment, key);
@@ -93,22 +93,22 @@ fn report(ctx: &Context, so_far: &RunState, service: Option<Service>, deployment
     }
 }
 
-/// The reports that this machine keeps.
+/// The reports stored on this machine.
 pub(crate) struct History {
     folder: PathBuf,
     reporter: Reporter,
 }
 
 impl History {
-    /// That of a workspace; a rehearsal's is no part of it.
+    /// The folder of a workspace. A rehearsal has its own.
     pub(crate) fn of(ctx: &Context) -> Self {
         Self { folder: ctx.kept().join("history"), reporter: ctx.reporter.clone() }
     }
 
-    /// Keeps a report and brings the ledger and the board of the app up to date.
+    /// Stores a report, and brings the ledger and the service's board up to date.
     ///
-    /// No outage fails a run or delays it for long: what failed is reported with its reason, and the next run does it. Only
-    /// a report that cannot be kept here is lost, and that is an error.
+    /// An outage neither fails a run nor delays it for long: what failed is reported with its reason, and the next run
+    /// catches up. Only a report that cannot be stored here is lost, and that is an error.
     fn send(
         &self,
         report: &Report,
@@ -119,7 +119,7 @@ impl History {
         let [recorded, delivered] =
             [plan.ledger_timeout, plan.timeout].map(|timeout| Instant::now() + timeout);
         let skipped = |check: &str, error: &anyhow::Error| self.reporter.skipped(check, format!("{error:#}"));
-        // Everybody who can read the repository or the board can read it.
+        // Everybody with access to the repository or the board can read it.
         if let Err(error) = self.reporter.shown(report).and_then(|report| self.keep(&report)) {
             skipped("report", &error);
             self.reporter.lose(error);
@@ -154,13 +154,13 @@ impl History {
         }
     }
 
-    /// The ids of the runs.
+    /// The ids of the stored reports.
     #[cfg(feature = "rehearsal")]
     pub(crate) fn ids(&self) -> Result<Vec<String>> {
         Ok(self.read()?.into_keys().collect())
     }
 
-    /// Every report. Another file is named and left alone.
+    /// Every report. Any other file is reported and left alone.
     fn read(&self) -> Result<Reports> {
         let mut reports = Reports::new();
         if !self.folder.exists() {
@@ -194,7 +194,7 @@ fn run_url(environment: &Environment) -> Option<String> {
     Some(format!("{server}/{repository}/actions/runs/{}", get("GITHUB_RUN_ID")?))
 }
 
-/// Who started the run: on GitHub the account, elsewhere git's user, or that of this machine.
+/// Who started the run: the account on GitHub; elsewhere git's user, or this machine's.
 fn actor(root: &Path, environment: &Environment) -> String {
     let variable = |name: &str| environment.get(name).map(str::to_owned);
     let named = variable("GITHUB_ACTOR").or_else(|| Git::user(root)).or_else(|| variable("USER"));

@@ -1,6 +1,6 @@
-//! Command: init. Sets the pipeline up in the repository of a service that has none.
+//! `init`: adds the pipeline to a service's repository.
 //!
-//! It looks at everything first, shows one plan, and writes only what the plan shows; no file is overwritten.
+//! Inspects everything first, shows one plan, and writes only what the plan shows; no file is overwritten.
 
 mod baseline;
 mod choose;
@@ -34,7 +34,7 @@ use launchway_core::interrupt::Interrupt;
 use launchway_core::runner::Runner;
 use plan::{Origin, Plan};
 
-/// Looks at the repository, shows the plan and carries it out, unless it is only to be explained.
+/// Inspects the repository and shows the plan; carries it out unless it is only explained.
 pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<()> {
     let start = options.path.as_deref().unwrap_or(Path::new("."));
     let findings = detect::detect(start, options.package.as_deref(), options.binary.as_deref())?;
@@ -43,15 +43,16 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
     if explain {
         let plan = Plan::new(&findings, origin, &Baseline::default())?;
         reporter.text(format!("\n{plan}"));
-        reporter
-            .text("\nbefore it writes, it runs fmt, clippy and doc: one that fails today is written as off");
+        reporter.text(
+            "\nbefore writing, `init` runs fmt, clippy and doc, and turns off each check that fails today",
+        );
         return Ok(());
     }
     if findings.dirty {
-        let message = "the tree has uncommitted changes: commit or stash them, so that the changes of `init` are distinguishable";
+        let message = "the tree has uncommitted changes: commit or stash them first, so that `git diff` shows only what `init` changed";
         return Err(Failure::new(Exit::Usage, message).into());
     }
-    // Before anything takes time.
+    // Before anything that takes time.
     Plan::new(&findings, origin.clone(), &Baseline::default())?;
     let runner = Runner {
         folder: findings.repository.root(),
@@ -63,7 +64,7 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
     reporter.text(format!("\n{plan}\n"));
     write::write(&plan, &runner)?;
     reporter.text(write::note(&plan, &findings.repository.top));
-    // What it misses is for the user to get: it stops nothing.
+    // What is missing is up to the user, and stops nothing.
     shown(&runner, &write::xtask("doctor"))?;
     let rehearsed =
         options.no_rehearsal || shown(&runner, &write::xtask("rehearse --job build --job deploy"))?;

@@ -45,21 +45,21 @@ use launchway_core::command::{launched, withhold};
 use launchway_core::exit::Exit;
 use launchway_core::secret::Redactor;
 
-/// Runs the command line of this process and returns its exit code: an `xtask` calls it and does nothing else.
+/// Runs the command line of this process and returns its exit code. An `xtask` calls only this.
 pub fn main() -> ExitCode {
     launched().unwrap_or_else(|| run("cargo xtask", std::env::args_os().collect()))
 }
 
-/// Runs `cargo launchway …` as cargo starts it, and returns its exit code.
+/// Runs `cargo launchway …`, as started by cargo, and returns its exit code.
 ///
-/// `init` runs here; every other command is that of the workspace's own `xtask`, from whichever folder.
+/// `init` runs here; every other command runs in the workspace's own `xtask`, from any folder.
 #[cfg(feature = "init")]
 pub fn cargo_main() -> ExitCode {
     if let Some(exit) = launched() {
         return exit;
     }
     let mut words: Vec<OsString> = std::env::args_os().collect();
-    // Cargo's own first argument is the name of the subcommand.
+    // Cargo passes the name of the subcommand as the first argument.
     if words.get(1).is_some_and(|word| word == "launchway") {
         words.remove(1);
     }
@@ -74,7 +74,7 @@ fn run(name: &'static str, words: Vec<OsString>) -> ExitCode {
     let parsed = Cli::command().bin_name(name).try_get_matches_from(words);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        // `--help` and `--version` arrive here too.
+        // `--help` and `--version` end up here too.
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             let exit = if error.print().is_ok() { exit } else { Exit::Internal };

@@ -1,4 +1,4 @@
-//! What a step needs of the machine, and how the pipeline gets it by itself.
+//! What a step needs from the machine, and how the pipeline installs it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_image::Engine;
 
-/// One thing that a step cannot do without. Its `Display` is what an installation puts where.
+/// One prerequisite of a step. Its `Display` completes "install …".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     Tool(Tool),
@@ -21,12 +21,12 @@ pub(crate) enum Need {
     Component(&'static str),
     /// The standard library for the target of the image's program.
     Target(String),
-    /// Debian packages that the tests of a CI machine need.
+    /// Debian packages that the tests need on a CI machine.
     Packages(Vec<String>),
 }
 
 impl Need {
-    /// What the step needs; a Docker engine brings a toolchain of its own.
+    /// The step's prerequisites; with a Docker engine, the toolchain is in the image.
     pub(crate) fn of(ctx: &Context, step: StepId, engine: Engine) -> Vec<Self> {
         let tools = tools::all(&ctx.config).into_iter().filter(|tool| tool.required && tool.step == step);
         let own = match step {
@@ -40,8 +40,8 @@ impl Need {
         own.into_iter().chain(tools.map(Self::Tool)).collect()
     }
 
-    /// The packages that tests need, where a machine that is thrown away afterwards lets them be installed. Elsewhere a
-    /// test without its part is skipped by name.
+    /// The packages that tests need, on a machine that is thrown away afterwards. Elsewhere a test without them is
+    /// skipped by name.
     fn packages(ctx: &Context) -> Option<Self> {
         let is_ci = ctx.environment.get("CI").is_some_and(|value| value != "false");
         let wanted = is_ci && !ctx.config.test.packages.is_empty() && Tool::may_install(ctx);
@@ -51,7 +51,7 @@ impl Need {
         (wanted && can()).then(|| Self::Packages(ctx.config.test.packages.clone()))
     }
 
-    /// Those of these steps' needs that this machine lacks.
+    /// The prerequisites of these steps that this machine lacks.
     pub(crate) fn missing(ctx: &Context, steps: &[StepId], engine: Engine) -> Result<Vec<Self>> {
         let needs: Vec<Self> = steps.iter().flat_map(|step| Self::of(ctx, *step, engine)).collect();
         if needs.is_empty() {
@@ -85,7 +85,7 @@ impl Need {
         can_be_had && Tool::may_install(ctx)
     }
 
-    /// What the user types.
+    /// The command for the user.
     pub(crate) fn install_line(&self) -> String {
         match self {
             Self::Tool(tool) => tool.install_line(),
@@ -95,7 +95,7 @@ impl Need {
         }
     }
 
-    /// What is wrong, with a hint.
+    /// The problem, with a hint.
     pub(crate) fn problem(&self, ctx: &Context) -> String {
         let what = match self {
             Self::Tool(tool) => return tool.problem(&tool.find(ctx)),
@@ -106,7 +106,9 @@ impl Need {
             }
             Self::Component(name) => format!("the Rust toolchain has no {name}"),
             Self::Target(target) => format!("the Rust toolchain cannot build for `{target}`"),
-            Self::Packages(_) => return format!("tests need packages: `{}`", self.install_line()),
+            Self::Packages(_) => {
+                return format!("the the the the tests need packages: `{}`", self.install_line());
+            }
         };
         if on_path(ctx, "rustup").is_some() {
             return format!("{what}: `{}`", self.install_line());
@@ -117,7 +119,7 @@ impl Need {
         )
     }
 
-    /// Installs it, and makes sure that it is there.
+    /// Installs it and verifies that it is there.
     pub(crate) fn install(&self, ctx: &Context) -> Result<()> {
         ctx.reporter.note(format!("installing {self}, once"));
         let call = match self {
@@ -149,7 +151,7 @@ impl Need {
         }
         if !self.is_here(ctx, &sysroot(ctx)?) {
             let why = match self {
-                Self::Component(_) | Self::Target(_) => "the Rust on `PATH` is not rustup's",
+                Self::Component(_) | Self::Target(_) => "the Rust on `PATH` was not installed by rustup",
                 Self::Tool(_) | Self::Packages(_) => "it is still missing",
             };
             return failed(format!("succeeded, but {why}"));
@@ -175,13 +177,13 @@ pub(crate) fn sysroot(ctx: &Context) -> Result<PathBuf> {
     Ok(sysroot.or_exit(Exit::Missing)?.into())
 }
 
-/// Whether the compiler has heard of a target.
+/// Whether the compiler knows a target.
 fn is_known(ctx: &Context, target: &str) -> bool {
     let known = Call::new("rustc").args(["--print", "target-list"]).read(&ctx.root).unwrap_or_default();
     known.lines().any(|known| known == target)
 }
 
-/// Whether a program of the toolchain runs: outside rustup it may be a package of its own.
+/// Whether a program of the toolchain runs: outside of rustup it may be a separate package.
 fn answers(ctx: &Context, program: &str) -> bool {
     runs(ctx, program, &["--version"])
 }

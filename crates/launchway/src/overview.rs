@@ -27,7 +27,7 @@ pub(crate) fn text(ctx: &Context) -> String {
     text.push('\n');
     let commands = Cli::command();
     text.push_str(&columns(&lines("cargo xtask", &commands)));
-    text.push_str("\n`cargo xtask <command> --explain` prints what it would do; `--help` lists the options and the exit codes.");
+    text.push_str("\n`cargo xtask <command> --explain` prints what a command would do; `--help` lists the options and the exit codes.");
     text
 }
 

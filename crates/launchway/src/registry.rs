@@ -1,4 +1,4 @@
-//! The logins of the pipeline's sessions with registries: whose account they use, and where Docker's logins are.
+//! The logins for registries: which account they use, and where Docker's logins are stored.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::table;
 use launchway_core::environment::Environment;
 use launchway_registry::{Account, Logins, Repository, Session, Setting};
 
-/// The logins of a run, whose account is for the registry of its image.
+/// The logins of a run. The account is for the registry of its image.
 pub(crate) fn logins(image: &str, environment: &Environment, docker_config: Option<PathBuf>) -> Logins {
     Logins {
         account: Some(account(image, environment)),
@@ -64,7 +64,7 @@ pub(crate) fn docker_config(environment: &Environment) -> Option<PathBuf> {
     Some(folder.join("config.json"))
 }
 
-/// Where Docker's login for the registry of the image is, if it has one and no variable names another.
+/// Where Docker's login for the image's registry is, if it has one and no variable overrides it.
 pub(crate) fn docker_login(session: &Session, image: &str) -> Result<Option<String>> {
     let account = session.logins.account.as_ref();
     let is_set =

@@ -1,6 +1,6 @@
 //! `cargo xtask rehearse`: the same pipeline against a registry, a Render and a Sentry on loopback.
 //!
-//! The fakes share no code with the clients that talk to them. A drill injects a fault into one of them.
+//! The fakes share no code with the clients under test. A drill injects a fault into one of them.
 
 pub(crate) mod drills;
 mod fakes;
@@ -23,9 +23,9 @@ use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::http::NetworkPolicy;
 
-/// Runs the pipeline as on the release branch, with all three jobs or these, and proves what came of it.
+/// Runs the pipeline as on the release branch, with all three jobs or these, and proves the result.
 ///
-/// With `stay` the fakes and the service are kept up until the run is interrupted.
+/// With `stay`, the fakes and the service keep running until the run is interrupted.
 pub(crate) fn run(
     ctx: &Context,
     jobs: Option<Vec<JobId>>,
@@ -42,7 +42,7 @@ pub(crate) fn run(
         reuse: !fresh,
     };
     if explain {
-        // To explain is to start nothing and to write nothing: the addresses are not known yet.
+        // Explaining starts and writes nothing: the addresses are not known yet.
         let image = format!("127.0.0.1:0/{}", Fakes::REPOSITORY);
         let variables =
             Environment::of([("PIPELINE_IMAGE", image.as_str()), ("RENDER_SERVICE_ID", Fakes::SERVICE)]);
@@ -51,7 +51,7 @@ pub(crate) fn run(
     let _rehearsal = ctx.turn(Turn::REHEARSAL)?;
     let turn = ctx.turn(Turn::OUTPUT)?;
     let folder = ctx.output().join("rehearsal");
-    // The fakes begin empty: what an earlier rehearsal pushed must not pass for this one's.
+    // The fakes start empty: an earlier rehearsal's push must not pass for this one's.
     if folder.exists() {
         fs_err::remove_dir_all(&folder)?;
     }
@@ -60,10 +60,10 @@ pub(crate) fn run(
     let fakes = runtime.block_on(Fakes::start(ctx, &folder)).or_exit(Exit::Usage)?;
     fakes.announce(ctx);
     let rehearsed = rehearse(ctx, &fakes, &request, &runtime);
-    // Also after a failure: the transcripts are kept, and no process is left.
+    // After a failure too: the transcripts are kept, and no process is left.
     let kept = fakes.keep_transcripts(ctx, &folder);
     if stay && rehearsed.is_ok() {
-        // What goes on needs nothing but the fakes.
+        // From here on, only the fakes are needed.
         drop(turn);
         ctx.reporter.text(format!("\nthe service is at {} until Ctrl-C", fakes.render.url()));
         // Only an interrupt ends it, which is not an error here.
@@ -74,7 +74,7 @@ pub(crate) fn run(
     rehearsed.and(kept)
 }
 
-/// Runs the pipeline against the fakes and proves what came of it.
+/// Runs the pipeline against the fakes and proves the result.
 fn rehearse(ctx: &Context, fakes: &Fakes, request: &Request, runtime: &Runtime) -> Result<()> {
     let ctx = ctx.rehearsed(fakes.environment(), NetworkPolicy::Only(fakes.addresses()?));
     let results = executor::run(&ctx, request)?;

@@ -1,8 +1,8 @@
-//! Which steps have passed on exactly these inputs, so that the same tree is not tested twice.
+//! Remembers which steps passed on which inputs, so that the same tree is not tested twice.
 //!
-//! The key of a step covers every file that git knows or would add, with its mode; the toolchain and the tools; cargo's
-//! configuration outside the tree; the pipeline's own program; and the environment that its children get. What the key
-//! cannot cover (a server on this machine, a file that git ignores) is the reason for `--fresh`.
+//! The key of a step covers every file that git tracks or would add, with its mode; the toolchain and the tools;
+//! cargo's configuration outside of the tree; the pipeline's own program; and the environment of its children. For what
+//! the key cannot cover (a server on this machine, a file that git ignores), there is `--fresh`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -33,8 +33,8 @@ use crate::tools;
 pub(crate) struct Key(String);
 
 impl Key {
-    /// The key of a step in the current state of the tree; nothing for a step whose effect is not on this machine alone
-    /// or that cargo and the layer cache make short by themselves.
+    /// The key of a step for the current state of the tree; `None` for a step that has effects elsewhere, or that cargo
+    /// and the layer cache already make fast.
     pub(crate) fn of(ctx: &Context, step: StepId) -> Result<Option<Self>> {
         let unread = match step {
             StepId::Lint => &ctx.config.lint.unread,
@@ -52,7 +52,7 @@ impl Key {
     }
 }
 
-/// Named values, each with its length, so that no two lists of them have the same bytes.
+/// Named values, each with its length, so that no two lists have the same bytes.
 struct Parts(Hash);
 
 impl Default for Parts {
@@ -88,7 +88,7 @@ impl Parts {
     }
 }
 
-/// The files as they lie in the working tree, whether committed or not: that is what the steps read.
+/// The files in the working tree, committed or not: that is what the steps read.
 fn tree(parts: &mut Parts, ctx: &Context, unread: &[String]) -> Result<()> {
     let top = git::top(&ctx.root).context("not a git repository")?;
     let mut files = files::of_tree(top)?;
@@ -108,7 +108,7 @@ fn tree(parts: &mut Parts, ctx: &Context, unread: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a path is one of these: a file, or below a folder that is written with a `/` at its end.
+/// Whether a path is one of these files, or is below one of these folders (with a trailing `/`).
 fn is_one_of(path: &Path, unread: &[String]) -> bool {
     unread.iter().any(|entry| match entry.strip_suffix('/') {
         Some(folder) => path.starts_with(folder),
@@ -134,7 +134,7 @@ fn cargo_configuration(parts: &mut Parts, ctx: &Context) -> Result<()> {
     let var = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
     let home = var("CARGO_HOME").or_else(|| Some(var("HOME")?.join(".cargo")));
     let above = ctx.root.ancestors().map(|folder| folder.join(".cargo"));
-    // Once each: the home may lie above the repository.
+    // Once each: the home may be above the repository.
     let folders: BTreeSet<PathBuf> = above.chain(home).collect();
     for path in folders.iter().flat_map(|folder| [folder.join("config.toml"), folder.join("config")]) {
         if path.is_file() {
@@ -144,7 +144,7 @@ fn cargo_configuration(parts: &mut Parts, ctx: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What cargo would inherit, except for what every terminal sets differently.
+/// What cargo would inherit, except for what differs from terminal to terminal.
 fn environment(parts: &mut Parts, ctx: &Context) -> Result<()> {
     let mut inherited: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     for (name, value) in Call::new("cargo").command(&ctx.root)?.get_envs() {
@@ -159,7 +159,7 @@ fn environment(parts: &mut Parts, ctx: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Whether a variable says where somebody sits and not what a step does.
+/// Whether a variable concerns the terminal and not what a step does.
 fn is_of_a_terminal(name: &str) -> bool {
     const NAMES: [&str; 16] = [
         "_",
@@ -189,7 +189,7 @@ pub(crate) struct Passed {
     pub(crate) key: Key,
     pub(crate) finished: Time,
     pub(crate) milliseconds: u64,
-    /// The checks inside it that did not run.
+    /// The checks inside it that were skipped.
     #[serde(default)]
     pub(crate) skipped: Vec<String>,
     #[serde(default)]
@@ -201,18 +201,18 @@ pub(crate) struct Passed {
 impl fmt::Display for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = seconds(self.milliseconds);
-        write!(f, "passed on these same files at {} in {took}; `--fresh` runs it again", self.finished)
+        write!(f, "passed on the same files at {} in {took}; `--fresh` runs it again", self.finished)
     }
 }
 
-/// The steps that passed, by name; of each the last few, so that switching between branches keeps both.
+/// The steps that passed, by name; the last few of each, so that switching between branches keeps both.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Memory(BTreeMap<String, Vec<Passed>>);
 
 impl Memory {
     const KEPT: usize = 8;
 
-    /// What earlier runs left. A file that cannot be read holds nothing: then everything runs.
+    /// Reads what earlier runs left. An unreadable file counts as empty: then everything runs.
     pub(crate) fn read(ctx: &Context) -> Self {
         let bytes = fs_err::read(Self::path(ctx)).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()

@@ -1,7 +1,7 @@
-//! What a run has done so far, for the process that goes on with it: on GitHub every step is a process of its own, and
-//! every job a machine of its own.
+//! What a run has done so far, for the process that continues it: on GitHub, every step is a separate process and every
+//! job a separate machine.
 //!
-//! It holds no secret and no name of a repository: GitHub drops an output in which a secret's value occurs.
+//! It contains no secret and no repository name: GitHub drops an output that contains the value of a secret.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ use launchway_registry::Digest;
 /// What a run has done so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunState {
-    /// Names the run, and no other.
+    /// Unique for each run.
     pub(crate) id: String,
     /// The tag of the commit's image.
     commit: String,
@@ -32,7 +32,7 @@ pub(crate) struct RunState {
     pub(crate) coverage: Option<Coverage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) image: Option<Image>,
-    /// What another version has put in it, for the next process.
+    /// Fields of another version, passed on to the next process.
     #[serde(flatten)]
     more: serde_json::Map<String, serde_json::Value>,
 }
@@ -64,10 +64,10 @@ impl Image {
 }
 
 impl RunState {
-    /// Goes on with the run that an earlier process began, or begins one.
+    /// Continues the run that an earlier process started, or starts one.
     ///
-    /// A step that runs alone goes on with what is of the same commit (on GitHub: of the same run) and has no such step yet;
-    /// anything else is a run of its own.
+    /// A step that runs alone continues a run of the same commit (on GitHub: the same run) that does not have that step
+    /// yet; otherwise it starts its own.
     pub(crate) fn begin(
         output: &Path,
         git: &Git,
@@ -96,7 +96,7 @@ impl RunState {
         }
     }
 
-    /// A run that nothing else is part of.
+    /// A new run that continues nothing.
     pub(crate) fn new(git: &Git) -> Result<Self> {
         let word = random_word()?;
         Ok(Self::of(git, format!("{}-{}", git.short(), word.get(..12).unwrap_or_default())))
@@ -139,7 +139,7 @@ fn read(path: &Path) -> Option<RunState> {
     serde_json::from_slice(&fs_err::read(path).ok()?).ok()
 }
 
-/// The id of the run on GitHub; a second attempt is a run of its own.
+/// The id of the run on GitHub; a second attempt is a separate run.
 fn run_on_github(environment: &Environment) -> Option<String> {
     let get = |name: &str| environment.get(name);
     Some(format!("github-{}-{}", get("GITHUB_RUN_ID")?, get("GITHUB_RUN_ATTEMPT").unwrap_or("1")))

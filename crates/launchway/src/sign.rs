@@ -1,8 +1,8 @@
-//! Signed messages to the app, in the form of Standard Webhooks.
+//! Signs messages to the service, in the form of Standard Webhooks.
 //!
-//! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>. Each purpose has a key
-//! of its own, derived from the service's key, so that neither the key itself nor a signature made for another purpose opens
-//! a door.
+//! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>. Each purpose has its
+//! own key, derived from the service's key, so that neither the key itself nor a signature made for another purpose
+//! gives access.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,9 +14,9 @@ use ring::hmac;
 
 use launchway_core::secret::{Secret, derived_key};
 
-/// The request with the three headers that sign `body` for `purpose`, such as `launchway/test-error/v1`.
+/// Adds the three headers that sign `body` for `purpose`, such as `launchway/test-error/v1`.
 ///
-/// `id` is 1 to 64 of `A-Z a-z 0-9 . _ -`; `now` dates the signature. The body itself is not added.
+/// `id` has 1 to 64 characters of `A-Z a-z 0-9 . _ -`; `now` dates the signature. Does not add the body.
 pub(crate) fn signed(
     request: RequestBuilder,
     key: &Secret,
@@ -27,7 +27,7 @@ pub(crate) fn signed(
 ) -> Result<RequestBuilder> {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if !(1..=64).contains(&id.len()) || !id.bytes().all(known) {
-        bail!("`{id}` is not the id of a message: 1 to 64 of `A-Z a-z 0-9 . _ -`");
+        bail!("`{id}` is not a valid message id: use 1 to 64 characters from `A-Z a-z 0-9 . _ -`");
     }
     let timestamp = now.duration_since(UNIX_EPOCH).context("the clock is set before 1970")?.as_secs();
     Ok(request
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn the_signature_is_the_one_that_python_computes() {
         let key = Secret::new("correct horse battery staple correct horse battery staple");
-        // hmac and hashlib: extract with the salt, expand by one block, sign `rehearsal-1.1767225600.`.
+        // Computed with hmac and hashlib: extract with the salt, expand by one block, sign `rehearsal-1.1767225600.`.
         let found = signature(&key, "launchway/test-error/v1", "rehearsal-1", 1_767_225_600, b"").unwrap();
         assert_eq!(found, "v1,pFJI7vdIorqi6zZdpg25zp0mjO3zFBBGvRy46b5R/cc=");
         let found = signature(&key, "launchway/report/v1", "run-1", 1_767_225_600, b"{}").unwrap();

@@ -1,4 +1,4 @@
-//! The five steps: what each will do, and doing it.
+//! The five steps: each plans, then runs.
 
 pub(crate) mod deploy;
 pub(crate) mod docker_build;

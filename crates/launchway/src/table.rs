@@ -1,4 +1,4 @@
-//! The pipeline: its jobs, its steps, the variables it needs and the tools it uses. The only place that states them.
+//! The pipeline: its jobs, its steps, the variables it needs and the tools it uses. Nothing else states them.
 //!
 //! `ci` executes this table, `workflow` renders it, and the help, `doctor` and the README show it.
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use rule::When;
 
-/// What GitHub calls a job.
+/// A job, as on GitHub.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) id: JobId,
@@ -21,9 +21,9 @@ pub(crate) struct Job {
     pub(crate) steps: &'static [StepId],
     /// The pipeline's own variables that its steps require; the configuration adds the service's.
     pub(crate) variables: &'static [&'static str],
-    /// The pipeline's own variables that its steps can do without; each says what is then missing.
+    /// The pipeline's own variables that are optional for its steps; each documents what is skipped without it.
     pub(crate) optional: &'static [&'static str],
-    /// The limit in minutes on a fresh machine, which compiles the pipeline first; the configuration's timeouts are
+    /// The limit in minutes on a fresh machine, which first compiles the pipeline; the configuration's timeouts are
     /// added.
     pub(crate) minutes: u64,
 }
@@ -62,7 +62,7 @@ pub(crate) const PIPELINE: [Job; 3] = [
         when: When::Release,
         steps: &[StepId::Deploy],
         variables: &["RENDER_API_KEY", "RENDER_SERVICE_ID"],
-        // The registry's login reads a private image and writes the ledger.
+        // With the registry's login, the job reads a private image and writes the ledger.
         optional: &[
             "REGISTRY_USERNAME",
             "REGISTRY_TOKEN",
@@ -137,7 +137,7 @@ impl StepId {
         }
     }
 
-    /// Whether the step reads the variables of its job.
+    /// Whether the step reads its job's variables.
     pub(crate) fn reads_variables(self) -> bool {
         matches!(self, Self::Push | Self::Deploy)
     }
@@ -157,7 +157,7 @@ impl fmt::Display for StepId {
     }
 }
 
-/// A variable of the pipeline itself.
+/// One of the pipeline's own variables.
 #[derive(Debug)]
 pub(crate) struct Variable {
     pub(crate) name: &'static str,
@@ -221,7 +221,7 @@ pub(crate) const SENTRY: [&str; 3] = ["SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY
 /// The variable that passes the run state from job to job on GitHub.
 pub(crate) const RUN_STATE: &str = "PIPELINE_RUN_STATE";
 
-/// Further settings that the environment can override; none is a secret.
+/// Other settings that the environment can override; none is a secret.
 pub(crate) const SETTINGS: [&str; 4] = ["PIPELINE_IMAGE", "RENDER_API_URL", "SENTRY_URL", RUN_STATE];
 
 /// The names of [`VARIABLES`].

@@ -11,8 +11,8 @@ use launchway_core::secret::Secret;
 
 /// Requests a test error whose message contains `id` from the service at `url`.
 ///
-/// `id` is 1 to 64 of `A-Z a-z 0-9 . _ -`; `now` dates the signature. It was raised when the response is a 500, which is
-/// what a request gets whose handler panicked.
+/// `id` has 1 to 64 characters of `A-Z a-z 0-9 . _ -`; `now` dates the signature. A 500 means that the error was
+/// raised: that is the response when a handler panics.
 pub(crate) fn raise(http: &Http, url: &Url, key: &Secret, id: &str, now: SystemTime) -> Result<()> {
     let request = http.request(Method::POST, url)?;
     let response = signed(request, key, "launchway/test-error/v1", id, now, b"")?

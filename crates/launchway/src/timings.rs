@@ -1,4 +1,4 @@
-//! How often a deploy looks and how long it waits.
+//! How often a deploy polls and how long it waits.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use crate::config::DeployConfig;
 /// Intervals and timeouts of one deploy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timings {
-    /// Between two looks at a deploy. Render allows 400 readings a minute.
+    /// Between two polls of a deploy. Render allows 400 reads a minute.
     pub(crate) poll: Duration,
     /// The first wait before a retry.
     pub(crate) backoff: Duration,
-    /// How long a deploy that Render took may be missing from its list, and how long traffic may take to switch.
+    /// How long an accepted deploy may be missing from Render's list, and how long traffic may take to switch.
     pub(crate) settle: Duration,
-    /// How long deploys that are under way may take to end.
+    /// How long deploys in progress may take to end.
     pub(crate) queue: Duration,
     /// How long a deploy may take before it is cancelled.
     pub(crate) timeout: Duration,
     /// How long a live release is watched before it counts as deployed.
     pub(crate) bake: Duration,
-    /// How long an undo tries to put back the variables, whatever Render responds.
+    /// How long a rollback tries to restore the variables, whatever Render responds.
     pub(crate) rollback: Duration,
-    /// How long the end of a run waits for the registry to take the ledger.
+    /// How long the end of a run waits for the registry to store the ledger.
     pub(crate) ledger: Duration,
     /// How long the end of a run waits for ledger and board together.
     pub(crate) report: Duration,
 }
 
 impl Timings {
-    /// For Render itself.
+    /// The timings for the real Render.
     pub(crate) fn of(config: &DeployConfig) -> Self {
         Self {
             poll: Duration::from_secs(3),
@@ -44,7 +44,7 @@ impl Timings {
         }
     }
 
-    /// For a rehearsal: its fakes respond within a millisecond and serve no one else.
+    /// The timings for a rehearsal, whose fakes respond within a millisecond and serve nobody else.
     pub(crate) fn of_rehearsal(config: &DeployConfig) -> Self {
         Self {
             poll: Duration::from_millis(250),
@@ -81,7 +81,7 @@ mod tests {
     fn a_deploy_with_its_undo_and_its_report_fits_into_the_time_of_its_job() {
         let config = Context::for_test(Path::new("/nowhere"), Environment::default()).config.deploy;
         let Timings { settle, queue, timeout, bake, rollback, report, .. } = Timings::of(&config);
-        // Ours, and the earlier release twice: each is found, followed, and proved. Of the calls to Render only
+        // Our deploy, and the earlier release twice: each is found, watched and proved. Of the calls to Render, only
         // deliberate waits count.
         let deploys = (timeout + 2 * settle) * 3;
         let cancelled = settle;

@@ -19,9 +19,9 @@ pub(crate) struct Tool {
     pub(crate) version: Cow<'static, str>,
     /// The step that uses it.
     pub(crate) step: StepId,
-    /// Whether the step cannot be done without it. What can is skipped by name.
+    /// Whether the step requires it. Otherwise its check is skipped by name.
     pub(crate) required: bool,
-    /// The program that installs it, and how that one joins name and version.
+    /// The installer, and its separator between name and version.
     install: (&'static str, &'static str),
 }
 
@@ -33,7 +33,7 @@ pub(crate) static DENY: Tool = Tool::of("cargo-deny", "0.20.2", StepId::Lint, fa
 pub(crate) static ZIZMOR: Tool = Tool::of("zizmor", "1.29.0", StepId::Lint, false, PIPX);
 
 const CARGO: (&str, &str) = ("cargo install --locked", "@");
-/// Its package on crates.io needs a newer compiler than the workspace's.
+/// Not installed with cargo: its package on crates.io needs a newer compiler than the workspace's.
 const PIPX: (&str, &str) = ("pipx install", "==");
 
 /// The tools that every workspace's pipeline uses; the workflow installs the same versions.
@@ -131,12 +131,12 @@ impl Tool {
     pub(crate) fn install(&self, ctx: &Context) -> Call {
         let (folder, tool) = (own_folder(ctx), self.with_version());
         call!("cargo install --locked --quiet --root {folder} {tool}")
-            // The variables that make cargo build elsewhere or otherwise are meant for the workspace.
+            // Variables that change how or where cargo builds are meant for the workspace.
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTFLAGS")
     }
 
-    /// What is wrong, with a hint.
+    /// The problem, with a hint.
     pub(crate) fn problem(&self, found: &Found) -> String {
         let Self { name, version, .. } = self;
         match found {
@@ -160,7 +160,7 @@ pub(crate) fn on_path(ctx: &Context, name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The version that a program prints of itself, as in `cargo-deny 0.18.4`.
+/// The version that a program prints, as in `cargo-deny 0.18.4`.
 fn version(program: &Path, name: &str) -> Option<String> {
     if !program.is_file() {
         return None;

@@ -1,4 +1,4 @@
-//! Runs in one checkout take turns: they build in the same folders and leave what they did in the same places.
+//! Runs in one checkout take turns: they build in the same folders and leave their results in the same places.
 
 use std::fs::TryLockError;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -12,20 +12,20 @@ use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::{file, leftovers};
 
-/// A turn, until it is dropped; the kernel ends that of a process that was killed.
+/// A turn, until it is dropped; the kernel ends the turn of a killed process.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _lock: Option<fs_err::File>,
 }
 
 impl Turn {
-    /// The turn of those that write to `target/xtask` and `target/image`.
+    /// The turn of runs that write to `target/xtask` and `target/image`.
     pub(crate) const OUTPUT: &str = "run";
-    /// The turn of those that have fakes in `target/xtask/rehearsal`. It is taken first where both are.
+    /// The turn of runs with fakes in `target/xtask/rehearsal`. A run that needs both takes this one first.
     #[cfg(feature = "rehearsal")]
     pub(crate) const REHEARSAL: &str = "rehearsal";
 
-    /// Waits for the turn in `target/xtask`, and says for whom. What a run of this turn runs itself belongs to it.
+    /// Waits for the turn in `target/xtask`, and says which run it waits for. Runs that this run starts share its turn.
     pub(crate) fn wait(
         output: &Path,
         name: &str,
@@ -47,7 +47,7 @@ impl Turn {
                     break Some(file);
                 }
                 Err(TryLockError::WouldBlock) => {}
-                // Some file systems have no locks: there a developer takes care himself.
+                // Some file systems have no locks: there, developers must avoid concurrent runs themselves.
                 Err(TryLockError::Error(_)) => break None,
             }
             let mut holder = String::new();

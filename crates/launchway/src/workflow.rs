@@ -1,4 +1,4 @@
-//! Command: workflow. The file in `.github/workflows`, made from the table of the pipeline.
+//! `workflow`: generates the file in `.github/workflows` from the pipeline table.
 
 mod model;
 mod pins;
@@ -22,12 +22,12 @@ const FOLDER: &str = ".github/workflows";
 /// How many lines of a difference are shown.
 const SHOWN: usize = 60;
 
-/// Where the workspace lies in its repository.
+/// Where the workspace is in its repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The folder of the workspace from the git root; empty where they are one.
+    /// The workspace's folder, relative to the git root; empty if they are the same.
     inside: PathBuf,
-    /// Whether the `xtask` is a workspace of its own, and not a member of this one.
+    /// Whether the `xtask` is a separate workspace, and not a member of this one.
     xtask_apart: bool,
     /// What `cargo xtask` stands for in the workspace's own cargo configuration.
     alias: Option<String>,
@@ -51,17 +51,17 @@ impl Place {
         self.alias.as_deref().filter(|alias| alias.contains(ALL)).map(|alias| alias.replace(ALL, ""))
     }
 
-    /// The path of a workflow from the workspace root.
+    /// The path of a workflow, relative to the workspace root.
     pub(crate) fn path(&self, file: &str) -> String {
         format!("{}{FOLDER}/{file}", "../".repeat(self.inside.components().count()))
     }
 
-    /// The folder of the workspace, where it is not the git root.
+    /// The workspace's folder, if it is not the git root.
     fn folder(&self) -> Option<String> {
         (!self.inside.as_os_str().is_empty()).then(|| self.inside.to_string_lossy().into_owned())
     }
 
-    /// What is cached, one workspace a line with its target folder, where that is not the one at the git root alone.
+    /// What is cached: one line per workspace with its target folder, unless the only workspace is at the git root.
     fn workspaces(&self) -> Option<String> {
         let own = format!("{} -> target\n", self.folder().unwrap_or_else(|| ".".to_owned()));
         let xtask = format!("{} -> ../target/xtask-build\n", self.below("xtask"));
@@ -72,7 +72,7 @@ impl Place {
         }
     }
 
-    /// A path in the workspace as one from the git root.
+    /// Translates a path in the workspace into one from the git root.
     fn below(&self, path: &str) -> String {
         self.inside.join(path).to_string_lossy().into_owned()
     }
@@ -85,7 +85,7 @@ fn file(ctx: &Context) -> (PathBuf, String) {
     (top.join(&name), name)
 }
 
-/// Writes the workflow, unless the file is as it must be already.
+/// Writes the workflow, unless the file is up to date.
 pub(crate) fn write(ctx: &Context) -> Result<()> {
     let (path, name) = file(ctx);
     let committed = committed(&path)?;
@@ -102,7 +102,7 @@ pub(crate) fn write(ctx: &Context) -> Result<()> {
     Ok(())
 }
 
-/// An error with [`Exit::CheckFailed`] and the difference, unless the file is as it must be.
+/// Fails with [`Exit::CheckFailed`] and the difference, unless the file is up to date.
 pub(crate) fn check(ctx: &Context) -> Result<()> {
     let (path, name) = file(ctx);
     let committed = committed(&path)?;
@@ -123,7 +123,7 @@ pub(crate) fn check(ctx: &Context) -> Result<()> {
     Err(Failure::new(Exit::CheckFailed, problems.join("\n")).into())
 }
 
-/// The file, with the line ends of this repository whatever git made of them.
+/// The existing file, with normalised line endings.
 fn committed(path: &Path) -> Result<Option<String>> {
     match fs_err::read_to_string(path) {
         Ok(text) => Ok(Some(text.replace("\r\n", "\n"))),
@@ -132,7 +132,7 @@ fn committed(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// What the file must be, with the pins of the one that is there.
+/// The up-to-date content, with the pins of the existing file.
 fn rendered(ctx: &Context, name: &str, committed: Option<&str>) -> Result<String> {
     let pins = Pins::read(committed.unwrap_or_default()).with_context(|| {
         format!("the pins in {name} cannot be kept: fix them, or remove the file to get the defaults")

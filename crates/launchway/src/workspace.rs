@@ -44,9 +44,9 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// The version of the package that is shipped.
+/// The version of the shipped package.
 ///
-/// A package that the workspace lacks, and one without the configured binary, is an error with [`Exit::Usage`].
+/// Fails with [`Exit::Usage`] if the workspace lacks the package, or the package lacks the configured binary.
 pub(crate) fn version(root: &Path, config: &Config) -> Result<String> {
     read(root, config).map(|workspace| workspace.version)
 }

@@ -46,7 +46,7 @@ fn what_the_toolchain_lacks_is_added_first() {
 
     let explained = installing(fixture.xtask(&["docker-build", "--explain"])).finish().exits(0);
     explained.says(&["  install the target `x86_64-unknown-linux-gnu` into the Rust toolchain\n"]);
-    installing(fixture.xtask(&["doctor"])).finish().says(&["installed when it is needed"]);
+    installing(fixture.xtask(&["doctor"])).finish().says(&["installed when a step needs it"]);
     assert_eq!(asked(&fixture), "", "nothing was to run");
 
     let ran = installing(fixture.xtask(&["docker-build"])).finish().exits(0);
@@ -68,7 +68,7 @@ fn what_cannot_be_added_is_named_with_the_reason() {
     // It adds to a toolchain that is not the one in use.
     bare(&fixture, "true");
     let ran = installing(fixture.xtask(&["lint"])).finish().exits(3);
-    ran.says(&["nothing was run: 2 problems\n", "the Rust on `PATH` is not rustup's"]);
+    ran.says(&["nothing was run: 2 problems\n", "the Rust on `PATH` was not installed by rustup"]);
     assert!(!fixture.exists("target/xtask/logs"), "nothing was run");
 }
 

@@ -59,8 +59,8 @@ fn the_same_files_are_tested_once() {
     let record = fixture.record();
     assert_eq!((&record["tests"], &record["coverage"]), (&counted["tests"], &counted["coverage"]));
     let reason = record["jobs"][0]["steps"][0]["reason"].as_str().unwrap();
-    assert!(reason.starts_with("passed on these same files at 2"), "{reason}");
-    fixture.run(&["ci", "--explain"]).exits(0).says(&["reused: passed on these same files"]);
+    assert!(reason.starts_with("passed on the same files at 2"), "{reason}");
+    fixture.run(&["ci", "--explain"]).exits(0).says(&["reused: passed on the same files"]);
     // A rehearsal runs the same steps; a step alone, and `--fresh`, run.
     assert_eq!(outcomes(&["rehearse", "--job", "test"]), ["reused", "reused"]);
     assert_eq!(outcomes(&["ci", "--fresh"]), ["passed", "passed"]);
@@ -93,7 +93,7 @@ fn a_release_begins_only_with_everything_it_needs() {
     fixture.write(".env", &SECRETS.map(|name| format!("{name}=a-value-of-{name}\n")).concat());
     fixture.write("motd", "Not committed.\n");
     let ran = fixture.run(&["ci", "--job", "build", "--job", "deploy"]).exits(2);
-    ran.says(&["nothing was run: 1 problem\n", "the tree is not the commit", "git status"])
+    ran.says(&["nothing was run: 1 problem\n", "the tree has uncommitted changes", "git status"])
         .says_nothing_of(&["a-value-of-", "is not set"]);
     ran_nothing(&fixture);
 
@@ -101,9 +101,9 @@ fn a_release_begins_only_with_everything_it_needs() {
     fixture.git(&["checkout", "--quiet", "motd"]);
     fixture.git(&["switch", "--quiet", Fixture::BRANCH]);
     let ran = fixture.run(&["deploy"]).exits(2);
-    ran.says(&["a release runs on push to `main`, and this is a push of `feature`", "cargo xtask rehearse"]);
+    ran.says(&["releases run on push to `main`, but this is a push of `feature`", "cargo xtask rehearse"]);
     // Two kinds at once: what is missing decides the code.
     fixture.write(".env", "ALIAS=x\n");
-    fixture.run(&["deploy"]).exits(3).says(&["nothing was run: 6 problems", "a release runs on"]);
+    fixture.run(&["deploy"]).exits(3).says(&["nothing was run: 6 problems", "releases run on"]);
     ran_nothing(&fixture);
 }

@@ -56,7 +56,7 @@ fn the_doctor_says_what_is_missing_and_how_to_get_it() {
     fixture.xtask(&["doctor"]).env("PATH", &path).finish().exits(3).says(&[
         "MISSING",
         "cargo install --locked cargo-llvm-cov@",
-        "1 of the things that `cargo xtask ci` needs are missing",
+        "missing prerequisites: 1",
     ]);
     let ran = fixture.xtask(&["test-coverage"]).env("PATH", &path).finish().exits(3);
     ran.says(&["nothing was run: 1 problem\n", "cargo install --locked cargo-llvm-cov@"]);
@@ -106,7 +106,7 @@ fn what_cannot_be_planned_is_found_at_once() {
     fixture.run(&["docker-build"]).exits(2).says(&["nothing was run: 1 problem\n", "it has `server`"]);
     fixture.git(&["checkout", "--quiet", "."]);
     fixture.replace("Dockerfile", "COPY motd", "COPY mode");
-    run(&["doctor"]).exits(2).says(&["WRONG", "Dockerfile:8", "1 of the configured settings cannot work"]);
+    run(&["doctor"]).exits(2).says(&["WRONG", "Dockerfile:8", "invalid settings: 1"]);
     assert!(!fixture.exists("target/image"), "nothing was run");
 }
 
@@ -170,8 +170,8 @@ fn explaining_runs_nothing_and_writes_nothing() {
         .says(&["cannot be planned yet", "run `cargo xtask docker-build` first"]);
     fixture.run(&["deploy", "--explain"]).says(&[
         "SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN",
-        "poll the app at `/version`",
-        "what that would change is unknown: `RENDER_API_KEY` is not set",
+        "poll the service at `/version`",
+        "the changes cannot be computed: `RENDER_API_KEY` is not set",
     ]);
     fixture.run(&["ci", "--explain", "--branch", "main"]).says(&["docker-build", "request a deploy of"]);
 }
@@ -180,7 +180,7 @@ fn explaining_runs_nothing_and_writes_nothing() {
 fn a_rollback_needs_a_key_and_a_service_and_no_more() {
     let fixture = Fixture::new();
     fixture.run(&["rollback", "--explain", "--to", "dep-1"]).says(&["roll back to what deploy dep-1 ran"]);
-    fixture.run(&["rollback", "--to", "latest"]).exits(2).says(&["`latest` does not name a release"]);
+    fixture.run(&["rollback", "--to", "latest"]).exits(2).says(&["`latest` is not a release"]);
     fixture
         .run(&["rollback"])
         .exits(3)

@@ -145,7 +145,7 @@ fn the_variables_of_a_hook_lead_nowhere_else() {
     let head = program("git", &["rev-parse", "--short=12", "HEAD"], &linked);
     let plan = fixture.xtask(&["docker-build", "--explain"]).within(&linked).envs(&variables).finish();
     plan.exits(0).says(&[&format!(
-        "bring the files of commit {head} to {}",
+        "check out the files of commit {head} to {}",
         linked.canonicalize().unwrap().display()
     )]);
 }

@@ -80,7 +80,7 @@ fn an_interrupt_while_render_starts_the_app_cancels_the_deploy() {
     let text = interrupted(&fixture, running, "deploy");
     for part in [
         " is cancelled",
-        "put back: SERVER_MODE, ALIAS",
+        "restored: SERVER_MODE, ALIAS",
         "deploy: interrupted",
         "the service was rolled back",
     ] {

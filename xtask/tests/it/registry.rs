@@ -38,7 +38,7 @@ fn an_image_is_pushed_once_and_runs_where_it_is_pulled() {
     assert_eq!((&first["digest"], &first["latest"]), (&built["digest"], &json!(true)));
     assert_eq!((&first["commit_tag"], &first["previous_latest"]), (&json!(head), &Value::Null));
     assert!(first["bytes_sent"].as_u64() > Some(0));
-    push().exits(0).says(&["already there under", "`latest` already names it", ": 0 B sent, "]);
+    push().exits(0).says(&["already there under", "`latest` already points to it", ": 0 B sent, "]);
     let second = fixture.json("target/xtask/push.json");
     assert_eq!((&second["bytes_sent"], &second["bytes_skipped"]), (&json!(0), &first["bytes_sent"]));
     assert_eq!(fixture.record()["pushed"]["digest"], built["digest"]);

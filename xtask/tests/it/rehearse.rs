@@ -115,8 +115,8 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
     fixture.is_left_alone();
     ran.says(&[
         "update_failed",
-        "the app ended with exit code 3",
-        "put back: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN",
+        "the service exited with code 3",
+        "restored: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN",
         "the service was rolled back",
         "again  cargo xtask rehearse --job build --job deploy",
     ])
@@ -135,7 +135,11 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
     );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();
-    ran.says(&["c0ffee", "there is no earlier release to return to: deploy dep-", "nothing to do by hand"]);
+    ran.says(&[
+        "c0ffee",
+        "there is no earlier release to roll back to: deploy dep-",
+        "nothing to do by hand",
+    ]);
 }
 
 #[test]

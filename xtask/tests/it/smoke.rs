@@ -8,7 +8,7 @@ fn an_image_that_does_not_start_is_not_written() {
     fixture
         .run(&["docker-build"])
         .exits(0)
-        .says(&["warning: the app has no handler for SIGTERM", "smoke run: up in "]);
+        .says(&["warning: the service has no handler for SIGTERM", "smoke run: up in "]);
     let image = fixture.read("target/xtask/image/index.json");
     fixture.replace(
         "app/src/main.rs",

@@ -53,10 +53,10 @@ pub(super) fn deployments(history: &History, now: Time) -> Option<Chart> {
         lines: Vec::new(),
         keys: vec![
             Key { class: "live", text: "live".to_owned() },
-            Key { class: "failed", text: "failed or undone".to_owned() },
+            Key { class: "failed", text: "failed or rolled back".to_owned() },
         ],
         table: Table {
-            head: ["Week from", "Live", "Failed or undone"].map(str::to_owned).to_vec(),
+            head: ["Week from", "Live", "Failed or rolled back"].map(str::to_owned).to_vec(),
             rows: weeks
                 .iter()
                 .map(|(since, live, failed)| vec![day(*since), live.to_string(), failed.to_string()])

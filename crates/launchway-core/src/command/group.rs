@@ -59,7 +59,7 @@ impl Group {
         let stderr = group.child.stderr.take().map(|stream| read(stream, bounds.bytes));
         let goes_on = || {
             interrupt.check()?;
-            ensure!(bounds.deadline.is_none_or(|end| Instant::now() < end), "did not answer in time");
+            ensure!(bounds.deadline.is_none_or(|end| Instant::now() < end), "did not respond in time");
             Ok(())
         };
         let text = |stream: Option<Receiver<std::io::Result<Vec<u8>>>>| {

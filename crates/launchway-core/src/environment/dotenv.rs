@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path, patience: Duration) -> Result<Option<String>> {
     });
     let Ok(read) = receiver.recv_timeout(patience) else {
         bail!(
-            "{shown} is a pipe that received nothing in {patience:?}: unlock the program that fills it, or remove it"
+            "{shown} is a pipe that delivered nothing in {patience:?}: unlock the program that writes to it, or remove it"
         );
     };
     let bytes = read?;
@@ -80,7 +80,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>> {
         match values.iter().find(|(_, known, _)| known == name) {
             Some((_, _, known)) if known == value => {}
             Some((first, ..)) => {
-                bail!("line {number} sets `{name}` again, to another value than line {first}")
+                bail!("line {number} sets `{name}` again, but differently from line {first}")
             }
             None => values.push((number, name.to_owned(), value.to_owned())),
         }
@@ -144,7 +144,7 @@ mod tests {
             ("A=1\nB=\"hunter2\nC=\"hunter3\"", "line 2: continues after the closing quote"),
             ("A=1\nB='hunter2\n\nC=3\nD=4\n", "line 2: has no closing quote"),
             ("A=1\nB=\"hunter\\\"2\"", "line 2: continues after the closing quote"),
-            ("A=1\nB=2\nA=hunter2", "line 3 sets `A` again, to another value than line 1"),
+            ("A=1\nB=2\nA=hunter2", "line 3 sets `A` again, but differently from line 1"),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(words) && !error.contains("hunter"), "{error}");
@@ -177,7 +177,7 @@ mod tests {
         fs_err::remove_file(&path).unwrap();
 
         crate::command::Call::new("mkfifo").args([".env", "written"]).read(dir.path()).unwrap();
-        assert!(error(Duration::from_millis(50)).contains("is a pipe that received nothing"));
+        assert!(error(Duration::from_millis(50)).contains("is a pipe that delivered nothing"));
         // Another pipe: at the first one, the reader that gave up still waits.
         let written = dir.path().join("written");
         let writer = written.clone();

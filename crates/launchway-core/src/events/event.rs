@@ -141,7 +141,7 @@ impl Event {
     /// Removes secrets and control sequences from every text in the event, whatever its kind.
     pub(super) fn shown(self, redactor: &Redactor) -> Self {
         shown(&self, redactor).unwrap_or_else(|_| Self::Note {
-            text: "an event was withheld: a secret has the value of a word that its format needs".to_owned(),
+            text: "an event was withheld: a secret equals a word that the event's format needs".to_owned(),
         })
     }
 }

@@ -136,7 +136,7 @@ impl Pull<'_> {
         let config = manifest.config.context("its manifest is of an old type, without a configuration")?;
         let config = self.config(&config)?;
         let BaseConfig { architecture, os, variant, config: settings, rootfs, history } =
-            serde_json::from_slice(&config).context("its configuration is not an image's")?;
+            serde_json::from_slice(&config).context("its configuration is not an image configuration")?;
         let its_platform = IndexPlatform { architecture, os };
         ensure!(
             its_platform.is(platform),
@@ -149,12 +149,13 @@ impl Pull<'_> {
             settings.get("OnBuild").is_none_or(|on_build| on_build.as_array().is_none_or(Vec::is_empty)),
             "it has `ONBUILD` instructions, which the builtin engine does not support: build with `--engine docker`"
         );
-        let settings = serde_json::from_value(settings).context("its configuration is not an image's")?;
+        let settings =
+            serde_json::from_value(settings).context("its configuration is not an image configuration")?;
         let layers = manifest.layers.iter().map(known).collect::<Result<Vec<_>>>()?;
         let diff_ids = rootfs.diff_ids.unwrap_or_default();
         ensure!(
             layers.len() == diff_ids.len() && layers.len() <= Self::MOST_LAYERS,
-            "its manifest has {} layers, its configuration {}, and {} are the maximum",
+            "its manifest has {} layers, its configuration {}, and the limit is {}",
             layers.len(),
             diff_ids.len(),
             Self::MOST_LAYERS
@@ -215,7 +216,7 @@ impl Pull<'_> {
     fn fetch(&self, blob: &Descriptor, longest: u64) -> Result<()> {
         ensure!(
             blob.size <= longest,
-            "its blob {} has {}, and {} is the maximum",
+            "its blob {} has {}, but the limit is {}",
             blob.digest.short(),
             size(blob.size),
             size(longest)
@@ -253,7 +254,7 @@ impl Pull<'_> {
             })?;
             ensure!(
                 found == *diff_id,
-                "its layer {} unpacks to {found}, and its configuration says {diff_id}",
+                "its layer {} unpacks to {found}, but its configuration says {diff_id}",
                 layer.digest.short()
             );
         }
@@ -267,8 +268,8 @@ fn known(layer: &Descriptor) -> Result<Descriptor> {
         LAYER | "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER,
         PLAIN_LAYER | "application/vnd.docker.image.rootfs.diff.tar" => PLAIN_LAYER,
         zstd if zstd.ends_with("zstd") => bail!(
-            "its layers are compressed with zstd, which Docker Engine 20.10 cannot unpack and the builtin engine does not \
-             read: choose a base with gzip, or build with `--engine docker`"
+            "its layers are compressed with zstd, which Docker Engine 20.10 cannot unpack and the builtin engine does not support: \
+             choose a base with gzip, or build with `--engine docker`"
         ),
         other => bail!("its layers are `{other}`, which the builtin engine does not support"),
     };
@@ -281,7 +282,7 @@ fn unreachable(error: Error) -> Error {
         return error;
     }
     let message = format!(
-        "{error:#}. A plan needs the base image: `cargo xtask doctor` reads it, and a rehearsal then needs no registry"
+        "{error:#}. Planning needs the base image: `cargo xtask doctor` downloads it, and a rehearsal then needs no registry"
     );
     Failure::new(Exit::of(&error), message).into()
 }

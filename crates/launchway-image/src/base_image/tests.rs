@@ -147,7 +147,7 @@ fn a_tag_names_what_it_named_last_where_no_registry_may_be_contacted() {
     let digest = rig.image(GZIP, |_| {});
     let nowhere = || NetworkPolicy::Only(Vec::new());
     let error = rig.find_under(":12", nowhere(), true).unwrap_err().to_string();
-    assert!(error.contains("`cargo xtask doctor` reads it"), "{error}");
+    assert!(error.contains("`cargo xtask doctor` downloads it"), "{error}");
     rig.find(":12").unwrap();
     assert_eq!(rig.find_under(":12", nowhere(), true).unwrap().image.digest, digest);
     rig.find_under(":12", nowhere(), false).unwrap_err();
@@ -193,14 +193,17 @@ fn a_configuration_has_a_bound() {
     let rig = Rig::new();
     let digest = rig.image(GZIP, |config| config["comment"] = "x".repeat(512 << 10).into());
     let error = format!("{:#}", rig.find(&format!("@{digest}")).unwrap_err());
-    assert!(error.contains("and 524.3 kB is the maximum"), "{error}");
+    assert!(error.contains("but the limit is 524.3 kB"), "{error}");
     // Nested deeper than a stack is.
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let config = format!(r#"{{"architecture":"amd64","os":"linux","rootfs":{{}},"history":{deep}}}"#);
     let config = rig.blob("application/vnd.oci.image.config.v1+json", config.as_bytes());
     let digest = rig.manifest(&json!({ "config": config, "layers": [] }));
     let error = format!("{:#}", rig.find(&format!("@{digest}")).unwrap_err());
-    assert!(error.contains("its configuration is not an image's: recursion limit exceeded"), "{error}");
+    assert!(
+        error.contains("its configuration is not an image configuration: recursion limit exceeded"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -246,7 +249,7 @@ fn what_cannot_be_built_on_is_refused() {
         (GZIP, |config| config["config"]["OnBuild"] = json!(["RUN x"]), "`--engine docker`"),
         (GZIP, |config| config["rootfs"]["diff_ids"] = json!([]), "has 1 layers, its configuration 0"),
         (GZIP, |config| config["rootfs"]["diff_ids"] = json!([Digest::of(b"x")]), "unpacks to sha256:"),
-        (GZIP, |config| config["rootfs"] = json!(3), "its configuration is not an image's"),
+        (GZIP, |config| config["rootfs"] = json!(3), "its configuration is not an image configuration"),
         ("application/vnd.oci.image.layer.v1.tar+zstd", |_| {}, "compressed with zstd"),
         ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", |_| {}, "does not support"),
     ] {
@@ -327,7 +330,7 @@ fn a_base_that_cannot_be_had_names_its_line() {
         error.starts_with("Dockerfile:7: the base image `docker.io/library/debian:12`: a rehearsal "),
         "{error}"
     );
-    assert!(error.contains("A plan needs the base image: `cargo xtask doctor` reads it"), "{error}");
+    assert!(error.contains("Planning needs the base image: `cargo xtask doctor` downloads it"), "{error}");
     // A run that is to end does not wait.
     runner.interrupt.set();
     assert_eq!(find(&format!("{host}/acme/base:no"), NetworkPolicy::Anywhere).0, Exit::Interrupted);
@@ -350,5 +353,8 @@ fn a_base_that_cannot_be_had_names_its_line() {
     .unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     let error = error.to_string();
-    assert!(error.contains("no response from ") && error.contains("A plan needs the base image"), "{error}");
+    assert!(
+        error.contains("no response from ") && error.contains("Planning needs the base image"),
+        "{error}"
+    );
 }

@@ -53,7 +53,7 @@ impl Reader<'_, '_> {
             return self.refuse(
                 place,
                 format!(
-                    "`{stage}` is not an earlier stage, and the builtin engine copies from no other image"
+                    "`{stage}` is not an earlier stage, and the builtin engine does not copy from other images"
                 ),
             );
         }

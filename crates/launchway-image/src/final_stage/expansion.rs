@@ -27,7 +27,7 @@ impl Words<'_> {
             match c {
                 '\'' => {
                     let (literal, after) =
-                        rest.split_once('\'').ok_or_else(|| format!("`{word}` has a `'` without an end"))?;
+                        rest.split_once('\'').ok_or_else(|| format!("`{word}` has an unclosed `'`"))?;
                     text.push_str(literal);
                     rest = after;
                 }
@@ -114,7 +114,7 @@ impl Words<'_> {
                 c => text.push(c),
             }
         }
-        Err(format!("`{word}` has a `\"` without an end"))
+        Err(format!("`{word}` has an unclosed `\"`"))
     }
 
     /// What follows a `$`: `NAME`, `{NAME}`, `{NAME:-otherwise}` or `{NAME:+instead}`; returns what follows it.
@@ -146,14 +146,14 @@ impl Words<'_> {
             text.push_str(value);
             return Ok(after);
         }
-        let endless = || format!("`{word}` has a `${{` without a `}}`");
+        let endless = || format!("`{word}` has an unclosed `${{`");
         if after.is_empty() {
             return Err(endless());
         }
         let (modifier, after) = match (after.strip_prefix(":-"), after.strip_prefix(":+")) {
             (Some(after), _) => ('-', after),
             (_, Some(after)) => ('+', after),
-            _ => return Err(format!("`{word}` uses `{name}` with something other than `:-` or `:+`")),
+            _ => return Err(format!("`{word}` uses `{name}` with an operator other than `:-` and `:+`")),
         };
         let end = self.brace(after).ok_or_else(endless)?;
         let (other, after) = after.split_at(end);

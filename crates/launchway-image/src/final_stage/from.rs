@@ -29,7 +29,7 @@ impl BaseName {
         let parsed = file.parse()?;
         let stages: Vec<&FromInstruction<'_>> = parsed.stages().map(|stage| stage.from).collect();
         let Some((stage, earlier)) = stages.split_last() else {
-            return Err(file.error(1, "there is no stage"));
+            return Err(file.error(1, "the Dockerfile has no stage"));
         };
         let unset = Cell::new(false);
         let mut reader = Reader {

@@ -143,7 +143,7 @@ fn what_two_readers_would_read_differently_is_refused() {
         (one(entry(b".wh.", b'0', b"", b"")), "its entry `.wh.`: is a whiteout without a name"),
         (one(entry(b"a/.wh...", b'0', b"", b"")), "its entry `a/.wh...`: is a whiteout without a name"),
         (one(file("a/.wh.b")), "its entry `a/.wh.b`: has contents, but its name hides a file"),
-        (one(entry(b"v", b'V', b"", b"")), "its entry `v`: is of the type 'V', which no layer has"),
+        (one(entry(b"v", b'V', b"", b"")), "its entry `v`: has the type 'V', which a layer cannot contain"),
         (one(entry(b"s", b'S', b"", b"")), "its entry `s`: is a sparse file"),
         (after(pax(&[("GNU.sparse.major", b"1")])), "its entry `f`: is a sparse file"),
         (after(pax(&[("size", b"600")])), "its entry `f`: states two different sizes"),
@@ -166,11 +166,11 @@ fn names_have_bounds() {
     let found = error(&named(deep(129).as_bytes()));
     assert_eq!(
         found,
-        format!("its entry `{}…`: lies 129 folders deep, and 128 are the most", "a/".repeat(50))
+        format!("its entry `{}…`: lies 129 folders deep, but the limit is 128", "a/".repeat(50))
     );
     read(&named(&[b'n'; 255])).unwrap();
-    assert!(error(&named(&[b'n'; 256])).ends_with("has a name of 256 bytes, and 255 are the most"));
-    assert!(error(&named(&[b'/'; 4096])).ends_with("has a path of 4096 bytes, and 4095 are the most"));
+    assert!(error(&named(&[b'n'; 256])).ends_with("has a name of 256 bytes, but the limit is 255"));
+    assert!(error(&named(&[b'/'; 4096])).ends_with("has a path of 4096 bytes, but the limit is 4095"));
     let link = |target: &[u8]| [pax(&[("linkpath", target)]), entry(b"l", b'2', b"x", b"")].concat();
     read(&link(&[b'/'; 4095])).unwrap();
     assert!(error(&link(&[b'/'; 4096])).ends_with("is a link to an invalid path"));
@@ -188,7 +188,7 @@ fn a_small_layer_is_no_large_one() {
     let mut files = Files::default();
     let interrupt = Interrupt::default();
     let error = files.add(&*gzip, &mut LayerReader::new(&interrupt, Bounds::IMAGE)).unwrap_err();
-    assert!(format!("{error:#}").ends_with("has a path of 90000 bytes, and 4095 are the most"), "{error:#}");
+    assert!(format!("{error:#}").ends_with("has a path of 90000 bytes, but the limit is 4095"), "{error:#}");
 }
 
 #[test]

@@ -245,7 +245,7 @@ fn a_program_that_does_not_end_is_ended_with_what_it_started() {
     test.smoke.timeout = Duration::from_secs(2);
     // Its own server ends by the signal; the shell and its `sleep` do not.
     let stubborn = "trap '' TERM\nsleep 600 & echo $!\n\"${0%/*}/server\" & wait";
-    assert_eq!(test.fails(stubborn), "it does not exit within 2s of SIGTERM");
+    assert_eq!(test.fails(stubborn), "it did not exit within 2s of SIGTERM");
     let sleeper = test.printed().into_iter().find(|line| line.parse::<u32>().is_ok()).unwrap();
     let stat = || fs_err::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
     let end = Instant::now() + Duration::from_secs(10);
@@ -262,7 +262,11 @@ fn a_program_that_the_signal_ends_is_warned_of() {
     }
     let test = Test::new();
     test.run("exec \"${0%/*}/server\"").unwrap();
-    assert!(test.notes()[0].starts_with("warning: the app has no handler for SIGTERM"), "{:?}", test.notes());
+    assert!(
+        test.notes()[0].starts_with("warning: the service has no handler for SIGTERM"),
+        "{:?}",
+        test.notes()
+    );
 }
 
 #[test]

@@ -81,7 +81,7 @@ mod tests {
     fn a_wait_of_hours_ends_the_tries() {
         let (tries, error) = tries(&client(), |_| busy(Some(Duration::from_secs(21600))));
         let error = error.to_string();
-        assert_eq!((tries, error.as_str()), (1, "the registry is busy; it requires a wait of 6h: wait"));
+        assert_eq!((tries, error.as_str()), (1, "the registry is busy; it asks for a wait of 6h: wait"));
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn a_digest_header_must_be_one() {
     let server = scripted(|_, _| Some(Reply::new(200).header("Docker-Content-Digest", "md5:1")));
     let error = latest_of(&server, anonymous(), Access::Pull).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
-    assert!(error.to_string().contains("names no valid digest for `latest`"), "{error}");
+    assert!(error.to_string().contains("returned no valid digest for `latest`"), "{error}");
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_limit_has_a_hint() {
                 .unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Registry);
         let expected = format!(
-            "{} responded with 429 Too Many Requests ({words}); it requires a wait of 6h: ",
+            "{} responded with 429 Too Many Requests ({words}); it asks for a wait of 6h: ",
             server.host()
         );
         let error = error.to_string();

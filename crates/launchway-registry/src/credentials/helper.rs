@@ -53,12 +53,12 @@ pub(super) fn get(
         // The one way of the protocol to say so.
         ensure!(
             output.contains("credentials not found"),
-            "ended with {status}; what it printed is not shown, as it may hold a secret"
+            "ended with {status}; its output is not shown, because it may contain a secret"
         );
         return Ok(None);
     }
     // The parser's message might quote the secret.
-    let kept: Kept = serde_json::from_slice(&output).ok().context("printed something else than a login")?;
+    let kept: Kept = serde_json::from_slice(&output).ok().context("printed something other than a login")?;
     Ok((!kept.secret.is_empty()).then(|| (kept.username, Secret::new(kept.secret))))
 }
 

@@ -75,7 +75,7 @@ fn a_rejected_login_is_explained_by_its_source() {
         logins.suspicion(&credentials)
     };
     assert_eq!(suspicion(TOKEN, Source::Account), "THE_USERNAME or THE_TOKEN is wrong or has expired");
-    assert_eq!(suspicion(TOKEN, Source::DockerConfig), "what `docker login` left is wrong or has expired");
+    assert_eq!(suspicion(TOKEN, Source::DockerConfig), "the saved `docker login` is wrong or has expired");
     assert_eq!(suspicion("\"hunter2\"", Source::Account), "`THE_TOKEN` is in quotes: set it again");
 }
 

@@ -1,7 +1,7 @@
-//! The provenance: which commit, lock file, Dockerfile, base image and compiler an image was made from, as an in-toto statement.
+//! The provenance: the commit, lock file, Dockerfile, base image and compiler of an image, as an in-toto statement.
 //!
 //! <https://slsa.dev/spec/v1.0/provenance>, <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>.
-//! It is not signed, so it is level 1 at most: it says what was done, and does not prove who did it.
+//! It is not signed, so it reaches level 1 at most: it records what was done, without proving who did it.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -14,12 +14,12 @@ use launchway_image::Engine;
 use launchway_image::layout::BaseRecord;
 use launchway_registry::Digest;
 
-/// The kind of the predicate, for those who look for one.
+/// The type of the predicate.
 pub(crate) const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 
-/// The statement of an image with this digest, ending in a line break.
+/// The statement for an image with this digest, ending in a line break.
 ///
-/// Its `metadata` is left out: it holds times and the number of the run, and two builds of a commit must say the same.
+/// Omits `metadata`, which has times and the run's number: two builds of a commit must produce the same statement.
 pub(crate) fn document(build: Build<'_>, image: &str, digest: &Digest) -> Result<String> {
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1",
@@ -38,7 +38,7 @@ pub(crate) fn document(build: Build<'_>, image: &str, digest: &Digest) -> Result
             "runDetails": { "builder": { "id": builder(build.environment) } },
         },
     });
-    // On one line: each commit sends its own.
+    // On one line, because each commit uploads its own.
     Ok(serde_json::to_string(&statement)? + "\n")
 }
 
@@ -49,7 +49,7 @@ fn dependencies(build: Build<'_>) -> Result<Vec<Value>> {
         Ok(json!({ "name": name, "digest": { "sha256": digest.hex() } }))
     };
     let mut all = Vec::new();
-    // No commit holds what a dirty tree was made from; the parameter says `-dirty`.
+    // No commit contains what a dirty tree was built from; the parameter says `-dirty`.
     if !git.dirty {
         let mut commit = json!({ "name": "source", "digest": { "gitCommit": git.commit } });
         if let Some(repository) = github(environment, "GITHUB_REPOSITORY") {
@@ -62,22 +62,22 @@ fn dependencies(build: Build<'_>) -> Result<Vec<Value>> {
     if let Some(BaseRecord { name, digest, .. }) = base {
         all.push(json!({ "name": name, "digest": { "sha256": digest.hex() } }));
     }
-    // The other engine compiles with what the Dockerfile's first stage names.
+    // The docker engine compiles with the toolchain of the Dockerfile's first stage.
     if engine == Engine::Builtin {
         let version = Call::new("rustc").arg("--version").read(root)?;
         // `rustc 1.95.0 (59807616e 2026-04-14)`.
-        let number = version.split(' ').nth(1).context("`rustc --version` names no version")?;
+        let number = version.split(' ').nth(1).context("`rustc --version` printed no version")?;
         all.push(json!({ "name": "rustc", "uri": format!("pkg:generic/rustc@{number}") }));
     }
     Ok(all)
 }
 
-/// Who ran the build: the workflow with its revision on GitHub, or somebody on a machine of their own.
+/// Who ran the build: the workflow and its revision on GitHub, or somebody on their own machine.
 fn builder(environment: &Environment) -> String {
     github(environment, "GITHUB_WORKFLOW_REF").unwrap_or_else(|| format!("{PROJECT}/builder/local"))
 }
 
-/// The address of what a variable of GitHub names (<https://docs.github.com/actions/reference/variables-reference>).
+/// The URL of what one of GitHub's variables names (<https://docs.github.com/actions/reference/variables-reference>).
 fn github(environment: &Environment, name: &str) -> Option<String> {
     let get = |name| environment.get(name);
     let path = get(name).filter(|_| get("GITHUB_ACTIONS") == Some("true"))?;
@@ -129,7 +129,7 @@ mod tests {
             said["predicate"]["runDetails"]["builder"]["id"],
             "https://launchway.invalid/builder/local"
         );
-        // docs/images.md says what it means.
+        // Defined in docs/images.md.
         assert_eq!(build["buildType"], "https://launchway.invalid/build/v1");
     }
 
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(said["runDetails"]["builder"]["id"], format!("https://github.com/{workflow}"));
         let source = &said["buildDefinition"]["resolvedDependencies"][0];
         assert_eq!(source["uri"], "git+https://github.com/acme/app");
-        // A developer's shell may have such variables too.
+        // A developer's shell may set these variables too.
         assert!(builder(&Environment::of(variables)).ends_with("/local"));
     }
 

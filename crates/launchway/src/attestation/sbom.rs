@@ -1,10 +1,10 @@
 //! The SBOM: the crates that are linked into the shipped binary, as `CycloneDX` 1.5.
 //!
-//! `cargo tree` says which those are, because it resolves the features as a build of this one package does.
-//! `cargo metadata` does not: it joins the features of all members, and would list what only the pipeline links.
+//! `cargo tree` determines them, because it resolves features as a build of this one package does.
+//! `cargo metadata` does not: it unifies the features of all members, and would list what only the pipeline links.
 //!
-//! Build dependencies and procedural macros run on the machine that compiles and are not linked, so they are left out,
-//! with all that only they use. The standard library and the C library are linked, and no lock file names them.
+//! Build dependencies and procedural macros run during compilation and are not linked, so they are omitted, with
+//! everything that only they use. The standard library and the C library are linked, but no lock file lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,27 +20,27 @@ use launchway_core::command::Call;
 use launchway_core::encode::percent_encoded;
 use launchway_core::exit::{Exit, OrExit as _};
 
-/// What the document does not list, said in it.
+/// What the document does not cover. It says so itself.
 const SCOPE: &str = "the linked crates, without build dependencies, procedural macros, the standard library and the C library";
 
-/// Where cargo's lock file says that a crate of crates.io comes from.
+/// The source of a crates.io package in cargo's lock file.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// The document, ending in a line break.
 ///
-/// It does not name the commit, so that one that changes nothing of this leaves the blob that the registry has: the
-/// link to the commit is the image that it is attached to.
+/// It does not name the commit, so a commit that changes none of this reuses the registry's blob: the image that the
+/// document is attached to is the link to the commit.
 pub(crate) fn document(root: &Path, config: &Config) -> Result<String> {
     let tree = call(root, config)
         .read(root)
-        .with_context(|| format!("cannot list the crates that `{}` is linked from", config.package))
+        .with_context(|| format!("cannot list the crates that are linked into `{}`", config.package))
         .or_exit(Exit::Usage)?;
     let lock = fs_err::read_to_string(root.join("Cargo.lock")).or_exit(Exit::Usage)?;
     let bom = bom(&Graph::parse(&tree)?, &Lock::parse(&lock)?, &config.target);
     Ok(serde_json::to_string_pretty(&bom?)? + "\n")
 }
 
-/// The call that lists what is linked: a line for each crate, its depth in front.
+/// Lists the linked crates, one per line, each with its depth in front.
 pub(crate) fn call(root: &Path, config: &Config) -> Call {
     let (target, format) = (&config.target, "{p}|{l}");
     let call = call!("cargo tree --locked --edges normal,no-proc-macro --prefix depth --format {format}");
@@ -49,7 +49,8 @@ pub(crate) fn call(root: &Path, config: &Config) -> Call {
     call.args(["--target", target])
 }
 
-/// What depends on what, by what `cargo tree` calls a package: `name v1.2.3`, and its source unless it is crates.io.
+/// The dependency graph, keyed by what `cargo tree` calls a package: `name v1.2.3`, followed by its source unless that
+/// is crates.io.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Graph {
     /// The shipped package.
@@ -64,8 +65,8 @@ struct Package {
 }
 
 impl Graph {
-    /// Reads `0app v0.1.0 (/w/app)|MIT`, `1bytes v1.12.2|MIT`, … A package that was shown before ends in ` (*)` and
-    /// its dependencies are not shown again.
+    /// Reads `0app v0.1.0 (/w/app)|MIT`, `1bytes v1.12.2|MIT`, … A repeated package ends in ` (*)`, and its
+    /// dependencies are not repeated.
     fn parse(text: &str) -> Result<Self> {
         let mut graph = Self::default();
         let mut above: Vec<String> = Vec::new();
@@ -111,10 +112,10 @@ struct Locked {
 
 impl Lock {
     fn parse(text: &str) -> Result<Self> {
-        toml::from_str(text).context("`Cargo.lock` is not a lock file").or_exit(Exit::Usage)
+        toml::from_str(text).context("`Cargo.lock` cannot be parsed").or_exit(Exit::Usage)
     }
 
-    /// The entry of what the tree calls `name v1.2.3` or `name v1.2.3 (source)`.
+    /// The lock file's entry for what the tree calls `name v1.2.3` or `name v1.2.3 (source)`.
     fn find(&self, package: &str) -> Result<&Locked> {
         let mut words = package.splitn(3, ' ');
         let name = words.next().unwrap_or_default();
@@ -132,20 +133,20 @@ impl Lock {
 }
 
 impl Locked {
-    /// The name in the world (<https://github.com/package-url/purl-spec>, type `cargo`).
+    /// The package URL (<https://github.com/package-url/purl-spec>, type `cargo`).
     ///
-    /// A package of the workspace has none: the plain one would be that of a stranger's crate on crates.io.
+    /// A workspace package has none: the plain URL would be that of an unrelated crate on crates.io.
     fn purl(&self) -> Option<String> {
         let place = match self.source.as_deref()? {
             CRATES_IO => String::new(),
             source if source.starts_with("git+") => format!("?vcs_url={}", percent_encoded(source)),
             source => format!("?repository_url={}", percent_encoded(source)),
         };
-        // A `+` in a version would be read as a space.
+        // A `+` in a version would be decoded as a space.
         Some(format!("pkg:cargo/{}@{}{place}", self.name, percent_encoded(&self.version)))
     }
 
-    /// The name inside the document.
+    /// The component's id inside the document.
     fn reference(&self) -> String {
         self.purl().unwrap_or_else(|| format!("{}@{}", self.name, self.version))
     }
@@ -169,7 +170,7 @@ impl Locked {
             set("hashes", json!([{ "alg": "SHA-256", "content": checksum }]));
         }
         if !license.is_empty() {
-            // The old way to write it (the Cargo book, "The license and license-file fields").
+            // The old notation (the Cargo book, "The license and license-file fields").
             let expression = license.replace('/', " OR ");
             set("licenses", json!([{ "expression": expression }]));
         }

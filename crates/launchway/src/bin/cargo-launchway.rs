@@ -1,4 +1,4 @@
-//! `cargo launchway`: sets a service up with `init`, and then runs its `xtask` from every folder.
+//! `cargo launchway`: adopts a service with `init`, and runs its `xtask` from any folder.
 
 fn main() -> std::process::ExitCode {
     launchway::cargo_main()

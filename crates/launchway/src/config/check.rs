@@ -33,7 +33,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
     for name in &config.test.packages {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         if !name.starts_with(plain) || !name.chars().all(|c| plain(c) || "+.-".contains(c)) {
-            bail!("`test.packages` names `{name}`, which is not the name of a Debian package");
+            bail!("`test.packages` lists `{name}`, which is not a valid Debian package name");
         }
     }
     config.lint.checks.iter().try_for_each(OwnCheck::check)?;
@@ -47,13 +47,13 @@ pub(super) fn check(config: &Config) -> Result<()> {
     let (job, most) = (config.minutes(JobId::Deploy.job()), Job::MOST_MINUTES);
     if job > most {
         bail!(
-            "`deploy.timeout` and `deploy.bake` are too long: with an undo, which waits for two more deploys, the deploy job could take {job} minutes, but GitHub ends a job after {most}"
+            "`deploy.timeout` and `deploy.bake` are too long: with a rollback, which waits for up to two more deploys, the deploy job could take {job} minutes, but GitHub stops a job after {most}"
         );
     }
     Ok(())
 }
 
-/// An image's repository; `key` says in an error where it was read.
+/// Checks an image's repository; `key` names its source in errors.
 pub(crate) fn image(key: &str, text: &str) -> Result<()> {
     if let Err(error) = text.parse::<Repository>() {
         bail!("`{key}` must be a repository such as `docker.io/acme/app`: {error}");
@@ -61,11 +61,11 @@ pub(crate) fn image(key: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// A name that git takes (`git help check-ref-format`), and of characters that can stand between the quotes of a
-/// workflow's expression.
+/// Checks a branch name by git's rules (`git help check-ref-format`), restricted to characters that are safe between
+/// the quotes of a workflow expression.
 fn branch(name: &str) -> Result<()> {
     if !name.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c)) {
-        bail!("`branch` must consist of letters, digits, `.`, `_`, `/` and `-`, but is `{name}`");
+        bail!("`branch` may contain only letters, digits, `.`, `_`, `/` and `-`, but is `{name}`");
     }
     let is_component = |part: &str| {
         !part.is_empty()
@@ -80,12 +80,12 @@ fn branch(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// GitHub runs what lies in its folder under one of two extensions.
+/// GitHub runs the files in its folder that have one of two extensions.
 fn workflow(name: &str) -> Result<()> {
     let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"));
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if stem.is_none_or(str::is_empty) || !name.chars().all(is_part) {
-        bail!("`workflow` must be the name of a file such as `main.yaml`, but is `{name}`");
+        bail!("`workflow` must be a file name such as `main.yaml`, but is `{name}`");
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
     ];
     for (key, path) in paths {
         let Some(path) = path else { continue };
-        // After two slashes would stand a host.
+        // Two slashes would start a host.
         if !path.starts_with('/') || path.starts_with("//") {
             bail!("`deploy.{key}` must be a path that starts with one `/`, but is `{path}`");
         }
@@ -128,13 +128,13 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
     for (place, name) in names.iter().enumerate() {
         variable("deploy.environment", name)?;
         if names[..place].contains(name) {
-            bail!("`deploy.environment` names `{name}` twice");
+            bail!("`deploy.environment` lists `{name}` twice");
         }
         if name == "PORT" || name.starts_with("RENDER") {
-            bail!("`deploy.environment` names `{name}`, which Render sets itself");
+            bail!("`deploy.environment` lists `{name}`, which Render sets itself");
         }
         if table::variable(name).is_some() || table::SETTINGS.contains(&name.as_str()) {
-            bail!("`deploy.environment` names `{name}`, which is the pipeline's own");
+            bail!("`deploy.environment` lists `{name}`, which is the pipeline's own");
         }
     }
     let environment_name = match &deploy.environment_name {
@@ -142,7 +142,9 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
         EnvironmentName::Fixed(name) => {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
             if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
-                bail!("`deploy.environment-name` must be 1 to 64 of `A-Z a-z 0-9 . _ -`, but is `{name}`");
+                bail!(
+                    "`deploy.environment-name` must be 1 to 64 characters from `A-Z a-z 0-9 . _ -`, but is `{name}`"
+                );
             }
             None
         }
@@ -162,14 +164,14 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
     Ok(())
 }
 
-/// A name that a shell, GitHub and Render take.
+/// A name that shells, GitHub and Render accept.
 fn variable(key: &str, name: &str) -> Result<()> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_name) {
-        bail!("`{key}` names `{name}`, which is not the name of a variable: letters, digits and `_`");
+        bail!("`{key}` contains `{name}`, which is not a valid variable name: use letters, digits and `_`");
     }
     if name.to_ascii_uppercase().starts_with("GITHUB_") {
-        bail!("`{key}` names `{name}`, but GitHub reserves names that start with `GITHUB_`");
+        bail!("`{key}` contains `{name}`, but GitHub reserves names that start with `GITHUB_`");
     }
     Ok(())
 }
@@ -190,7 +192,7 @@ fn build(build: &BuildConfig) -> Result<()> {
     {
         for word in words {
             if word.is_empty() || word.starts_with('-') || !word.chars().all(is_word) {
-                bail!("`build.{key}` has `{word}`, which cargo does not accept");
+                bail!("`build.{key}` contains `{word}`, which cargo does not accept");
             }
         }
     }
@@ -198,7 +200,7 @@ fn build(build: &BuildConfig) -> Result<()> {
         variable("build.environment", name)?;
         if name.starts_with("CARGO") || name.starts_with("RUST") {
             bail!(
-                "`build.environment` names `{name}`: set the toolchain up in `.cargo/config.toml`, in a profile or in `rust-toolchain.toml`"
+                "`build.environment` sets `{name}`: configure the toolchain in `.cargo/config.toml`, in a profile or in `rust-toolchain.toml`"
             );
         }
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::Config;
 
-/// What this reads of a `Cargo.toml`.
+/// The parts of a `Cargo.toml` that are read here.
 #[derive(Deserialize)]
 struct Manifest {
     package: Option<Package>,
@@ -35,7 +35,7 @@ pub(crate) fn is_root(manifest: &str) -> bool {
         .any(|section| manifest.lines().any(|line| line.trim_start().starts_with(section)))
 }
 
-/// The configuration with what it leaves to the package filled in.
+/// The configuration, with defaults from the package.
 pub(super) fn parse(text: &str) -> Result<Config> {
     let Manifest { package, workspace } = toml::from_str(text)?;
     let (name, of_package) =

@@ -24,17 +24,17 @@ pub(crate) struct ServiceVariable {
     pub(crate) name: String,
     /// Whether its value must never be shown.
     pub(crate) secret: bool,
-    /// What the service uses it for, for people.
+    /// What the service uses it for.
     pub(crate) meaning: String,
-    /// A value, or the place where to get one.
+    /// A value, or where to get one.
     pub(crate) example: String,
 }
 
-/// `deploy.environment-name`: a name, or a table that takes it from a variable of the service.
+/// `deploy.environment-name`: a name, or a table that maps a variable of the service to names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EnvironmentName {
     Fixed(String),
-    /// The name that belongs to the variable's value; the value itself where none does.
+    /// The name for the variable's value; the value itself if the table has none.
     Of {
         variable: String,
         names: BTreeMap<String, String>,
@@ -47,7 +47,7 @@ impl Default for EnvironmentName {
     }
 }
 
-/// A variable that a step reads, defined by the pipeline or the configuration.
+/// A variable that a step reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Variable<'a> {
     pub(crate) name: &'a str,
@@ -61,7 +61,7 @@ pub(crate) struct Variable<'a> {
 }
 
 impl Variable<'_> {
-    /// What it is and where to get a value, for a message that it is not set.
+    /// Its meaning and source, for the message that it is not set.
     pub(crate) fn hint(&self) -> String {
         match (self.meaning, &*self.source) {
             ("", "") => "listed in `deploy.environment`".to_owned(),
@@ -89,12 +89,12 @@ impl Config {
         self.login.then(|| Login::of(&self.image))
     }
 
-    /// The variable with this name, if a job reads it.
+    /// The variable of this name, if a job reads it.
     pub(crate) fn variable(&self, name: &str) -> Option<Variable<'_>> {
         self.variables().into_iter().find(|variable| variable.name == name)
     }
 
-    /// The value of a variable, or an error with [`Exit::Missing`] that says how to get it.
+    /// The value of a variable, or an error with [`Exit::Missing`] and its source.
     pub(crate) fn secret(&self, environment: &Environment, name: &str) -> Result<Secret> {
         let Some(secret) = environment.secret(name) else {
             let hint = self.variable(name);
@@ -117,24 +117,24 @@ impl Config {
             .collect()
     }
 
-    /// The variables that a job can do without, at the price of what each says of itself.
+    /// The optional variables of a job; each documents what is skipped without it.
     pub(crate) fn optional(&self, job: &Job) -> Vec<&'static str> {
         job.optional.iter().filter_map(|name| self.own(name)).collect()
     }
 
-    /// Those of its job's variables that a step cannot do without.
+    /// The required variables of its job that a step reads.
     pub(crate) fn required_by(&self, step: StepId) -> Vec<&str> {
         if step.reads_variables() { self.required(step.job().job()) } else { Vec::new() }
     }
 
-    /// Those of its job's optional variables that a step reads.
+    /// The optional variables of its job that a step reads.
     pub(crate) fn optional_for(&self, step: StepId) -> Vec<&'static str> {
         if step.reads_variables() { self.optional(step.job().job()) } else { Vec::new() }
     }
 
-    /// What the smoke run starts the service with: what the rehearsal does as far as that is configured, and keys.
+    /// The service's variables for the smoke run: those of `rehearse.environment`, and generated keys.
     ///
-    /// The keys are made up, always the same: nothing else ever signs with them, and a plan must not differ each time.
+    /// The keys are always the same: nothing else signs with them, and the plan must not change from run to run.
     pub(crate) fn smoke_environment(&self) -> Vec<(String, String)> {
         let configured = &self.rehearse.environment;
         let keys = self.deploy.keys().into_iter().filter(|key| !configured.contains_key(*key));
@@ -160,7 +160,7 @@ impl DeployConfig {
         self.environment.iter().map(|variable| variable.name.clone()).collect()
     }
 
-    /// The name of the environment in which the service has these values.
+    /// The name of the environment, for these values of the service's variables.
     pub(crate) fn environment_name<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Option<String> {
         match &self.environment_name {
             EnvironmentName::Fixed(name) => Some(name.clone()),
@@ -171,7 +171,7 @@ impl DeployConfig {
         }
     }
 
-    /// The variables that hold keys of signatures: any long random word is a value for one.
+    /// The variables that hold signing keys: any long random word is a valid value.
     pub(crate) fn keys(&self) -> Vec<&str> {
         let mut keys: Vec<&str> = [&self.reports, &self.test_error]
             .into_iter()
@@ -231,7 +231,7 @@ impl<'de> Deserialize<'de> for ServiceVariable {
         }
         text_or_table(
             deserializer,
-            "the name of a variable, or a table with `name`, `secret`, `meaning` and `example`",
+            "a variable's name, or a table with `name`, `secret`, `meaning` and `example`",
             |name| Self { name, secret: true, meaning: String::new(), example: String::new() },
             |Table { name, secret, meaning, example }| Self { name, secret, meaning, example },
         )
@@ -256,8 +256,7 @@ impl<'de> Deserialize<'de> for EnvironmentName {
     }
 }
 
-/// Reads a value that is a text where the text is enough, and a table otherwise. Unlike an untagged enum it names the
-/// key that is wrong.
+/// Reads a value that is either a string or a table. Unlike an untagged enum, it reports the key that is wrong.
 pub(super) fn text_or_table<'de, D: Deserializer<'de>, T: Deserialize<'de>, V>(
     deserializer: D,
     expected: &'static str,

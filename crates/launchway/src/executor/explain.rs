@@ -1,4 +1,4 @@
-//! The plan of a run, printed and not run.
+//! Prints the plan of a run without running it.
 
 use anyhow::Result;
 
@@ -11,7 +11,7 @@ use crate::table::StepId;
 use launchway_core::events::Event;
 use launchway_core::exit::{Exit, Reported};
 
-/// Prints the plan. One that a registry keeps from being made is an error, once the rest is printed.
+/// Prints the plan. If a registry prevents a part of it, fails after printing the rest.
 pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
     let mut refused = None;
     let memory = Memory::read(ctx);
@@ -29,7 +29,7 @@ pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Re
             let plan = Plan::of(*step, ctx, &request.options);
             let lines = match plan {
                 Ok(plan) => installs(ctx, *step, request).into_iter().chain(plan.explained(ctx)).collect(),
-                // What an earlier step hands over is not there yet.
+                // The results of an earlier step do not exist yet.
                 Err(error) => {
                     let line = format!("cannot be planned yet: {error:#}");
                     if *step == StepId::DockerBuild && Exit::of(&error) != Exit::Usage {
@@ -44,13 +44,13 @@ pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Re
     refused.map_or(Ok(()), |exit| Err(Reported(exit).into()))
 }
 
-/// The earlier pass of a step that need not run again. A key that cannot be computed means that it runs.
+/// The earlier pass of a step that need not run again. If the key cannot be computed, the step runs.
 pub(super) fn reusable(ctx: &Context, request: &Request, memory: &Memory, step: StepId) -> Option<Passed> {
     let key = request.reuse.then(|| Key::of(ctx, step).ok().flatten()).flatten()?;
     memory.find(step, &key).cloned()
 }
 
-/// What the preflight of a step would install, or has no way to.
+/// What the preflight of a step would install, and what it could not.
 fn installs(ctx: &Context, step: StepId, request: &Request) -> Vec<String> {
     let line = |need: &Need| {
         if need.may_install(ctx) {

@@ -1,4 +1,4 @@
-//! Plan, then run: what a step will do, as a value that `--explain` prints and that running executes.
+//! Plan, then run: what a step will do, as a value that `--explain` prints and that running consumes.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::steps::{deploy, docker_build, lint, push, test_coverage};
 use crate::table::StepId;
 use crate::timings::Timings;
 
-/// What the command line says about the steps.
+/// The command line's options for the steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) image: docker_build::Options,
@@ -24,17 +24,17 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Where the command line says nothing.
+    /// The defaults.
     pub(crate) fn of(config: &Config) -> Self {
         Self { image: config.engine.into(), deploy: deploy::Options::new(Timings::of(&config.deploy)) }
     }
 
-    /// Those of this process, which may be one that a drill started.
+    /// The options of this process, which a drill may have started.
     pub(crate) fn of_run(ctx: &Context) -> Self {
         if ctx.is_rehearsal() { Self::of_rehearsal(&ctx.config) } else { Self::of(&ctx.config) }
     }
 
-    /// With the timings of a rehearsal.
+    /// The defaults, with the timings of a rehearsal.
     pub(crate) fn of_rehearsal(config: &Config) -> Self {
         let timings = Timings::of_rehearsal(&config.deploy);
         Self { deploy: deploy::Options::new(timings), ..Self::of(config) }
@@ -73,7 +73,7 @@ impl Plan {
         plan.to_string().lines().map(str::to_owned).collect()
     }
 
-    /// The lines for `--explain`, with what can be known beforehand without changing anything.
+    /// The lines for `--explain`, with everything that can be determined without changing anything.
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
         match self {
             Self::Push(plan) => plan.explained(ctx),
@@ -82,7 +82,7 @@ impl Plan {
         }
     }
 
-    /// Does it and adds what came of it to the results.
+    /// Runs the plan and adds its outcome to the results.
     pub(crate) fn run(&self, ctx: &Context, results: &mut Results) -> Result<()> {
         match self {
             Self::Lint(plan) => plan.run(ctx)?,

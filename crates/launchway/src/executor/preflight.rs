@@ -1,4 +1,4 @@
-//! Before anything runs: every problem of the steps that will run, reported together.
+//! Finds every problem of the steps that will run, before any of them runs, and reports them together.
 
 use anyhow::Result;
 
@@ -22,8 +22,8 @@ pub(crate) struct Problem {
     pub(crate) text: String,
 }
 
-/// Installs what is missing and can be had. All that is wrong is one error; a missing tool or credential gives it its exit
-/// code before a wrong state does, and then nothing is installed.
+/// Installs whatever is missing and can be installed. All problems form one error. Its exit code is that of a missing
+/// tool or credential, if there is one; nothing is installed if there is any problem.
 pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId], options: &Options) -> Result<()> {
     let mut problems = Vec::new();
     let missing = needs(ctx, steps, options.image.engine, &mut problems);
@@ -50,7 +50,7 @@ pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId], options:
     Err(Failure::new(first.exit, format!("nothing was run: {count}\n{}", lines.join("\n"))).into())
 }
 
-/// What is missing and can be installed; the rest are problems.
+/// Separates what can be installed from problems.
 fn needs(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<Problem>) -> Vec<Need> {
     let mut missing = |text: String| problems.push(Problem { exit: Exit::Missing, text });
     let needs = Need::missing(ctx, steps, engine).unwrap_or_else(|error| {
@@ -84,7 +84,7 @@ fn variables(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
     }
 }
 
-/// A release is of the branch and of the commit that it says, unless it stays on this machine.
+/// Outside a rehearsal, a release must be of the release branch and of a clean commit.
 fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<Problem>) {
     let mut wrong = |text: String| problems.push(Problem { exit: Exit::Usage, text });
     if let Err(error) = image("PIPELINE_IMAGE", ctx.image()) {
@@ -106,15 +106,15 @@ fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<
     if !When::Release.allows(&ctx.config.branch, trigger) {
         let words = When::Release.words(&ctx.config.branch);
         wrong(format!(
-            "a release runs on {words}, and this is a {trigger}: `cargo xtask rehearse` runs it on this machine"
+            "releases run on {words}, but this is a {trigger}: `cargo xtask rehearse` tries one on this machine"
         ));
     }
     if ctx.git.dirty {
-        wrong("the tree is not the commit: commit or stash what `git status` shows".to_owned());
+        wrong("the tree has uncommitted changes: commit or stash what `git status` lists".to_owned());
     }
 }
 
-/// What can be said of the package and the `Dockerfile` before anything is compiled.
+/// Checks of the package and the `Dockerfile` that need no compilation.
 fn sources(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<Problem>) {
     if !steps.contains(&StepId::DockerBuild) {
         return;
@@ -146,13 +146,13 @@ mod tests {
         PIPELINE.iter().flat_map(|job| job.steps).copied().collect()
     }
 
-    /// Every variable with a value.
+    /// Sets every variable.
     fn values() -> Vec<(String, String)> {
         let ctx = Context::for_test(Path::new("/w"), Environment::default());
         ctx.config.variables().iter().map(|variable| (variable.name.to_owned(), "x".to_owned())).collect()
     }
 
-    /// A context in which every variable has a value, and these others have theirs.
+    /// A context in which every variable is set, some of them to these values.
     fn context(others: &[(&str, &str)]) -> Context {
         let others = Environment::of(others.iter().copied());
         Context::for_test(Path::new("/w"), Environment::of(values()).with(others))

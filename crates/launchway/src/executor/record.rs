@@ -22,7 +22,7 @@ use launchway_core::exit::Exit;
 /// What one pipeline run did.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record<'a> {
-    /// Raised when a field changes its meaning or goes; readers leave fields alone that they do not know.
+    /// Raised when a field is removed or changes its meaning; readers ignore fields that they do not know.
     schema: u32,
     rehearsal: bool,
     commit: &'a str,
@@ -39,7 +39,7 @@ pub(crate) struct Record<'a> {
     image: Option<&'a Built>,
     pushed: Option<&'a PushRecord>,
     deployment: Option<&'a Deployment>,
-    /// The deployment as the history has it, also where it failed.
+    /// The deployment as in the history, even if it failed.
     deployment_report: Option<&'a launchway_report::Deployment>,
 }
 
@@ -57,19 +57,19 @@ pub(crate) struct JobRecord {
 pub(crate) struct StepRecord {
     pub(crate) step: StepId,
     pub(crate) outcome: Outcome,
-    /// RFC 3339, in UTC; absent when it did not run.
+    /// RFC 3339, in UTC; absent if the step did not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<String>,
     pub(crate) milliseconds: u64,
     /// Why it was skipped or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
-    /// The checks inside it that did not run.
+    /// The checks inside it that were skipped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) skipped: Vec<String>,
 }
 
-/// Reads how long the steps took from the record of the last run, if there is one.
+/// Reads how long each step took from the record of the last run, if there is one.
 pub(super) fn last_run(path: &Path) -> LastRun {
     let read = || -> Option<Value> { serde_json::from_str(&fs_err::read_to_string(path).ok()?).ok() };
     let record = read().unwrap_or_default();
@@ -100,7 +100,7 @@ impl<'a> Record<'a> {
             rehearsal: ctx.is_rehearsal(),
             commit: &ctx.git.commit,
             dirty: ctx.git.dirty,
-            // A rehearsal runs as on the release branch; the record says where it was.
+            // A rehearsal runs as on the release branch; the record has the actual one.
             branch: if ctx.is_rehearsal() { ctx.git.branch.as_deref() } else { trigger.branch() },
             started: rfc3339(started),
             milliseconds: milliseconds(elapsed),
@@ -122,7 +122,7 @@ impl<'a> Record<'a> {
 }
 
 impl JobRecord {
-    /// A job failed when one of its steps did, and passed only when all of them ran.
+    /// A job failed if one of its steps did, and passed only if all of them ran.
     pub(super) fn new(job: JobId, steps: Vec<StepRecord>, reason: Option<String>) -> Self {
         let worst = [Outcome::Interrupted, Outcome::Failed, Outcome::Skipped]
             .into_iter()
@@ -143,7 +143,7 @@ impl StepRecord {
         }
     }
 
-    /// A step that passed on the same inputs before.
+    /// Records a step that passed on the same inputs before.
     pub(super) fn reused(step: StepId, passed: &Passed) -> Self {
         Self {
             step,
@@ -166,7 +166,7 @@ impl StepRecord {
         }
     }
 
-    /// What the summary says beside the outcome: why it was skipped, or what in it was.
+    /// The summary's remark beside the outcome: why the step was skipped, or what it skipped.
     pub(super) fn remark(&self) -> String {
         match self.outcome {
             Outcome::Skipped | Outcome::Reused => self.reason.clone().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! What the steps of a run came to, and how it goes on to the processes and the report that need it.
+//! The results of a run's steps, and how they reach later processes and the run report.
 
 use launchway_report::{Coverage, StepOutcome, Tests};
 
@@ -11,23 +11,23 @@ use crate::steps::test_coverage::{self, CoverageRecord};
 use crate::table::StepId;
 use launchway_core::events::{Deployed, Outcome};
 
-/// What the steps of a run came to.
+/// The results of a run's steps.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
-    /// Also where some of them failed.
+    /// Present even if some of them failed.
     pub(crate) tests: Option<Tests>,
     pub(crate) coverage: Option<CoverageRecord>,
     pub(crate) image: Option<Built>,
     pub(crate) pushed: Option<PushRecord>,
     pub(crate) deployment: Option<Deployment>,
-    /// The deployment for the history, also where it failed.
+    /// The deployment for the history, even if it failed.
     pub(crate) deployment_record: Option<DeploymentRecord>,
     /// What was reported of the deployment.
     pub(crate) deployed: Option<Deployed>,
 }
 
 impl Results {
-    /// Adds a step and what it found out to the state that the next process gets.
+    /// Adds a step and its results to the state that the next process gets.
     pub(super) fn add_to(&self, so_far: &mut RunState, step: &StepRecord) {
         let outcome = match step.outcome {
             Outcome::Passed => StepOutcome::Passed,
@@ -61,7 +61,7 @@ impl Results {
         }
     }
 
-    /// The facts that the end of a run shows; on GitHub `image` and `digest` are the step's outputs.
+    /// The facts shown at the end of a run; on GitHub, `image` and `digest` are the step's outputs.
     pub(super) fn facts(&self) -> Vec<(String, String)> {
         let mut facts = Vec::new();
         let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));

@@ -26,7 +26,7 @@ pub(crate) struct File {
     pub(crate) content: Content,
 }
 
-/// What git records of a file beside its content.
+/// What git records of a file besides its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Plain,
@@ -39,13 +39,13 @@ pub(crate) enum Kind {
 pub(crate) enum Content {
     /// An object of the repository of the checkout at `top`.
     Blob { top: PathBuf, id: String },
-    /// A file, or a link that is its own content.
+    /// A file, or a symbolic link whose target is its content.
     Place(PathBuf),
 }
 
-/// The files of a commit of the checkout at `top`, those of its submodules included.
+/// The files of a commit of the checkout at `top`, including those of its submodules.
 ///
-/// Their content is what git stores: no filter, line ending or mode of the working tree has a part in it.
+/// Their content is what git stores: filters, line endings and modes of the working tree have no effect.
 pub(crate) fn of_commit(top: &Path, commit: &str) -> Result<Vec<File>> {
     let mut files = Vec::new();
     for Entry { mode, id, path } in entries(top, commit)? {
@@ -64,7 +64,7 @@ pub(crate) fn of_commit(top: &Path, commit: &str) -> Result<Vec<File>> {
     Ok(files)
 }
 
-/// The submodules of a commit of the checkout at `top`, and theirs: each path from the top, with the commit that is pinned.
+/// The submodules of a commit of the checkout at `top`, recursively: each path from the top, with the pinned commit.
 pub(crate) fn submodules(top: &Path, commit: &str) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
     for Entry { id, path, .. } in entries(top, commit)?.into_iter().filter(|entry| entry.mode == SUBMODULE) {
@@ -79,7 +79,7 @@ pub(crate) fn submodules(top: &Path, commit: &str) -> Result<Vec<(PathBuf, Strin
 /// The mode of a submodule.
 const SUBMODULE: &str = "160000";
 
-/// What git lists of a commit.
+/// What git lists for a commit.
 struct Entry {
     mode: String,
     id: String,
@@ -101,7 +101,7 @@ fn entries(top: &Path, commit: &str) -> Result<Vec<Entry>> {
     parts(&listed).map(entry).collect()
 }
 
-/// The files of the working tree at `top` that git knows or would add, those of its submodules included.
+/// The files of the working tree at `top` that git tracks or would add, including those of its submodules.
 pub(crate) fn of_tree(top: &Path) -> Result<Vec<File>> {
     let mut files = Vec::new();
     let listed = bytes(
@@ -111,12 +111,12 @@ pub(crate) fn of_tree(top: &Path) -> Result<Vec<File>> {
     for path in parts(&listed) {
         let path = PathBuf::from(OsStr::from_bytes(path));
         let place = top.join(&path);
-        // It was removed, and the removal not committed.
+        // Removed, but the removal is not committed.
         let Ok(metadata) = place.symlink_metadata() else { continue };
         let kind = if metadata.is_symlink() {
             Kind::Link
         } else if metadata.is_dir() {
-            // An empty one is a submodule that is not checked out; a repository in the repository is known as `name/`.
+            // An empty folder is a submodule that is not checked out; an embedded repository is listed as `name/`.
             if place.join(".git").exists() {
                 let below = of_tree(&place)?.into_iter();
                 files.extend(below.map(|file| File { path: path.join(&file.path), ..file }));
@@ -144,7 +144,7 @@ fn submodule(top: &Path, path: &Path) -> Result<PathBuf> {
     Err(Failure::new(Exit::Usage, message).into())
 }
 
-/// Hands over the contents of objects of one repository, in this order.
+/// Reads the objects of one repository, in this order.
 pub(crate) fn contents(
     top: &Path,
     ids: &[&str],
@@ -165,7 +165,7 @@ pub(crate) fn contents(
     let mut lines = ids.join("\n");
     lines.push('\n');
     std::thread::scope(|scope| {
-        // It ends when git does.
+        // Ends when git does.
         scope.spawn(move || drop(stdin.write_all(lines.as_bytes())));
         let mut stdout = BufReader::new(stdout);
         let read = ids.iter().enumerate().try_for_each(|(place, id)| each(place, content(&mut stdout, id)?));
@@ -185,14 +185,14 @@ fn content(stdout: &mut impl std::io::BufRead, id: &str) -> Result<Vec<u8>> {
     let size: u64 = match head.trim_end().rsplit(' ').next().map(str::parse) {
         Some(Ok(size)) if head.starts_with(id) => size,
         _ => bail!(
-            "the object {id} is not in the repository: a partial clone lacks it. git says: {}",
+            "object {id} is missing from the repository, which may be a partial clone. git says: {}",
             head.trim_end()
         ),
     };
     let mut bytes = Vec::new();
     stdout.by_ref().take(size + 1).read_to_end(&mut bytes)?;
     if bytes.pop() != Some(b'\n') || bytes.len() as u64 != size {
-        bail!("git ended in the middle of the object {id}");
+        bail!("git exited in the middle of object {id}");
     }
     Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! Why git refuses, in its own words, with a hint.
+//! Explains why git refused, with its own words and a hint.
 
 use std::path::Path;
 use std::process::ExitStatus;
@@ -12,20 +12,22 @@ pub(super) fn error(root: &Path, status: ExitStatus, words: &str) -> anyhow::Err
     let words = words.trim();
     let has = |part: &str| words.contains(part);
     let hint = if has("dubious ownership") {
-        // Its own words have the command.
+        // Git's own words contain the command.
         format!("git does not trust {folder}, which belongs to another user")
     } else if has("not a git repository") && top(root).is_none() {
         format!("{folder} is not in a git checkout: run `git init` there and commit, or clone the repository")
     } else if has("not a git repository") {
-        format!("the `.git` of {folder} leads to no repository: clone it again, or try `git worktree repair`")
+        format!(
+            "`.git` in {folder} points to a repository that does not exist: clone it again, or try `git worktree repair`"
+        )
     } else if has("index file") || has("index uses") {
         format!("the git index of {folder} cannot be read: remove `.git/index`, then run `git reset`")
     } else if has("must be run in a work tree") || is_bare(root) {
         format!("{folder} is a bare repository, which has no files to build: clone it")
     } else if let Some(branch) = unborn(root) {
-        format!("the branch `{branch}` has no commit yet: make one")
+        format!("branch `{branch}` has no commits yet: make one")
     } else {
-        format!("git fails in {folder}")
+        format!("git failed in {folder}")
     };
     let said = if words.is_empty() { format!("it ended with {status}") } else { words.to_owned() };
     Failure::new(Exit::Usage, format!("{hint}. git says: {said}")).into()
@@ -36,7 +38,7 @@ fn is_bare(root: &Path) -> bool {
     top(root).is_none() && asked.is_ok_and(|answer| answer == "true")
 }
 
-/// The branch that is checked out and has no commit.
+/// The current branch, if it has no commits.
 fn unborn(root: &Path) -> Option<String> {
     let head = call(root).args(["symbolic-ref", "--quiet", "HEAD"]).read(root).ok()?;
     let exists = call(root).args(["show-ref", "--verify", "--quiet", &head]).read(root).is_ok();

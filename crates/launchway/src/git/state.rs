@@ -1,4 +1,4 @@
-//! Whether the working tree is what the commit says.
+//! Whether the working tree matches the commit.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use super::{bytes, call, top};
 use launchway_core::command::Call;
 use launchway_core::secret::random_word;
 
-/// Whether something differs from the commit or is unknown to it, and not ignored.
+/// Whether a file differs from the commit, or is untracked and not ignored.
 pub(super) fn is_dirty(root: &Path) -> Result<bool> {
     if !bytes(root, &status(call(root)))?.is_empty() {
         return Ok(true);
@@ -20,12 +20,12 @@ pub(super) fn is_dirty(root: &Path) -> Result<bool> {
     if hidden.is_empty() {
         return Ok(false);
     }
-    // An index without their marks; the tree has no other difference.
+    // Compares with an index without the marks; there is no other difference.
     let index = std::env::temp_dir().join(format!("launchway-index-{}", random_word()?));
     let call = || call(root).env("GIT_INDEX_FILE", index.display().to_string());
     let changed = bytes(root, &call().args(["-c", "core.sparseCheckout=false", "read-tree", "HEAD"]))
         .and_then(|_| bytes(root, &status(call())));
-    // What matters is whether it could be used.
+    // Only whether it could be used matters.
     drop(fs_err::remove_file(&index));
     // `XY path`
     Ok(parts(&changed?).any(|entry| entry.get(3..).is_some_and(|path| hidden.contains(path))))
@@ -36,11 +36,11 @@ fn status(call: Call) -> Call {
         .args(["--ignore-submodules=none", "--no-renames"])
 }
 
-/// The files that marks in the index hide from git, `assume-unchanged` and `skip-worktree`, and that are
-/// there: a sparse checkout marks what it leaves out.
+/// The files that are hidden from git by the index marks `assume-unchanged` and `skip-worktree`, and that exist: a
+/// sparse checkout marks the files that it leaves out.
 fn hidden(root: &Path) -> Result<BTreeSet<Vec<u8>>> {
     let top = top(root).unwrap_or(root);
-    // `H path`; a small letter is the first mark, an `S` the second.
+    // `H path`; a lower-case letter means `assume-unchanged`, an `S` `skip-worktree`.
     let listed = bytes(top, &call(root).args(["ls-files", "-v", "-z"]))?;
     let marked = parts(&listed).filter(|entry| !matches!(entry, [b'A'..=b'R' | b'T'..=b'Z' | b'?', ..]));
     let paths = marked.filter_map(|entry| entry.get(2..));

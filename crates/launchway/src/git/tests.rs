@@ -224,11 +224,7 @@ fn each_refusal_has_git_s_words_and_a_way_out() {
     git(dir.path(), &["init", "--quiet", "--bare", "bare.git"]);
     refused(&bare, "fatal:", "is a bare repository");
     git(dir.path(), &["init", "--quiet", "--initial-branch", "new", "unborn"]);
-    refused(
-        &dir.path().join("unborn"),
-        "fatal: Needed a single revision",
-        "the branch `new` has no commit yet",
-    );
+    refused(&dir.path().join("unborn"), "fatal: Needed a single revision", "branch `new` has no commits yet");
     let lost = dir.path().join("lost");
     fs_err::create_dir_all(&lost).unwrap();
     fs_err::write(lost.join(".git"), "gitdir: /nowhere\n").unwrap();

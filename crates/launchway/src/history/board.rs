@@ -1,4 +1,4 @@
-//! The board of the running app: which reports it has, and those that it lacks sent to it.
+//! The running service's board: finds out which reports it has, and sends it the missing ones.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -24,17 +24,17 @@ const AT_ONCE: usize = 4;
 /// How many ids are requested at once.
 const PAGE: usize = 1000;
 
-/// Where the app takes reports.
+/// Where the service accepts reports.
 pub(super) struct Board<'a> {
     pub(super) at: Url,
-    /// The variable that holds the key, and the key that signs the reports.
+    /// The variable that holds the key, and the key itself.
     pub(super) key: (&'a str, Secret),
 }
 
-/// Sends the board every report that it lacks, and returns how many those were.
+/// Sends the board every report that it lacks, and returns their number.
 ///
-/// A report that the board refuses is reported and left out. An error names what failed; what was sent is sent. All of
-/// it is over by `end`: a board that lost its disk is filled again over several runs, newest reports first.
+/// A report that the board refuses is reported and left out. An error stops the rest; reports already sent stay sent.
+/// Everything ends by `end`: a board that lost its disk is refilled over several runs, newest reports first.
 pub(super) fn deliver(
     Board { at, key: (name, key) }: &Board<'_>,
     reports: &Reports,
@@ -55,7 +55,7 @@ pub(super) fn deliver(
         while let Some((_, id, bytes)) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             interrupt.check()?;
             if Instant::now() >= end {
-                bail!("there was no time to send all reports; the next run continues");
+                bail!("there was no time to send all reports; the next run sends the rest");
             }
             match send(http, at, (name, key), id, bytes, end)? {
                 None => {
@@ -75,7 +75,7 @@ pub(super) fn deliver(
     Ok(sent.into_inner())
 }
 
-/// The ids of the reports that the board has.
+/// The ids of the board's reports.
 fn known(http: &Http, at: &Url, end: Instant) -> Result<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct Page {
@@ -86,7 +86,7 @@ fn known(http: &Http, at: &Url, end: Instant) -> Result<BTreeSet<String>> {
         sequence: u64,
         id: String,
     }
-    /// No board has more: one that claims it sends us around in a circle.
+    /// No board has more: one that claims to would keep us paging for ever.
     const MOST: usize = 1_000_000;
     let mut known = BTreeSet::new();
     let mut after = 0;
@@ -113,7 +113,7 @@ fn known(http: &Http, at: &Url, end: Instant) -> Result<BTreeSet<String>> {
     }
 }
 
-/// Sends one report. `Some` is the board's refusal of this one; a refusal of every report is an error.
+/// Sends one report. `Some` is the board's refusal of this report; a refusal that concerns all reports is an error.
 fn send(
     http: &Http,
     at: &Url,

@@ -1,7 +1,7 @@
 //! The ledger: the history as an artifact in the registry, under the tag `ledger` beside the images.
 //!
-//! It is text, and each line is a report as JSON. A line that this version does not understand is kept and passed on. The
-//! text is cut into parts, of which only the last one grows, so that a run sends little however long the history is.
+//! It is text, with one report per line, as JSON. A line that this version does not understand is kept. The text is
+//! split into parts of which only the last grows, so that a run uploads little however long the history is.
 
 use std::path::Path;
 
@@ -13,29 +13,29 @@ use launchway_registry::{Client, LARGEST_PART, Repository, Tag};
 
 /// The media type of the ledger and its parts.
 const KIND: &str = "application/vnd.launchway.ledger.v1";
-/// A part of this size does not grow any more, in bytes.
+/// A part of this size, in bytes, no longer grows.
 const FULL: usize = 256 << 10;
 
-/// The ledger as the registry has it.
+/// The ledger as stored in the registry.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     parts: Vec<Vec<u8>>,
     pub(super) reports: Reports,
 }
 
-/// The ledger of a repository; an empty one where there is none yet.
+/// The ledger of a repository; empty if there is none yet.
 pub(super) fn read(client: &Client, repository: &str) -> Result<Ledger> {
     read_from(client, &self::repository(repository)?)
 }
 
-/// Adds the reports that the ledger of a repository lacks, and reads back that it has them. Its parts are written to
-/// `folder` on the way.
+/// Adds the reports that the ledger of a repository lacks, and verifies that it has them. Writes its parts to `folder`
+/// first.
 ///
-/// A run that may not write to the registry, such as a job without its login, gets an error; the next run that can adds
+/// A run without write access to the registry, such as a job without its login, fails; the next run with access adds
 /// what is missing.
 pub(super) fn append(client: &Client, repository: &str, reports: &Reports, folder: &Path) -> Result<Ledger> {
     let repository = self::repository(repository)?;
-    // Another run may add at the same time; the one whose lines got lost adds them again.
+    // Another run may add reports at the same time; the one whose lines got lost adds them again.
     for _ in 0..3 {
         let mut ledger = read_from(client, &repository)?;
         if !ledger.add(reports)? {
@@ -50,7 +50,7 @@ fn read_from(client: &Client, repository: &Repository) -> Result<Ledger> {
     Ok(Ledger::of(client.document(repository, &tag()?, KIND)?.unwrap_or_default()))
 }
 
-/// The report on a line. Before it, an earlier version put the digest of the line before and a space.
+/// The report on a line. Earlier versions put the digest of the previous line and a space before it.
 fn report_on(line: &[u8]) -> &[u8] {
     const DIGEST: usize = 64;
     match line.split_at_checked(DIGEST) {
@@ -66,7 +66,7 @@ impl Ledger {
         Self { parts, reports }
     }
 
-    /// Adds the missing ones in the order in which their runs ended, and returns whether there were any.
+    /// Adds the missing ones, ordered by the end of their runs, and returns whether there were any.
     fn add(&mut self, reports: &Reports) -> Result<bool> {
         let mut missing = Vec::new();
         for (id, bytes) in reports.iter().filter(|(id, _)| !self.reports.contains_key(*id)) {

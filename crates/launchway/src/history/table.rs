@@ -9,7 +9,7 @@ use crate::columns::columns;
 use crate::context::Context;
 use launchway_registry::Access;
 
-/// Shows every deployment, newest first: those that this machine knows and those in the ledger.
+/// Shows every deployment known to this machine or the ledger, newest first.
 pub(crate) fn show(ctx: &Context, as_json: bool) -> Result<()> {
     let mut known = History::of(ctx).read()?;
     match ctx.registry(Access::Pull).and_then(|client| ledger::read(&client, ctx.image())) {
@@ -19,7 +19,7 @@ pub(crate) fn show(ctx: &Context, as_json: bool) -> Result<()> {
     let mut known: Vec<_> = known.into_values().collect();
     known.sort_by_cached_key(|bytes| std::cmp::Reverse(ended(bytes)));
     if as_json {
-        // With everything in them, whether this version knows it or not.
+        // In full, including fields that this version does not know.
         for bytes in &known {
             ctx.reporter.text(serde_json::from_slice::<Value>(bytes)?.to_string());
         }
@@ -89,7 +89,7 @@ fn row(report: &Report, deployment: &Deployment) -> [String; 8] {
         report.actor.clone(),
         first,
     ]
-    // Others can write to the ledger: nothing in it may steer the terminal.
+    // Others can write to the ledger: its text must not control the terminal.
     .map(|cell| cell.chars().filter(|c| !c.is_control()).collect())
 }
 

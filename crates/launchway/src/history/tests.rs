@@ -229,7 +229,7 @@ fn a_ledger_keeps_the_lines_of_others() {
     let ours = [bytes(&ended("run-1", 1)), b"\n".to_vec()].concat();
     assert_eq!(client.document(&repository, &tag, kind).unwrap().unwrap(), [[others, ours].concat()]);
     let error = client.document(&repository, &tag, "another/kind").unwrap_err();
-    assert!(error.to_string().contains("is not a document of ours (another/kind)"), "{error}");
+    assert!(error.to_string().contains("was not written by Launchway (another/kind)"), "{error}");
     assert!(client.document(&repository, &"absent".parse().unwrap(), kind).unwrap().is_none());
 }
 

@@ -1,4 +1,5 @@
-//! Checks that fail today are written as off, with the number, so that the first run is green and honest.
+//! Turns off the checks that fail today and notes the number of findings, so that the first run passes and hides
+//! nothing.
 
 use std::fmt::Write as _;
 
@@ -10,7 +11,7 @@ use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::runner::Runner;
 
-/// What the checks say of a service before it is adopted: a sentence for each that fails.
+/// The checks' results before a service is adopted: a sentence for each check that fails.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Baseline {
     pub(super) fmt: Option<String>,
@@ -19,10 +20,10 @@ pub(super) struct Baseline {
 }
 
 impl Baseline {
-    /// Runs the checks, in the folder that `lint` uses too.
+    /// Runs the checks, in `lint`'s own target folder.
     pub(super) fn measure(runner: &Runner) -> Result<Self> {
         let target = runner.folder.join("target/ci").to_string_lossy().into_owned();
-        // A check that cannot run says nothing of the service.
+        // A check that cannot run says nothing about the service.
         let fetch = call!("cargo fetch --locked --target x86_64-unknown-linux-gnu");
         ran(runner, &fetch.env_remove("RUSTUP_TOOLCHAIN"))?;
         let own = |call: Call| call.env_remove("RUSTUP_TOOLCHAIN").env("CARGO_TARGET_DIR", target.as_str());
@@ -38,7 +39,7 @@ impl Baseline {
         })
     }
 
-    /// The checks that are off, as a table.
+    /// The disabled checks, as a table.
     pub(super) fn write(&self, text: &mut String, table: &str) {
         let checks = [("fmt", &self.fmt), ("clippy", &self.clippy), ("doc", &self.doc)];
         if checks.iter().all(|(_, failed)| failed.is_none()) {
@@ -53,7 +54,7 @@ impl Baseline {
     }
 }
 
-/// Runs a command that has nothing to find; the error has its last lines.
+/// Runs a command that reports no findings; its error has the last lines.
 pub(super) fn ran(runner: &Runner, call: &Call) -> Result<()> {
     let mut tail = Tail::default();
     runner.reporter.command(&call.to_string(), &call.short(&runner.folder));
@@ -64,7 +65,7 @@ pub(super) fn ran(runner: &Runner, call: &Call) -> Result<()> {
     if status.success() { Ok(()) } else { Err(tail.error(call)) }
 }
 
-/// Counts what a check finds; nothing where it passes.
+/// Counts the findings of a check; `None` if it passes.
 fn measured(
     runner: &Runner,
     call: &Call,
@@ -81,7 +82,7 @@ fn measured(
     })?;
     Ok(match found {
         0 if status.success() => None,
-        // A tool or a library that is not here says nothing of the service.
+        // A missing tool or library says nothing about the service.
         0 => return Err(tail.error(call)),
         1 => Some(format!(
             "{} today",
@@ -91,7 +92,7 @@ fn measured(
     })
 }
 
-/// The last lines of a child, for the error that it ends with.
+/// The last lines of a child, for its error.
 #[derive(Debug, Default)]
 pub(super) struct Tail(Vec<String>);
 
@@ -105,7 +106,7 @@ impl Tail {
         self.0.push(line.chars().take(300).collect());
     }
 
-    /// The error of a command that cannot run on this machine.
+    /// The error for a command that cannot run on this machine.
     pub(super) fn error(&self, call: &Call) -> anyhow::Error {
         let message = format!("`{call}` cannot run on this machine:\n  {}", self.0.join("\n  "));
         Failure::new(Exit::Missing, message).into()

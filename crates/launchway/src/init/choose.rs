@@ -1,4 +1,5 @@
-//! Which package and which program ship: what the Dockerfile starts, `default-run`, the only one, or what the user says.
+//! Chooses the package and the binary to ship: the user's choice, what the Dockerfile starts, `default-run`, or the
+//! only one.
 
 use std::io::{IsTerminal as _, Write as _, stdin, stdout};
 
@@ -9,7 +10,7 @@ use super::findings::{Found, Place, Shipped};
 use super::repository::Repository;
 use launchway_core::exit::{Exit, Failure};
 
-/// The program that ships; asks on a terminal where the repository does not say.
+/// The binary that ships; asks on a terminal if the repository does not determine it.
 pub(super) fn shipped(
     repository: &Repository,
     dockerfile: Option<&Dockerfile>,
@@ -27,7 +28,7 @@ pub(super) fn shipped(
             "no package of this workspace has a binary: there is no service to ship".to_owned()
         } else {
             format!(
-                "no binary matches `--package` and `--binary`; there are:\n{}",
+                "no binary matches `--package` and `--binary`; the workspace has:\n{}",
                 list(&all.iter().collect::<Vec<_>>())
             )
         };
@@ -54,7 +55,7 @@ pub(super) fn shipped(
     }
 }
 
-/// Every program of the workspace, but for its own tools.
+/// Every binary of the workspace, except its own tools.
 fn programs(repository: &Repository) -> Vec<Shipped> {
     let packages = repository.cargo.packages.iter().filter(|package| package.name != "xtask");
     let of = |package: &super::repository::Package| {
@@ -67,7 +68,7 @@ fn programs(repository: &Repository) -> Vec<Shipped> {
     packages.flat_map(of).collect()
 }
 
-/// The program that an image starts, else the one that it holds, else the one that it compiles.
+/// The binary that an image starts, else the one that it contains, else the one that it compiles.
 fn of_dockerfile<'a>(programs: &[&'a Shipped], file: &Dockerfile) -> Option<(&'a Shipped, usize)> {
     let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     let named = |name: &str| match programs
@@ -86,7 +87,7 @@ fn of_dockerfile<'a>(programs: &[&'a Shipped], file: &Dockerfile) -> Option<(&'a
         .flat_map(|found| found.words().into_iter().flatten().take(3).map(|word| (found.line, base(&word))));
     let copied =
         || instructions().filter_map(super::dockerfile::Instruction::copy).filter(|copy| copy.from.is_some());
-    // A program may be renamed on its way.
+    // A `COPY` may rename a binary.
     let renamed = |name: &str| {
         copied().find(|copy| base(&copy.target) == name && named(&base(&copy.sources[0])).is_some())
     };
@@ -115,7 +116,7 @@ fn list(programs: &[&Shipped]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Asks the person at the terminal; elsewhere an error that says how to choose.
+/// Asks the user on a terminal; elsewhere, fails with the choices.
 fn ask(programs: &[&Shipped]) -> Result<Found<Shipped>> {
     let listed = list(programs);
     let unclear = || {

@@ -9,7 +9,7 @@ use super::findings::Place;
 pub(super) struct Source {
     /// Relative to the git root.
     pub(super) path: String,
-    /// The text with every comment blanked, so that an offset is one in the file too.
+    /// The text with comments blanked, so that offsets are those of the file.
     pub(super) code: String,
     pub(super) strings: Vec<Text>,
     /// The tests that were cut off.
@@ -21,7 +21,7 @@ pub(super) struct Source {
 pub(super) struct Text {
     /// The offset of the opening quote.
     pub(super) start: usize,
-    /// The offset behind the closing quote.
+    /// The offset after the closing quote.
     pub(super) end: usize,
     pub(super) value: String,
 }
@@ -43,19 +43,19 @@ impl Source {
         Place::line(&self.path, line_of(&self.code, offset))
     }
 
-    /// The string that begins at an offset.
+    /// The string that starts at an offset.
     pub(super) fn string_at(&self, offset: usize) -> Option<&Text> {
         self.strings.iter().find(|text| text.start == offset)
     }
 
-    /// The offsets behind every occurrence of a piece of code that is not in a string.
+    /// The offsets after every occurrence of a piece of code outside of strings.
     pub(super) fn after<'a>(&'a self, piece: &'a str) -> impl Iterator<Item = usize> + 'a {
         let found = self.code.match_indices(piece).map(move |(offset, _)| offset + piece.len());
         found.filter(|end| !self.strings.iter().any(|text| text.start < *end && *end <= text.end))
     }
 
-    /// The code from an offset, which a comma may follow, to the end of its statement, its field or its match arm, at most
-    /// 300 bytes.
+    /// The code from an offset (optionally after a comma) to the end of its statement, field or match arm, at most 300
+    /// bytes.
     pub(super) fn statement(&self, offset: usize) -> &str {
         let rest = self.code.get(offset..).unwrap_or_default().trim_start();
         let rest = rest.strip_prefix(',').unwrap_or(rest);
@@ -80,7 +80,7 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
-/// The string constants of the sources by their names.
+/// The string constants of the sources by name.
 pub(super) fn constants(sources: &[Source]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for source in sources {
@@ -102,18 +102,18 @@ pub(super) fn constants(sources: &[Source]) -> BTreeMap<String, String> {
     found
 }
 
-/// The identifier that a text begins with.
+/// The identifier at the start of a text.
 pub(super) fn word(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
     text.get(..end).unwrap_or_default()
 }
 
-/// How many bytes of space a text begins with.
+/// The number of bytes of white space at the start of a text.
 pub(super) fn blanks(text: &str) -> usize {
     text.len() - text.trim_start().len()
 }
 
-/// Where the module of tests begins that ends most files.
+/// Where the test module at the end of most files starts.
 fn tests(code: &str) -> Option<usize> {
     let is_tests = |(offset, _): &(usize, &str)| {
         let after = code.get(offset + "#[cfg(test)]".len()..).unwrap_or_default().trim_start();
@@ -149,7 +149,7 @@ fn without_comments(text: &str) -> (String, Vec<Text>) {
                 blank(&mut code, place, end);
                 place = end;
             }
-            // A character, whose quote is not that of a lifetime.
+            // A character literal, not a lifetime.
             (b'\'', b'\\') => {
                 place += 2 + rest.iter().skip(3).position(|byte| *byte == b'\'').map_or(1, |end| end + 2);
             }
@@ -183,7 +183,7 @@ fn without_comments(text: &str) -> (String, Vec<Text>) {
             _ => place += 1,
         }
     }
-    // Only bytes of whole comments were replaced.
+    // Only the bytes of whole comments were replaced.
     (String::from_utf8(code).unwrap_or_default(), strings)
 }
 

@@ -1,4 +1,5 @@
-//! From a checkout to what is known of its service: git, `cargo metadata`, the Dockerfile, and the sources as text.
+//! Collects what a checkout reveals about its service, from git, `cargo metadata`, the Dockerfile, and the sources as
+//! text.
 //!
 //! Nothing here uses the network, and nothing is compiled.
 
@@ -18,11 +19,11 @@ use launchway_core::exit::{Exit, Failure};
 use launchway_image::binary::Platform;
 use launchway_image::final_stage::{Binaries, FinalStage};
 
-/// All that is known of a service.
+/// Everything that is known about a service.
 #[derive(Clone, Debug)]
 pub(super) struct Findings {
     pub(super) repository: Repository,
-    /// Whether files differ from the commit, or are unknown to it.
+    /// Whether files differ from the commit or are untracked.
     pub(super) dirty: bool,
     /// Where the tables go: whether the Cargo root is a workspace.
     pub(super) workspace: bool,
@@ -33,7 +34,7 @@ pub(super) struct Findings {
     pub(super) dockerfile: Option<Dockerfile>,
     /// Why the builtin engine cannot follow the final stage, each reason with its line.
     pub(super) refusals: Vec<String>,
-    /// What a compose file mounts, which the image alone lacks.
+    /// Mounts of a compose file, which the image lacks.
     pub(super) mounts: Vec<Found<Mount>>,
     pub(super) build: Build,
     pub(super) libraries: Vec<Found<Library>>,
@@ -46,7 +47,7 @@ pub(super) struct Findings {
     pub(super) workflows: Vec<String>,
 }
 
-/// What the stages before the final one set for the compilation.
+/// What the stages before the final one set for the build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Build {
     pub(super) environment: Vec<Found<(String, String)>>,
@@ -73,7 +74,7 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
     let mounts = surroundings::mounts(&repository);
     let files = mounts.iter().filter(|mount| mount.value.file && dockerfile.is_some());
     refusals.extend(files.map(|Found { value: Mount { source, target, .. }, place }| {
-        format!("{place}: a container gets {source} as {target}, which is not in the image")
+        format!("{place}: a container has {source} mounted at {target}, which is not in the image")
     }));
     let lock_path = repository.below("Cargo.lock");
     let lock = repository.text(&lock_path).filter(|_| repository.tracks(&lock_path));
@@ -91,7 +92,7 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
     let of_machine =
         libraries.iter().find(|found| found.value.krate == "openssl-sys" && !found.value.bundled);
     if let Some(found) = of_machine {
-        // Without it the crate takes the shared library where there are both.
+        // Without it, the crate prefers the shared library if both exist.
         let pair = ("OPENSSL_STATIC".to_owned(), "1".to_owned());
         build.environment.push(Found::new(pair, found.place.clone()));
     }
@@ -149,7 +150,7 @@ fn refusals(
     let place = Path::new(&dockerfile.path);
     if place.parent() != Some(&repository.inside) {
         return vec![format!(
-            "{}: it is outside the Cargo root, and the image is built from its files only",
+            "{}: it is outside the Cargo root, and the image is built only from files inside",
             dockerfile.path
         )];
     }
@@ -167,7 +168,7 @@ fn refusals(
     }
 }
 
-/// The package and those of the repository that it depends on, itself first.
+/// The package and its dependencies within the repository, itself first.
 fn packages<'a>(repository: &'a Repository, package: &str) -> Vec<&'a Package> {
     let all = &repository.cargo.packages;
     let mut found: Vec<&Package> = all.iter().filter(|known| known.name == package).collect();
@@ -183,11 +184,11 @@ fn packages<'a>(repository: &'a Repository, package: &str) -> Vec<&'a Package> {
     found
 }
 
-/// The sources of the service: those of its package and of the packages of the repository that it depends on.
+/// The sources of the service: those of its package and of the package's dependencies within the repository.
 fn sources(repository: &Repository, package: &str) -> Sources {
     let folders: Vec<&Path> = packages(repository, package).into_iter().map(Package::folder).collect();
     let others: Vec<&Path> = repository.cargo.packages.iter().map(Package::folder).collect();
-    // The package that a file belongs to is the one whose folder is nearest.
+    // A file belongs to the package in the nearest folder above it.
     let owner = |path: &Path| {
         others.iter().filter(|folder| path.starts_with(folder)).max_by_key(|f| f.as_os_str().len())
     };
@@ -211,7 +212,7 @@ pub(super) fn has_extension(path: &str, extensions: &[&str]) -> bool {
     extension.is_some_and(|extension| extensions.contains(&extension))
 }
 
-/// The texts of all tests, each with its file.
+/// The texts of all tests, with their files.
 fn tests(repository: &Repository) -> Vec<(String, String)> {
     let read = |file: &String| {
         let text = repository.text(file)?;
@@ -318,7 +319,7 @@ fn build(dockerfile: &Dockerfile) -> Build {
     build
 }
 
-/// Tracked files that the service, or a developer, reads variables from.
+/// Tracked `.env` files.
 fn dotenv(repository: &Repository) -> Vec<String> {
     let found =
         repository.files.iter().filter(|file| Path::new(file).file_name().is_some_and(|name| name == ".env"));

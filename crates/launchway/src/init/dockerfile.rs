@@ -1,4 +1,4 @@
-//! A Dockerfile as a list of stages: enough to say what ships and how it starts, without following it.
+//! A Dockerfile as a list of stages: enough to see what ships and how it starts, without following it.
 
 use super::code::word;
 
@@ -14,13 +14,13 @@ pub(super) struct Instruction {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stage {
     pub(super) line: usize,
-    /// What `FROM` names, as written.
+    /// The image or stage in `FROM`, as written.
     pub(super) base: String,
     pub(super) name: Option<String>,
     pub(super) instructions: Vec<Instruction>,
 }
 
-/// A file that says how an image is made.
+/// A Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Dockerfile {
     /// Relative to the Cargo root.
@@ -60,7 +60,7 @@ impl Dockerfile {
         Self { path: path.to_owned(), stages }
     }
 
-    /// The stage that describes the image: the last, or where there is one for each platform, that of amd64.
+    /// The stage that describes the image: the last, or that of amd64 if there is one for each platform.
     pub(super) fn final_stage(&self) -> Option<&Stage> {
         let last = self.stages.last()?;
         let name = last.name.as_deref().unwrap_or_default();
@@ -71,7 +71,7 @@ impl Dockerfile {
         Some(self.stages.iter().find(|stage| others && ours(stage)).unwrap_or(last))
     }
 
-    /// The final stage and the stages that it is made from, the lowest first.
+    /// The final stage and the stages that it is based on, the lowest first.
     pub(super) fn chain(&self) -> Vec<&Stage> {
         let mut chain: Vec<&Stage> = self.final_stage().into_iter().collect();
         while let Some(below) = chain.last().and_then(|stage| self.earlier(&stage.base))
@@ -121,7 +121,7 @@ impl Instruction {
         Some(copy)
     }
 
-    /// The words of a command: those of its list, or those of a line that needs no shell. `None` where it needs one.
+    /// The words of a command in list form, or in shell form if it needs no shell; `None` if it needs one.
     pub(super) fn words(&self) -> Option<Vec<String>> {
         if let Some(words) = list(&self.text) {
             return Some(words);
@@ -130,7 +130,7 @@ impl Instruction {
         plain.then(|| self.text.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// `NAME=value` pairs of an `ENV` or a `LABEL`.
+    /// The `NAME=value` pairs of an `ENV` or a `LABEL`.
     pub(super) fn pairs(&self) -> Vec<(String, String)> {
         let name = word(&self.text);
         if self.text.get(name.len()..).is_some_and(|rest| rest.starts_with(' ')) {
@@ -144,7 +144,7 @@ impl Instruction {
         words.iter().filter_map(pair).collect()
     }
 
-    /// The commands of a `RUN`, without what joins them.
+    /// The commands of a `RUN`, split at the operators between them.
     pub(super) fn commands(&self) -> Vec<String> {
         let text = self.text.replace("&&", "\n").replace("||", "\n").replace(';', "\n");
         text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
@@ -156,7 +156,7 @@ pub(super) fn list(text: &str) -> Option<Vec<String>> {
     text.trim_start().starts_with('[').then(|| serde_json::from_str(text.trim()).ok()).flatten()
 }
 
-/// Words, those in quotes as one.
+/// Splits at spaces, but not inside quotes.
 fn split(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;

@@ -1,4 +1,4 @@
-//! What there is to know of a service before it is adopted, each thing with the place that says so.
+//! What is known about a service before it is adopted, each finding with its location.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A value and the place that says so.
+/// A value and its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found<T> {
     pub(super) value: T,
@@ -43,12 +43,12 @@ impl<T> Found<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Variable {
     pub(super) name: String,
-    /// Whether the service ends, or answers with errors, without it.
+    /// Whether the service exits, or responds with errors, without it.
     pub(super) needed: bool,
 }
 
 impl Variable {
-    /// Whether the name is that of something to keep secret.
+    /// Whether the name suggests a secret.
     pub(super) fn is_secret(&self) -> bool {
         const WORDS: [&str; 9] =
             ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "KEY", "DSN", "CREDENTIAL", "DATABASE_URL", "SALT"];
@@ -57,14 +57,14 @@ impl Variable {
     }
 }
 
-/// How the service learns the port that it listens on.
+/// How the service learns the port to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Port {
-    /// It reads `PORT`, which Render sets.
+    /// From `PORT`, which Render sets.
     Standard,
-    /// A variable of another name, and its value with `$PORT` for the port.
+    /// From another variable; in its value, `$PORT` means the port.
     Variable { name: String, value: String },
-    /// It listens on this one, whatever the environment says.
+    /// It always listens on this port.
     Fixed(u16),
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for Port {
         match self {
             Self::Standard => f.write_str("from `PORT`, which Render sets"),
             Self::Variable { name, value } => write!(f, "from `{name}`: Render needs `{name}={value}`"),
-            Self::Fixed(port) => write!(f, "{port}, whatever `PORT` says"),
+            Self::Fixed(port) => write!(f, "{port}, regardless of `PORT`"),
         }
     }
 }
@@ -82,40 +82,40 @@ impl fmt::Display for Port {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Library {
     pub(super) krate: String,
-    /// Whether a static program can hold it without anything from the machine.
+    /// Whether it can be linked statically without a library of the machine.
     pub(super) bundled: bool,
-    /// What that takes.
+    /// What that requires.
     pub(super) words: &'static str,
 }
 
-/// A path of the repository that a compose file puts into the container.
+/// A path of the repository that a compose file mounts into the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
     /// Relative to the Cargo root.
     pub(super) source: String,
     pub(super) target: String,
-    /// Whether it is a tracked file, and not a folder for what the service writes.
+    /// Whether it is a tracked file rather than a folder that the service writes to.
     pub(super) file: bool,
 }
 
-/// What the Rust sources say.
+/// What the Rust sources reveal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
-    /// Paths that may answer a health check, the likeliest first.
+    /// Possible health check paths, the likeliest first.
     pub(super) health: Vec<Found<String>>,
     pub(super) version: Option<Found<String>>,
     pub(super) variables: Vec<Found<Variable>>,
-    /// Beginnings of the names of variables that a configuration library reads.
+    /// Prefixes of the variables that a configuration library reads.
     pub(super) prefixes: Vec<Found<String>>,
-    /// An address in the sources that only this machine can reach.
+    /// An address in the sources that only the same machine can reach.
     pub(super) loopback: Option<Found<String>>,
-    /// A port that is written in the sources.
+    /// A port that is hard-coded in the sources.
     pub(super) port: Option<Found<u16>>,
-    /// What tests connect to.
+    /// What the tests connect to.
     pub(super) services: Vec<Found<&'static str>>,
 }
 
-/// The package and the program that ship.
+/// The package and the binary that ship.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shipped {
     pub(super) package: String,

@@ -1,6 +1,6 @@
-//! A Dockerfile that the builtin engine follows, made from one that it cannot follow, or from nothing.
+//! Generates a Dockerfile that the builtin engine can follow, from one that it cannot, or from nothing.
 //!
-//! It works with `docker build` too. What the final stage did and this one does not is named with the reason.
+//! The result works with `docker build` too. It lists what it omits from the original final stage, with reasons.
 
 mod copies;
 mod draft;
@@ -9,7 +9,7 @@ mod text;
 use super::detect::Findings;
 use draft::Draft;
 
-/// The files of an image of its own, and what was left out of it.
+/// The generated files of the image, and what was left out of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct OwnImage {
     /// The Dockerfile, relative to the Cargo root.
@@ -17,25 +17,25 @@ pub(super) struct OwnImage {
     pub(super) text: String,
     /// Files of the image, relative to the Cargo root.
     pub(super) files: Vec<(String, String)>,
-    /// Whether certificates of this machine are copied into the repository.
+    /// Whether this machine's CA certificates are copied into the repository.
     pub(super) certificates: bool,
-    /// What was dropped, and why.
+    /// What was left out, and why.
     pub(super) dropped: Vec<String>,
 }
 
-/// Where the files of the image lie in the repository.
+/// Where the image's files are in the repository.
 pub(super) const ROOTFS: &str = "xtask/rootfs";
 
-/// What a folder of the image is copied from.
+/// The source of empty folders in the image.
 pub(super) const EMPTY: &str = "xtask/empty";
 
-/// This machine's certificates, and where programs look for them.
+/// This machine's CA certificates, and where programs look for them.
 pub(super) const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// The user of distroless images, for a service whose own has no number.
+/// The user of distroless images, for a service whose own user has no number.
 const NONROOT: u32 = 65532;
 
-/// The image that is needed where the builtin engine cannot follow the one that is there.
+/// Generates the image if the builtin engine cannot follow the existing Dockerfile.
 pub(super) fn own_image(findings: &Findings) -> Option<OwnImage> {
     if findings.dockerfile.is_some() && findings.refusals.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! What adopting a repository writes: every file, and every line that is added to one.
+//! Plans what adoption writes: every file, and every line that is added to a file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(super) enum Origin {
     Version(&'static str),
 }
 
-/// All that is written; its `Display` is what `--explain` shows.
+/// Everything that will be written. Its `Display` is what `--explain` shows.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// The Cargo root.
@@ -33,12 +33,12 @@ pub(super) struct Plan {
     pub(super) origin: Origin,
     /// New files, relative to the Cargo root.
     pub(super) files: Vec<(String, String)>,
-    /// Whether the certificates of this machine become a file of the image.
+    /// Whether this machine's CA certificates become a file of the image.
     pub(super) certificates: bool,
-    /// Files that get lines: the path, what is added, and the text with it.
+    /// Files that are extended: the path, the addition, and the resulting text.
     pub(super) changes: Vec<Change>,
     pub(super) dropped: Vec<String>,
-    /// The workflow, from the git root.
+    /// The workflow, relative to the git root.
     pub(super) workflow: String,
 }
 
@@ -80,7 +80,7 @@ impl Origin {
 }
 
 impl Plan {
-    /// The plan, or everything that stands in its way.
+    /// The plan, or every obstacle to it.
     pub(super) fn new(findings: &Findings, origin: Origin, baseline: &Baseline) -> Result<Self> {
         let root = findings.repository.root();
         let own = own_image(findings);
@@ -96,7 +96,7 @@ impl Plan {
         let mut problems: Vec<String> = Vec::new();
         for (path, _) in &files {
             if root.join(path).symlink_metadata().is_ok() {
-                problems.push(format!("{path} exists, and no file is overwritten"));
+                problems.push(format!("{path} already exists, and `init` overwrites no file"));
             }
         }
         problems.extend(too_old(findings));
@@ -121,7 +121,7 @@ impl Plan {
     }
 }
 
-/// The toolchain compiles the `xtask` too: an alias cannot choose another one.
+/// The repository's toolchain also compiles the `xtask`: an alias cannot choose another one.
 fn too_old(findings: &Findings) -> Option<String> {
     const NEEDED: &str = env!("CARGO_PKG_RUST_VERSION");
 
@@ -131,10 +131,7 @@ fn too_old(findings: &Findings) -> Option<String> {
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     };
     (version(&found.value)? < version(NEEDED)?).then(|| {
-        format!(
-            "{} asks for Rust {}, and `cargo xtask`, which is compiled with it, needs {NEEDED}: raise it",
-            found.place, found.value
-        )
+        format!("{} sets Rust {}, but `cargo xtask` needs {NEEDED}: raise it", found.place, found.value)
     })
 }
 
@@ -149,7 +146,7 @@ publish = false
 [dependencies]
 {}
 
-# A workspace of its own: the service's versions, checks and tests do not know it.
+# A separate workspace: it does not affect the service's versions, checks and tests.
 [workspace]
 
 # Nobody debugs the pipeline, and each fresh runner compiles it.
@@ -166,14 +163,14 @@ miniz_oxide.opt-level = 3
     )
 }
 
-/// The name of a workflow that is not there yet.
+/// An unused file name for the workflow.
 fn free_workflow(findings: &Findings) -> String {
     let taken = |name: &str| findings.repository.top.join(".github/workflows").join(name).exists();
     let names = ["main.yaml", "launchway.yaml", "pipeline.yaml"];
     names.into_iter().find(|name| !taken(name)).unwrap_or("cargo-xtask.yaml").to_owned()
 }
 
-/// The alias, among those that are there.
+/// Adds the alias to the existing ones.
 fn alias(findings: &Findings) -> Result<Option<Change>> {
     let root = findings.repository.root();
     let old = root.join(".cargo/config");
@@ -196,7 +193,7 @@ fn alias(findings: &Findings) -> Result<Option<Change>> {
     Ok(Some(Change { path: path.to_owned(), added, text: document.to_string() }))
 }
 
-/// The folder of what is built, where git would take it for a part of the service.
+/// Ignores the build folder if git does not ignore it yet.
 fn ignored(findings: &Findings) -> Option<Change> {
     let root = findings.repository.root();
     // The command refuses to take paths literally.
@@ -215,7 +212,7 @@ fn ignored(findings: &Findings) -> Option<Change> {
     })
 }
 
-/// The files of an image of its own, where `.dockerignore` lists what may be copied instead of what may not.
+/// Adds the generated image's files to `.dockerignore` if it lists what may be copied.
 fn in_context(findings: &Findings) -> Option<Change> {
     let path = ".dockerignore";
     let text = fs_err::read_to_string(findings.repository.root().join(path)).ok()?;
@@ -227,7 +224,7 @@ fn in_context(findings: &Findings) -> Option<Change> {
     Some(Change { path: path.to_owned(), text: format!("{text}{end}{added}\n"), added })
 }
 
-/// The tables at the end of `Cargo.toml`, and `exclude` where the members would take in the `xtask`.
+/// Adds the tables at the end of `Cargo.toml`, and `exclude` if the members would include the `xtask`.
 fn manifest(
     findings: &Findings,
     own: Option<&OwnImage>,
@@ -254,7 +251,7 @@ fn manifest(
     let text = document.to_string();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let text = format!("{text}{end}{tables}");
-    // What is added must be a configuration, before anything is written.
+    // The result must be a valid configuration, before anything is written.
     crate::config::Config::parse(&text)
         .context("the generated configuration is not valid: please report this")
         .or_exit(Exit::Internal)?;
@@ -287,7 +284,7 @@ impl fmt::Display for Plan {
             writeln!(f, "  {ROOTFS}{CERTIFICATES}, a copy of this machine's")?;
         }
         writeln!(f, "  xtask/Cargo.lock")?;
-        writeln!(f, "  .github/workflows/{}, made by `cargo xtask workflow`", self.workflow)?;
+        writeln!(f, "  .github/workflows/{}, generated by `cargo xtask workflow`", self.workflow)?;
         writeln!(f, "add")?;
         for change in &self.changes {
             writeln!(f, "  to {}", change.path)?;

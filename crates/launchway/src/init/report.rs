@@ -1,11 +1,11 @@
-//! What was found, for people: each thing with its place, and what could not be found out.
+//! Formats the findings for people, each with its location, and lists what is unknown.
 
 use super::detect::Findings;
 use super::findings::{Found, Port, Variable};
 use super::plan::{Origin, Plan};
 use crate::columns::columns;
 
-/// The findings as a table, then what is not known.
+/// The findings as a table, then what is unknown.
 pub(super) fn text(findings: &Findings) -> String {
     let mut rows: Vec<[String; 3]> = Vec::new();
     let mut row = |what: &str, value: String, place: String| {
@@ -73,7 +73,11 @@ pub(super) fn text(findings: &Findings) -> String {
         row("port", found.value.to_string(), found.place.to_string());
     }
     if let Some(found) = &sources.loopback {
-        row("address", format!("{}, which only this machine reaches", found.value), found.place.to_string());
+        row(
+            "address",
+            format!("{}, reachable only from the same machine", found.value),
+            found.place.to_string(),
+        );
     }
     for Found { value: variable, place } in sources.variables.iter().filter(|found| found.value.needed) {
         row("variable", shown(variable), place.to_string());
@@ -88,53 +92,50 @@ pub(super) fn text(findings: &Findings) -> String {
         row("tests need", found.value.to_owned(), found.place.to_string());
     }
     for path in &findings.dotenv {
-        row("tracked", ".env, which the pipeline must not read as its own".to_owned(), path.clone());
+        row("tracked", ".env, from which the pipeline would read its own variables".to_owned(), path.clone());
     }
     for path in &findings.workflows {
         row("workflow", "stays".to_owned(), path.clone());
     }
     let unknown = unknown(findings);
-    let unknown = if unknown.is_empty() {
-        String::new()
-    } else {
-        format!("\n\nnot found out\n  {}", unknown.join("\n  "))
-    };
+    let unknown =
+        if unknown.is_empty() { String::new() } else { format!("\n\nunknown\n  {}", unknown.join("\n  ")) };
     format!("found\n{}{unknown}", columns(&rows).trim_end())
 }
 
-/// What the repository does not say, and what that means.
+/// What the repository does not reveal, and the consequences.
 fn unknown(findings: &Findings) -> Vec<String> {
     let mut unknown = Vec::new();
     let mut add = |text: &str| unknown.push(text.to_owned());
     if findings.branch.is_none() {
-        add("the branch that releases: there is neither `origin/HEAD` nor a current branch");
+        add("the release branch: there is neither `origin/HEAD` nor a current branch");
     }
     if findings.image.is_none() {
         add("the image's name: there is no `origin`, and no workflow pushes one");
     }
     if findings.sources.health.is_empty() {
-        add("a path that answers a health check: `/` is taken");
+        add("the health check path: `/` is used");
     }
     if findings.sources.version.is_none() {
         add(
-            "a path that answers `{\"commit\": \"…\"}`: a deploy is proved by Render's digest and by health, which is a weaker proof",
+            "a version path that returns `{\"commit\": \"…\"}`: without one, digest and health are the only proof of a deploy",
         );
     }
     if findings.port.is_none() {
-        add("the port: neither the sources nor a Dockerfile name one");
+        add("the port: neither the sources nor a Dockerfile set one");
     }
     if findings.lock.is_none() {
         add("the locked versions: git tracks no `Cargo.lock`, without which no image is reproducible");
     }
     if findings.dirty {
         add(
-            "which files are the service's: the tree has uncommitted changes, and `init` writes only into a clean one",
+            "which files belong to the service: the tree has uncommitted changes, and `init` writes only to a clean tree",
         );
     }
     unknown
 }
 
-/// The variables that a service goes without, as many of a file on one line as it takes, each with its line.
+/// The service's optional variables: one line per file, each variable with its line number.
 fn optional(variables: &[Found<Variable>]) -> Vec<(String, String)> {
     const WIDTH: usize = 90;
 
@@ -155,7 +156,7 @@ fn optional(variables: &[Found<Variable>]) -> Vec<(String, String)> {
 }
 
 fn shown(variable: &Variable) -> String {
-    let secret = if variable.is_secret() { ", secret by its name" } else { "" };
+    let secret = if variable.is_secret() { ", secret, judging by its name" } else { "" };
     format!("{}{secret}", variable.name)
 }
 
@@ -167,7 +168,7 @@ pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
     ];
     if let Origin::Path(path) = &plan.origin {
         lines.push(format!(
-            "`xtask/Cargo.toml` takes Launchway from {}, which only this machine has: name a repository with `--git` and `--rev` before you push.",
+            "`xtask/Cargo.toml` depends on Launchway in {}, which exists only on this machine: set a repository with `--git` and `--rev` before you push.",
             path.display()
         ));
     }
@@ -178,13 +179,14 @@ pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
                 "Set `{name}` to `{value}` on Render, whose services listen on port 10000 by default."
             ));
         }
-        Some(Port::Fixed(port)) => lines
-            .push(format!("Set `PORT` to `{port}` on Render: the service listens there whatever it says.")),
+        Some(Port::Fixed(port)) => {
+            lines.push(format!("Set `PORT` to `{port}` on Render: the service always listens on that port."));
+        }
         Some(Port::Standard) | None => {}
     }
     if let Some(found) = &findings.sources.loopback {
         lines.push(format!(
-            "{} has {}, an address that Render cannot reach: make the service listen on 0.0.0.0.",
+            "{} sets {}, an address that Render cannot reach: make the service listen on 0.0.0.0.",
             found.place, found.value
         ));
     }

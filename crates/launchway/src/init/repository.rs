@@ -1,4 +1,4 @@
-//! The checkout: its git root, its tracked files, and the workspace or package that cargo finds in it.
+//! The checkout: its git root, its tracked files, and its cargo workspace or package.
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,14 @@ use launchway_core::exit::{Exit, Failure, OrExit as _};
 pub(super) struct Repository {
     /// The git root.
     pub(super) top: PathBuf,
-    /// The Cargo root, relative to the git root; empty where they are one.
+    /// The Cargo root, relative to the git root; empty if they are the same.
     pub(super) inside: PathBuf,
     /// The tracked files, relative to the git root.
     pub(super) files: Vec<String>,
     pub(super) cargo: Metadata,
 }
 
-/// What `cargo metadata --no-deps` says.
+/// The output of `cargo metadata --no-deps`.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Metadata {
     pub(super) packages: Vec<Package>,
@@ -54,7 +54,7 @@ pub(super) struct Dependency {
 }
 
 impl Package {
-    /// Its programs.
+    /// Its binaries.
     pub(super) fn binaries(&self) -> impl Iterator<Item = &str> {
         let programs = self.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
         programs.map(|target| target.name.as_str())
@@ -94,17 +94,17 @@ impl Repository {
         self.top.join(&self.inside)
     }
 
-    /// A path in the Cargo root as one from the git root.
+    /// Translates a path in the Cargo root into one from the git root.
     pub(super) fn below(&self, path: &str) -> String {
         self.inside.join(path).to_string_lossy().into_owned()
     }
 
-    /// Whether git tracks a file, by its path from the git root.
+    /// Whether git tracks a file, given by its path from the git root.
     pub(super) fn tracks(&self, path: &str) -> bool {
         self.files.iter().any(|file| file == path)
     }
 
-    /// The text of a file by its path from the git root; nothing for one that is large, missing or not text.
+    /// The text of a file, given by its path from the git root; `None` if it is large, missing or not text.
     pub(super) fn text(&self, path: &str) -> Option<String> {
         const LARGEST: u64 = 1 << 20;
         let path = self.top.join(path);
@@ -117,7 +117,7 @@ impl Repository {
         fs_err::read_to_string(self.root().join("Cargo.toml")).or_exit(Exit::Usage)
     }
 
-    /// The branch that releases: what the remote calls its own, else the current one.
+    /// The release branch: the remote's default branch, else the current one.
     pub(super) fn branch(&self) -> Option<Found<String>> {
         let git = |arguments: &[&str]| git::text(&self.top, arguments).ok();
         let remote = git(&["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"]);
@@ -148,7 +148,7 @@ fn owner_and_name(url: &str) -> Option<(String, String)> {
     (is_part(name) && is_part(owner)).then(|| (owner.to_owned(), name.to_owned()))
 }
 
-/// The folder of the `Cargo.toml` to begin with: that around `start`, else the only one nearest to the git root.
+/// The folder of the relevant `Cargo.toml`: the nearest above `start`, else the only one nearest to the git root.
 fn cargo_root(start: &Path, top: &Path, files: &[String]) -> Result<PathBuf> {
     let around = start.ancestors().take_while(|folder| folder.starts_with(top));
     if let Some(folder) = around.into_iter().find(|folder| folder.join("Cargo.toml").is_file()) {
@@ -170,7 +170,7 @@ fn cargo_root(start: &Path, top: &Path, files: &[String]) -> Result<PathBuf> {
         several => {
             let folders: Vec<String> =
                 several.iter().map(|folder| format!("`{}`", folder.display())).collect();
-            let message = format!("several Cargo roots: give one as PATH: {}", folders.join(", "));
+            let message = format!("there are several Cargo roots: pass one as PATH: {}", folders.join(", "));
             Err(Failure::new(Exit::Usage, message).into())
         }
     }
@@ -178,7 +178,7 @@ fn cargo_root(start: &Path, top: &Path, files: &[String]) -> Result<PathBuf> {
 
 fn metadata(root: &Path) -> Result<Metadata> {
     let text = call!("cargo metadata --no-deps --offline --format-version 1").read(root);
-    // Its manifests are the repository's own, and so is what is wrong with them.
+    // The manifests are the repository's own, so an error in them is too.
     let text = text.map_err(|error| Failure::new(Exit::Usage, format!("{error:#}")))?;
     serde_json::from_str(&text).context("`cargo metadata` did not print JSON")
 }

@@ -1,9 +1,9 @@
-//! The paths that a service answers, by the strings of its sources.
+//! Finds the paths that a service responds to among the strings of its sources.
 
 use super::code::Source;
 use super::findings::Found;
 
-/// What a health check is called, the likeliest first.
+/// Usual names of health checks, the likeliest first.
 const HEALTH: [&str; 10] = [
     "healthz",
     "health",
@@ -17,15 +17,15 @@ const HEALTH: [&str; 10] = [
     "status",
 ];
 
-/// The paths that may answer a health check, the likeliest first.
+/// Possible health check paths, the likeliest first.
 ///
-/// A route below a prefix comes with it, where one is given to a router in the sources, and then without.
+/// A route below a prefix is listed with the prefix, if the sources mount a router there, and then without.
 pub(super) fn health(sources: &[Source]) -> Vec<Found<String>> {
     let mut found: Vec<(usize, Found<String>)> = Vec::new();
     for (source, offset, path) in paths(sources) {
         let last = path.rsplit('/').next().unwrap_or_default();
         if let Some(rank) = HEALTH.iter().position(|name| *name == last) {
-            // A path of one part is a route of its own more often than a part of a longer one.
+            // A path of one part is usually a route itself rather than a part of a longer one.
             let parts = path.matches('/').count();
             found.push((rank + 20 * parts, Found::new(path, source.place(offset))));
         }
@@ -54,7 +54,7 @@ pub(super) fn health(sources: &[Source]) -> Vec<Found<String>> {
     paths
 }
 
-/// A path whose handler may answer `{"commit": …}`: one of that name, in sources that speak of a commit beside it.
+/// A path that may return `{"commit": …}`: it is called that, and the source beside it mentions a commit.
 pub(super) fn version(sources: &[Source]) -> Option<Found<String>> {
     paths(sources).find_map(|(source, offset, path)| {
         let last = path.rsplit('/').next().unwrap_or_default();
@@ -72,7 +72,7 @@ fn paths(sources: &[Source]) -> impl Iterator<Item = (&Source, usize, String)> {
             let value = &text.value;
             let is_path =
                 value.len() > 1 && value.len() < 60 && value.chars().all(is_part) && !value.starts_with("//");
-            // Some frameworks take a path without its first `/`.
+            // Some frameworks write a path without its leading `/`.
             let is_constant = value.contains('/') && before(source, text.start).contains("PATH");
             let is_path = is_path && (value.starts_with('/') || is_constant);
             is_path.then(|| (source, text.start, format!("/{}", value.trim_start_matches('/'))))
@@ -99,7 +99,7 @@ fn root(sources: &[Source]) -> Option<(&Source, usize, String)> {
     })
 }
 
-/// What routers put before the paths of others.
+/// The prefixes at which routers are mounted.
 fn prefixes(sources: &[Source]) -> Vec<Found<String>> {
     let mut found = Vec::new();
     for source in sources {
@@ -119,7 +119,7 @@ fn prefixes(sources: &[Source]) -> Vec<Found<String>> {
     found
 }
 
-/// Whether what is put below a prefix seems to have to do with a path: its last part is named beside it.
+/// Whether what is mounted at a prefix is probably related to a path: the path's last part is mentioned beside it.
 fn prefix_fits(sources: &[Source], prefix: &Found<String>, path: &Found<String>) -> bool {
     let name = path.value.rsplit('/').next().unwrap_or_default();
     let name = HEALTH.iter().find(|known| name.contains(*known)).unwrap_or(&name);

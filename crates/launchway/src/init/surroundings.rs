@@ -1,12 +1,12 @@
-//! What lies around the sources: the lock file, workflows, the toolchain file, `.env`.
+//! Reads what surrounds the sources: the lock file, workflows, the toolchain file, `.env`.
 
 use super::detect::has_extension;
 use super::findings::{Found, Library, Mount, Place};
 use super::repository::Repository;
 
-/// What `Cargo.lock` has of C, each crate with its line.
+/// The C libraries in `Cargo.lock`, each crate with its line.
 pub(super) fn libraries(lock: &str, path: &str) -> Vec<Found<Library>> {
-    // Crates that link to nothing, or to what every system has.
+    // Crates that link to nothing, or only to what every system has.
     const BESIDE: [&str; 22] = [
         "android_log-sys",
         "core-foundation-sys",
@@ -43,7 +43,7 @@ pub(super) fn libraries(lock: &str, path: &str) -> Vec<Found<Library>> {
             "openssl-sys" => {
                 (false, "needs libssl-dev and `OPENSSL_STATIC=1`, or the feature `vendored` of `openssl`")
             }
-            "pq-sys" => (false, "links to libpq, which has no complete static form in Debian"),
+            "pq-sys" => (false, "links to libpq, which Debian cannot link statically"),
             "mysqlclient-sys" => (false, "links to libmysqlclient"),
             "rdkafka-sys" => (true, "compiled from source, unless its feature `dynamic-linking` is on"),
             "libsqlite3-sys" => (true, "compiled from source where the feature `bundled` is on"),
@@ -53,7 +53,7 @@ pub(super) fn libraries(lock: &str, path: &str) -> Vec<Found<Library>> {
             | "tikv-jemalloc-sys" | "libmimalloc-sys" | "lz4-sys" | "brotli-sys" | "blake3"
             | "libsodium-sys" | "libwebp-sys" => (true, "compiled from source: needs a C compiler"),
             name if (name.ends_with("-sys") || name.ends_with("_sys")) && !BESIDE.contains(&name) => {
-                (false, "not known here: it may link to a library of the machine")
+                (false, "unknown: it may link to a library of the machine")
             }
             _ => return None,
         })
@@ -72,7 +72,7 @@ pub(super) fn locked(lock: &str, path: &str, name: &str) -> Option<Place> {
     lock.lines().position(|line| line == wanted).map(|line| Place::line(path, line + 1))
 }
 
-/// The files of workflows of other hands.
+/// Existing workflows that are not ours.
 pub(super) fn workflows(repository: &Repository) -> Vec<String> {
     let is_workflow =
         |path: &&String| path.starts_with(".github/workflows/") && has_extension(path, &["yml", "yaml"]);
@@ -112,7 +112,7 @@ pub(super) fn pushed(repository: &Repository, workflows: &[String]) -> Option<Fo
     })
 }
 
-/// An image's repository as a workflow writes it.
+/// An image's repository as written in a workflow.
 fn image(text: &str) -> Option<String> {
     let text = text.trim_matches(['"', '\'', ' ']).split([',', ' ']).next().unwrap_or_default();
     let (name, tag) = match text.rsplit_once(':') {
@@ -129,7 +129,7 @@ fn image(text: &str) -> Option<String> {
     Some(if host.is_some() { name.to_owned() } else { format!("docker.io/{name}") })
 }
 
-/// The text with what GitHub's expressions say of the repository.
+/// Expands GitHub's expressions about the repository.
 fn expanded(text: &str, origin: (&str, &str)) -> String {
     let mut text = text.to_owned();
     for (name, value) in [
@@ -164,7 +164,7 @@ pub(super) fn mounts(repository: &Repository) -> Vec<Found<Mount>> {
     text.lines().enumerate().filter_map(mount).collect()
 }
 
-/// The toolchain file and what it asks for.
+/// The toolchain file and its channel.
 pub(super) fn toolchain(repository: &Repository) -> Option<Found<String>> {
     let folders = repository.inside.ancestors();
     let places =

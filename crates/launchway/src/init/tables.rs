@@ -7,7 +7,7 @@ use super::detect::Findings;
 use super::findings::{Found, Port, Variable};
 use super::own_image::OwnImage;
 
-/// The tables, each value with the place that it comes from.
+/// The tables, each value with the location that it comes from.
 pub(super) fn text(
     findings: &Findings,
     own: Option<&OwnImage>,
@@ -119,7 +119,7 @@ fn deploy(text: &mut String, table: &str, findings: &Findings) {
     }
 }
 
-/// The variables that the service does not start without.
+/// The variables that the service requires to start.
 pub(super) fn needed(findings: &Findings) -> Vec<&Found<Variable>> {
     let port = findings.port.as_ref().and_then(|found| match &found.value {
         Port::Variable { name, .. } => Some(name.as_str()),
@@ -129,7 +129,7 @@ pub(super) fn needed(findings: &Findings) -> Vec<&Found<Variable>> {
     needed.filter(|found| found.value.name != "PORT" && Some(found.value.name.as_str()) != port).collect()
 }
 
-/// What a rehearsal starts the service with, where a name says what fits; a secret is made up by the rehearsal.
+/// Guesses a value for a rehearsal from a variable's name; the rehearsal generates secrets itself.
 fn rehearsal(variable: &Variable) -> Option<String> {
     let name = variable.name.as_str();
     let value = if name.contains("DATABASE_URL") || name.ends_with("DB_URL") {

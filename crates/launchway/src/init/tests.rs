@@ -84,7 +84,7 @@ fn a_package_without_a_dockerfile_gets_one() {
     environment = []
     "#);
     insta::assert_snapshot!(file(&plan, "Dockerfile"), @r#"
-    # The image of `cargo xtask docker-build`, and of `docker build -f Dockerfile .`.
+    # Describes the image of `cargo xtask docker-build` and `docker build -f Dockerfile .`.
 
     FROM docker.io/library/rust:1-slim-bookworm AS build
     WORKDIR /workspace
@@ -93,7 +93,7 @@ fn a_package_without_a_dockerfile_gets_one() {
         --config 'target.x86_64-unknown-linux-gnu.rustflags=["-Ctarget-feature=+crt-static"]'
 
     FROM scratch
-    # Accounts, and how names are looked up.
+    # User accounts, name lookup.
     COPY xtask/rootfs/ /
     COPY --chown=65532:65532 xtask/empty/ /tmp/
     COPY --from=build /workspace/target/x86_64-unknown-linux-gnu/release/web /app/web
@@ -140,7 +140,7 @@ CMD web --quiet
     let text = file(&plan, "Dockerfile.launchway");
     let (_, stage) = text.split_once("FROM scratch\n").unwrap();
     insta::assert_snapshot!(stage, @r#"
-    # Accounts, and how names are looked up; the certificates of authorities.
+    # User accounts, name lookup, CA certificates.
     COPY xtask/rootfs/ /
     COPY --chown=4000:4000 xtask/empty/ /data/
     COPY --chown=4000:4000 xtask/empty/ /tmp/
@@ -287,7 +287,7 @@ fn what_is_there_already_is_not_overwritten() {
     let error = Plan::new(&findings(&dir), Origin::Version("0.1.0"), &Baseline::default()).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.contains("xtask/Cargo.toml exists") && text.contains("already has an alias `xtask`"),
+        text.contains("xtask/Cargo.toml already exists") && text.contains("already has an alias `xtask`"),
         "{text}"
     );
     let dir =
@@ -298,7 +298,7 @@ fn what_is_there_already_is_not_overwritten() {
     assert!(merged.ends_with("\n[net]\noffline = true\n"), "{merged}");
     let old = repository(&[("rust-toolchain.toml", "[toolchain]\nchannel = \"1.70.0\"\n")]);
     let error = Plan::new(&findings(&old), Origin::Version("0.1.0"), &Baseline::default()).unwrap_err();
-    assert!(error.to_string().starts_with("rust-toolchain.toml:2 asks for Rust 1.70.0"), "{error}");
+    assert!(error.to_string().starts_with("rust-toolchain.toml:2 sets Rust 1.70.0"), "{error}");
     let adopted = repository(&[(
         "Cargo.toml",
         "[package]\nname = \"web\"\nversion = \"0.1.0\"\n[package.metadata.pipeline]\n",
@@ -317,7 +317,7 @@ fn what_a_compose_file_mounts_comes_into_the_image() {
         ("config.toml", ""),
         (".dockerignore", "*\n!src"),
     ]);
-    assert!(findings(&dir).refusals[0].starts_with("compose.yaml:5: a container gets config.toml"));
+    assert!(findings(&dir).refusals[0].starts_with("compose.yaml:5: a container has config.toml mounted"));
     let plan = plan(&dir);
     let text = file(&plan, "Dockerfile.launchway");
     assert!(text.contains("COPY config.toml /app/config.toml\n"), "{text}");
@@ -347,9 +347,9 @@ fn the_report_names_places_and_what_is_not_known() {
       or          src/main.rs:7          /
       port        src/main.rs:6          from `PORT`, which Render sets
       optional    src/main.rs            PORT:6
-      tracked     .env                   .env, which the pipeline must not read as its own
+      tracked     .env                   .env, from which the pipeline would read its own variables
 
-    not found out
-      a path that answers `{"commit": "…"}`: a deploy is proved by Render's digest and by health, which is a weaker proof
+    unknown
+      a version path that returns `{"commit": "…"}`: without one, digest and health are the only proof of a deploy
     "#);
 }

@@ -1,4 +1,4 @@
-//! The variables that a service reads, the port that it listens on, and what its tests connect to.
+//! Finds the variables that a service reads, the port that it listens on, and what its tests connect to.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ fn variables(sources: &[Source], constants: &BTreeMap<String, String>) -> Vec<Fo
                 add(name, needs(source, offset - call.len(), end), source, offset);
             }
         }
-        // clap's builder; a `Command` is given a value as well.
+        // The builder of clap; a `Command`'s `env` takes a value too.
         for offset in source.after(".env(") {
             let (name, end) = argument(source, offset, constants);
             if source.code.get(end..).unwrap_or_default().trim_start().starts_with(')') {
@@ -96,7 +96,7 @@ fn argument(source: &Source, offset: usize, constants: &BTreeMap<String, String>
     (constants.get(name).cloned(), start + end)
 }
 
-/// Whether the service goes without what a call returns only by an error.
+/// Whether the service fails if the call returns an error.
 fn needs(source: &Source, start: usize, end: usize) -> bool {
     let before = source.code.get(..start).unwrap_or_default();
     let before = before.rsplit([';', '{', '}']).next().unwrap_or_default();
@@ -109,7 +109,7 @@ fn needs(source: &Source, start: usize, end: usize) -> bool {
         && [".expect(", ".unwrap()", "?", "context("].iter().any(|word| after.contains(word))
 }
 
-/// The variable of a field that clap reads, whether it must be set, and where that stands.
+/// The variable of a field that clap reads, whether it is required, and its location.
 fn derived(
     source: &Source,
     offset: usize,
@@ -125,7 +125,7 @@ fn derived(
     })?;
     let after = attribute.get(at + 3..)?;
     let field = rest.get(end..)?.trim_start_matches([')', ']']);
-    // Other attributes may stand in between.
+    // Other attributes may come in between.
     let field = field.lines().find(|line| line.contains(':') && !line.trim_start().starts_with("#["))?;
     let (name, kind) = field.split_once(':')?;
     let name = name.trim().rsplit(' ').next()?;
@@ -144,7 +144,7 @@ fn derived(
     Some((name, !optional && !attribute.contains("default"), offset + at))
 }
 
-/// Where the parenthesis ends that was opened before a text.
+/// Where a parenthesis that was opened before the text is closed.
 fn close(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (place, c) in text.char_indices() {
@@ -184,7 +184,7 @@ fn prefixes(sources: &[Source]) -> Vec<Found<String>> {
     found
 }
 
-/// An address that a server seems to listen on and that is this machine's alone.
+/// A loopback address that a server seems to listen on.
 fn loopback(sources: &[Source]) -> Option<Found<String>> {
     sources.iter().find_map(|source| {
         let is_loopback = |value: &str| match value.rsplit_once(':') {
@@ -233,7 +233,7 @@ fn port(sources: &[Source]) -> Option<Found<u16>> {
     })
 }
 
-/// What the tests of the service connect to.
+/// What the service's tests connect to.
 pub(super) fn services(tests: &[(String, String)]) -> Vec<Found<&'static str>> {
     const SIGNS: [(&str, &[&str]); 5] = [
         ("PostgreSQL", &["postgres://", "PgPool", "PgConnection", "sqlx::test"]),

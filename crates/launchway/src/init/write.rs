@@ -1,4 +1,4 @@
-//! Carrying the plan out: files, the lock file of the `xtask`, and what the `xtask` itself makes.
+//! Carries out the plan: files, the `xtask`'s lock file, and what the `xtask` itself generates.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(super) fn write(plan: &Plan, runner: &Runner) -> Result<()> {
     if plan.certificates {
         let place = plan.root.join(ROOTFS).join(CERTIFICATES.trim_start_matches('/'));
         let bytes = fs_err::read(CERTIFICATES)
-            .context("the service uses the certificates of its machine, but this machine has none to copy: install ca-certificates")
+            .context("the service uses the system's CA certificates, but this machine has none to copy: install ca-certificates")
             .or_exit(Exit::Missing)?;
         write_whole(&place, &bytes)?;
     }
@@ -36,19 +36,19 @@ pub(super) fn write(plan: &Plan, runner: &Runner) -> Result<()> {
     resolve(plan, runner)?;
     ran(runner, &xtask("workflow"))?;
     if fs_err::read(&lock).ok() != before {
-        let message = "Cargo.lock has changed, which it must not: please report this";
+        let message = "`init` has changed Cargo.lock, which it must not do: please report this";
         return Err(Failure::new(Exit::Internal, message).into());
     }
     undo.done = true;
     Ok(())
 }
 
-/// `cargo xtask …` in the adopted repository, with the toolchain that it asks for.
+/// `cargo xtask …` in the adopted repository, with the repository's toolchain.
 pub(super) fn xtask(arguments: &str) -> Call {
     call!("cargo xtask").args(arguments.split(' ')).env_remove("RUSTUP_TOOLCHAIN")
 }
 
-/// The lock file of the `xtask`: with the versions that this Launchway was tested with, where it is a checkout.
+/// The `xtask`'s lock file, with the versions that this Launchway was tested with if it is a checkout.
 fn resolve(plan: &Plan, runner: &Runner) -> Result<()> {
     let tested = match &plan.origin {
         Origin::Path(folder) => {
@@ -59,7 +59,7 @@ fn resolve(plan: &Plan, runner: &Runner) -> Result<()> {
     if let Some(tested) = tested {
         write_whole(&plan.root.join("xtask/Cargo.lock"), &fs_err::read(tested)?)?;
     }
-    // Takes what it needs of the file, and writes it.
+    // Cargo keeps the entries that it needs, and writes the file.
     let call = |offline: &[&str]| {
         let call = call!("cargo metadata --format-version 1 --manifest-path xtask/Cargo.toml")
             .args(offline.iter().copied());
@@ -71,7 +71,7 @@ fn resolve(plan: &Plan, runner: &Runner) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what was written, unless all of it was.
+/// Removes what was written, unless everything was.
 struct Undo<'a> {
     plan: &'a Plan,
     originals: Vec<(std::path::PathBuf, Option<Vec<u8>>)>,
@@ -98,7 +98,7 @@ impl Drop for Undo<'_> {
     }
 }
 
-/// Where the workflow is, from the Cargo root.
+/// Where the workflow is, relative to the Cargo root.
 pub(super) fn note(plan: &Plan, top: &Path) -> String {
     let inside = plan.root.strip_prefix(top).unwrap_or(Path::new(""));
     let place = if inside.as_os_str().is_empty() {

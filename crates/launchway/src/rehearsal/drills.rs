@@ -1,7 +1,7 @@
-//! Drills: a fault is injected on purpose, and a push or a deploy must end as stated and leave the service as stated.
+//! Drills: injects a fault on purpose. A push or a deploy must then end as stated, and leave the service as stated.
 //!
-//! Each drill has fakes of its own, on which an earlier release is live, and runs the pipeline's own program as a
-//! process: only a process can be interrupted and killed.
+//! Each drill has its own fakes, on which an earlier release is live, and runs the pipeline's own program as a process:
+//! only a process can be interrupted and killed.
 
 mod drill;
 mod drilled_service;
@@ -31,7 +31,7 @@ use table::DRILLS;
 /// Prints the drills with their faults.
 pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
     let drills = if name == "list" { DRILLS.iter().collect() } else { chosen(name)? };
-    let mut rows = vec![["drill", "fault", "how it must end"].map(str::to_owned)];
+    let mut rows = vec![["drill", "fault", "expected end"].map(str::to_owned)];
     rows.extend(
         drills.into_iter().map(|drill| {
             [drill.name.to_owned(), drill.description.to_owned(), drill.expected(ctx.git.dirty)]
@@ -41,7 +41,7 @@ pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs one drill, or `all`; one that does not end as stated is an error with [`Exit::CheckFailed`] that names it.
+/// Runs one drill, or `all`. Fails with [`Exit::CheckFailed`] and the names of those that do not end as stated.
 pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     let drills = chosen(name)?;
     let _turns = (ctx.turn(Turn::REHEARSAL)?, ctx.turn(Turn::OUTPUT)?);
@@ -71,13 +71,13 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
         }
         ctx.reporter.emit(Event::Drill(drilled));
     }
-    // The secrets of the last drill mean nothing any more; the developer's own do.
+    // The secrets of the last drill no longer matter; the developer's own do.
     ctx.reporter.redact(ctx.redactor());
     if failed.is_empty() {
         return Ok(());
     }
     let message = format!(
-        "{} of {} drills did not end as they must: {}; their output is in {}",
+        "{} of {} drills did not end as expected: {}; their output is in {}",
         failed.len(),
         drills.len(),
         failed.join(", "),
@@ -97,7 +97,7 @@ fn chosen(name: &str) -> Result<Vec<&'static Drill>> {
     Ok(vec![drill])
 }
 
-/// The image, once for all drills.
+/// Builds the image once for all drills.
 fn build(ctx: &Context) -> Result<()> {
     let request = Request {
         scope: Scope::Step(StepId::DockerBuild),
@@ -107,7 +107,7 @@ fn build(ctx: &Context) -> Result<()> {
         keep_going: false,
         reuse: false,
     };
-    // It goes nowhere from here: each drill has a registry of its own.
+    // It is not pushed from here: each drill has its own registry.
     let image = format!("127.0.0.1:0/{}", Fakes::REPOSITORY);
     let rehearsed =
         ctx.rehearsed(Environment::of([("PIPELINE_IMAGE", image)]), NetworkPolicy::Only(Vec::new()));

@@ -1,4 +1,4 @@
-//! The fakes of one rehearsal, what the service gets in it, and the secrets that only this rehearsal knows.
+//! The fakes of one rehearsal, the service's variables in it, and the secrets that only this rehearsal knows.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -46,7 +46,7 @@ pub(super) struct ServiceValue {
 pub(super) enum Origin {
     /// `rehearse.environment`.
     Configured,
-    /// The environment of this run; never a secret, which could lead out of the rehearsal.
+    /// The environment of this run; never for a secret, which could give access to something outside of the rehearsal.
     Environment,
     /// The fake Sentry.
     Sentry,
@@ -54,7 +54,7 @@ pub(super) enum Origin {
 }
 
 impl ServiceValue {
-    /// Every variable of the service, with this address for the one that holds the DSN.
+    /// Every variable of the service; the one that holds the DSN gets this address.
     fn all(ctx: &Context, dsn: &str) -> Result<Vec<Self>> {
         let (deploy, configured) = (&ctx.config.deploy, &ctx.config.rehearse.environment);
         let value = |variable: &crate::config::ServiceVariable| -> Result<Self> {
@@ -79,7 +79,7 @@ impl ServiceValue {
         matches!(self.origin, Origin::Sentry | Origin::MadeUp)
     }
 
-    /// What the release before this one may have had: nothing for what a deploy adds, another value for what was made up.
+    /// The value in the previous release: none if the deploy adds the variable, another one if the value is generated.
     pub(super) fn earlier(&self) -> Result<Option<String>> {
         Ok(match self.origin {
             Origin::Sentry => None,
@@ -103,7 +103,7 @@ impl Fakes {
         Self::start_with(ctx, folder, |_, _| Ok(())).await
     }
 
-    /// Starts them with a Render that is set up further by `adapt`, which gets the values that a deploy will set.
+    /// Starts them. `adapt` adjusts the Render options, and gets the values that a deploy will set.
     pub(super) async fn start_with(
         ctx: &Context,
         folder: &Path,
@@ -136,7 +136,7 @@ impl Fakes {
                 Port::Standard | Port::Fixed(_) | Port::Variable { .. } => None,
             },
             variables: set_by_hand.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            // The real one gives up after 15 minutes and keeps the old instance for one.
+            // The real Render gives up after 15 minutes and keeps the old instance for one.
             health_deadline: Duration::from_secs(30),
             retire_after: Duration::from_millis(500),
             max_shutdown_delay: Duration::from_secs(10),
@@ -176,7 +176,7 @@ impl Fakes {
         }
     }
 
-    /// What the pipeline's variables are in this rehearsal.
+    /// The pipeline's variables in this rehearsal.
     pub(super) fn environment(&self) -> Environment {
         Environment::of(self.variables())
     }
@@ -221,7 +221,7 @@ impl Fakes {
         Ok(vec![self.registry.address(), self.render.address(), self.sentry.address(), front])
     }
 
-    /// One line an exchange, without bodies and headers.
+    /// One line per exchange, without bodies and headers.
     pub(super) fn keep_transcripts(&self, ctx: &Context, folder: &Path) -> Result<()> {
         #[derive(Serialize)]
         struct Line<'a> {

@@ -23,10 +23,10 @@ use launchway_core::secret::random_word;
 use launchway_fakes::render::Traffic;
 use launchway_image::layout::Layout;
 
-/// Follows the chain and prints it; a broken link is an error with [`Exit::CheckFailed`]. What the service does not offer
-/// is named as not proved.
+/// Checks the chain and prints it; a broken link is an error with [`Exit::CheckFailed`]. What the service does not
+/// offer is listed as not proved.
 pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &Results) -> Result<()> {
-    // Read from the disk, not taken from the step.
+    // Read from disk, not taken from the step's result.
     let image = Layout::open(&ctx.output().join("image"))?;
     let deployment = results.deployment.as_ref().context("nothing was deployed")?;
     let digest = image.manifest.digest.to_string();
@@ -99,13 +99,13 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
     print(ctx, chain)
 }
 
-/// The release that Sentry must know, and the environment that it was deployed to.
+/// The release that Sentry must know, and the environment it was deployed to.
 struct Release {
     name: String,
     environment: String,
 }
 
-/// The attestations that the push attached, as the registry lists them.
+/// The attestations that the push attached, as listed by the registry.
 fn attached(fakes: &Fakes, digest: &str, results: &Results) -> Vec<Link> {
     let listed = fakes.registry.attached_to(Fakes::REPOSITORY, digest);
     let recorded = results.pushed.iter().flat_map(|pushed| &pushed.referrers);
@@ -125,7 +125,7 @@ fn attached(fakes: &Fakes, digest: &str, results: &Results) -> Vec<Link> {
     recorded.map(link).collect()
 }
 
-/// The requests to the service that got no response while traffic was switched.
+/// The requests to the service that got no response during the switch.
 fn lost(fakes: &Fakes) -> Link {
     let Traffic { requests, lost } = fakes.render.traffic();
     Link {
@@ -136,7 +136,7 @@ fn lost(fakes: &Fakes) -> Link {
     }
 }
 
-/// The release in Sentry, with the environment that it was deployed to.
+/// The release in Sentry, with the environment it was deployed to.
 fn recorded(fakes: &Fakes, expected: &Release) -> Link {
     let release = fakes.sentry.release(&expected.name).unwrap_or_default();
     Link {
@@ -147,7 +147,7 @@ fn recorded(fakes: &Fakes, expected: &Release) -> Link {
     }
 }
 
-/// The report of this run, on the board of the app that it deployed.
+/// The report of this run, on the board of the deployed service.
 fn shown(ctx: &Context, url: &Url) -> Result<Link> {
     #[derive(Deserialize)]
     struct List {
@@ -170,7 +170,7 @@ fn shown(ctx: &Context, url: &Url) -> Result<Link> {
     })
 }
 
-/// Raises a test error in the running service and waits until it has reached the fake Sentry.
+/// Raises a test error in the running service and waits until it reaches the fake Sentry.
 fn raise_an_error(
     ctx: &Context,
     fakes: &Fakes,
@@ -201,7 +201,7 @@ fn raise_an_error(
             place: place.clone(),
         },
         Link {
-            what: "and environment".to_owned(),
+            what: "its environment".to_owned(),
             found: event.environment.unwrap_or_default(),
             wanted: expected.environment.clone(),
             place,

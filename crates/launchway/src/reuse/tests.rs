@@ -126,7 +126,7 @@ fn the_last_passes_are_kept_and_a_failure_is_forgotten() {
     assert_eq!(Memory::read(&tree.ctx).find(StepId::Lint, &Key("9".to_owned())), None);
     assert_eq!(
         passed("9").to_string(),
-        "passed on these same files at 2026-01-01T00:00:00.000Z in 61.0 s; `--fresh` runs it again"
+        "passed on the same files at 2026-01-01T00:00:00.000Z in 61.0 s; `--fresh` runs it again"
     );
     tree.write("target/xtask/passed.json", "{ cut short");
     assert!(Memory::read(&tree.ctx).find(StepId::Lint, &Key("8".to_owned())).is_none());

@@ -1,9 +1,10 @@
-//! Step: deploy. The pushed image live on Render and proved by the app's own responses, or the service rolled back.
+//! Step: deploy. Makes the pushed image live on Render and proves it by the service's own responses, or rolls the
+//! service back.
 //!
-//! A deploy is a transaction. The service is read before anything is written, the difference is a plan with a hash,
-//! variables are written one by one, the image is requested by digest, only our own deploy is followed, and the running
-//! app has to report its commit and to stay healthy. When any of that fails, variables and image are put back; when even
-//! that fails, the error is a page of facts for the person who finishes by hand.
+//! A deploy is a transaction. It reads the service before it writes anything, and turns the difference into a plan with
+//! a hash. It writes variables one by one, requests the image by digest, and watches only its own deploy; then the
+//! running service must report its commit and stay healthy. If any of that fails, it restores variables and image; if
+//! that fails too, the error is a page of facts for the person who finishes by hand.
 
 mod app_check;
 mod attach;
@@ -52,7 +53,7 @@ use interrupted::{Ask, Choice};
 use rollout::{Chosen, Rollout};
 use target::Target;
 
-/// Which way a release goes.
+/// The direction of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Deploy,
@@ -68,14 +69,14 @@ impl From<Kind> for launchway_report::DeploymentKind {
     }
 }
 
-/// What the caller decides about a deploy.
+/// The caller's options for a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     /// The hash that the plan must have.
     pub(crate) expect: Option<String>,
-    /// The deploy, `dep-…`, to take up instead of requesting one.
+    /// The deploy, `dep-…`, to resume instead of requesting one.
     pub(crate) attach: Option<String>,
-    /// Those of Render, or those of a rehearsal.
+    /// The timings of Render, or of a rehearsal.
     pub(crate) timings: Timings,
 }
 
@@ -86,16 +87,16 @@ impl Options {
     }
 }
 
-/// What a deploy achieved, for the run record.
+/// The result of a deploy, for the run record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Deployment {
     /// Render's id, `dep-…`.
     pub(crate) id: String,
     pub(crate) status: String,
     pub(crate) digest: String,
-    /// The app's address.
+    /// The service's address.
     pub(crate) url: String,
-    /// The commit that the app itself reported.
+    /// The commit that the service itself reported.
     pub(crate) commit: String,
     /// Names, never values.
     pub(crate) variables_written: Vec<String>,
@@ -106,7 +107,7 @@ pub(crate) struct Deployment {
 #[derive(Clone, Debug)]
 pub(crate) struct DeployPlan {
     lookup: ReleaseLookup,
-    /// A deploy to take up instead of requesting one.
+    /// A deploy to resume instead of requesting one.
     attach: Option<String>,
     rollout: Rollout,
 }
@@ -125,14 +126,14 @@ impl fmt::Display for DeployPlan {
 }
 
 impl DeployPlan {
-    /// The plan by the configuration and local files only.
+    /// Plans from the configuration and local files only.
     ///
-    /// It needs no variable to be set and no image to be pushed, so that it can be explained before either.
+    /// Needs no variable to be set and no image to be pushed, so that a deploy can be explained before either.
     pub(crate) fn new(ctx: &Context, options: &Options) -> Result<Self> {
         if let Some(id) = &options.attach
             && (options.expect.is_some() || !id.starts_with("dep-"))
         {
-            let message = format!("`--attach {id}` takes the id of a deploy, `dep-…`, not a plan");
+            let message = format!("`--attach {id}` takes a deploy's id, `dep-…`, and no `--expect-plan`");
             return Err(Failure::new(Exit::Usage, message).into());
         }
         let Context { config, environment, git, .. } = ctx;
@@ -146,14 +147,14 @@ impl DeployPlan {
             sentry_release: shared.sentry.is_on().then(|| shared.sentry.release(&git.commit)),
             ..shared
         };
-        // In a rehearsal, whose registry begins empty, the image comes only together with the deploy.
+        // In a rehearsal, whose registry starts empty, the image comes only together with the deploy.
         let push = ctx.again(if ctx.is_rehearsal() { StepId::Deploy } else { StepId::Push });
         let given = environment.get("PIPELINE_DIGEST");
         let lookup = ReleaseLookup::new(given, push::record(&ctx.kept()), git.tag(), ctx.image(), &push)?;
         Ok(Self { lookup, attach: options.attach.clone(), rollout })
     }
 
-    /// The plan with what it would change of the service in its current state, where Render lets us read that.
+    /// The plan, with the changes to the service in its current state if Render lets us read that.
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
         let changes = || {
             let target = Target::open(ctx, self.rollout.timings.hurried())?;
@@ -163,17 +164,17 @@ impl DeployPlan {
         explained(&self.to_string(), is_known.then_some(changes))
     }
 
-    /// Does exactly what is planned, or undoes what it has changed.
+    /// Does exactly what is planned, or rolls back what it has changed.
     ///
-    /// An error carries [`Exit::DeployFailed`] where the service is unchanged or rolled back, [`Exit::NotRolledBack`] where
-    /// it names what is left changed, [`Exit::Superseded`] where somebody else's newer deploy won, and
-    /// [`Exit::Interrupted`] where the run was interrupted and the service is unchanged or rolled back.
+    /// An error carries [`Exit::DeployFailed`] if the service is unchanged or rolled back, [`Exit::NotRolledBack`] if
+    /// it lists what is left changed, [`Exit::Superseded`] if somebody else's newer deploy won, and
+    /// [`Exit::Interrupted`] if the run was interrupted and the service is unchanged or rolled back.
     pub(crate) fn run(&self, ctx: &Context) -> Concluded {
         self.run_with(ctx, ask(ctx))
     }
 
     fn run_with(&self, ctx: &Context, ask: Ask) -> Concluded {
-        // Before the first request, so that no variable turns out to be missing half-way.
+        // Before the first request, so that no variable turns out to be missing halfway.
         let target = wanted(&ctx.config, &ctx.environment, &self.rollout.variables)
             .and_then(|_| Target::open(ctx, self.rollout.timings));
         let choose = |target: &Target<'_>| self.choose(target, &ctx.environment);
@@ -190,19 +191,19 @@ impl DeployPlan {
     }
 }
 
-/// What an interrupted run does with its deploy: only outside a rehearsal is there somebody to ask.
+/// What an interrupted run does with its deploy: only outside of a rehearsal is there somebody to ask.
 fn ask(ctx: &Context) -> Ask {
     if ctx.is_rehearsal() { |_| Choice::RollBack } else { Choice::on_terminal }
 }
 
-/// The name of the environment by the variables that a deploy sets, as far as they are set.
+/// The name of the environment, from the variables that a deploy sets, as far as they are set.
 fn planned_environment(config: &DeployConfig, environment: &Environment) -> Option<String> {
     let names = config.names();
     config.environment_name(|name| environment.get(name).filter(|_| names.iter().any(|own| own == name)))
 }
 
-/// The variables to set. Missing ones are an error with [`Exit::Missing`] that names them all, reserved ones one with
-/// [`Exit::Usage`].
+/// The variables to set. Missing ones are an error with [`Exit::Missing`] that lists them all; reserved ones are an
+/// error with [`Exit::Usage`].
 fn wanted(config: &Config, environment: &Environment, names: &[String]) -> Result<Wanted> {
     let value = |name: &str| config.secret(environment, name);
     let all = ["RENDER_API_KEY", "RENDER_SERVICE_ID"].into_iter().chain(names.iter().map(String::as_str));
@@ -213,27 +214,28 @@ fn wanted(config: &Config, environment: &Environment, names: &[String]) -> Resul
     }
     let refused = reserved(names.iter().map(String::as_str));
     if !refused.is_empty() {
-        let message = format!("only Render sets these, a deploy cannot: {}", refused.join(", "));
+        let message =
+            format!("a deploy cannot set the variables that Render sets itself: {}", refused.join(", "));
         return Err(Failure::new(Exit::Usage, message).into());
     }
     names.iter().map(|name| Ok((name.clone(), Some(value(name)?)))).collect()
 }
 
-/// The lines of a plan, with those of what it changes where they can be had.
+/// The lines of a plan, with its changes if they can be computed.
 fn explained(plan: &str, changes: Option<impl FnOnce() -> Result<Vec<String>>>) -> Vec<String> {
     let mut lines: Vec<String> = plan.lines().map(str::to_owned).collect();
     match changes.map(|changes| changes()) {
         None => {}
         Some(Ok(changes)) => lines.extend(changes),
         Some(Err(error)) => {
-            let why = format!("what that would change is unknown: {error:#}");
+            let why = format!("the changes cannot be computed: {error:#}");
             lines.extend(why.lines().map(str::to_owned));
         }
     }
     lines
 }
 
-/// Whether there is a service to read: a rehearsal that is only explained has started none.
+/// Whether there is a service to read: a rehearsal that is only explained has not started one.
 fn has_service(network: &NetworkPolicy) -> bool {
     !matches!(network, NetworkPolicy::Only(bound) if bound.is_empty())
 }

@@ -1,4 +1,5 @@
-//! Step: docker-build. The binary, compiled to run alone, and the image that the Dockerfile's final stage describes.
+//! Step: docker-build. Compiles the binary statically, and builds the image that the Dockerfile's final stage
+//! describes.
 
 mod builtin;
 mod cargo_settings;
@@ -35,13 +36,13 @@ use sources::{Checkout, Sources};
 use toolchain::Toolchain;
 pub(crate) use toolchain::sysroot;
 
-/// The engine that makes the image, and where the image goes besides the layout.
+/// The engine that builds the image, and where the image goes besides the layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) engine: Engine,
     /// The image in one file.
     pub(crate) output: Option<PathBuf>,
-    /// Put the image into the running Docker engine.
+    /// Load the image into the running Docker engine.
     pub(crate) load: bool,
 }
 
@@ -54,9 +55,9 @@ impl From<Engine> for Options {
 /// What the step does; its `Display` is what `--explain` shows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DockerBuildPlan {
-    /// Whether a Docker engine must respond: a compilation would be for nothing.
+    /// Whether a Docker engine must respond; otherwise compiling would be in vain.
     needs_docker: bool,
-    /// Brings the sources to a folder of their own; absent where they are used in place.
+    /// Checks the sources out into their own folder; absent if they are used in place.
     checkout: Option<Checkout>,
     build: Build,
     output: Output,
@@ -64,32 +65,32 @@ pub(crate) struct DockerBuildPlan {
     export: Option<Export>,
 }
 
-/// How the image is made.
+/// How the image is built.
 #[derive(Debug, PartialEq, Eq)]
 enum Build {
     Builtin(Box<BuiltinBuild>),
     Docker(Box<DockerBuild>),
 }
 
-/// What the step leaves, for the run record.
+/// The step's results, for the run record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Built {
     /// The repository, without a tag.
     pub(crate) repository: String,
     /// The commit's tag, then `latest` unless the tree was dirty.
     pub(crate) tags: Vec<String>,
-    /// The digest of the manifest, which is the image's name everywhere.
+    /// The digest of the manifest, which identifies the image everywhere.
     pub(crate) digest: Digest,
     pub(crate) config: Digest,
     /// The compressed sizes of the layers in bytes, the lowest first.
     pub(crate) layers: Vec<u64>,
-    /// All that a registry stores of it, in bytes.
+    /// Everything that a registry stores of it, in bytes.
     pub(crate) bytes: u64,
 }
 
 /// What the step will do.
 ///
-/// The final stage is read and its files are found here, so that a bad one fails before anything is compiled.
+/// Reads the final stage and finds its files here, so that a bad one fails before anything is compiled.
 pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<DockerBuildPlan> {
     let sources = Sources::read(ctx)?;
     sources.context.needed("Cargo.lock")?;
@@ -122,9 +123,9 @@ fn plan_with(
 
 /// Checks that an engine can follow the Dockerfile, and for the builtin one that all that its final stage copies is there.
 ///
-/// No registry is contacted: what only the base image decides is left to the build.
+/// Contacts no registry: what only the base image decides is left to the build.
 ///
-/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with the file and the line.
+/// Errors have [`Exit::Usage`](launchway_core::exit::Exit::Usage) and start with the file and the line.
 pub(crate) fn check(ctx: &Context, engine: Engine) -> Result<()> {
     let platform = Platform::of_target(&ctx.config.target)?;
     // What cargo cannot say is an error of its own elsewhere.
@@ -161,7 +162,7 @@ impl DockerBuildPlan {
         if self.needs_docker {
             docker_engine::check(&ctx.root)?;
         }
-        // Held to the end: what is packed is what was compiled.
+        // Held to the end: what is packed must be what was compiled.
         let _sources = self.checkout.as_ref().map(|checkout| checkout.run(&ctx.interrupt)).transpose()?;
         let built = match &self.build {
             Build::Builtin(build) => build.run(ctx, &self.output)?,
@@ -187,7 +188,7 @@ impl fmt::Display for DockerBuildPlan {
         checkout.iter().try_for_each(|checkout| writeln!(f, "{checkout}"))?;
         match build {
             Build::Builtin(build) => write!(f, "{build}\nwrite {output}")?,
-            Build::Docker(build) => write!(f, "{build}, compress its layers again and write {output}")?,
+            Build::Docker(build) => write!(f, "{build}, recompress its layers and write {output}")?,
         }
         export.iter().try_for_each(|export| write!(f, "\n{export}"))
     }
@@ -221,7 +222,7 @@ fn labels(ctx: &Context) -> [(String, String); 2] {
         .map(|(label, value)| (format!("org.opencontainers.image.{label}"), value))
 }
 
-/// The service, as the smoke run meets it.
+/// The service, as the smoke run tests it.
 fn service(ctx: &Context) -> Service {
     Service {
         health: ctx.config.deploy.health.clone(),

@@ -23,11 +23,11 @@ use launchway_image::Engine;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Check {
     Run(Call),
-    /// The committed workflow, at this path, is what the pipeline table says.
+    /// The committed workflow at this path matches the pipeline table.
     Workflow(String),
     /// The engine can build the Dockerfile.
     Dockerfile(Engine),
-    /// A tool that is not installed; a skip is not a pass.
+    /// The tool is not installed; a skip is not a pass.
     Skip {
         check: String,
         reason: String,
@@ -82,7 +82,7 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
         let reason = || format!("`lint.{check}` is off in the configuration");
         if on { Check::Run(call) } else { Check::Skip { check: check.to_owned(), reason: reason() } }
     };
-    // Warnings are denied here and not by `RUSTFLAGS`, which would compile every dependency once more.
+    // Warnings are denied here and not through `RUSTFLAGS`, which would recompile every dependency.
     let clippy = shared(call!("cargo clippy --workspace --all-targets --locked -- -D warnings"));
     let doc = shared(call!("cargo doc --workspace --no-deps --locked")).env("RUSTDOCFLAGS", "-D warnings");
     let workflow = workflow::Place::of(&ctx.root).path(&ctx.config.workflow);
@@ -97,7 +97,7 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
         } else {
             Check::Skip { check: DENY.name.to_string(), reason: format!("there is no {DENY_CONFIG}") }
         },
-        // Of the repository's other workflows it may say what it likes.
+        // Its findings in the repository's other workflows do not count.
         optional(ctx, &ZIZMOR, |zizmor| zizmor.args(["--offline", "--persona=auditor", &workflow])),
     ];
     checks.extend(config.checks.iter().map(|check| own(ctx, check)));
@@ -170,7 +170,7 @@ impl LintPlan {
                     return Err(error);
                 }
                 Err(error) => {
-                    // What a child printed, and the places in it, are reported already.
+                    // The output of a child, and the locations in it, are already reported.
                     let why = if matches!(check, Check::Run(_)) { String::new() } else { why(ctx, &error) };
                     failed.push(check.short(&ctx.root) + &why);
                 }
@@ -188,9 +188,9 @@ impl LintPlan {
     }
 }
 
-/// Reports why a check of our own failed, and returns what the end of the run shows of it beside its places.
+/// Reports why one of our own checks failed, and returns what the end of the run shows of it besides its locations.
 fn why(ctx: &Context, error: &anyhow::Error) -> String {
-    /// A difference may be longer; the log has it all.
+    /// A difference may be longer; the log has all of it.
     const LINES: usize = 12;
 
     let text = format!("{error:#}");
@@ -204,7 +204,7 @@ fn why(ctx: &Context, error: &anyhow::Error) -> String {
     why
 }
 
-/// The tool's check where the pinned version is here, and its name and install line where it is not.
+/// The tool's check if the pinned version is installed; otherwise its name and install line.
 fn optional(ctx: &Context, tool: &'static Tool, call: impl FnOnce(Call) -> Call) -> Check {
     match tool.find(ctx) {
         Found::Pinned(program) => Check::Run(call(Call::new(program.to_string_lossy()))),

@@ -1,8 +1,8 @@
-//! Step: push. The image in `target/xtask/image` goes to the registry: its blobs, its commit tag, its attestations (SBOM
-//! and provenance), then `latest`.
+//! Step: push. Sends the image in `target/xtask/image` to the registry: its blobs, its commit tag, its attestations
+//! (SBOM and provenance), then `latest`.
 //!
-//! A commit tag never moves to another digest. `latest` moves last, to a digest that the registry holds under the commit
-//! tag. The step builds nothing and signs nothing.
+//! A commit tag never moves to another digest. `latest` moves last, to a digest that the registry has under the commit
+//! tag. The step neither builds nor signs anything.
 
 mod explain;
 mod failure;
@@ -29,21 +29,21 @@ pub(crate) use record::PushRecord;
 #[cfg(feature = "rehearsal")]
 pub(crate) use record::Referrer;
 
-/// A push, in the order in which [`Self::run`] does it and `Display` shows it.
+/// A push, in the order in which [`Self::run`] performs it and `Display` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PushPlan {
     repository: Repository,
     image: Image,
-    /// Whether the commit tag may move: that of a dirty tree says itself that it is not what the commit holds.
+    /// Whether the commit tag may move: the tag of a dirty tree says itself that it is not the commit.
     may_move: bool,
     attestations: Attestations,
-    /// Whether `latest` will name the image.
+    /// Whether `latest` will point to the image.
     moves_latest: bool,
     /// Where the record goes, for the deploy and for people.
     record: PathBuf,
 }
 
-/// What is attached to the image.
+/// What will be attached to the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Attestations {
     /// These artifacts, which are also left in the folder.
@@ -52,10 +52,10 @@ enum Attestations {
     Skip(&'static str),
 }
 
-/// Plans the push of this commit's image, without a request to the registry.
+/// Plans the push of this commit's image without contacting the registry.
 ///
-/// An image that is missing or of another commit is an error with [`Exit::Usage`], and so is a dirty tree unless the
-/// registry is on this machine.
+/// Fails with [`Exit::Usage`] if the image is missing or of another commit, or if the tree is dirty and the registry is
+/// not on this machine.
 pub(crate) fn plan(ctx: &Context) -> Result<PushPlan> {
     let repository: Repository = ctx
         .image()
@@ -97,7 +97,7 @@ impl fmt::Display for PushPlan {
 }
 
 impl PushPlan {
-    /// The lines of the plan, with more lines about the login and the blobs.
+    /// The lines of the plan, with additional lines about the login and the blobs.
     fn lines(&self, login: &[String], blobs: &[String]) -> Vec<String> {
         let Self { repository, image, record, .. } = self;
         let (tag, digest) = (&image.commit_tag, &image.manifest.digest);
@@ -107,14 +107,14 @@ impl PushPlan {
             image.parts.len()
         )];
         lines.push(if self.may_move {
-            format!("check {repository}:{tag}: it will name {digest}")
+            format!("check {repository}:{tag}: it will point to {digest}")
         } else {
-            format!("check {repository}:{tag}: it must be unused or name {digest}")
+            format!("check {repository}:{tag}: it must be unused or point to {digest}")
         });
         lines.extend_from_slice(login);
         let sizes: Vec<String> =
             image.blobs.iter().map(|blob| format!("{} {}", blob.digest.short(), size(blob.size))).collect();
-        lines.push(format!("upload to {repository} what it is missing of {}", sizes.join(", ")));
+        lines.push(format!("upload to {repository} the missing blobs of {}", sizes.join(", ")));
         lines.extend_from_slice(blobs);
         lines.push(format!("tag {short} as {repository}:{tag} and verify it"));
         match &self.attestations {
@@ -144,7 +144,7 @@ impl PushPlan {
 
     /// Pushes the image. A failure of the registry is an error with [`Exit::Registry`].
     ///
-    /// Every error says what the registry holds after it.
+    /// Every error says what the registry has afterwards.
     pub(crate) fn run(&self, ctx: &Context) -> Result<PushRecord> {
         self.run_with(ctx, ctx.registry(Access::Push)?)
     }
@@ -162,7 +162,7 @@ impl PushPlan {
             .map_err(|error| self.failure(client, &error))
     }
 
-    /// Looks at the commit tag: whether it names the image already.
+    /// Checks the commit tag: whether it already points to the image.
     fn inspect(&self, client: &Client) -> Result<bool> {
         let Self { repository, image, .. } = self;
         let (tag, digest) = (&image.commit_tag, &image.manifest.digest);
@@ -172,7 +172,7 @@ impl PushPlan {
             && !self.may_move
         {
             let message = format!(
-                "`{repository}:{tag}` already names {named}, but this build produced {digest}: a commit tag never moves. Make \
+                "`{repository}:{tag}` already points to {named}, but this build produced {digest}: a commit tag never moves. Make \
                  a new commit, or remove the tag from the registry if no service runs that image"
             );
             return Err(Failure::new(Exit::Registry, message).into());
@@ -191,7 +191,7 @@ impl PushPlan {
         let (tag, manifest) = (&image.commit_tag, &image.manifest);
         let mut record = PushRecord::new(repository, tag, &manifest.digest);
         if is_tagged {
-            // A registry takes a manifest only when it has its blobs.
+            // A registry accepts a manifest only if it has its blobs.
             record.add(&image.blobs, &vec![Outcome::Present; image.blobs.len()]);
             reporter.note(format!("already there under `{tag}`"));
         } else {
@@ -224,12 +224,12 @@ impl PushPlan {
         Ok(record)
     }
 
-    /// Moves `latest` and returns the digest that it named before.
+    /// Moves `latest` and returns the digest that it pointed to before.
     fn move_latest(&self, client: &Client, reporter: &Reporter) -> Result<Option<Digest>> {
         let (latest, manifest) = (Tag::latest(), &self.image.manifest);
         let before = client.digest(&self.repository, &Reference::Tag(latest.clone()))?;
         if before.as_ref() == Some(&manifest.digest) {
-            reporter.note("`latest` already names it");
+            reporter.note("`latest` already points to it");
             return Ok(before);
         }
         client.tag(&self.repository, &latest, manifest)?;
@@ -241,7 +241,7 @@ impl PushPlan {
     }
 }
 
-/// The attestations, where they are skipped.
+/// The name of the attestations when they are skipped.
 const ATTESTATIONS: &str = "SBOM and provenance";
 
 /// The record of the last push, in the folder of [`Context::kept`].

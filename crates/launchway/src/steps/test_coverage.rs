@@ -1,4 +1,4 @@
-//! Step: test-coverage. The one test run, under cargo-llvm-cov, then the reports and the gate.
+//! Step: test-coverage. One test run under cargo-llvm-cov, then the reports and the threshold.
 //!
 //! Doctests are not counted: cargo-llvm-cov needs a nightly compiler for them.
 
@@ -22,16 +22,16 @@ use launchway_core::exit::{Exit, Failure};
 /// What the step does: one test run, its reports, and the comparison with the threshold.
 #[derive(Debug, PartialEq)]
 pub(crate) struct TestCoveragePlan {
-    /// Removes what an earlier run measured, which would count in this run's figure.
+    /// Removes the profiles of earlier runs, which would count in this run's coverage.
     clean: Call,
     test: Call,
-    /// JSON, lcov and HTML; written even when a test fails.
+    /// JSON, lcov and HTML; written even if a test fails.
     reports: [Call; 3],
     /// Where the reports go.
     folder: PathBuf,
-    /// The target folder, where cargo-llvm-cov keeps its profiles.
+    /// The target folder, where cargo-llvm-cov stores its profiles.
     target: PathBuf,
-    /// The share of every crate's lines that must be covered, in percent.
+    /// The required coverage of every crate, in percent of lines.
     threshold: f64,
 }
 
@@ -45,10 +45,10 @@ impl fmt::Display for TestCoveragePlan {
     }
 }
 
-/// What a test run came to.
+/// The result of a test run.
 #[derive(Debug)]
 pub(crate) struct Tested {
-    /// Absent where no test program got as far as a result.
+    /// Absent if no test executable printed a result.
     pub(crate) tests: Option<Tests>,
     pub(crate) result: Result<CoverageRecord>,
 }
@@ -78,7 +78,7 @@ pub(crate) fn plan(ctx: &Context) -> TestCoveragePlan {
                 Call::new(ctx.output().join("tools/bin/cargo-llvm-cov").to_string_lossy())
             }
         };
-        // The folder is the one that clippy uses: only the workspace's own crates are compiled differently.
+        // Clippy uses the same folder: only the workspace's own crates are compiled differently.
         call.arg("llvm-cov")
             .args(line.split_whitespace())
             .env("CARGO_LLVM_COV_TARGET_DIR", ctx.ci_target().to_string_lossy())
@@ -121,7 +121,7 @@ impl TestCoveragePlan {
     }
 
     fn measure(&self, ctx: &Context, counts: &mut Counts) -> Result<CoverageRecord> {
-        // What an earlier run left must not pass for this one's.
+        // An earlier run's reports must not pass for this one's.
         if self.folder.exists() {
             fs_err::remove_dir_all(&self.folder)?;
         }
@@ -165,7 +165,7 @@ pub(crate) fn in_words(Tests { passed, failed, skipped }: &Tests) -> String {
     format!("{passed} tests passed, {failed} failed, {skipped} skipped")
 }
 
-/// When nothing compiles, cargo-llvm-cov would make its reports of the last run's merged profile.
+/// If nothing compiles, cargo-llvm-cov would report on the last run's merged profile.
 fn remove_merged_profiles(target: &Path) -> Result<()> {
     if !target.is_dir() {
         return Ok(());

@@ -10,7 +10,7 @@ use launchway_core::environment::Environment;
 pub(crate) enum When {
     /// On every push, for every pull request, and for every group of a merge queue.
     ///
-    /// Without a condition, so that GitHub never skips the job: there a skipped job counts as successful, also where a
+    /// It has no condition, so that GitHub never skips the job: GitHub counts a skipped job as successful, even if a
     /// branch rule requires it.
     Always,
     /// On a push to the release branch.
@@ -18,7 +18,7 @@ pub(crate) enum When {
 }
 
 impl When {
-    /// The rule for this release branch, where there is one.
+    /// The rule for this release branch, if there is one.
     pub(crate) fn rule(self, branch: &str) -> Option<Rule> {
         match self {
             Self::Always => None,
@@ -83,7 +83,7 @@ pub(crate) struct Trigger {
 }
 
 impl Trigger {
-    /// On GitHub what it says; elsewhere a push of `branch`, or of the branch that git is on.
+    /// GitHub's own values there; elsewhere a push of `branch`, or of git's current branch.
     pub(crate) fn read(environment: &Environment, git: &Git, branch: Option<&str>) -> Self {
         if let Some(branch) = branch.or(git.branch.as_deref().filter(|_| !on_github(environment))) {
             return Self::push(branch);
@@ -99,7 +99,7 @@ impl Trigger {
         Self { event: "push".to_owned(), git_ref: format!("refs/heads/{branch}") }
     }
 
-    /// The branch, where the trigger is one.
+    /// The branch, if the trigger is on one.
     pub(crate) fn branch(&self) -> Option<&str> {
         self.git_ref.strip_prefix("refs/heads/")
     }
@@ -115,7 +115,7 @@ impl fmt::Display for Trigger {
     }
 }
 
-/// Whether the run is one of GitHub Actions.
+/// Whether the run is on GitHub Actions.
 pub(crate) fn on_github(environment: &Environment) -> bool {
     environment.get("GITHUB_ACTIONS") == Some("true")
 }

@@ -38,6 +38,6 @@ fn a_response_has_words() {
         assert!(error.contains(said) && !error.contains(KEY), "{error}");
     }
     for id in ["", "a/b", &"a".repeat(65)] {
-        assert!(raise("/answer/500", id).unwrap_err().contains("not the id"), "{id}");
+        assert!(raise("/answer/500", id).unwrap_err().contains("not a valid message id"), "{id}");
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn repository(server: &Scripted) -> Repository {
     server.repository().parse().unwrap()
 }
 
-/// The digest that a tag of `acme/app` names.
+/// The digest that a tag of `acme/app` points to.
 pub(crate) fn tagged(server: &Scripted, tag: &str) -> Option<Digest> {
     server.tag(tag).map(|digest| digest.parse().unwrap())
 }

@@ -1,6 +1,6 @@
-//! The part of GitHub's workflow syntax that the pipeline needs, as types; a field's place is its place in the file.
+//! The part of GitHub's workflow syntax that the pipeline needs, as types; fields are in the order of the file.
 //!
-//! Only what other runners accept too: `act` refuses a whole file for one key that it does not know.
+//! Uses only keys that other runners accept too: `act` rejects a whole file for one unknown key.
 
 use serde::{Serialize, Serializer};
 use serde_saphyr::{Commented, LitString, SpaceAfter};
@@ -12,7 +12,7 @@ use crate::table::{JobId, StepId};
 pub(crate) struct Workflow {
     pub(crate) name: &'static str,
     pub(crate) on: SpaceAfter<On>,
-    /// None: each job asks for what it needs.
+    /// Empty: each job requests the permissions that it needs.
     pub(crate) permissions: SpaceAfter<Map<&'static str, String>>,
     pub(crate) concurrency: SpaceAfter<Concurrency>,
     pub(crate) env: SpaceAfter<Map<&'static str, Commented<String>>>,
@@ -80,7 +80,7 @@ pub(crate) enum Step {
     Command(Command),
 }
 
-/// A step that somebody else wrote.
+/// A step that uses an action.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Action {
@@ -102,7 +102,7 @@ pub(crate) struct Command {
     pub(crate) env: Map<String, String>,
 }
 
-/// What an action is given.
+/// The inputs of an action.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Input {

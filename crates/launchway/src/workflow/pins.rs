@@ -1,6 +1,6 @@
 //! The actions that the workflow uses, each pinned to one commit: a tag can be moved to other code, a commit cannot.
 //!
-//! What the committed workflow says wins over the defaults here, so that the change of an update bot is kept.
+//! The committed workflow overrides the defaults here, so that an update bot's change is kept.
 
 use anyhow::{Context as _, Result, bail};
 use serde_saphyr::Commented;
@@ -11,14 +11,14 @@ pub(crate) struct Pin<'a> {
     /// `owner/name`.
     pub(crate) action: &'a str,
     pub(crate) commit: &'a str,
-    /// The tag that the commit had, for people and for update bots.
+    /// The commit's tag, for people and for update bots.
     pub(crate) version: &'a str,
 }
 
 /// Checks the repository out.
 pub(crate) const CHECKOUT: Pin<'static> =
     Pin { action: "actions/checkout", commit: "3d3c42e5aac5ba805825da76410c181273ba90b1", version: "v7.0.1" };
-/// Keeps what cargo downloaded and compiled.
+/// Caches what cargo downloaded and compiled.
 pub(crate) const CACHE: Pin<'static> = Pin {
     action: "Swatinem/rust-cache",
     commit: "6323deb102c322ba6fcbdcafc7e3dddab59af2b6",
@@ -30,7 +30,7 @@ pub(crate) const INSTALL: Pin<'static> = Pin {
     commit: "ba47c86ac325773530516bb756137ac718732518",
     version: "v2.86.5",
 };
-/// Keeps files of a run for download.
+/// Uploads files of a run as artifacts.
 pub(crate) const UPLOAD: Pin<'static> = Pin {
     action: "actions/upload-artifact",
     commit: "043fb46d1a93c77aae656e7c1c64a875d1fc6a0a",
@@ -44,7 +44,7 @@ pub(crate) struct Pins<'a>(Vec<Pin<'a>>);
 impl<'a> Pins<'a> {
     /// Reads the lines `uses: owner/name@commit # version`.
     ///
-    /// A line that pins no commit, and two pins of one action, are errors: one of them would be lost.
+    /// Lines without a pinned commit, and two different pins of one action, are errors: one of them would be lost.
     pub(crate) fn read(workflow: &'a str) -> Result<Self> {
         let mut pins: Vec<Pin<'a>> = Vec::new();
         for (number, line) in workflow.lines().enumerate() {
@@ -74,7 +74,7 @@ impl<'a> Pins<'a> {
         Ok(Self(pins))
     }
 
-    /// The value of `uses:` for the action of this pin, at the commit that was read for it, or else at its own.
+    /// The value of `uses:` for this action, at the committed pin, or else at the default one.
     pub(crate) fn uses(&self, default: Pin<'_>) -> Commented<String> {
         let read = self.0.iter().find(|pin| pin.action == default.action);
         let Pin { action, commit, version } = read.copied().unwrap_or(default);

@@ -31,9 +31,9 @@ fn a_helper_reads_the_address_and_prints_a_login() {
 #[test]
 fn what_a_helper_prints_is_never_shown() {
     for (script, expected) in [
-        ("echo hunter2; echo hunter2 >&2; exit 3", "ended with exit status: 3; what it printed is not shown"),
-        ("echo 'hunter2 {'", "printed something else than a login"),
-        ("echo '{\"Secret\": 7, \"hunter2\": 1}'", "printed something else than a login"),
+        ("echo hunter2; echo hunter2 >&2; exit 3", "ended with exit status: 3; its output is not shown"),
+        ("echo 'hunter2 {'", "printed something other than a login"),
+        ("echo '{\"Secret\": 7, \"hunter2\": 1}'", "printed something other than a login"),
         ("while echo hunter2; do :; done", "printed more than 65536 bytes"),
         ("kill -9 $$", "ended with signal: 9"),
     ] {
@@ -50,7 +50,7 @@ fn a_helper_that_hangs_is_ended_with_what_it_started() {
     let program = install(dir.path(), "test", "sleep 600 & echo $! >\"$0.pid\"; wait");
     let interrupt = Interrupt::default();
     let error = get(&interrupt, &program, "r.io", Duration::from_millis(150)).unwrap_err();
-    assert_eq!(error.to_string(), "did not answer in time");
+    assert_eq!(error.to_string(), "did not respond in time");
     let pid = fs_err::read_to_string(dir.path().join("docker-credential-test.pid")).unwrap();
     let gone = || {
         let stat = fs_err::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
@@ -66,7 +66,7 @@ fn a_helper_that_hangs_is_ended_with_what_it_started() {
     assert_eq!(Exit::of(&error), Exit::Interrupted);
     // Its output is closed, yet it goes on.
     let error = ask("exec >&-; sleep 600", Duration::from_millis(150)).unwrap_err();
-    assert_eq!(error.to_string(), "did not answer in time");
+    assert_eq!(error.to_string(), "did not respond in time");
 }
 
 #[test]

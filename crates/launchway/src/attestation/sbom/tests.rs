@@ -133,7 +133,7 @@ fn what_cannot_be_read_is_named() {
     "app".clone_into(&mut config.package);
     let error = document(dir.path(), &config).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Missing);
-    assert!(format!("{error:#}").contains("cannot list the crates that `app` is linked from"), "{error:#}");
+    assert!(format!("{error:#}").contains("cannot list the crates that are linked into `app`"), "{error:#}");
 }
 
 #[test]

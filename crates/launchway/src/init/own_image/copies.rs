@@ -1,4 +1,5 @@
-//! What a `COPY` of a final stage becomes: the program, files of the repository, and what stands for files of the builder.
+//! Translates the `COPY` instructions of a final stage: the binary, files of the repository, and replacements for files
+//! of the builder.
 
 use super::draft::Draft;
 use crate::init::detect::Findings;
@@ -6,7 +7,7 @@ use crate::init::dockerfile::{Copy, Dockerfile, Instruction};
 use crate::init::repository::Repository;
 
 impl Draft {
-    /// A `COPY`: the program, what the repository has, and what stands for files of the builder.
+    /// Translates one `COPY`.
     pub(super) fn copy(&mut self, copy: &Copy, file: &Dockerfile, findings: &Findings) {
         let Findings { repository, shipped, .. } = findings;
         let owner =
@@ -18,7 +19,7 @@ impl Draft {
                 self.drop(
                     copy.line,
                     &what,
-                    "the compiler needs it; what the service reads when it runs must be copied by name",
+                    "only the build needs it; copy by name what the service reads at run time",
                 );
                 return;
             }
@@ -55,7 +56,7 @@ impl Draft {
                 self.drop(
                     copy.line,
                     "zone data",
-                    "the service runs in UTC; a base such as `gcr.io/distroless/static-debian12` has it",
+                    "the service runs in UTC; a base such as `gcr.io/distroless/static-debian12` includes it",
                 );
             } else if findings
                 .repository
@@ -82,14 +83,14 @@ impl Draft {
                 self.drop(
                     copy.line,
                     &format!("`{source}`"),
-                    "it exists only in the builder, and no file of the repository corresponds to it",
+                    "it exists only in the builder, and the repository has no such file",
                 );
             }
         }
     }
 }
 
-/// A path of the context as one of the Cargo root; nothing where git tracks no such file.
+/// Translates a path of the build context into one of the Cargo root; `None` if git tracks no such file.
 fn below(repository: &Repository, file: &Dockerfile, source: &str) -> Option<String> {
     let source = source.trim_start_matches("./").trim_start_matches('/');
     let folder = std::path::Path::new(&file.path).parent().map(|parent| parent.join(source))?;
@@ -106,7 +107,7 @@ fn below(repository: &Repository, file: &Dockerfile, source: &str) -> Option<Str
     (tracked && !relative.is_empty()).then(|| relative.to_owned())
 }
 
-/// The file of the repository that an earlier stage took from the context.
+/// The file of the repository that an earlier stage copied from the context.
 fn in_context(repository: &Repository, file: &Dockerfile, copy: &Copy, source: &str) -> Option<String> {
     let from = copy.from.as_deref()?;
     let stage = file.stages.iter().find(|stage| stage.name.as_deref() == Some(from))?;
@@ -120,7 +121,7 @@ fn in_context(repository: &Repository, file: &Dockerfile, copy: &Copy, source: &
     below(repository, file, path)
 }
 
-/// Whether an earlier stage makes a folder of this path.
+/// Whether an earlier stage creates a folder at this path.
 fn made_by_builder(file: &Dockerfile, path: &str) -> bool {
     let path = path.trim_end_matches('/');
     let runs = file.builders().flat_map(|stage| &stage.instructions).filter(|found| found.keyword == "RUN");

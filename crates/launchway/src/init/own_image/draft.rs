@@ -1,4 +1,4 @@
-//! What a final stage does, put into the terms of one that needs no shell.
+//! Translates a final stage into one that needs no shell.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,22 @@ use crate::init::detect::Findings;
 use crate::init::dockerfile::{Dockerfile, Instruction, list};
 use crate::init::findings::{Found, Mount};
 
-/// What the final stage does, put into the terms of one that needs no shell.
+/// A translated final stage.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) working_dir: String,
     pub(super) user: Option<String>,
-    /// Accounts that were made or are well known, with their numbers.
+    /// Accounts that the Dockerfile creates or that are well known, with their numbers.
     pub(super) accounts: BTreeMap<String, u32>,
     pub(super) copies: Vec<String>,
-    /// Folders that the service writes to, with the user that owns them.
+    /// Folders that the service writes to, with their owners.
     pub(super) folders: BTreeMap<String, Option<String>>,
     /// `ENV`, `EXPOSE`, `STOPSIGNAL`, `LABEL`, as written.
     pub(super) settings: Vec<String>,
     pub(super) health: Option<String>,
     pub(super) entrypoint: Vec<String>,
     pub(super) cmd: Vec<String>,
-    /// Where the program lies in the image.
+    /// Where the binary is in the image.
     pub(super) program: String,
     pub(super) certificates: bool,
     pub(super) dropped: Vec<String>,
@@ -94,8 +94,8 @@ impl Draft {
         }
     }
 
-    /// A `COPY`: the program, what the repository has, and what stands for files of the builder.
-    /// The accounts that the builder makes, where their files are copied.
+    /// Translates a `COPY`: the binary, files of the repository, and replacements for files of the builder.
+    /// Accounts that the builder creates, if their files are copied.
     pub(super) fn accounts_of_builder(&mut self, file: &Dockerfile) {
         let runs =
             file.builders().flat_map(|stage| &stage.instructions).filter(|found| found.keyword == "RUN");
@@ -109,7 +109,7 @@ impl Draft {
         }
     }
 
-    /// A command of a `RUN`.
+    /// One command of a `RUN`.
     fn command(&mut self, command: &str, line: usize) {
         let words: Vec<&str> = command.split_whitespace().collect();
         let value = |names: &[&str]| {
@@ -151,17 +151,17 @@ impl Draft {
                     self.drop(line, &format!("the package {package}"), reason(package));
                 }
             }
-            // Housekeeping of what is not installed, and the mode of the program.
+            // Clean-up after packages that are not installed, or the mode of the binary.
             "rm" | "set" | "chmod" | "true" | "update-ca-certificates" | "ldconfig" | "echo" | "" => {}
             _ => self.drop(
                 line,
                 &format!("`RUN {command}`"),
-                "nothing runs in an image that is built without Docker",
+                "an image that is built without Docker cannot run commands",
             ),
         }
     }
 
-    /// What is not said, from the service itself.
+    /// Fills gaps with what is known about the service.
     pub(super) fn fill(&mut self, findings: &Findings) {
         let name = &findings.shipped.value.binary;
         if self.program.is_empty() {
@@ -173,14 +173,14 @@ impl Draft {
         if self.working_dir.is_empty() && findings.dockerfile.is_none() {
             "/app".clone_into(&mut self.working_dir);
         }
-        // A program is named by its place, by its name alone, or relative to the folder that it starts in.
+        // A program is given by its path, by its name alone, or relative to the working directory.
         let program = self.program.clone();
         let base = program.rsplit('/').next().unwrap_or_default().to_owned();
         let is_program =
             |word: &String| word.rsplit('/').next() == Some(&base) || word.rsplit('/').next() == Some(name);
         let place = |words: &mut Vec<String>| match words.iter().position(is_program) {
             Some(at) => {
-                // What stands before it is a script or `tini`, which a shell or another program would run.
+                // The words before it are a script or `tini`, which would need a shell or another program.
                 words.drain(..at);
                 words[0].clone_from(&program);
                 true
@@ -236,14 +236,14 @@ impl Draft {
         self.dropped.push(format!("{what} (line {line}): {reason}"));
     }
 
-    /// A path from the root.
+    /// An absolute path.
     pub(super) fn absolute(&self, path: &str) -> String {
         let path = self.absolute_as_written(path);
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         format!("/{}", parts.join("/"))
     }
 
-    /// A path from the root, with the `/` at its end that makes it a folder.
+    /// An absolute path with the trailing `/` that makes it a folder.
     pub(super) fn absolute_as_written(&self, path: &str) -> String {
         let path = path.strip_prefix("./").unwrap_or(path);
         if path.starts_with('/') {

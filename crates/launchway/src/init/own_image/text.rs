@@ -1,4 +1,4 @@
-//! The Dockerfile and the account files as text.
+//! Formats the Dockerfile and the account files.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ impl Draft {
             writeln!(folders, "COPY {chown}{EMPTY}/ {path}/").ok();
         }
         if !folders.is_empty() {
-            // Git keeps no empty folder, and one of the folder's own name it may have been told to ignore.
+            // Git stores no empty folders, and may be told to ignore one with the folder's own name.
             files.push((format!("{EMPTY}/.keep"), String::new()));
         }
         let text = format!("{}{}", builder(findings), final_stage(&self, findings, &folders));
@@ -36,14 +36,10 @@ impl Draft {
 }
 
 fn header(findings: &Findings, path: &str, dropped: &[&str]) -> String {
-    let mut text = format!("# The image of `cargo xtask docker-build`, and of `docker build -f {path} .`.\n");
+    let mut text =
+        format!("# Describes the image of `cargo xtask docker-build` and `docker build -f {path} .`.\n");
     if let Some(file) = &findings.dockerfile {
-        writeln!(
-            text,
-            "#\n# It stands beside {}, whose final stage can be followed by Docker only:",
-            file.path
-        )
-        .ok();
+        writeln!(text, "#\n# Used instead of {}, whose final stage only Docker can build:", file.path).ok();
         for refusal in &findings.refusals {
             let refusal = refusal.trim_end_matches(", or build with `--engine docker`");
             writeln!(text, "#   {refusal}").ok();
@@ -94,7 +90,7 @@ fn builder(findings: &Findings) -> String {
     }
     let config =
         findings.repository.text(&findings.repository.below(".cargo/config.toml")).unwrap_or_default();
-    // Only one of the two tables counts, and the user's own flags are kept.
+    // Cargo uses only one of the two tables, and the user's own flags must be kept.
     let table = if config.contains("[build]")
         && config.contains("rustflags")
         && !config.contains("[target.x86_64-unknown-linux-gnu")
@@ -120,8 +116,8 @@ fn final_stage(draft: &Draft, findings: &Findings, folders: &str) -> String {
     let mut text = String::from("FROM scratch\n");
     writeln!(
         text,
-        "# Accounts, and how names are looked up{}.",
-        if draft.certificates { "; the certificates of authorities" } else { "" }
+        "# User accounts, name lookup{}.",
+        if draft.certificates { ", CA certificates" } else { "" }
     )
     .ok();
     writeln!(text, "COPY {ROOTFS}/ /").ok();

@@ -1,4 +1,4 @@
-//! A drill: the faults, the step that meets them, and how that must end.
+//! A drill: its faults, the step that meets them, and the expected end.
 
 use std::fmt;
 
@@ -18,12 +18,12 @@ pub(super) struct Drill {
     pub(super) after: After,
 }
 
-/// What is run.
+/// What runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Push,
     Deploy,
-    /// A deploy, and when it is done a rollback, which is the one that is drilled.
+    /// A deploy, then a rollback, which is the step under test.
     Rollback,
 }
 
@@ -45,20 +45,20 @@ pub(super) enum Fault {
     Registry(registry::Fault),
     /// `REGISTRY_TOKEN` is wrong.
     WrongToken,
-    /// The commit's tag names another image already.
+    /// The commit's tag already points to another image.
     TagTaken,
     Render(render::Fault),
     /// Somebody else requests a deploy of the earlier release just before us.
     Behind,
     /// Somebody else's deploy of the earlier release cancels ours.
     Superseded,
-    /// Somebody else's deploy of the earlier release begins as soon as ours is live.
+    /// Somebody else's deploy of the earlier release starts as soon as ours is live.
     Overtaken,
-    /// Somebody else changes a variable after we have read them.
+    /// Somebody else changes a variable after we have read the variables.
     Meddled,
-    /// The key can no longer write variables once our deploy was requested.
+    /// The key can no longer write variables once our deploy is requested.
     NoWritesAfterDeploy,
-    /// The new release's image.
+    /// The new release's image is faulty.
     Image(ImageFault),
     /// The registry has lost the earlier release.
     EarlierGone,
@@ -83,25 +83,25 @@ impl Fault {
     }
 }
 
-/// What the service and the registry must be like afterwards.
+/// The expected state of the service and the registry afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct After {
     pub(super) live: Side,
     pub(super) variables: Side,
-    /// What `latest` names. A tree with uncommitted changes never moves it.
+    /// What `latest` points to. A tree with uncommitted changes never moves it.
     pub(super) latest: Side,
-    /// Whether anything may have been written on the way.
+    /// Whether anything may have been written in between.
     pub(super) writes: bool,
 }
 
-/// Of which release something is.
+/// Which release something belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     /// As the drill found it.
     Earlier,
     /// The release that was pushed or deployed.
     New,
-    /// As somebody else made it meanwhile.
+    /// As somebody else has set it in the meantime.
     Theirs,
     /// None of these.
     Other,
@@ -114,7 +114,7 @@ impl After {
     pub(super) const PUSHED: Self = Self { latest: Side::New, ..Self::UNPUSHED };
     /// A deploy that wrote nothing.
     pub(super) const UNTOUCHED: Self = Self::PUSHED;
-    /// A deploy that was undone.
+    /// A deploy that was rolled back.
     pub(super) const AS_BEFORE: Self = Self { writes: true, ..Self::PUSHED };
     pub(super) const RELEASED: Self = Self { live: Side::New, variables: Side::New, ..Self::AS_BEFORE };
 }
@@ -131,11 +131,12 @@ impl fmt::Display for Side {
 }
 
 impl Drill {
-    /// How it must end, in the words of how it ended.
+    /// The expected end, in the same words as the observed one.
     pub(super) fn expected(&self, dirty: bool) -> String {
         let earlier_is_gone = self.faults.iter().any(|fault| matches!(fault, Fault::EarlierGone));
         let latest = match dirty {
-            // A tree with uncommitted changes moves no `latest`, which goes with the image that it names.
+            // A tree with uncommitted changes does not move `latest`, which is lost together with the image that it
+            // points to.
             true if earlier_is_gone => Side::Other,
             true => Side::Earlier,
             false => self.after.latest,

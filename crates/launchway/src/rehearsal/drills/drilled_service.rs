@@ -1,5 +1,5 @@
-//! The service of one drill, on fakes: the earlier release is live with variables of its own, and takes requests all the
-//! time.
+//! The service of one drill, on fakes: the earlier release is live with its own variables, and constantly gets
+//! requests.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,19 +23,19 @@ pub(super) struct DrilledService {
     pub(super) fakes: Fakes,
     earlier: String,
     new: String,
-    /// Before anything was run.
+    /// The state before anything ran.
     found: State,
     wanted: Vec<(String, String)>,
-    /// What somebody else sets, in a drill with somebody else.
+    /// What somebody else sets, in drills with somebody else.
     theirs: Option<(String, String)>,
     token: Option<String>,
     visitors: JoinHandle<()>,
     key: hmac::Key,
-    /// The last to go.
+    /// Dropped last.
     runtime: Runtime,
 }
 
-/// The service and the registry at one time.
+/// The state of the service and the registry at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     live: Option<String>,
@@ -101,7 +101,7 @@ impl DrilledService {
         match fault {
             Fault::RegistryDown => registry.close(),
             Fault::Registry(fault) => registry.fault(*fault),
-            // It is in the environment.
+            // Set in the environment instead.
             Fault::WrongToken => {}
             Fault::TagTaken => {
                 releases.keep_earlier(registry, Fakes::REPOSITORY, &[&releases.tag])?;
@@ -129,7 +129,7 @@ impl DrilledService {
         Ok(())
     }
 
-    /// The whole environment of the pipeline's run, but for what the machine adds.
+    /// The whole environment of the pipeline's run, except for what the machine adds.
     pub(super) fn variables(&self, ctx: &Context, step: Step) -> Result<Vec<(String, String)>> {
         let mut variables = self.fakes.variables();
         if let Some(token) = &self.token {
@@ -140,13 +140,13 @@ impl DrilledService {
         }
         let allowed: Vec<String> = self.fakes.addresses()?.iter().map(ToString::to_string).collect();
         variables.push(("XTASK_NETWORK".to_owned(), allowed.join(",")));
-        // A developer's own login to a registry is not used.
+        // A developer's own registry login is not used.
         let nowhere = ctx.output().join("rehearsal/docker");
         variables.push(("DOCKER_CONFIG".to_owned(), nowhere.display().to_string()));
         Ok(variables)
     }
 
-    /// What no run may print or leave.
+    /// What no run may print or leave behind.
     pub(super) fn secrets(&self) -> Vec<String> {
         let mut secrets = self.fakes.secrets();
         secrets.extend(self.token.clone());
@@ -159,7 +159,7 @@ impl DrilledService {
         State::of(&self.fakes)
     }
 
-    /// Waits until no deploy is under way: one that was requested may still be at work.
+    /// Waits until no deploy is in progress: a requested one may still be running.
     pub(super) fn settle(&self) {
         let end = Instant::now() + Duration::from_secs(10);
         while self.fakes.render.is_busy() && Instant::now() < end {
@@ -167,14 +167,14 @@ impl DrilledService {
         }
     }
 
-    /// Whether a run came within `timeout` to the call at which the clock stops.
+    /// Whether a run reached the call at which the fake stops, within `timeout`.
     pub(super) fn stopped(&self, timeout: Duration) -> bool {
         self.runtime.block_on(self.fakes.render.stopped(timeout))
     }
 
-    /// Of which release the parts of a state are: the image, the variables and what `latest` names.
+    /// Which release the parts of a state belong to: the image, the variables, and what `latest` points to.
     ///
-    /// Where both releases have the same variables, these are of the `expected` one.
+    /// If both releases have the same variables, they count as those of the `expected` one.
     pub(super) fn sides(&self, state: &State, expected: Side) -> [Side; 3] {
         let image = |digest: &Option<String>| match digest.as_deref() {
             Some(digest) if digest == self.earlier => Side::Earlier,
@@ -200,7 +200,7 @@ impl DrilledService {
         [image(&state.live), variables, image(&state.latest)]
     }
 
-    /// The names of the variables that are neither as they were nor as they were to become.
+    /// The names of the variables that have neither their old nor their new value.
     pub(super) fn astray(&self, state: &State) -> Vec<String> {
         let wanted = |name: &str| self.wanted.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         let names = state.variables.keys().chain(self.found.variables.keys());
@@ -216,7 +216,7 @@ impl DrilledService {
         names
     }
 
-    /// The names of the variables that have the new release's value and not the earlier one's.
+    /// The names of the variables that have the new release's value rather than the earlier one's.
     pub(super) fn written(&self, state: &State) -> Vec<String> {
         let written = self.wanted.iter().filter(|(name, value)| {
             state.variables.get(name) == Some(value) && self.found.variables.get(name) != Some(value)
@@ -224,8 +224,8 @@ impl DrilledService {
         written.map(|(name, _)| name.clone()).collect()
     }
 
-    /// A state in one word for each part: digests cut short, and of the variables a hash with a key that is lost with
-    /// the drill, so that it can be compared and nothing be learned from it.
+    /// Describes a state: digests abbreviated, variables as a hash with a key that is discarded with the drill, so that
+    /// states can be compared and reveal nothing.
     pub(super) fn shown(&self, state: &State) -> String {
         let digest = |digest: &Option<String>| {
             let hex = digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:"));
@@ -242,7 +242,7 @@ impl DrilledService {
         format!("{} · {} · {}", digest(&state.live), &tag[..8], digest(&state.latest))
     }
 
-    /// A remark where the service does not report the commit that is live.
+    /// A remark if the service does not report the commit that is live.
     pub(super) fn wrong_commit(&self, ctx: &Context, live: Side) -> Option<String> {
         let tag = ctx.git.tag();
         let wanted = match live {
@@ -258,12 +258,12 @@ impl DrilledService {
         (!is_it).then(|| format!("commit {wanted} is live, and the service responds `{}`", answer.trim()))
     }
 
-    /// How many requests a live instance left without a response.
+    /// How many requests a live instance did not respond to.
     pub(super) fn lost(&self) -> u64 {
         self.fakes.render.traffic().lost
     }
 
-    /// How many deploys of the new release there have been.
+    /// How often the new release has been deployed.
     pub(super) fn deploys(&self) -> usize {
         self.fakes.render.deploys_of(&self.new)
     }
@@ -293,11 +293,11 @@ impl State {
     }
 }
 
-/// Sends requests to the service all the time.
+/// Constantly sends requests to the service.
 async fn visits(url: String) {
     let Ok(client) = loopback_client() else { return };
     loop {
-        // The front counts what got no response.
+        // The front counts those without a response.
         drop(client.get(&url).send().await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -1,4 +1,4 @@
-//! The two releases of every drill: the image that was built, and the same one as of another commit.
+//! The two releases of every drill: the image that was built, and the same image with another commit.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use launchway_image::layout::Layout;
 /// The commit of the earlier release.
 pub(super) const EARLIER: &str = "1111111111111111111111111111111111111111";
 
-/// Both, in memory.
+/// Both releases, in memory.
 pub(super) struct Releases {
     /// The tag of the commit that was built.
     pub(super) tag: String,
@@ -25,8 +25,8 @@ struct Image {
 }
 
 impl Releases {
-    /// From the layout on disk. The earlier release differs in the commit that its configuration names, and so in its
-    /// digest and in what the app answers.
+    /// Reads the layout on disk. The earlier release differs in the commit in its configuration, and so in its digest
+    /// and in what the service reports.
     pub(super) fn read(ctx: &Context) -> Result<Self> {
         let layout = Layout::open(&ctx.output().join("image"))?;
         let read = |digest| fs_err::read(layout.blob(digest));
@@ -46,7 +46,7 @@ impl Releases {
         Ok(Self { tag, layers, new, earlier })
     }
 
-    /// Puts the new release into a registry under these tags, and gives its digest.
+    /// Stores the new release in a registry under these tags, and returns its digest.
     pub(super) fn keep_new(
         &self,
         registry: &FakeRegistry,
@@ -56,7 +56,7 @@ impl Releases {
         self.keep(&self.new, registry, repository, tags)
     }
 
-    /// Keeps the earlier release.
+    /// Stores the earlier release.
     pub(super) fn keep_earlier(
         &self,
         registry: &FakeRegistry,

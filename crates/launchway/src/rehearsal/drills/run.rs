@@ -1,4 +1,4 @@
-//! One drill from its scene to its verdict.
+//! Runs one drill, from its setup to its verdict.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use launchway_core::http::NetworkPolicy;
 /// Runs a drill. An error is one of the drill itself, not of the run that it observes.
 pub(super) fn run(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Drilled> {
     let of_fakes = folder.join("fakes");
-    // Each drill is of a service of its own, with a history of its own.
+    // Each drill has its own service, with its own history.
     for left in [&of_fakes, &folder.join("history")] {
         if left.exists() {
             fs_err::remove_dir_all(left)?;
@@ -27,7 +27,7 @@ pub(super) fn run(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Pa
     }
     fs_err::create_dir_all(&of_fakes)?;
     let service = DrilledService::start(ctx, releases, drill, &of_fakes)?;
-    // From here on nothing that is printed holds this drill's secrets.
+    // From here on, nothing printed contains this drill's secrets.
     ctx.rehearsed(service.fakes.environment(), NetworkPolicy::Only(Vec::new()));
     let drilled = observe(ctx, releases, drill, &service, folder);
     service.stop();
@@ -67,12 +67,12 @@ fn observe(
         }
     }
     if !drill.after.writes && drill.run == Step::Deploy && service.was_written() {
-        remarks.push("something was written, although nothing may be".to_owned());
+        remarks.push("something was written, although nothing should be".to_owned());
     }
     if !(live == Side::New && drill.faults.iter().any(|fault| matches!(fault, Fault::Image(_)))) {
         remarks.extend(service.wrong_commit(ctx, live));
     }
-    // Twice where the first run was killed.
+    // Twice if the first run was killed.
     let most = 1 + usize::from(drill.faults.iter().any(|fault| matches!(fault, Fault::Killed(_))));
     if drill.run == Step::Deploy && service.deploys() > most {
         remarks.push(format!("the release was deployed {} times", service.deploys()));
@@ -100,7 +100,7 @@ fn observe(
     })
 }
 
-/// Runs the step, and again where the first run is killed. What the last one printed comes after what the first did.
+/// Runs the step, and again if the first run is killed. The output of the second run follows that of the first.
 fn run_step(
     ctx: &Context,
     drill: &Drill,
@@ -130,7 +130,7 @@ fn run_step(
     if first.code.is_some() {
         remarks.push("it ended before it could be killed".to_owned());
     }
-    // The deploy that was left alone may still go live: the next one comes when it has.
+    // The abandoned deploy may still go live: the next run waits for that.
     service.settle();
     let second = start()?.finish(ctx)?;
     Ok(Ended { text: format!("{}\n--- killed; run again ---\n{}", first.text, second.text), ..second })
@@ -158,12 +158,12 @@ fn leads_out(printed: &str) -> Option<String> {
     printed.lines().find(outside).map(|line| format!("it points outside the rehearsal: {}", line.trim()))
 }
 
-/// A remark for every place where a secret stands: what was printed, and the files that a run leaves.
+/// A remark for every place with a secret: what was printed, and the files that a run leaves.
 fn secrets_shown(ctx: &Context, printed: &str, secrets: &[String]) -> Result<Vec<String>> {
     let mut files = Vec::new();
     left(&ctx.output(), &mut files)?;
     let mut remarks = Vec::new();
-    // What the run's last children leave of themselves may go while it is looked at.
+    // Files of the run's last children may disappear in the meantime.
     let mut read = Vec::new();
     for file in files {
         match fs_err::read(&file) {

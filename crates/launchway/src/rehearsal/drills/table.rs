@@ -1,4 +1,4 @@
-//! The drills, one a row.
+//! The drills, one per row.
 
 use super::drill::{After, Drill, Fault, Side, Step};
 use launchway_core::exit::Exit;
@@ -6,7 +6,7 @@ use launchway_fakes::registry;
 use launchway_fakes::render::{self, Call, ImageFault};
 use launchway_fakes::sentry::Mode;
 
-/// All of them, in the order of a release.
+/// All drills, in the order of a release.
 pub(super) static DRILLS: [Drill; 43] = [
     push(
         "registry-down",
@@ -31,7 +31,7 @@ pub(super) static DRILLS: [Drill; 43] = [
     ),
     push(
         "tag-taken",
-        "the commit's tag names another image",
+        "the commit's tag points to another image",
         &[Fault::TagTaken],
         Exit::Registry,
         After::UNPUSHED,
@@ -115,14 +115,14 @@ pub(super) static DRILLS: [Drill; 43] = [
     ),
     deploy(
         "accepted",
-        "Render accepts the deploy without naming it",
+        "Render accepts the deploy without returning its id",
         &[Fault::Render(render::Fault::Accepted)],
         Exit::Done,
         After::RELEASED,
     ),
     deploy("queued", "another deploy is already in progress", &[Fault::Behind], Exit::Done, After::RELEASED),
     deploy(
-        // The newer deploy uses what ours wrote, so it is no longer ours to put back.
+        // The newer deploy uses the values that ours wrote, so restoring them is no longer up to us.
         "superseded",
         "a newer deploy cancels ours",
         &[Fault::Superseded],
@@ -250,7 +250,7 @@ pub(super) static DRILLS: [Drill; 43] = [
     ),
     deploy(
         "interrupt-accepted",
-        "Ctrl-C during the deploy request, which Render accepts without naming the deploy",
+        "Ctrl-C during the deploy request, which Render accepts without returning the deploy's id",
         &[Fault::Interrupted(Call::Deploy), Fault::Render(render::Fault::Accepted)],
         Exit::Interrupted,
         After::AS_BEFORE,
@@ -283,7 +283,7 @@ pub(super) static DRILLS: [Drill; 43] = [
         Exit::Done,
         After::RELEASED,
     ),
-    rollback("rollback", "none: the earlier release comes back", &[], Exit::Done, After::AS_BEFORE),
+    rollback("rollback", "none: the rollback succeeds", &[], Exit::Done, After::AS_BEFORE),
     rollback(
         "rollback-gone",
         "the registry has lost the earlier release",

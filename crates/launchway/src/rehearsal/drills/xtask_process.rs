@@ -1,4 +1,4 @@
-//! The pipeline's own program as a process of a drill.
+//! The pipeline's own program, as a process under test.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -11,16 +11,16 @@ use rustix::process::Signal;
 use crate::context::Context;
 use launchway_core::command::{Group, bare};
 
-/// A run under way, in a process group of its own; ended when it is dropped.
+/// A running process, in its own process group; dropping it kills the group.
 pub(super) struct Running {
     group: Group,
     readers: [JoinHandle<String>; 2],
     started: Instant,
 }
 
-/// A run that ended.
+/// A finished run.
 pub(super) struct Ended {
-    /// `None` for one that a signal ended.
+    /// `None` if a signal ended it.
     pub(super) code: Option<i32>,
     /// Standard output, then standard error.
     pub(super) text: String,
@@ -31,7 +31,7 @@ impl Running {
     /// No run of a drill takes longer.
     const LONGEST: Duration = Duration::from_secs(60);
 
-    /// Starts `xtask <command>` with these variables, and of the machine's only what a toolchain needs.
+    /// Starts `xtask <command>` with these variables, plus only those of the machine that a toolchain needs.
     pub(super) fn start(ctx: &Context, command: &str, variables: Vec<(String, String)>) -> Result<Self> {
         const OF_THE_MACHINE: [&str; 8] = [
             "PATH",
@@ -66,7 +66,7 @@ impl Running {
         self.group.signal(signal);
     }
 
-    /// Waits for its end, and kills it when it takes too long or when the drills are interrupted.
+    /// Waits for the run to end; kills it if it takes too long or the drills are interrupted.
     pub(super) fn finish(mut self, ctx: &Context) -> Result<Ended> {
         let mut late = false;
         let status = loop {
@@ -92,14 +92,14 @@ impl Running {
     }
 }
 
-/// Reads a stream to its end; only the first part of what is far too much is kept.
+/// Reads a stream to its end, but keeps only the first part if it is far too long.
 fn reader<R: Read + Send + 'static>(stream: Option<R>) -> JoinHandle<String> {
     const KEPT: u64 = 1 << 20;
 
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {
-            // What came until it broke is what there is.
+            // Keeps what arrived before the stream broke.
             drop((&mut stream).take(KEPT).read_to_end(&mut bytes));
             drop(std::io::copy(&mut stream, &mut std::io::sink()));
         }

@@ -1,8 +1,8 @@
-//! The image's own program checks the environment that it is to run with, before any of it is written.
+//! The image's own program checks the environment that it will run with, before any of it is written.
 //!
-//! It is started with the arguments of `deploy.check` and nothing of this machine's environment, and prints on standard
-//! output `[{"id": "…", "severity": "error" | "warning", "message": "…", "hint": "…"}]`; it ends with 0 when it
-//! found no error and with 1 when it did.
+//! It gets the arguments of `deploy.check` and nothing from this machine's environment. On standard output it prints
+//! `[{"id": "…", "severity": "error" | "warning", "message": "…", "hint": "…"}]`; it exits with 0 if it found no error,
+//! and with 1 if it did.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -30,7 +30,7 @@ use launchway_registry::{Client, Digest, Repository};
 use super::release::Release;
 use super::watch::line;
 
-const NAME: &str = "check of the environment";
+const NAME: &str = "environment check";
 
 /// How long the program may take: it serves no requests and starts nothing.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,24 +57,24 @@ enum Severity {
     Warning,
 }
 
-/// The check of one run, and with what it is made.
+/// The check of one run, with its inputs.
 pub(super) struct AppCheck<'a> {
-    /// What the program gets.
+    /// The program's environment.
     pub(super) arguments: &'a [String],
-    /// `target/xtask`: the image that was built here is in it, and an image is unpacked there.
+    /// `target/xtask`, which contains the image that was built here, and into which an image is unpacked.
     pub(super) output: &'a Path,
     /// The repository that the pipeline ships.
     pub(super) image: &'a str,
-    /// Of that repository.
+    /// For that repository.
     pub(super) registry: &'a Client,
     pub(super) reporter: &'a Reporter,
     pub(super) interrupt: &'a Interrupt,
 }
 
 impl AppCheck<'_> {
-    /// Runs the program of the release with these variables. An error that it finds is one with [`Exit::DeployFailed`].
+    /// Runs the release's program with these variables. If it finds an error, fails with [`Exit::DeployFailed`].
     ///
-    /// Where the image cannot be pulled or unpacked here, or is for another machine, the check is skipped.
+    /// Skipped if the image cannot be pulled or unpacked here, or is for another platform.
     pub(super) fn run(&self, release: &Release, variables: &BTreeMap<String, Secret>) -> Result<()> {
         let folder = Unpacked::new(&self.output.join("check"))?;
         let image = match self.find(release, &folder.path().join("layers")) {
@@ -106,7 +106,7 @@ impl AppCheck<'_> {
         judge(self.reporter, status, &output)
     }
 
-    /// The image that was built here where that is the release, or else the registry's, whose layers go into a folder.
+    /// The image that was built here if it is the release, else the registry's, whose layers are stored in a folder.
     fn find(&self, release: &Release, folder: &Path) -> Result<Image> {
         if let Ok(layout) = Layout::open(&self.output.join("image"))
             && release.is(layout.manifest.digest.as_str())
@@ -136,7 +136,7 @@ impl AppCheck<'_> {
         Ok(Image { config, layers: layers.iter().map(download).collect::<Result<_>>()? })
     }
 
-    /// Runs the entry point, and returns how it ended and what it printed.
+    /// Runs the entry point; returns its exit status and output.
     fn start(
         &self,
         image: &Image,
@@ -151,7 +151,7 @@ impl AppCheck<'_> {
         let mut command = bare(program(root, working_dir, &env, name)?);
         command.args(before).args(*arguments).current_dir(find(root, working_dir)?).env_clear();
         command.envs(env.iter().filter_map(|pair| pair.split_once('=')));
-        // Render's own default, where the service sets none.
+        // Render's own default if the service sets none.
         command.env("PORT", "10000");
         command.envs(variables.iter().map(|(name, value)| (name, value.expose())));
         command.env("RENDER", "true");
@@ -185,7 +185,7 @@ impl AppCheck<'_> {
             }
             self.interrupt.sleep(Interrupt::TICK / 5)?;
         };
-        // A child of the child may hold the pipe open.
+        // A grandchild may keep the pipe open.
         let output = output.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
         while let Ok(text) = lines.recv_timeout(Interrupt::TICK) {
             reporter.output(&line(reporter, &text));
@@ -217,13 +217,13 @@ impl Image {
     }
 }
 
-/// Reports the warnings, and makes one error of the errors.
+/// Reports the warnings, and turns the errors into one error.
 fn judge(reporter: &Reporter, status: ExitStatus, output: &[u8]) -> Result<()> {
     let found: Option<Vec<Found>> =
         if output.len() as u64 > LONGEST { None } else { serde_json::from_slice(output).ok() };
     let Some(found) = found.filter(|_| matches!(status.code(), Some(0 | 1))) else {
         return Err(failed(format!(
-            "the app's own check ended with {status} and printed no list of findings: nothing was written"
+            "the service's own check ended with {status} and printed no list of findings: nothing was written"
         )));
     };
     let words = |found: &Found| {
@@ -237,12 +237,12 @@ fn judge(reporter: &Reporter, status: ExitStatus, output: &[u8]) -> Result<()> {
         reporter.note(format!("warning: {}", words(warning)));
     }
     if errors.is_empty() && status.success() {
-        reporter.note("the app's own check found no errors in this environment");
+        reporter.note("the service's own check found no errors in this environment");
         return Ok(());
     }
     let lines: Vec<String> = errors.into_iter().map(words).collect();
     Err(failed(format!(
-        "the app's own check found errors in this environment, and nothing was written:\n- {}",
+        "the service's own check found errors in this environment, and nothing was written:\n- {}",
         if lines.is_empty() { "it gave no reason".to_owned() } else { lines.join("\n- ") }
     )))
 }

@@ -1,4 +1,4 @@
-//! Taking up a deploy that an earlier run requested, with what that run kept of the one before.
+//! Resumes a deploy that an earlier run requested, with what that run kept of the one before.
 
 use anyhow::Result;
 
@@ -11,17 +11,17 @@ use super::release::Release;
 use super::service_state::ServiceState;
 use super::target::Target;
 
-/// A deploy that is taken up.
+/// A deploy to resume.
 pub(super) struct Attached {
     pub(super) deploy: Deploy,
-    /// The service before it; unknown on a machine that has kept nothing.
+    /// The service before it; unknown if this machine kept nothing.
     pub(super) before: Option<ServiceState>,
     /// The variables that the earlier run wrote, with their values.
     pub(super) written: Wanted,
 }
 
 impl Target<'_> {
-    /// Finds the deploy, which must be one of this release.
+    /// Finds the deploy, which must be of this release.
     pub(super) fn attach(&self, id: &str, release: &Release) -> Result<Attached> {
         let deploy = self.api.deploy(id)?;
         let found = Release::of(&deploy, None);
@@ -57,7 +57,7 @@ impl Target<'_> {
             before
         });
         if before.is_none() {
-            self.note("this machine does not know what was live before: it cannot undo a failure");
+            self.note("this machine does not know what was live before, so it cannot roll back a failure");
         }
         self.note(format!("deploy {id}: {}", deploy.status));
         Ok(Attached { deploy, before, written })

@@ -1,4 +1,5 @@
-//! The undo of a failed deploy: our deploy ended, the variables put back, the earlier release live and proved again.
+//! Rolls back a failed deploy: ends our deploy, restores the variables, and makes the earlier release live again, with
+//! proof.
 
 use anyhow::Result;
 
@@ -13,37 +14,37 @@ use super::request::State;
 use super::service_state::{ServiceState, value};
 use super::target::Target;
 
-/// What is undone, and where it leads.
+/// What to roll back, and to which state.
 pub(super) struct AutomaticRollback<'u, 'a> {
     pub(super) target: &'u Target<'a>,
     /// The service before the deploy.
     pub(super) before: &'u ServiceState,
     /// The variables that were or may have been written, each with its new value.
     pub(super) written: &'u Wanted,
-    /// What was requested.
+    /// The release that was requested.
     pub(super) release: &'u Release,
-    /// What became of the request.
+    /// The state of the request.
     pub(super) state: &'u mut State,
 }
 
-/// How an undo ended.
+/// How a rollback ended.
 #[derive(Debug)]
 pub(super) enum RollbackOutcome {
     /// The service is in its earlier state.
     Restored,
-    /// Somebody else's newer deploy has taken over; it is not ours to touch.
+    /// Somebody else's newer deploy has taken over and must be left alone.
     Superseded(String),
-    /// These parts could not be put back.
+    /// These parts could not be restored.
     Left(Vec<String>),
 }
 
-/// Whether the deploy that is undone serves.
+/// Whether the failed deploy serves requests.
 enum Serving {
-    /// It never served.
+    /// It never did.
     Never,
-    /// It serves or may come to.
+    /// It does, or may do so later.
     Perhaps,
-    /// It served, and somebody else's newer one does now.
+    /// It did, and somebody else's newer one does now.
     Superseded(String),
 }
 
@@ -54,13 +55,13 @@ impl AutomaticRollback<'_, '_> {
             Ok(Serving::Superseded(newer)) => return RollbackOutcome::Superseded(newer),
             Ok(serving) => serving,
             Err(error) => {
-                left.push(format!("whether our deploy may still go live is unknown: {error:#}"));
+                left.push(format!("it is unknown whether our deploy may still go live: {error:#}"));
                 Serving::Perhaps
             }
         };
         if self.before.live.is_none() && !matches!(serving, Serving::Never) {
-            // A first deploy has no earlier release. The one that is or may come to be live keeps its variables: without
-            // them it would not survive the next start.
+            // A first deploy has no earlier release. If its release is live, or may become so, it keeps its variables:
+            // without them it would fail at its next start.
             left.push(self.stays());
             return RollbackOutcome::Left(left);
         }
@@ -81,7 +82,7 @@ impl AutomaticRollback<'_, '_> {
         if left.is_empty() { RollbackOutcome::Restored } else { RollbackOutcome::Left(left) }
     }
 
-    /// Keeps our own deploy from going live, unless it has.
+    /// Keeps our own deploy from going live, unless it already has.
     fn end_ours(&mut self) -> Result<Serving> {
         if let State::Unclear { known } = &self.state
             && let Some(found) = self.target.ours(self.release, known)?
@@ -103,7 +104,7 @@ impl AutomaticRollback<'_, '_> {
                         cancelled = true;
                         target.note(format!("deploy {id} is cancelled"));
                     }
-                    // Often it has ended meanwhile, which the next look shows.
+                    // Often it has just ended, which the next poll shows.
                     Err(ApiError::Refused { .. } | ApiError::Unavailable { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -130,9 +131,9 @@ impl AutomaticRollback<'_, '_> {
         })
     }
 
-    /// Puts back each variable that still has the value that we wrote: what somebody else wrote meanwhile is theirs.
+    /// Restores each variable that still has the value that we wrote: values that somebody else wrote since are theirs.
     fn restore_variables(&self) -> Result<()> {
-        /// A call whose response was lost may have worked: only reading it again shows.
+        /// A call whose response was lost may have succeeded: only another read shows that.
         const LOOKS: usize = 3;
         if self.written.is_empty() {
             return Ok(());
@@ -156,7 +157,7 @@ impl AutomaticRollback<'_, '_> {
                         .note(format!("{name} was changed by somebody else in the meantime: left alone"));
                 }
                 if !touched.is_empty() {
-                    self.target.note(format!("put back: {}", touched.join(", ")));
+                    self.target.note(format!("restored: {}", touched.join(", ")));
                 }
                 return Ok(());
             }
@@ -176,13 +177,13 @@ impl AutomaticRollback<'_, '_> {
         Err(refused.unwrap_or_else(|| anyhow::anyhow!("Render does not keep the written value")))
     }
 
-    /// What a first deploy leaves where it could not be ended.
+    /// What a first deploy leaves if it could not be cancelled.
     fn stays(&self) -> String {
         let what = match &self.state {
             State::Ours(deploy) => format!("deploy {} is {}, unproved, and stays", deploy.id, deploy.status),
             _ => "the requested deploy may still start, and is left alone".to_owned(),
         };
-        format!("there is no earlier release to return to: {what}, with the variables that it needs")
+        format!("there is no earlier release to roll back to: {what}, with the variables that it needs")
     }
 
     /// Makes the earlier release live again with the environment that it had.
@@ -214,7 +215,7 @@ impl AutomaticRollback<'_, '_> {
                         anyhow::bail!("the requested deploy may still start, before or after {}", other.id);
                     }
                 }
-                // Another request would end it, or ours.
+                // Another request would cancel that deploy, or ours.
                 State::Ours(ours) => {
                     let newer = |other: &&Deploy| other.id != ours.id && other.created_at > ours.created_at;
                     if let Some(other) = open.find(newer) {
@@ -225,7 +226,7 @@ impl AutomaticRollback<'_, '_> {
             }
         }
         match self.redeploy() {
-            // There is nothing to fall back on after this.
+            // There is no further fallback after this.
             Err(error) if !matches!(Exit::of(&error), Exit::Superseded | Exit::Interrupted) => {
                 target.note(format!("{error:#}: trying once more"));
                 self.redeploy()
@@ -240,14 +241,14 @@ impl AutomaticRollback<'_, '_> {
             anyhow::bail!("the digest of the earlier release is unknown");
         };
         let target = self.target;
-        target.note(format!("returning to {}", release.words()));
+        target.note(format!("rolling back to {}", release.words()));
         let mut deploy = target.request(release).map_err(|unproved| unproved.error)?;
         target.watch(&mut deploy)?;
         proof::compare(&deploy, release)?;
         self.reports_as_before(&mut deploy)
     }
 
-    /// The app reports the commit that it reported before; where it reported none, nothing can be said.
+    /// Checks that the service reports the same commit as before; if it reported none, nothing can be checked.
     fn reports_as_before(&self, deploy: &mut Deploy) -> Result<()> {
         match &self.before.reported {
             Some(commit) => {
@@ -258,7 +259,7 @@ impl AutomaticRollback<'_, '_> {
         }
     }
 
-    /// The settings name the earlier image again: Render may have taken ours over from the deploy.
+    /// Restores the image in the settings: Render may have taken ours over from the deploy.
     fn restore_image(&self) -> Result<()> {
         if matches!(self.state, State::NotRequested) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a deploy changes of the service: no value in the clear, and a hash to agree on.
+//! What a deploy changes on the service: no value in the clear, and a hash to agree on.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use launchway_render::model::EnvVar;
 use super::release::Release;
 use super::service_state::ServiceState;
 
-/// What a release is to run with: each variable's value, or `None` to remove it.
+/// The variables of a release: each value, or `None` to remove the variable.
 pub(super) type Wanted = Vec<(String, Option<Secret>)>;
 
-/// What a deploy changes of the service.
+/// What a deploy changes on the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Changes {
     service: String,
@@ -25,7 +25,7 @@ pub(super) struct Changes {
     variables: Vec<Variable>,
 }
 
-/// A variable and what becomes of it.
+/// A variable and its change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Variable {
     name: String,
@@ -38,7 +38,7 @@ struct Variable {
 enum Change {
     Add,
     Replace,
-    /// Only to roll back to a release that did not have it.
+    /// Only for a rollback to a release that did not have it.
     Remove,
     Keep,
     /// The pipeline does not own it.
@@ -57,7 +57,7 @@ impl Change {
     }
 }
 
-/// A value in a form that reveals nothing but whether it is another one: its length, and the start of a keyed hash.
+/// A value in a form that reveals only whether it differs: its length, and the start of a keyed hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mark {
     length: usize,
@@ -71,7 +71,7 @@ impl fmt::Display for Mark {
 }
 
 impl Changes {
-    /// What has to change for the service to run this release with these variables.
+    /// The changes that make the service run this release with these variables.
     pub(super) fn new(marker: &Marker, before: &ServiceState, to: &Release, wanted: &Wanted) -> Self {
         let mut variables: Vec<Variable> = Vec::new();
         for (name, new) in wanted {
@@ -101,7 +101,7 @@ impl Changes {
         Self { service: marker.service.clone(), from: before.release.clone(), to: to.clone(), variables }
     }
 
-    /// The SHA-256 of its canonical form, in hexadecimal: the service, both digests and each variable's change.
+    /// The SHA-256 of the canonical form, in hexadecimal: the service, both digests, and each variable's change.
     pub(super) fn hash(&self) -> String {
         let mark = |mark: &Option<Mark>| {
             mark.as_ref().map_or_else(|| "-".to_owned(), |mark| format!("{}:{}", mark.length, mark.hash))
@@ -150,7 +150,7 @@ impl Changes {
     }
 }
 
-/// Marks the values of a service under a key that only its deployers have, so that a short value cannot be guessed.
+/// Hashes the service's values with a key that only its deployers have, so that a short value cannot be guessed.
 pub(super) struct Marker {
     /// The service's id.
     service: String,
@@ -158,7 +158,7 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    /// Derives its key from a secret that all deployers share, so that they agree on a plan's hash.
+    /// Derives the key from a secret that all deployers share, so that they agree on a plan's hash.
     pub(super) fn new(service: &str, secret: &Secret) -> Result<Self> {
         let key = derived_key(secret, "launchway/plan/v1")?;
         Ok(Self { service: service.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
@@ -171,7 +171,7 @@ impl Marker {
     }
 }
 
-/// The names among these that Render sets itself.
+/// Those of these names that Render sets itself.
 pub(super) fn reserved<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
     names.into_iter().filter(|name| *name == "PORT" || name.starts_with("RENDER")).collect()
 }
@@ -257,7 +257,7 @@ mod tests {
         ] {
             assert_ne!(other.hash(), first);
         }
-        // The same value under another name has another mark.
+        // The same value under another name has another hash.
         let marks = planned("one", &[], &[("A", Some("v-1")), ("B", Some("v-1"))]);
         assert_ne!(marks.variables[0].to, marks.variables[1].to);
     }

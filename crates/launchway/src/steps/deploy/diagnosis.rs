@@ -1,4 +1,4 @@
-//! Why a deploy failed: Render's reason, the app's last lines, and what to try.
+//! Why a deploy failed: Render's reason, the service's last lines, and what to try.
 
 use launchway_render::events::Event;
 use launchway_render::model::Deploy;
@@ -8,9 +8,9 @@ use super::target::Target;
 use super::watch::began;
 
 impl Target<'_> {
-    /// Reports what Render knows of a failed deploy, and returns its reason.
+    /// Reports what Render knows about a failed deploy, and returns its reason.
     ///
-    /// An undo waits for this, so what Render does not provide at once is left out.
+    /// The rollback waits for this, so whatever Render does not provide at once is left out.
     pub(super) fn diagnose(&self, deploy: &Deploy, kind: Kind) -> Option<String> {
         let begin = began(deploy);
         let ending = self.ending(deploy);
@@ -20,7 +20,7 @@ impl Target<'_> {
         };
         let cause = ending.as_ref().and_then(Event::cause).or_else(crash);
         match kind {
-            // The end of a failed step shows its last lines.
+            // The report of a failed step ends with its last lines.
             Kind::Deploy => {
                 self.show_log(begin);
                 self.reporter.keep_tail();

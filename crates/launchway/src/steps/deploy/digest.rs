@@ -1,4 +1,4 @@
-//! Which image to deploy: always by digest, never by a tag that may move.
+//! Finds the image to deploy: always by digest, never by a tag that may move.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,16 @@ use super::release::Release;
 pub(crate) enum Source {
     /// `PIPELINE_DIGEST`: on GitHub, the output of the job that pushed.
     Given(Digest),
-    /// What the push of this commit left on this machine.
+    /// The push record of this commit on this machine.
     Record(PathBuf),
-    /// What the commit's tag names in the registry.
+    /// What the commit's tag points to in the registry.
     Registry(Tag),
 }
 
 impl Source {
-    /// The one that `PIPELINE_DIGEST` gives, the push record where there is one, or else the registry's `tag`.
+    /// `PIPELINE_DIGEST` if set, else the push record if there is one, else the registry's `tag`.
     ///
-    /// An error with [`Exit::Usage`] when `PIPELINE_DIGEST` is set to something else than a digest.
+    /// Fails with [`Exit::Usage`] if `PIPELINE_DIGEST` is not a digest.
     fn of(given: Option<&str>, record: PathBuf, tag: &str) -> Result<Self> {
         match given {
             Some(digest) => {
@@ -64,7 +64,7 @@ pub(super) struct ReleaseLookup {
 }
 
 impl ReleaseLookup {
-    /// The image of `tag`, whose digest `PIPELINE_DIGEST` may give or a push may have left in `record`.
+    /// The image of `tag`. Its digest may be in `PIPELINE_DIGEST` or in the push record at `record`.
     pub(super) fn new(
         given: Option<&str>,
         record: PathBuf,
@@ -78,8 +78,8 @@ impl ReleaseLookup {
 
     /// Finds the release, which the registry must have under the commit's tag, for Render's platform.
     ///
-    /// Where we cannot look into the registry, as with a private repository and no login, that is reported and the digest
-    /// taken unchecked: Render pulls it with a login of its own.
+    /// If we cannot read the registry, as for a private repository without a login, that is reported and the digest is
+    /// used unchecked: Render pulls with its own login.
     pub(super) fn release(&self, client: &Client, reporter: &Reporter) -> Result<Release> {
         let repository: Repository = self.image.parse()?;
         let tag: Tag = self.tag.parse()?;
@@ -97,7 +97,7 @@ impl ReleaseLookup {
                 return Err(Failure::new(
                 Exit::Registry,
                 format!(
-                    "`{repository}:{tag}` names {named} in the registry instead of {known}: run {push} again"
+                    "`{repository}:{tag}` points to {named} in the registry instead of {known}: run {push} again"
                 ),
             )
             .into());
@@ -116,8 +116,8 @@ impl ReleaseLookup {
             }
             (None, Err(error)) => {
                 return Err(error.context(format!(
-                "no image was pushed from this machine, and the registry does not name one: run {push} first"
-            )));
+                    "no image was pushed from this machine, and the registry has none: run {push} first"
+                )));
             }
         };
         let image = Image::read(client, &repository, &digest)?;
@@ -132,7 +132,7 @@ impl ReleaseLookup {
             .or_exit(Exit::Usage)?;
         if record.commit_tag != self.tag.parse()? {
             return usage(format!(
-                "the pushed image is that of `{}`, but this is `{}`: run {push} first",
+                "the pushed image belongs to `{}`, but this is `{}`: run {push} first",
                 record.commit_tag, self.tag
             ));
         }
@@ -146,21 +146,21 @@ impl ReleaseLookup {
     }
 }
 
-/// An image in the registry, as far as Render cares.
+/// The parts of an image that matter to Render.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Image {
-    /// The manifest for linux/amd64, where the digest is that of an index.
+    /// The manifest for linux/amd64, if the digest is that of an index.
     pub(super) platform: Option<String>,
-    /// The commit that its labels name.
+    /// The commit in its labels.
     pub(super) commit: Option<String>,
 }
 
 impl Image {
-    /// The most that Render pulls, in compressed bytes: <https://render.com/docs/deploying-an-image>.
+    /// The largest image that Render pulls, in compressed bytes: <https://render.com/docs/deploying-an-image>.
     const LARGEST: u64 = 10 << 30;
 
-    /// Reads it. What Render could not run is an error with [`Exit::DeployFailed`], what is not there one with
-    /// [`Exit::Registry`].
+    /// Reads it. Fails with [`Exit::DeployFailed`] if Render could not run it, and with [`Exit::Registry`] if it does
+    /// not exist.
     pub(super) fn read(client: &Client, repository: &Repository, digest: &Digest) -> Result<Self> {
         let unfit = |why: String| {
             Failure::new(Exit::DeployFailed, format!("Render cannot run `{repository}@{digest}`: {why}"))
@@ -223,7 +223,7 @@ impl Image {
     }
 }
 
-/// What a deploy reads of a [`PushRecord`](crate::steps::push::PushRecord), whichever version wrote it.
+/// The part of a [`PushRecord`](crate::steps::push::PushRecord) that a deploy reads, whichever version wrote it.
 #[derive(Deserialize)]
 struct Record {
     repository: Repository,

@@ -10,31 +10,31 @@ use launchway_core::interrupt::Interrupt;
 pub(super) enum Choice {
     /// Roll it back.
     RollBack,
-    /// Leave the deploy to go on without us.
+    /// Leave the deploy running without us.
     Leave,
     /// Stop at once, after a second signal.
     Stop,
 }
 
-/// What decides about the deploy of an interrupted run.
+/// Decides what to do with the deploy of an interrupted run.
 pub(super) type Ask = fn(&Interrupt) -> Choice;
 
 impl Choice {
-    /// Asks the user on a terminal; elsewhere it is the undo.
+    /// Asks the user on a terminal; elsewhere, rolls back.
     pub(super) fn on_terminal(interrupt: &Interrupt) -> Self {
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return Self::RollBack;
         }
-        // A question rather than an event: its answer stands on the same line.
+        // Not an event, because the answer must be on the same line.
         drop(write!(
             std::io::stderr(),
-            "\ninterrupted: undo this deploy, or leave it running? (Ctrl-C again stops at once) [U/l] "
+            "\ninterrupted: roll back this deploy, or leave it running? (Ctrl-C again stops at once) [R/l] "
         ));
         drop(std::io::stderr().flush());
         let (sender, answer) = mpsc::channel();
         std::thread::spawn(move || {
             let mut line = String::new();
-            // Without an answer it is the default.
+            // Without an answer, the default applies.
             drop(std::io::stdin().read_line(&mut line));
             drop(sender.send(line));
         });

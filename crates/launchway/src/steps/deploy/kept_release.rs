@@ -1,7 +1,7 @@
-//! What is kept of a release for a rollback: its digest, its commit, and its variables, encrypted.
+//! What this machine keeps of a release for a rollback: its digest, its commit, and its variables, encrypted.
 //!
-//! Render does not reveal the environment of an earlier deploy. The key comes from `RENDER_API_KEY`: another secret may be
-//! the very variable that changed, and the owner of the API key can read the variables anyway.
+//! Render does not reveal the environment of an earlier deploy. The key is derived from `RENDER_API_KEY`: another
+//! secret may be the very variable that changed, and the owner of the API key can read the variables anyway.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,11 +25,11 @@ use super::release::Release;
 pub(super) enum Origin {
     /// It was deployed from here, and proved.
     Proved,
-    /// It was live when a deploy from here began.
+    /// It was live when a deploy from here started.
     Found,
-    /// It was deployed from here and failed: no rollback goes to it.
+    /// It was deployed from here and failed: a rollback never chooses it.
     Failed,
-    /// A word of a newer version.
+    /// A value written by a newer version.
     #[serde(other)]
     Unknown,
 }
@@ -41,7 +41,7 @@ pub(super) struct KeptRelease {
     pub(super) id: String,
     pub(super) origin: Origin,
     pub(super) release: Release,
-    /// The managed variables by name; `None` was not set.
+    /// The managed variables by name; `None` means not set.
     pub(super) variables: BTreeMap<String, Option<Secret>>,
 }
 
@@ -57,7 +57,7 @@ struct Kept {
     commit: Option<String>,
     /// RFC 3339.
     time: String,
-    /// Base64 of the nonce and what AES-256-GCM made of the variables.
+    /// Base64 of the nonce and the variables encrypted with AES-256-GCM.
     variables: String,
 }
 
@@ -71,13 +71,13 @@ pub(super) struct KeptReleases {
 }
 
 impl KeptReleases {
-    /// Those in `deployments` of a folder.
+    /// The releases in the folder `deployments` of a folder.
     pub(super) fn new(parent: &Path, api_key: Secret) -> Self {
         Self { folder: parent.join("deployments"), api_key }
     }
 
-    /// Writes one, readable for its owner only. What is merely found again is left alone: it may have been proved, or kept
-    /// by a newer version.
+    /// Writes one, readable for its owner only. A release that was only found live does not overwrite a file: that may
+    /// be proved, or written by a newer version.
     pub(super) fn keep(&self, found: &KeptRelease) -> Result<()> {
         let path = self.path(&found.id).context("the deploy's id cannot name a file")?;
         if found.origin == Origin::Found && path.exists() {
@@ -95,32 +95,32 @@ impl KeptReleases {
         write_private(&path, &serde_json::to_vec_pretty(&kept)?)
     }
 
-    /// Reads what was kept of a deploy: `None` where nothing was.
+    /// Reads what was kept of a deploy: `None` if nothing was.
     pub(super) fn open(&self, id: &str) -> Result<Option<KeptRelease>> {
         ensure!(
             self.schema(id).is_none_or(|schema| schema <= SCHEMA),
-            "what was kept of {id} was written by a newer Launchway: update to restore its variables"
+            "the kept release of {id} was written by a newer Launchway: update to restore its variables"
         );
         let Some(kept) = self.read(id) else { return Ok(None) };
         let opened = self.opened(&kept).with_context(|| {
-            format!("what was kept of {id} cannot be read with this `RENDER_API_KEY`: it was encrypted with another one")
+            format!("the kept release of {id} cannot be read with this `RENDER_API_KEY`: it was encrypted with another one")
         })?;
         let variables = opened.into_iter().map(|(name, value)| (name, value.map(Secret::new))).collect();
         let release = Release { digest: kept.digest, platform: None, commit: kept.commit };
         Ok(Some(KeptRelease { id: kept.id, origin: kept.origin, release, variables }))
     }
 
-    /// The commit that was kept of a deploy.
+    /// The commit that was kept for a deploy.
     pub(super) fn commit(&self, id: &str) -> Option<String> {
         self.read(id)?.commit
     }
 
-    /// Why a deploy was kept, where it was.
+    /// Why a deploy was kept, if it was.
     pub(super) fn origin(&self, id: &str) -> Option<Origin> {
         Some(self.read(id)?.origin)
     }
 
-    /// The ids of the deploys that were kept and whose commit begins like this.
+    /// The ids of the kept deploys whose commit starts like this.
     pub(super) fn with_commit(&self, start: &str) -> Vec<String> {
         let Ok(files) = fs_err::read_dir(&self.folder) else { return Vec::new() };
         files
@@ -134,7 +134,7 @@ impl KeptReleases {
         (id.starts_with("dep-") && id.bytes().all(plain)).then(|| self.folder.join(format!("{id}.json")))
     }
 
-    /// The version of the format in which a deploy was kept.
+    /// The format version in which a deploy was kept.
     fn schema(&self, id: &str) -> Option<u32> {
         #[derive(Deserialize)]
         struct Version {
@@ -174,7 +174,7 @@ impl KeptReleases {
             .key()?
             .open_in_place(nonce, Aad::from(about(&kept.id, &kept.digest)), &mut bytes)
             .map_err(|_| anyhow!("it cannot be decrypted"))?;
-        // serde's own words would name a value.
+        // serde's own message would quote a value.
         serde_json::from_slice(plain).map_err(|_| anyhow!("it holds no variables"))
     }
 
@@ -186,7 +186,7 @@ impl KeptReleases {
     }
 }
 
-/// What the variables are bound to, so that those of one release cannot be given to another.
+/// Binds the variables to their release, so that they cannot be moved to another.
 fn about(id: &str, digest: &str) -> String {
     format!("{id} {digest}")
 }
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(found.variables["GONE"], None);
         assert_eq!((found.release.digest.as_str(), found.origin), ("sha256:aa", Origin::Proved));
         assert_eq!(kept.with_commit("c0f"), ["dep-1"]);
-        // Merely found again, it stays proved.
+        // Found live again, it stays proved.
         kept.keep(&snapshot("dep-1", Origin::Found)).unwrap();
         assert_eq!(kept.origin("dep-1"), Some(Origin::Proved));
         assert!(kept.open("dep-2").unwrap().is_none());

@@ -1,4 +1,4 @@
-//! What a deploy could not undo, and how to finish by hand.
+//! What a deploy could not roll back, and how to finish by hand.
 
 use super::release::Release;
 use super::service_state::ServiceState;
@@ -26,7 +26,7 @@ impl Target<'_> {
         };
         if !differ.is_empty() {
             lines.push(format!(
-                "- these variables keep the values that this deploy wrote, which the next deploy will use: {}",
+                "- these variables still have the values that this deploy wrote, and the next deploy will use them: {}",
                 differ.join(", ")
             ));
         }
@@ -54,7 +54,7 @@ pub(super) fn by_hand(
         return lines;
     }
     if !differ.is_empty() {
-        lines.push(format!("- {dashboard} → Environment: put back {}", differ.join(", ")));
+        lines.push(format!("- {dashboard} → Environment: restore {}", differ.join(", ")));
     }
     if let Some(live) = before.and_then(|before| before.live.as_ref()) {
         lines.push(format!(
@@ -68,7 +68,7 @@ pub(super) fn by_hand(
             release.digest
         ));
     } else {
-        lines.push(format!("- look at {dashboard}"));
+        lines.push(format!("- check {dashboard}"));
     }
     lines
 }

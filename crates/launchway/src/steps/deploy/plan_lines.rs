@@ -1,4 +1,4 @@
-//! A plan in words, in the order in which it runs.
+//! The lines of a plan, in the order in which it runs.
 
 use std::time::Duration;
 
@@ -22,20 +22,20 @@ impl Rollout {
         ]
     }
 
-    /// From the chosen release to a deploy that Render took.
+    /// From the chosen release to a deploy that Render accepted.
     pub(super) fn request_lines(&self) -> Vec<String> {
         let names = self.variables.join(", ");
-        let of = if names.is_empty() { String::new() } else { format!(" of {names}") };
+        let to = if names.is_empty() { String::new() } else { format!(" to {names}") };
         let unless =
             self.expect.as_ref().map_or_else(String::new, |hash| format!("; stop unless the plan is {hash}"));
-        let mut lines = vec![format!("read all variables, and plan the changes{of}{unless}")];
+        let mut lines = vec![format!("read all variables and plan the changes{to}{unless}")];
         if !self.check.is_empty() {
             lines.push(format!(
-                "run the image's program with `{}` and that environment; stop if it finds an error",
+                "run the image's program with `{}` in that environment; stop if it reports an error",
                 self.check.join(" ")
             ));
         }
-        lines.push("read it all again; stop if it has changed".to_owned());
+        lines.push("read the service again; stop if it has changed".to_owned());
         lines.push(if names.is_empty() {
             "write no variables".to_owned()
         } else {
@@ -65,11 +65,11 @@ impl Rollout {
             "compare the digest that Render runs with the requested one".to_owned(),
             match &self.version {
                 Some(path) => format!(
-                    "poll the app at `{path}` for up to {settle} until it reports {commit} {} times in a row",
+                    "poll the service at `{path}` for up to {settle} until it reports {commit} {} times in a row",
                     proof::IN_A_ROW
                 ),
                 None => format!(
-                    "poll the app at `{}` for up to {settle} until it is healthy {} times in a row; its commit is not \
+                    "poll the service at `{}` for up to {settle} until it is healthy {} times in a row; its commit is not \
                      proved, because `deploy.version` is not configured",
                     self.health,
                     proof::IN_A_ROW
@@ -93,7 +93,7 @@ impl Rollout {
         }
         lines.extend(self.report.lines());
         lines.push(format!(
-            "if any of this fails: cancel the deploy, put back the variables for up to {}, and deploy and prove the earlier release; then ask the app whether it is up",
+            "if any of this fails: cancel the deploy, restore the variables (in up to {}), then deploy and prove the earlier release, and check whether the service is up",
             words(self.timings.rollback)
         ));
         lines

@@ -1,4 +1,4 @@
-//! What the running app itself responds: which commit it is, and whether it stays healthy.
+//! Checks what the running service itself reports: its commit, and whether it stays healthy.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,10 +20,10 @@ use launchway_core::short;
 /// How many responses in a row must name the commit: while traffic switches, both releases respond.
 pub(super) const IN_A_ROW: u32 = 5;
 
-/// The largest share of responses that may be 5xx during a bake. A single one is chance.
+/// The largest share of 5xx responses during a bake. A single one is chance.
 const MOST_ERRORS: f64 = 0.05;
 
-/// The commit that the app reports now, in one request.
+/// The commit that the service reports now, in one request.
 pub(super) fn glance(target: &Target<'_>, url: &Url) -> Option<String> {
     reported(&target.http, url).ok()
 }
@@ -43,12 +43,13 @@ pub(super) fn compare(deploy: &Deploy, release: &Release) -> Result<()> {
 }
 
 impl Target<'_> {
-    /// Polls the app until it reports `commit`, or without one until it reports the same, [`IN_A_ROW`] times in a row.
+    /// Polls the service until it reports `commit` [`IN_A_ROW`] times in a row; without a `commit`, until it reports
+    /// the same one that often.
     ///
-    /// Traffic moves to the new instance shortly after Render calls the deploy live, so responses of the older one are
+    /// Traffic moves to the new instance shortly after Render calls the deploy live, so responses of the old one are
     /// waited out.
     ///
-    /// An app without a version path proves its health only, which is reported.
+    /// A service without a version path proves only its health, which is reported.
     pub(super) fn prove(
         &self,
         deploy: &mut Deploy,
@@ -85,7 +86,7 @@ impl Target<'_> {
             commit.map_or_else(|| "one commit".to_owned(), |commit| format!("commit {}", short(commit)));
         let (mut last, mut row, mut before) = (String::new(), 0, None);
         loop {
-            // No wait opens an address that the network policy blocks.
+            // Waiting does not unblock an address that the network policy blocks.
             self.http.check(url)?;
             let state = match look() {
                 Ok(found) if commit.or(before.as_deref()).unwrap_or(&found) == found => {
@@ -106,7 +107,7 @@ impl Target<'_> {
             };
             row = 0;
             if state != last {
-                self.note(format!("the app reports {state}: waiting for {wanted}"));
+                self.note(format!("the service reports {state}: waiting for {wanted}"));
                 last = state;
             }
             if Instant::now() >= end {
@@ -118,8 +119,8 @@ impl Target<'_> {
         }
     }
 
-    /// Watches the release for a while after the proof: few responses may be errors, of those to us and of those that Render
-    /// counts.
+    /// Watches the release for a while after the proof: few responses may be errors, among those to us and among those
+    /// that Render counts.
     pub(super) fn bake(
         &self,
         deploy: &mut Deploy,
@@ -132,7 +133,7 @@ impl Target<'_> {
         let health = self.address(health)?;
         let version = version.map(|path| self.address(path)).transpose()?;
         let (mut all, mut errors) = (0_u32, 0_u32);
-        // At least so many, also on a machine that is too slow for the time that was set.
+        // At least this many, even on a machine that is too slow for the configured time.
         while Instant::now() < end || all < 2 * IN_A_ROW {
             self.reporter.progress(format!(
                 "baking for {}: {errors} of {all} responses were errors",
@@ -160,9 +161,9 @@ impl Target<'_> {
             let left = end.saturating_duration_since(Instant::now());
             self.interrupt.sleep(self.timings.poll.min(left))?;
         }
-        too_many("the app", f64::from(all), f64::from(errors))?;
+        too_many("the service", f64::from(all), f64::from(errors))?;
         match self.api.responses(begin) {
-            Ok((all, errors)) if all > 0.0 => too_many("by Render's count, the app", all, errors)?,
+            Ok((all, errors)) if all > 0.0 => too_many("by Render's count, the service", all, errors)?,
             Ok(_) => self.reporter.skipped("Render's count of responses", "it has counted none so far"),
             Err(ApiError::Stopped(error)) => return Err(error),
             Err(ApiError::Refused { status, .. }) => {
@@ -181,9 +182,9 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// An error with [`Exit::Superseded`] when somebody else's deploy has taken the place of ours.
+    /// Fails with [`Exit::Superseded`] if somebody else's deploy has replaced ours.
     ///
-    /// Without a response from Render nothing is known and nothing is reported.
+    /// Without a response from Render, nothing is known and nothing is reported.
     fn still_live(&self, deploy: &mut Deploy) -> Result<()> {
         if let Ok(now) = self.api.deploy(&deploy.id)
             && now.status.phase() == Phase::Deactivated
@@ -199,7 +200,7 @@ fn too_many(who: &str, all: f64, errors: f64) -> Result<()> {
     if errors >= 2.0 && errors / all > MOST_ERRORS {
         let share = errors / all * 100.0;
         let message = format!(
-            "{who} answered {errors:.0} of {all:.0} requests with an error: {share:.0} %, but at most {:.0} % are allowed",
+            "{who} responded to {errors:.0} of {all:.0} requests with an error: {share:.0} %, but at most {:.0} % are allowed",
             MOST_ERRORS * 100.0
         );
         return Err(Failure::new(Exit::DeployFailed, message).into());
@@ -220,7 +221,7 @@ pub(super) fn reported(http: &Http, url: &Url) -> Result<String> {
     }
     let version: Version = serde_json::from_str(&text(response)?)
         .map_err(|_| anyhow!("something that is not `{{\"commit\": \"…\"}}`"))?;
-    // It is shown and kept.
+    // The value is printed and stored.
     Ok(version.commit.chars().filter(|c| !c.is_control()).take(64).collect())
 }
 

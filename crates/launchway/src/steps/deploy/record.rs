@@ -1,4 +1,4 @@
-//! A deployment as the report of its run has it, however it ended.
+//! A deployment as its run report describes it, whatever its outcome.
 
 use std::time::{Instant, SystemTime};
 
@@ -28,15 +28,15 @@ pub(crate) struct Concluded {
 #[derive(Clone, Debug)]
 pub(crate) struct DeploymentRecord {
     pub(crate) deployment: launchway_report::Deployment,
-    /// The service that it was for.
+    /// The service it was for.
     pub(crate) service: Option<Service>,
-    /// The app's address, if Render named it.
+    /// The service's address, if Render returned it.
     pub(crate) site: Option<Url>,
     /// Where the report goes.
     pub(crate) plan: ReportPlan,
 }
 
-/// What is known so far of a deployment.
+/// What is known so far about a deployment.
 pub(super) struct Draft {
     pub(super) started: Time,
     clock: Instant,
@@ -68,7 +68,7 @@ impl Draft {
         u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Notes the deploy that a failure leaves.
+    /// Records the deploy that a failure leaves.
     pub(super) fn saw(&mut self, state: &State) {
         if let State::Ours(deploy) = state {
             self.id = Some(deploy.id.clone());
@@ -116,13 +116,13 @@ impl Draft {
     }
 }
 
-/// The times of a deployment. Where the clock was put back meanwhile, the later one is right: the board would refuse a
-/// report from the future, and the history would lack the deployment.
+/// The times of a deployment. If the clock was set back in the meantime, the later time is right: the board would
+/// refuse a report from the future, and the history would lack the deployment.
 fn between(started: Time, finished: Time) -> (Time, Time) {
     (started.min(finished), finished)
 }
 
-/// Why it failed, as a record may have it.
+/// Why it failed, in a form that a record may contain.
 fn reason(reporter: &Reporter, error: &anyhow::Error) -> String {
     const LONGEST: usize = 2000;
     let text = reporter.redacted(&format!("{error:#}"));
@@ -130,7 +130,7 @@ fn reason(reporter: &Reporter, error: &anyhow::Error) -> String {
     if text.is_empty() { "no reason given".to_owned() } else { text }
 }
 
-/// A release in the report's format. What does not fit there counts as unknown.
+/// A release in the report's format. Values that do not fit count as unknown.
 fn recorded(release: &Release) -> Option<launchway_report::Release> {
     let is_hex = |text: &str, length: usize| {
         text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -150,7 +150,7 @@ fn recorded_name(text: &str) -> String {
     if name.is_empty() { Report::NO_ENVIRONMENT.to_owned() } else { name }
 }
 
-/// The service's name, where it has one: one line of at most 100 characters.
+/// The service's name, if it has one: one line of at most 100 characters.
 fn service_name(reporter: &Reporter, text: &str) -> Option<String> {
     let name = reporter.redacted(text);
     let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();

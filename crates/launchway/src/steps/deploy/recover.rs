@@ -1,4 +1,4 @@
-//! What becomes of a deploy that failed: an undo, a deploy that is left alone, or a page of what is left.
+//! Handles a deploy that failed: rolls it back, leaves it alone, or reports what is left to do.
 
 use launchway_report::DeploymentOutcome;
 
@@ -12,7 +12,7 @@ use super::request::{State, Unproved};
 use super::rollout::Ready;
 use super::target::Target;
 
-/// Undoes what a failed deploy has changed, and adds to its error what it left.
+/// Rolls back what a failed deploy has changed, and adds to its error what it could not.
 pub(super) fn recover(
     target: &Target<'_>,
     kind: Kind,
@@ -37,12 +37,15 @@ pub(super) fn recover(
             format!("the newer deploy runs with the variables that this one wrote: {}", names.join(", "));
         return (DeploymentOutcome::Superseded, ended(exit, &error, &more));
     }
-    // From here on a signal concerns the undo.
+    // From here on a signal concerns the rollback.
     target.interrupt.take();
     let choice = if exit == Exit::Interrupted { ask(&target.interrupt) } else { Choice::RollBack };
     if choice == Choice::Leave {
-        let more =
-            format!("left unproved, with what this deploy wrote ({}){}", listed(&names), goes_on(&state));
+        let more = format!(
+            "the deploy was left unproved, and so was what it wrote ({}){}",
+            listed(&names),
+            goes_on(&state)
+        );
         return (DeploymentOutcome::NotRolledBack, ended(Exit::Interrupted, &error, &more));
     }
     let mut error = error;
@@ -56,7 +59,7 @@ pub(super) fn recover(
     }
     let outcome = match &ready.before {
         _ if choice == Choice::Stop => RollbackOutcome::Left(vec![format!(
-            "nothing was put back, because the run was stopped{}",
+            "nothing was restored, because the run was stopped{}",
             goes_on(&state)
         )]),
         Some(before) => {
@@ -77,11 +80,11 @@ pub(super) fn recover(
             (DeploymentOutcome::RolledBack, ended(exit, &error, "the service was rolled back"))
         }
         RollbackOutcome::Superseded(newer) => {
-            let more = format!("the rest is not undone because of a newer deploy: {newer}");
+            let more = format!("the rollback stopped at a newer deploy: {newer}");
             (DeploymentOutcome::Superseded, ended(Exit::Superseded, &error, &more))
         }
         RollbackOutcome::Left(left) => {
-            // A signal during the undo ended that; the facts are worth the wait.
+            // If a signal ended the rollback, the facts are still worth collecting.
             target.interrupt.take();
             let facts = target.facts(ready.before.as_ref(), &names, &left);
             (DeploymentOutcome::NotRolledBack, ended(Exit::NotRolledBack, &error, &facts))
@@ -94,7 +97,7 @@ fn goes_on(state: &State) -> String {
     match state {
         State::NotRequested => "; no deploy was requested".to_owned(),
         State::Unclear { .. } => "; whether Render accepted the deploy is unknown".to_owned(),
-        State::Ours(deploy) => format!("; `cargo xtask deploy --attach {}` follows the deploy", deploy.id),
+        State::Ours(deploy) => format!("; `cargo xtask deploy --attach {}` watches the deploy", deploy.id),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A release as a deploy requests it and recognises it.
+//! A release, as a deploy requests and recognises it.
 
 use launchway_render::model::Deploy;
 
@@ -7,9 +7,9 @@ use launchway_render::model::Deploy;
 pub(super) struct Release {
     /// The digest by which it is requested.
     pub(super) digest: String,
-    /// The digest of the manifest for Render's platform, where the first one is that of an index.
+    /// The digest of the manifest for Render's platform, if `digest` is that of an index.
     pub(super) platform: Option<String>,
-    /// Where it is known.
+    /// If it is known.
     pub(super) commit: Option<String>,
 }
 
@@ -23,7 +23,7 @@ impl Release {
         Some(Self { digest, platform, commit })
     }
 
-    /// Whether a digest that Render names is one of this release.
+    /// Whether a digest that Render reports belongs to this release.
     pub(super) fn is(&self, digest: &str) -> bool {
         self.digest == digest || self.platform.as_deref() == Some(digest)
     }

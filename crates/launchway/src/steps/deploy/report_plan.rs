@@ -10,7 +10,7 @@ use crate::timings::Timings;
 pub(crate) struct ReportPlan {
     /// The repository whose tag `ledger` is the history.
     pub(crate) ledger: String,
-    /// Where the app takes reports, and the key that signs them.
+    /// Where the service accepts reports, and the key that signs them.
     pub(crate) board: Option<SignedPath>,
     /// How long the registry may take.
     pub(crate) ledger_timeout: Duration,
@@ -37,7 +37,7 @@ impl ReportPlan {
         )];
         if let Some(SignedPath { path, .. }) = &self.board {
             lines.push(format!(
-                "send the app at `{path}` the reports that it is missing, in up to {} altogether",
+                "send the service at `{path}` the reports that it lacks, in up to {} altogether",
                 words(self.timeout)
             ));
         }

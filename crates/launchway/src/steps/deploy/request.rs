@@ -1,4 +1,4 @@
-//! Requesting a deploy, and recognising ours among others.
+//! Requests a deploy, and recognises it among others.
 
 use std::collections::BTreeSet;
 
@@ -15,9 +15,9 @@ use super::target::Target;
 /// The state of our request for a deploy.
 #[derive(Clone, Debug)]
 pub(super) enum State {
-    /// Nothing was requested, or Render certainly did not take it.
+    /// Nothing was requested, or Render certainly did not accept it.
     NotRequested,
-    /// Render may have taken it without naming the deploy that it became. These existed before.
+    /// Render may have accepted it without returning its id. These existed before.
     Unclear {
         /// The ids of the earlier deploys.
         known: BTreeSet<String>,
@@ -26,7 +26,7 @@ pub(super) enum State {
     Ours(Box<Deploy>),
 }
 
-/// A failure with the state that it leaves.
+/// A failure, with the state that it leaves.
 #[derive(Debug)]
 pub(super) struct Unproved {
     pub(super) state: State,
@@ -45,10 +45,10 @@ impl Unproved {
 }
 
 impl Target<'_> {
-    /// Requests a deploy of the release and finds out which one that is.
+    /// Requests a deploy of the release and finds its id.
     ///
     /// One deployment makes at most four of the ten calls a minute that Render allows for deploys and images: this one,
-    /// the image's, and both once more to roll back.
+    /// the one for the image, and both again for a rollback.
     pub(super) fn request(&self, release: &Release) -> Result<Deploy, Unproved> {
         let earlier = self.api.deploys(self.since).map_err(Unproved::not_requested)?;
         let known: BTreeSet<String> = earlier.into_iter().map(|deploy| deploy.id).collect();
@@ -60,10 +60,10 @@ impl Target<'_> {
                 return Ok(deploy);
             }
             Ok(_) => {
-                self.note("Render accepted the deploy without naming it: looking for it");
+                self.note("Render accepted the deploy without returning its id: looking for it");
                 None
             }
-            // Without a connection, or within the rate limit, nothing was requested.
+            // Without a connection, or when rate-limited, nothing was requested.
             Err(ApiError::Unavailable { untouched: false, why, .. }) => {
                 self.note(format!("whether Render accepted the deploy is unclear ({why}): looking for it"));
                 Some(why)
@@ -84,7 +84,7 @@ impl Target<'_> {
         Ok(deploy)
     }
 
-    /// Our own deploy among those that are new: requested through the API, of exactly our image.
+    /// Our own deploy among the new ones: requested through the API, of exactly our image.
     pub(super) fn ours(&self, release: &Release, known: &BTreeSet<String>) -> Result<Option<Deploy>> {
         let deploys = self.api.deploys(self.since)?;
         Ok(deploys.into_iter().find(|deploy| {

@@ -1,7 +1,8 @@
-//! `cargo xtask rollback`: an earlier release live again, image and environment together, proved as a deploy is.
+//! `cargo xtask rollback`: makes an earlier release live again, image and environment together, with the proof of a
+//! deploy.
 //!
-//! Render's own rollback pulls a tag again and leaves the bad settings for the next deploy to take up; this one requests a
-//! digest and writes the variables that were kept with the release.
+//! Render's own rollback pulls a tag again, and leaves the bad settings in place for the next deploy; this one requests
+//! a digest and writes the variables that were kept with the release.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,13 +24,13 @@ use super::rollout::{Chosen, Rollout};
 use super::target::Target;
 use super::{Concluded, Kind, Timings, ask, explained, has_service, wanted};
 
-/// Where to go back to.
+/// The release to roll back to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum To {
-    /// The release before the one that is live.
+    /// The release before the live one.
     #[default]
     Last,
-    /// The beginning of a commit, 7 digits or more.
+    /// The start of a commit, at least 7 digits.
     Commit(String),
     Digest(Digest),
     /// Render's id, `dep-…`.
@@ -52,7 +53,7 @@ impl FromStr for To {
             return Ok(Self::Commit(text.to_owned()));
         }
         bail!(
-            "`{text}` does not name a release: it must be a commit of at least 7 digits, a digest `sha256:…`, or a deploy `dep-…`"
+            "`{text}` is not a release: give a commit of at least 7 digits, a digest `sha256:…` or a deploy `dep-…`"
         )
     }
 }
@@ -86,12 +87,12 @@ impl fmt::Display for RollbackPlan {
 }
 
 impl RollbackPlan {
-    /// The plan by the configuration only. A rollback is urgent: it waits for no other deploy.
+    /// Plans from the configuration only. A rollback is urgent: it waits for no other deploy.
     pub(crate) fn new(ctx: &Context, to: To, expect: Option<String>, timings: Timings) -> Self {
         Self { to, rollout: Rollout { expect, ..Rollout::new(ctx, Kind::Rollback, timings) } }
     }
 
-    /// The plan with what it would change of the service in its current state, where Render lets us read that.
+    /// The plan, with the changes to the service in its current state if Render lets us read that.
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
         let changes = || {
             let target = Target::open(ctx, self.rollout.timings.hurried())?;
@@ -100,7 +101,7 @@ impl RollbackPlan {
         explained(&self.to_string(), has_service(&ctx.network).then_some(changes))
     }
 
-    /// Does exactly what is planned, or undoes what it has changed; errors are those of a deploy.
+    /// Does exactly what is planned, or rolls back what it has changed; errors are those of a deploy.
     pub(crate) fn run(&self, ctx: &Context) -> Concluded {
         self.run_with(ctx, ask(ctx))
     }
@@ -124,7 +125,7 @@ impl RollbackPlan {
 }
 
 impl To {
-    /// The release with the variables that were kept with it; none where nothing was kept here, which is reported.
+    /// The release, with the variables that were kept with it; none if nothing was kept here, which is reported.
     pub(super) fn choose(&self, target: &Target<'_>) -> Result<Chosen> {
         let deploys = deploys(target)?;
         let (release, id) = match self {
@@ -170,14 +171,14 @@ impl To {
             return Ok(Chosen { release, wanted: Wanted::new() });
         };
         if kept.origin != Origin::Proved {
-            target.note("a deploy from this machine found this release live, but none proved it");
+            target.note("deploys from this machine found this release live, but none proved it");
         }
         let commit = release.commit.or(kept.release.commit);
         Ok(Chosen { release: Release { commit, ..release }, wanted: kept.variables.into_iter().collect() })
     }
 }
 
-/// The deploys that are or were live, the newest first.
+/// The deploys that are or were live, newest first.
 fn deploys(target: &Target<'_>) -> Result<Vec<Deploy>> {
     const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
     let all = target.api.deploys(SystemTime::now() - YEAR)?;
@@ -189,8 +190,8 @@ fn deploys(target: &Target<'_>) -> Result<Vec<Deploy>> {
 
 /// The newest release before the live one that was not rolled back.
 ///
-/// A release that was replaced by its predecessor was rolled back, by an undo or by a rollback: rolling forward to it
-/// is not a rollback. Render's own list shows that, even to a machine that has kept nothing.
+/// A release that was replaced by its predecessor was rolled back, automatically or on request: returning to it would
+/// be a step forward. Render's own list shows this, even to a machine that has kept nothing.
 fn last(deploys: &[Deploy], is_failed: impl Fn(&str) -> bool) -> Option<&Deploy> {
     let digest = |deploy: &Deploy| Release::of(deploy, None).map(|release| release.digest);
     let mut rolled_back = Vec::new();
@@ -209,7 +210,7 @@ fn last(deploys: &[Deploy], is_failed: impl Fn(&str) -> bool) -> Option<&Deploy>
     None
 }
 
-/// What a deploy ran, with what the registry knows of it.
+/// What a deploy ran, with what the registry knows about it.
 fn of(target: &Target<'_>, deploy: &Deploy) -> Result<Release> {
     let kept = target.kept.commit(&deploy.id);
     let Some(release) = Release::of(deploy, kept) else {
@@ -225,7 +226,7 @@ fn of(target: &Target<'_>, deploy: &Deploy) -> Result<Release> {
             ..release
         }),
         Err(error) if matches!(Exit::of(&error), Exit::Interrupted) => Err(error),
-        // Render pulls it with a login of its own.
+        // Render pulls with its own login.
         Err(error) => {
             target.reporter.skipped("digest in the registry", format!("{error:#}"));
             Ok(release)
@@ -238,7 +239,7 @@ fn in_registry(target: &Target<'_>, digest: &Digest) -> Result<Release> {
     Ok(Release { digest: digest.to_string(), platform, commit })
 }
 
-/// A release by its commit: one that was kept here, or the one that the commit's tag names in the registry.
+/// A release by its commit: one that was kept here, or the one that the commit's tag points to in the registry.
 fn by_commit(target: &Target<'_>, deploys: &[Deploy], start: &str) -> Result<(Release, Option<String>)> {
     let kept = target.kept.with_commit(start);
     if let Some(found) = deploys.iter().find(|deploy| kept.contains(&deploy.id)) {

@@ -1,4 +1,4 @@
-//! A release made live: what a deploy and a rollback have in common, from the first look to the last report.
+//! Makes a release live: what a deploy and a rollback have in common, from the first read to the last report.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use super::target::Target;
 use super::{Deployment, Kind, ReportPlan, proof};
 use crate::timings::Timings;
 
-/// Everything about a deploy or a rollback but the choice of its release.
+/// Everything about a deploy or a rollback except the choice of its release.
 #[derive(Clone, Debug)]
 pub(super) struct Rollout {
     pub(super) kind: Kind,
@@ -38,7 +38,7 @@ pub(super) struct Rollout {
     pub(super) root: PathBuf,
     /// The commit there.
     pub(super) git: Git,
-    /// The id of the service, where it is known yet.
+    /// The id of the service, if it is known yet.
     pub(super) service: Option<String>,
     /// The repository of the image, in full.
     pub(super) image: String,
@@ -46,36 +46,36 @@ pub(super) struct Rollout {
     pub(super) variables: Vec<String>,
     /// The hash that the changes must have.
     pub(super) expect: Option<String>,
-    /// The arguments with which the image's program checks its environment; none for no check.
+    /// The arguments with which the image's program checks its environment; empty for no check.
     pub(super) check: Vec<String>,
     /// The health path.
     pub(super) health: String,
-    /// The version path, where the app has one.
+    /// The version path, if the service has one.
     pub(super) version: Option<String>,
-    /// The commit that the app must report, where it is known yet.
+    /// The commit that the service must report, if it is known yet.
     pub(super) commit: Option<String>,
-    /// How long to wait for deploys that are under way.
+    /// How long to wait for deploys in progress.
     pub(super) queue: Duration,
     pub(super) timings: Timings,
-    /// The name of the environment, where it is known yet.
+    /// The name of the environment, if it is known yet.
     pub(super) environment: Option<String>,
     pub(super) sentry: SentryPlan,
-    /// The Sentry release, where it is known yet.
+    /// The Sentry release, if it is known yet.
     pub(super) sentry_release: Option<String>,
     pub(super) report: ReportPlan,
 }
 
-/// A release and the variables that it is to run with.
+/// A release and its variables.
 pub(super) struct Chosen {
     pub(super) release: Release,
     pub(super) wanted: Wanted,
 }
 
-/// Everything that is known before the first write, and what was written since.
+/// Everything known before the first write, and what was written since.
 pub(super) struct Ready {
     pub(super) release: Release,
     pub(super) wanted: Wanted,
-    /// The service before the deploy; unknown to a run that took up the deploy of another machine.
+    /// The service before the deploy; unknown to a run that resumed another machine's deploy.
     pub(super) before: Option<ServiceState>,
     /// The variables that were or may have been written, each with its new value.
     pub(super) written: Wanted,
@@ -108,7 +108,7 @@ impl Rollout {
         }
     }
 
-    /// Makes a release live, proves it, and undoes everything where that fails.
+    /// Makes a release live and proves it; rolls everything back if that fails.
     pub(super) fn run(
         &self,
         mut target: Target<'_>,
@@ -120,7 +120,7 @@ impl Rollout {
         draft.conclude(&target.reporter, Some(&target), self, result)
     }
 
-    /// Ends the deployment before it begins.
+    /// Ends the deployment before it starts.
     pub(super) fn refuse(&self, reporter: &Reporter, error: anyhow::Error) -> Concluded {
         Draft::begin(self).conclude(reporter, None, self, Err((DeploymentOutcome::Unchanged, error)))
     }
@@ -145,7 +145,7 @@ impl Rollout {
         Err(recover(target, self.kind, &ready, failed, ask))
     }
 
-    /// Takes up a deploy that was requested before, proves it, and undoes everything where that fails.
+    /// Resumes a deploy that was requested before and proves it; rolls everything back if that fails.
     pub(super) fn attach(
         &self,
         mut target: Target<'_>,
@@ -211,7 +211,7 @@ impl Rollout {
         Ok((ready, changes))
     }
 
-    /// Checks the service and finds the release. The problems of both are reported together.
+    /// Checks the service and finds the release. Reports the problems of both together.
     fn choose(
         &self,
         target: &mut Target<'_>,
@@ -238,7 +238,8 @@ impl Rollout {
         Ok(chosen)
     }
 
-    /// Reads everything again just before the first write: Render cannot make a write depend on what it replaces.
+    /// Reads everything again just before the first write: Render cannot make a write depend on the value that it
+    /// replaces.
     fn confirm(
         &self,
         target: &Target<'_>,
@@ -251,7 +252,7 @@ impl Rollout {
         let problems = preflight::problems(&before.service, &self.image);
         if changes != *planned || !problems.is_empty() {
             let message = format!(
-                "the service has changed since the plan was made, and nothing was written: read the new plan with `--explain`, then try again\n{}",
+                "the service has changed since the plan was made, so nothing was written: read the new plan with `--explain`, then try again\n{}",
                 changes.lines().into_iter().chain(problems).collect::<Vec<_>>().join("\n")
             );
             return Err(Failure::new(Exit::DeployFailed, message).into());
@@ -273,7 +274,7 @@ impl Rollout {
         let Target { interrupt, http, reporter, .. } = target;
         for (name, value) in changes.writes(&ready.wanted) {
             interrupt.check().map_err(Unproved::not_requested)?;
-            // Also where Render refuses it: an earlier attempt at the same call may have worked.
+            // Even if Render refuses it: an earlier attempt at the same call may have worked.
             ready.written.push((name.clone(), value.clone()));
             let done = match value {
                 Some(value) => target.api.put_variable(name, value),
@@ -292,7 +293,7 @@ impl Rollout {
         target.request(&ready.release)
     }
 
-    /// From a deploy that Render took to one that is proved, reconciled, kept and known to Sentry.
+    /// From a deploy that Render accepted to one that is proved, reconciled, kept, and recorded in Sentry.
     fn finish(
         &self,
         target: &Target<'_>,
@@ -330,7 +331,7 @@ impl Rollout {
         })
     }
 
-    /// Follows the deploy until it is live, and proves that it runs the release and stays healthy.
+    /// Watches the deploy until it is live, and proves that it runs the release and stays healthy.
     fn prove(&self, target: &Target<'_>, release: &Release, deploy: &mut Deploy) -> Result<String> {
         target.watch(deploy)?;
         target.interrupt.check()?;
@@ -340,13 +341,14 @@ impl Rollout {
         if !self.timings.bake.is_zero() {
             target.bake(deploy, &commit, (&self.health, self.version.as_deref()), self.timings.bake)?;
         }
-        // A live and proved release stays, whatever the settings name; but they must not bring back an earlier one.
+        // A live and proved release stays, whatever image the settings have; but they must not bring back an earlier
+        // one.
         match target.store_image(&image::pinned(&self.image, &release.digest)) {
-            Ok(()) => target.note("the service's settings name this digest"),
+            Ok(()) => target.note("the service's settings have this digest"),
             Err(error) if Exit::of(&error) == Exit::Interrupted => return Err(error),
             Err(error) => target.reporter.skipped(
                 "image in the service's settings",
-                format!("they name another digest, which the next manual deploy would use: {error:#}"),
+                format!("they have another digest, which the next manual deploy would use: {error:#}"),
             ),
         }
         Ok(commit)
@@ -368,7 +370,7 @@ impl Rollout {
         planned.or_else(|| config.environment_name(value)).unwrap_or_default()
     }
 
-    /// What the plan changes of the service in its current state, found out without a write.
+    /// What the plan would change on the service in its current state, determined without writing.
     pub(super) fn preview(
         &self,
         mut target: Target<'_>,
@@ -376,14 +378,14 @@ impl Rollout {
     ) -> Result<Vec<String>> {
         let hurried = Self { queue: Duration::ZERO, ..self.clone() };
         let Chosen { release, wanted } = hurried.choose(&mut target, choose, &mut Draft::begin(self))?;
-        // `--explain` shows the plan, whichever was expected.
+        // `--explain` shows the plan, whatever hash was expected.
         let (_, changes) = compare(&target, &release, &wanted, None)?;
         Ok(changes.lines())
     }
 }
 
 impl Ready {
-    /// Keeps our own release for a rollback. If that is not possible, the deploy does not fail.
+    /// Keeps our own release for a rollback. Failing to do so does not fail the deploy.
     pub(super) fn keep(&self, target: &Target<'_>, deploy: &Deploy, origin: Origin, commit: Option<&str>) {
         let mut release = self.release.clone();
         release.commit = release.commit.or_else(|| commit.map(str::to_owned));
@@ -433,7 +435,7 @@ fn keep(
     }
 }
 
-/// The variables that the service keeps, and the wanted ones over them.
+/// The service's own variables, overridden by the wanted ones.
 fn environment_after(before: &ServiceState, wanted: &Wanted) -> BTreeMap<String, Secret> {
     let mut variables: BTreeMap<String, Secret> =
         before.variables.iter().map(|variable| (variable.key.clone(), variable.value.clone())).collect();

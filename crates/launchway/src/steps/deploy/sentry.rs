@@ -1,7 +1,7 @@
 //! Sentry's release API: a release with its commits before it is deployed, and the deploy of it once it is proved.
 //!
-//! <https://docs.sentry.io/api/releases/>. It gets requests only where `SENTRY_AUTH_TOKEN`, `SENTRY_ORG` and
-//! `SENTRY_PROJECT` are set. A Sentry that does not respond is reported as a skip: it never fails a deploy.
+//! <https://docs.sentry.io/api/releases/>. Used only if `SENTRY_AUTH_TOKEN`, `SENTRY_ORG` and `SENTRY_PROJECT` are set.
+//! If Sentry does not respond, that is reported as a skip: it never fails a deploy.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -26,11 +26,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// What a deploy sends to Sentry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SentryPlan {
-    /// Nothing: the configuration does not switch it on, or none of the variables is set.
+    /// Nothing: the configuration does not enable it, or none of the variables is set.
     Off,
     /// Nothing, for this reason.
     Skipped(String),
-    /// The release and the deploy of it.
+    /// The release and its deploy.
     On {
         /// The package with its version: `app@0.1.0`.
         package: String,
@@ -38,7 +38,7 @@ pub(crate) enum SentryPlan {
     },
 }
 
-/// A project, and who may write its releases.
+/// A project, with the token to write its releases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Project {
     /// `SENTRY_URL`.
@@ -83,7 +83,7 @@ impl SentryPlan {
         matches!(self, Self::On { .. })
     }
 
-    /// The line of a plan that does this.
+    /// The line of a plan for this action.
     pub(crate) fn line(&self, what: &str) -> Option<String> {
         match self {
             Self::Off => None,
@@ -92,13 +92,13 @@ impl SentryPlan {
         }
     }
 
-    /// The name of a commit's release, under which the app reports its errors: `app@0.1.0+0123456789ab`.
+    /// The name of a commit's release, under which the service reports its errors: `app@0.1.0+0123456789ab`.
     pub(crate) fn release(&self, commit: &str) -> String {
         let package = if let Self::On { package, .. } = self { package.as_str() } else { "" };
         format!("{package}+{}", launchway_core::short(commit))
     }
 
-    /// Creates a release with the commits that are new in it, newest first.
+    /// Creates a release with its new commits, newest first.
     pub(super) fn announce(&self, http: &Http, reporter: &Reporter, release: &str, commits: &[Commit]) {
         self.act(http, reporter, release, "Sentry release", |sentry| {
             sentry.create(commits)?;
@@ -110,7 +110,7 @@ impl SentryPlan {
         });
     }
 
-    /// Records that a release was deployed to an environment; a new release is finalised with it.
+    /// Records the deploy of a release to an environment; this finalises a new release.
     pub(super) fn deployed(&self, http: &Http, reporter: &Reporter, deploy: SentryDeploy<'_>) {
         let SentryDeploy { kind, release, started, environment } = deploy;
         // A skip was reported with the release.
@@ -127,7 +127,7 @@ impl SentryPlan {
         });
     }
 
-    /// Acts where Sentry is configured, and reports the outcome. It never fails a deploy.
+    /// Acts if Sentry is configured, and reports the outcome. Never fails a deploy.
     fn act(
         &self,
         http: &Http,
@@ -157,7 +157,7 @@ struct SentryRelease<'a> {
     base: Url,
     token: &'a Secret,
     project: &'a str,
-    /// `app@0.1.0+0123456789ab`: the name under which the app reports its errors.
+    /// `app@0.1.0+0123456789ab`: the name under which the service reports its errors.
     version: &'a str,
 }
 
@@ -197,7 +197,7 @@ impl<'a> SentryRelease<'a> {
         self.call(Method::POST, &self.release("deploys/")?, &body)
     }
 
-    /// An address of the release; in it `+` is written `%2B`, as `sentry-cli` does.
+    /// The URL of the release; `+` is encoded as `%2B`, as in `sentry-cli`.
     fn release(&self, rest: &str) -> Result<Url> {
         Ok(self.base.join(&format!("{}/{rest}", self.version.replace('+', "%2B")))?)
     }

@@ -1,4 +1,4 @@
-//! The service before anything is written: where a plan starts and where an undo ends.
+//! The service before anything is written: the start of a plan and the goal of a rollback.
 
 use anyhow::Result;
 
@@ -13,13 +13,13 @@ use super::target::Target;
 #[derive(Clone, Debug)]
 pub(super) struct ServiceState {
     pub(super) service: Service,
-    /// All of them, the unmanaged ones included.
+    /// All variables, including the unmanaged ones.
     pub(super) variables: Vec<EnvVar>,
-    /// The deploy that serves.
+    /// The live deploy.
     pub(super) live: Option<Deploy>,
-    /// What it runs; its commit is the one that the app reported, or the one that was kept with it.
+    /// The live release; its commit is the one that the service reported, or the one that was kept with it.
     pub(super) release: Option<Release>,
-    /// The commit that the app reported.
+    /// The commit that the service reported.
     pub(super) reported: Option<String>,
 }
 
@@ -28,7 +28,7 @@ impl ServiceState {
         value(&self.variables, name)
     }
 
-    /// The names of these whose values are others now.
+    /// Those of these names whose values have changed.
     pub(super) fn differing<'n>(
         &self,
         names: impl IntoIterator<Item = &'n str>,

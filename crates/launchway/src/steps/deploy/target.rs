@@ -1,4 +1,4 @@
-//! The service that is deployed to: its API, its app, and its settings as they were first read.
+//! The service that is deployed to: its API, the running service, and its settings as first read.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -24,41 +24,42 @@ use super::changes::Marker;
 use super::kept_release::KeptReleases;
 use crate::timings::Timings;
 
-/// The service, its API and its app.
+/// The Render service, its API, and the program that it runs.
 pub(super) struct Target<'a> {
     pub(super) api: Api,
-    /// For the app itself, and for Sentry.
+    /// For the service itself, and for Sentry.
     pub(super) http: Http,
-    /// Of the repository that the pipeline ships.
+    /// For the repository that the pipeline ships.
     pub(super) registry: Client,
-    /// That repository, as it is configured.
+    /// That repository, as configured.
     pub(super) image: &'a str,
     pub(super) config: &'a Config,
     pub(super) reporter: Reporter,
     pub(super) interrupt: Interrupt,
     pub(super) timings: Timings,
-    /// Marks the values of the service's variables.
+    /// Hashes the values of the service's variables.
     pub(super) marker: Marker,
     /// The releases that this machine keeps.
     pub(super) kept: KeptReleases,
-    /// The page of the service where Render names none; a rehearsal's service has none at all.
+    /// The page of the service if Render returns none; a rehearsal's service has none at all.
     dashboard: Option<String>,
     /// As first read.
     pub(super) service: Service,
-    /// Where the list of deploys starts: a day covers all that may be under way, whatever this machine's clock says.
+    /// Where the list of deploys starts: a day covers everything that may be in progress, whatever this machine's clock
+    /// says.
     pub(super) since: SystemTime,
-    /// The lines of the app's log that were shown, each with its time.
+    /// The lines of the service's log that were shown, each with its time.
     pub(super) shown: RefCell<BTreeSet<(String, String)>>,
 }
 
 impl<'a> Target<'a> {
-    /// What the variables of this run lead to. Nothing is requested yet.
+    /// Built from the variables of this run. Requests nothing yet.
     pub(super) fn open(ctx: &'a Context, timings: Timings) -> Result<Self> {
         let Context { config, environment, reporter, interrupt, .. } = ctx;
         let key = config.secret(environment, "RENDER_API_KEY")?;
         reporter.redact_also([key.clone()]);
         let id = config.secret(environment, "RENDER_SERVICE_ID")?.expose().to_owned();
-        // Where no key signs for the service, as for a rollback, deployers share the API key.
+        // If no key signs for the service, as for a rollback, deployers share the API key.
         let shared = config.deploy.keys().into_iter().find_map(|name| environment.secret(name));
         let marker = Marker::new(&id, shared.as_ref().unwrap_or(&key))?;
         let dashboard = (!ctx.is_rehearsal()).then(|| format!("https://dashboard.render.com/web/{id}"));
@@ -87,7 +88,7 @@ impl<'a> Target<'a> {
         image::repository(self.image)
     }
 
-    /// A path of the running app.
+    /// The URL of a path of the running service.
     pub(super) fn address(&self, path: &str) -> Result<Url> {
         preflight::address(&self.service)?
             .join(path)
@@ -104,7 +105,8 @@ impl<'a> Target<'a> {
 
     /// Redacts the values of these variables from now on.
     ///
-    /// An unmanaged variable may hold anything; of the others the table and the configuration say which are secret.
+    /// An unmanaged variable may contain anything; for the others, the table and the configuration say which are
+    /// secret.
     pub(super) fn hide<'v>(&self, values: impl IntoIterator<Item = (&'v str, &'v Secret)>) {
         let secret = |(name, value): &(&str, &Secret)| {
             self.config
@@ -125,7 +127,7 @@ impl<'a> Target<'a> {
         self.reporter.note(text);
     }
 
-    /// Looks until there is something, for as long as traffic and lists may lag behind.
+    /// Polls until there is a result, for as long as traffic and lists may lag behind.
     pub(super) fn wait_for<T>(&self, mut look: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
         let end = Instant::now() + self.timings.settle;
         loop {
@@ -139,7 +141,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Reads the service and reports what is worth knowing. What prevents a deploy is returned.
+    /// Reads the service and reports noteworthy facts. Returns what prevents a deploy.
     pub(super) fn check_service(&mut self, image: &str, health: &str) -> Result<Vec<String>> {
         let service = self.api.service()?;
         let problems = preflight::problems(&service, image);
@@ -153,7 +155,8 @@ impl<'a> Target<'a> {
         Ok(problems)
     }
 
-    /// Reports the deploys that are under way, after `wait` for them to end: the plan starts from what they leave.
+    /// Reports the deploys in progress, after waiting up to `wait` for them to end: the plan starts from what they
+    /// leave.
     pub(super) fn wait_for_others(&self, wait: Duration) -> Result<()> {
         let mut reported = BTreeSet::new();
         let end = Instant::now() + wait;
@@ -181,7 +184,7 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Makes the service's settings name this image, unless they do.
+    /// Sets this image in the service's settings, unless they have it.
     pub(super) fn store_image(&self, image: &str) -> Result<()> {
         let now = self.api.service()?;
         let named = |path: &str| {

@@ -260,20 +260,20 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
     look for deploys in progress, and wait up to 2m for them to end
     take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`, and look it up in the registry
-    read all variables, and plan the changes of SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
-    run the image's program with `check --deploy --json` and that environment; stop if it finds an error
-    read it all again; stop if it has changed
+    read all variables and plan the changes to SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
+    run the image's program with `check --deploy --json` in that environment; stop if it reports an error
+    read the service again; stop if it has changed
     write those variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     request a deploy of `docker.io/acme/app@<digest>`
     check it every 3s until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
-    poll the app at `/version` for up to 1m until it reports commit 0123456789ab 5 times in a row
+    poll the service at `/version` for up to 1m until it reports commit 0123456789ab 5 times in a row
     bake for 1m, polling `/healthz` and `/version`
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    send the app at `/api/v1/reports` the reports that it is missing, in up to 30s altogether
-    if any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release; then ask the app whether it is up
+    send the service at `/api/v1/reports` the reports that it lacks, in up to 30s altogether
+    if any of this fails: cancel the deploy, restore the variables (in up to 2m), then deploy and prove the earlier release, and check whether the service is up
     ");
     ctx.environment = Environment::of([
         ("PIPELINE_DIGEST", DIGEST),
@@ -289,19 +289,19 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     check that service `srv-1` is up and runs `docker.io/acme/app`
     look for deploys in progress, and wait up to 5s for them to end
     take the digest from `PIPELINE_DIGEST`: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, and look it up in the registry
-    read all variables, and plan the changes of SERVER_MODE
-    read it all again; stop if it has changed
+    read all variables and plan the changes to SERVER_MODE
+    read the service again; stop if it has changed
     write those variables that differ: SERVER_MODE
     skip Sentry: not set: SENTRY_AUTH_TOKEN, SENTRY_PROJECT
     request a deploy of `docker.io/acme/app@<digest>`
     check it every 250ms until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
-    poll the app at `/healthz` for up to 5s until it is healthy 5 times in a row; its commit is not proved, because `deploy.version` is not configured
+    poll the service at `/healthz` for up to 5s until it is healthy 5 times in a row; its commit is not proved, because `deploy.version` is not configured
     bake for 1s, polling `/healthz`
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    if any of this fails: cancel the deploy, put back the variables for up to 5s, and deploy and prove the earlier release; then ask the app whether it is up
+    if any of this fails: cancel the deploy, restore the variables (in up to 5s), then deploy and prove the earlier release, and check whether the service is up
     ");
 }
 
@@ -355,7 +355,7 @@ fn a_good_deploy_ends_live_and_proved() {
     deploy dep-1: live
     [app]/version reports commit 0123456789ab
     baked
-    the service's settings name this digest
+    the service's settings have this digest
     ");
     assert_eq!((deployment.id.as_str(), deployment.status.as_str()), ("dep-1", "live"));
     assert_eq!((deployment.digest.as_str(), deployment.commit.as_str()), (DIGEST, COMMIT));
@@ -416,7 +416,7 @@ fn explaining_shows_the_plan_and_writes_nothing() {
     let none = Context::for_test(fixture.folder.path(), Environment::default());
     let lines = DeployPlan::new(&none, &options(&none)).unwrap().explained(&none);
     let unknown =
-        |line: &String| line.starts_with("what that would change is unknown: `RENDER_API_KEY` is not set");
+        |line: &String| line.starts_with("the changes cannot be computed: `RENDER_API_KEY` is not set");
     assert!(lines.iter().any(unknown), "{lines:?}");
 }
 
@@ -476,6 +476,6 @@ fn sentry_gets_the_release_before_the_deploy_and_the_deploy_after_its_proof() {
     let place = |text: &str| reported.find(text).unwrap_or_else(|| panic!("{text} is not in {reported}"));
     assert!(place("Sentry release app@0.1.0+0123456789ab") < place("requesting a deploy"));
     let recorded = place("Sentry has the deploy of app@0.1.0+0123456789ab to value-of-type");
-    assert!(place("the service's settings name this digest") < recorded);
+    assert!(place("the service's settings have this digest") < recorded);
     assert_eq!(sentry.requests().len(), 3);
 }

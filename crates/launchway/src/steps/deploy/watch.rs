@@ -1,4 +1,4 @@
-//! Following a deploy to its end, which may be earlier than Render's own.
+//! Watches a deploy to its end, which may come earlier than Render's own.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,10 +14,10 @@ use launchway_render::telemetry::LogLine;
 
 use super::target::Target;
 
-/// How many crashes of its instances end a deploy early: Render itself tries for 15 minutes.
+/// This many crashes of its instances end a deploy early: Render itself tries for 15 minutes.
 const CRASHES: usize = 3;
 
-/// Looks at the deploy between two at events and log: Render allows 400 readings a minute.
+/// Reads events and the log once per this many polls of the deploy: Render allows 400 reads a minute.
 const LOOKS_PER_EVENTS: usize = 4;
 
 impl Target<'_> {
@@ -49,7 +49,7 @@ impl Target<'_> {
                     }
                     self.reporter.progress(format!("deploy {id}: {}{elapsed}", now.status));
                     outage.clear();
-                    // The id must not get lost, and what Render said once stays true.
+                    // The id must not get lost, and what Render once reported stays true.
                     let before = std::mem::replace(deploy, Deploy { id: id.clone(), ..now });
                     deploy.image = deploy.image.take().or(before.image);
                     deploy.created_at = deploy.created_at.take().or(before.created_at);
@@ -77,7 +77,7 @@ impl Target<'_> {
         self.ended(deploy)
     }
 
-    /// Succeeds for a deploy that is live; otherwise the error says how it ended.
+    /// Succeeds if the deploy is live; otherwise the error says how it ended.
     pub(super) fn ended(&self, deploy: &Deploy) -> Result<()> {
         let id = &deploy.id;
         let superseded =
@@ -86,15 +86,15 @@ impl Target<'_> {
             Phase::Live => return Ok(()),
             Phase::Deactivated => {
                 let newer = self.newer_than(deploy).unwrap_or_else(|| "a newer deploy".to_owned());
-                return superseded(format!("deploy {id} was live and is superseded by {newer}"));
+                return superseded(format!("deploy {id} was live but has been superseded by {newer}"));
             }
             Phase::Canceled => {
                 let ending = self.ending(deploy);
-                // Render also calls cancelled what it gave up itself.
+                // Render also calls a deploy cancelled that it gave up itself.
                 if ending.as_ref().and_then(Event::cause).is_none() {
                     let named = ending.as_ref().and_then(Event::newer_deploy).map(str::to_owned);
                     if let Some(newer) = named.or_else(|| self.newer_than(deploy)) {
-                        return superseded(format!("deploy {id} was cancelled and is superseded by {newer}"));
+                        return superseded(format!("deploy {id} was cancelled and superseded by {newer}"));
                     }
                     return failed(format!("deploy {id} was cancelled"));
                 }
@@ -104,7 +104,7 @@ impl Target<'_> {
         failed(format!("deploy {id} ended as {}", deploy.status))
     }
 
-    /// The event that says how the deploy ended. It may come late or not at all.
+    /// The event that says how the deploy ended. It may arrive late or never.
     pub(super) fn ending(&self, deploy: &Deploy) -> Option<Event> {
         for _ in 0..3 {
             let events = self.api.events(began(deploy)).ok()?;
@@ -128,11 +128,11 @@ impl Target<'_> {
             .map(|newer| newer.id)
     }
 
-    /// Fails as soon as events show that no wait will bring the deploy up.
+    /// Fails as soon as events show that waiting is pointless.
     fn fail_early(&self, deploy: &Deploy) -> Result<()> {
         let begin = began(deploy);
         let Ok(events) = self.api.events(begin) else { return Ok(()) };
-        // Render's own clock on both sides.
+        // Both times are by Render's own clock.
         let events: Vec<Event> =
             events.into_iter().filter(|event| time(&event.timestamp).is_some_and(|at| at >= begin)).collect();
         let wanted = deploy.image.as_ref().and_then(|image| image.reference.as_deref()).unwrap_or_default();
@@ -148,7 +148,7 @@ impl Target<'_> {
         if let Some(event) = pull {
             let message = event.details.message.as_deref().unwrap_or("no reason given");
             return failed(format!(
-                "Render cannot pull the image: {}; look at the service's registry credential",
+                "Render cannot pull the image: {}; check the service's registry credential",
                 self.line(message)
             ));
         }
@@ -156,7 +156,7 @@ impl Target<'_> {
         if events.iter().filter(crash).count() < CRASHES {
             return Ok(());
         }
-        // Instances of the earlier release may crash too, which is not this deploy's doing.
+        // Instances of the earlier release may crash too, which is not this deploy's fault.
         let older = self.api.instances_before(begin).unwrap_or_default();
         let ours: Vec<&Event> = events
             .iter()
@@ -170,10 +170,10 @@ impl Target<'_> {
             .iter()
             .find_map(|event| event.cause())
             .map_or_else(String::new, |(why, _)| format!(": {why}"));
-        failed(format!("deploy {} has crashed {} times{why}", deploy.id, ours.len()))
+        failed(format!("deploy {} crashed {} times{why}", deploy.id, ours.len()))
     }
 
-    /// One line of untrusted text, as it may be shown.
+    /// One line of untrusted text, fit to be shown.
     pub(super) fn line(&self, text: &str) -> String {
         line(&self.reporter, text)
     }
@@ -199,9 +199,9 @@ impl Target<'_> {
     }
 }
 
-/// One line of untrusted text: no secret in it, no control character, and no endless line.
+/// One line of untrusted text, without secrets and control characters, and cut at a limit.
 ///
-/// Redaction precedes the cut, which would hide half a secret from it.
+/// Redaction comes first: after the cut, it would not recognise half a secret.
 pub(super) fn line(reporter: &Reporter, text: &str) -> String {
     const LONGEST: usize = 500;
     let text = reporter.redacted(text);
@@ -213,7 +213,7 @@ fn failed(message: String) -> Result<()> {
     Err(Failure::new(Exit::DeployFailed, message).into())
 }
 
-/// When Render took the deploy, by Render's clock.
+/// When Render accepted the deploy, by Render's clock.
 pub(super) fn began(deploy: &Deploy) -> SystemTime {
     let given = deploy.created_at.as_deref().and_then(time);
     given.unwrap_or_else(|| SystemTime::now() - Duration::from_secs(600))
@@ -223,7 +223,7 @@ fn time(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
 }
 
-/// How long something took, once that is worth a word.
+/// How long something took, if it is worth mentioning.
 fn after(begin: Instant) -> String {
     match begin.elapsed().as_secs() {
         0 => String::new(),

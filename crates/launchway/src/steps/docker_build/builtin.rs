@@ -1,4 +1,4 @@
-//! The builtin engine: the final stage followed without Docker.
+//! The builtin engine: follows the final stage without Docker.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use launchway_registry::oci::Settings;
 /// A build by the builtin engine.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BuiltinBuild {
-    /// The image whose layers are the lowest; the plan has read it.
+    /// The image whose layers come first; read while planning.
     base: Option<BaseImage>,
     compile: Compile,
     verify: Vec<Verify>,
@@ -46,19 +46,19 @@ pub(super) struct BuiltinBuild {
     cache: PathBuf,
 }
 
-/// Compiles the binary in the folder of the sources, with a target folder of its own.
+/// Compiles the binary in the folder of the sources, with its own target folder.
 #[derive(Debug, PartialEq, Eq)]
 struct Compile {
     folder: PathBuf,
     call: Call,
 }
 
-/// Proves that the binary runs on the platform with nothing beside it.
+/// Verifies that the binary runs on the platform with nothing beside it.
 #[derive(Debug, PartialEq, Eq)]
 struct Verify {
     binary: PathBuf,
     platform: Platform,
-    /// Folders that a binary must not name: on another machine they are others.
+    /// Folders that a binary must not contain: they differ from machine to machine.
     folders: Vec<PathBuf>,
 }
 
@@ -91,7 +91,8 @@ impl BuiltinBuild {
             Some(found) => (Some(found.image), found.settings, found.files),
             None => (None, Settings::default(), Files::default()),
         };
-        // Over those of the base, whose revision is not this image's; a `LABEL` of the final stage wins over these.
+        // They override the base's labels, whose revision is not this image's; a `LABEL` of the final stage overrides
+        // these.
         settings.labels.extend(labels(ctx));
         let of_base = base.iter().flat_map(BaseImage::labels);
         settings.labels.extend(of_base.map(|(label, value)| (label.to_owned(), value)));
@@ -141,12 +142,12 @@ impl BuiltinBuild {
         output.write(ctx, Engine::Builtin, self.base.as_ref(), config, &layers, labels)
     }
 
-    /// Packs and compresses the layers, and starts what they hold meanwhile.
+    /// Packs and compresses the layers, and meanwhile runs the smoke run on their contents.
     fn layers(&self, ctx: &Context) -> Result<Vec<Layer>> {
         let cache = LayerCache::new(self.cache.clone());
         let tars = self.files.iter().chain([&self.programs]).map(PlannedLayer::pack);
         let tars = tars.collect::<Result<Vec<_>>>()?;
-        // The scope waits for what is being compressed, also after an error: nothing is left half written.
+        // The scope waits for the compression, even after an error: nothing is left half-written.
         let layers = std::thread::scope(|scope| {
             let compressing: Vec<_> = tars.iter().map(|tar| scope.spawn(|| cache.compress(tar))).collect();
             match &self.smoke {
@@ -210,7 +211,7 @@ impl PlannedLayer {
         (!entries.is_empty()).then_some(Self { origin, entries })
     }
 
-    /// A file that git-LFS keeps elsewhere is a pointer in the commit, and useless in an image.
+    /// A file that git-LFS stores elsewhere is only a pointer in the commit, and useless in an image.
     fn refuse_pointers(&self) -> Result<()> {
         let mut pointers = Vec::new();
         for (path, entry) in &self.entries {
@@ -238,8 +239,8 @@ impl PlannedLayer {
 }
 
 impl SmokeRun {
-    /// Of an image with a base only what the final stage adds is unpacked, so the image must start the binary itself, in
-    /// a folder that the stage names.
+    /// If the image has a base, only what the final stage adds is unpacked, so the image must start the binary itself,
+    /// in a folder that the stage names.
     fn of(ctx: &Context, platform: Platform, stage: &FinalStage, tree: &Tree) -> Self {
         let mut settings = stage.settings.clone();
         if stage.base.is_some() {
@@ -260,7 +261,7 @@ impl SmokeRun {
                 );
             };
             *program = format!("/{path}");
-            // A static binary finds nothing there that it needs.
+            // A static binary needs nothing from that folder.
             if !tree.entries.contains_key(settings.working_dir.trim_matches('/')) {
                 "/".clone_into(&mut settings.working_dir);
             }

@@ -1,7 +1,7 @@
-//! Cargo's configuration files: those of the commit are followed, and one of the machine that could reach the bytes of the
-//! binary ends the build.
+//! Cargo's configuration files: those of the commit apply; one of the machine that could change the binary ends the
+//! build.
 //!
-//! Cargo reads them from the folder that it runs in, from those above it and from its home; none can be left out.
+//! Cargo reads them from its working directory, from the folders above it and from its home; none can be excluded.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -14,20 +14,20 @@ use crate::context::Context;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_image::binary::Platform;
 
-/// What the compilation takes from the files.
+/// What the build takes from the files.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     /// The commit's own flags for the compiler.
     pub(super) flags: Vec<String>,
-    /// A linker instead of one that only this machine names.
+    /// A linker, to replace one that only this machine sets.
     pub(super) linker: Option<&'static str>,
 }
 
-/// In one folder the first one counts.
+/// Within one folder, only the first one applies.
 const NAMES: [&str; 2] = [".cargo/config", ".cargo/config.toml"];
 
-/// Tables and keys that change nothing in a binary: where things come from, under the lock file's checksums, and how
-/// cargo works and talks.
+/// Tables and keys that do not affect the binary: where packages come from, under the lock file's checksums, and how
+/// cargo works and reports.
 const HARMLESS: [&str; 17] = [
     "alias",
     "cache",
@@ -48,7 +48,7 @@ const HARMLESS: [&str; 17] = [
     "profile.test",
 ];
 
-/// Keys that the compilation states itself, or that are about other commands.
+/// Keys that the build sets itself, or that concern other commands.
 const OVERRIDDEN: [&str; 11] = [
     "build.build-dir",
     "build.incremental",
@@ -63,7 +63,7 @@ const OVERRIDDEN: [&str; 11] = [
     "build.warnings",
 ];
 
-/// Reads the files; a setting of the machine that could reach the bytes is an error with [`Exit::Usage`].
+/// Reads the files; fails with [`Exit::Usage`] if a setting of the machine could change the binary.
 pub(super) fn read(ctx: &Context, sources: &Sources, cargo_home: &Path) -> Result<Settings> {
     let target = &ctx.config.target;
     let own = own(sources)?;
@@ -71,7 +71,7 @@ pub(super) fn read(ctx: &Context, sources: &Sources, cargo_home: &Path) -> Resul
     let has_linker = |table: &Table| at(table, &["target", target, "linker"]).is_some();
     let mut problems = Vec::new();
     for (place, table) in foreign(sources, cargo_home)? {
-        // The working tree's copy of what the commit has.
+        // The working tree's copy of a file of the commit.
         if own.contains(&table) {
             continue;
         }
@@ -96,7 +96,7 @@ pub(super) fn read(ctx: &Context, sources: &Sources, cargo_home: &Path) -> Resul
     Err(Failure::new(Exit::Usage, message).into())
 }
 
-/// The commit's own files, from the top of the checkout down to the workspace, and what they include.
+/// The commit's own files, from the top of the checkout down to the workspace, and the files that they include.
 fn own(sources: &Sources) -> Result<Vec<Table>> {
     let mut files = Files::default();
     let text = |place: &Path| sources.text_from_top(place);
@@ -113,7 +113,7 @@ fn own(sources: &Sources) -> Result<Vec<Table>> {
     Ok(files.tables.into_iter().map(|(_, table)| table).collect())
 }
 
-/// The files that cargo reads and that are none of the sources, and what they include.
+/// The files outside of the sources that cargo reads, and the files that they include.
 fn foreign(sources: &Sources, cargo_home: &Path) -> Result<Vec<(PathBuf, Table)>> {
     let outside =
         |folder: &&Path| !folder.starts_with(sources.checkout.folder()) || sources.checkout.is_in_place();
@@ -121,7 +121,7 @@ fn foreign(sources: &Sources, cargo_home: &Path) -> Result<Vec<(PathBuf, Table)>
     let places = above.flat_map(|folder| NAMES.map(|name| folder.join(name)));
     let mut places: Vec<PathBuf> =
         places.chain(["config", "config.toml"].map(|name| cargo_home.join(name))).collect();
-    // Cargo's home is above the checkout as a rule.
+    // Cargo's home is usually above the checkout.
     places.sort();
     places.dedup();
     let text = |place: &Path| {
@@ -136,7 +136,7 @@ fn foreign(sources: &Sources, cargo_home: &Path) -> Result<Vec<(PathBuf, Table)>
     Ok(files.tables)
 }
 
-/// Configuration files, each after those that it includes, because it wins over them.
+/// Configuration files, each after those that it includes, because it overrides them.
 #[derive(Default)]
 struct Files {
     seen: BTreeSet<PathBuf>,
@@ -144,7 +144,7 @@ struct Files {
 }
 
 impl Files {
-    /// Adds a file and what it includes, which `read` finds; cargo itself complains of what is missing.
+    /// Adds a file and the files that it includes, which `read` looks up; cargo itself reports missing ones.
     fn add(
         &mut self,
         place: PathBuf,
@@ -178,7 +178,7 @@ impl Files {
     }
 }
 
-/// A path from a folder; nothing where the folder is one of the checkout and the path leads out of that.
+/// Resolves a path in a folder; `None` if the folder is in the checkout and the path leads out of it.
 fn joined(folder: &Path, path: &str) -> Option<PathBuf> {
     if folder.is_absolute() {
         return Some(folder.join(path));
@@ -195,7 +195,7 @@ fn joined(folder: &Path, path: &str) -> Option<PathBuf> {
     Some(found)
 }
 
-/// The keys of a file that could reach the bytes of the binary.
+/// The keys of a file that could change the binary.
 fn reaching(table: &Table, target: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (name, value) in table {
@@ -210,7 +210,7 @@ fn reaching(table: &Table, target: &str) -> Vec<String> {
             let path = format!("{name}.{key}");
             let of_target = value.as_table().filter(|_| name == "target");
             match of_target {
-                // Another target's.
+                // They are for another target.
                 Some(_) if key != target && !key.starts_with("cfg(") => {}
                 Some(keys) => {
                     let keys = keys
@@ -250,7 +250,7 @@ fn at<'table>(table: &'table Table, path: &[&str]) -> Option<&'table Value> {
     rest.iter().try_fold(table.get(*first)?, |value, key| value.get(key))
 }
 
-/// Flags in one text with spaces between them, or in a list.
+/// Flags as one string, separated by spaces, or as a list.
 fn words(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),

@@ -1,6 +1,7 @@
-//! The compilation: a binary that is static, says nothing of the machine, and is what the commit makes it.
+//! Compiles the binary: statically linked, free of traces of the machine, and determined by the commit alone.
 //!
-//! Cargo gets no variable that could reach the bytes. Of the user's own cargo settings `cargo_settings` refuses those that could.
+//! Cargo gets no variable that could change the binary. `cargo_settings` rejects those of the user's own cargo settings
+//! that could.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,9 +18,9 @@ use crate::workspace::Program;
 use launchway_core::call;
 use launchway_core::command::Call;
 
-/// What cargo and rustup need of the environment: folders, how to reach registries, and how to talk.
-///
-/// A name that ends with `*` is the beginning of several.
+/// What cargo and rustup need from the environment: folders, access to registries, and how to report.
+/// Sets `--target` even if it is the host's own: without it, the flags would apply to build scripts and macros too.
+/// A trailing `*` stands for any ending.
 const INHERITED: [&str; 29] = [
     "PATH",
     "HOME",
@@ -66,7 +67,7 @@ pub(super) fn call(
     let mut flags = settings.flags;
     flags.push("-Ctarget-feature=+crt-static".to_owned());
     let sysroot = &toolchain.sysroot;
-    // The last that fits wins.
+    // The last match wins.
     let mut folders: Vec<(&Path, String)> = vec![
         (git::top(&ctx.root).unwrap_or(&ctx.root), "/repository".to_owned()),
         (sources.checkout.folder(), "/repository".to_owned()),
@@ -75,8 +76,8 @@ pub(super) fn call(
         (&toolchain.cargo_home, "/cargo".to_owned()),
         (sysroot, "/rust".to_owned()),
     ];
-    // With the component `rust-src` the compiler names the sources of the standard library by their place on the disk, and
-    // without it as they are named here.
+    // With the component `rust-src`, the compiler records the standard library's sources by their path on disk, and
+    // without it by this one.
     let library = sysroot.join("lib/rustlib/src/rust");
     folders.extend(toolchain.commit.as_ref().map(|commit| (library.as_path(), format!("/rustc/{commit}"))));
     for (place, (folder, name)) in folders.iter().enumerate() {
@@ -106,12 +107,12 @@ pub(super) fn call(
     }
     let mut call = call
         .env("CARGO_TARGET_DIR", ctx.root.join("target/image").display().to_string())
-        // Wins over every configuration file, and a path with a space stays one flag.
+        // Overrides every configuration file, and keeps a path with a space as one flag.
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env("CARGO_INCREMENTAL", "0")
         .env("RUSTC_WRAPPER", "")
         .env("RUSTC_WORKSPACE_WRAPPER", "")
-        // For what asks for the time or the zone while it is compiled.
+        // For code that reads the time or the zone during compilation.
         .env("SOURCE_DATE_EPOCH", ctx.git.time.to_string())
         .env("TZ", "UTC");
     if let Some(linker) = settings.linker {

@@ -1,4 +1,4 @@
-//! The Docker engine: `docker build`, and its image as one of ours.
+//! The Docker engine: runs `docker build`, and converts the result into an image like the builtin engine's.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ impl DockerBuild {
         if !buildx {
             docker_engine::check_without_buildx(&file)?;
         }
-        // On the command line a label would win over the Dockerfile's own.
+        // On the command line, a label would override the Dockerfile's own.
         let labels = labels(ctx).into_iter().filter(|(label, _)| !file.text().contains(label)).collect();
         let name = format!("{}:{}", ctx.image(), ctx.git.tag());
         Ok(Self {
@@ -63,7 +63,7 @@ impl DockerBuild {
         self.import(ctx, output)
     }
 
-    /// Makes the image that the engine has one of ours.
+    /// Converts the engine's image into one like the builtin engine's.
     fn import(&self, ctx: &Context, output: &Output) -> Result<Built> {
         self.save.run(&ctx.runner())?;
         let image = docker_archive::read(&self.save.archive, output.platform, &ctx.interrupt);

@@ -17,7 +17,7 @@ use launchway_image::layout::{BaseBlobs, Layout, Parts};
 use launchway_image::manifest::image_manifest;
 use launchway_image::{Engine, docker_archive};
 
-/// The layout that a build ends with.
+/// The layout that a build writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Output {
     folder: PathBuf,
@@ -40,7 +40,7 @@ impl Output {
         }
     }
 
-    /// Writes the layers with their configuration and manifest, above the layers of the base.
+    /// Writes the layers on top of the base's, with their configuration and manifest.
     pub(super) fn write(
         &self,
         ctx: &Context,
@@ -51,7 +51,7 @@ impl Output {
         labels: BTreeMap<String, String>,
     ) -> Result<Built> {
         ctx.interrupt.check()?;
-        // Absent on the first build, or when the last one was not finished.
+        // Absent on the first build, or if the last one did not finish.
         let before = Layout::open(&self.folder).ok();
         let scratch = BaseLayers::default();
         let base_layers = base.map_or(&scratch, |base| &base.layers);
@@ -66,7 +66,7 @@ impl Output {
         parts
             .write(blobs.as_ref(), &self.folder, &self.tags)
             .with_context(|| format!("the image in {} was not replaced", self.folder.display()))?;
-        // Read back: what is reported is what the next step will find.
+        // Read back, so that what is reported is what the next step will find.
         let layout = Layout::open(&self.folder)?;
         if let Some(before) = before {
             let reused = layout.layers.iter().filter(|layer| before.layers.contains(layer)).count();
@@ -95,7 +95,7 @@ impl fmt::Display for Output {
     }
 }
 
-/// A copy of the image in one file, and of that in the Docker engine.
+/// A copy of the image in one file, optionally loaded into the Docker engine.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Export {
     /// The layout.

@@ -1,8 +1,8 @@
-//! Proof that the image is reproducible: the commit is built twice, as two people would, and the bytes are compared.
+//! Proves that the image is reproducible: builds the commit twice, as two people would, and compares the bytes.
 //!
-//! The two builds differ in what other machines have otherwise: the folder of the checkout and how deep it lies, the home
-//! and cargo's home, the time zone, the locale, the umask, the user's name, and whether the toolchain has the component
-//! `rust-src`. They share the machine, its user, the rest of its toolchain and cargo's downloads.
+//! The two builds differ in what differs between machines: the path of the checkout and its depth, the home and cargo's
+//! home, the time zone, the locale, the umask, the user's name, and whether the toolchain has the component `rust-src`.
+//! They share the machine, its user, the rest of its toolchain and cargo's downloads.
 
 use std::fs::Permissions;
 use std::io::Read as _;
@@ -21,9 +21,9 @@ use launchway_core::secret::random_word;
 use launchway_image::layout::Layout;
 use launchway_registry::oci::Descriptor;
 
-/// Builds the commit twice and compares; a difference is an error with [`Exit::CheckFailed`] that names the first one.
+/// Builds the commit twice and compares; the first difference is an error with [`Exit::CheckFailed`].
 ///
-/// With `explain` it only prints what it would do.
+/// With `explain`, only prints what it would do.
 pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
     let temporary =
         Temporary(std::env::temp_dir().join(format!("launchway-reproducible-{}", random_word()?)));
@@ -63,7 +63,7 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
             run_to_end(ctx, call, &temporary.0)?;
         }
         run_to_end(ctx, build, &side.workspace)?;
-        // What was compiled is large, and only the image is compared.
+        // The build output is large, and only the image is compared.
         fs_err::remove_dir_all(side.workspace.join("target/image"))?;
     }
     let [one, two] = sides.map(|side| Layout::open(&side.workspace.join("target/xtask/image")));
@@ -86,9 +86,10 @@ struct Side {
 }
 
 impl Side {
-    /// Clones a repository of the checkout at `top`, which lies there at `path`.
+    /// Clones a repository of the checkout at `top`, from `path` in it.
     ///
-    /// The commit by its number: the second build begins minutes later, and somebody may have made another one.
+    /// Checks out the commit by its id: the second build starts minutes later, and somebody may have committed in
+    /// between.
     fn clone_calls(&self, top: &Path, path: &Path, commit: &str) -> [Call; 2] {
         let [from, to] = [top, &self.work].map(|folder| {
             let folder = if path.as_os_str().is_empty() { folder.to_owned() } else { folder.join(path) };
@@ -116,25 +117,25 @@ impl Side {
             .env("TZ", zone)
             .env("LC_ALL", locale)
             .env("USER", format!("user-{umask}"));
-        // It is not a workflow step: it writes no summary and no outputs.
+        // This is not a workflow step: it writes no summary and no outputs.
         ["GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"]
             .iter()
             .fold(call, |call, name| call.env_remove(*name))
     }
 
-    /// Makes the home: cargo's own is another folder with the same things in it, so that nothing is fetched again.
+    /// Creates the home. Cargo's home is a different folder with the same content, so that nothing is downloaded again.
     fn prepare(&self, ctx: &Context, sysroot: &Path) -> Result<()> {
         let own = self.home.join(".cargo");
         let shared = home(ctx, "CARGO_HOME", ".cargo");
         link_all(&shared, &own, "bin")?;
         link_all(&shared.join("bin"), &own.join("bin"), "rustc")?;
-        // The same compiler, which looks for its libraries, and for the sources of the standard one, elsewhere.
+        // The same compiler, but it looks elsewhere for its libraries and for the sources of the standard library.
         let view = self.home.join("sysroot");
         link_all(&sysroot.join("lib/rustlib"), &view.join("lib/rustlib"), "src")?;
         if self.is_second {
             let sources = view.join("lib/rustlib/src/rust/library/std/src");
             fs_err::create_dir_all(&sources)?;
-            // By this file the compiler knows that they are there.
+            // The compiler recognises by this file that they are there.
             fs_err::write(sources.join("lib.rs"), "")?;
         }
         let compiler = sysroot.join("bin/rustc");
@@ -146,7 +147,7 @@ impl Side {
     }
 }
 
-/// A folder with links to all that is in another one but for one name.
+/// A folder with links to everything in another one except one name.
 fn link_all(from: &Path, to: &Path, but: &str) -> Result<()> {
     fs_err::create_dir_all(to)?;
     if from.is_dir() {
@@ -160,7 +161,7 @@ fn link_all(from: &Path, to: &Path, but: &str) -> Result<()> {
     Ok(())
 }
 
-/// The folder that a variable names, or the one of this name in the home.
+/// The folder in a variable, or the one of this name in the home.
 fn home(ctx: &Context, variable: &str, name: &str) -> PathBuf {
     let default = || Path::new(ctx.environment.get("HOME").unwrap_or_default()).join(name);
     ctx.environment.get(variable).map_or_else(default, PathBuf::from)
@@ -180,7 +181,7 @@ fn run_to_end(ctx: &Context, call: &Call, folder: &Path) -> Result<()> {
     Err(Failure::new(Exit::CheckFailed, format!("`{call}` ended with {status}:\n{tail}")).into())
 }
 
-/// The first place where two images differ, in words.
+/// The first difference between two images, in words.
 fn compare(one: &Layout, two: &Layout) -> Result<Option<String>> {
     if one.manifest == two.manifest {
         return Ok(None);
@@ -228,7 +229,7 @@ fn files(layout: &Layout, layer: &Descriptor) -> Result<Vec<File>> {
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        // Without the size and the checksum, which follow from the contents.
+        // Without the size and the checksum, which depend on the contents.
         let mut header = entry.header().clone();
         header.set_size(0);
         header.set_cksum();
@@ -250,25 +251,25 @@ fn compare_files(one: &File, two: &File) -> Option<String> {
         .then(|| bytes_differ(&format!("`{}`", one.path), &one.contents, &two.contents))
 }
 
-/// Where two texts part, and what stands there.
+/// Where two texts start to differ, and the text there.
 fn bytes_differ(name: &str, one: &[u8], two: &[u8]) -> String {
     let shorter = one.len().min(two.len());
     let offset = one.iter().zip(two).position(|(left, right)| left != right).unwrap_or(shorter);
     format!("{name} differs at byte {offset}: `{}`, then `{}`", excerpt(one, offset), excerpt(two, offset))
 }
 
-/// The bytes around a place as far as they can be shown: a path of the machine is seen at once.
+/// The bytes around an offset, as far as they are printable: a path of the machine is easy to spot.
 fn excerpt(bytes: &[u8], offset: usize) -> String {
     let shown = bytes.iter().skip(offset.saturating_sub(16)).take(64);
     shown.map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' }).collect()
 }
 
-/// A folder that is removed when this is dropped.
+/// A folder that is removed on drop.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // It lies where the system cleans up by itself.
+        // It is where the system cleans up by itself.
         drop(fs_err::remove_dir_all(&self.0));
     }
 }

@@ -1,6 +1,6 @@
-//! The files that an image is made of: those of the commit, or those of a dirty working tree that git knows or would add.
+//! The files of an image: those of the commit, or those of a dirty working tree that git tracks or would add.
 //!
-//! They are compiled and packed from a folder of their own: what else lies in the checkout has no part in the image.
+//! They are compiled and packed in their own folder: nothing else in the checkout affects the image.
 
 mod checkout;
 
@@ -27,7 +27,7 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Lists the files. Nothing is written.
+    /// Lists the files without writing anything.
     pub(crate) fn read(ctx: &Context) -> Result<Self> {
         let Some(top) = git::top(&ctx.root) else { return Self::of_folder(&ctx.root) };
         let (files, what) = if ctx.git.dirty {
@@ -47,7 +47,7 @@ impl Sources {
         Ok(Self { context, checkout: Checkout { files, folder, what } })
     }
 
-    /// The files of a folder that is not a checkout, in place.
+    /// The files of a folder that is not a checkout, used in place.
     pub(crate) fn of_folder(root: &Path) -> Result<Self> {
         let checkout = Checkout { files: Vec::new(), folder: root.to_owned(), what: String::new() };
         Ok(Self { context: BuildContext::of_folder(root)?, checkout })
@@ -58,7 +58,7 @@ impl Sources {
         self.context.root().strip_prefix(self.checkout.folder()).unwrap_or(Path::new(""))
     }
 
-    /// The text of a file by its path from the top of the checkout, also of one that lies beside the workspace.
+    /// The text of a file by its path from the top of the checkout, including files outside of the workspace.
     pub(crate) fn text_from_top(&self, path: &Path) -> Result<Option<String>> {
         if let Ok(inside) = path.strip_prefix(self.inside()) {
             return self.context.text(&inside.to_string_lossy());
@@ -81,7 +81,7 @@ fn inside_of<'file>(files: &'file [File], inside: &Path) -> impl Iterator<Item =
     })
 }
 
-/// What the files below a folder of the checkout are.
+/// The kinds of the files below a folder of the checkout.
 fn nodes(files: &[File], inside: &Path) -> Result<Vec<(String, Node)>> {
     let mut nodes = Vec::new();
     let mut links: BTreeMap<&Path, Vec<(String, &str)>> = BTreeMap::new();
@@ -107,7 +107,7 @@ fn nodes(files: &[File], inside: &Path) -> Result<Vec<(String, Node)>> {
     Ok(nodes)
 }
 
-/// A file's bytes, or what a link names.
+/// A file's bytes, or a link's target.
 fn read(content: &Content) -> Result<Vec<u8>> {
     match content {
         Content::Blob { top, id } => {

@@ -118,7 +118,7 @@ fn the_sources_are_checked_out_once_whichever_engines_follow() {
     ctx.git.commit = crate::testing::git(dir.path(), &["rev-parse", "HEAD"]);
     for engine in Engine::ALL {
         let lines = lines(&ctx, &engine.into());
-        assert_eq!(lines.matches("bring the files of commit ").count(), 1, "{lines}");
+        assert_eq!(lines.matches("check out the files of commit ").count(), 1, "{lines}");
     }
 }
 
@@ -145,7 +145,7 @@ check that a Docker engine responds
 DOCKER_BUILDKIT=0 docker build --file /w/Dockerfile --platform linux/amd64 --iidfile /w/target/xtask/docker.iid --tag docker.io/acme/app:0123456789abcdef0123456789abcdef01234567 --build-arg COMMIT=0123456789abcdef0123456789abcdef01234567 --build-arg CREATED=2026-01-01T00:00:00Z --build-arg VERSION=1.2.3 --label org.opencontainers.image.revision=0123456789abcdef0123456789abcdef01234567 --label org.opencontainers.image.created=2026-01-01T00:00:00Z /w
 docker run --rm --name launchway-smoke-NAME --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::8000 --env ALIAS=localhost,127.0.0.1 --env SERVER_MODE=PROD --env CIPHER_KEY=79bc5bb8c9551e0eee361ac94bd55b91f64bf8a03cb9a51058908c131abfd73a --env LISTEN=0.0.0.0 --env PORT=8000 docker.io/acme/app:0123456789abcdef0123456789abcdef01234567, request /healthz and /version, end it with `docker stop`
 docker save --output /w/target/xtask/docker.tar ID, with the ID from /w/target/xtask/docker.iid
-read /w/target/xtask/docker.tar, compress its layers again and write the image to /w/target/xtask/image: docker.io/acme/app:0123456789abcdef0123456789abcdef01234567 docker.io/acme/app:latest
+read /w/target/xtask/docker.tar, recompress its layers and write the image to /w/target/xtask/image: docker.io/acme/app:0123456789abcdef0123456789abcdef01234567 docker.io/acme/app:latest
 ");
     // A label that the Dockerfile sets is not set again, and a mirror replaces the base image.
     ctx.environment = Environment::of([("PIPELINE_RUST_IMAGE", "mirror.example.com/rust:1")]);

@@ -10,14 +10,14 @@ use crate::context::Context;
 use crate::workspace::{self, Workspace};
 use launchway_core::command::Call;
 
-/// What a plan needs to know of the machine.
+/// What a plan needs to know about the machine.
 pub(super) struct Toolchain {
     /// `rustc --print sysroot`.
     pub(super) sysroot: PathBuf,
     pub(super) cargo_home: PathBuf,
-    /// The commit that the compiler was made from, where it says so.
+    /// The commit that the compiler was built from, if it reports one.
     pub(super) commit: Option<String>,
-    /// The toolchain that the sources name, whatever the machine prefers.
+    /// The toolchain that the sources require, whatever the machine's default is.
     pub(super) pinned: Option<String>,
     pub(super) workspace: Workspace,
 }
@@ -29,7 +29,7 @@ impl Toolchain {
             rustc(pinned.as_deref(), ["--print", "sysroot"]),
             rustc(pinned.as_deref(), ["--version", "--verbose"]),
         );
-        // Side by side: each waits for rustup.
+        // In parallel, because each waits for rustup.
         let (sysroot, about, workspace) = std::thread::scope(|scope| {
             let sysroot = scope.spawn(|| sysroot.read(&ctx.root));
             let about = scope.spawn(|| about.read(&ctx.root));
@@ -52,7 +52,7 @@ impl Toolchain {
     }
 }
 
-/// The compiler of the toolchain that the sources name.
+/// The compiler of the toolchain that the sources require.
 fn rustc(pinned: Option<&str>, arguments: [&str; 2]) -> Call {
     let call = Call::new("rustc").args(arguments);
     match pinned {
@@ -61,20 +61,20 @@ fn rustc(pinned: Option<&str>, arguments: [&str; 2]) -> Call {
     }
 }
 
-/// Where the toolchain is that the image is compiled with.
+/// Where the toolchain that compiles the image is installed.
 pub(crate) fn sysroot(ctx: &Context) -> Result<PathBuf> {
     let pinned = pinned(&Sources::read(ctx)?)?;
     Ok(rustc(pinned.as_deref(), ["--print", "sysroot"]).read(&ctx.root)?.into())
 }
 
-/// The toolchain of the sources' `rust-toolchain.toml`, by a name that rustup takes.
+/// The toolchain of the sources' `rust-toolchain.toml`, by a name that rustup accepts.
 fn pinned(sources: &Sources) -> Result<Option<String>> {
     let text = match sources.context.text("rust-toolchain")? {
         Some(text) => text,
         None => sources.context.text("rust-toolchain.toml")?.unwrap_or_default(),
     };
     let Ok(table) = text.parse::<Table>() else {
-        // The old form is the name alone.
+        // The old format is the name alone.
         return Ok(Some(text.trim().to_owned()).filter(|name| !name.is_empty() && !name.contains('\n')));
     };
     let channel = table.get("toolchain").and_then(|toolchain| toolchain.get("channel")?.as_str());

@@ -6,13 +6,13 @@ use super::{Access, Client, PushPlan, Repository, Result, size};
 use crate::context::Context;
 use launchway_registry::Blob;
 
-/// How long each response may take: a plan must not wait for a registry that does not respond.
+/// How long each response may take: `--explain` must not wait for a registry that does not respond.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 impl PushPlan {
     /// The plan's lines, the login, and a line for each blob: whether the registry has it.
     ///
-    /// Only reads are sent.
+    /// Sends only reads.
     pub(crate) fn explained(&self, ctx: &Context) -> Vec<String> {
         let without = |error: &anyhow::Error| format!("  without a login: {error:#}");
         let session = match ctx.session() {
@@ -76,7 +76,7 @@ impl<'a> Place<'a> {
         if client.has_blob(repository, blob)? {
             return Ok(Self::Registry);
         }
-        // A repository that cannot be read has nothing to mount.
+        // There is nothing to mount from a repository that cannot be read.
         let source = blob.source_on(repository);
         let source = source.filter(|source| client.has_blob(source, blob).is_ok_and(|there| there));
         Ok(source.map_or(Self::Here, Self::Other))

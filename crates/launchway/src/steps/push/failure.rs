@@ -1,6 +1,6 @@
-//! The error of a push that failed, with what the registry holds now.
+//! The error of a failed push, with what the registry has now.
 //!
-//! The registry says so itself: a response that was lost may have been a success.
+//! The registry itself is queried: a response that was lost may have been a success.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::PushPlan;
 use launchway_core::exit::{Exit, Failure};
 use launchway_registry::{Client, Digest, Reference, Tag};
 
-/// How long a response may take: the push has failed, and its error waits.
+/// How long a response may take: the error of the failed push waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The error of a push that sent nothing.
@@ -19,7 +19,7 @@ pub(super) fn untouched(error: &Error) -> Error {
 }
 
 impl PushPlan {
-    /// The error with what the plan's tags name now.
+    /// The error, with what the plan's tags point to now.
     pub(super) fn failure(&self, client: Client, error: &Error) -> Error {
         let client = client.with_timeout(TIMEOUT);
         let named = |tag: Tag| client.digest_once(&self.repository, &Reference::Tag(tag));
@@ -37,22 +37,24 @@ impl PushPlan {
             Some(digest) if digest == self.image.manifest.digest => {
                 "the commit's tag is in the registry".to_owned()
             }
-            Some(other) => format!("the commit's tag names {other}"),
+            Some(other) => format!("the commit's tag points to {other}"),
             None => "the commit's tag is not in the registry".to_owned(),
         }
     }
 
     fn latest_words(&self, named: Option<Digest>) -> String {
         match named {
-            Some(digest) if digest == self.image.manifest.digest => "`latest` names this image".to_owned(),
-            Some(other) => format!("`latest` still names {other}"),
+            Some(digest) if digest == self.image.manifest.digest => {
+                "`latest` points to this image".to_owned()
+            }
+            Some(other) => format!("`latest` still points to {other}"),
             None => "there is no `latest`".to_owned(),
         }
     }
 }
 
 fn unknown(error: &Error) -> Error {
-    with(error, "what the registry now holds is unknown, because it does not respond")
+    with(error, "the registry does not respond, so its state is unknown")
 }
 
 fn with(error: &Error, words: &str) -> Error {

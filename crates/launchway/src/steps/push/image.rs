@@ -14,7 +14,7 @@ use launchway_registry::{Blob, Digest, Manifest, Tag};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Image {
     pub(super) commit_tag: Tag,
-    /// Whether it is to be the newest.
+    /// Whether `latest` will point to it.
     pub(super) is_latest: bool,
     pub(super) engine: Engine,
     pub(super) base: Option<BaseRecord>,
@@ -26,7 +26,7 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// Reads the image from an OCI image layout, which must hold it under this tag.
+    /// Reads the image from an OCI image layout, which must have it under this tag.
     pub(super) fn read(folder: &Path, tag: &str) -> Result<Self> {
         let layout = Layout::open(folder)?;
         ensure!(
@@ -52,7 +52,7 @@ impl Image {
                 });
             }
         }
-        // The layers of the base are in a registry already, and cannot be changed here.
+        // The base's layers are already in a registry, and cannot be changed here.
         let layers = layout.layers.iter().enumerate().skip(count);
         let mut parts: Vec<Part> =
             layers.map(|(place, layer)| Part::Layer(place + 1, layout.blob(&layer.digest))).collect();

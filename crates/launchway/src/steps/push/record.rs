@@ -11,21 +11,21 @@ use launchway_registry::{Artifact, Attached, Attachment, Blob, Digest, Outcome, 
 /// What a push did: `target/xtask/push.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PushRecord {
-    /// 1; another number is another meaning.
+    /// 1; another number changes the meaning of the fields.
     pub(crate) schema: u32,
     pub(crate) repository: Repository,
-    /// Of the manifest, which is what to deploy.
+    /// The digest of the manifest, which is what to deploy.
     pub(crate) digest: Digest,
     pub(crate) commit_tag: Tag,
-    /// Whether `latest` names it now.
+    /// Whether `latest` points to it now.
     pub(crate) latest: bool,
-    /// What `latest` named before.
+    /// What `latest` pointed to before.
     pub(crate) previous_latest: Option<Digest>,
-    /// Of the blobs that were uploaded, each counted once.
+    /// The bytes of the blobs that were uploaded, each counted once.
     pub(crate) bytes_sent: u64,
-    /// Of the blobs that were there already.
+    /// The bytes of the blobs that were already there.
     pub(crate) bytes_skipped: u64,
-    /// Of the blobs that the registry took over from another of its repositories.
+    /// The bytes of the blobs that the registry mounted from another of its repositories.
     #[serde(default)]
     pub(crate) bytes_mounted: u64,
     pub(crate) blobs: Vec<BlobRecord>,
@@ -35,7 +35,7 @@ pub(crate) struct PushRecord {
     pub(crate) milliseconds: u64,
 }
 
-/// What became of one blob.
+/// What was done with one blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlobRecord {
     pub(crate) digest: Digest,
@@ -47,9 +47,9 @@ pub(crate) struct BlobRecord {
 /// An attestation that is attached to the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Referrer {
-    /// Its media type, which says what it is.
+    /// Its media type, which identifies it.
     pub(crate) artifact_type: String,
-    /// Of its manifest.
+    /// The digest of its manifest.
     pub(crate) digest: Digest,
 }
 
@@ -87,7 +87,7 @@ impl PushRecord {
         }
     }
 
-    /// Adds the attestations. One that is not attached is named as skipped: the image runs without it.
+    /// Adds the attestations. One that is not attached is reported as skipped: the image runs without it.
     pub(super) fn attach(&mut self, reporter: &Reporter, artifacts: &[Artifact], attached: Attached) {
         let (blobs, outcomes): (Vec<Blob>, Vec<Outcome>) = attached.blobs.into_iter().unzip();
         self.add(&blobs, &outcomes);

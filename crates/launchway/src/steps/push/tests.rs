@@ -76,10 +76,10 @@ fn a_plan_prints_itself() {
     let text = text.replace(digest.as_str(), "DIGEST").replace(&digest.short(), "SHORT");
     insta::assert_snapshot!(text, @"
     scan the 2 parts of the image for secrets, keys, `.env` and `.git`
-    check docker.io/acme/app:COMMIT: it must be unused or name DIGEST
-    upload to docker.io/acme/app what it is missing of sha256:f726582f450d… 79 B, sha256:2729f53e9da7… 163 B
+    check docker.io/acme/app:COMMIT: it must be unused or point to DIGEST
+    upload to docker.io/acme/app the missing blobs of sha256:f726582f450d… 79 B, sha256:2729f53e9da7… 163 B
     tag SHORT as docker.io/acme/app:COMMIT and verify it
-    skip SBOM and provenance: there is no `Cargo.lock` that lists what the image was built from
+    skip SBOM and provenance: there is no `Cargo.lock` to list the image's dependencies from
     move docker.io/acme/app:latest to SHORT and verify it
     write ROOT/target/xtask/push.json
     ");
@@ -230,7 +230,10 @@ fn a_first_push_sends_and_a_second_finds_all_there() {
         [format!("HEAD manifests/{COMMIT}"), "HEAD manifests/latest".to_owned()]
     );
     let end = format!("{}@{digest}: 0 B sent, {} already there", server.repository(), size(first.bytes_sent));
-    assert_eq!(notes(&ctx), [&format!("already there under `{COMMIT}`"), "`latest` already names it", &end]);
+    assert_eq!(
+        notes(&ctx),
+        [&format!("already there under `{COMMIT}`"), "`latest` already points to it", &end]
+    );
 }
 
 #[test]
@@ -272,7 +275,7 @@ fn the_tag_of_a_dirty_tree_may_move_on_this_machine() {
     server.set_tag(&tag, b"another").unwrap();
     let mut ctx = context_on(&server, dir.path(), &[]);
     ctx.git.dirty = true;
-    assert!(plan(&ctx).unwrap().to_string().contains(&format!("-dirty: it will name {digest}\n")));
+    assert!(plan(&ctx).unwrap().to_string().contains(&format!("-dirty: it will point to {digest}\n")));
     let pushed = push(&ctx).unwrap();
     assert_eq!((pushed.latest, pushed.previous_latest), (false, None));
     assert_eq!((tagged(&server, &tag), tagged(&server, "latest")), (Some(digest), None));
@@ -292,12 +295,12 @@ fn latest_stays_when_the_commit_tag_is_not_proved() {
     });
     let error = push(&context_on(&server, dir.path(), &[])).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
-    assert!(error.to_string().contains(&format!("says that it names {wrong}")), "{error}");
+    assert!(error.to_string().contains(&format!("says that it points to {wrong}")), "{error}");
     assert_eq!(server.count("PUT", "manifests/latest"), 0);
 
     let forgetful = scripted(|request, _| request.is("HEAD", COMMIT).then(|| Reply::new(404)));
     let error = push(&context_on(&forgetful, dir.path(), &[])).unwrap_err();
-    assert!(error.to_string().contains("says that it names nothing"), "{error}");
+    assert!(error.to_string().contains("says that it points to nothing"), "{error}");
     assert_eq!(tagged(&forgetful, "latest"), None);
 }
 

@@ -6,7 +6,7 @@ use launchway_report::Tests;
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     found: Option<Tests>,
-    /// Tests that lacked a real part: they pass for libtest, not for us.
+    /// Tests without their real counterpart: libtest counts them as passed, we do not.
     unable: u64,
 }
 

@@ -109,7 +109,7 @@ fn errors_stop_the_deploy() {
     let error = done.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::DeployFailed);
     insta::assert_snapshot!(error, @"
-    the app's own check found errors in this environment, and nothing was written:
+    the service's own check found errors in this environment, and nothing was written:
     - bad key (e1): make one
     - no host (e2)
     ");

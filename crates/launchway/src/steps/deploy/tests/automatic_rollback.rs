@@ -70,7 +70,7 @@ fn a_deploy_that_served_is_replaced_by_the_one_before() {
         (|fixture| fixture.fault(Fault::often("GET", "/healthz", 503, "", 9)), "requests with an error"),
         (
             |fixture| fixture.script(|script| script.counted = Some(vec![(200, 90), (502, 10)])),
-            "answered 10 of 100 requests with an error: 10 %",
+            "responded to 10 of 100 requests with an error: 10 %",
         ),
         (
             // Twice for the plan, then the new release.
@@ -131,7 +131,7 @@ fn what_cannot_be_put_back_is_a_page_of_facts() {
     - release: deploy dep-3 ended as update_failed
     now:
     - live: deploy dep-1, [digest]
-    - these variables keep the values that this deploy wrote, which the next deploy will use: CIPHER_KEY
+    - these variables still have the values that this deploy wrote, and the next deploy will use them: CIPHER_KEY
     nothing to do by hand: this service ends with the rehearsal
     ");
 }
@@ -180,10 +180,10 @@ fn a_first_deploy_keeps_its_variables_with_its_release() {
     insta::assert_snapshot!(stable(&fixture, &said), @"
     Render runs an image of unknown digest, but [digest] was requested
     the service was NOT fully rolled back:
-    - there is no earlier release to return to: deploy dep-1 is live, unproved, and stays, with the variables that it needs
+    - there is no earlier release to roll back to: deploy dep-1 is live, unproved, and stays, with the variables that it needs
     now:
     - live: deploy dep-1, [digest]
-    - these variables keep the values that this deploy wrote, which the next deploy will use: ALIAS, CIPHER_KEY, ERRORS_DSN
+    - these variables still have the values that this deploy wrote, and the next deploy will use them: ALIAS, CIPHER_KEY, ERRORS_DSN
     nothing to do by hand: this service ends with the rehearsal
     ");
     assert_eq!((fixture.count("POST", ""), fixture.count("PATCH", "")), (1, 0));
@@ -205,7 +205,7 @@ fn what_is_left_to_do_by_hand_depends_on_what_was_live() {
     let dashboard = Some("https://dashboard.render.com/web/srv-1");
     insta::assert_snapshot!(page(dashboard, true).replace(OTHER, "[other]"), @"
     by hand:
-    - https://dashboard.render.com/web/srv-1 → Environment: put back ALIAS
+    - https://dashboard.render.com/web/srv-1 → Environment: restore ALIAS
     - `cargo xtask rollback --to dep-before`, which on this machine also restores the variables
     - or https://dashboard.render.com/web/srv-1 → Manual Deploy → Deploy a specific image: `docker.io/acme/app@[other]`
     ");
@@ -227,7 +227,7 @@ fn a_newer_deploy_is_not_fought() {
     fixture.joins(manual("dep-newer", "queued", OTHER));
     let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::Superseded);
-    assert!(said.contains("because of a newer deploy: dep-newer is queued"), "{said}");
+    assert!(said.contains("stopped at a newer deploy: dep-newer is queued"), "{said}");
     assert_eq!(fixture.count("POST", ""), 1);
 }
 
@@ -278,8 +278,8 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
     let (fixture, exit, said, outcome) = ended(|_| Choice::Stop);
     assert_eq!((exit, cancelled(&fixture)), (Exit::NotRolledBack, 0));
     assert_eq!(outcome, launchway_report::DeploymentOutcome::NotRolledBack);
-    assert!(said.contains("these variables keep") && said.contains("ERRORS_DSN"), "{said}");
-    assert!(said.contains("nothing was put back") && said.contains("--attach dep-1"), "{said}");
+    assert!(said.contains("these variables still have") && said.contains("ERRORS_DSN"), "{said}");
+    assert!(said.contains("nothing was restored") && said.contains("--attach dep-1"), "{said}");
 
     // The second signal comes while the undo waits.
     let (fixture, exit, _, _) = ended(|interrupt| {
@@ -351,9 +351,9 @@ fn events_end_a_wait_that_leads_nowhere() {
         said
     };
     let said = ended(Vec::new(), vec![pull(&ours)]);
-    assert!(said.contains("Render cannot pull the image: denied by all; look at"), "{said}");
+    assert!(said.contains("Render cannot pull the image: denied by all; check"), "{said}");
     let said = ended(Vec::new(), vec![crash("a"), crash("b"), crash("c")]);
-    assert!(said.contains("dep-1 has crashed 3 times: it ran out of memory"), "{said}");
+    assert!(said.contains("dep-1 crashed 3 times: it ran out of memory"), "{said}");
     for (before, events) in [
         (Vec::new(), vec![pull(&format!("docker.io/acme/app@{OTHER}"))]),
         (Vec::new(), vec![crash("a"), crash("b")]),
@@ -374,7 +374,7 @@ fn a_failure_says_why_without_a_secret() {
     let ctx = fixture.context();
     let (_, said) = failure(&ctx);
     assert!(
-        said.starts_with("deploy dep-1 ended as update_failed: the app ended with exit code 3\n"),
+        said.starts_with("deploy dep-1 ended as update_failed: the service exited with code 3\n"),
         "{said}"
     );
     assert!(notes(&ctx).contains("hint: read its last lines"), "{}", notes(&ctx));

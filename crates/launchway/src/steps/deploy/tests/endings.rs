@@ -12,7 +12,7 @@ fn a_newer_deploy_supersedes_ours() {
     fixture.looks(["update_in_progress", "canceled"]);
     let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::Superseded);
-    assert_eq!(said, "deploy dep-1 was cancelled and is superseded by dep-newer");
+    assert_eq!(said, "deploy dep-1 was cancelled and superseded by dep-newer");
 
     let fixture = Fixture::settled();
     fixture.looks(["deactivated"]);
@@ -97,7 +97,7 @@ fn one_response_of_an_old_instance_restarts_the_count() {
     let timings = Timings { settle: Duration::from_secs(20), ..timings(&ctx) };
     deploy_with(&ctx, &Options { timings, ..options(&ctx) }).result.unwrap();
     assert!(
-        notes(&ctx).contains("the app reports commit older: waiting for commit 0123456789ab"),
+        notes(&ctx).contains("the service reports commit older: waiting for commit 0123456789ab"),
         "{}",
         notes(&ctx)
     );
@@ -119,5 +119,5 @@ fn another_release_that_responds_supersedes_ours() {
     fixture.looks(["live", "deactivated"]);
     let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::Superseded);
-    assert!(said.contains("is superseded by"), "{said}");
+    assert!(said.contains("superseded by"), "{said}");
 }

@@ -25,18 +25,18 @@ fn the_plan_shows_what_a_rollback_does() {
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
     look for deploys in progress
     roll back to the release that was live before
-    read all variables, and plan the changes of SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
-    read it all again; stop if it has changed
+    read all variables and plan the changes to SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
+    read the service again; stop if it has changed
     write those variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     request a deploy of `docker.io/acme/app@<digest>`
     check it every 3s until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
-    poll the app at `/version` for up to 1m until it reports the commit of that release 5 times in a row
+    poll the service at `/version` for up to 1m until it reports the commit of that release 5 times in a row
     bake for 1m, polling `/healthz` and `/version`
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    if any of this fails: cancel the deploy, put back the variables for up to 2m, and deploy and prove the earlier release; then ask the app whether it is up
+    if any of this fails: cancel the deploy, restore the variables (in up to 2m), then deploy and prove the earlier release, and check whether the service is up
     ");
 }
 

@@ -1,7 +1,7 @@
-//! The files of an image on disk, in a folder of their own.
+//! Writes the files of an image to their own folder.
 //!
-//! An unchanged file is not rewritten and keeps its time: cargo compiles what is newer than its last build.
-//! Modes do not depend on the umask, and what a build left there goes.
+//! An unchanged file is not rewritten and keeps its time: cargo recompiles what is newer than its last build.
+//! Modes do not depend on the umask, and files left by a build are removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ use crate::git::files::{Content, File, Kind, contents};
 use launchway_core::file::write_whole;
 use launchway_core::interrupt::Interrupt;
 
-/// Files, and the folder that is to hold them and nothing else.
+/// Files, and the folder that must contain them and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Checkout {
     pub(super) files: Vec<File>,
@@ -26,7 +26,7 @@ pub(crate) struct Checkout {
     pub(super) what: String,
 }
 
-/// Of each file that was written: what it is a copy of, and what the file system said of the copy.
+/// For each written file: its source, and the file system's metadata of the copy.
 type Record = BTreeMap<String, (String, String)>;
 
 impl Checkout {
@@ -34,7 +34,7 @@ impl Checkout {
         &self.folder
     }
 
-    /// Whether there is nothing to do: the files are used where they lie.
+    /// Whether there is nothing to do, because the files are used in place.
     pub(crate) fn is_in_place(&self) -> bool {
         self.what.is_empty()
     }
@@ -97,7 +97,7 @@ impl Checkout {
         Ok(lock)
     }
 
-    /// Removes what is none of the files and holds none.
+    /// Removes everything that is neither one of the files nor a folder of one.
     fn remove_others(&self) -> Result<()> {
         let mut folders = BTreeSet::new();
         let mut files = BTreeSet::new();
@@ -160,11 +160,11 @@ impl Checkout {
 
 impl fmt::Display for Checkout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bring {} to {}", self.what, self.folder.display())
+        write!(f, "check out {} to {}", self.what, self.folder.display())
     }
 }
 
-/// What a copy is made from, so that another one is noticed.
+/// Identifies the source of a copy, so that a change is noticed.
 fn origin(file: &File) -> String {
     let content = match &file.content {
         Content::Blob { id, .. } => id.clone(),
@@ -173,7 +173,7 @@ fn origin(file: &File) -> String {
     format!("{:?} {content}", file.kind)
 }
 
-/// What the file system says of a file that changes with it.
+/// The metadata of a file that changes whenever the file does.
 fn state(place: &Path) -> String {
     place.symlink_metadata().map_or_else(
         |_| "missing".to_owned(),

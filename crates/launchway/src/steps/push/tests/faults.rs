@@ -133,8 +133,8 @@ fn a_transient_error_does_not_end_a_push() {
 
 #[test]
 fn a_permanent_error_ends_a_push_before_latest_moves() {
-    let untagged = "; the commit's tag is not in the registry; `latest` still names OLD";
-    let tagged = "; the commit's tag is in the registry; `latest` still names OLD";
+    let untagged = "; the commit's tag is not in the registry; `latest` still points to OLD";
+    let tagged = "; the commit's tag is in the registry; `latest` still points to OLD";
     for (faults, words) in [
         (&[Fault::Location(UploadLocation::Missing)][..], ["sent no `Location`", untagged]),
         (
@@ -154,7 +154,7 @@ fn a_permanent_error_ends_a_push_before_latest_moves() {
             ["503 Service Unavailable (UNKNOWN: try again later); tried 5 times", tagged],
         ),
         // For the challenge, the look, the tag that is put, and the proof of it, five times.
-        (&[Fault::WrongContentDigest; 8], ["says that it names sha256:000000", tagged]),
+        (&[Fault::WrongContentDigest; 8], ["says that it points to sha256:000000", tagged]),
     ] {
         let (fake, rig) = broken(faults);
         rig.fails(&fake.host(), &words);
@@ -291,7 +291,7 @@ fn a_wire_that_breaks_is_no_end() {
 fn is_taken_up(host: &str) {
     let rig = Rig::new(host);
     let wire = Wire::to(host, &rig.layer(), Break::Gone);
-    let words = ["; tried 5 times", "; what the registry now holds is unknown, because it does not respond"];
+    let words = ["; tried 5 times", "; the registry does not respond, so its state is unknown"];
     rig.fails(&wire.host, &words);
 }
 

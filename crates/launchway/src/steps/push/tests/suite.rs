@@ -91,7 +91,7 @@ fn docker_registry_with_an_identity_token() {
     let error = push(&ctx).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     let error = error.to_string();
-    assert!(error.contains("what `docker login` left is wrong or has expired"), "{error}");
+    assert!(error.contains("the saved `docker login` is wrong or has expired"), "{error}");
     assert!(!error.contains("an-expired"), "{error}");
 }
 
