@@ -26,7 +26,7 @@ use crate::secret::{Redactor, Secret};
 use activity::Activity;
 pub use activity::{Count, LastRun, Progress, Unit};
 pub use deployment::{DeployOutcome, Deployed, Link, Proof, Release};
-pub use event::{Drilled, Event, Failed, FailedTest, Finding, Outcome, Row, Summary, milliseconds};
+pub use event::{DrillEnd, Drilled, Event, Failed, FailedTest, Finding, Outcome, Row, Summary, milliseconds};
 use state::State;
 pub use state::StepEnd;
 

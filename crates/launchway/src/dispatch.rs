@@ -151,7 +151,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Workflow(_) => workflow::write(&ctx)?,
         Command::History if cli.shared.explain => {
             ctx.reporter
-                .text("read target/xtask/history and the registry's tag `ledger`, and list the deployments");
+                .page("read target/xtask/history and the registry's tag `ledger`, and list the deployments");
         }
         Command::History => history::show(&ctx, cli.shared.format == Format::Json)?,
         Command::Sbom if cli.shared.explain => {
@@ -165,7 +165,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Init(_) => {}
         Command::Doctor if cli.shared.explain => ctx
             .reporter
-            .text("check tools, variables, branch and Docker, and say what is missing and how to get it"),
+            .page("check tools, variables, branch and Docker, and say what is missing and how to get it"),
         Command::Doctor => doctor::run(&ctx)?,
     }
     Ok(())
@@ -177,7 +177,7 @@ fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
     let timings = StepOptions::of_run(ctx).deploy.timings;
     let plan = RollbackPlan::new(ctx, to, options.expect_plan.clone(), timings);
     if explain {
-        ctx.reporter.text(plan.explained(ctx).join("\n"));
+        ctx.reporter.page(plan.explained(ctx).join("\n"));
     } else {
         ctx.reporter.started(heading(ctx, "rollback"));
         let deploy::Concluded { record, facts, result } = plan.run(ctx);

@@ -9,7 +9,7 @@ use crate::table::PIPELINE;
 
 /// The pipeline table, then every command with its first line of help.
 pub(crate) fn text(ctx: &Context) -> String {
-    let mut rows = vec![["job", "needs", "when", "steps", "variables"].map(str::to_owned)];
+    let mut rows = vec![["job", "needs", "when", "steps"].map(str::to_owned)];
     for job in &PIPELINE {
         let steps: Vec<&str> = job.steps.iter().map(|step| step.name()).collect();
         rows.push([
@@ -17,24 +17,38 @@ pub(crate) fn text(ctx: &Context) -> String {
             job.needs.map(|needs| needs.name().to_owned()).unwrap_or_default(),
             job.when.words(&ctx.config.branch),
             steps.join(", "),
-            match ctx.config.required(job).len() {
-                0 => "none".to_owned(),
-                many => format!("{many}: see `cargo xtask doctor`"),
-            },
         ]);
     }
     let mut text = columns(&rows);
-    text.push('\n');
-    let commands = Cli::command();
-    text.push_str(&columns(&lines("cargo xtask", &commands)));
-    text.push_str("\n`cargo xtask <command> --explain` prints what a command would do; `--help` lists the options and the exit codes.");
+    text.push_str("\n`cargo xtask doctor` lists the variables of each job.\n\ncargo xtask …\n");
+    for [name, about] in lines("", &Cli::command()) {
+        // The text of a command that is too long for its line goes on below it.
+        text.push_str(&folded(&format!("  {name:<18}"), &about));
+    }
+    text.push_str("\n`cargo xtask <command> --explain` prints what a command would do;\n`--help` lists the options and the exit codes.");
     text
+}
+
+/// Words in lines of 80 columns after a heading, under each other.
+fn folded(heading: &str, words: &str) -> String {
+    let mut text = heading.trim_end().to_owned();
+    let mut column = text.chars().count();
+    for word in words.split(' ') {
+        if column + 1 + word.chars().count() > 80 {
+            text.push('\n');
+            column = 0;
+        }
+        let gap = heading.chars().count().saturating_sub(column).max(usize::from(column > 0));
+        text.extend([&" ".repeat(gap), word]);
+        column += gap + word.chars().count();
+    }
+    text + "\n"
 }
 
 /// The commands that do something, each with its first line of help.
 fn lines(before: &str, commands: &Command) -> Vec<[String; 2]> {
     let line = |command: &Command| {
-        let name = format!("{before} {}", command.get_name());
+        let name = format!("{before} {}", command.get_name()).trim().to_owned();
         if command.has_subcommands() {
             return lines(&name, command);
         }
@@ -56,11 +70,11 @@ mod tests {
         for job in &PIPELINE {
             assert!(text.lines().any(|line| line.starts_with(job.id.name())), "{text}");
             for step in job.steps {
-                assert!(text.contains(&format!("cargo xtask {step}")), "{text}");
+                assert!(text.contains(&format!("\n  {step} ")), "{text}");
             }
         }
         assert!(text.contains("build   test   push to `main`"), "{text}");
-        assert!(text.contains("cargo xtask rehearse"), "{text}");
-        assert!(text.contains("cargo xtask secrets generate  Print a new random key"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("  secrets generate  Print a new random key"), "{text}");
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::schema;
 use crate::support::Fixture;
 
 /// What ends the app before it listens.
@@ -39,6 +40,7 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     ]);
     ran.says_nothing_of(&["uncommitted", "-dirty"]);
 
+    schema::is_record(&record);
     assert_eq!(record["schema"], 1);
     assert_eq!((&record["rehearsal"], &record["dirty"]), (&json!(true), &json!(false)));
     assert_eq!((&record["commit"], &record["branch"]), (&json!(head), &json!(Fixture::BRANCH)));
@@ -122,6 +124,7 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
     ])
     .says_nothing_of(&["The image that was built is the one that runs."]);
     let record = fixture.record();
+    schema::is_record(&record);
     assert_eq!((&record["exit_code"], &record["deployment"]), (&json!(5), &Value::Null));
     assert_eq!(record["deployment_report"]["outcome"], "rolled-back");
     assert_eq!(fixture.outcomes()[4], ("deploy".to_owned(), "failed".to_owned()));
@@ -146,17 +149,16 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
 fn a_drill_breaks_something_and_looks_at_what_is_left() {
     let fixture = Fixture::new();
     let list = fixture.run(&["rehearse", "--drill", "list"]).exits(0);
-    assert!(
-        list.line("response-lost").contains("exit 0: new image, new variables, new latest"),
-        "{}",
-        list.out
-    );
+    let ends = list.line("response-lost").contains("exit 0: new image, new variables, new latest");
+    assert!(ends, "{}", list.out);
     assert!(list.out.lines().count() > 30 && !fixture.exists("target/xtask"), "{}", list.out);
     fixture.run(&["rehearse", "--drill", "earthquake"]).exits(2).says(&["there is no drill `earthquake`"]);
 
     let ran = fixture.run(&["rehearse", "--drill", "response-lost", "--format", "json"]).exits(0);
     fixture.is_left_alone();
-    let mut events = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let events: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    events.iter().for_each(schema::is_event);
+    let mut events = events.into_iter();
     let drill = events.find(|event| event["event"] == "drill").unwrap();
     assert_eq!((&drill["drill"], &drill["passed"]), (&json!("response-lost"), &json!(true)), "{}", ran.out);
     assert_eq!(drill["observed"], drill["expected"]);
@@ -168,6 +170,26 @@ fn a_drill_breaks_something_and_looks_at_what_is_left() {
     assert_eq!((&before[2], &after[0]), (&after[2], &after[2]));
     let log = fixture.read("target/xtask/rehearsal/drills/response-lost.log");
     assert!(log.contains("dep-"), "{log}");
+    assert!(drill["page"].as_str().unwrap().ends_with("drills/response-lost.log"), "{drill}");
+
+    // On a screen it shows what it teaches.
+    let ran = fixture.xtask(&["rehearse", "--drill", "crash"]).env("COLUMNS", "80").finish().exits(0);
+    fixture.is_left_alone();
+    let shown = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let printed = fixture.read("target/xtask/rehearsal/drills/crash.log");
+    let printed = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        shown.contains(&format!("The run prints: {printed} expected exit 5: earlier image")),
+        "{}",
+        ran.out
+    );
+    assert!(
+        printed.contains("exit 5: the deploy failed and was rolled back; the site is up on commit"),
+        "{printed}"
+    );
+    let live = fixture.read("target/xtask/rehearsal/drills/crash.log");
+    assert!(live.lines().last().unwrap().contains("it can wait"), "{live}");
+    ran.says(&["observed  exit 5: earlier image, earlier variables, new latest", "passed  crash"]);
 }
 
 #[test]

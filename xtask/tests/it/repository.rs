@@ -73,8 +73,8 @@ fn the_readme_shows_the_pipeline() {
     let mut count = 0;
     for line in jobs.out.lines().skip(1).take_while(|line| !line.is_empty()) {
         let cells = cells(line);
-        let (job, [when, steps, _]) = (cells[0], cells[cells.len() - 3..].try_into().unwrap());
-        let needs = if cells.len() == 5 { format!(" {}", cells[1]) } else { String::new() };
+        let (job, [when, steps]) = (cells[0], cells[cells.len() - 2..].try_into().unwrap());
+        let needs = if cells.len() == 4 { format!(" {}", cells[1]) } else { String::new() };
         let needed: Vec<String> = variables
             .iter()
             .filter(|(of, _, needed)| of == job && *needed)

@@ -335,18 +335,44 @@ pub struct Drilled {
     pub drill: String,
     /// Whether what was observed is what was expected.
     pub passed: bool,
-    /// The exit code and the state of the service afterwards, in words.
-    pub expected: String,
-    /// The exit code and the state of the service that were observed.
-    pub observed: String,
+    /// How it had to end.
+    pub expected: DrillEnd,
+    /// How it ended.
+    pub observed: DrillEnd,
     /// How long it took.
     pub milliseconds: u64,
     /// The service as the drill found it: digest, keyed hash of the variables, what `latest` names.
     pub before: String,
     /// The service as the drill left it.
     pub after: String,
-    /// Other deviations, and the last lines of a drill that failed.
+    /// The path of the page: what the run printed.
+    pub page: String,
+    /// Other deviations.
     pub remarks: Vec<String>,
+}
+
+/// How a drill ended: the exit code, and of which release image, variables and `latest` are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillEnd {
+    /// Absent for a run that a signal ended.
+    pub exit: Option<i32>,
+    /// `earlier`, `new`, `their` or `another`.
+    pub image: String,
+    /// The same of the variables.
+    pub variables: String,
+    /// The same of what `latest` names.
+    pub latest: String,
+}
+
+impl fmt::Display for DrillEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { exit, image, variables, latest } = self;
+        match exit {
+            Some(code) => write!(f, "exit {code}")?,
+            None => f.write_str("killed")?,
+        }
+        write!(f, ": {image} image, {variables} variables, {latest} latest")
+    }
 }
 
 /// Whole milliseconds, the unit of every record.

@@ -2,8 +2,26 @@
 
 use std::io::{self, Write as _};
 
+use serde::Serialize;
+
 use super::Event;
 use super::terminal::Verbosity;
+
+/// The version of the events, in each of them. Raised when a field changes its meaning or goes.
+pub const SCHEMA: u32 = 1;
+
+/// One event as a line of its own.
+#[derive(Serialize)]
+struct Line<'e> {
+    schema: u32,
+    #[serde(flatten)]
+    event: &'e Event,
+}
+
+/// Returns an event as its line, without the line break.
+pub fn line(event: &Event) -> serde_json::Result<String> {
+    serde_json::to_string(&Line { schema: SCHEMA, event })
+}
 
 /// `--format json`.
 #[derive(Debug, Default)]
@@ -14,7 +32,7 @@ impl Json {
     pub(super) fn show(&self, event: &Event) -> io::Result<bool> {
         let is_shown = event.is_shown(self.0);
         if is_shown {
-            writeln!(io::stdout(), "{}", serde_json::to_string(event)?)?;
+            writeln!(io::stdout(), "{}", line(event)?)?;
         }
         Ok(is_shown)
     }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use super::{Drilled, Event, Link, Outcome, Progress, Proof, Summary};
+use super::{DrillEnd, Drilled, Event, Link, Outcome, Progress, Proof, Summary};
 use wrap::wrap;
 
 /// The reporter for people.
@@ -39,6 +39,8 @@ pub struct Look {
     pub is_screen: bool,
     /// Whether standard error is a screen: failures get colour, and progress a line that is written over.
     pub is_error_screen: bool,
+    /// The width that `COLUMNS` gives to output that is no screen; without it a line is as long as its text.
+    pub columns: Option<usize>,
     /// Whether text may have colour; `NO_COLOR` says no: <https://no-color.org>.
     pub has_colour: bool,
 }
@@ -57,6 +59,7 @@ impl Look {
         Self {
             is_screen: stdout && !is_log,
             is_error_screen: stderr && !is_log,
+            columns: value("COLUMNS").and_then(|columns| columns.parse().ok()),
             has_colour: value("NO_COLOR").is_none(),
         }
     }
@@ -86,7 +89,9 @@ impl Terminal {
         }
         let is_failure = matches!(event, Event::Failed(_));
         let is_screen = if is_failure { self.look.is_error_screen } else { self.look.is_screen };
-        let width = if is_screen { live::width().min(Self::WIDEST) } else { usize::MAX };
+        let width = if is_screen { live::width() } else { self.look.columns.unwrap_or(usize::MAX) };
+        // Wider only where nothing is known of a reader's screen.
+        let width = if width == usize::MAX { width } else { width.min(Self::WIDEST) };
         let has_colour = is_screen && self.look.has_colour;
         let text = Painter { terminal: self, has_colour, width }.text(event);
         live::erase()?;
@@ -151,8 +156,9 @@ impl Painter<'_> {
             Event::Text { text } => return format!("{text}\n"),
             // What is printed is what runs, with the paths that it has.
             Event::Planned { step, lines } => {
-                let heading = format!("{}\n", self.bold(step));
-                return lines.iter().fold(heading, |text, line| text + "  " + line + "\n");
+                let lines =
+                    lines.iter().map(|line| wrap(&format!("  {}\n", self.planned(line)), self.width, 2));
+                return lines.fold(format!("{}\n", self.bold(step)), |text, line| text + &line);
             }
             Event::Command { line, short } => {
                 format!("    {}\n", self.paint("2", &self.command(line, short)))
@@ -196,6 +202,14 @@ impl Painter<'_> {
             }
             Event::Failed(failed) => self.failed(failed),
             _ => String::new(),
+        }
+    }
+
+    /// A line of a plan: a command without its environment, and paths from the root, unless all of it is wanted.
+    fn planned(self, line: &str) -> String {
+        match self.terminal.verbosity {
+            Verbosity::Verbose => line.to_owned(),
+            _ => self.terminal.relative(without_environment(line)),
         }
     }
 
@@ -258,24 +272,29 @@ impl Painter<'_> {
         text
     }
 
+    /// A row in columns, the page, and what is wrong.
     fn drill(self, drilled: &Drilled) -> String {
-        /// Where what was observed begins, from the indent of the row.
-        const DRILL: usize = 39;
-
         let outcome = if drilled.passed { Outcome::Passed } else { Outcome::Failed };
         let word = self.paint(colour(outcome), &format!("{:<7}", outcome.word()));
         let time = seconds(drilled.milliseconds);
-        let Drilled { drill, expected, observed, before, after, .. } = drilled;
-        let mut text = wrap(&format!("  {word} {drill:<20} {time:>8}  {observed}\n"), self.width, DRILL);
+        let Drilled { drill, expected, observed, before, after, page, .. } = drilled;
+        let columns = |end: &DrillEnd| {
+            let code = end.exit.map_or_else(|| "-".to_owned(), |code| code.to_string());
+            format!("{code:>4}  {:<8} {:<9} {}", end.image, end.variables, end.latest)
+        };
+        let mut text = format!("  {word} {drill:<20} {time:>9}  {}\n", columns(observed));
         if expected != observed {
-            let expected = format!("  {:<7} {:<20} {:>8}  {expected}\n", "", "", "expected");
-            text.push_str(&wrap(&expected, self.width, DRILL));
-        }
-        if !drilled.passed {
             // Writing to a string cannot fail.
+            writeln!(text, "  {:<7} {:<20} {:>9}  {}", "", "", "expected", columns(expected)).ok();
+        }
+        text.extend(["          ", &self.paint("2", page), "\n"]);
+        if !drilled.passed {
             writeln!(text, "          before {before}\n          after  {after}").ok();
         }
-        drilled.remarks.iter().fold(text, |text, line| text + "          " + line + "\n")
+        drilled
+            .remarks
+            .iter()
+            .fold(text, |text, line| text + &wrap(&format!("          {line}\n"), self.width, 2))
     }
 
     fn outcome(self, outcome: Outcome) -> String {
@@ -297,6 +316,28 @@ fn colour(outcome: Outcome) -> &'static str {
         Outcome::Failed | Outcome::Interrupted => "31",
         Outcome::Skipped => "33",
     }
+}
+
+/// A command line without the variables that it sets, `NAME=value …`, as [`Event::Planned`] has it.
+fn without_environment(line: &str) -> String {
+    // What comes before a command is the folder that it runs in.
+    let (place, mut command) = match line.split_once(": ") {
+        Some((place, command)) if place.starts_with("in ") => (format!("{place}: "), command),
+        _ => (String::new(), line),
+    };
+    while let Some((name, value)) = command.split_once('=')
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    {
+        let mut is_quoted = false;
+        let end = value.find(|c: char| {
+            is_quoted ^= c == '\'';
+            c == ' ' && !is_quoted
+        });
+        let Some(end) = end else { break };
+        command = &value[end + 1..];
+    }
+    place + command
 }
 
 /// The text, each digest and each commit in it shortened: the log and the record have them whole.

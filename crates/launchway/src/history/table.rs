@@ -26,7 +26,7 @@ pub(crate) fn show(ctx: &Context, as_json: bool) -> Result<()> {
         return Ok(());
     }
     let reports: Vec<Report> = known.iter().filter_map(|bytes| understood(bytes)).collect();
-    ctx.reporter.text(table(&reports));
+    ctx.reporter.page(table(&reports));
     match known.len() - reports.len() {
         0 => {}
         1 => ctx.reporter.note("1 report was written by a newer Launchway: update to see it"),
@@ -43,22 +43,29 @@ fn understood(bytes: &[u8]) -> Option<Report> {
     serde_json::from_slice(bytes).ok().filter(|report: &Report| report.schema == SCHEMA)
 }
 
+/// A line for each deployment, and below it what does not fit there.
 fn table(reports: &[Report]) -> String {
-    let mut rows =
-        vec![["when", "what", "to", "outcome", "commit", "digest", "by", "why"].map(str::to_owned)];
-    for report in reports {
-        if let Some(deployment) = &report.deployment {
-            rows.push(row(report, deployment));
-        }
-    }
-    if rows.len() == 1 {
+    let known: Vec<_> =
+        reports.iter().filter_map(|report| Some((report, report.deployment.as_ref()?))).collect();
+    if known.is_empty() {
         return "no deployments are known on this machine".to_owned();
     }
-    columns(&rows).trim_end().to_owned()
+    let mut rows = vec![["when", "what", "outcome", "commit", "digest"].map(str::to_owned)];
+    rows.extend(known.iter().map(|(report, deployment)| row(report, deployment)));
+    let rows = columns(&rows);
+    let mut lines = rows.lines();
+    let mut text = lines.next().unwrap_or_default().to_owned();
+    for (line, (report, deployment)) in lines.zip(known) {
+        text.extend(["\n", line]);
+        for more in more(report, deployment) {
+            // Under what it was.
+            text.extend(["\n", &" ".repeat(18), &more]);
+        }
+    }
+    text
 }
 
-fn row(report: &Report, deployment: &Deployment) -> [String; 8] {
-    const LONGEST: usize = 80;
+fn row(report: &Report, deployment: &Deployment) -> [String; 5] {
     let what = match &deployment.kind {
         DeploymentKind::Deploy => "deploy",
         DeploymentKind::Rollback => "rollback",
@@ -72,25 +79,31 @@ fn row(report: &Report, deployment: &Deployment) -> [String; 8] {
         DeploymentOutcome::Superseded => "superseded",
         DeploymentOutcome::Other(word) => word,
     };
-    let service = report.service.as_ref().map(|service| service.name.as_ref().unwrap_or(&service.key));
-    let to: Vec<&str> = service.into_iter().chain([&deployment.environment]).map(String::as_str).collect();
     let digest = |release: &Release| launchway_core::short(&release.digest);
     let release = deployment.release.as_ref();
     let commit = release.and_then(|release| release.commit.as_deref()).unwrap_or(&report.commit.sha);
-    let reason = deployment.reason.as_deref().unwrap_or_default();
-    let first: String = reason.lines().next().unwrap_or_default().chars().take(LONGEST).collect();
     [
         deployment.finished.to_string().get(..16).unwrap_or_default().replace('T', " "),
         what.to_owned(),
-        to.join(" "),
         outcome.to_owned(),
         launchway_core::short(commit),
         release.map_or_else(|| "-".to_owned(), digest),
-        report.actor.clone(),
-        first,
     ]
-    // Others can write to the ledger: its text must not control the terminal.
-    .map(|cell| cell.chars().filter(|c| !c.is_control()).collect())
+    .map(|cell| shown(&cell))
+}
+
+/// Where it went and who started it, and why it failed.
+fn more(report: &Report, deployment: &Deployment) -> Vec<String> {
+    let service = report.service.as_ref().map(|service| service.name.as_ref().unwrap_or(&service.key));
+    let to: Vec<&str> = service.into_iter().chain([&deployment.environment]).map(String::as_str).collect();
+    let mut lines = vec![format!("{}, by {}", to.join(" "), report.actor)];
+    lines.extend(deployment.reason.as_ref().and_then(|reason| reason.lines().next()).map(str::to_owned));
+    lines.iter().map(|line| shown(line)).collect()
+}
+
+/// Others can write to the ledger: its text must not control the terminal.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 #[cfg(test)]

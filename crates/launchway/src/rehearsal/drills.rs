@@ -13,31 +13,33 @@ mod xtask_process;
 use anyhow::Result;
 
 use super::fakes::Fakes;
-use crate::columns::columns;
 use crate::context::Context;
 use crate::executor::{self, Request, Scope};
 use crate::table::StepId;
 use crate::table::rule::Trigger;
 use crate::turn::Turn;
 use launchway_core::environment::Environment;
-use launchway_core::events::Event;
+use launchway_core::events::{Drilled, Event};
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::NetworkPolicy;
 
 use drill::{Drill, Fault};
 use releases::Releases;
+use run::Ran;
 use table::DRILLS;
+
+/// Above the columns of [`Event::Drill`].
+const HEADING: &str = "\n          drill                     time  exit  image    variables latest";
 
 /// Prints the drills with their faults.
 pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
     let drills = if name == "list" { DRILLS.iter().collect() } else { chosen(name)? };
-    let mut rows = vec![["drill", "fault", "expected end"].map(str::to_owned)];
-    rows.extend(
-        drills.into_iter().map(|drill| {
-            [drill.name.to_owned(), drill.description.to_owned(), drill.expected(ctx.git.dirty)]
-        }),
-    );
-    ctx.reporter.text(columns(&rows).trim_end());
+    let lines = |drill: &Drill| {
+        let Drill { name, description, .. } = drill;
+        format!("{name:<20} {}\n{:<20} {description}\n", drill.expected(ctx.git.dirty), "")
+    };
+    let text: String = drills.into_iter().map(lines).collect();
+    ctx.reporter.page(text.trim_end());
     Ok(())
 }
 
@@ -52,7 +54,10 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     fs_err::create_dir_all(&folder)?;
     build(ctx)?;
     let releases = Releases::read(ctx)?;
-    ctx.reporter.text(format!("\n  {:<7} {:<20} {:>8}  observed", "", "drill", "time"));
+    let is_alone = drills.len() == 1;
+    if !is_alone {
+        ctx.reporter.text(HEADING);
+    }
     let mut failed = Vec::new();
     for drill in &drills {
         ctx.interrupt.check()?;
@@ -65,9 +70,14 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
             ctx.reporter.skipped(drill.name, "`deploy.environment` lists no variables");
             continue;
         }
-        let drilled = run::run(ctx, &releases, drill, &folder)?;
+        let Ran { drilled, printed } = run::run(ctx, &releases, drill, &folder)?;
         if !drilled.passed {
             failed.push(drill.name);
+        }
+        if is_alone {
+            ctx.reporter.page(format!("\nThe run prints:\n\n{}", printed.trim_matches('\n')));
+            let Drilled { expected, observed, .. } = &drilled;
+            ctx.reporter.page(format!("\nexpected  {expected}\nobserved  {observed}\n"));
         }
         ctx.reporter.emit(Event::Drill(drilled));
     }

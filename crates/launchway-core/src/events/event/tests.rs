@@ -1,7 +1,7 @@
 //! No event holds a secret or steers a terminal.
 
 use super::*;
-use crate::events::{Reporter, Sink};
+use crate::events::{DeployOutcome, Deployed, Link, Proof, Release, Reporter, Sink};
 use crate::secret::Secret;
 
 const SECRET: &str = "hunter2/hunter2";
@@ -18,6 +18,24 @@ fn events(text: &str) -> Vec<Event> {
         output: vec![words()],
         again: Some(words()),
     };
+    let release = || Release { digest: words(), commit: Some(words()) };
+    let deployed = || Deployed {
+        kind: words(),
+        outcome: DeployOutcome::RolledBack,
+        environment: words(),
+        service: Some(words()),
+        url: Some(words()),
+        id: Some(words()),
+        release: Some(release()),
+        previous: Some(release()),
+        is_up: Some(true),
+        live_commit: Some(words()),
+        reason: Some(words()),
+        next: Some(words()),
+        milliseconds,
+    };
+    let link = || Link { what: words(), found: words(), wanted: words(), place: words() };
+    let end = || DrillEnd { exit: None, image: words(), variables: words(), latest: words() };
     let failed = Failed {
         step: Some(words()),
         message: words(),
@@ -28,7 +46,7 @@ fn events(text: &str) -> Vec<Event> {
         log: Some(words()),
         again: Some(words()),
         guide: Some(words()),
-        deployment: None,
+        deployment: Some(deployed()),
     };
     let row = Row { job: words(), step: words(), outcome, milliseconds, remark: words() };
     let summary =
@@ -36,11 +54,12 @@ fn events(text: &str) -> Vec<Event> {
     let drilled = Drilled {
         drill: words(),
         passed: false,
-        expected: words(),
-        observed: words(),
+        expected: end(),
+        observed: end(),
         milliseconds,
         before: words(),
         after: words(),
+        page: words(),
         remarks: vec![words()],
     };
     vec![
@@ -60,6 +79,9 @@ fn events(text: &str) -> Vec<Event> {
         Event::Finding(finding()),
         Event::TestFailed(failed_test()),
         Event::StepFinished { step: words(), outcome, milliseconds },
+        Event::Deployed(deployed()),
+        Event::Proof(Proof { links: vec![link()] }),
+        Event::StepReused { step: words(), reason: words() },
         Event::Failed(failed),
         Event::Summary(summary),
         Event::Drill(drilled),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::events::{DeployOutcome, Deployed, Failed, FailedTest, Finding, Row};
+use crate::events::{DeployOutcome, Deployed, DrillEnd, Failed, FailedTest, Finding, Row};
 use crate::exit::Exit;
 
 fn plain() -> Terminal {
@@ -17,7 +17,7 @@ fn colour_and_progress_are_for_screens() {
         let value = |name: &str| {
             variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
         };
-        let Look { is_screen, is_error_screen, has_colour } = Look::of(stdout, stderr, value);
+        let Look { is_screen, is_error_screen, has_colour, .. } = Look::of(stdout, stderr, value);
         (is_screen, is_error_screen, has_colour)
     };
     let term = ("TERM", "xterm-256color");
@@ -300,4 +300,52 @@ fn a_page_wraps_and_text_to_be_copied_does_not() {
     let text = || "one two three".to_owned();
     assert_eq!(on_screen(9, &Event::Page { text: text() }), "one two\n  three\n");
     assert_eq!(on_screen(9, &Event::Text { text: text() }), "one two three\n");
+}
+
+#[test]
+fn a_plan_fits_the_width_and_shows_a_command_as_it_is_typed() {
+    let lines = [
+        "in /w/target/source: A_B=/w/target C='-D warnings' D=$'x\u{1f}y z' cargo build --locked",
+        "write 2 = two files",
+    ];
+    let planned = Event::Planned { step: "lint".to_owned(), lines: lines.map(str::to_owned).into() };
+    let mut terminal = plain();
+    terminal.set_root(Path::new("/w"));
+    let expected = "lint\n  in target/source: cargo build --locked\n  write 2 = two files\n";
+    assert_eq!(terminal.text(&planned), expected);
+    assert!(on_screen(20, &planned).lines().all(|line| line.chars().count() <= 20 || line.contains("/w/")));
+    let verbose = Terminal::new(Verbosity::Verbose, Look::default()).text(&planned);
+    assert!(lines.iter().all(|line| verbose.contains(line)), "{verbose}");
+}
+
+#[test]
+fn a_drill_is_a_row_with_its_page() {
+    let end = |image: &str| DrillEnd {
+        exit: Some(5),
+        image: image.to_owned(),
+        variables: "earlier".to_owned(),
+        latest: "new".to_owned(),
+    };
+    let drilled = Drilled {
+        drill: "referrers-refused".to_owned(),
+        passed: true,
+        expected: end("earlier"),
+        observed: end("earlier"),
+        milliseconds: 125_000,
+        before: "a".to_owned(),
+        after: "b".to_owned(),
+        page: "drills/referrers-refused.log".to_owned(),
+        remarks: Vec::new(),
+    };
+    assert_eq!(
+        plain().text(&Event::Drill(drilled.clone())),
+        "  passed  referrers-refused    2 min 5 s     5  earlier  earlier   new\n          drills/referrers-refused.log\n"
+    );
+    let failed =
+        Drilled { passed: false, observed: end("another"), remarks: vec!["so".to_owned()], ..drilled };
+    let text = plain().text(&Event::Drill(failed));
+    assert!(
+        text.contains("  expected     5  earlier  earlier   new\n") && text.ends_with("          so\n"),
+        "{text}"
+    );
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::history::tests::{deployed, ended};
 
 #[test]
-fn every_deployment_is_a_line_newest_first() {
+fn every_deployment_is_shown_newest_first() {
     let mut failed = ended("run-2", 60);
     let deployment = failed.deployment.as_mut().unwrap();
     deployment.outcome = DeploymentOutcome::RolledBack;
@@ -18,10 +18,15 @@ fn every_deployment_is_a_line_newest_first() {
     early.service = Some(Service { key: Service::key("srv-2"), name: Some("app-test".to_owned()) });
     failed.service = Some(Service { key: Service::key("srv-1"), name: None });
     insta::assert_snapshot!(table(&[early, failed, deployed("run-1")]), @"
-    when              what      to                     outcome      commit        digest                by   why
-    2026-01-01 00:02  rollback  app-test PROD          unchanged    0123456789ab  -                     ada  Render refused
-    2026-01-01 00:01  deploy    ce956e9f24f8d4b3 PROD  rolled back  0123456789ab  sha256:aaaaaaaaaaaa…  ada  the app was never healthy
-    2026-01-01 00:00  deploy    PROD                   live         0123456789ab  sha256:aaaaaaaaaaaa…  ada
+    when              what      outcome      commit        digest
+    2026-01-01 00:02  rollback  unchanged    0123456789ab  -
+                      app-test PROD, by ada
+                      Render refused
+    2026-01-01 00:01  deploy    rolled back  0123456789ab  sha256:aaaaaaaaaaaa…
+                      ce956e9f24f8d4b3 PROD, by ada
+                      the app was never healthy
+    2026-01-01 00:00  deploy    live         0123456789ab  sha256:aaaaaaaaaaaa…
+                      PROD, by ada
     ");
     assert!(table(&[]).starts_with("no deployments are known"));
 }
@@ -35,5 +40,5 @@ fn a_report_cannot_steer_the_terminal() {
     deployment.release.as_mut().unwrap().commit = Some("\u{1b}]0;title\u{7}".to_owned());
     let shown = table(&[report]);
     assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
-    assert!(shown.contains("a[2Jda") && shown.lines().count() == 2, "{shown:?}");
+    assert!(shown.contains("a[2Jda") && shown.lines().count() == 4, "{shown:?}");
 }

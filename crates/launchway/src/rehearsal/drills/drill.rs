@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use launchway_core::events::DrillEnd;
 use launchway_core::exit::Exit;
 use launchway_fakes::registry;
 use launchway_fakes::render::{self, Call, ImageFault};
@@ -131,8 +132,8 @@ impl fmt::Display for Side {
 }
 
 impl Drill {
-    /// The expected end, in the same words as the observed one.
-    pub(super) fn expected(&self, dirty: bool) -> String {
+    /// The expected end.
+    pub(super) fn expected(&self, dirty: bool) -> DrillEnd {
         let earlier_is_gone = self.faults.iter().any(|fault| matches!(fault, Fault::EarlierGone));
         let latest = match dirty {
             // A tree with uncommitted changes does not move `latest`, which is lost together with the image that it
@@ -141,12 +142,12 @@ impl Drill {
             true => Side::Earlier,
             false => self.after.latest,
         };
-        words(Some(self.exit.code().into()), self.after.live, self.after.variables, latest)
+        end(Some(self.exit.code().into()), self.after.live, self.after.variables, latest)
     }
 }
 
-/// The end of a drill in words.
-pub(super) fn words(code: Option<i32>, live: Side, variables: Side, latest: Side) -> String {
-    let code = code.map_or_else(|| "killed".to_owned(), |code| format!("exit {code}"));
-    format!("{code}: {live} image, {variables} variables, {latest} latest")
+/// The end of a drill.
+pub(super) fn end(exit: Option<i32>, live: Side, variables: Side, latest: Side) -> DrillEnd {
+    let [image, variables, latest] = [live, variables, latest].map(|side| side.to_string());
+    DrillEnd { exit, image, variables, latest }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use rustix::process::Signal;
 
-use super::drill::{Drill, Fault, Side, Step, words};
+use super::drill::{Drill, Fault, Side, Step, end};
 use super::drilled_service::DrilledService;
 use super::releases::Releases;
 use super::xtask_process::{Ended, Running};
@@ -16,8 +16,15 @@ use launchway_core::events::Drilled;
 use launchway_core::events::milliseconds;
 use launchway_core::http::NetworkPolicy;
 
+/// A drill that was run.
+pub(super) struct Ran {
+    pub(super) drilled: Drilled,
+    /// What the run printed, as the person on call would see it.
+    pub(super) printed: String,
+}
+
 /// Runs a drill. An error is one of the drill itself, not of the run that it observes.
-pub(super) fn run(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Drilled> {
+pub(super) fn run(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Ran> {
     let of_fakes = folder.join("fakes");
     // Each drill has its own service, with its own history.
     for left in [&of_fakes, &folder.join("history")] {
@@ -40,7 +47,7 @@ fn observe(
     drill: &Drill,
     service: &DrilledService,
     folder: &Path,
-) -> Result<Drilled> {
+) -> Result<Ran> {
     let mut remarks = Vec::new();
     let mut before = String::new();
     if drill.run == Step::Rollback {
@@ -58,7 +65,7 @@ fn observe(
     let after = service.state();
     let [live, variables, latest] = service.sides(&after, drill.after.variables);
     let expected = drill.expected(ctx.git.dirty);
-    let observed = words(ended.code, live, variables, latest);
+    let observed = end(ended.code, live, variables, latest);
     if variables == Side::Other {
         for (what, names) in [("written", service.written(&after)), ("astray", service.astray(&after))] {
             if !names.is_empty() {
@@ -82,22 +89,20 @@ fn observe(
     }
     remarks.extend(leads_out(&ended.text));
     remarks.extend(secrets_shown(ctx, &ended.text, &service.secrets())?);
-    let log = folder.join("drills").join(format!("{}.log", drill.name));
-    ctx.reporter.leave(&log, &ended.text)?;
-    let passed = expected == observed && remarks.is_empty();
-    if !passed {
-        remarks.extend(last_lines(&ended.text));
-    }
-    Ok(Drilled {
+    let page = folder.join("drills").join(format!("{}.log", drill.name));
+    ctx.reporter.leave(&page, &ended.text)?;
+    let drilled = Drilled {
         drill: drill.name.to_owned(),
-        passed,
+        passed: expected == observed && remarks.is_empty(),
         expected,
         observed,
         milliseconds: milliseconds(ended.elapsed),
         before: service.shown(&found),
         after: service.shown(&after),
+        page: page.display().to_string(),
         remarks,
-    })
+    };
+    Ok(Ran { drilled, printed: ended.text })
 }
 
 /// Runs the step, and again if the first run is killed. The output of the second run follows that of the first.
@@ -199,11 +204,4 @@ fn left(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn last_lines(text: &str) -> Vec<String> {
-    const LAST: usize = 12;
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let last = lines.get(lines.len().saturating_sub(LAST)..).unwrap_or_default();
-    last.iter().map(|line| format!("| {line}")).collect()
 }
