@@ -12,12 +12,9 @@ pub(crate) mod sbom;
 /// project with its own domain puts it here.
 pub(crate) const PROJECT: &str = "https://launchway.invalid";
 
-use std::path::Path;
-
 use anyhow::Result;
 
-use crate::config::Config;
-use crate::git::Git;
+use crate::project::Project;
 use launchway_core::environment::Environment;
 use launchway_image::Engine;
 use launchway_image::layout::BaseRecord;
@@ -28,10 +25,7 @@ use launchway_registry::oci::{Descriptor, MANIFEST};
 /// The build that produced an image.
 #[derive(Clone, Copy)]
 pub(crate) struct Build<'a> {
-    /// The workspace root.
-    pub(crate) root: &'a Path,
-    pub(crate) config: &'a Config,
-    pub(crate) git: &'a Git,
+    pub(crate) project: Project<'a>,
     /// Names the workflow on GitHub.
     pub(crate) environment: &'a Environment,
     pub(crate) engine: Engine,
@@ -42,8 +36,7 @@ pub(crate) struct Build<'a> {
 impl<'a> Build<'a> {
     /// A build without a base image.
     pub(crate) fn for_test(ctx: &'a crate::context::Context, engine: Engine) -> Self {
-        let crate::context::Context { root, config, git, environment, .. } = ctx;
-        Self { root, config, git, environment, engine, base: None }
+        Self { project: ctx.project(), environment: &ctx.environment, engine, base: None }
     }
 }
 
@@ -53,7 +46,7 @@ pub(crate) fn attestations(
     repository: &Repository,
     image: &Descriptor,
 ) -> Result<Result<Vec<Artifact>, &'static str>> {
-    let Build { root, config, .. } = build;
+    let Project { root, config, .. } = build.project;
     if !root.join("Cargo.lock").is_file() {
         return Ok(Err("there is no `Cargo.lock` to list the image's dependencies from"));
     }
@@ -74,8 +67,11 @@ pub(crate) const PROVENANCE: &str = "application/vnd.in-toto+json";
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::context::Context;
+    use launchway_core::environment::Environment;
 
     #[test]
     fn an_image_without_attestations_says_why() {

@@ -7,10 +7,12 @@ use reqwest::Url;
 
 use crate::config::{self, Config, Variable};
 use crate::git::Git;
+use crate::project::{Project, output};
 use crate::registry;
 use crate::table::{self, JobId, SETTINGS, StepId};
+use crate::tools::Machine;
 use crate::turn::Turn;
-use launchway_core::command::{Call, is_token, withhold};
+use launchway_core::command::{is_token, withhold};
 use launchway_core::environment::Environment;
 use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, OrExit as _};
@@ -112,11 +114,6 @@ impl Context {
         output(&self.root)
     }
 
-    /// `target/ci`, the target folder that clippy, the tests and the documentation share.
-    pub(crate) fn ci_target(&self) -> PathBuf {
-        self.root.join("target/ci")
-    }
-
     /// The image's repository, without a tag: `PIPELINE_IMAGE`, or the configured one.
     pub(crate) fn image(&self) -> &str {
         self.environment.get("PIPELINE_IMAGE").unwrap_or(&self.config.image)
@@ -176,6 +173,14 @@ impl Context {
         Ok(Client::new(self.session()?, access))
     }
 
+    pub(crate) fn project(&self) -> Project<'_> {
+        Project { root: &self.root, config: &self.config, git: &self.git }
+    }
+
+    pub(crate) fn machine(&self) -> Machine<'_> {
+        Machine { root: &self.root, environment: &self.environment }
+    }
+
     /// Runs children in the workspace root.
     pub(crate) fn runner(&self) -> Runner {
         Runner {
@@ -184,21 +189,6 @@ impl Context {
             interrupt: self.interrupt.clone(),
         }
     }
-
-    /// [`Runner::check`] in the workspace root.
-    pub(crate) fn check(&self, call: &Call) -> Result<()> {
-        self.runner().check(call)
-    }
-
-    /// [`Runner::check_in`].
-    pub(crate) fn check_in(&self, folder: &Path, call: &Call) -> Result<()> {
-        self.runner().check_in(folder, call)
-    }
-}
-
-/// `target/xtask` of a workspace, where a run leaves its image, its logs and its records.
-pub(crate) fn output(root: &Path) -> PathBuf {
-    root.join("target/xtask")
 }
 
 /// The root of the workspace: the nearest folder upwards from `start` whose `Cargo.toml` configures a pipeline.

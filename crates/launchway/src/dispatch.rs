@@ -11,6 +11,7 @@ use crate::cli::{Cli, Command, Format, Rollback, Secrets};
 use crate::context::{Context, find_root};
 use crate::executor::plan::Options as StepOptions;
 use crate::executor::{self, Request, Scope};
+use crate::git::Git;
 #[cfg(feature = "init")]
 use crate::init;
 use crate::run_state::RunState;
@@ -87,7 +88,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
     let here = std::env::current_dir().context("the current folder no longer exists")?;
     let ctx = Context::read(find_root(&here)?, reporter.clone(), interrupt)?;
     let Some(command) = &cli.command else {
-        ctx.reporter.text(overview::text(&ctx));
+        ctx.reporter.text(overview::text(&ctx.config));
         return Ok(());
     };
     let request = |scope, branch: Option<&str>| -> Result<Request> {
@@ -111,7 +112,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Ci(ci) => {
             let jobs = (!ci.job.is_empty()).then(|| ci.job.clone());
             let request = request(Scope::Jobs(jobs), ci.branch.as_deref())?;
-            ctx.reporter.started(heading(&ctx, &format!("ci, {}", request.trigger)));
+            ctx.reporter.started(heading(&ctx.git, &format!("ci, {}", request.trigger)));
             executor::run(&ctx, &Request { keep_going: ci.keep_going, reuse: !ci.fresh, ..request })?;
         }
         Command::Lint | Command::TestCoverage | Command::Push => {
@@ -147,8 +148,10 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             ctx.reporter
                 .text(format!("generate .github/workflows/{} from the pipeline table", ctx.config.workflow));
         }
-        Command::Workflow(options) if options.check => workflow::check(&ctx)?,
-        Command::Workflow(_) => workflow::write(&ctx)?,
+        Command::Workflow(options) if options.check => {
+            workflow::check(&ctx.root, &ctx.config, &ctx.reporter)?;
+        }
+        Command::Workflow(_) => workflow::write(&ctx.root, &ctx.config, &ctx.reporter)?,
         Command::History if cli.shared.explain => {
             ctx.reporter
                 .page("read target/xtask/history and the registry's tag `ledger`, and list the deployments");
@@ -179,7 +182,7 @@ fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
     if explain {
         ctx.reporter.page(plan.explained(ctx).join("\n"));
     } else {
-        ctx.reporter.started(heading(ctx, "rollback"));
+        ctx.reporter.started(heading(&ctx.git, "rollback"));
         let deploy::Concluded { record, facts, result } = plan.run(ctx);
         history::conclude(ctx, &RunState::new(&ctx.git)?, &record);
         let deployment = result.map_err(|error| {
@@ -196,21 +199,23 @@ fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
 fn rehearse(ctx: &Context, options: &Rehearse, explain: bool) -> Result<()> {
     let jobs = (!options.job.is_empty()).then(|| options.job.clone());
     match &options.drill {
-        Some(name) if name == "list" || explain => rehearsal::drills::list(ctx, name),
+        Some(name) if name == "list" || explain => {
+            rehearsal::drills::list(name, ctx.git.dirty, &ctx.reporter)
+        }
         Some(name) => {
-            ctx.reporter.started(heading(ctx, &format!("rehearse, drill {name}")));
+            ctx.reporter.started(heading(&ctx.git, &format!("rehearse, drill {name}")));
             rehearsal::drills::run(ctx, name)
         }
         None => {
-            ctx.reporter.started(heading(ctx, "rehearse"));
+            ctx.reporter.started(heading(&ctx.git, "rehearse"));
             rehearsal::run(ctx, jobs, explain, options.stay, options.fresh)
         }
     }
 }
 
-fn heading(ctx: &Context, what: &str) -> String {
-    let dirty = if ctx.git.dirty { " with uncommitted changes" } else { "" };
-    format!("{what}: commit {}{dirty}", ctx.git.short())
+fn heading(git: &Git, what: &str) -> String {
+    let dirty = if git.dirty { " with uncommitted changes" } else { "" };
+    format!("{what}: commit {}{dirty}", git.short())
 }
 
 /// Chooses how events are shown: JSON for programs, GitHub's own commands, and text for people.

@@ -1,16 +1,21 @@
 //! `cargo xtask doctor`: what is installed and set, what is missing, and how to get it.
 
-use anyhow::Result;
+use std::path::Path;
 
-use crate::config::image;
+use anyhow::Result;
+use reqwest::Url;
+
+use crate::config::{Config, image};
 use crate::context::Context;
 use crate::executor::plan::{Options, Plan};
 use crate::needs::{self, Need};
+use crate::project::Project;
 use crate::registry::{account, docker_login};
 use crate::table::rule::{Trigger, When};
 use crate::table::{self, Job, JobId, PIPELINE, StepId};
-use crate::tools::{self, Found, Tool};
+use crate::tools::{self, Found, Machine, Tool};
 use launchway_core::command::Call;
+use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, Failure};
 use launchway_image::Engine;
 
@@ -52,9 +57,11 @@ struct Line {
 /// Fails with [`Exit::Missing`] if `cargo xtask ci` could not run on a feature branch.
 /// Shows what only a release needs too, but does not fail for it: most machines should not have it.
 pub(crate) fn run(ctx: &Context) -> Result<()> {
-    let mut lines = tools(ctx);
-    lines.extend(secrets(ctx));
-    lines.extend(state(ctx)?);
+    let mut lines = tools(ctx.machine(), &ctx.config);
+    // If the configuration cannot be read, the step that needs it reports that.
+    let by_docker = ctx.session().and_then(|session| docker_login(&session, ctx.image())).unwrap_or_default();
+    lines.extend(secrets(&ctx.config, &ctx.environment, ctx.image(), by_docker.as_deref()));
+    lines.extend(state(ctx.project(), &ctx.environment, ctx.image(), planned(ctx), &ctx.render_url()?));
     ctx.reporter.page(shown(&lines));
     let count = |state| lines.iter().filter(|line| line.state == state).count();
     let (missing, wrong, unset) = (count(State::Missing), count(State::Wrong), count(State::NoRelease));
@@ -94,8 +101,8 @@ fn shown(lines: &[Line]) -> String {
     shown.collect::<Vec<_>>().join("\n")
 }
 
-fn tools(ctx: &Context) -> Vec<Line> {
-    let version = |program: &str| Call::new(program).arg("--version").read(&ctx.root).ok();
+fn tools(machine: Machine<'_>, config: &Config) -> Vec<Line> {
+    let version = |program: &str| Call::new(program).arg("--version").read(machine.root).ok();
     let mut lines: Vec<Line> = ["cargo"]
         .into_iter()
         .map(|program| match version(program) {
@@ -108,40 +115,40 @@ fn tools(ctx: &Context) -> Vec<Line> {
             },
         })
         .collect();
-    lines.extend(toolchain(ctx));
-    lines.extend(tools::all(&ctx.config).iter().map(|tool| tool_line(ctx, tool)));
-    lines.push(docker(ctx));
+    lines.extend(toolchain(machine, config));
+    lines.extend(tools::all(config).iter().map(|tool| tool_line(machine, tool)));
+    lines.push(docker(machine.root, config.engine));
     lines
 }
 
 /// The parts of the Rust toolchain that rustup can add.
-fn toolchain(ctx: &Context) -> Vec<Line> {
-    let sysroot = needs::sysroot(ctx).unwrap_or_default();
+fn toolchain(machine: Machine<'_>, config: &Config) -> Vec<Line> {
+    let sysroot = needs::sysroot(machine.root).unwrap_or_default();
     let needs = PIPELINE.iter().flat_map(|job| job.steps);
-    let needs = needs.flat_map(|step| Need::of(ctx, *step, ctx.config.engine));
+    let needs = needs.flat_map(|step| Need::of(machine, config, *step, config.engine));
     let line = |need: Need| {
         let what = match &need {
             Need::Tool(_) | Need::Packages(_) => return None,
             Need::Component(name) => (*name).to_owned(),
             Need::Target(target) => format!("target {target}"),
         };
-        let (state, found, fix) = if need.is_here(ctx, &sysroot) {
+        let (state, found, fix) = if need.is_here(machine, &sysroot) {
             (State::Good, "in the toolchain", String::new())
-        } else if need.may_install(ctx) {
+        } else if need.may_install(machine) {
             (State::Good, "not installed yet", "installed when a step needs it".to_owned())
         } else {
-            (State::Missing, "not found", need.problem(ctx))
+            (State::Missing, "not found", need.problem(machine))
         };
         Some(Line { what, state, found: found.to_owned(), fix })
     };
     needs.filter_map(line).collect()
 }
 
-fn tool_line(ctx: &Context, tool: &Tool) -> Line {
-    let found = tool.find(ctx);
+fn tool_line(machine: Machine<'_>, tool: &Tool) -> Line {
+    let found = tool.find(machine);
     let (state, fix) = match (&found, tool.required) {
         (Found::Pinned(_), _) => (State::Good, String::new()),
-        (_, true) if Tool::may_install(ctx) => {
+        (_, true) if machine.may_install() => {
             (State::Good, format!("installed by `cargo xtask {}` when it runs", tool.step))
         }
         (_, true) => (State::Missing, tool.install_line()),
@@ -158,11 +165,11 @@ fn tool_line(ctx: &Context, tool: &Tool) -> Line {
     Line { what: tool.name.to_string(), state, found, fix }
 }
 
-fn docker(ctx: &Context) -> Line {
-    let version = Call::new("docker").args(["version", "--format", "{{.Server.Version}}"]).read(&ctx.root);
+fn docker(root: &Path, engine: Engine) -> Line {
+    let version = Call::new("docker").args(["version", "--format", "{{.Server.Version}}"]).read(root);
     let (state, found, fix) = match version {
         Ok(version) => (State::Good, format!("Engine {version}"), String::new()),
-        Err(_) if ctx.config.engine == Engine::Docker => (
+        Err(_) if engine == Engine::Docker => (
             State::Missing,
             "no Docker engine responds".to_owned(),
             "start Docker, or configure `engine = \"builtin\"`, which needs none".to_owned(),
@@ -177,10 +184,8 @@ fn docker(ctx: &Context) -> Line {
 }
 
 /// Which variables are set, never their values.
-fn secrets(ctx: &Context) -> Vec<Line> {
-    // If the configuration cannot be read, the step that needs it reports that.
-    let by_docker = ctx.session().and_then(|session| docker_login(&session, ctx.image())).unwrap_or_default();
-    let account = account(ctx.image(), &ctx.environment);
+fn secrets(config: &Config, environment: &Environment, image: &str, by_docker: Option<&str>) -> Vec<Line> {
+    let account = account(image, environment);
     // Names end alike in both pairs.
     let other_name = |name: &str| {
         let end = name.rsplit_once('_').map(|(_, end)| end);
@@ -189,11 +194,11 @@ fn secrets(ctx: &Context) -> Vec<Line> {
         both.find(|other| *other != name && other.rsplit_once('_').map(|(_, end)| end) == end)
     };
     let line = |job: JobId, name: &str, needed: bool| {
-        let set = ctx.environment.has(name);
-        let source = ctx.config.variable(name).map_or_else(String::new, |variable| variable.hint());
+        let set = environment.has(name);
+        let source = config.variable(name).map_or_else(String::new, |variable| variable.hint());
         let (state, found) = match (set, needed) {
             _ if by_docker.is_some() && table::is_login(name) => {
-                (State::Good, by_docker.clone().unwrap_or_default())
+                (State::Good, by_docker.unwrap_or_default().to_owned())
             }
             (true, _) => (State::Good, "set".to_owned()),
             (false, _) if other_name(name).is_some() => {
@@ -210,23 +215,30 @@ fn secrets(ctx: &Context) -> Vec<Line> {
         }
     };
     let lines = |job: &'static Job| {
-        let required = ctx.config.required(job).into_iter().map(move |name| line(job.id, name, true));
-        required.chain(ctx.config.optional(job).into_iter().map(move |name| line(job.id, name, false)))
+        let required = config.required(job).into_iter().map(move |name| line(job.id, name, true));
+        required.chain(config.optional(job).into_iter().map(move |name| line(job.id, name, false)))
     };
     PIPELINE.iter().flat_map(lines).collect()
 }
 
-fn state(ctx: &Context) -> Result<Vec<Line>> {
-    let trigger = Trigger::read(&ctx.environment, &ctx.git, None);
-    let releases = When::Release.allows(&ctx.config.branch, &trigger);
+fn state(
+    project: Project<'_>,
+    environment: &Environment,
+    image: &str,
+    planned: Line,
+    render: &Url,
+) -> Vec<Line> {
+    let Project { config, git, .. } = project;
+    let trigger = Trigger::read(environment, git, None);
+    let releases = When::Release.allows(&config.branch, &trigger);
     let line = |what: &str, found: String, fix: &str| Line {
         what: what.to_owned(),
         state: State::Good,
         found,
         fix: fix.to_owned(),
     };
-    let words = When::Release.words(&ctx.config.branch);
-    Ok(vec![
+    let words = When::Release.words(&config.branch);
+    vec![
         line(
             "branch",
             trigger.to_string(),
@@ -236,7 +248,7 @@ fn state(ctx: &Context) -> Result<Vec<Line>> {
                 format!("build and deploy run on {words}")
             },
         ),
-        if ctx.git.dirty {
+        if git.dirty {
             line(
                 "tree",
                 "uncommitted changes".to_owned(),
@@ -245,10 +257,10 @@ fn state(ctx: &Context) -> Result<Vec<Line>> {
         } else {
             line("tree", "clean".to_owned(), "")
         },
-        line("image", ctx.image().to_owned(), ""),
-        planned(ctx),
-        line("Render", ctx.render_url()?.to_string(), ""),
-    ])
+        line("image", image.to_owned(), ""),
+        planned,
+        line("Render", render.to_string(), ""),
+    ]
 }
 
 /// Whether the image can be planned, from the package to the last file that the `Dockerfile` copies.
@@ -269,10 +281,7 @@ fn planned(ctx: &Context) -> Line {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use launchway_core::environment::Environment;
     use launchway_core::events::Event;
 
     fn reported(environment: Environment) -> (Result<()>, String) {

@@ -62,7 +62,7 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
         ctx,
         request,
         so_far: RunState::begin(&ctx.output(), &ctx.git, &ctx.environment, request.scope.step())?,
-        memory: Memory::read(ctx),
+        memory: Memory::read(&ctx.output()),
         results: Results::default(),
         failure: None,
         failed: Vec::new(),
@@ -248,7 +248,7 @@ impl Run<'_> {
     }
 
     fn step(&mut self, step: StepId) -> StepRecord {
-        let key = Key::of(self.ctx, step).ok().flatten();
+        let key = Key::of(self.ctx.machine(), &self.ctx.config, step).ok().flatten();
         let started = SystemTime::now();
         let clock = Instant::now();
         let log = self.ctx.reporter.step_started(step.name(), &self.ctx.output().join("logs"));
@@ -283,10 +283,10 @@ impl Run<'_> {
     fn remember(&mut self, key: Key, record: &StepRecord) -> Result<()> {
         let step = record.step;
         if !record.outcome.is_passed() {
-            return self.memory.forget(self.ctx, step, &key);
+            return self.memory.forget(step, &key);
         }
         let lacks_a_part = step == StepId::TestCoverage && !record.skipped.is_empty();
-        if lacks_a_part || Key::of(self.ctx, step)? != Some(key.clone()) {
+        if lacks_a_part || Key::of(self.ctx.machine(), &self.ctx.config, step)? != Some(key.clone()) {
             return Ok(());
         }
         let passed = Passed {
@@ -297,7 +297,7 @@ impl Run<'_> {
             tests: self.results.tests.filter(|_| step == StepId::TestCoverage),
             coverage: self.results.coverage.clone().filter(|_| step == StepId::TestCoverage),
         };
-        self.memory.keep(self.ctx, step, passed)
+        self.memory.keep(step, passed)
     }
 
     /// After a deploy, whatever its outcome: writes and sends the run report.

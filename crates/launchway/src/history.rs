@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use anyhow::Result;
-use launchway_report::{Commit, Deployment, Report, SCHEMA, Service, Time};
+use launchway_report::{Commit, Report, SCHEMA, Time};
 use serde::Deserialize;
 
-use crate::config::SignedPath;
+use crate::config::{Config, SignedPath};
 use crate::context::Context;
 use crate::git::Git;
+use crate::project::Project;
 use crate::run_state::RunState;
 use crate::steps::deploy::{DeploymentRecord, ReportPlan};
 use board::Board;
@@ -52,19 +53,34 @@ fn ended(bytes: &[u8]) -> Option<Time> {
 
 /// Creates the report of a run with its deployment, stores it, and sends it where the plan says.
 pub(crate) fn conclude(ctx: &Context, so_far: &RunState, record: &DeploymentRecord) {
-    let report = report(ctx, so_far, record.service.clone(), record.deployment.clone());
-    History::of(ctx).send(&report, &record.plan, ctx.session(), board(ctx, record));
+    let Context { environment, reporter, .. } = ctx;
+    let report = report(ctx.project(), environment, reporter, so_far, record);
+    let report = Report { rehearsal: ctx.is_rehearsal(), ..report };
+    let board = board(&ctx.config, environment, record);
+    History::new(&ctx.kept(), reporter).send(&report, &record.plan, ctx.session(), board);
 }
 
 /// Where the service accepts the report, if the plan sends it there.
-fn board<'r>(ctx: &Context, record: &'r DeploymentRecord) -> Option<Result<Board<'r>>> {
+fn board<'r>(
+    config: &Config,
+    environment: &Environment,
+    record: &'r DeploymentRecord,
+) -> Option<Result<Board<'r>>> {
     let (SignedPath { path, key }, site) = record.plan.board.as_ref().zip(record.site.as_ref())?;
-    let secret = ctx.config.secret(&ctx.environment, key);
+    let secret = config.secret(environment, key);
     Some(secret.and_then(|secret| Ok(Board { at: site.join(path)?, key: (key, secret) })))
 }
 
-fn report(ctx: &Context, so_far: &RunState, service: Option<Service>, deployment: Deployment) -> Report {
-    let Context { root, git, environment, .. } = ctx;
+/// The report of a run that is not a rehearsal.
+fn report(
+    project: Project<'_>,
+    environment: &Environment,
+    reporter: &Reporter,
+    so_far: &RunState,
+    record: &DeploymentRecord,
+) -> Report {
+    let Project { root, git, .. } = project;
+    let DeploymentRecord { deployment, service, plan, .. } = record;
     let previous = deployment.previous.as_ref().and_then(|release| release.commit.clone());
     let own = || Commit {
         sha: git.commit.clone(),
@@ -72,15 +88,15 @@ fn report(ctx: &Context, so_far: &RunState, service: Option<Service>, deployment
         subject: String::new(),
         author: None,
     };
-    let commits = git.published_since(root, previous.as_deref(), &ctx.reporter);
+    let commits = git.published_since(root, previous.as_deref(), reporter);
     let commit = commits.first().cloned().unwrap_or_else(own);
     Report {
         schema: SCHEMA,
         id: so_far.id.clone(),
         actor: actor(root, environment),
         url: run_url(environment).filter(|url| url.starts_with("https://")),
-        service,
-        rehearsal: ctx.is_rehearsal(),
+        service: service.clone(),
+        rehearsal: false,
         started: so_far.started.min(deployment.started),
         finished: deployment.finished,
         commit,
@@ -88,8 +104,8 @@ fn report(ctx: &Context, so_far: &RunState, service: Option<Service>, deployment
         steps: so_far.steps.clone(),
         tests: so_far.tests,
         coverage: so_far.coverage,
-        image: so_far.image.clone().map(|image| image.named(ctx.image())),
-        deployment: Some(deployment),
+        image: so_far.image.clone().map(|image| image.named(&plan.ledger)),
+        deployment: Some(deployment.clone()),
     }
 }
 
@@ -100,9 +116,9 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// The folder of a workspace. A rehearsal has its own.
-    pub(crate) fn of(ctx: &Context) -> Self {
-        Self { folder: ctx.kept().join("history"), reporter: ctx.reporter.clone() }
+    /// Those in the folder of [`Context::kept`].
+    pub(crate) fn new(kept: &Path, reporter: &Reporter) -> Self {
+        Self { folder: kept.join("history"), reporter: reporter.clone() }
     }
 
     /// Stores a report, and brings the ledger and the service's board up to date.

@@ -17,6 +17,7 @@ mod history;
 mod init;
 mod needs;
 mod overview;
+mod project;
 mod registry;
 #[cfg(feature = "rehearsal")]
 mod rehearsal;

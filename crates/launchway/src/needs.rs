@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rustix::process::geteuid;
 
-use crate::context::Context;
+use crate::config::Config;
 use crate::table::StepId;
-use crate::tools::{self, Found, Tool, on_path};
+use crate::tools::{self, Found, Machine, Tool};
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::runner::Runner;
 use launchway_image::Engine;
 
 /// One prerequisite of a step. Its `Display` completes "install …".
@@ -27,14 +28,15 @@ pub(crate) enum Need {
 
 impl Need {
     /// The step's prerequisites; with a Docker engine, the toolchain is in the image.
-    pub(crate) fn of(ctx: &Context, step: StepId, engine: Engine) -> Vec<Self> {
-        let tools = tools::all(&ctx.config).into_iter().filter(|tool| tool.required && tool.step == step);
+    pub(crate) fn of(machine: Machine<'_>, config: &Config, step: StepId, engine: Engine) -> Vec<Self> {
+        let tools = tools::all(config).into_iter().filter(|tool| tool.required && tool.step == step);
         let own = match step {
             StepId::Lint => vec![Self::Component("rustfmt"), Self::Component("clippy")],
-            StepId::TestCoverage => {
-                [Self::Component("llvm-tools")].into_iter().chain(Self::packages(ctx)).collect()
-            }
-            StepId::DockerBuild if engine == Engine::Builtin => vec![Self::Target(ctx.config.target.clone())],
+            StepId::TestCoverage => [Self::Component("llvm-tools")]
+                .into_iter()
+                .chain(Self::packages(machine, &config.test.packages))
+                .collect(),
+            StepId::DockerBuild if engine == Engine::Builtin => vec![Self::Target(config.target.clone())],
             StepId::DockerBuild | StepId::Push | StepId::Deploy => Vec::new(),
         };
         own.into_iter().chain(tools.map(Self::Tool)).collect()
@@ -42,47 +44,56 @@ impl Need {
 
     /// The packages that tests need, on a machine that is thrown away afterwards. Elsewhere a test without them is
     /// skipped by name.
-    fn packages(ctx: &Context) -> Option<Self> {
-        let is_ci = ctx.environment.get("CI").is_some_and(|value| value != "false");
-        let wanted = is_ci && !ctx.config.test.packages.is_empty() && Tool::may_install(ctx);
+    fn packages(machine: Machine<'_>, names: &[String]) -> Option<Self> {
+        let is_ci = machine.environment.get("CI").is_some_and(|value| value != "false");
+        let wanted = is_ci && !names.is_empty() && machine.may_install();
         let can = || {
-            on_path(ctx, "apt-get").is_some() && (geteuid().is_root() || runs(ctx, "sudo", &["-n", "true"]))
+            machine.on_path("apt-get").is_some()
+                && (geteuid().is_root() || runs(machine.root, "sudo", &["-n", "true"]))
         };
-        (wanted && can()).then(|| Self::Packages(ctx.config.test.packages.clone()))
+        (wanted && can()).then(|| Self::Packages(names.to_owned()))
     }
 
     /// The prerequisites of these steps that this machine lacks.
-    pub(crate) fn missing(ctx: &Context, steps: &[StepId], engine: Engine) -> Result<Vec<Self>> {
-        let needs: Vec<Self> = steps.iter().flat_map(|step| Self::of(ctx, *step, engine)).collect();
+    pub(crate) fn missing(
+        machine: Machine<'_>,
+        config: &Config,
+        steps: &[StepId],
+        engine: Engine,
+    ) -> Result<Vec<Self>> {
+        let needs: Vec<Self> =
+            steps.iter().flat_map(|step| Self::of(machine, config, *step, engine)).collect();
         if needs.is_empty() {
             return Ok(needs);
         }
-        let sysroot = sysroot(ctx)?;
-        Ok(needs.into_iter().filter(|need| !need.is_here(ctx, &sysroot)).collect())
+        let sysroot = sysroot(machine.root)?;
+        Ok(needs.into_iter().filter(|need| !need.is_here(machine, &sysroot)).collect())
     }
 
-    pub(crate) fn is_here(&self, ctx: &Context, sysroot: &Path) -> bool {
+    pub(crate) fn is_here(&self, machine: Machine<'_>, sysroot: &Path) -> bool {
         let all = |files: &[&str]| files.iter().all(|file| sysroot.join("bin").join(file).is_file());
         match self {
-            Self::Tool(tool) => matches!(tool.find(ctx), Found::Pinned(_)),
-            Self::Component("rustfmt") => all(&["rustfmt", "cargo-fmt"]) || answers(ctx, "cargo-fmt"),
+            Self::Tool(tool) => matches!(tool.find(machine), Found::Pinned(_)),
+            Self::Component("rustfmt") => {
+                all(&["rustfmt", "cargo-fmt"]) || answers(machine.root, "cargo-fmt")
+            }
             Self::Component("clippy") => {
-                all(&["clippy-driver", "cargo-clippy"]) || answers(ctx, "cargo-clippy")
+                all(&["clippy-driver", "cargo-clippy"]) || answers(machine.root, "cargo-clippy")
             }
             Self::Component(_) => has_llvm_tools(sysroot),
             Self::Target(target) => sysroot.join("lib/rustlib").join(target).join("lib").is_dir(),
-            Self::Packages(names) => names.iter().all(|name| runs(ctx, "dpkg", &["--status", name])),
+            Self::Packages(names) => names.iter().all(|name| runs(machine.root, "dpkg", &["--status", name])),
         }
     }
 
     /// Whether the pipeline can install it.
-    pub(crate) fn may_install(&self, ctx: &Context) -> bool {
+    pub(crate) fn may_install(&self, machine: Machine<'_>) -> bool {
         let can_be_had = match self {
             Self::Tool(_) | Self::Packages(_) => true,
-            Self::Component(_) => on_path(ctx, "rustup").is_some(),
-            Self::Target(target) => on_path(ctx, "rustup").is_some() && is_known(ctx, target),
+            Self::Component(_) => machine.on_path("rustup").is_some(),
+            Self::Target(target) => machine.on_path("rustup").is_some() && is_known(machine.root, target),
         };
-        can_be_had && Tool::may_install(ctx)
+        can_be_had && machine.may_install()
     }
 
     /// The command for the user.
@@ -96,10 +107,10 @@ impl Need {
     }
 
     /// The problem, with a hint.
-    pub(crate) fn problem(&self, ctx: &Context) -> String {
+    pub(crate) fn problem(&self, machine: Machine<'_>) -> String {
         let what = match self {
-            Self::Tool(tool) => return tool.problem(&tool.find(ctx)),
-            Self::Target(target) if !is_known(ctx, target) => {
+            Self::Tool(tool) => return tool.problem(&tool.find(machine)),
+            Self::Target(target) if !is_known(machine.root, target) => {
                 return format!(
                     "`target` is `{target}`, which this Rust toolchain does not know: see `rustc --print target-list`"
                 );
@@ -110,7 +121,7 @@ impl Need {
                 return format!("the the the the tests need packages: `{}`", self.install_line());
             }
         };
-        if on_path(ctx, "rustup").is_some() {
+        if machine.on_path("rustup").is_some() {
             return format!("{what}: `{}`", self.install_line());
         }
         format!(
@@ -120,10 +131,10 @@ impl Need {
     }
 
     /// Installs it and verifies that it is there.
-    pub(crate) fn install(&self, ctx: &Context) -> Result<()> {
-        ctx.reporter.note(format!("installing {self}, once"));
+    pub(crate) fn install(&self, machine: Machine<'_>, runner: &Runner) -> Result<()> {
+        runner.reporter.note(format!("installing {self}, once"));
         let call = match self {
-            Self::Tool(tool) => tool.install(ctx),
+            Self::Tool(tool) => tool.install(machine),
             Self::Packages(names) => {
                 let install = "apt-get install --quiet --yes --no-install-recommends";
                 let script = format!("apt-get update --quiet && {install} {}", names.join(" "));
@@ -138,8 +149,8 @@ impl Need {
             }
         };
         let mut printed = Vec::new();
-        let status = call.run(&ctx.root, &ctx.interrupt, |line| {
-            ctx.reporter.output(line);
+        let status = call.run(&runner.folder, &runner.interrupt, |line| {
+            runner.reporter.output(line);
             printed.push(line.to_owned());
         })?;
         let failed = |why: String| {
@@ -149,7 +160,7 @@ impl Need {
             let last = printed.split_off(printed.len().saturating_sub(3)).join("; ");
             return failed(format!("ended with {status}: {last}"));
         }
-        if !self.is_here(ctx, &sysroot(ctx)?) {
+        if !self.is_here(machine, &sysroot(machine.root)?) {
             let why = match self {
                 Self::Component(_) | Self::Target(_) => "the Rust on `PATH` was not installed by rustup",
                 Self::Tool(_) | Self::Packages(_) => "it is still missing",
@@ -172,24 +183,24 @@ impl fmt::Display for Need {
 }
 
 /// The folder of the toolchain that runs the pipeline.
-pub(crate) fn sysroot(ctx: &Context) -> Result<PathBuf> {
-    let sysroot = Call::new("rustc").args(["--print", "sysroot"]).read(&ctx.root);
+pub(crate) fn sysroot(root: &Path) -> Result<PathBuf> {
+    let sysroot = Call::new("rustc").args(["--print", "sysroot"]).read(root);
     Ok(sysroot.or_exit(Exit::Missing)?.into())
 }
 
 /// Whether the compiler knows a target.
-fn is_known(ctx: &Context, target: &str) -> bool {
-    let known = Call::new("rustc").args(["--print", "target-list"]).read(&ctx.root).unwrap_or_default();
+fn is_known(root: &Path, target: &str) -> bool {
+    let known = Call::new("rustc").args(["--print", "target-list"]).read(root).unwrap_or_default();
     known.lines().any(|known| known == target)
 }
 
 /// Whether a program of the toolchain runs: outside of rustup it may be a separate package.
-fn answers(ctx: &Context, program: &str) -> bool {
-    runs(ctx, program, &["--version"])
+fn answers(root: &Path, program: &str) -> bool {
+    runs(root, program, &["--version"])
 }
 
-fn runs(ctx: &Context, program: &str, arguments: &[&str]) -> bool {
-    Call::new(program).args(arguments.iter().copied()).read(&ctx.root).is_ok()
+fn runs(root: &Path, program: &str, arguments: &[&str]) -> bool {
+    Call::new(program).args(arguments.iter().copied()).read(root).is_ok()
 }
 
 /// Whether the toolchain has the component that coverage needs.

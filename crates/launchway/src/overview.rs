@@ -4,18 +4,18 @@ use clap::{Command, CommandFactory as _};
 
 use crate::cli::Cli;
 use crate::columns::columns;
-use crate::context::Context;
+use crate::config::Config;
 use crate::table::PIPELINE;
 
 /// The pipeline table, then every command with its first line of help.
-pub(crate) fn text(ctx: &Context) -> String {
+pub(crate) fn text(config: &Config) -> String {
     let mut rows = vec![["job", "needs", "when", "steps"].map(str::to_owned)];
     for job in &PIPELINE {
         let steps: Vec<&str> = job.steps.iter().map(|step| step.name()).collect();
         rows.push([
             job.id.name().to_owned(),
             job.needs.map(|needs| needs.name().to_owned()).unwrap_or_default(),
-            job.when.words(&ctx.config.branch),
+            job.when.words(&config.branch),
             steps.join(", "),
         ]);
     }
@@ -62,11 +62,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use launchway_core::environment::Environment;
 
     #[test]
     fn shows_every_job_step_and_command() {
-        let text = text(&Context::for_test(Path::new("/w"), Environment::default()));
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/Cargo.toml");
+        let text = text(&Config::read(&manifest).unwrap());
         for job in &PIPELINE {
             assert!(text.lines().any(|line| line.starts_with(job.id.name())), "{text}");
             for step in job.steps {

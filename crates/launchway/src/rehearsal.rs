@@ -57,11 +57,12 @@ pub(crate) fn run(
     }
     fs_err::create_dir_all(&folder)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let fakes = runtime.block_on(Fakes::start(ctx, &folder)).or_exit(Exit::Usage)?;
-    fakes.announce(ctx);
+    let fakes =
+        runtime.block_on(Fakes::start(&ctx.config, &ctx.environment, &folder)).or_exit(Exit::Usage)?;
+    fakes.announce(&ctx.reporter, &ctx.git);
     let rehearsed = rehearse(ctx, &fakes, &request, &runtime);
     // After a failure too: the transcripts are kept, and no process is left.
-    let kept = fakes.keep_transcripts(ctx, &folder);
+    let kept = fakes.keep_transcripts(&ctx.reporter, &folder);
     if stay && rehearsed.is_ok() {
         // From here on, only the fakes are needed.
         drop(turn);

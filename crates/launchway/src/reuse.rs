@@ -20,13 +20,13 @@ use launchway_report::{Tests, Time};
 use ring::digest::{Context as Hash, SHA256};
 use serde::{Deserialize, Serialize};
 
-use crate::context::Context;
+use crate::config::Config;
 use crate::git;
 use crate::git::files::{self, Content, File};
 use crate::steps::lint;
 use crate::steps::test_coverage::CoverageRecord;
 use crate::table::StepId;
-use crate::tools;
+use crate::tools::{self, Machine};
 
 /// Everything that a step's result depends on, as a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,18 +35,18 @@ pub(crate) struct Key(String);
 impl Key {
     /// The key of a step for the current state of the tree; `None` for a step that has effects elsewhere, or that cargo
     /// and the layer cache already make fast.
-    pub(crate) fn of(ctx: &Context, step: StepId) -> Result<Option<Self>> {
+    pub(crate) fn of(machine: Machine<'_>, config: &Config, step: StepId) -> Result<Option<Self>> {
         let unread = match step {
-            StepId::Lint => &ctx.config.lint.unread,
-            StepId::TestCoverage => &ctx.config.test.unread,
+            StepId::Lint => &config.lint.unread,
+            StepId::TestCoverage => &config.test.unread,
             StepId::DockerBuild | StepId::Push | StepId::Deploy => return Ok(None),
         };
         let mut parts = Parts::default();
         parts.add("step", step.name());
-        tree(&mut parts, ctx, unread)?;
-        toolchain(&mut parts, ctx, step)?;
-        cargo_configuration(&mut parts, ctx)?;
-        environment(&mut parts, ctx)?;
+        tree(&mut parts, machine.root, unread)?;
+        toolchain(&mut parts, machine, config, step)?;
+        cargo_configuration(&mut parts, machine.root)?;
+        environment(&mut parts, machine.root)?;
         parts.add_file("pipeline", &std::env::current_exe()?)?;
         Ok(Some(parts.into_key()))
     }
@@ -89,13 +89,13 @@ impl Parts {
 }
 
 /// The files in the working tree, committed or not: that is what the steps read.
-fn tree(parts: &mut Parts, ctx: &Context, unread: &[String]) -> Result<()> {
-    let top = git::top(&ctx.root).context("not a git repository")?;
+fn tree(parts: &mut Parts, root: &Path, unread: &[String]) -> Result<()> {
+    let top = git::top(root).context("not a git repository")?;
     let mut files = files::of_tree(top)?;
     files.sort_by(|one, other| one.path.cmp(&other.path));
     for File { path, kind, content } in files {
         let inside = top.join(&path);
-        if inside.strip_prefix(&ctx.root).is_ok_and(|path| is_one_of(path, unread)) {
+        if inside.strip_prefix(root).is_ok_and(|path| is_one_of(path, unread)) {
             continue;
         }
         parts.add(&path, format!("{kind:?}"));
@@ -116,24 +116,24 @@ fn is_one_of(path: &Path, unread: &[String]) -> bool {
     })
 }
 
-fn toolchain(parts: &mut Parts, ctx: &Context, step: StepId) -> Result<()> {
-    parts.add("rustc", Call::new("rustc").arg("-vV").read(&ctx.root)?);
-    parts.add("cargo", Call::new("cargo").arg("-V").read(&ctx.root)?);
-    for tool in tools::all(&ctx.config).iter().filter(|tool| tool.step == step) {
-        parts.add(&*tool.name, format!("{:?}", tool.find(ctx)));
+fn toolchain(parts: &mut Parts, machine: Machine<'_>, config: &Config, step: StepId) -> Result<()> {
+    parts.add("rustc", Call::new("rustc").arg("-vV").read(machine.root)?);
+    parts.add("cargo", Call::new("cargo").arg("-V").read(machine.root)?);
+    for tool in tools::all(config).iter().filter(|tool| tool.step == step) {
+        parts.add(&*tool.name, format!("{:?}", tool.find(machine)));
     }
-    let checks = ctx.config.lint.checks.iter().filter(|check| step == StepId::Lint && check.tool().is_none());
-    for program in checks.filter_map(|check| lint::program(ctx, check)) {
+    let checks = config.lint.checks.iter().filter(|check| step == StepId::Lint && check.tool().is_none());
+    for program in checks.filter_map(|check| lint::program(machine, check)) {
         parts.add_file(&program, &program)?;
     }
     Ok(())
 }
 
 /// Cargo's configuration in the folders above the repository and in its home.
-fn cargo_configuration(parts: &mut Parts, ctx: &Context) -> Result<()> {
+fn cargo_configuration(parts: &mut Parts, root: &Path) -> Result<()> {
     let var = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
     let home = var("CARGO_HOME").or_else(|| Some(var("HOME")?.join(".cargo")));
-    let above = ctx.root.ancestors().map(|folder| folder.join(".cargo"));
+    let above = root.ancestors().map(|folder| folder.join(".cargo"));
     // Once each: the home may be above the repository.
     let folders: BTreeSet<PathBuf> = above.chain(home).collect();
     for path in folders.iter().flat_map(|folder| [folder.join("config.toml"), folder.join("config")]) {
@@ -145,9 +145,9 @@ fn cargo_configuration(parts: &mut Parts, ctx: &Context) -> Result<()> {
 }
 
 /// What cargo would inherit, except for what differs from terminal to terminal.
-fn environment(parts: &mut Parts, ctx: &Context) -> Result<()> {
+fn environment(parts: &mut Parts, root: &Path) -> Result<()> {
     let mut inherited: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
-    for (name, value) in Call::new("cargo").command(&ctx.root)?.get_envs() {
+    for (name, value) in Call::new("cargo").command(root)?.get_envs() {
         match value {
             Some(value) => inherited.insert(name.to_owned(), value.to_owned()),
             None => inherited.remove(name),
@@ -206,44 +206,44 @@ impl fmt::Display for Passed {
 }
 
 /// The steps that passed, by name; the last few of each, so that switching between branches keeps both.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Memory(BTreeMap<String, Vec<Passed>>);
+#[derive(Debug)]
+pub(crate) struct Memory {
+    file: PathBuf,
+    passed: BTreeMap<String, Vec<Passed>>,
+}
 
 impl Memory {
     const KEPT: usize = 8;
 
-    /// Reads what earlier runs left. An unreadable file counts as empty: then everything runs.
-    pub(crate) fn read(ctx: &Context) -> Self {
-        let bytes = fs_err::read(Self::path(ctx)).unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
+    /// Reads what earlier runs left in `target/xtask`. An unreadable file counts as empty: then everything runs.
+    pub(crate) fn read(output: &Path) -> Self {
+        let file = output.join("passed.json");
+        let bytes = fs_err::read(&file).unwrap_or_default();
+        Self { file, passed: serde_json::from_slice(&bytes).unwrap_or_default() }
     }
 
     pub(crate) fn find(&self, step: StepId, key: &Key) -> Option<&Passed> {
-        self.0.get(step.name())?.iter().find(|passed| passed.key == *key)
+        self.passed.get(step.name())?.iter().find(|passed| passed.key == *key)
     }
 
-    pub(crate) fn keep(&mut self, ctx: &Context, step: StepId, passed: Passed) -> Result<()> {
-        let kept = self.0.entry(step.name().to_owned()).or_default();
+    pub(crate) fn keep(&mut self, step: StepId, passed: Passed) -> Result<()> {
+        let kept = self.passed.entry(step.name().to_owned()).or_default();
         kept.retain(|earlier| earlier.key != passed.key);
         kept.insert(0, passed);
         kept.truncate(Self::KEPT);
-        self.write(ctx)
+        self.write()
     }
 
     /// Forgets a pass: the same inputs have failed since.
-    pub(crate) fn forget(&mut self, ctx: &Context, step: StepId, key: &Key) -> Result<()> {
-        let Some(kept) = self.0.get_mut(step.name()) else { return Ok(()) };
+    pub(crate) fn forget(&mut self, step: StepId, key: &Key) -> Result<()> {
+        let Some(kept) = self.passed.get_mut(step.name()) else { return Ok(()) };
         let before = kept.len();
         kept.retain(|earlier| earlier.key != *key);
-        if kept.len() == before { Ok(()) } else { self.write(ctx) }
+        if kept.len() == before { Ok(()) } else { self.write() }
     }
 
-    fn write(&self, ctx: &Context) -> Result<()> {
-        write_whole(&Self::path(ctx), &serde_json::to_vec_pretty(self).map_err(io::Error::from)?)
-    }
-
-    fn path(ctx: &Context) -> PathBuf {
-        ctx.output().join("passed.json")
+    fn write(&self) -> Result<()> {
+        write_whole(&self.file, &serde_json::to_vec_pretty(&self.passed).map_err(io::Error::from)?)
     }
 }
 

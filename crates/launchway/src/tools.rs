@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, OwnCheck};
-use crate::context::Context;
+use crate::project::output;
 use crate::table::StepId;
 use launchway_core::call;
 use launchway_core::command::Call;
+use launchway_core::environment::Environment;
 
 /// A program that is not part of the Rust toolchain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,13 +99,14 @@ impl Tool {
     }
 
     /// Looks for the tool in the pipeline's own folder and on `PATH`.
-    pub(crate) fn find(&self, ctx: &Context) -> Found {
-        let (own, program) = (self.own_path(ctx), &*self.program);
-        if self.is_recorded(ctx) && own.is_file() || version(&own, program).is_some_and(|v| v == self.version)
+    pub(crate) fn find(&self, machine: Machine<'_>) -> Found {
+        let (own, program) = (self.own_path(machine), &*self.program);
+        if self.is_recorded(machine) && own.is_file()
+            || version(&own, program).is_some_and(|v| v == self.version)
         {
             return Found::Pinned(own);
         }
-        match on_path(ctx, program).and_then(|path| Some((version(&path, program)?, path))) {
+        match machine.on_path(program).and_then(|path| Some((version(&path, program)?, path))) {
             Some((found, program)) if found == self.version => Found::Pinned(program),
             Some((found, _)) => Found::Other(found),
             None => Found::Nowhere,
@@ -112,24 +114,19 @@ impl Tool {
     }
 
     /// The program in the pipeline's own folder, where it is installed.
-    pub(crate) fn own_path(&self, ctx: &Context) -> PathBuf {
-        own_folder(ctx).join("bin").join(&*self.program)
+    pub(crate) fn own_path(&self, machine: Machine<'_>) -> PathBuf {
+        machine.own_folder().join("bin").join(&*self.program)
     }
 
     /// Whether cargo recorded this version in the pipeline's own folder: not every program prints its version.
-    fn is_recorded(&self, ctx: &Context) -> bool {
-        let record = fs_err::read_to_string(own_folder(ctx).join(".crates.toml")).unwrap_or_default();
+    fn is_recorded(&self, machine: Machine<'_>) -> bool {
+        let record = fs_err::read_to_string(machine.own_folder().join(".crates.toml")).unwrap_or_default();
         record.contains(&format!("\"{} {} (", self.name, self.version))
     }
 
-    /// Whether the pipeline may install anything: not under `XTASK_INSTALL=never`.
-    pub(crate) fn may_install(ctx: &Context) -> bool {
-        ctx.environment.get("XTASK_INSTALL") != Some("never")
-    }
-
     /// The call that installs the tool into the pipeline's own folder, never into the user's.
-    pub(crate) fn install(&self, ctx: &Context) -> Call {
-        let (folder, tool) = (own_folder(ctx), self.with_version());
+    pub(crate) fn install(&self, machine: Machine<'_>) -> Call {
+        let (folder, tool) = (machine.own_folder(), self.with_version());
         call!("cargo install --locked --quiet --root {folder} {tool}")
             // Variables that change how or where cargo builds are meant for the workspace.
             .env_remove("CARGO_TARGET_DIR")
@@ -149,15 +146,30 @@ impl Tool {
     }
 }
 
-fn own_folder(ctx: &Context) -> PathBuf {
-    ctx.output().join("tools")
+/// The machine that steps run on: the programs on it, and those that the pipeline installs for itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Machine<'a> {
+    /// The workspace root.
+    pub(crate) root: &'a Path,
+    pub(crate) environment: &'a Environment,
 }
 
-/// The first file of this name on `PATH`.
-pub(crate) fn on_path(ctx: &Context, name: &str) -> Option<PathBuf> {
-    std::env::split_paths(ctx.environment.get("PATH")?)
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
+impl Machine<'_> {
+    /// Whether the pipeline may install anything: not under `XTASK_INSTALL=never`.
+    pub(crate) fn may_install(self) -> bool {
+        self.environment.get("XTASK_INSTALL") != Some("never")
+    }
+
+    fn own_folder(self) -> PathBuf {
+        output(self.root).join("tools")
+    }
+
+    /// The first file of this name on `PATH`.
+    pub(crate) fn on_path(self, name: &str) -> Option<PathBuf> {
+        std::env::split_paths(self.environment.get("PATH")?)
+            .map(|folder| folder.join(name))
+            .find(|path| path.is_file())
+    }
 }
 
 /// The version that a program prints, as in `cargo-deny 0.18.4`.
@@ -178,7 +190,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use launchway_core::environment::Environment;
+    use crate::context::Context;
 
     fn program(folder: &Path, name: &str, prints: &str) {
         fs_err::create_dir_all(folder).unwrap();
@@ -191,24 +203,22 @@ mod tests {
     fn a_tool_is_taken_at_its_pinned_version_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("path");
-        let ctx = Context::for_test(
-            dir.path(),
-            Environment::of([("PATH", path.to_str().unwrap()), ("XTASK_INSTALL", "never")]),
-        );
-        assert_eq!(DENY.find(&ctx), Found::Nowhere);
-        assert!(DENY.problem(&DENY.find(&ctx)).contains("cargo install --locked cargo-deny@"));
+        let environment = Environment::of([("PATH", path.to_str().unwrap())]);
+        let machine = Machine { root: dir.path(), environment: &environment };
+        assert_eq!(DENY.find(machine), Found::Nowhere);
+        assert!(DENY.problem(&DENY.find(machine)).contains("cargo install --locked cargo-deny@"));
 
         program(&path, "cargo-deny", "cargo-deny 0.1.0");
-        assert_eq!(DENY.find(&ctx), Found::Other("0.1.0".to_owned()));
-        let problem = DENY.problem(&DENY.find(&ctx));
+        assert_eq!(DENY.find(machine), Found::Other("0.1.0".to_owned()));
+        let problem = DENY.problem(&DENY.find(machine));
         assert!(problem.contains("cargo-deny is 0.1.0, but the pipeline needs"), "{problem}");
 
         program(&path, "cargo-deny", &format!("cargo-deny {}", DENY.version));
-        assert_eq!(DENY.find(&ctx), Found::Pinned(path.join("cargo-deny")));
+        assert_eq!(DENY.find(machine), Found::Pinned(path.join("cargo-deny")));
 
         let own = dir.path().join("target/xtask/tools/bin");
         program(&own, "cargo-deny", &format!("cargo-deny {}", DENY.version));
-        assert_eq!(DENY.find(&ctx), Found::Pinned(own.join("cargo-deny")));
+        assert_eq!(DENY.find(machine), Found::Pinned(own.join("cargo-deny")));
     }
 
     #[test]
@@ -222,30 +232,30 @@ mod tests {
         ];
         let [tool] = of_checks(&ctx.config).try_into().unwrap();
         assert_eq!(all(&ctx.config).len(), TOOLS.len() + 1);
-        assert!(tool.required && tool.install(&ctx).to_string().ends_with("tools sqlx-cli@0.8.2"));
-        assert_eq!(tool.find(&ctx), Found::Nowhere);
+        assert!(tool.required && tool.install(ctx.machine()).to_string().ends_with("tools sqlx-cli@0.8.2"));
+        assert_eq!(tool.find(ctx.machine()), Found::Nowhere);
         // Wherever in the line the version stands.
         for prints in ["0.8.2", "sqlx-cli 0.8.2", "cargo sqlx, version v0.8.2 (abc)"] {
             program(&path, "cargo-sqlx", prints);
-            assert_eq!(tool.find(&ctx), Found::Pinned(path.join("cargo-sqlx")), "{prints}");
+            assert_eq!(tool.find(ctx.machine()), Found::Pinned(path.join("cargo-sqlx")), "{prints}");
         }
         program(&path, "cargo-sqlx", "sqlx-cli 0.8.1");
-        assert_eq!(tool.find(&ctx), Found::Other("0.8.1".to_owned()));
+        assert_eq!(tool.find(ctx.machine()), Found::Other("0.8.1".to_owned()));
         // A program that prints no version is known by what cargo recorded.
         let tools = dir.path().join("target/xtask/tools");
         program(&tools.join("bin"), "cargo-sqlx", "a tool");
-        assert_eq!(tool.find(&ctx), Found::Other("0.8.1".to_owned()));
+        assert_eq!(tool.find(ctx.machine()), Found::Other("0.8.1".to_owned()));
         let record = "[v1]\n\"sqlx-cli 0.8.2 (registry+https://github.com/rust-lang/crates.io-index)\" = [\"cargo-sqlx\"]\n";
         fs_err::write(tools.join(".crates.toml"), record).unwrap();
-        assert_eq!(tool.find(&ctx), Found::Pinned(tools.join("bin/cargo-sqlx")));
+        assert_eq!(tool.find(ctx.machine()), Found::Pinned(tools.join("bin/cargo-sqlx")));
     }
 
     #[test]
     fn a_missing_tool_is_installed_into_the_workspace() {
-        let ctx = Context::for_test(Path::new("/w"), Environment::default());
-        assert!(Tool::may_install(&ctx));
+        let machine = Machine { root: Path::new("/w"), environment: &Environment::default() };
+        assert!(machine.may_install());
         assert_eq!(
-            LLVM_COV.install(&ctx).to_string(),
+            LLVM_COV.install(machine).to_string(),
             format!(
                 "cargo install --locked --quiet --root /w/target/xtask/tools cargo-llvm-cov@{}",
                 LLVM_COV.version

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use toml::Table;
 
-use crate::context::Context;
+use crate::config::Config;
 use crate::git;
+use crate::project::output;
+use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::file::write_whole;
 use pins::Pins;
@@ -79,44 +81,44 @@ impl Place {
 }
 
 /// The generated file: its path, and its name for people.
-fn file(ctx: &Context) -> (PathBuf, String) {
-    let top = git::top(&ctx.root).unwrap_or(&ctx.root);
-    let name = format!("{FOLDER}/{}", ctx.config.workflow);
+fn file(root: &Path, config: &Config) -> (PathBuf, String) {
+    let top = git::top(root).unwrap_or(root);
+    let name = format!("{FOLDER}/{}", config.workflow);
     (top.join(&name), name)
 }
 
 /// Writes the workflow, unless the file is up to date.
-pub(crate) fn write(ctx: &Context) -> Result<()> {
-    let (path, name) = file(ctx);
+pub(crate) fn write(root: &Path, config: &Config, reporter: &Reporter) -> Result<()> {
+    let (path, name) = file(root, config);
     let committed = committed(&path)?;
-    let rendered = rendered(ctx, &name, committed.as_deref())?;
+    let rendered = rendered(root, config, &name, committed.as_deref())?;
     if committed.as_deref() == Some(rendered.as_str()) {
-        ctx.reporter.note(format!("{name} is up to date"));
+        reporter.note(format!("{name} is up to date"));
     } else {
         write_whole(&path, rendered.as_bytes())?;
-        ctx.reporter.note(format!("{name} is written"));
+        reporter.note(format!("{name} is written"));
     }
-    for problem in leftovers(ctx)? {
-        ctx.reporter.note(problem);
+    for problem in leftovers(root, config)? {
+        reporter.note(problem);
     }
     Ok(())
 }
 
 /// Fails with [`Exit::CheckFailed`] and the difference, unless the file is up to date.
-pub(crate) fn check(ctx: &Context) -> Result<()> {
-    let (path, name) = file(ctx);
+pub(crate) fn check(root: &Path, config: &Config, reporter: &Reporter) -> Result<()> {
+    let (path, name) = file(root, config);
     let committed = committed(&path)?;
-    let rendered = rendered(ctx, &name, committed.as_deref()).or_exit(Exit::CheckFailed)?;
+    let rendered = rendered(root, config, &name, committed.as_deref()).or_exit(Exit::CheckFailed)?;
     let mut problems = Vec::new();
     match committed {
         None => problems.push(format!("{name} does not exist: run `cargo xtask workflow`")),
         Some(committed) if committed != rendered => problems.push(format!(
             "{name} does not match the pipeline: run `cargo xtask workflow`\n{}",
-            difference(ctx, &path, &rendered)?
+            difference(root, &path, &rendered, reporter)?
         )),
         Some(_) => {}
     }
-    problems.extend(leftovers(ctx)?);
+    problems.extend(leftovers(root, config)?);
     if problems.is_empty() {
         return Ok(());
     }
@@ -133,21 +135,21 @@ fn committed(path: &Path) -> Result<Option<String>> {
 }
 
 /// The up-to-date content, with the pins of the existing file.
-fn rendered(ctx: &Context, name: &str, committed: Option<&str>) -> Result<String> {
+fn rendered(root: &Path, config: &Config, name: &str, committed: Option<&str>) -> Result<String> {
     let pins = Pins::read(committed.unwrap_or_default()).with_context(|| {
         format!("the pins in {name} cannot be kept: fix them, or remove the file to get the defaults")
     })?;
-    render::render(&ctx.config, &Place::of(&ctx.root), &pins)
+    render::render(config, &Place::of(root), &pins)
 }
 
 /// The difference between the file at `path` and what it must be, as git shows it, cut where it gets long.
-fn difference(ctx: &Context, path: &Path, rendered: &str) -> Result<String> {
-    let generated = ctx.output().join("generated.yaml");
-    ctx.reporter.leave(&generated, rendered)?;
+fn difference(root: &Path, path: &Path, rendered: &str, reporter: &Reporter) -> Result<String> {
+    let generated = output(root).join("generated.yaml");
+    reporter.leave(&generated, rendered)?;
     let call =
         git::plain().args(["diff", "--no-index", "--no-color", "--no-ext-diff", "--ignore-cr-at-eol", "--"]);
     let call = call.arg(path.display().to_string()).arg(generated.display().to_string());
-    let printed = String::from_utf8_lossy(&call.output(&ctx.root)?.stdout).into_owned();
+    let printed = String::from_utf8_lossy(&call.output(root)?.stdout).into_owned();
     // The lines before the first change hold paths and object names.
     let lines: Vec<&str> = printed.lines().skip_while(|line| !line.starts_with("@@")).collect();
     Ok(match lines.len().checked_sub(SHOWN) {
@@ -157,8 +159,8 @@ fn difference(ctx: &Context, path: &Path, rendered: &str) -> Result<String> {
 }
 
 /// A sentence for each generated file that nothing generates any more: GitHub would still run it.
-fn leftovers(ctx: &Context) -> Result<Vec<String>> {
-    let (file, _) = file(ctx);
+fn leftovers(root: &Path, config: &Config) -> Result<Vec<String>> {
+    let (file, _) = file(root, config);
     let Some(folder) = file.parent() else { return Ok(Vec::new()) };
     let mut problems = Vec::new();
     if !folder.is_dir() {
@@ -168,7 +170,7 @@ fn leftovers(ctx: &Context) -> Result<Vec<String>> {
         let path = entry?.path();
         let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
         if is_yaml && path != file && fs_err::read(&path)?.starts_with(render::MARK.as_bytes()) {
-            let path = path.strip_prefix(git::top(&ctx.root).unwrap_or(&ctx.root)).unwrap_or(&path).display();
+            let path = path.strip_prefix(git::top(root).unwrap_or(root)).unwrap_or(&path).display();
             problems.push(format!("{path} was generated, but nothing generates it any more: remove it"));
         }
     }

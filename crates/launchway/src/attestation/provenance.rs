@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{Build, PROJECT};
+use crate::project::Project;
 use launchway_core::command::Call;
 use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, OrExit as _};
@@ -21,6 +22,7 @@ pub(crate) const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 ///
 /// Omits `metadata`, which has times and the run's number: two builds of a commit must produce the same statement.
 pub(crate) fn document(build: Build<'_>, image: &str, digest: &Digest) -> Result<String> {
+    let Project { config, git, .. } = build.project;
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{ "name": image, "digest": { "sha256": digest.hex() } }],
@@ -29,9 +31,9 @@ pub(crate) fn document(build: Build<'_>, image: &str, digest: &Digest) -> Result
             "buildDefinition": {
                 "buildType": format!("{PROJECT}/build/v1"),
                 "externalParameters": {
-                    "commit": build.git.tag(),
+                    "commit": git.tag(),
                     "engine": build.engine.name(),
-                    "target": build.config.target,
+                    "target": config.target,
                 },
                 "resolvedDependencies": dependencies(build)?,
             },
@@ -43,7 +45,7 @@ pub(crate) fn document(build: Build<'_>, image: &str, digest: &Digest) -> Result
 }
 
 fn dependencies(build: Build<'_>) -> Result<Vec<Value>> {
-    let Build { root, config, git, environment, engine, base } = build;
+    let Build { project: Project { root, config, git }, environment, engine, base } = build;
     let file = |name: &str| -> Result<Value> {
         let (digest, _) = Digest::of_file(&root.join(name)).or_exit(Exit::Usage)?;
         Ok(json!({ "name": name, "digest": { "sha256": digest.hex() } }))

@@ -4,17 +4,20 @@ use anyhow::Result;
 
 use super::plan::Plan;
 use super::{Request, Selected, skipped};
+use crate::config::Config;
 use crate::context::Context;
 use crate::needs::Need;
 use crate::reuse::{Key, Memory, Passed};
 use crate::table::StepId;
+use crate::tools::Machine;
 use launchway_core::events::Event;
 use launchway_core::exit::{Exit, Reported};
+use launchway_image::Engine;
 
 /// Prints the plan. If a registry prevents a part of it, fails after printing the rest.
 pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
     let mut refused = None;
-    let memory = Memory::read(ctx);
+    let memory = Memory::read(&ctx.output());
     for job in jobs {
         if let Some(reason) = &job.skipped {
             ctx.reporter.emit(skipped(job.id, reason));
@@ -28,7 +31,10 @@ pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Re
             }
             let plan = Plan::of(*step, ctx, &request.options);
             let lines = match plan {
-                Ok(plan) => installs(ctx, *step, request).into_iter().chain(plan.explained(ctx)).collect(),
+                Ok(plan) => installs(ctx.machine(), &ctx.config, *step, request.options.image.engine)
+                    .into_iter()
+                    .chain(plan.explained(ctx))
+                    .collect(),
                 // The results of an earlier step do not exist yet.
                 Err(error) => {
                     let line = format!("cannot be planned yet: {error:#}");
@@ -46,20 +52,20 @@ pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Re
 
 /// The earlier pass of a step that need not run again. If the key cannot be computed, the step runs.
 pub(super) fn reusable(ctx: &Context, request: &Request, memory: &Memory, step: StepId) -> Option<Passed> {
-    let key = request.reuse.then(|| Key::of(ctx, step).ok().flatten()).flatten()?;
+    let key = request.reuse.then(|| Key::of(ctx.machine(), &ctx.config, step).ok().flatten()).flatten()?;
     memory.find(step, &key).cloned()
 }
 
 /// What the preflight of a step would install, and what it could not.
-fn installs(ctx: &Context, step: StepId, request: &Request) -> Vec<String> {
+fn installs(machine: Machine<'_>, config: &Config, step: StepId, engine: Engine) -> Vec<String> {
     let line = |need: &Need| {
-        if need.may_install(ctx) {
+        if need.may_install(machine) {
             format!("install {need}")
         } else {
-            format!("missing: {}", need.problem(ctx))
+            format!("missing: {}", need.problem(machine))
         }
     };
-    match Need::missing(ctx, &[step], request.options.image.engine) {
+    match Need::missing(machine, config, &[step], engine) {
         Ok(missing) => missing.iter().map(line).collect(),
         Err(error) => vec![format!("missing: {error:#}")],
     }

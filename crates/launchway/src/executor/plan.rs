@@ -85,13 +85,13 @@ impl Plan {
     /// Runs the plan and adds its outcome to the results.
     pub(crate) fn run(&self, ctx: &Context, results: &mut Results) -> Result<()> {
         match self {
-            Self::Lint(plan) => plan.run(ctx)?,
+            Self::Lint(plan) => plan.run(&ctx.runner(), ctx.project())?,
             Self::TestCoverage(plan) => {
-                let tested = plan.run(ctx);
+                let tested = plan.run(&ctx.runner());
                 results.tests = tested.tests;
                 results.coverage = Some(tested.result?);
             }
-            Self::DockerBuild(plan) => results.image = Some(plan.run(ctx)?),
+            Self::DockerBuild(plan) => results.image = Some(plan.run(&ctx.runner())?),
             Self::Push(plan) => results.pushed = Some(plan.run(ctx)?),
             Self::Deploy(plan) => {
                 let deploy::Concluded { record, facts, result } = plan.run(ctx);

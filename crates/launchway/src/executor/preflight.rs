@@ -3,13 +3,15 @@
 use anyhow::Result;
 
 use super::plan::Options;
-use crate::config::image;
+use crate::config::{Config, image};
 use crate::context::Context;
 use crate::needs::Need;
+use crate::project::Project;
 use crate::registry;
 use crate::steps::docker_build;
 use crate::table::rule::{Trigger, When};
 use crate::table::{self, StepId};
+use crate::tools::Machine;
 use crate::workspace;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::is_loopback_host;
@@ -26,13 +28,13 @@ pub(crate) struct Problem {
 /// tool or credential, if there is one; nothing is installed if there is any problem.
 pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId], options: &Options) -> Result<()> {
     let mut problems = Vec::new();
-    let missing = needs(ctx, steps, options.image.engine, &mut problems);
+    let missing = needs(ctx.machine(), &ctx.config, steps, options.image.engine, &mut problems);
     variables(ctx, steps, &mut problems);
     state(ctx, trigger, steps, &mut problems);
-    sources(ctx, steps, options.image.engine, &mut problems);
+    sources(ctx.project(), steps, options.image.engine, &mut problems);
     if problems.is_empty() {
         for need in missing {
-            match need.install(ctx) {
+            match need.install(ctx.machine(), &ctx.runner()) {
                 Err(error) if Exit::of(&error) != Exit::Missing => return Err(error),
                 Err(error) => problems.push(Problem { exit: Exit::Missing, text: error.to_string() }),
                 Ok(()) => {}
@@ -51,15 +53,22 @@ pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId], options:
 }
 
 /// Separates what can be installed from problems.
-fn needs(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<Problem>) -> Vec<Need> {
+fn needs(
+    machine: Machine<'_>,
+    config: &Config,
+    steps: &[StepId],
+    engine: Engine,
+    problems: &mut Vec<Problem>,
+) -> Vec<Need> {
     let mut missing = |text: String| problems.push(Problem { exit: Exit::Missing, text });
-    let needs = Need::missing(ctx, steps, engine).unwrap_or_else(|error| {
+    let needs = Need::missing(machine, config, steps, engine).unwrap_or_else(|error| {
         missing(format!("{error:#}"));
         Vec::new()
     });
-    let (can_be_had, cannot): (Vec<_>, Vec<_>) = needs.into_iter().partition(|need| need.may_install(ctx));
+    let (can_be_had, cannot): (Vec<_>, Vec<_>) =
+        needs.into_iter().partition(|need| need.may_install(machine));
     for need in cannot {
-        missing(need.problem(ctx));
+        missing(need.problem(machine));
     }
     can_be_had
 }
@@ -115,12 +124,12 @@ fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<
 }
 
 /// Checks of the package and the `Dockerfile` that need no compilation.
-fn sources(ctx: &Context, steps: &[StepId], engine: Engine, problems: &mut Vec<Problem>) {
+fn sources(project: Project<'_>, steps: &[StepId], engine: Engine, problems: &mut Vec<Problem>) {
     if !steps.contains(&StepId::DockerBuild) {
         return;
     }
-    let version = workspace::version(&ctx.root, &ctx.config);
-    for result in [version.map(drop), docker_build::check(ctx, engine)] {
+    let version = workspace::version(project.root, project.config);
+    for result in [version.map(drop), docker_build::check(project, engine)] {
         if let Err(error) = result {
             problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") });
         }

@@ -49,7 +49,7 @@ fn begun<'a>(ctx: &'a Context, request: &'a Request) -> Run<'a> {
         ctx,
         request,
         so_far: RunState::new(&ctx.git).unwrap(),
-        memory: Memory::default(),
+        memory: Memory::read(&ctx.output()),
         results: Results::default(),
         failure: None,
         failed: Vec::new(),

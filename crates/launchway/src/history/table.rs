@@ -11,7 +11,7 @@ use launchway_registry::Access;
 
 /// Shows every deployment known to this machine or the ledger, newest first.
 pub(crate) fn show(ctx: &Context, as_json: bool) -> Result<()> {
-    let mut known = History::of(ctx).read()?;
+    let mut known = History::new(&ctx.kept(), &ctx.reporter).read()?;
     match ctx.registry(Access::Pull).and_then(|client| ledger::read(&client, ctx.image())) {
         Ok(ledger) => known.extend(ledger.reports),
         Err(error) => ctx.reporter.skipped("ledger", format!("{error:#}")),

@@ -2,7 +2,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use launchway_report::{DeploymentKind, DeploymentOutcome, Release};
+use launchway_report::{Deployment, DeploymentKind, DeploymentOutcome, Release};
 use reqwest::Url;
 
 use super::*;
@@ -76,9 +76,24 @@ fn send(ctx: &Context, report: &Report, site: Option<&Url>) {
 }
 
 fn send_as(ctx: &Context, report: &Report, plan: ReportPlan, site: Option<&Url>) {
+    let record = record(report, plan, site);
+    let board = board(&ctx.config, &ctx.environment, &record);
+    history(ctx).send(report, &record.plan, ctx.session(), board);
+}
+
+fn record(report: &Report, plan: ReportPlan, site: Option<&Url>) -> DeploymentRecord {
     let deployment = report.deployment.clone().unwrap();
-    let record = DeploymentRecord { deployment, service: None, site: site.cloned(), plan };
-    History::of(ctx).send(report, &record.plan, ctx.session(), board(ctx, &record));
+    DeploymentRecord { deployment, service: None, site: site.cloned(), plan }
+}
+
+fn history(ctx: &Context) -> History {
+    History::new(&ctx.kept(), &ctx.reporter)
+}
+
+/// The report of a run of this context.
+fn report_of(ctx: &Context, so_far: &RunState) -> Report {
+    let record = record(&deployed("x"), plan(ctx), None);
+    report(ctx.project(), &ctx.environment, &ctx.reporter, so_far, &record)
 }
 
 fn plan(ctx: &Context) -> ReportPlan {
@@ -174,13 +189,13 @@ fn what_never_answers_is_left_alone_soon() {
             && board.starts_with("skipped board: no response from it")),
         "{reported:?}"
     );
-    assert_eq!(History::of(&ctx).ids().unwrap(), ["run-1"]);
+    assert_eq!(history(&ctx).ids().unwrap(), ["run-1"]);
     // Nor does one that was asked to end, however much patience there is.
     let ctx = context(&address.to_string(), dir.path());
     ctx.interrupt.set();
     send(&ctx, &ended("run-2", 2), None);
     assert_eq!(notes(&ctx), ["skipped ledger: interrupted"]);
-    assert_eq!(History::of(&ctx).ids().unwrap(), ["run-1", "run-2"]);
+    assert_eq!(history(&ctx).ids().unwrap(), ["run-1", "run-2"]);
 }
 
 #[test]
@@ -192,7 +207,7 @@ fn a_secret_in_a_commit_is_not_shown() {
     let mut ctx = Context::for_test(dir.path(), Environment::of([("CIPHER_KEY", "key-of-all-signing-4713")]));
     ctx.reporter.redact(ctx.redactor());
     ctx.git.commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
-    let found = report(&ctx, &RunState::new(&ctx.git).unwrap(), None, deployed("x").deployment.unwrap());
+    let found = report_of(&ctx, &RunState::new(&ctx.git).unwrap());
     assert_eq!(found.commit.subject, "Log in with <redacted>");
     assert_eq!(found.commits.len(), 1);
     assert_eq!(found.commits[0].subject, found.commit.subject);
@@ -243,9 +258,9 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
     let added =
         text.replacen('{', r#"{"added":{"by":"a newer version"},"#, 1).replace("\"live\"", "\"paused\"");
     let other = r#"{"schema":2,"id":"run-2","finished":[2026,1,1]}"#.to_owned();
-    fs_err::create_dir_all(History::of(&ctx).folder).unwrap();
+    fs_err::create_dir_all(history(&ctx).folder).unwrap();
     for (name, text) in [("run-1", added.as_str()), ("run-2", &other), ("notes", "[]")] {
-        fs_err::write(History::of(&ctx).folder.join(format!("{name}.json")), text).unwrap();
+        fs_err::write(history(&ctx).folder.join(format!("{name}.json")), text).unwrap();
     }
     let board = Board::start().unwrap();
     send(&ctx, &ended("run-3", 3), Some(&site(&board)));
@@ -259,7 +274,7 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
         let sent = board.report(id).unwrap();
         assert_eq!((&sent, &recorded[id]), (&text.clone().into_bytes(), &sent), "{id}");
     }
-    assert_eq!(fs_err::read_to_string(History::of(&ctx).folder.join("notes.json")).unwrap(), "[]");
+    assert_eq!(fs_err::read_to_string(history(&ctx).folder.join("notes.json")).unwrap(), "[]");
 
     // On a machine that has only the ledger, in both formats.
     let elsewhere = tempfile::tempdir().unwrap();
@@ -281,9 +296,9 @@ fn what_a_newer_version_wrote_is_passed_on_to_the_byte() {
 fn a_rehearsal_is_no_part_of_the_history() {
     let dir = tempfile::tempdir().unwrap();
     let mut ctx = Context::for_test(dir.path(), Environment::default());
-    assert!(History::of(&ctx).folder.ends_with("target/xtask/history"));
+    assert!(history(&ctx).folder.ends_with("target/xtask/history"));
     ctx.network = NetworkPolicy::Only(Vec::new());
-    assert!(History::of(&ctx).folder.ends_with("target/xtask/rehearsal/history"));
+    assert!(history(&ctx).folder.ends_with("target/xtask/rehearsal/history"));
 }
 
 #[test]
@@ -296,7 +311,7 @@ fn a_report_says_who_where_and_what_is_new() {
     ];
     let ctx = Context::for_test(Path::new("/nowhere"), Environment::of(variables));
     let so_far = RunState::new(&ctx.git).unwrap();
-    let found = report(&ctx, &so_far, None, deployed("x").deployment.unwrap());
+    let found = report_of(&ctx, &so_far);
     assert_eq!(found.problems(SystemTime::now().into()), []);
     assert_eq!(found.url.as_deref(), Some("https://github.com/acme/app/actions/runs/7"));
     assert_eq!((found.actor.as_str(), found.id.as_str()), ("ada", so_far.id.as_str()));

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::OwnCheck;
+use crate::context::Context;
 use launchway_core::environment::Environment;
 
 fn ctx(root: &Path, variables: &[(&str, &str)]) -> Context {
@@ -10,7 +11,7 @@ fn ctx(root: &Path, variables: &[(&str, &str)]) -> Context {
 fn each_step_says_what_it_needs() {
     let ctx = ctx(Path::new("/w"), &[]);
     let lines = |step, engine| -> Vec<String> {
-        Need::of(&ctx, step, engine).iter().map(Need::install_line).collect()
+        Need::of(ctx.machine(), &ctx.config, step, engine).iter().map(Need::install_line).collect()
     };
     let of = |step| lines(step, Engine::Builtin);
     assert_eq!(of(StepId::Lint), ["rustup component add rustfmt", "rustup component add clippy"]);
@@ -25,15 +26,19 @@ fn each_step_says_what_it_needs() {
 fn the_pinned_tool_of_an_own_check_is_needed_and_can_be_installed() {
     let mut with = ctx(Path::new("/w"), &[]);
     with.config.lint.checks = vec![OwnCheck::of("cargo sqlx prepare --check", Some("sqlx-cli@0.8.2"))];
-    let of_lint = Need::of(&with, StepId::Lint, Engine::Builtin);
+    let of_lint = Need::of(with.machine(), &with.config, StepId::Lint, Engine::Builtin);
     let need = of_lint.last().unwrap();
     assert_eq!(need.install_line(), "cargo install --locked sqlx-cli@0.8.2");
-    assert!(need.may_install(&with));
-    assert!(Need::of(&with, StepId::TestCoverage, Engine::Builtin).iter().all(|other| other != need));
+    assert!(need.may_install(with.machine()));
+    assert!(
+        Need::of(with.machine(), &with.config, StepId::TestCoverage, Engine::Builtin)
+            .iter()
+            .all(|other| other != need)
+    );
     with.environment = Environment::of([("XTASK_INSTALL", "never")]);
-    assert!(!need.may_install(&with));
+    assert!(!need.may_install(with.machine()));
     let problem = "sqlx-cli 0.8.2 is not installed: `cargo install --locked sqlx-cli@0.8.2`";
-    assert_eq!(need.problem(&with), problem);
+    assert_eq!(need.problem(with.machine()), problem);
 }
 
 #[test]
@@ -44,13 +49,13 @@ fn what_the_toolchain_has_is_not_missing() {
         [Need::Component("llvm-tools"), Need::Target("x86_64-unknown-linux-musl".to_owned())];
     let rustlib = dir.path().join("lib/rustlib");
     for need in [&llvm, &target] {
-        assert!(!need.is_here(&ctx, dir.path()), "{need}");
+        assert!(!need.is_here(ctx.machine(), dir.path()), "{need}");
     }
     fs_err::create_dir_all(rustlib.join("x86_64-unknown-linux-gnu/bin")).unwrap();
     fs_err::write(rustlib.join("x86_64-unknown-linux-gnu/bin/llvm-profdata"), "").unwrap();
-    assert!(llvm.is_here(&ctx, dir.path()) && !target.is_here(&ctx, dir.path()));
+    assert!(llvm.is_here(ctx.machine(), dir.path()) && !target.is_here(ctx.machine(), dir.path()));
     fs_err::create_dir_all(rustlib.join("x86_64-unknown-linux-musl/lib")).unwrap();
-    assert!(target.is_here(&ctx, dir.path()));
+    assert!(target.is_here(ctx.machine(), dir.path()));
 }
 
 #[test]
@@ -58,17 +63,21 @@ fn only_a_toolchain_of_rustup_can_be_added_to() {
     let dir = tempfile::tempdir().unwrap();
     let need = Need::Component("llvm-tools");
     let bare = ctx(dir.path(), &[("PATH", "/nowhere")]);
-    assert!(!need.may_install(&bare));
-    assert!(need.problem(&bare).contains("install Rust from https://rustup.rs"), "{}", need.problem(&bare));
+    assert!(!need.may_install(bare.machine()));
+    assert!(
+        need.problem(bare.machine()).contains("install Rust from https://rustup.rs"),
+        "{}",
+        need.problem(bare.machine())
+    );
 
     fs_err::write(dir.path().join("rustup"), "").unwrap();
     let path = dir.path().to_str().unwrap();
     let with = ctx(dir.path(), &[("PATH", path)]);
-    assert!(need.may_install(&with));
+    assert!(need.may_install(with.machine()));
     let never = ctx(dir.path(), &[("PATH", path), ("XTASK_INSTALL", "never")]);
-    assert!(!need.may_install(&never));
+    assert!(!need.may_install(never.machine()));
     assert_eq!(
-        need.problem(&never),
+        need.problem(never.machine()),
         "the Rust toolchain has no llvm-tools: `rustup component add llvm-tools`"
     );
 }

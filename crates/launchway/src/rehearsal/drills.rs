@@ -19,7 +19,7 @@ use crate::table::StepId;
 use crate::table::rule::Trigger;
 use crate::turn::Turn;
 use launchway_core::environment::Environment;
-use launchway_core::events::{Drilled, Event};
+use launchway_core::events::{Drilled, Event, Reporter};
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::NetworkPolicy;
 
@@ -31,15 +31,15 @@ use table::DRILLS;
 /// Above the columns of [`Event::Drill`].
 const HEADING: &str = "\n          drill                     time  exit  image    variables latest";
 
-/// Prints the drills with their faults.
-pub(crate) fn list(ctx: &Context, name: &str) -> Result<()> {
+/// Prints the drills with their faults, and how they must end in a tree that is dirty or not.
+pub(crate) fn list(name: &str, is_dirty: bool, reporter: &Reporter) -> Result<()> {
     let drills = if name == "list" { DRILLS.iter().collect() } else { chosen(name)? };
     let lines = |drill: &Drill| {
         let Drill { name, description, .. } = drill;
-        format!("{name:<20} {}\n{:<20} {description}\n", drill.expected(ctx.git.dirty), "")
+        format!("{name:<20} {}\n{:<20} {description}\n", drill.expected(is_dirty), "")
     };
     let text: String = drills.into_iter().map(lines).collect();
-    ctx.reporter.page(text.trim_end());
+    reporter.page(text.trim_end());
     Ok(())
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     }
     fs_err::create_dir_all(&folder)?;
     build(ctx)?;
-    let releases = Releases::read(ctx)?;
+    let releases = Releases::read(&ctx.output().join("image"), ctx.git.tag())?;
     let is_alone = drills.len() == 1;
     if !is_alone {
         ctx.reporter.text(HEADING);

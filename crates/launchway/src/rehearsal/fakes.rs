@@ -10,9 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use crate::context::Context;
+use crate::config::Config;
+use crate::git::Git;
 use launchway_core::command::bare;
 use launchway_core::environment::Environment;
+use launchway_core::events::Reporter;
 use launchway_core::interrupt;
 use launchway_core::secret::random_word;
 use launchway_fakes::Exchange;
@@ -55,11 +57,11 @@ pub(super) enum Origin {
 
 impl ServiceValue {
     /// Every variable of the service; the one that holds the DSN gets this address.
-    fn all(ctx: &Context, dsn: &str) -> Result<Vec<Self>> {
-        let (deploy, configured) = (&ctx.config.deploy, &ctx.config.rehearse.environment);
+    fn all(config: &Config, environment: &Environment, dsn: &str) -> Result<Vec<Self>> {
+        let (deploy, configured) = (&config.deploy, &config.rehearse.environment);
         let value = |variable: &crate::config::ServiceVariable| -> Result<Self> {
             let name = variable.name.clone();
-            let in_environment = ctx.environment.get(&name).filter(|_| !variable.secret);
+            let in_environment = environment.get(&name).filter(|_| !variable.secret);
             let (value, origin) = if deploy.sentry.as_ref().is_some_and(|sentry| sentry.dsn == name) {
                 (dsn.to_owned(), Origin::Sentry)
             } else if let Some(value) = configured.get(&name) {
@@ -99,13 +101,14 @@ impl Fakes {
     const USER: &str = "rehearsal";
     pub(super) const REPOSITORY: &str = "launchway/rehearsal";
 
-    pub(super) async fn start(ctx: &Context, folder: &Path) -> Result<Self> {
-        Self::start_with(ctx, folder, |_, _| Ok(())).await
+    pub(super) async fn start(config: &Config, environment: &Environment, folder: &Path) -> Result<Self> {
+        Self::start_with(config, environment, folder, |_, _| Ok(())).await
     }
 
     /// Starts them. `adapt` adjusts the Render options, and gets the values that a deploy will set.
     pub(super) async fn start_with(
-        ctx: &Context,
+        config: &Config,
+        environment: &Environment,
         folder: &Path,
         adapt: impl FnOnce(&mut Options, &[ServiceValue]) -> Result<()>,
     ) -> Result<Self> {
@@ -115,9 +118,9 @@ impl Fakes {
         let registry = FakeRegistry::start(&folder.join("registry"), login).await?;
         let repository = format!("{}/{}", registry.address(), Self::REPOSITORY);
         let sentry = FakeSentry::start().await?;
-        let service = ServiceValue::all(ctx, &sentry.dsn())?;
-        let deploy = &ctx.config.deploy;
-        let set_by_hand = ctx.config.rehearse.environment.iter();
+        let service = ServiceValue::all(config, environment, &sentry.dsn())?;
+        let deploy = &config.deploy;
+        let set_by_hand = config.rehearse.environment.iter();
         let set_by_hand = set_by_hand.filter(|(name, _)| service.iter().all(|value| value.name != **name));
         let mut options = Options {
             pull: Some(PullCredential { username: Self::USER.to_owned(), password: registry_token.clone() }),
@@ -153,12 +156,11 @@ impl Fakes {
         Ok(Self { registry, render, sentry, repository, service, registry_token, api_key })
     }
 
-    pub(super) fn announce(&self, ctx: &Context) {
-        ctx.reporter.note(format!("registry  {}", self.registry.address()));
-        ctx.reporter.note(format!("Render    {}", self.render.address()));
-        ctx.reporter.note(format!("Sentry    {}", self.sentry.address()));
-        ctx.reporter
-            .note("the pipeline runs as on a push to the release branch; nothing leaves this machine");
+    pub(super) fn announce(&self, reporter: &Reporter, git: &Git) {
+        reporter.note(format!("registry  {}", self.registry.address()));
+        reporter.note(format!("Render    {}", self.render.address()));
+        reporter.note(format!("Sentry    {}", self.sentry.address()));
+        reporter.note("the pipeline runs as on a push to the release branch; nothing leaves this machine");
         for (origin, words) in [
             (Origin::Environment, "taken from the environment"),
             (Origin::MadeUp, "made up, because `rehearse.environment` does not set them"),
@@ -166,11 +168,11 @@ impl Fakes {
             let names = self.service.iter().filter(|value| value.origin == origin);
             let names: Vec<&str> = names.map(|value| value.name.as_str()).collect();
             if !names.is_empty() {
-                ctx.reporter.note(format!("variables {words}: {}", names.join(", ")));
+                reporter.note(format!("variables {words}: {}", names.join(", ")));
             }
         }
-        if ctx.git.dirty {
-            ctx.reporter.note(
+        if git.dirty {
+            reporter.note(
                 "the tree has uncommitted changes: the image is tagged `-dirty`, and `latest` does not move",
             );
         }
@@ -222,7 +224,7 @@ impl Fakes {
     }
 
     /// One line per exchange, without bodies and headers.
-    pub(super) fn keep_transcripts(&self, ctx: &Context, folder: &Path) -> Result<()> {
+    pub(super) fn keep_transcripts(&self, reporter: &Reporter, folder: &Path) -> Result<()> {
         #[derive(Serialize)]
         struct Line<'a> {
             method: &'a str,
@@ -242,10 +244,10 @@ impl Fakes {
                 text.push_str(&serde_json::to_string(&line)?);
                 text.push('\n');
             }
-            ctx.reporter.leave_json(&folder.join(format!("{name}.jsonl")), &text)?;
+            reporter.leave_json(&folder.join(format!("{name}.jsonl")), &text)?;
         }
         let log = self.render.log().join("\n") + "\n";
-        ctx.reporter.leave(&folder.join("app.log"), &log)
+        reporter.leave(&folder.join("app.log"), &log)
     }
 
     pub(super) fn stop(self, runtime: &Runtime) {

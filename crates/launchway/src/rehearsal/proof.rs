@@ -16,9 +16,9 @@ use crate::steps::deploy::Deployment;
 use crate::steps::push::Referrer;
 use crate::test_error;
 use crate::workspace;
-use launchway_core::events::{Event, Link, Proof};
+use launchway_core::events::{Event, Link, Proof, Reporter};
 use launchway_core::exit::{Exit, Failure};
-use launchway_core::http;
+use launchway_core::http::{Http, text};
 use launchway_core::secret::random_word;
 use launchway_fakes::render::Traffic;
 use launchway_image::layout::Layout;
@@ -52,12 +52,12 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
         wanted: digest,
         place: deployment.id.clone(),
     });
-    let config = &ctx.config.deploy;
+    let (config, http) = (&ctx.config.deploy, ctx.http()?);
     if let Some(path) = &config.version {
         let url = address(deployment, path)?;
         chain.push(Link {
             what: "running commit".to_owned(),
-            found: running_commit(ctx, &url)?,
+            found: running_commit(&http, &url)?,
             wanted: ctx.git.tag(),
             place: url.to_string(),
         });
@@ -66,13 +66,15 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
     }
     chain.push(lost(fakes));
     if let Some(signed) = &config.reports {
-        chain.push(shown(ctx, &address(deployment, &signed.path)?)?);
+        let id = History::new(&ctx.kept(), &ctx.reporter).ids()?.into_iter().next();
+        let id = id.unwrap_or_else(|| "kept here".to_owned());
+        chain.push(shown(&http, &address(deployment, &signed.path)?, id)?);
     } else {
         ctx.reporter.skipped("report on the board", "not proved, because `deploy.reports` is not configured");
     }
     if config.sentry.is_none() {
         ctx.reporter.skipped("errors in Sentry", "not proved, because `deploy.sentry` is not configured");
-        return print(ctx, chain);
+        return print(&ctx.reporter, chain);
     }
     let expected = Release {
         name: format!(
@@ -85,18 +87,14 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
     };
     chain.push(recorded(fakes, &expected));
     if let Some(signed) = &config.test_error {
-        chain.extend(raise_an_error(
-            ctx,
-            fakes,
-            runtime,
-            &address(deployment, &signed.path)?,
-            &signed.key,
-            &expected,
-        )?);
+        let (url, id) = (address(deployment, &signed.path)?, random_word()?);
+        let key = ctx.config.secret(&ctx.environment, &signed.key)?;
+        test_error::raise(&http, &url, &key, &id, SystemTime::now())?;
+        chain.extend(arrived(fakes, runtime, &url, &id, &expected)?);
     } else {
         ctx.reporter.skipped("error in Sentry", "not proved, because `deploy.test-error` is not configured");
     }
-    print(ctx, chain)
+    print(&ctx.reporter, chain)
 }
 
 /// The release that Sentry must know, and the environment it was deployed to.
@@ -147,8 +145,8 @@ fn recorded(fakes: &Fakes, expected: &Release) -> Link {
     }
 }
 
-/// The report of this run, on the board of the deployed service.
-fn shown(ctx: &Context, url: &Url) -> Result<Link> {
+/// The report of this run, by its id, on the board of the deployed service.
+fn shown(http: &Http, url: &Url, id: String) -> Result<Link> {
     #[derive(Deserialize)]
     struct List {
         reports: Vec<Item>,
@@ -157,10 +155,9 @@ fn shown(ctx: &Context, url: &Url) -> Result<Link> {
     struct Item {
         id: String,
     }
-    let response = ctx.http()?.request(Method::GET, url)?.send()?;
-    let list: List = serde_json::from_str(&http::text(response)?)
+    let response = http.request(Method::GET, url)?.send()?;
+    let list: List = serde_json::from_str(&text(response)?)
         .with_context(|| format!("{url} does not respond with a list of reports"))?;
-    let id = History::of(ctx).ids()?.into_iter().next().unwrap_or_else(|| "kept here".to_owned());
     let found = list.reports.into_iter().find(|item| item.id == id).map(|item| item.id);
     Ok(Link {
         what: "on the board".to_owned(),
@@ -170,20 +167,10 @@ fn shown(ctx: &Context, url: &Url) -> Result<Link> {
     })
 }
 
-/// Raises a test error in the running service and waits until it reaches the fake Sentry.
-fn raise_an_error(
-    ctx: &Context,
-    fakes: &Fakes,
-    runtime: &Runtime,
-    url: &Url,
-    key: &str,
-    expected: &Release,
-) -> Result<[Link; 2]> {
-    let id = random_word()?;
-    let key = ctx.config.secret(&ctx.environment, key)?;
-    test_error::raise(&ctx.http()?, url, &key, &id, SystemTime::now())?;
+/// Waits until the test error that was raised in the running service reaches the fake Sentry.
+fn arrived(fakes: &Fakes, runtime: &Runtime, url: &Url, id: &str, expected: &Release) -> Result<[Link; 2]> {
     let fits = |event: &launchway_fakes::sentry::Event| {
-        event.message.as_ref().is_some_and(|message| message.contains(&id))
+        event.message.as_ref().is_some_and(|message| message.contains(id))
     };
     let event = runtime.block_on(fakes.sentry.wait_for(fits, Duration::from_secs(10)));
     let event = event.ok_or_else(|| {
@@ -210,13 +197,13 @@ fn raise_an_error(
 }
 
 /// Shows the chain. Where a link does not hold, the error names it.
-fn print(ctx: &Context, links: Vec<Link>) -> Result<()> {
+fn print(reporter: &Reporter, links: Vec<Link>) -> Result<()> {
     let proof = Proof { links };
     let broken: Vec<String> = proof
         .broken()
         .map(|Link { what, found, wanted, place }| format!("{what} is `{found}`, not `{wanted}` ({place})"))
         .collect();
-    ctx.reporter.emit(Event::Proof(proof));
+    reporter.emit(Event::Proof(proof));
     if broken.is_empty() {
         return Ok(());
     }
@@ -224,13 +211,13 @@ fn print(ctx: &Context, links: Vec<Link>) -> Result<()> {
 }
 
 /// The commit that the running service reports.
-fn running_commit(ctx: &Context, url: &Url) -> Result<String> {
+fn running_commit(http: &Http, url: &Url) -> Result<String> {
     #[derive(Deserialize)]
     struct Version {
         commit: String,
     }
-    let response = ctx.http()?.request(Method::GET, url)?.send()?;
-    let version: Version = serde_json::from_str(&http::text(response)?)
+    let response = http.request(Method::GET, url)?.send()?;
+    let version: Version = serde_json::from_str(&text(response)?)
         .with_context(|| format!("{url} does not respond with a version"))?;
     Ok(version.commit)
 }
@@ -241,9 +228,8 @@ fn address(deployment: &Deployment, path: &str) -> Result<Url> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use launchway_core::events::Sink;
 
     fn link(found: &str, wanted: &str) -> Link {
         Link {
@@ -256,9 +242,9 @@ mod tests {
 
     #[test]
     fn one_link_that_does_not_hold_breaks_the_chain() {
-        let ctx = Context::for_test(Path::new("/w"), launchway_core::environment::Environment::default());
-        print(&ctx, vec![link("a", "a"), link("b", "b")]).unwrap();
-        let error = print(&ctx, vec![link("a", "a"), link("b", "c")]).unwrap_err();
+        let reporter = Reporter::new(Sink::Memory(Vec::new()));
+        print(&reporter, vec![link("a", "a"), link("b", "b")]).unwrap();
+        let error = print(&reporter, vec![link("a", "a"), link("b", "c")]).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::CheckFailed);
         assert_eq!(error.to_string(), "the chain is broken: running commit is `b`, not `c` (here)");
     }

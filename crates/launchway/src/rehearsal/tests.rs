@@ -46,10 +46,10 @@ fn no_secret_is_reported_or_left() {
     let folder = ctx.output().join("rehearsal");
     fs_err::create_dir_all(&folder).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let fakes = runtime.block_on(Fakes::start(&ctx, &folder)).unwrap();
+    let fakes = runtime.block_on(Fakes::start(&ctx.config, &ctx.environment, &folder)).unwrap();
     let secrets = fakes.secrets();
     assert!(secrets.iter().all(|secret| secret.len() >= 20), "each is found by its text");
-    fakes.announce(&ctx);
+    fakes.announce(&ctx.reporter, &ctx.git);
     let request = Request {
         scope: Scope::Jobs(Some(vec![JobId::Build, JobId::Deploy])),
         trigger: Trigger::push(&ctx.config.branch),
@@ -59,7 +59,7 @@ fn no_secret_is_reported_or_left() {
         reuse: false,
     };
     let played = rehearse(&ctx, &fakes, &request, &runtime);
-    let kept = fakes.keep_transcripts(&ctx, &folder);
+    let kept = fakes.keep_transcripts(&ctx.reporter, &folder);
     // While the instance still lies there unpacked.
     let mut left = Vec::new();
     files(&ctx.output(), &mut left);

@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::context::Context;
 use crate::testing::git;
 use launchway_core::environment::Environment;
 
@@ -29,7 +30,7 @@ impl Tree {
     }
 
     fn key(&self, step: StepId) -> Key {
-        Key::of(&self.ctx, step).unwrap().unwrap()
+        Key::of(self.ctx.machine(), &self.ctx.config, step).unwrap().unwrap()
     }
 }
 
@@ -97,10 +98,10 @@ fn what_a_step_does_not_read_leaves_its_key_alone() {
 fn what_leaves_the_machine_has_no_key() {
     let tree = Tree::new();
     for step in [StepId::DockerBuild, StepId::Push, StepId::Deploy] {
-        assert_eq!(Key::of(&tree.ctx, step).unwrap(), None);
+        assert_eq!(Key::of(tree.ctx.machine(), &tree.ctx.config, step).unwrap(), None);
     }
     fs_err::remove_dir_all(tree.dir.path().join(".git")).unwrap();
-    assert!(Key::of(&tree.ctx, StepId::Lint).is_err());
+    assert!(Key::of(tree.ctx.machine(), &tree.ctx.config, StepId::Lint).is_err());
 }
 
 #[test]
@@ -114,22 +115,22 @@ fn the_last_passes_are_kept_and_a_failure_is_forgotten() {
         tests: None,
         coverage: None,
     };
-    let mut memory = Memory::read(&tree.ctx);
+    let mut memory = Memory::read(&tree.ctx.output());
     for number in 0..10 {
-        memory.keep(&tree.ctx, StepId::Lint, passed(&number.to_string())).unwrap();
+        memory.keep(StepId::Lint, passed(&number.to_string())).unwrap();
     }
-    let mut memory = Memory::read(&tree.ctx);
+    let mut memory = Memory::read(&tree.ctx.output());
     assert_eq!(memory.find(StepId::Lint, &Key("9".to_owned())), Some(&passed("9")));
     assert_eq!(memory.find(StepId::Lint, &Key("1".to_owned())), None);
     assert_eq!(memory.find(StepId::TestCoverage, &Key("9".to_owned())), None);
-    memory.forget(&tree.ctx, StepId::Lint, &Key("9".to_owned())).unwrap();
-    assert_eq!(Memory::read(&tree.ctx).find(StepId::Lint, &Key("9".to_owned())), None);
+    memory.forget(StepId::Lint, &Key("9".to_owned())).unwrap();
+    assert_eq!(Memory::read(&tree.ctx.output()).find(StepId::Lint, &Key("9".to_owned())), None);
     assert_eq!(
         passed("9").to_string(),
         "passed on the same files at 2026-01-01T00:00:00.000Z in 61.0 s; `--fresh` runs it again"
     );
     tree.write("target/xtask/passed.json", "{ cut short");
-    assert!(Memory::read(&tree.ctx).find(StepId::Lint, &Key("8".to_owned())).is_none());
+    assert!(Memory::read(&tree.ctx.output()).find(StepId::Lint, &Key("8".to_owned())).is_none());
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl DeployPlan {
             return Err(Failure::new(Exit::Usage, message).into());
         }
         let Context { config, environment, git, .. } = ctx;
-        let shared = Rollout::new(ctx, Kind::Deploy, options.timings);
+        let shared = Rollout::new(ctx.project(), environment, ctx.image(), Kind::Deploy, options.timings);
         let rollout = Rollout {
             expect: options.expect.clone(),
             check: config.deploy.check.clone(),
@@ -170,7 +170,7 @@ impl DeployPlan {
     /// it lists what is left changed, [`Exit::Superseded`] if somebody else's newer deploy won, and
     /// [`Exit::Interrupted`] if the run was interrupted and the service is unchanged or rolled back.
     pub(crate) fn run(&self, ctx: &Context) -> Concluded {
-        self.run_with(ctx, ask(ctx))
+        self.run_with(ctx, ask(ctx.is_rehearsal()))
     }
 
     fn run_with(&self, ctx: &Context, ask: Ask) -> Concluded {
@@ -192,8 +192,8 @@ impl DeployPlan {
 }
 
 /// What an interrupted run does with its deploy: only outside of a rehearsal is there somebody to ask.
-fn ask(ctx: &Context) -> Ask {
-    if ctx.is_rehearsal() { |_| Choice::RollBack } else { Choice::on_terminal }
+fn ask(is_rehearsal: bool) -> Ask {
+    if is_rehearsal { |_| Choice::RollBack } else { Choice::on_terminal }
 }
 
 /// The name of the environment, from the variables that a deploy sets, as far as they are set.

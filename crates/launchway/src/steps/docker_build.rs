@@ -19,18 +19,22 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::context::Context;
+use crate::git::Git;
+use crate::project::Project;
 use crate::workspace::{self, Workspace};
 use builtin::BuiltinBuild;
 use docker::DockerBuild;
 use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::runner::Runner;
 use launchway_core::{file, size};
 use launchway_image::Engine;
+use launchway_image::base_image;
 use launchway_image::binary::Platform;
 use launchway_image::docker_engine;
 use launchway_image::dockerfile::Dockerfile;
-use launchway_image::final_stage::{Arguments, FinalStage};
+use launchway_image::final_stage::{Arguments, BaseName, FinalStage};
 use launchway_image::smoke::Service;
-use launchway_registry::Digest;
+use launchway_registry::{Access, Digest};
 use output::{Export, Output};
 use sources::{Checkout, Sources};
 use toolchain::Toolchain;
@@ -92,9 +96,9 @@ pub(crate) struct Built {
 ///
 /// Reads the final stage and finds its files here, so that a bad one fails before anything is compiled.
 pub(crate) fn plan(ctx: &Context, options: &Options) -> Result<DockerBuildPlan> {
-    let sources = Sources::read(ctx)?;
+    let sources = Sources::read(&ctx.root, &ctx.git)?;
     sources.context.needed("Cargo.lock")?;
-    let toolchain = Toolchain::read(ctx, &sources)?;
+    let toolchain = Toolchain::read(&ctx.root, &ctx.config, &ctx.environment, &sources)?;
     plan_with(ctx, options, sources, &toolchain)
 }
 
@@ -107,16 +111,27 @@ fn plan_with(
     if let Some(output) = &options.output {
         file::check(output).or_exit(Exit::Usage)?;
     }
-    let output = Output::of(ctx, Platform::of_target(&ctx.config.target)?);
+    let project = ctx.project();
+    let output = Output::of(project, ctx.image(), Platform::of_target(&ctx.config.target)?);
     let build = match options.engine {
-        Engine::Builtin => Build::Builtin(Box::new(BuiltinBuild::plan(ctx, &sources, toolchain)?)),
-        Engine::Docker => Build::Docker(Box::new(DockerBuild::plan(ctx, &sources, toolchain)?)),
+        Engine::Builtin => {
+            let find_base = |name: &BaseName, platform| {
+                let (client, folder) = (ctx.registry(Access::Pull)?, ctx.output().join("base"));
+                base_image::find(&client, &ctx.runner(), folder, name, platform, ctx.is_rehearsal())
+            };
+            Build::Builtin(Box::new(BuiltinBuild::plan(project, &sources, toolchain, find_base)?))
+        }
+        Engine::Docker => {
+            let name = format!("{}:{}", ctx.image(), ctx.git.tag());
+            let mirror = ctx.environment.get("PIPELINE_RUST_IMAGE");
+            Build::Docker(Box::new(DockerBuild::plan(project, &sources, toolchain, name, mirror)?))
+        }
     };
     Ok(DockerBuildPlan {
         needs_docker: options.engine == Engine::Docker || options.load,
         checkout: (!sources.checkout.is_in_place()).then_some(sources.checkout),
         build,
-        export: Export::of(ctx, options, &output),
+        export: Export::of(&ctx.output(), options, &output),
         output,
     })
 }
@@ -126,12 +141,19 @@ fn plan_with(
 /// Contacts no registry: what only the base image decides is left to the build.
 ///
 /// Errors have [`Exit::Usage`](launchway_core::exit::Exit::Usage) and start with the file and the line.
-pub(crate) fn check(ctx: &Context, engine: Engine) -> Result<()> {
-    let platform = Platform::of_target(&ctx.config.target)?;
+pub(crate) fn check(project: Project<'_>, engine: Engine) -> Result<()> {
+    let Project { root, config, git } = project;
+    let platform = Platform::of_target(&config.target)?;
     // What cargo cannot say is an error of its own elsewhere.
-    let workspace = workspace::read(&ctx.root, &ctx.config).unwrap_or_default();
-    let binaries = workspace.binaries(&ctx.config.package, &ctx.config.binary);
-    launchway_image::check(&Sources::read(ctx)?.context, &ctx.config.dockerfile, engine, &binaries, platform)
+    let workspace = workspace::read(root, config).unwrap_or_default();
+    let binaries = workspace.binaries(&config.package, &config.binary);
+    launchway_image::check(
+        &Sources::read(root, git)?.context,
+        &config.dockerfile,
+        engine,
+        &binaries,
+        platform,
+    )
 }
 
 /// The packages whose binaries the image holds, the one that is shipped first; that one alone where the workspace or the
@@ -157,23 +179,24 @@ pub(crate) fn packages(root: &Path, config: &Config) -> Vec<String> {
 
 impl DockerBuildPlan {
     /// Does what the plan says, and nothing else.
-    pub(crate) fn run(&self, ctx: &Context) -> Result<Built> {
-        ctx.interrupt.check()?;
+    pub(crate) fn run(&self, runner: &Runner) -> Result<Built> {
+        let Runner { folder: root, reporter, interrupt } = runner;
+        interrupt.check()?;
         if self.needs_docker {
-            docker_engine::check(&ctx.root)?;
+            docker_engine::check(root)?;
         }
         // Held to the end: what is packed must be what was compiled.
-        let _sources = self.checkout.as_ref().map(|checkout| checkout.run(&ctx.interrupt)).transpose()?;
+        let _sources = self.checkout.as_ref().map(|checkout| checkout.run(interrupt)).transpose()?;
         let built = match &self.build {
-            Build::Builtin(build) => build.run(ctx, &self.output)?,
-            Build::Docker(build) => build.run(ctx, &self.output)?,
+            Build::Builtin(build) => build.run(runner, &self.output)?,
+            Build::Docker(build) => build.run(runner, &self.output)?,
         };
         if let Some(export) = &self.export {
-            export.run(ctx)?;
+            export.run(runner)?;
         }
-        ctx.reporter.note(built.to_string());
-        if ctx.git.dirty {
-            ctx.reporter.note("the tree is dirty: the image gets its own tag and does not become `latest`");
+        reporter.note(built.to_string());
+        if self.output.is_dirty {
+            reporter.note("the tree is dirty: the image gets its own tag and does not become `latest`");
         }
         Ok(built)
     }
@@ -203,33 +226,33 @@ impl fmt::Display for Built {
 }
 
 /// The commit's time, in RFC 3339.
-fn created(ctx: &Context) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(ctx.git.time)).to_string()
+fn created(git: &Git) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(git.time)).to_string()
 }
 
 /// The build arguments that an image may declare.
-fn arguments(ctx: &Context, toolchain: &Toolchain) -> Arguments {
+fn arguments(git: &Git, toolchain: &Toolchain) -> Arguments {
     Arguments::from([
-        ("COMMIT", ctx.git.tag()),
-        ("CREATED", created(ctx)),
+        ("COMMIT", git.tag()),
+        ("CREATED", created(git)),
         ("VERSION", toolchain.workspace.version.clone()),
     ])
 }
 
 /// The labels that an image has unless its Dockerfile sets them.
-fn labels(ctx: &Context) -> [(String, String); 2] {
-    [("revision", ctx.git.tag()), ("created", created(ctx))]
+fn labels(git: &Git) -> [(String, String); 2] {
+    [("revision", git.tag()), ("created", created(git))]
         .map(|(label, value)| (format!("org.opencontainers.image.{label}"), value))
 }
 
 /// The service, as the smoke run tests it.
-fn service(ctx: &Context) -> Service {
+fn service(config: &Config, git: &Git) -> Service {
     Service {
-        health: ctx.config.deploy.health.clone(),
-        version: ctx.config.deploy.version.clone(),
-        commit: ctx.git.tag(),
-        environment: ctx.config.smoke_environment(),
-        port: ctx.config.deploy.port.clone(),
+        health: config.deploy.health.clone(),
+        version: config.deploy.version.clone(),
+        commit: git.tag(),
+        environment: config.smoke_environment(),
+        port: config.deploy.port.clone(),
     }
 }
 

@@ -10,13 +10,16 @@ use anyhow::Result;
 
 use crate::config::OwnCheck;
 use crate::context::Context;
+use crate::project::{Project, ci_target};
 use crate::steps::docker_build;
-use crate::tools::{DENY, Found, Tool, ZIZMOR, on_path};
+use crate::tools::{DENY, Found, Machine, Tool, ZIZMOR};
 use crate::workflow;
 use launchway_core::call;
 use launchway_core::command::Call;
+use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::findings::named;
+use launchway_core::runner::Runner;
 use launchway_image::Engine;
 
 /// One check.
@@ -75,7 +78,7 @@ impl fmt::Display for LintPlan {
 const DENY_CONFIG: &str = "deny.toml";
 
 pub(crate) fn plan(ctx: &Context) -> LintPlan {
-    let target = ctx.ci_target().to_string_lossy().into_owned();
+    let target = ci_target(&ctx.root).to_string_lossy().into_owned();
     let shared = |call: Call| call.env("CARGO_TARGET_DIR", target.as_str());
     let config = &ctx.config.lint;
     let wanted = |on: bool, check: &'static str, call: Call| {
@@ -93,27 +96,29 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
         wanted(config.clippy, "clippy", clippy),
         wanted(config.doc, "doc", doc),
         if ctx.root.join(DENY_CONFIG).is_file() {
-            optional(ctx, &DENY, |deny| deny.args("deny --workspace check bans licenses sources".split(' ')))
+            optional(ctx.machine(), &DENY, |deny| {
+                deny.args("deny --workspace check bans licenses sources".split(' '))
+            })
         } else {
             Check::Skip { check: DENY.name.to_string(), reason: format!("there is no {DENY_CONFIG}") }
         },
         // Its findings in the repository's other workflows do not count.
-        optional(ctx, &ZIZMOR, |zizmor| zizmor.args(["--offline", "--persona=auditor", &workflow])),
+        optional(ctx.machine(), &ZIZMOR, |zizmor| zizmor.args(["--offline", "--persona=auditor", &workflow])),
     ];
-    checks.extend(config.checks.iter().map(|check| own(ctx, check)));
+    checks.extend(config.checks.iter().map(|check| own(ctx.machine(), check)));
     LintPlan { checks }
 }
 
 /// A check of the workspace's own. Cargo's subcommands share the target folder of the other checks.
-fn own(ctx: &Context, check: &OwnCheck) -> Check {
+fn own(machine: Machine<'_>, check: &OwnCheck) -> Check {
     let is_cargo = check.is_cargo();
     let call = match Tool::of_check(check) {
-        Some(tool) => match tool.find(ctx) {
+        Some(tool) => match tool.find(machine) {
             Found::Pinned(program) => Call::new(program.to_string_lossy()),
             // Preflight installs it there.
-            Found::Other(_) | Found::Nowhere => Call::new(tool.own_path(ctx).to_string_lossy()),
+            Found::Other(_) | Found::Nowhere => Call::new(tool.own_path(machine).to_string_lossy()),
         },
-        None if program(ctx, check).is_some() || is_cargo && is_built_in(ctx, check) => {
+        None if program(machine, check).is_some() || is_cargo && is_built_in(machine.root, check) => {
             Call::new(check.words().next().unwrap_or_default())
         }
         None => {
@@ -125,43 +130,48 @@ fn own(ctx: &Context, check: &OwnCheck) -> Check {
         }
     };
     let call = call.args(check.words().skip(1));
-    Check::Run(if is_cargo { call.env("CARGO_TARGET_DIR", ctx.ci_target().to_string_lossy()) } else { call })
+    Check::Run(if is_cargo {
+        call.env("CARGO_TARGET_DIR", ci_target(machine.root).to_string_lossy())
+    } else {
+        call
+    })
 }
 
 /// The file of an own check's program: below the workspace root, among cargo's programs or on `PATH`.
-pub(crate) fn program(ctx: &Context, check: &OwnCheck) -> Option<PathBuf> {
+pub(crate) fn program(machine: Machine<'_>, check: &OwnCheck) -> Option<PathBuf> {
     let name = check.program();
     if name.contains('/') {
-        return Some(ctx.root.join(name)).filter(|path| path.is_file());
+        return Some(machine.root.join(name)).filter(|path| path.is_file());
     }
     let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = var("CARGO_HOME").or_else(|| Some(var("HOME")?.join(".cargo")));
     let of_cargo =
         home.map(|home| home.join("bin").join(&name)).filter(|path| check.is_cargo() && path.is_file());
-    of_cargo.or_else(|| on_path(ctx, &name))
+    of_cargo.or_else(|| machine.on_path(&name))
 }
 
 /// Whether cargo has the subcommand itself, or an alias for it.
-fn is_built_in(ctx: &Context, check: &OwnCheck) -> bool {
-    let listed = Call::new("cargo").arg("--list").read(&ctx.root).unwrap_or_default();
+fn is_built_in(root: &Path, check: &OwnCheck) -> bool {
+    let listed = Call::new("cargo").arg("--list").read(root).unwrap_or_default();
     let mut names = listed.lines().filter_map(|line| line.split_whitespace().next());
     check.words().nth(1).is_some_and(|name| names.any(|listed| listed == name))
 }
 
 impl LintPlan {
-    pub(crate) fn run(&self, ctx: &Context) -> Result<()> {
+    pub(crate) fn run(&self, runner: &Runner, project: Project<'_>) -> Result<()> {
+        let Runner { folder: root, reporter, interrupt } = runner;
         let mut failed = Vec::new();
         for check in &self.checks {
-            ctx.interrupt.check()?;
+            interrupt.check()?;
             if matches!(check, Check::Workflow(_) | Check::Dockerfile(_)) {
-                ctx.reporter.action(&check.to_string());
+                reporter.action(&check.to_string());
             }
             let result = match check {
-                Check::Run(call) => ctx.check(call),
-                Check::Workflow(_) => workflow::check(ctx),
-                Check::Dockerfile(engine) => docker_build::check(ctx, *engine),
+                Check::Run(call) => runner.check(call),
+                Check::Workflow(_) => workflow::check(root, project.config, reporter),
+                Check::Dockerfile(engine) => docker_build::check(project, *engine),
                 Check::Skip { check, reason } => {
-                    ctx.reporter.skipped(check, reason);
+                    reporter.skipped(check, reason);
                     Ok(())
                 }
             };
@@ -171,8 +181,12 @@ impl LintPlan {
                 }
                 Err(error) => {
                     // The output of a child, and the locations in it, are already reported.
-                    let why = if matches!(check, Check::Run(_)) { String::new() } else { why(ctx, &error) };
-                    failed.push(check.short(&ctx.root) + &why);
+                    let why = if matches!(check, Check::Run(_)) {
+                        String::new()
+                    } else {
+                        why(root, reporter, &error)
+                    };
+                    failed.push(check.short(root) + &why);
                 }
                 Ok(()) => {}
             }
@@ -189,24 +203,24 @@ impl LintPlan {
 }
 
 /// Reports why one of our own checks failed, and returns what the end of the run shows of it besides its locations.
-fn why(ctx: &Context, error: &anyhow::Error) -> String {
+fn why(root: &Path, reporter: &Reporter, error: &anyhow::Error) -> String {
     /// A difference may be longer; the log has all of it.
     const LINES: usize = 12;
 
     let text = format!("{error:#}");
-    let findings: Vec<_> = named(&ctx.root, &text).collect();
+    let findings: Vec<_> = named(root, &text).collect();
     let lines = if findings.is_empty() { LINES } else { 0 };
     for finding in findings {
-        ctx.reporter.finding(finding);
+        reporter.finding(finding);
     }
     let why = text.lines().take(lines).map(|line| format!("\n    {line}")).collect::<Vec<_>>().concat();
-    ctx.reporter.note(text);
+    reporter.note(text);
     why
 }
 
 /// The tool's check if the pinned version is installed; otherwise its name and install line.
-fn optional(ctx: &Context, tool: &'static Tool, call: impl FnOnce(Call) -> Call) -> Check {
-    match tool.find(ctx) {
+fn optional(machine: Machine<'_>, tool: &'static Tool, call: impl FnOnce(Call) -> Call) -> Check {
+    match tool.find(machine) {
         Found::Pinned(program) => Check::Run(call(Call::new(program.to_string_lossy()))),
         found => Check::Skip { check: tool.name.to_string(), reason: tool.problem(&found) },
     }

@@ -74,8 +74,12 @@ pub(crate) fn plan(ctx: &Context) -> Result<PushPlan> {
         .with_context(|| format!("no image of commit {} to push", ctx.git.short()))
         .or_exit(Exit::Usage)?;
     let subject = Descriptor::of(&image.manifest.media_type, &image.manifest.bytes);
-    let Context { root, config, git, environment, .. } = ctx;
-    let build = Build { root, config, git, environment, engine: image.engine, base: image.base.as_ref() };
+    let build = Build {
+        project: ctx.project(),
+        environment: &ctx.environment,
+        engine: image.engine,
+        base: image.base.as_ref(),
+    };
     let attestations = match attestation::attestations(build, &repository, &subject)? {
         Ok(artifacts) => Attestations::Attach { artifacts, folder: ctx.output().join("attest") },
         Err(reason) => Attestations::Skip(reason),

@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::coverage::{self, Coverage};
+use crate::project::ci_target;
 use crate::tools::{Found, LLVM_COV};
 use counts::Counts;
 use launchway_core::command::Call;
 use launchway_core::events::Finding;
 use launchway_core::exit::{Exit, Failure};
+use launchway_core::runner::Runner;
 
 /// What the step does: one test run, its reports, and the comparison with the threshold.
 #[derive(Debug, PartialEq)]
@@ -68,7 +70,7 @@ impl fmt::Display for CoverageRecord {
 }
 
 pub(crate) fn plan(ctx: &Context) -> TestCoveragePlan {
-    let found = LLVM_COV.find(ctx);
+    let found = LLVM_COV.find(ctx.machine());
     let folder = ctx.output().join("coverage");
     let llvm_cov = |line: &str| {
         let call = match &found {
@@ -81,7 +83,7 @@ pub(crate) fn plan(ctx: &Context) -> TestCoveragePlan {
         // Clippy uses the same folder: only the workspace's own crates are compiled differently.
         call.arg("llvm-cov")
             .args(line.split_whitespace())
-            .env("CARGO_LLVM_COV_TARGET_DIR", ctx.ci_target().to_string_lossy())
+            .env("CARGO_LLVM_COV_TARGET_DIR", ci_target(&ctx.root).to_string_lossy())
             .env_remove("CARGO_TARGET_DIR")
     };
     // A process that a test kills may leave a truncated profile; the others still count.
@@ -97,7 +99,7 @@ pub(crate) fn plan(ctx: &Context) -> TestCoveragePlan {
             report("--html --output-dir", &folder),
         ],
         folder,
-        target: ctx.ci_target(),
+        target: ci_target(&ctx.root),
         threshold: ctx.config.coverage,
     }
 }
@@ -110,26 +112,26 @@ impl TestCoveragePlan {
         self.folder.join(JSON)
     }
 
-    pub(crate) fn run(&self, ctx: &Context) -> Tested {
+    pub(crate) fn run(&self, runner: &Runner) -> Tested {
         let mut counts = Counts::default();
-        let result = self.measure(ctx, &mut counts);
+        let result = self.measure(runner, &mut counts);
         let tests = counts.into_tests();
         if let Some(tests) = &tests {
-            ctx.reporter.note(in_words(tests));
+            runner.reporter.note(in_words(tests));
         }
         Tested { tests, result }
     }
 
-    fn measure(&self, ctx: &Context, counts: &mut Counts) -> Result<CoverageRecord> {
+    fn measure(&self, runner: &Runner, counts: &mut Counts) -> Result<CoverageRecord> {
         // An earlier run's reports must not pass for this one's.
         if self.folder.exists() {
             fs_err::remove_dir_all(&self.folder)?;
         }
         fs_err::create_dir_all(&self.folder)?;
-        ctx.check(&self.clean)?;
+        runner.check(&self.clean)?;
         remove_merged_profiles(&self.target)?;
         let mut compiles = true;
-        let tested = ctx.runner().check_reading(&self.test, &mut |line| {
+        let tested = runner.check_reading(&self.test, &mut |line| {
             compiles &= !line.starts_with("error: could not compile ");
             counts.read(line);
         });
@@ -142,10 +144,10 @@ impl TestCoveragePlan {
             }
             for report in &self.reports {
                 // The tests' own failure is what counts.
-                ctx.check(report).ok();
+                runner.check(report).ok();
             }
-            ctx.interrupt.check()?;
-            ctx.reporter.skipped("coverage", "the tests failed, so a figure would be meaningless");
+            runner.interrupt.check()?;
+            runner.reporter.skipped("coverage", "the tests failed, so a figure would be meaningless");
             let message = match counts.failed() {
                 0 => format!("a test executable did not run to completion: {error:#}"),
                 1 => "1 test failed".to_owned(),
@@ -154,9 +156,9 @@ impl TestCoveragePlan {
             return Err(Failure::new(Exit::CheckFailed, message).into());
         }
         for report in &self.reports {
-            ctx.check(report)?;
+            runner.check(report)?;
         }
-        compare(ctx, &self.json(), &self.folder.join(LCOV), self.threshold)
+        compare(runner, &self.json(), &self.folder.join(LCOV), self.threshold)
     }
 }
 
@@ -180,23 +182,24 @@ fn remove_merged_profiles(target: &Path) -> Result<()> {
 }
 
 /// Compares every crate with the threshold: a total would hide a crate without tests behind a larger one.
-fn compare(ctx: &Context, json: &Path, lcov: &Path, threshold: f64) -> Result<CoverageRecord> {
-    let crates = coverage::read(&ctx.root, &fs_err::read_to_string(json)?, &fs_err::read_to_string(lcov)?)
-        .with_context(|| {
-            format!("{} is not in the format of cargo-llvm-cov {}", json.display(), LLVM_COV.version)
-        })?;
+fn compare(runner: &Runner, json: &Path, lcov: &Path, threshold: f64) -> Result<CoverageRecord> {
+    let crates =
+        coverage::read(&runner.folder, &fs_err::read_to_string(json)?, &fs_err::read_to_string(lcov)?)
+            .with_context(|| {
+                format!("{} is not in the format of cargo-llvm-cov {}", json.display(), LLVM_COV.version)
+            })?;
     let mut below = Vec::new();
     for (name, coverage) in &crates {
-        ctx.reporter.note(format!("{name}: {coverage}"));
+        runner.reporter.note(format!("{name}: {coverage}"));
         let short = coverage.lines_short(threshold);
         if short > 0 {
             let lines = if short == 1 { "line" } else { "lines" };
             below.push(format!("`{name}` is {short} {lines} short of {threshold} %: {coverage}"));
-            report_worst_files(ctx, coverage);
+            report_worst_files(runner, coverage);
         }
     }
     let total = Coverage::sum(crates.values());
-    ctx.reporter.note(format!(
+    runner.reporter.note(format!(
         "total: {total}; report: {}",
         json.with_file_name("html").join("index.html").display()
     ));
@@ -207,12 +210,12 @@ fn compare(ctx: &Context, json: &Path, lcov: &Path, threshold: f64) -> Result<Co
         .into())
 }
 
-fn report_worst_files(ctx: &Context, coverage: &Coverage) {
+fn report_worst_files(runner: &Runner, coverage: &Coverage) {
     for file in coverage.worst_files() {
         let ranges = file.uncovered_ranges();
         if let Some(line) = file.uncovered.first() {
             let message = format!("{} of {} lines not covered: {ranges}", file.uncovered.len(), file.lines);
-            ctx.reporter.finding(Finding::new(&file.path, *line, message).with_source(&ctx.root));
+            runner.reporter.finding(Finding::new(&file.path, *line, message).with_source(&runner.folder));
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::context::Context;
 
 const FILE: &str = ".github/workflows/main.yaml";
 
@@ -9,7 +10,7 @@ use launchway_core::events::Event;
 fn workspace() -> (tempfile::TempDir, Context) {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(dir.path(), Environment::default());
-    write(&ctx).unwrap();
+    write(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
     (dir, ctx)
 }
 
@@ -22,7 +23,7 @@ fn edit(ctx: &Context, from: &str, to: &str) {
 
 /// The message of a check that fails as a check.
 fn failure(ctx: &Context) -> String {
-    let error = check(ctx).unwrap_err();
+    let error = check(&ctx.root, &ctx.config, &ctx.reporter).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     format!("{error:#}")
 }
@@ -38,8 +39,8 @@ fn notes(ctx: &Context) -> Vec<String> {
 #[test]
 fn a_workflow_is_written_once() {
     let (_dir, ctx) = workspace();
-    check(&ctx).unwrap();
-    write(&ctx).unwrap();
+    check(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
+    write(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
     assert_eq!(
         notes(&ctx),
         [".github/workflows/main.yaml is written", ".github/workflows/main.yaml is up to date"]
@@ -61,8 +62,8 @@ fn an_edit_by_hand_is_a_failure_that_shows_it() {
     assert!(message.contains("run `cargo xtask workflow`"), "{message}");
     assert!(message.contains("\n-        run: cargo xtask push || true\n"), "{message}");
     assert!(message.contains("\n+        run: cargo xtask push\n"), "{message}");
-    write(&ctx).unwrap();
-    check(&ctx).unwrap();
+    write(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
+    check(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn a_runner_compiles_neither_the_fakes_nor_init() {
 fn line_ends_are_no_difference() {
     let (_dir, ctx) = workspace();
     edit(&ctx, "\n", "\r\n");
-    check(&ctx).unwrap();
+    check(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
 }
 
 #[test]
@@ -113,9 +114,9 @@ fn a_bump_by_a_bot_is_kept() {
     let (_dir, ctx) = workspace();
     let bump = format!("actions/checkout@{} # v8.0.0", "a".repeat(40));
     edit(&ctx, "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", &bump);
-    check(&ctx).unwrap();
+    check(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
     edit(&ctx, "timeout-minutes: 36", "timeout-minutes: 360");
-    write(&ctx).unwrap();
+    write(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
     let text = fs_err::read_to_string(ctx.root.join(FILE)).unwrap();
     assert_eq!(text.matches(&bump).count(), 3);
     assert!(!text.contains("timeout-minutes: 360"));
@@ -129,7 +130,7 @@ fn a_pin_that_cannot_be_kept_is_a_failure() {
     assert!(message.contains("main.yaml cannot be kept"), "{message}");
     assert!(message.contains("`actions/checkout@v7` is not"), "{message}");
     // Writing would lose what was meant.
-    write(&ctx).unwrap_err();
+    write(&ctx.root, &ctx.config, &ctx.reporter).unwrap_err();
 }
 
 #[test]
@@ -144,7 +145,7 @@ fn a_generated_file_that_nothing_generates_is_reported() {
         format!(".github/workflows/{name} was generated, but nothing generates it any more: remove it")
     });
     assert_eq!(failure(&ctx), expected.join("\n"));
-    write(&ctx).unwrap();
+    write(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
     assert!(notes(&ctx).ends_with(&expected));
 }
 
@@ -153,6 +154,6 @@ fn a_workflow_that_cannot_be_read_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     fs_err::create_dir_all(dir.path().join(FILE)).unwrap();
     let ctx = Context::for_test(dir.path(), Environment::default());
-    let message = format!("{:#}", check(&ctx).unwrap_err());
+    let message = format!("{:#}", check(&ctx.root, &ctx.config, &ctx.reporter).unwrap_err());
     assert!(message.contains("main.yaml"), "{message}");
 }

@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 
 use super::drill::{Drill, Fault, Side, Step};
 use super::releases::{EARLIER, Releases};
-use crate::context::Context;
+use crate::config::Config;
 use crate::rehearsal::fakes::{Fakes, Origin};
+use launchway_core::environment::Environment;
 use launchway_core::secret::random_word;
 use launchway_fakes::render::{self, Call};
 use launchway_fakes::{hex, loopback_client};
@@ -29,6 +30,10 @@ pub(super) struct DrilledService {
     /// What somebody else sets, in drills with somebody else.
     theirs: Option<(String, String)>,
     token: Option<String>,
+    /// The path that answers with the commit.
+    version: Option<String>,
+    /// A folder that is not there: a developer's own login to a registry is not used.
+    docker_config: String,
     visitors: JoinHandle<()>,
     key: hmac::Key,
     /// Dropped last.
@@ -45,9 +50,15 @@ pub(super) struct State {
 
 impl DrilledService {
     /// Starts the fakes of a drill with the earlier release live.
-    pub(super) fn start(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Path) -> Result<Self> {
+    pub(super) fn start(
+        config: &Config,
+        environment: &Environment,
+        releases: &Releases,
+        drill: &Drill,
+        folder: &Path,
+    ) -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let set = Fakes::start_with(ctx, folder, |options, service| {
+        let set = Fakes::start_with(config, environment, folder, |options, service| {
             options.variables.push(("KEPT".to_owned(), "not the pipeline's".to_owned()));
             for value in service {
                 options.variables.extend(value.earlier()?.map(|earlier| (value.name.clone(), earlier)));
@@ -60,15 +71,16 @@ impl DrilledService {
         let fakes = runtime.block_on(set)?;
         let wanted: Vec<_> =
             fakes.service.iter().map(|value| (value.name.clone(), value.value.clone())).collect();
-        let latest: &[&str] = if drill.run == Step::Push || ctx.git.dirty { &["latest"] } else { &[] };
+        let latest: &[&str] = if drill.run == Step::Push || releases.is_dirty() { &["latest"] } else { &[] };
         let earlier = releases.keep_earlier(&fakes.registry, Fakes::REPOSITORY, latest)?;
         if drill.run != Step::Push {
-            let tags: &[&str] = if ctx.git.dirty { &[&releases.tag] } else { &[&releases.tag, "latest"] };
+            let tags: &[&str] =
+                if releases.is_dirty() { &[&releases.tag] } else { &[&releases.tag, "latest"] };
             releases.keep_new(&fakes.registry, Fakes::REPOSITORY, tags)?;
         }
         let image = format!("{}@{earlier}", fakes.repository);
         runtime.block_on(fakes.render.begin_with(&image, Duration::from_secs(30)))?;
-        let visitors = runtime.spawn(visits(format!("{}{}", fakes.render.url(), ctx.config.deploy.health)));
+        let visitors = runtime.spawn(visits(format!("{}{}", fakes.render.url(), config.deploy.health)));
         let mut key = [0; 32];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key)
             .map_err(|_| anyhow!("the system provides no random numbers"))?;
@@ -80,6 +92,8 @@ impl DrilledService {
             theirs: wanted.first().map(|(name, _)| (name.clone(), "set by somebody else".to_owned())),
             wanted,
             token: None,
+            version: config.deploy.version.clone(),
+            docker_config: folder.join("docker").display().to_string(),
             visitors,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             runtime,
@@ -130,7 +144,7 @@ impl DrilledService {
     }
 
     /// The whole environment of the pipeline's run, except for what the machine adds.
-    pub(super) fn variables(&self, ctx: &Context, step: Step) -> Result<Vec<(String, String)>> {
+    pub(super) fn variables(&self, step: Step) -> Result<Vec<(String, String)>> {
         let mut variables = self.fakes.variables();
         if let Some(token) = &self.token {
             variables.extend([("REGISTRY_TOKEN".to_owned(), token.clone())]);
@@ -140,9 +154,7 @@ impl DrilledService {
         }
         let allowed: Vec<String> = self.fakes.addresses()?.iter().map(ToString::to_string).collect();
         variables.push(("XTASK_NETWORK".to_owned(), allowed.join(",")));
-        // A developer's own registry login is not used.
-        let nowhere = ctx.output().join("rehearsal/docker");
-        variables.push(("DOCKER_CONFIG".to_owned(), nowhere.display().to_string()));
+        variables.push(("DOCKER_CONFIG".to_owned(), self.docker_config.clone()));
         Ok(variables)
     }
 
@@ -243,14 +255,13 @@ impl DrilledService {
     }
 
     /// A remark if the service does not report the commit that is live.
-    pub(super) fn wrong_commit(&self, ctx: &Context, live: Side) -> Option<String> {
-        let tag = ctx.git.tag();
+    pub(super) fn wrong_commit(&self, releases: &Releases, live: Side) -> Option<String> {
         let wanted = match live {
             Side::Earlier => EARLIER,
-            Side::New => tag.as_str(),
+            Side::New => releases.tag.as_str(),
             Side::Theirs | Side::Other => return None,
         };
-        let url = format!("{}{}", self.fakes.render.url(), ctx.config.deploy.version.as_ref()?);
+        let url = format!("{}{}", self.fakes.render.url(), self.version.as_ref()?);
         let asked = async { loopback_client().ok()?.get(url).send().await.ok()?.text().await.ok() };
         let answer = self.runtime.block_on(asked).unwrap_or_default();
         let version = serde_json::from_str::<serde_json::Value>(&answer);

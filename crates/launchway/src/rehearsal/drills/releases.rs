@@ -1,9 +1,10 @@
 //! The two releases of every drill: the image that was built, and the same image with another commit.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::context::Context;
 use launchway_fakes::registry::FakeRegistry;
 use launchway_image::layout::Layout;
 
@@ -25,14 +26,13 @@ struct Image {
 }
 
 impl Releases {
-    /// Reads the layout on disk. The earlier release differs in the commit in its configuration, and so in its digest
+    /// Reads the layout in a folder, whose image has this tag. The earlier release differs in the commit in its configuration, and so in its digest
     /// and in what the service reports.
-    pub(super) fn read(ctx: &Context) -> Result<Self> {
-        let layout = Layout::open(&ctx.output().join("image"))?;
+    pub(super) fn read(folder: &Path, tag: String) -> Result<Self> {
+        let layout = Layout::open(folder)?;
         let read = |digest| fs_err::read(layout.blob(digest));
         let layers = layout.layers.iter().map(|layer| read(&layer.digest)).collect::<Result<_, _>>()?;
         let new = Image { config: read(&layout.config.digest)?, manifest: layout.manifest_bytes.clone() };
-        let tag = ctx.git.tag();
         let text = String::from_utf8(new.config.clone()).context("the image's configuration is not text")?;
         ensure!(
             text.contains(&tag),
@@ -44,6 +44,11 @@ impl Releases {
         manifest["config"]["size"] = json!(config.len());
         let earlier = Image { config, manifest: serde_json::to_vec(&manifest)? };
         Ok(Self { tag, layers, new, earlier })
+    }
+
+    /// Whether the tree had uncommitted changes.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.tag.ends_with("-dirty")
     }
 
     /// Stores the new release in a registry under these tags, and returns its digest.

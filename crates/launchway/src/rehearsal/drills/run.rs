@@ -12,9 +12,12 @@ use super::drilled_service::DrilledService;
 use super::releases::Releases;
 use super::xtask_process::{Ended, Running};
 use crate::context::Context;
+use crate::project::output;
 use launchway_core::events::Drilled;
 use launchway_core::events::milliseconds;
 use launchway_core::http::NetworkPolicy;
+use launchway_core::interrupt::Interrupt;
+use launchway_core::runner::Runner;
 
 /// A drill that was run.
 pub(super) struct Ran {
@@ -33,16 +36,16 @@ pub(super) fn run(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Pa
         }
     }
     fs_err::create_dir_all(&of_fakes)?;
-    let service = DrilledService::start(ctx, releases, drill, &of_fakes)?;
+    let service = DrilledService::start(&ctx.config, &ctx.environment, releases, drill, &of_fakes)?;
     // From here on, nothing printed contains this drill's secrets.
     ctx.rehearsed(service.fakes.environment(), NetworkPolicy::Only(Vec::new()));
-    let drilled = observe(ctx, releases, drill, &service, folder);
+    let drilled = observe(&ctx.runner(), releases, drill, &service, folder);
     service.stop();
     drilled
 }
 
 fn observe(
-    ctx: &Context,
+    runner: &Runner,
     releases: &Releases,
     drill: &Drill,
     service: &DrilledService,
@@ -51,7 +54,8 @@ fn observe(
     let mut remarks = Vec::new();
     let mut before = String::new();
     if drill.run == Step::Rollback {
-        let deployed = Running::start(ctx, "deploy", service.variables(ctx, Step::Deploy)?)?.finish(ctx)?;
+        let deployed = Running::start(&runner.folder, "deploy", service.variables(Step::Deploy)?)?;
+        let deployed = deployed.finish(&runner.interrupt)?;
         if deployed.code != Some(0) {
             remarks.push("the deploy before it did not pass".to_owned());
         }
@@ -59,12 +63,12 @@ fn observe(
     }
     let found = service.state();
     service.inject(releases, drill)?;
-    let ended = run_step(ctx, drill, service, &mut remarks)?;
+    let ended = run_step(runner, drill, service, &mut remarks)?;
     let ended = Ended { text: before + &ended.text, ..ended };
     service.settle();
     let after = service.state();
     let [live, variables, latest] = service.sides(&after, drill.after.variables);
-    let expected = drill.expected(ctx.git.dirty);
+    let expected = drill.expected(releases.is_dirty());
     let observed = end(ended.code, live, variables, latest);
     if variables == Side::Other {
         for (what, names) in [("written", service.written(&after)), ("astray", service.astray(&after))] {
@@ -77,7 +81,7 @@ fn observe(
         remarks.push("something was written, although nothing should be".to_owned());
     }
     if !(live == Side::New && drill.faults.iter().any(|fault| matches!(fault, Fault::Image(_)))) {
-        remarks.extend(service.wrong_commit(ctx, live));
+        remarks.extend(service.wrong_commit(releases, live));
     }
     // Twice if the first run was killed.
     let most = 1 + usize::from(drill.faults.iter().any(|fault| matches!(fault, Fault::Killed(_))));
@@ -88,9 +92,9 @@ fn observe(
         remarks.push(format!("{} requests to the service were lost", service.lost()));
     }
     remarks.extend(leads_out(&ended.text));
-    remarks.extend(secrets_shown(ctx, &ended.text, &service.secrets())?);
+    remarks.extend(secrets_shown(&output(&runner.folder), &ended.text, &service.secrets())?);
     let page = folder.join("drills").join(format!("{}.log", drill.name));
-    ctx.reporter.leave(&page, &ended.text)?;
+    runner.reporter.leave(&page, &ended.text)?;
     let drilled = Drilled {
         drill: drill.name.to_owned(),
         passed: expected == observed && remarks.is_empty(),
@@ -107,20 +111,20 @@ fn observe(
 
 /// Runs the step, and again if the first run is killed. The output of the second run follows that of the first.
 fn run_step(
-    ctx: &Context,
+    Runner { folder: root, interrupt, .. }: &Runner,
     drill: &Drill,
     service: &DrilledService,
     remarks: &mut Vec<String>,
 ) -> Result<Ended> {
-    let start = || Running::start(ctx, drill.run.command(), service.variables(ctx, drill.run)?);
+    let start = || Running::start(root, drill.run.command(), service.variables(drill.run)?);
     let mut running = start()?;
     let stop = drill.faults.iter().find_map(|fault| match fault {
         Fault::Interrupted(call) => Some((*call, Signal::INT)),
         Fault::Killed(call) => Some((*call, Signal::KILL)),
         _ => None,
     });
-    let Some((call, signal)) = stop else { return running.finish(ctx) };
-    if reached(ctx, service, &mut running)? {
+    let Some((call, signal)) = stop else { return running.finish(interrupt) };
+    if reached(interrupt, service, &mut running)? {
         running.signal(signal);
         // The signal arrives before the response does.
         std::thread::sleep(Duration::from_millis(100));
@@ -128,7 +132,7 @@ fn run_step(
         remarks.push(format!("it never sent the request at which it should have been stopped: {call:?}"));
     }
     service.fakes.render.go_on();
-    let first = running.finish(ctx)?;
+    let first = running.finish(interrupt)?;
     if signal != Signal::KILL {
         return Ok(first);
     }
@@ -137,17 +141,17 @@ fn run_step(
     }
     // The abandoned deploy may still go live: the next run waits for that.
     service.settle();
-    let second = start()?.finish(ctx)?;
+    let second = start()?.finish(interrupt)?;
     Ok(Ended { text: format!("{}\n--- killed; run again ---\n{}", first.text, second.text), ..second })
 }
 
 /// Whether the run sent the request at which the fake stops.
-fn reached(ctx: &Context, service: &DrilledService, running: &mut Running) -> Result<bool> {
+fn reached(interrupt: &Interrupt, service: &DrilledService, running: &mut Running) -> Result<bool> {
     loop {
         if service.stopped(Duration::from_millis(20)) {
             return Ok(true);
         }
-        ctx.interrupt.check()?;
+        interrupt.check()?;
         if running.has_ended()? {
             return Ok(false);
         }
@@ -164,9 +168,9 @@ fn leads_out(printed: &str) -> Option<String> {
 }
 
 /// A remark for every place with a secret: what was printed, and the files that a run leaves.
-fn secrets_shown(ctx: &Context, printed: &str, secrets: &[String]) -> Result<Vec<String>> {
+fn secrets_shown(output: &Path, printed: &str, secrets: &[String]) -> Result<Vec<String>> {
     let mut files = Vec::new();
-    left(&ctx.output(), &mut files)?;
+    left(output, &mut files)?;
     let mut remarks = Vec::new();
     // Files of the run's last children may disappear in the meantime.
     let mut read = Vec::new();

@@ -1,6 +1,7 @@
 //! The pipeline's own program, as a process under test.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::Stdio;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 
-use crate::context::Context;
 use launchway_core::command::{Group, bare};
+use launchway_core::interrupt::Interrupt;
 
 /// A running process, in its own process group; dropping it kills the group.
 pub(super) struct Running {
@@ -32,7 +33,7 @@ impl Running {
     const LONGEST: Duration = Duration::from_secs(60);
 
     /// Starts `xtask <command>` with these variables, plus only those of the machine that a toolchain needs.
-    pub(super) fn start(ctx: &Context, command: &str, variables: Vec<(String, String)>) -> Result<Self> {
+    pub(super) fn start(root: &Path, command: &str, variables: Vec<(String, String)>) -> Result<Self> {
         const OF_THE_MACHINE: [&str; 8] = [
             "PATH",
             "HOME",
@@ -45,7 +46,7 @@ impl Running {
         ];
         let program = std::env::current_exe().context("the pipeline's own executable is gone")?;
         let mut process = bare(program);
-        process.arg(command).current_dir(&ctx.root).env_clear();
+        process.arg(command).current_dir(root).env_clear();
         for name in OF_THE_MACHINE {
             if let Some(value) = std::env::var_os(name) {
                 process.env(name, value);
@@ -67,21 +68,21 @@ impl Running {
     }
 
     /// Waits for the run to end; kills it if it takes too long or the drills are interrupted.
-    pub(super) fn finish(mut self, ctx: &Context) -> Result<Ended> {
+    pub(super) fn finish(mut self, interrupt: &Interrupt) -> Result<Ended> {
         let mut late = false;
         let status = loop {
             if let Some(status) = self.group.child.try_wait()? {
                 break status;
             }
             late = self.started.elapsed() > Self::LONGEST;
-            if late || ctx.interrupt.is_set() {
+            if late || interrupt.is_set() {
                 self.signal(Signal::KILL);
                 break self.group.child.wait()?;
             }
             std::thread::sleep(Duration::from_millis(5));
         };
         let elapsed = self.started.elapsed();
-        ctx.interrupt.check()?;
+        interrupt.check()?;
         let read = |reader: JoinHandle<String>| reader.join().unwrap_or_default();
         let readers = std::mem::replace(&mut self.readers, [reader::<&[u8]>(None), reader::<&[u8]>(None)]);
         let mut text: String = readers.map(read).concat();

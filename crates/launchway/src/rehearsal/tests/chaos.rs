@@ -100,7 +100,7 @@ fn holds(seed: u64) -> Exit {
         ("CIPHER_KEY".to_owned(), "the-key-of-before-0123456789".to_owned()),
         ("KEPT".to_owned(), "none-of-the-pipeline's".to_owned()),
     ]);
-    let start = Fakes::start_with(&ctx, dir.path(), |options, _| {
+    let start = Fakes::start_with(&ctx.config, &ctx.environment, dir.path(), |options, _| {
         options.variables = before.clone().into_iter().collect();
         options.health_deadline = Duration::from_millis(800);
         options.retire_after = Duration::from_millis(50);

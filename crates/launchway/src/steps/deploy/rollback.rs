@@ -89,7 +89,8 @@ impl fmt::Display for RollbackPlan {
 impl RollbackPlan {
     /// Plans from the configuration only. A rollback is urgent: it waits for no other deploy.
     pub(crate) fn new(ctx: &Context, to: To, expect: Option<String>, timings: Timings) -> Self {
-        Self { to, rollout: Rollout { expect, ..Rollout::new(ctx, Kind::Rollback, timings) } }
+        let shared = Rollout::new(ctx.project(), &ctx.environment, ctx.image(), Kind::Rollback, timings);
+        Self { to, rollout: Rollout { expect, ..shared } }
     }
 
     /// The plan, with the changes to the service in its current state if Render lets us read that.
@@ -103,7 +104,7 @@ impl RollbackPlan {
 
     /// Does exactly what is planned, or rolls back what it has changed; errors are those of a deploy.
     pub(crate) fn run(&self, ctx: &Context) -> Concluded {
-        self.run_with(ctx, ask(ctx))
+        self.run_with(ctx, ask(ctx.is_rehearsal()))
     }
 
     pub(super) fn run_with(&self, ctx: &Context, ask: Ask) -> Concluded {

@@ -9,8 +9,9 @@ use launchway_report::DeploymentOutcome;
 
 use super::sentry::{SentryDeploy, SentryPlan};
 use crate::config::DeployConfig;
-use crate::context::{Context, output};
 use crate::git::Git;
+use crate::project::{Project, output};
+use launchway_core::environment::Environment;
 use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::secret::Secret;
@@ -85,14 +86,21 @@ pub(super) struct Ready {
 
 impl Rollout {
     /// What the plans of a deploy and of a rollback share.
-    pub(super) fn new(ctx: &Context, kind: Kind, timings: Timings) -> Self {
-        let deploy = &ctx.config.deploy;
+    pub(super) fn new(
+        project: Project<'_>,
+        environment: &Environment,
+        image: &str,
+        kind: Kind,
+        timings: Timings,
+    ) -> Self {
+        let Project { root, config, git } = project;
+        let deploy = &config.deploy;
         Self {
             kind,
-            root: ctx.root.clone(),
-            git: ctx.git.clone(),
-            service: ctx.environment.get("RENDER_SERVICE_ID").map(str::to_owned),
-            image: image::repository(ctx.image()),
+            root: root.to_owned(),
+            git: git.clone(),
+            service: environment.get("RENDER_SERVICE_ID").map(str::to_owned),
+            image: image::repository(image),
             variables: deploy.names(),
             expect: None,
             check: Vec::new(),
@@ -102,9 +110,9 @@ impl Rollout {
             queue: Duration::ZERO,
             timings,
             environment: None,
-            sentry: SentryPlan::new(&ctx.root, &ctx.config, &ctx.environment),
+            sentry: SentryPlan::new(root, config, environment),
             sentry_release: None,
-            report: ReportPlan::new(ctx.image(), deploy, &timings),
+            report: ReportPlan::new(image, deploy, &timings),
         }
     }
 

@@ -10,9 +10,11 @@ use super::output::Output;
 use super::sources::Sources;
 use super::toolchain::Toolchain;
 use super::{arguments, compile, labels, service};
-use crate::context::Context;
+use crate::project::{Project, output};
 use launchway_core::command::Call;
+use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
+use launchway_core::runner::Runner;
 use launchway_image::Engine;
 use launchway_image::base_image::files::Files;
 use launchway_image::base_image::{self, BaseImage, BaseLayers};
@@ -22,9 +24,8 @@ use launchway_image::final_stage::{BaseName, FinalStage, Inputs, Step};
 use launchway_image::layer::{self, Entry, Kind, Layer, Tar};
 use launchway_image::layer_cache::LayerCache;
 use launchway_image::manifest::image_config;
-use launchway_image::smoke::Smoke;
+use launchway_image::smoke::{Service, Smoke};
 use launchway_image::tree::{self, Tree};
-use launchway_registry::Access;
 use launchway_registry::oci::Settings;
 
 /// A build by the builtin engine.
@@ -78,29 +79,36 @@ enum SmokeRun {
 }
 
 impl BuiltinBuild {
-    pub(super) fn plan(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Self> {
-        let platform = Platform::of_target(&ctx.config.target)?;
-        let arguments = arguments(ctx, toolchain);
-        let file = Dockerfile::read(&sources.context, &ctx.config.dockerfile)?;
+    /// A base image is read with `find_base`.
+    pub(super) fn plan(
+        project: Project<'_>,
+        sources: &Sources,
+        toolchain: &Toolchain,
+        find_base: impl FnOnce(&BaseName, Platform) -> Result<base_image::Found>,
+    ) -> Result<Self> {
+        let Project { root, config, git } = project;
+        let platform = Platform::of_target(&config.target)?;
+        let arguments = arguments(git, toolchain);
+        let file = Dockerfile::read(&sources.context, &config.dockerfile)?;
         let workspace = &toolchain.workspace;
-        let binaries = workspace.binaries(&ctx.config.package, &ctx.config.binary);
+        let binaries = workspace.binaries(&config.package, &config.binary);
         let inputs = Inputs { arguments: &arguments, binaries: &binaries, platform };
         let name = BaseName::find(&file, inputs)?;
-        let base = name.map(|name| find_base(ctx, &name, platform)).transpose()?;
+        let base = name.map(|name| find_base(&name, platform)).transpose()?;
         let (base, mut settings, files) = match base {
             Some(found) => (Some(found.image), found.settings, found.files),
             None => (None, Settings::default(), Files::default()),
         };
         // They override the base's labels, whose revision is not this image's; a `LABEL` of the final stage overrides
         // these.
-        settings.labels.extend(labels(ctx));
+        settings.labels.extend(labels(git));
         let of_base = base.iter().flat_map(BaseImage::labels);
         settings.labels.extend(of_base.map(|(label, value)| (label.to_owned(), value)));
         let stage = FinalStage::parse(&file, inputs, &settings)?;
-        let target = ctx.root.join("target/image");
-        let compiled = target.join(&ctx.config.target).join(ctx.config.build.folder());
+        let target = root.join("target/image");
+        let compiled = target.join(&config.target).join(config.build.folder());
         let tree = tree::resolve(&sources.context, &stage, files, &compiled)?;
-        let programs = workspace.programs(&ctx.config.package, tree.programs.values().map(String::as_str));
+        let programs = workspace.programs(&config.package, tree.programs.values().map(String::as_str));
         let cargo_home = &toolchain.cargo_home;
         let folders = vec![
             sources.checkout.folder().to_owned(),
@@ -111,7 +119,7 @@ impl BuiltinBuild {
         Ok(Self {
             compile: Compile {
                 folder: sources.context.root().to_owned(),
-                call: compile::call(ctx, sources, toolchain, &programs)?,
+                call: compile::call(project, sources, toolchain, &programs)?,
             },
             verify: programs
                 .iter()
@@ -121,29 +129,29 @@ impl BuiltinBuild {
                     folders: folders.clone(),
                 })
                 .collect(),
-            smoke: SmokeRun::of(ctx, platform, &stage, &tree),
+            smoke: SmokeRun::of(service(config, git), output(root).join("smoke"), platform, &stage, &tree),
             programs: PlannedLayer::of_programs(&stage, &tree),
             files: PlannedLayer::of_files(&stage, tree),
             base,
             settings: stage.settings,
-            cache: ctx.output().join("layers"),
+            cache: output(root).join("layers"),
         })
     }
 
-    pub(super) fn run(&self, ctx: &Context, output: &Output) -> Result<super::Built> {
+    pub(super) fn run(&self, runner: &Runner, output: &Output) -> Result<super::Built> {
         self.files.iter().try_for_each(PlannedLayer::refuse_pointers)?;
-        ctx.check_in(&self.compile.folder, &self.compile.call)?;
-        self.verify.iter().try_for_each(|verify| verify.run(ctx))?;
-        let layers = self.layers(ctx)?;
+        runner.check_in(&self.compile.folder, &self.compile.call)?;
+        self.verify.iter().try_for_each(|verify| verify.run(&runner.reporter))?;
+        let layers = self.layers(runner)?;
         let scratch = BaseLayers::default();
         let base = self.base.as_ref().map_or(&scratch, |base| &base.layers);
         let config = image_config(base, output.platform, &self.settings, &output.created, &layers)?;
         let labels = self.settings.labels.clone();
-        output.write(ctx, Engine::Builtin, self.base.as_ref(), config, &layers, labels)
+        output.write(runner, Engine::Builtin, self.base.as_ref(), config, &layers, labels)
     }
 
     /// Packs and compresses the layers, and meanwhile runs the smoke run on their contents.
-    fn layers(&self, ctx: &Context) -> Result<Vec<Layer>> {
+    fn layers(&self, runner: &Runner) -> Result<Vec<Layer>> {
         let cache = LayerCache::new(self.cache.clone());
         let tars = self.files.iter().chain([&self.programs]).map(PlannedLayer::pack);
         let tars = tars.collect::<Result<Vec<_>>>()?;
@@ -151,8 +159,8 @@ impl BuiltinBuild {
         let layers = std::thread::scope(|scope| {
             let compressing: Vec<_> = tars.iter().map(|tar| scope.spawn(|| cache.compress(tar))).collect();
             match &self.smoke {
-                SmokeRun::Run(smoke) => smoke.run(&ctx.runner(), &tars)?,
-                SmokeRun::Skip(reason) => ctx.reporter.skipped("smoke run", reason),
+                SmokeRun::Run(smoke) => smoke.run(runner, &tars)?,
+                SmokeRun::Skip(reason) => runner.reporter.skipped("smoke run", reason),
             }
             let joined = compressing
                 .into_iter()
@@ -164,16 +172,11 @@ impl BuiltinBuild {
     }
 }
 
-fn find_base(ctx: &Context, name: &BaseName, platform: Platform) -> Result<base_image::Found> {
-    let client = ctx.registry(Access::Pull)?;
-    base_image::find(&client, &ctx.runner(), ctx.output().join("base"), name, platform, ctx.is_rehearsal())
-}
-
 impl Verify {
-    fn run(&self, ctx: &Context) -> Result<()> {
+    fn run(&self, reporter: &Reporter) -> Result<()> {
         binary::verify(&self.binary, self.platform)?;
         if let Some(folder) = binary::named(&self.binary, &self.folders)? {
-            ctx.reporter.note(format!(
+            reporter.note(format!(
                 "warning: the binary contains the path {} of this machine, so its image differs from one built elsewhere: look for `CARGO_MANIFEST_DIR`, `OUT_DIR` and C code with `__FILE__`",
                 folder.display()
             ));
@@ -241,7 +244,7 @@ impl PlannedLayer {
 impl SmokeRun {
     /// If the image has a base, only what the final stage adds is unpacked, so the image must start the binary itself,
     /// in a folder that the stage names.
-    fn of(ctx: &Context, platform: Platform, stage: &FinalStage, tree: &Tree) -> Self {
+    fn of(service: Service, folder: PathBuf, platform: Platform, stage: &FinalStage, tree: &Tree) -> Self {
         let mut settings = stage.settings.clone();
         if stage.base.is_some() {
             for shell in &stage.shells {
@@ -266,7 +269,7 @@ impl SmokeRun {
                 "/".clone_into(&mut settings.working_dir);
             }
         }
-        Self::Run(Smoke::of_layers(service(ctx), ctx.output().join("smoke"), platform, settings))
+        Self::Run(Smoke::of_layers(service, folder, platform, settings))
     }
 }
 

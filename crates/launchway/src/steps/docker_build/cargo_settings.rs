@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result};
 use toml::{Table, Value};
 
 use super::sources::Sources;
-use crate::context::Context;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_image::binary::Platform;
 
@@ -64,8 +63,7 @@ const OVERRIDDEN: [&str; 11] = [
 ];
 
 /// Reads the files; fails with [`Exit::Usage`] if a setting of the machine could change the binary.
-pub(super) fn read(ctx: &Context, sources: &Sources, cargo_home: &Path) -> Result<Settings> {
-    let target = &ctx.config.target;
+pub(super) fn read(target: &str, sources: &Sources, cargo_home: &Path) -> Result<Settings> {
     let own = own(sources)?;
     let mut settings = Settings { flags: flags(&own, target)?, linker: None };
     let has_linker = |table: &Table| at(table, &["target", target, "linker"]).is_some();

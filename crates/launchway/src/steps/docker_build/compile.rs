@@ -12,8 +12,8 @@ use super::cargo_settings;
 use super::sources::Sources;
 use super::toolchain::Toolchain;
 use crate::config::Config;
-use crate::context::Context;
 use crate::git;
+use crate::project::Project;
 use crate::workspace::Program;
 use launchway_core::call;
 use launchway_core::command::Call;
@@ -57,21 +57,22 @@ const INHERITED: [&str; 29] = [
 ///
 /// `--target` stands there even for the host's own: without it the flags would reach build scripts and macros too.
 pub(super) fn call(
-    ctx: &Context,
+    project: Project<'_>,
     sources: &Sources,
     toolchain: &Toolchain,
     programs: &[Program],
 ) -> Result<Call> {
-    let Config { target, build, .. } = &ctx.config;
-    let settings = cargo_settings::read(ctx, sources, &toolchain.cargo_home)?;
+    let Project { root, config, git } = project;
+    let Config { target, build, .. } = config;
+    let settings = cargo_settings::read(target, sources, &toolchain.cargo_home)?;
     let mut flags = settings.flags;
     flags.push("-Ctarget-feature=+crt-static".to_owned());
     let sysroot = &toolchain.sysroot;
     // The last match wins.
     let mut folders: Vec<(&Path, String)> = vec![
-        (git::top(&ctx.root).unwrap_or(&ctx.root), "/repository".to_owned()),
+        (git::top(root).unwrap_or(root), "/repository".to_owned()),
         (sources.checkout.folder(), "/repository".to_owned()),
-        (&ctx.root, "/workspace".to_owned()),
+        (root, "/workspace".to_owned()),
         (sources.context.root(), "/workspace".to_owned()),
         (&toolchain.cargo_home, "/cargo".to_owned()),
         (sysroot, "/rust".to_owned()),
@@ -106,14 +107,14 @@ pub(super) fn call(
         call = call.env(name, value);
     }
     let mut call = call
-        .env("CARGO_TARGET_DIR", ctx.root.join("target/image").display().to_string())
+        .env("CARGO_TARGET_DIR", root.join("target/image").display().to_string())
         // Overrides every configuration file, and keeps a path with a space as one flag.
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env("CARGO_INCREMENTAL", "0")
         .env("RUSTC_WRAPPER", "")
         .env("RUSTC_WORKSPACE_WRAPPER", "")
         // For code that reads the time or the zone during compilation.
-        .env("SOURCE_DATE_EPOCH", ctx.git.time.to_string())
+        .env("SOURCE_DATE_EPOCH", git.time.to_string())
         .env("TZ", "UTC");
     if let Some(linker) = settings.linker {
         call = call

@@ -8,8 +8,9 @@ use super::output::Output;
 use super::sources::Sources;
 use super::toolchain::Toolchain;
 use super::{Built, arguments, labels, service};
-use crate::context::Context;
+use crate::project::{Project, output};
 use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::runner::Runner;
 use launchway_image::binary::Platform;
 use launchway_image::docker_engine::{self, Save};
 use launchway_image::dockerfile::Dockerfile;
@@ -26,20 +27,26 @@ pub(super) struct DockerBuild {
 }
 
 impl DockerBuild {
-    pub(super) fn plan(ctx: &Context, sources: &Sources, toolchain: &Toolchain) -> Result<Self> {
-        let platform = Platform::of_target(&ctx.config.target)?;
-        let (id, archive) = (ctx.output().join("docker.iid"), ctx.output().join("docker.tar"));
-        let mut arguments = arguments(ctx, toolchain);
-        let mirror = ctx.environment.get("PIPELINE_RUST_IMAGE");
+    /// The image is called `name`; `mirror` is a copy of the image that the Dockerfile compiles in.
+    pub(super) fn plan(
+        project: Project<'_>,
+        sources: &Sources,
+        toolchain: &Toolchain,
+        name: String,
+        mirror: Option<&str>,
+    ) -> Result<Self> {
+        let Project { root, config, git } = project;
+        let platform = Platform::of_target(&config.target)?;
+        let [id, archive] = ["docker.iid", "docker.tar"].map(|file| output(root).join(file));
+        let mut arguments = arguments(git, toolchain);
         arguments.extend(mirror.map(|image| ("RUST_IMAGE", image.to_owned())));
-        let file = Dockerfile::read(&sources.context, &ctx.config.dockerfile)?;
-        let buildx = docker_engine::has_buildx(&ctx.root);
+        let file = Dockerfile::read(&sources.context, &config.dockerfile)?;
+        let buildx = docker_engine::has_buildx(root);
         if !buildx {
             docker_engine::check_without_buildx(&file)?;
         }
         // On the command line, a label would override the Dockerfile's own.
-        let labels = labels(ctx).into_iter().filter(|(label, _)| !file.text().contains(label)).collect();
-        let name = format!("{}:{}", ctx.image(), ctx.git.tag());
+        let labels = labels(git).into_iter().filter(|(label, _)| !file.text().contains(label)).collect();
         Ok(Self {
             build: docker_engine::Build {
                 context: sources.context.root().to_owned(),
@@ -51,25 +58,24 @@ impl DockerBuild {
                 labels,
                 id: id.clone(),
             },
-            smoke: Smoke::of_image(service(ctx), &ctx.root, platform, name),
+            smoke: Smoke::of_image(service(config, git), root, platform, name),
             save: Save { id, archive },
         })
     }
 
-    pub(super) fn run(&self, ctx: &Context, output: &Output) -> Result<Built> {
-        let runner = ctx.runner();
-        self.build.run(&runner)?;
-        self.smoke.run(&runner, &[])?;
-        self.import(ctx, output)
+    pub(super) fn run(&self, runner: &Runner, output: &Output) -> Result<Built> {
+        self.build.run(runner)?;
+        self.smoke.run(runner, &[])?;
+        self.import(runner, output)
     }
 
     /// Converts the engine's image into one like the builtin engine's.
-    fn import(&self, ctx: &Context, output: &Output) -> Result<Built> {
-        self.save.run(&ctx.runner())?;
-        let image = docker_archive::read(&self.save.archive, output.platform, &ctx.interrupt);
+    fn import(&self, runner: &Runner, output: &Output) -> Result<Built> {
+        self.save.run(runner)?;
+        let image = docker_archive::read(&self.save.archive, output.platform, &runner.interrupt);
         fs_err::remove_file(&self.save.archive)?;
         let image = image.or_exit(Exit::CheckFailed)?;
-        output.write(ctx, Engine::Docker, None, image.config, &image.layers, image.labels)
+        output.write(runner, Engine::Docker, None, image.config, &image.layers, image.labels)
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
 use super::{Built, Options, created};
-use crate::context::Context;
+use crate::project::{self, Project};
 use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::runner::Runner;
 use launchway_image::base_image::{BaseImage, BaseLayers};
 use launchway_image::binary::Platform;
 use launchway_image::docker_engine::Load;
@@ -23,34 +24,39 @@ pub(super) struct Output {
     folder: PathBuf,
     repository: String,
     tags: Vec<String>,
+    /// Whether the tree was dirty: then the image does not become `latest`.
+    pub(super) is_dirty: bool,
     pub(super) platform: Platform,
     /// RFC 3339.
     pub(super) created: String,
 }
 
 impl Output {
-    pub(super) fn of(ctx: &Context, platform: Platform) -> Self {
-        let latest = (!ctx.git.dirty).then(|| "latest".to_owned());
+    /// That of the project's commit, for a repository.
+    pub(super) fn of(project: Project<'_>, repository: &str, platform: Platform) -> Self {
+        let Project { root, git, .. } = project;
+        let latest = (!git.dirty).then(|| "latest".to_owned());
         Self {
-            folder: ctx.output().join("image"),
-            repository: ctx.image().to_owned(),
-            tags: [ctx.git.tag()].into_iter().chain(latest).collect(),
+            folder: project::output(root).join("image"),
+            repository: repository.to_owned(),
+            tags: [git.tag()].into_iter().chain(latest).collect(),
+            is_dirty: git.dirty,
             platform,
-            created: created(ctx),
+            created: created(git),
         }
     }
 
     /// Writes the layers on top of the base's, with their configuration and manifest.
     pub(super) fn write(
         &self,
-        ctx: &Context,
+        runner: &Runner,
         engine: Engine,
         base: Option<&BaseImage>,
         config: Vec<u8>,
         layers: &[Layer],
         labels: BTreeMap<String, String>,
     ) -> Result<Built> {
-        ctx.interrupt.check()?;
+        runner.interrupt.check()?;
         // Absent on the first build, or if the last one did not finish.
         let before = Layout::open(&self.folder).ok();
         let scratch = BaseLayers::default();
@@ -70,7 +76,7 @@ impl Output {
         let layout = Layout::open(&self.folder)?;
         if let Some(before) = before {
             let reused = layout.layers.iter().filter(|layer| before.layers.contains(layer)).count();
-            ctx.reporter.note(if before.manifest == layout.manifest {
+            runner.reporter.note(if before.manifest == layout.manifest {
                 "the image is unchanged since the last build".to_owned()
             } else {
                 format!("{reused} of {} layers are unchanged since the last build", layout.layers.len())
@@ -106,19 +112,19 @@ pub(super) struct Export {
 }
 
 impl Export {
-    pub(super) fn of(ctx: &Context, options: &Options, output: &Output) -> Option<Self> {
+    pub(super) fn of(folder: &Path, options: &Options, output: &Output) -> Option<Self> {
         if options.output.is_none() && !options.load {
             return None;
         }
-        let file = options.output.clone().unwrap_or_else(|| ctx.output().join("image.tar"));
+        let file = options.output.clone().unwrap_or_else(|| folder.join("image.tar"));
         let load = options.load.then(|| Load { archive: file.clone(), keep: options.output.is_some() });
         Some(Self { folder: output.folder.clone(), repository: output.repository.clone(), file, load })
     }
 
-    pub(super) fn run(&self, ctx: &Context) -> Result<()> {
+    pub(super) fn run(&self, runner: &Runner) -> Result<()> {
         docker_archive::write(&Layout::open(&self.folder)?, &self.repository, &self.file)
             .or_exit(Exit::Usage)?;
-        self.load.iter().try_for_each(|load| load.run(&ctx.runner()))
+        self.load.iter().try_for_each(|load| load.run(runner))
     }
 }
 

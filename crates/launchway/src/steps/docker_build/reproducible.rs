@@ -16,7 +16,9 @@ use crate::context::Context;
 use crate::git::{self, files::submodules};
 use crate::steps::docker_build;
 use launchway_core::command::Call;
+use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, Failure};
+use launchway_core::runner::Runner;
 use launchway_core::secret::random_word;
 use launchway_image::layout::Layout;
 use launchway_registry::oci::Descriptor;
@@ -43,7 +45,7 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
     }
     let calls = sides.each_ref().map(|side| {
         let clones = repositories.iter().flat_map(|(path, commit)| side.clone_calls(top, path, commit));
-        (clones.collect::<Vec<_>>(), side.build_call(ctx, &program))
+        (clones.collect::<Vec<_>>(), side.build_call(&ctx.environment, &program))
     });
     if explain {
         let lines =
@@ -56,13 +58,13 @@ pub(crate) fn run(ctx: &Context, explain: bool) -> Result<()> {
         ctx.reporter.note("the tree is dirty: the last commit is built twice");
     }
     fs_err::create_dir_all(&temporary.0)?;
-    let sysroot = docker_build::sysroot(ctx)?;
+    let sysroot = docker_build::sysroot(&ctx.root, &ctx.git)?;
     for (side, (clones, build)) in sides.iter().zip(&calls) {
-        side.prepare(ctx, &sysroot)?;
+        side.prepare(&ctx.environment, &sysroot)?;
         for call in clones {
-            run_to_end(ctx, call, &temporary.0)?;
+            run_to_end(&ctx.runner(), call, &temporary.0)?;
         }
-        run_to_end(ctx, build, &side.workspace)?;
+        run_to_end(&ctx.runner(), build, &side.workspace)?;
         // The build output is large, and only the image is compared.
         fs_err::remove_dir_all(side.workspace.join("target/image"))?;
     }
@@ -101,18 +103,17 @@ impl Side {
         ]
     }
 
-    fn build_call(&self, ctx: &Context, program: &str) -> Call {
+    fn build_call(&self, environment: &Environment, program: &str) -> Call {
         let own = self.home.join(".cargo");
         let (umask, zone, locale) =
             if self.is_second { ("077", "UTC-13", "tr_TR.UTF-8") } else { ("022", "UTC+11", "C") };
-        let path =
-            format!("{}:{}", own.join("bin").display(), ctx.environment.get("PATH").unwrap_or_default());
+        let path = format!("{}:{}", own.join("bin").display(), environment.get("PATH").unwrap_or_default());
         let call = Call::new("sh")
             .args(["-c", &format!("umask {umask} && exec \"$@\""), "sh", program])
             .args(["docker-build", "--engine", "builtin"])
             .env("HOME", self.home.display().to_string())
             .env("CARGO_HOME", own.display().to_string())
-            .env("RUSTUP_HOME", home(ctx, "RUSTUP_HOME", ".rustup").display().to_string())
+            .env("RUSTUP_HOME", home(environment, "RUSTUP_HOME", ".rustup").display().to_string())
             .env("PATH", path)
             .env("TZ", zone)
             .env("LC_ALL", locale)
@@ -124,9 +125,9 @@ impl Side {
     }
 
     /// Creates the home. Cargo's home is a different folder with the same content, so that nothing is downloaded again.
-    fn prepare(&self, ctx: &Context, sysroot: &Path) -> Result<()> {
+    fn prepare(&self, environment: &Environment, sysroot: &Path) -> Result<()> {
         let own = self.home.join(".cargo");
-        let shared = home(ctx, "CARGO_HOME", ".cargo");
+        let shared = home(environment, "CARGO_HOME", ".cargo");
         link_all(&shared, &own, "bin")?;
         link_all(&shared.join("bin"), &own.join("bin"), "rustc")?;
         // The same compiler, but it looks elsewhere for its libraries and for the sources of the standard library.
@@ -162,16 +163,17 @@ fn link_all(from: &Path, to: &Path, but: &str) -> Result<()> {
 }
 
 /// The folder in a variable, or the one of this name in the home.
-fn home(ctx: &Context, variable: &str, name: &str) -> PathBuf {
-    let default = || Path::new(ctx.environment.get("HOME").unwrap_or_default()).join(name);
-    ctx.environment.get(variable).map_or_else(default, PathBuf::from)
+fn home(environment: &Environment, variable: &str, name: &str) -> PathBuf {
+    let default = || Path::new(environment.get("HOME").unwrap_or_default()).join(name);
+    environment.get(variable).map_or_else(default, PathBuf::from)
 }
 
-fn run_to_end(ctx: &Context, call: &Call, folder: &Path) -> Result<()> {
-    ctx.reporter.command(&call.to_string(), &call.short(&ctx.root));
+fn run_to_end(runner: &Runner, call: &Call, folder: &Path) -> Result<()> {
+    let Runner { folder: root, reporter, interrupt } = runner;
+    reporter.command(&call.to_string(), &call.short(root));
     let mut printed = Vec::new();
-    let status = call.run(folder, &ctx.interrupt, |line| {
-        ctx.reporter.output(line);
+    let status = call.run(folder, interrupt, |line| {
+        reporter.output(line);
         printed.push(line.to_owned());
     })?;
     if status.success() {

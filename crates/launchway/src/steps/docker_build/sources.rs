@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result};
 
 pub(crate) use checkout::Checkout;
 
-use crate::context::Context;
-use crate::git;
 use crate::git::files::{Content, File, Kind, contents, of_commit, of_tree};
+use crate::git::{self, Git};
+use crate::project::output;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_image::build_context::{BuildContext, Node};
 
@@ -28,15 +28,15 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// Lists the files without writing anything.
-    pub(crate) fn read(ctx: &Context) -> Result<Self> {
-        let Some(top) = git::top(&ctx.root) else { return Self::of_folder(&ctx.root) };
-        let (files, what) = if ctx.git.dirty {
+    pub(crate) fn read(root: &Path, git: &Git) -> Result<Self> {
+        let Some(top) = git::top(root) else { return Self::of_folder(root) };
+        let (files, what) = if git.dirty {
             (of_tree(top)?, "the files of the working tree that git tracks or would add".to_owned())
         } else {
-            (of_commit(top, &ctx.git.commit)?, format!("the files of commit {}", ctx.git.short()))
+            (of_commit(top, &git.commit)?, format!("the files of commit {}", git.short()))
         };
-        let inside = ctx.root.strip_prefix(top)?;
-        let folder = ctx.output().join("source");
+        let inside = root.strip_prefix(top)?;
+        let folder = output(root).join("source");
         let root = if inside.as_os_str().is_empty() { folder.clone() } else { folder.join(inside) };
         let contents = inside_of(&files, inside)
             .map(|(path, file)| (path, file.content.clone()))

@@ -58,7 +58,7 @@ pub(super) fn compile_program(ctx: &Context) -> PathBuf {
 }
 
 pub(super) fn planned_with(ctx: &Context, options: &Options) -> Result<DockerBuildPlan> {
-    plan_with(ctx, options, Sources::read(ctx)?, &toolchain())
+    plan_with(ctx, options, Sources::read(&ctx.root, &ctx.git)?, &toolchain())
 }
 
 fn planned(ctx: &Context) -> Result<DockerBuildPlan> {
@@ -80,7 +80,7 @@ impl DockerBuildPlan {
 }
 
 fn build(ctx: &Context) -> Result<Built> {
-    planned(ctx)?.without_children().run(ctx)
+    planned(ctx)?.without_children().run(&ctx.runner())
 }
 
 #[test]
@@ -191,12 +191,12 @@ fn the_machine_is_asked_for_what_the_plan_needs() {
     let mut ctx = workspace(dir.path());
     ctx.root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
     let sources = Sources::of_folder(dir.path()).unwrap();
-    let toolchain = Toolchain::read(&ctx, &sources).unwrap();
+    let toolchain = Toolchain::read(&ctx.root, &ctx.config, &ctx.environment, &sources).unwrap();
     assert!(toolchain.sysroot.join("lib/rustlib").is_dir());
     assert_eq!(toolchain.cargo_home, Path::new("/home/me/.cargo"));
     assert_eq!(toolchain.workspace.version, "0.1.0");
     ctx.config.package = "nobody".to_owned();
-    let error = Toolchain::read(&ctx, &sources).err().unwrap();
+    let error = Toolchain::read(&ctx.root, &ctx.config, &ctx.environment, &sources).err().unwrap();
     assert_eq!(Exit::of(&error), Exit::Usage);
     assert!(
         error.to_string().starts_with("`package` is `nobody`, which is not a package of this"),
@@ -254,7 +254,7 @@ fn a_failing_compiler_and_an_interrupt_end_the_step() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = workspace(dir.path());
     let failing = planned(&ctx).unwrap().with_builtin(|build| build.with_compiler("false"));
-    assert_eq!(Exit::of(&failing.run(&ctx).unwrap_err()), Exit::CheckFailed);
+    assert_eq!(Exit::of(&failing.run(&ctx.runner()).unwrap_err()), Exit::CheckFailed);
     ctx.interrupt.set();
     assert_eq!(Exit::of(&build(&ctx).unwrap_err()), Exit::Interrupted);
     assert!(!ctx.output().exists());

@@ -6,9 +6,11 @@ use anyhow::Result;
 use toml::Table;
 
 use super::sources::Sources;
-use crate::context::Context;
+use crate::config::Config;
+use crate::git::Git;
 use crate::workspace::{self, Workspace};
 use launchway_core::command::Call;
+use launchway_core::environment::Environment;
 
 /// What a plan needs to know about the machine.
 pub(super) struct Toolchain {
@@ -23,7 +25,12 @@ pub(super) struct Toolchain {
 }
 
 impl Toolchain {
-    pub(super) fn read(ctx: &Context, sources: &Sources) -> Result<Self> {
+    pub(super) fn read(
+        root: &Path,
+        config: &Config,
+        environment: &Environment,
+        sources: &Sources,
+    ) -> Result<Self> {
         let pinned = pinned(sources)?;
         let (sysroot, about) = (
             rustc(pinned.as_deref(), ["--print", "sysroot"]),
@@ -31,9 +38,9 @@ impl Toolchain {
         );
         // In parallel, because each waits for rustup.
         let (sysroot, about, workspace) = std::thread::scope(|scope| {
-            let sysroot = scope.spawn(|| sysroot.read(&ctx.root));
-            let about = scope.spawn(|| about.read(&ctx.root));
-            let workspace = workspace::read(&ctx.root, &ctx.config);
+            let sysroot = scope.spawn(|| sysroot.read(root));
+            let about = scope.spawn(|| about.read(root));
+            let workspace = workspace::read(root, config);
             (sysroot.join(), about.join(), workspace)
         });
         let asked = |joined: std::thread::Result<Result<String>>| {
@@ -41,10 +48,10 @@ impl Toolchain {
         };
         let (sysroot, about) = (asked(sysroot)?, asked(about)?);
         let commit = about.lines().find_map(|line| line.strip_prefix("commit-hash: "));
-        let home = Path::new(ctx.environment.get("HOME").unwrap_or_default()).join(".cargo");
+        let home = Path::new(environment.get("HOME").unwrap_or_default()).join(".cargo");
         Ok(Self {
             sysroot: sysroot.into(),
-            cargo_home: ctx.environment.get("CARGO_HOME").map_or(home, PathBuf::from),
+            cargo_home: environment.get("CARGO_HOME").map_or(home, PathBuf::from),
             commit: commit.filter(|commit| *commit != "unknown").map(str::to_owned),
             pinned,
             workspace: workspace?,
@@ -62,9 +69,9 @@ fn rustc(pinned: Option<&str>, arguments: [&str; 2]) -> Call {
 }
 
 /// Where the toolchain that compiles the image is installed.
-pub(crate) fn sysroot(ctx: &Context) -> Result<PathBuf> {
-    let pinned = pinned(&Sources::read(ctx)?)?;
-    Ok(rustc(pinned.as_deref(), ["--print", "sysroot"]).read(&ctx.root)?.into())
+pub(crate) fn sysroot(root: &Path, git: &Git) -> Result<PathBuf> {
+    let pinned = pinned(&Sources::read(root, git)?)?;
+    Ok(rustc(pinned.as_deref(), ["--print", "sysroot"]).read(root)?.into())
 }
 
 /// The toolchain of the sources' `rust-toolchain.toml`, by a name that rustup accepts.

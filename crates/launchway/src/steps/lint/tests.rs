@@ -47,7 +47,7 @@ fn a_workspace_adds_its_own_checks() {
     skip cargo of-nobody: `cargo-of-nobody` is not on this machine: install it, or name its package and version as `tool` in `lint.checks`
     skip of-nobody: `of-nobody` is not on this machine: install it, or name its package and version as `tool` in `lint.checks`
     ");
-    let program = |run| program(&ctx, &OwnCheck::of(run, None));
+    let program = |run| program(ctx.machine(), &OwnCheck::of(run, None));
     assert_eq!(program("cargo found-by-path"), Some(path.join("cargo-found-by-path")));
     assert_eq!(program("scripts/check"), Some(scripts.join("check")));
     assert_eq!(program("cargo tree"), None);
@@ -63,7 +63,7 @@ fn every_check_runs_and_every_failure_is_named() {
         Check::Run(Call::new("sh").arg("-c").arg("echo 'Diff in src/a.rs:1:'; exit 1")),
         Check::Run(Call::new("touch").arg("ran")),
     ];
-    let error = LintPlan { checks }.run(&ctx).unwrap_err();
+    let error = LintPlan { checks }.run(&ctx.runner(), ctx.project()).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert!(error.to_string().starts_with("2 of 4 checks failed:\n  false\n  sh -c"), "{error}");
     assert!(dir.path().join("ran").is_file());

@@ -45,7 +45,7 @@ fn step(root: &Path, threshold: f64, tests: &str) -> (Context, TestCoveragePlan)
         test: Call::new("sh").arg("-c").arg(tests),
         reports,
         folder,
-        target: ctx.ci_target(),
+        target: ci_target(&ctx.root),
         threshold,
     };
     (ctx, plan)
@@ -55,14 +55,17 @@ fn step(root: &Path, threshold: f64, tests: &str) -> (Context, TestCoveragePlan)
 fn the_threshold_itself_passes() {
     let dir = tempfile::tempdir().unwrap();
     let (ctx, plan) = step(dir.path(), 75.0, "true");
-    assert_eq!(plan.run(&ctx).result.unwrap(), CoverageRecord { lines: 4, covered: 3, threshold: 75.0 });
+    assert_eq!(
+        plan.run(&ctx.runner()).result.unwrap(),
+        CoverageRecord { lines: 4, covered: 3, threshold: 75.0 }
+    );
 }
 
 #[test]
 fn below_the_threshold_the_files_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let (ctx, plan) = step(dir.path(), 80.0, "true");
-    let error = plan.run(&ctx).result.unwrap_err();
+    let error = plan.run(&ctx.runner()).result.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert_eq!(
         error.to_string(),
@@ -78,7 +81,7 @@ fn below_the_threshold_the_files_are_named() {
 fn failed_tests_leave_reports_and_no_figure() {
     let dir = tempfile::tempdir().unwrap();
     let (ctx, plan) = step(dir.path(), 0.0, "exit 101");
-    let error = plan.run(&ctx).result.unwrap_err();
+    let error = plan.run(&ctx.runner()).result.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
     assert!(error.to_string().contains("exit status: 101"), "{error}");
     assert!(dir.path().join("target/xtask/coverage/lcov.info").is_file());

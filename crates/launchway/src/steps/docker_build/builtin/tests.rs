@@ -1,4 +1,5 @@
 use super::*;
+use crate::context::Context;
 use launchway_image::layer::Owner;
 
 impl BuiltinBuild {
@@ -34,7 +35,7 @@ fn a_dynamic_binary_fails_the_check() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(dir.path(), launchway_core::environment::Environment::default());
     let dynamic = Verify { binary: "/bin/true".into(), platform: Platform::Amd64, folders: Vec::new() };
-    assert_eq!(Exit::of(&dynamic.run(&ctx).unwrap_err()), Exit::CheckFailed);
+    assert_eq!(Exit::of(&dynamic.run(&ctx.reporter).unwrap_err()), Exit::CheckFailed);
 }
 
 #[test]

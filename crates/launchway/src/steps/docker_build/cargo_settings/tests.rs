@@ -1,7 +1,6 @@
 use super::*;
 use crate::git::Git;
 use crate::testing::git;
-use launchway_core::environment::Environment;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -14,10 +13,8 @@ fn read_both(own: &str, machine: &str) -> [Result<Settings, String>; 2] {
             fs_err::create_dir_all(path.parent().unwrap()).unwrap();
             fs_err::write(path, text).unwrap();
         }
-        let mut ctx = Context::for_test(&root, Environment::default());
-        TARGET.clone_into(&mut ctx.config.target);
         let sources = Sources::of_folder(&root).unwrap();
-        let read = read(&ctx, &sources, &dir.path().join("home"));
+        let read = read(TARGET, &sources, &dir.path().join("home"));
         read.map_err(|error| {
             assert_eq!(Exit::of(&error), Exit::Usage);
             error.to_string().replace(&dir.path().join(place).display().to_string(), "PLACE")
@@ -123,11 +120,10 @@ fn what_a_file_includes_is_the_commit_s_or_the_machine_s() {
     commit();
     let home = top.with_file_name("home");
     let read = || {
-        let mut ctx = Context::for_test(&top.join("web"), Environment::default());
-        TARGET.clone_into(&mut ctx.config.target);
-        ctx.git = Git::read(&ctx.root).unwrap();
-        assert!(!ctx.git.dirty);
-        let read = read(&ctx, &Sources::read(&ctx).unwrap(), &home);
+        let root = top.join("web");
+        let git = Git::read(&root).unwrap();
+        assert!(!git.dirty);
+        let read = read(TARGET, &Sources::read(&root, &git).unwrap(), &home);
         read.map_err(|error| error.to_string())
     };
     assert_eq!(read().unwrap().flags, ["-Cshared"]);

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::*;
+use crate::context::Context;
 use crate::steps::docker_build::tests::{compile_program, planned_with, workspace};
 use crate::steps::docker_build::{Build, DockerBuildPlan, Options};
 use launchway_core::command::Call;
@@ -60,7 +61,9 @@ fn the_engine_takes_the_archive_and_runs_the_image() {
     let latest = format!("{}:latest", ctx.config.image);
     let _images =
         Images { names: vec![name.clone(), latest.clone()], label: "launchway.test=none".to_owned() };
-    let make = |options: &Options| planned_with(&ctx, options).unwrap().without_children().run(&ctx).unwrap();
+    let make = |options: &Options| {
+        planned_with(&ctx, options).unwrap().without_children().run(&ctx.runner()).unwrap()
+    };
     let built = make(&options);
 
     assert!(archive.is_file());
@@ -140,7 +143,8 @@ fn both_engines_make_the_same_image() {
     // The builder stage's images inherit the base's label.
     let images = Images { names: vec![name.clone(), base.clone()], label: label.clone() };
     make_base(&ctx, &base, &label);
-    let built = planned_with(&ctx, &Engine::Builtin.into()).unwrap().without_children().run(&ctx).unwrap();
+    let built =
+        planned_with(&ctx, &Engine::Builtin.into()).unwrap().without_children().run(&ctx.runner()).unwrap();
     let folder = ctx.output().join("image");
     let own_folder = dir.path().join("image-builtin");
     fs_err::rename(&folder, &own_folder).unwrap();
@@ -149,7 +153,7 @@ fn both_engines_make_the_same_image() {
     else {
         panic!("a plan of the builtin engine")
     };
-    let result = plan.build.run(&ctx.runner()).and_then(|()| plan.import(&ctx, &output));
+    let result = plan.build.run(&ctx.runner()).and_then(|()| plan.import(&ctx.runner(), &output));
     let id = docker(&format!("image inspect --format {{{{.Id}}}} {name}"));
     drop(images);
 

@@ -1,6 +1,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 
 use super::*;
+use crate::context::Context;
 use crate::git::Git;
 use crate::testing::git;
 use launchway_core::environment::Environment;
@@ -36,7 +37,7 @@ fn workspace() -> (tempfile::TempDir, Context) {
 
 /// All that is in the folder of the sources: path, mode, and content or target.
 fn checked_out(ctx: &Context) -> Vec<(String, u32, String)> {
-    let sources = Sources::read(ctx).unwrap();
+    let sources = Sources::read(&ctx.root, &ctx.git).unwrap();
     drop(sources.checkout.run(&Interrupt::default()).unwrap());
     let mut found = Vec::new();
     let mut left = vec![sources.checkout.folder().to_owned()];
@@ -100,7 +101,7 @@ fn the_files_are_those_of_the_commit_whatever_lies_beside_them() {
         git(top, &["config", name, value]);
     }
     assert_eq!(checked_out(&ctx), expected);
-    let sources = Sources::read(&ctx).unwrap();
+    let sources = Sources::read(&ctx.root, &ctx.git).unwrap();
     assert_eq!(sources.context.names("rootfs").unwrap(), ["etc", "lines.txt", "link", "run"]);
     assert_eq!(sources.context.text("rootfs/link").unwrap().unwrap(), "hello\n");
 }
@@ -108,7 +109,7 @@ fn the_files_are_those_of_the_commit_whatever_lies_beside_them() {
 #[test]
 fn a_file_that_stays_the_same_is_not_written_again() {
     let (dir, mut ctx) = workspace();
-    let sources = Sources::read(&ctx).unwrap();
+    let sources = Sources::read(&ctx.root, &ctx.git).unwrap();
     let inode =
         |path: &str| sources.context.place(path).metadata().map(|it| (it.ino(), it.mtime_nsec())).ok();
     let expected = checked_out(&ctx);
@@ -151,10 +152,10 @@ fn what_is_in_a_submodule_comes_from_the_commit_that_is_pinned() {
     git(dir.path(), &["commit", "--quiet", "--message", "Add"]);
     ctx.git = Git::read(&ctx.root).unwrap();
     assert!(checked_out(&ctx).iter().any(|(name, ..)| name == "web/sub/web/rootfs/etc/motd"));
-    let sources = Sources::read(&ctx).unwrap();
+    let sources = Sources::read(&ctx.root, &ctx.git).unwrap();
     assert_eq!(sources.context.text("sub/web/rootfs/etc/motd").unwrap().unwrap(), "hello\n");
     git(dir.path(), &["submodule", "--quiet", "deinit", "--force", "web/sub"]);
-    let error = Sources::read(&ctx).unwrap_err();
+    let error = Sources::read(&ctx.root, &ctx.git).unwrap_err();
     assert!(
         error.to_string().starts_with("the submodule `web/sub` is part of the commit but is not checked out")
     );
@@ -168,7 +169,8 @@ fn what_the_image_needs_and_git_has_not_is_named() {
     fs_err::write(dir.path().join(".git/info/exclude"), "Dockerfile\n").unwrap();
     ctx.git = Git::read(&ctx.root).unwrap();
     assert!(!ctx.git.dirty);
-    let error =
-        crate::steps::docker_build::check(&ctx, launchway_image::Engine::Builtin).unwrap_err().to_string();
+    let error = crate::steps::docker_build::check(ctx.project(), launchway_image::Engine::Builtin)
+        .unwrap_err()
+        .to_string();
     assert_eq!(error, "`Dockerfile` is not tracked by git in the workspace root: add and commit it");
 }

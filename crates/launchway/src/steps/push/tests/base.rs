@@ -39,7 +39,7 @@ fn add_program(root: &Path) {
 
 /// Builds without cargo, and without the smoke run: the program does not run.
 fn build(ctx: &Context) -> docker_build::Built {
-    docker_build::plan(ctx, &Engine::Builtin.into()).unwrap().without_children().run(ctx).unwrap()
+    docker_build::plan(ctx, &Engine::Builtin.into()).unwrap().without_children().run(&ctx.runner()).unwrap()
 }
 
 /// Pushes a base to `acme/base` and gives its name by digest.
