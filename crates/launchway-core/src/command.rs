@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -163,6 +164,13 @@ impl Call {
         const BOUNDS: Bounds = Bounds { bytes: 1 << 30, deadline: None };
 
         Group::collect(self.command(folder)?, None, BOUNDS, &Interrupt::of_process())
+    }
+
+    /// Runs a command that puts something back, and returns what it printed. The interrupt that may be the reason for it
+    /// does not end it; ten seconds do.
+    pub fn clean_up(&self, folder: &Path) -> Result<Output> {
+        let bounds = Bounds { bytes: 1 << 20, deadline: Some(Instant::now() + Duration::from_secs(10)) };
+        Group::collect(self.command(folder)?, None, bounds, &Interrupt::default())
     }
 
     /// The line as a person in `folder` would type it: without its environment, a subcommand of cargo as one, and paths

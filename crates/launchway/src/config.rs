@@ -4,6 +4,7 @@ mod check;
 mod login;
 mod manifest;
 mod own_check;
+mod test_service;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,9 @@ use launchway_image::smoke::Port;
 pub(crate) use login::Login;
 pub(crate) use manifest::is_root;
 pub(crate) use own_check::OwnCheck;
+#[cfg(test)]
+pub(crate) use test_service::Ports;
+pub(crate) use test_service::TestService;
 pub(crate) use variables::{EnvironmentName, ServiceVariable, Variable};
 
 /// How the pipeline is set up for this workspace.
@@ -138,6 +142,12 @@ pub(crate) struct TestConfig {
     /// Debian packages that tests need: installed on a CI machine, left to the developer elsewhere.
     #[serde(default)]
     pub(crate) packages: Vec<String>,
+    /// Variables that tests get.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Containers that tests talk to: GitHub starts them for the job, and elsewhere the step does.
+    #[serde(default)]
+    pub(crate) services: BTreeMap<String, TestService>,
     /// Files, and folders with a trailing `/`, that no test reads: the step need not run again when they change.
     #[serde(default)]
     pub(crate) unread: Vec<String>,

@@ -178,7 +178,7 @@ impl Context {
     }
 
     pub(crate) fn machine(&self) -> Machine<'_> {
-        Machine { root: &self.root, environment: &self.environment }
+        Machine { root: &self.root, environment: &self.environment, is_rehearsal: self.is_rehearsal() }
     }
 
     /// Runs children in the workspace root.

@@ -5,12 +5,13 @@ use std::path::Path;
 use anyhow::Result;
 use reqwest::Url;
 
-use crate::config::{Config, image};
+use crate::config::{Config, TestService, image};
 use crate::context::Context;
 use crate::executor::plan::{Options, Plan};
 use crate::needs::{self, Need};
 use crate::project::Project;
 use crate::registry::{account, docker_login};
+use crate::services;
 use crate::table::rule::{Trigger, When};
 use crate::table::{self, Job, JobId, PIPELINE, StepId};
 use crate::tools::{self, Found, Machine, Tool};
@@ -118,6 +119,8 @@ fn tools(machine: Machine<'_>, config: &Config) -> Vec<Line> {
     lines.extend(toolchain(machine, config));
     lines.extend(tools::all(config).iter().map(|tool| tool_line(machine, tool)));
     lines.push(docker(machine.root, config.engine));
+    let services = config.test.services.iter();
+    lines.extend(services.map(|(name, service)| service_line(machine, name, service)));
     lines
 }
 
@@ -128,7 +131,7 @@ fn toolchain(machine: Machine<'_>, config: &Config) -> Vec<Line> {
     let needs = needs.flat_map(|step| Need::of(machine, config, *step, config.engine));
     let line = |need: Need| {
         let what = match &need {
-            Need::Tool(_) | Need::Packages(_) => return None,
+            Need::Tool(_) | Need::Packages(_) | Need::Service(..) => return None,
             Need::Component(name) => (*name).to_owned(),
             Need::Target(target) => format!("target {target}"),
         };
@@ -181,6 +184,23 @@ fn docker(root: &Path, engine: Engine) -> Line {
         ),
     };
     Line { what: "docker".to_owned(), state, found, fix }
+}
+
+/// What tests talk to.
+fn service_line(machine: Machine<'_>, name: &str, service: &TestService) -> Line {
+    let need = Need::Service(name.to_owned(), service.clone());
+    let (state, found, fix) = if services::responds(service) {
+        let addresses = services::listed(&services::addresses(service));
+        (State::Good, format!("responds at {addresses}"), String::new())
+    } else if need.is_here(machine, Path::new("")) {
+        (State::Good, format!("{}, started in Docker by `test-coverage`", service.image), String::new())
+    } else if need.may_install(machine) {
+        let fix = "pulled when it is needed, and started in Docker by `test-coverage`";
+        (State::Good, format!("{}, not here yet", service.image), fix.to_owned())
+    } else {
+        (State::Missing, "does not respond".to_owned(), need.problem(machine))
+    };
+    Line { what: format!("test service {name}"), state, found, fix }
 }
 
 /// Which variables are set, never their values.

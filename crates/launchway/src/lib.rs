@@ -23,6 +23,7 @@ mod registry;
 mod rehearsal;
 mod reuse;
 mod run_state;
+mod services;
 mod sign;
 mod steps;
 mod table;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rustix::process::geteuid;
 
-use crate::config::Config;
+use crate::config::{Config, TestService};
+use crate::services;
 use crate::table::StepId;
 use crate::tools::{self, Found, Machine, Tool};
 use launchway_core::command::Call;
@@ -24,6 +25,8 @@ pub(crate) enum Need {
     Target(String),
     /// Debian packages that the tests need on a CI machine.
     Packages(Vec<String>),
+    /// What tests talk to: something that responds, or an image to start.
+    Service(String, TestService),
 }
 
 impl Need {
@@ -32,10 +35,15 @@ impl Need {
         let tools = tools::all(config).into_iter().filter(|tool| tool.required && tool.step == step);
         let own = match step {
             StepId::Lint => vec![Self::Component("rustfmt"), Self::Component("clippy")],
-            StepId::TestCoverage => [Self::Component("llvm-tools")]
-                .into_iter()
-                .chain(Self::packages(machine, &config.test.packages))
-                .collect(),
+            StepId::TestCoverage => {
+                let services = config.test.services.iter();
+                let services = services.map(|(name, service)| Self::Service(name.clone(), service.clone()));
+                [Self::Component("llvm-tools")]
+                    .into_iter()
+                    .chain(Self::packages(machine, &config.test.packages))
+                    .chain(services)
+                    .collect()
+            }
             StepId::DockerBuild if engine == Engine::Builtin => vec![Self::Target(config.target.clone())],
             StepId::DockerBuild | StepId::Push | StepId::Deploy => Vec::new(),
         };
@@ -83,6 +91,10 @@ impl Need {
             Self::Component(_) => has_llvm_tools(sysroot),
             Self::Target(target) => sysroot.join("lib/rustlib").join(target).join("lib").is_dir(),
             Self::Packages(names) => names.iter().all(|name| runs(machine.root, "dpkg", &["--status", name])),
+            Self::Service(_, service) => {
+                services::responds(service)
+                    || has_engine(machine) && services::has_image(machine.root, &service.image)
+            }
         }
     }
 
@@ -92,6 +104,8 @@ impl Need {
             Self::Tool(_) | Self::Packages(_) => true,
             Self::Component(_) => machine.on_path("rustup").is_some(),
             Self::Target(target) => machine.on_path("rustup").is_some() && is_known(machine.root, target),
+            // A pull leads out of a rehearsal.
+            Self::Service(..) => !machine.is_rehearsal && has_engine(machine),
         };
         can_be_had && machine.may_install()
     }
@@ -103,6 +117,7 @@ impl Need {
             Self::Component(name) => format!("rustup component add {name}"),
             Self::Target(target) => format!("rustup target add {target}"),
             Self::Packages(names) => format!("apt-get install {}", names.join(" ")),
+            Self::Service(_, service) => format!("docker pull {}", service.image),
         }
     }
 
@@ -117,8 +132,18 @@ impl Need {
             }
             Self::Component(name) => format!("the Rust toolchain has no {name}"),
             Self::Target(target) => format!("the Rust toolchain cannot build for `{target}`"),
-            Self::Packages(_) => {
-                return format!("the the the the tests need packages: `{}`", self.install_line());
+            Self::Packages(_) => return format!("the tests need packages: `{}`", self.install_line()),
+            Self::Service(name, service) => {
+                let addresses = services::listed(&services::addresses(service));
+                let nothing = format!(
+                    "the tests need the service `{name}` ({}), and nothing responds at {addresses}",
+                    service.image
+                );
+                return if has_engine(machine) {
+                    format!("{nothing}: start it, or get its image with `{}`", self.install_line())
+                } else {
+                    format!("{nothing}: start it, or install Docker, in which the pipeline starts it")
+                };
             }
         };
         if machine.on_path("rustup").is_some() {
@@ -142,7 +167,7 @@ impl Need {
                 let script = ["DEBIAN_FRONTEND=noninteractive", "sh", "-c", &script];
                 Call::new(as_root[0]).args(as_root[1..].iter().copied()).args(script)
             }
-            Self::Component(_) | Self::Target(_) => {
+            Self::Component(_) | Self::Target(_) | Self::Service(..) => {
                 let line = self.install_line();
                 let mut words = line.split(' ');
                 Call::new(words.next().unwrap_or_default()).args(words)
@@ -163,7 +188,7 @@ impl Need {
         if !self.is_here(machine, &sysroot(machine.root)?) {
             let why = match self {
                 Self::Component(_) | Self::Target(_) => "the Rust on `PATH` was not installed by rustup",
-                Self::Tool(_) | Self::Packages(_) => "it is still missing",
+                Self::Tool(_) | Self::Packages(_) | Self::Service(..) => "it is still missing",
             };
             return failed(format!("succeeded, but {why}"));
         }
@@ -178,8 +203,14 @@ impl fmt::Display for Need {
             Self::Component(name) => write!(f, "{name} into the Rust toolchain"),
             Self::Target(target) => write!(f, "the target `{target}` into the Rust toolchain"),
             Self::Packages(names) => write!(f, "{} with apt-get", names.join(", ")),
+            Self::Service(_, service) => write!(f, "{} into the Docker engine", service.image),
         }
     }
+}
+
+/// Whether a Docker engine of this machine can start what tests need.
+fn has_engine(machine: Machine<'_>) -> bool {
+    machine.on_path("docker").is_some() && services::local_engine(machine.root).is_some()
 }
 
 /// The folder of the toolchain that runs the pipeline.

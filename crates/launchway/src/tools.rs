@@ -152,6 +152,8 @@ pub(crate) struct Machine<'a> {
     /// The workspace root.
     pub(crate) root: &'a Path,
     pub(crate) environment: &'a Environment,
+    /// Whether nothing may leave it.
+    pub(crate) is_rehearsal: bool,
 }
 
 impl Machine<'_> {
@@ -204,7 +206,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("path");
         let environment = Environment::of([("PATH", path.to_str().unwrap())]);
-        let machine = Machine { root: dir.path(), environment: &environment };
+        let machine = Machine { root: dir.path(), environment: &environment, is_rehearsal: false };
         assert_eq!(DENY.find(machine), Found::Nowhere);
         assert!(DENY.problem(&DENY.find(machine)).contains("cargo install --locked cargo-deny@"));
 
@@ -252,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_missing_tool_is_installed_into_the_workspace() {
-        let machine = Machine { root: Path::new("/w"), environment: &Environment::default() };
+        let machine =
+            Machine { root: Path::new("/w"), environment: &Environment::default(), is_rehearsal: false };
         assert!(machine.may_install());
         assert_eq!(
             LLVM_COV.install(machine).to_string(),

@@ -131,5 +131,5 @@ impl Drop for Removed<'_> {
 
 fn remove(runner: &Runner, name: &str) {
     // Most often it is gone already.
-    drop(Call::new("docker").args(["rm", "--force", name]).read(&runner.folder));
+    drop(Call::new("docker").args(["rm", "--force", name]).clean_up(&runner.folder));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{BuildConfig, Config, DeployConfig, EnvironmentName, OwnCheck};
+use super::{BuildConfig, Config, DeployConfig, EnvironmentName, OwnCheck, test_service};
 use crate::table::{self, Job, JobId};
 use launchway_image::binary::Platform;
 use launchway_image::smoke::Port;
@@ -36,6 +36,15 @@ pub(super) fn check(config: &Config) -> Result<()> {
             bail!("`test.packages` lists `{name}`, which is not a valid Debian package name");
         }
     }
+    for name in config.test.environment.keys() {
+        variable("test.environment", name)?;
+        if name.starts_with("CARGO") || name.starts_with("RUSTC") || name.ends_with("FLAGS") {
+            bail!(
+                "`test.environment` names `{name}`: set the toolchain up in `.cargo/config.toml`, in a profile or in `rust-toolchain.toml`"
+            );
+        }
+    }
+    test_service::check(&config.test.services)?;
     config.lint.checks.iter().try_for_each(OwnCheck::check)?;
     dockerfile(&config.dockerfile)?;
     workflow(&config.workflow)?;
@@ -165,7 +174,7 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
 }
 
 /// A name that shells, GitHub and Render accept.
-fn variable(key: &str, name: &str) -> Result<()> {
+pub(super) fn variable(key: &str, name: &str) -> Result<()> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_name) {
         bail!("`{key}` contains `{name}`, which is not a valid variable name: use letters, digits and `_`");

@@ -139,6 +139,16 @@ fn an_own_check_or_a_port_that_cannot_work_is_named() {
             "coverage = 80\nlint.checks = [1]",
             "a command line, or a table with `run` and `tool`",
         ),
+        (
+            "coverage = 80",
+            "coverage = 80\ntest.environment.RUSTFLAGS = \"-O\"",
+            "`test.environment` names `RUSTFLAGS`",
+        ),
+        (
+            "coverage = 80",
+            "coverage = 80\ntest.services.db = { image = \"a b\", ports = [\"1:1\"] }",
+            "`test.services.db.image` must be an image",
+        ),
         ("coverage = 80", "coverage = 80\nlint.checks = [{ run = \"a\", tol = 1 }]", "unknown field `tol`"),
         (
             "\"10m\"",

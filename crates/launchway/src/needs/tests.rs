@@ -1,7 +1,10 @@
+use std::net::TcpListener;
+
 use super::*;
 use crate::config::OwnCheck;
 use crate::context::Context;
 use launchway_core::environment::Environment;
+use launchway_core::http::NetworkPolicy;
 
 fn ctx(root: &Path, variables: &[(&str, &str)]) -> Context {
     Context::for_test(root, Environment::of(variables.iter().copied()))
@@ -39,6 +42,36 @@ fn the_pinned_tool_of_an_own_check_is_needed_and_can_be_installed() {
     assert!(!need.may_install(with.machine()));
     let problem = "sqlx-cli 0.8.2 is not installed: `cargo install --locked sqlx-cli@0.8.2`";
     assert_eq!(need.problem(with.machine()), problem);
+}
+
+#[test]
+fn a_service_that_does_not_run_is_named_with_what_to_do() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    let text = format!("image = \"postgres:16\"\nports = [\"{port}:5432\"]");
+    let need = Need::Service("db".to_owned(), toml::from_str(&text).unwrap());
+    let without_docker = ctx(Path::new("/"), &[("PATH", "/nowhere")]);
+    assert!(need.is_here(without_docker.machine(), Path::new("")), "it responds, whoever started it");
+    drop(nobody);
+    assert!(
+        !need.is_here(without_docker.machine(), Path::new("")) && !need.may_install(without_docker.machine())
+    );
+    assert_eq!(
+        need.problem(without_docker.machine()),
+        format!(
+            "the tests need the service `db` (postgres:16), and nothing responds at 127.0.0.1:{port}: \
+             start it, or install Docker, in which the pipeline starts it"
+        )
+    );
+    assert_eq!(need.install_line(), "docker pull postgres:16");
+    let mut rehearsal = ctx(Path::new("/"), &[("PATH", &std::env::var("PATH").unwrap())]);
+    rehearsal.network = NetworkPolicy::Only(Vec::new());
+    assert!(!need.may_install(rehearsal.machine()), "a pull leads out of a rehearsal");
+    let mut configured = ctx(Path::new("/"), &[]);
+    let Need::Service(name, service) = need.clone() else { unreachable!() };
+    configured.config.test.services = [(name, service)].into();
+    let of = |step| Need::of(configured.machine(), &configured.config, step, Engine::Builtin);
+    assert!(of(StepId::TestCoverage).contains(&need) && !of(StepId::Lint).contains(&need));
 }
 
 #[test]

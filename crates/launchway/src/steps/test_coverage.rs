@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::coverage::{self, Coverage};
 use crate::project::ci_target;
+use crate::services;
 use crate::tools::{Found, LLVM_COV};
 use counts::Counts;
 use launchway_core::command::Call;
@@ -26,6 +27,8 @@ use launchway_core::runner::Runner;
 pub(crate) struct TestCoveragePlan {
     /// Removes the profiles of earlier runs, which would count in this run's coverage.
     clean: Call,
+    /// What tests talk to.
+    services: Vec<services::Plan>,
     test: Call,
     /// JSON, lcov and HTML; written even if a test fails.
     reports: [Call; 3],
@@ -39,7 +42,9 @@ pub(crate) struct TestCoveragePlan {
 
 impl fmt::Display for TestCoveragePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n{}", self.clean, self.test)?;
+        writeln!(f, "{}", self.clean)?;
+        self.services.iter().try_for_each(|service| writeln!(f, "{service}"))?;
+        writeln!(f, "{}", self.test)?;
         for report in &self.reports {
             writeln!(f, "{report}")?;
         }
@@ -92,7 +97,11 @@ pub(crate) fn plan(ctx: &Context) -> TestCoveragePlan {
     };
     TestCoveragePlan {
         clean: llvm_cov("clean --profraw-only --workspace"),
-        test: llvm_cov("--no-report --no-fail-fast --locked --workspace"),
+        services: services::plan(&ctx.root, &ctx.config.test.services),
+        test: (ctx.config.test.environment.iter())
+            .fold(llvm_cov("--no-report --no-fail-fast --locked --workspace"), |call, (name, value)| {
+                call.env(name, value)
+            }),
         reports: [
             report("--json --skip-functions --output-path", &folder.join(JSON)),
             report("--lcov --output-path", &folder.join(LCOV)),
@@ -130,11 +139,13 @@ impl TestCoveragePlan {
         fs_err::create_dir_all(&self.folder)?;
         runner.check(&self.clean)?;
         remove_merged_profiles(&self.target)?;
+        let services = services::start(&self.services, runner)?;
         let mut compiles = true;
         let tested = runner.check_reading(&self.test, &mut |line| {
             compiles &= !line.starts_with("error: could not compile ");
             counts.read(line);
         });
+        drop(services);
         if let Err(error) = tested {
             if Exit::of(&error) != Exit::CheckFailed {
                 return Err(error);

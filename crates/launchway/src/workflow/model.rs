@@ -70,7 +70,29 @@ pub(crate) struct Job {
     pub(crate) environment: Option<&'static str>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub(crate) outputs: Map<&'static str, String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(crate) services: Map<String, Service>,
     pub(crate) steps: Vec<Step>,
+}
+
+/// An image, pinned or not.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Image {
+    Digest(String),
+    Tag(Commented<String>),
+}
+
+/// A container beside the job, which GitHub starts and waits for.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Service {
+    pub(crate) image: Image,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(crate) env: Map<String, String>,
+    pub(crate) ports: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) options: Option<String>,
 }
 
 #[derive(Debug, Serialize)]

@@ -4,9 +4,11 @@ use anyhow::Result;
 use serde_saphyr::{Commented, LitString, SpaceAfter, ser_options};
 
 use super::Place;
-use super::model::{Action, Command, Concurrency, Defaults, Input, Job, Map, On, Push, Run, Step, Workflow};
+use super::model::{
+    Action, Command, Concurrency, Defaults, Image, Input, Job, Map, On, Push, Run, Service, Step, Workflow,
+};
 use super::pins::{self, Pins};
-use crate::config::{Config, Login};
+use crate::config::{Config, Login, TestService};
 use crate::table::rule::{Rule, When};
 use crate::table::{self, JobId, PIPELINE, StepId};
 use crate::tools::{self, TOOLS, Tool};
@@ -88,6 +90,7 @@ fn job(row: &table::Job, config: &Config, place: &Place, on_branch: &Rule, pins:
         permissions: permissions(row, config),
         environment: environment(row.id),
         outputs: outputs(row),
+        services: if row.id == JobId::Test { services(config) } else { Map(Vec::new()) },
         steps,
     }
 }
@@ -188,6 +191,29 @@ fn install(job: JobId, pins: &Pins<'_>) -> Option<Step> {
         ("fallback", Input::Text("none".to_owned())),
     ];
     (!tools.is_empty()).then(|| action("install tools", pins.uses(pins::INSTALL), with))
+}
+
+/// The containers that tests talk to.
+fn services(config: &Config) -> Map<String, Service> {
+    let service = |(name, service): (&String, &TestService)| {
+        let TestService { image, environment, ports, .. } = service;
+        let options = service
+            .health_options()
+            .map(|options| options.map(|(option, value)| format!("{option} \"{value}\"")).join(" "));
+        let service = Service {
+            image: if image.contains('@') {
+                Image::Digest(image.clone())
+            } else {
+                // Whether it is pinned is decided in the configuration; an auditor would ask for it here.
+                Image::Tag(Commented(image.clone(), "zizmor: ignore[unpinned-images]".to_owned()))
+            },
+            env: Map(environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect()),
+            ports: ports.iter().map(ToString::to_string).collect(),
+            options,
+        };
+        (name.clone(), service)
+    };
+    Map(config.test.services.iter().map(service).collect())
 }
 
 /// The tools of the workspace's own checks. Those that the action does not know it looks for elsewhere, prebuilt first.

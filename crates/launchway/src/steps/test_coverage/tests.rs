@@ -14,6 +14,23 @@ fn the_lines_of_the_step() {
     ");
 }
 
+#[test]
+fn tests_get_their_variables_and_their_services() {
+    let mut ctx = Context::for_test(Path::new("/w"), Environment::default());
+    let url = "postgres://postgres:x@localhost:5432/postgres";
+    ctx.config.test.environment = [("DATABASE_URL".to_owned(), url.to_owned())].into();
+    let text = "image = \"postgres:16\"\nports = [\"1:5432\"]";
+    ctx.config.test.services = [("db".to_owned(), toml::from_str(text).unwrap())].into();
+    let plan = plan(&ctx).to_string();
+    let lines: Vec<&str> = plan.lines().collect();
+    assert!(lines[1].starts_with("docker run --detach") && lines[1].ends_with(" postgres:16"), "{plan}");
+    assert!(lines[2].ends_with("responds at 127.0.0.1:1; remove it after the tests"), "{plan}");
+    assert!(
+        lines[3].contains(&format!(" DATABASE_URL={url} ")) && lines[3].contains(" --no-report "),
+        "{plan}"
+    );
+}
+
 fn step(root: &Path, threshold: f64, tests: &str) -> (Context, TestCoveragePlan) {
     let ctx = Context::for_test(root, Environment::default());
     let folder = ctx.output().join("coverage");
@@ -42,6 +59,7 @@ fn step(root: &Path, threshold: f64, tests: &str) -> (Context, TestCoveragePlan)
     ];
     let plan = TestCoveragePlan {
         clean: Call::new("true"),
+        services: Vec::new(),
         test: Call::new("sh").arg("-c").arg(tests),
         reports,
         folder,

@@ -206,6 +206,36 @@ fn the_token_of_a_run_is_the_login_at_the_registry_of_github() {
 }
 
 #[test]
+fn what_tests_talk_to_is_a_service_of_their_job_alone() {
+    let mut config = config();
+    let text = "db = { image = \"postgres:16\", environment = { POSTGRES_PASSWORD = \"x\" }, ports = [\"5432:5432\"], \
+        health = \"pg_isready -U x\" }\nmail = { image = \"a/b@sha256:c\", ports = [\"25:1025\", \"80:8025\"] }";
+    config.test.services = toml::from_str(text).unwrap();
+    let text = render(&config, &Place::default(), &Pins::default()).unwrap();
+    let (_, section) = text.split_once("    services:\n").unwrap();
+    let (section, _) = section.split_once("    steps:\n").unwrap();
+    insta::assert_snapshot!(section, @r#"
+          db:
+            image: postgres:16 # zizmor: ignore[unpinned-images]
+            env:
+              POSTGRES_PASSWORD: x
+            ports:
+              - 5432:5432
+            options: --health-cmd "pg_isready -U x" --health-interval "2s" --health-timeout "5s" --health-retries "30"
+          mail:
+            image: a/b@sha256:c
+            ports:
+              - 25:1025
+              - 80:8025
+    "#);
+    let parsed: Value = serde_saphyr::from_str(&text).unwrap();
+    let of = |id: &str| parsed["jobs"][id]["services"].as_object().map_or(0, Object::len);
+    assert_eq!((of("test"), of("build"), of("deploy")), (2, 0, 0));
+    // Numbers with a colon are of base 60 to a YAML 1.1 parser.
+    assert_eq!(parsed["jobs"]["test"]["services"]["mail"]["ports"][0], "25:1025");
+}
+
+#[test]
 fn the_tools_of_own_checks_are_installed_with_the_others() {
     let mut config = config();
     config.lint.checks = vec![

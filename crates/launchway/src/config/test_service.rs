@@ -1,0 +1,153 @@
+//! `test.services`: what tests need beside the workspace, in the words of GitHub's service containers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Deserializer};
+
+/// A container that tests talk to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestService {
+    /// As `docker pull` takes it.
+    pub(crate) image: String,
+    /// The variables of the container; no secrets.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Where tests reach it.
+    pub(crate) ports: Vec<Ports>,
+    /// A command that succeeds in the container once it can be used; without it an open port is enough.
+    #[serde(default)]
+    pub(crate) health: Option<String>,
+}
+
+/// A port of this machine, and the one of the container that it leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ports {
+    pub(crate) here: u16,
+    pub(crate) inside: u16,
+}
+
+impl TestService {
+    /// The options of `docker create` that have the engine watch its health.
+    pub(crate) fn health_options(&self) -> Option<[(&'static str, &str); 4]> {
+        let command = self.health.as_deref()?;
+        let interval = ("--health-interval", "2s");
+        Some([("--health-cmd", command), interval, ("--health-timeout", "5s"), ("--health-retries", "30")])
+    }
+}
+
+/// An error for what Docker or GitHub would not take.
+pub(super) fn check(services: &BTreeMap<String, TestService>) -> Result<()> {
+    let mut taken = BTreeSet::new();
+    for (name, TestService { image, environment, ports, health }) in services {
+        let key = format!("test.services.{name}");
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(is_name) {
+            bail!("`test.services` has `{name}`, which must be a name of letters, digits, `-` and `_`");
+        }
+        let is_reference = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+        if !image.starts_with(|c: char| c.is_ascii_alphanumeric()) || !image.chars().all(is_reference) {
+            bail!("`{key}.image` must be an image such as `postgres:16`, but is `{image}`");
+        }
+        for (variable, value) in environment {
+            super::check::variable(&format!("{key}.environment"), variable)?;
+            if value.contains("${{") || value.contains(char::is_control) {
+                bail!(
+                    "`{key}.environment` sets `{variable}` to {value:?}, which a workflow would not pass on"
+                );
+            }
+        }
+        if ports.is_empty() {
+            bail!("`{key}.ports` must name where tests reach it, as `[\"5432:5432\"]`");
+        }
+        if let Some(Ports { here, .. }) = ports.iter().find(|ports| !taken.insert(ports.here)) {
+            bail!("`{key}.ports` has port {here} of this machine, which is taken already");
+        }
+        if let Some(wrong) =
+            health.iter().flat_map(|line| line.chars()).find(|c| c.is_control() || "\"\\$`".contains(*c))
+        {
+            bail!(
+                "`{key}.health` has {wrong:?}, which GitHub would not pass on: put the command into the image"
+            );
+        }
+        if health.as_ref().is_some_and(|line| line.trim().is_empty()) {
+            bail!("`{key}.health` must be a command such as `pg_isready`");
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.here, self.inside)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ports {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let pair = text.split_once(':').and_then(|(here, inside)| {
+            let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+            Some(Self { here: port(here)?, inside: port(inside)? })
+        });
+        pair.ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "`{text}` must be a port of this machine and one of the container, as in `5432:5432`"
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct File {
+        services: BTreeMap<String, TestService>,
+    }
+
+    const GOOD: &str = "[services.db]\nimage = \"postgres:16\"\nports = [\"5432:5433\"]\nhealth = \"pg_isready -U x\"\n\
+        environment = { POSTGRES_PASSWORD = \"x\" }\n";
+
+    fn checked(text: &str) -> Result<BTreeMap<String, TestService>> {
+        let File { services } = toml::from_str(text)?;
+        check(&services)?;
+        Ok(services)
+    }
+
+    #[test]
+    fn a_service_is_read() {
+        let services = checked(GOOD).unwrap();
+        let db = &services["db"];
+        assert_eq!(db.ports, [Ports { here: 5432, inside: 5433 }]);
+        assert_eq!(db.health_options().unwrap()[0], ("--health-cmd", "pg_isready -U x"));
+        let without = checked(&GOOD.replace("health = \"pg_isready -U x\"\n", "")).unwrap();
+        assert_eq!(without["db"].health_options(), None);
+    }
+
+    #[test]
+    fn what_docker_or_github_would_refuse_is_named() {
+        for (from, to, expected) in [
+            ("services.db", "services.\"1 db\"", "`test.services` has `1 db`"),
+            ("postgres:16", "--privileged", "`test.services.db.image` must be an image"),
+            ("postgres:16", "postgres 16", "`test.services.db.image` must be an image"),
+            ("POSTGRES_PASSWORD", "\"A B\"", "`test.services.db.environment` contains `A B`"),
+            ("\"x\" }", "\"${{ github.token }}\" }", "which a workflow would not pass on"),
+            ("5432:5433", "5432", "`5432` must be a port of this machine and one of the container"),
+            ("5432:5433", "0:1", "`0:1` must be a port"),
+            ("[\"5432:5433\"]", "[]", "`test.services.db.ports` must name where tests reach it"),
+            ("[\"5432:5433\"]", "[\"1:2\", \"1:3\"]", "has port 1 of this machine, which is taken already"),
+            ("pg_isready -U x", "pg_isready -U $USER", "`test.services.db.health` has '$'"),
+            ("pg_isready -U x", " ", "`test.services.db.health` must be a command"),
+            ("health", "healthy", "unknown field `healthy`"),
+        ] {
+            let text = GOOD.replace(from, to);
+            assert_ne!(text, GOOD);
+            let error = format!("{:#}", checked(&text).unwrap_err());
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+    }
+}
