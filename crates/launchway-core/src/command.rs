@@ -1,4 +1,4 @@
-//! Child processes: one line to show, one way to run them.
+//! Child processes: one way to write them and one way to run them.
 
 mod environment;
 mod group;
@@ -26,7 +26,7 @@ pub struct Call {
     args: Vec<String>,
     env: Vec<(String, String)>,
     without: Vec<String>,
-    /// The only variables that the child inherits, where that is not the whole environment.
+    /// The only variables that the child inherits, if it does not inherit the whole environment.
     inherited: Option<&'static [&'static str]>,
     input: Option<PathBuf>,
 }
@@ -58,7 +58,7 @@ impl Call {
         self
     }
 
-    /// A variable for this child, never a secret: the line that shows the call shows it too.
+    /// Sets a variable for this child. Never a secret: it is shown with the call.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
@@ -72,7 +72,7 @@ impl Call {
         self
     }
 
-    /// Of the environment this child inherits these variables and nothing else; `NAME_*` is all that begin with `NAME_`.
+    /// From the environment, the child inherits only these variables; `NAME_*` stands for all that start with `NAME_`.
     #[must_use]
     pub fn inherit_only(mut self, names: &'static [&'static str]) -> Self {
         self.inherited = Some(names);
@@ -86,9 +86,9 @@ impl Call {
         self
     }
 
-    /// Runs the command in `folder` and hands every line that it prints to `line`.
+    /// Runs the command in `folder` and passes every line that it prints to `line`.
     ///
-    /// An interrupt ends the child and all that it started, and is an error with [`Exit::Interrupted`].
+    /// An interrupt ends the child and everything that it started, and is an error with [`Exit::Interrupted`].
     pub fn run(
         &self,
         folder: &Path,
@@ -102,7 +102,7 @@ impl Call {
         })
     }
 
-    /// [`Self::run`], where `read` sees progress bars too.
+    /// Like [`Self::run`], but `read` also sees progress bars.
     pub fn run_reading(
         &self,
         folder: &Path,
@@ -114,7 +114,7 @@ impl Call {
             .command(folder)
             .and_then(|mut command| {
                 if self.is_cargo() {
-                    // Its bar says how far it is.
+                    // The bar shows the progress.
                     command
                         .envs([("CARGO_TERM_PROGRESS_WHEN", "always"), ("CARGO_TERM_PROGRESS_WIDTH", "80")]);
                 }
@@ -140,7 +140,7 @@ impl Call {
                 interrupt.check()?;
             }
         }
-        // Its output is closed, yet it may go on for a while.
+        // Its output is closed, but it may continue for a while.
         group.wait(|| interrupt.check())
     }
 
@@ -158,9 +158,9 @@ impl Call {
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
-    /// Runs the command to its end and returns all that it printed.
+    /// Runs the command to its end and returns everything that it printed.
     pub fn output(&self, folder: &Path) -> Result<Output> {
-        /// Far more than any command of ours has to say.
+        /// Far more than any of our commands prints.
         const BOUNDS: Bounds = Bounds { bytes: 1 << 30, deadline: None };
 
         Group::collect(self.command(folder)?, None, BOUNDS, &Interrupt::of_process())
@@ -173,8 +173,8 @@ impl Call {
         Group::collect(self.command(folder)?, None, bounds, &Interrupt::default())
     }
 
-    /// The line as a person in `folder` would type it: without its environment, a subcommand of cargo as one, and paths
-    /// relative to the folder.
+    /// The line as a person in `folder` would type it: without its environment, with a cargo subcommand in its short
+    /// form, and with paths relative to the folder.
     pub fn short(&self, folder: &Path) -> String {
         let name = self.program.rsplit('/').next().unwrap_or_default();
         let is_subcommand =
@@ -193,7 +193,7 @@ impl Call {
         line
     }
 
-    /// The child itself, for callers that need more than its lines and its exit.
+    /// The bare child, for callers that need more than its lines and its exit.
     pub fn command(&self, folder: &Path) -> Result<Command> {
         let mut command = launch::command(&self.program);
         command
@@ -220,9 +220,9 @@ impl Call {
     }
 }
 
-/// The call of a line as it would be typed. What is interpolated stays one argument, whatever it holds.
+/// Parses a command line as it would be typed. An interpolated value stays one argument, whatever it contains.
 ///
-/// The line is [`xshell::cmd!`]'s, the child is ours.
+/// The line is parsed by [`xshell::cmd!`]; the child is ours.
 #[macro_export]
 macro_rules! call {
     ($line:literal) => {
@@ -230,7 +230,7 @@ macro_rules! call {
     };
 }
 
-/// What [`call!`](crate::call) stands for.
+/// The expansion of [`call!`](crate::call).
 #[doc(hidden)]
 pub fn typed(line: impl for<'a> FnOnce(&'a xshell::Shell) -> xshell::Cmd<'a>) -> Call {
     #[expect(
@@ -265,7 +265,7 @@ fn quoted(text: &str) -> String {
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
     } else if text.contains(|c: char| c.is_ascii_control()) {
-        // Such a character is invisible when printed raw: cargo separates encoded flags with one.
+        // Such a character would be invisible: cargo separates encoded flags with one.
         let shown = |c: char| match c {
             '\\' | '\'' => format!("\\{c}"),
             c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),
@@ -334,7 +334,7 @@ mod tests {
         let mut seen =
             names(Call::new("env").inherit_only(&["PATH", "CARGO_MANIFEST_*", "HOM*"]).env("X", "1"));
         seen.sort();
-        // What cargo adds stays away all the same.
+        // What cargo adds is still removed.
         assert_eq!(seen, ["CARGO_TERM_COLOR", "HOME", "PATH", "X"]);
     }
 
@@ -355,7 +355,7 @@ mod tests {
             let stat = fs_err::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
             stat.is_empty() || stat.contains(") Z ")
         };
-        // It has been killed, but the kernel takes a moment.
+        // It has been killed, but the kernel takes a moment to finish.
         let deadline = Instant::now() + Duration::from_secs(10);
         while !gone() {
             assert!(Instant::now() < deadline, "process {grandchild} is left");

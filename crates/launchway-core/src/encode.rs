@@ -1,4 +1,4 @@
-//! Bytes as text.
+//! Encodes bytes as text.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Text with all but the characters that RFC 3986 calls unreserved percent-encoded.
+/// Percent-encodes everything except the characters that RFC 3986 calls unreserved.
 pub fn percent_encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         match byte {

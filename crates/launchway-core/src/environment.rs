@@ -11,20 +11,20 @@ use anyhow::{Context as _, Result};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::secret::Secret;
 
-/// The environment, read once. An empty variable counts as absent, as GitHub passes a secret that is not set.
+/// The environment, read once. An empty variable counts as absent, because GitHub passes an unset secret that way.
 #[derive(Clone, Default)]
 pub struct Environment {
     values: BTreeMap<String, String>,
-    /// What stands in `.env`, whether it counts or the process environment does.
+    /// The content of `.env`, including values that the process environment overrides.
     in_file: BTreeSet<String>,
 }
 
 impl Environment {
-    /// How long a `.env` that is a pipe may take: a password manager may ask for a finger.
-    const PATIENCE: Duration = Duration::from_secs(60);
+    /// How long a `.env` that is a pipe may take: a password manager may ask for a fingerprint.
+    const PIPE_TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// The process environment, and from `.env` in the workspace root what it lacks. What pasting leaves around the
-    /// value of a variable of the pipeline is dropped.
+    /// The process environment, supplemented by `.env` in the workspace root. White space and marks that pasting leaves
+    /// around the values of the pipeline's variables are removed.
     pub fn read(root: &Path, is_known: impl Fn(&str) -> bool) -> Result<Self> {
         let mut values = BTreeMap::new();
         for (name, value) in std::env::vars_os() {
@@ -42,7 +42,7 @@ impl Environment {
         }
         let mut in_file = BTreeSet::new();
         let file = root.join(".env");
-        if let Some(text) = dotenv::read(&file, Self::PATIENCE).or_exit(Exit::Usage)? {
+        if let Some(text) = dotenv::read(&file, Self::PIPE_TIMEOUT).or_exit(Exit::Usage)? {
             let added = dotenv::parse(&text)
                 .with_context(|| format!("{} is not valid", file.display()))
                 .or_exit(Exit::Usage)?;
@@ -68,14 +68,14 @@ impl Environment {
         Self { values, in_file: BTreeSet::new() }
     }
 
-    /// These variables instead of the ones of the same name.
+    /// Overrides variables with these.
     #[must_use]
     pub fn with(mut self, over: Self) -> Self {
         self.values.extend(over.values);
         self
     }
 
-    /// Without these variables.
+    /// Removes these variables.
     #[must_use]
     pub fn without(mut self, names: &[&str]) -> Self {
         self.values.retain(|name, _| !names.contains(&name.as_str()));
@@ -108,14 +108,14 @@ impl Environment {
     }
 }
 
-/// What pasting leaves around a value: blanks, line ends, byte order marks, and marks of no width.
+/// What pasting leaves around a value: spaces, line ends, byte order marks, and zero-width characters.
 fn pasted(value: &str) -> &str {
     value.trim_matches(|c: char| {
         c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}')
     })
 }
 
-/// What is wrong with a token that was not pasted exactly, to complete "`NAME` …".
+/// Why a token was probably not pasted exactly, to complete "`NAME` …".
 pub fn flaw(token: &str) -> Option<&'static str> {
     let quotes = ['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}'];
     if token.contains(['\n', '\r']) {

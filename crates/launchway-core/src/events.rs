@@ -83,7 +83,7 @@ impl Reporter {
         }
     }
 
-    /// Estimates from now on how long a step will take by how long it took.
+    /// Sets how long steps took before, to estimate how long they will take.
     pub fn set_last_run(&self, last_run: LastRun) {
         self.state().last_run = last_run;
     }
@@ -100,7 +100,7 @@ impl Reporter {
         self.state().redactor = redactor;
     }
 
-    /// Replaces these values too, beside those that are replaced already.
+    /// Adds values to those that are replaced.
     pub fn redact_also(&self, secrets: impl IntoIterator<Item = Secret>) {
         self.state().redactor.add(secrets);
     }
@@ -115,7 +115,7 @@ impl Reporter {
         self.emit(Event::Text { text: text.into() });
     }
 
-    /// Reports text for people that the user requested; its words wrap on a screen.
+    /// Reports requested text for people, whose words wrap on a screen.
     pub fn page(&self, text: impl Into<String>) {
         self.emit(Event::Page { text: text.into() });
     }
@@ -136,7 +136,7 @@ impl Reporter {
         self.emit(Event::Progress(progress));
     }
 
-    /// Counts what is done of a long action. Of tests, no fewer are expected than the last time.
+    /// Counts the progress of a long action. Expects at least as many tests as last time.
     pub fn count(&self, mut count: Count) {
         let state = &mut *self.state();
         if count.unit == Unit::Tests {
@@ -147,12 +147,12 @@ impl Reporter {
         }
     }
 
-    /// Reports an action that is about to begin, where it is no child process.
+    /// Reports an action that is about to start and is not a child process.
     pub fn action(&self, line: &str) {
         self.command(line, line);
     }
 
-    /// Reports a command that is about to run: the whole line, and what a person would type.
+    /// Reports a command that is about to run: the whole line, and its short form.
     pub fn command(&self, line: &str, short: &str) {
         self.emit(Event::Command { line: line.to_owned(), short: short.to_owned() });
     }
@@ -162,7 +162,7 @@ impl Reporter {
         self.emit(Event::Output { line: line.to_owned() });
     }
 
-    /// Reports a check inside a step that did not run, and why.
+    /// Reports a skipped check of a step, with the reason.
     pub fn skipped(&self, check: &str, reason: impl Into<String>) {
         self.emit(Event::CheckSkipped { check: check.to_owned(), reason: reason.into() });
     }
@@ -197,7 +197,7 @@ impl Reporter {
         shown + rest
     }
 
-    /// Writes a text that the run leaves for others, without secrets.
+    /// Writes text that the run leaves for others, without secrets.
     pub fn leave(&self, path: &Path, text: &str) -> anyhow::Result<()> {
         write_whole(path, self.redacted(text).as_bytes())
     }
@@ -207,7 +207,7 @@ impl Reporter {
         write_whole(path, self.shown_json(json).as_bytes())
     }
 
-    /// Prints a panic, which may come in the middle of anything.
+    /// Prints a panic, which may happen at any point.
     pub fn panicked(&self, panic: &PanicHookInfo<'_>) {
         let backtrace = Backtrace::capture();
         let trace = match backtrace.status() {
@@ -217,7 +217,7 @@ impl Reporter {
         let redactor = match self.0.try_lock() {
             Ok(state) => Some(state.redactor.clone()),
             Err(TryLockError::Poisoned(state)) => Some(state.into_inner().redactor.clone()),
-            // It is the reporter's own.
+            // It is a panic of the reporter itself.
             Err(TryLockError::WouldBlock) => None,
         };
         let text = match (redactor, panic.location()) {
@@ -225,17 +225,17 @@ impl Reporter {
             (None, Some(place)) => format!("panicked at {place}"),
             (None, None) => "panicked".to_owned(),
         };
-        // Nothing is left to report a failure to.
+        // There is nobody left to report a failure to.
         terminal::live::erase().ok();
         drop(writeln!(std::io::stderr(), "{text}"));
     }
 
-    /// Keeps the last lines for the end of the run: they come from a child that failed.
+    /// Keeps the last lines for the end of the run: they are from a failed child.
     pub fn keep_tail(&self) {
         self.state().tail_is_kept = true;
     }
 
-    /// Drops the last lines: they come from a child that succeeded, and explain no failure.
+    /// Drops the last lines: they are from a child that succeeded, and explain no failure.
     pub fn drop_tail(&self) {
         let mut state = self.state();
         if !state.tail_is_kept {
@@ -243,7 +243,7 @@ impl Reporter {
         }
     }
 
-    /// Reports a place in the sources that needs a fix.
+    /// Reports a location in the sources that needs a fix.
     pub fn finding(&self, finding: Finding) {
         self.emit(Event::Finding(finding));
     }
@@ -253,7 +253,7 @@ impl Reporter {
         self.emit(Event::TestFailed(test));
     }
 
-    /// Opens the log of a step in a folder, reports that the step began, and returns the log's path.
+    /// Opens the log of a step in a folder, reports that the step started, and returns the log's path.
     pub fn step_started(&self, step: &str, folder: &Path) -> anyhow::Result<PathBuf> {
         fs_err::create_dir_all(folder)?;
         let path = folder.join(format!("{step}.log"));
@@ -271,7 +271,7 @@ impl Reporter {
         Ok(path)
     }
 
-    /// Closes the log of the step and returns what its end needs.
+    /// Closes the log of the step and returns what its end shows.
     pub fn step_finished(&self, step: &str, outcome: Outcome, milliseconds: u64) -> StepEnd {
         self.emit(Event::StepFinished { step: step.to_owned(), outcome, milliseconds });
         let mut state = self.state();
@@ -304,7 +304,7 @@ impl Reporter {
         let now = Instant::now();
         let State { activity, last_run, .. } = state;
         Activity::follow(activity, &event, last_run, now);
-        // A reader that closes the pipe has read enough of the progress of a run; requested text and JSON are cut short.
+        // Whoever closes the pipe has read enough of the progress; only requested text and JSON count as cut short.
         let is_wanted = matches!(event, Event::Text { .. } | Event::Page { .. } | Event::Planned { .. });
         let is_wanted = is_wanted || matches!(state.sink, Sink::Json(_));
         let shown = match &mut state.sink {
@@ -329,7 +329,7 @@ impl Reporter {
         }
     }
 
-    /// Records that an output could not be written; the run goes on and reports it at the end.
+    /// Records that an output could not be written; the run continues and reports it at the end.
     pub fn lose(&self, error: anyhow::Error) {
         self.state().lost.get_or_insert(error);
     }
@@ -339,7 +339,7 @@ impl Reporter {
         self.state().lost.take()
     }
 
-    /// Returns the events so far, where the sink is [`Sink::Memory`].
+    /// Returns the events so far, if the sink is [`Sink::Memory`].
     pub fn events(&self) -> Vec<Event> {
         match &self.state().sink {
             Sink::Memory(events) => events.clone(),

@@ -80,7 +80,7 @@ impl Exit {
         }
     }
 
-    /// Returns the code that an error carries. An error without one concerns usage or configuration, unless the machine
+    /// Returns the exit code of an error. An error without one concerns usage or configuration, unless the machine
     /// failed.
     pub fn of(error: &anyhow::Error) -> Self {
         error
@@ -92,7 +92,7 @@ impl Exit {
             .unwrap_or(if machine_failed(error) { Self::Internal } else { Self::Usage })
     }
 
-    /// Whether the code reports the outcome of a deploy, which matters more than what broke on this machine.
+    /// Whether the code reports the outcome of a deploy, which matters more than a failure of this machine.
     fn is_of_a_deploy(self) -> bool {
         matches!(self, Self::DeployFailed | Self::NotRolledBack | Self::Superseded)
     }
@@ -159,7 +159,7 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     }
 }
 
-/// Whether the machine is to blame, not the input: its disk is full or broken.
+/// Whether the machine is to blame and not the input: its disk is full or broken.
 fn machine_failed(error: &anyhow::Error) -> bool {
     let of_the_disk = |error: &io::Error| {
         matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)

@@ -1,6 +1,7 @@
-//! Files, written whole or not at all: beside their place, flushed to the disk, then renamed.
+//! Writes files completely or not at all: beside their target, flushed to disk, then renamed.
 //!
-//! A path that the user names may lead elsewhere: a symbolic link stays one, and a device or a pipe is written to.
+//! A path that the user names may lead elsewhere: a symbolic link is followed, and a device or a pipe is written to
+//! directly.
 
 use std::io::{BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
@@ -30,18 +31,18 @@ pub fn write_pieces(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Res
     write_with(path, PUBLIC, write)
 }
 
-/// Checks that a file can be written here, as far as that shows before it is.
+/// Checks that a file can be written here, as far as that can be known in advance.
 pub fn check(path: &Path) -> Result<()> {
     Place::of(path).map(drop)
 }
 
-/// Puts a file that was written beside its place there.
+/// Moves a file that was written beside its target to the target.
 pub fn put_in_place(beside: &Path, path: &Path) -> Result<()> {
     File::open(beside)?.sync_all()?;
     Ok(fs_err::rename(beside, path)?)
 }
 
-/// The name of a file beside a path; what a killed process with our number left there is removed.
+/// A file name beside a path. Removes what a killed process with our id left there.
 pub fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.part", std::process::id()));
@@ -50,9 +51,9 @@ pub fn beside(path: &Path) -> PathBuf {
     beside
 }
 
-/// Removes from a folder, and from those in it down to `depth`, what killed processes left beside their files.
+/// Removes what killed processes left beside their files, from a folder and its subfolders down to `depth`.
 ///
-/// Processes that still run keep theirs. What cannot be read or removed is left: it only takes room.
+/// Files of running processes are kept. What cannot be read or removed is left: it only takes up space.
 pub fn remove_leftovers(folder: &Path, depth: usize) {
     let Ok(entries) = fs_err::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -65,7 +66,7 @@ pub fn remove_leftovers(folder: &Path, depth: usize) {
     }
 }
 
-/// The number of the process that writes a file beside another.
+/// The id of the process that writes a file beside another.
 fn writer(name: &str) -> Option<Pid> {
     Pid::from_raw(name.strip_suffix(".part")?.rsplit_once('.')?.1.parse().ok()?)
 }
@@ -88,7 +89,7 @@ fn write_with(path: &Path, mode: u32, write: impl FnOnce(&mut BufWriter<File>) -
     }
     let beside = beside(&path);
     let fill = || {
-        // `create_new` follows no link that somebody else has put there.
+        // `create_new` follows no link that somebody else has created there.
         let mut file =
             BufWriter::new(OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?);
         write(&mut file)?;
@@ -103,7 +104,7 @@ fn write_with(path: &Path, mode: u32, write: impl FnOnce(&mut BufWriter<File>) -
     written
 }
 
-/// What a path leads to.
+/// What a path refers to.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     /// A file, or nothing yet.
@@ -113,14 +114,14 @@ enum Place {
 }
 
 impl Place {
-    /// Follows the links of a path; what can neither be replaced nor written to is an error.
+    /// Follows the links of a path; fails if the result can neither be replaced nor written to.
     fn of(path: &Path) -> Result<Self> {
-        /// As many as Linux follows.
+        /// Linux follows the same number.
         const LINKS: usize = 40;
         let mut place = path.to_owned();
         for _ in 0..LINKS {
             let above = place.parent().filter(|above| !above.as_os_str().is_empty());
-            // A folder that is not there yet holds no link.
+            // A folder that does not exist yet contains no link.
             let Ok(folder) = fs_err::canonicalize(above.unwrap_or(Path::new("."))) else {
                 return Ok(Self::File(place));
             };
@@ -129,7 +130,7 @@ impl Place {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::File(place)),
                 Err(error) => return Err(error).context(format!("cannot write {}", path.display())),
             };
-            // An open file: what is behind it may be a file, and replacing that would not reach who reads it.
+            // An open file: if it is a regular file, replacing it would not reach whoever reads it.
             if folder.starts_with("/proc") {
                 if place.file_name().is_some_and(|name| name == "1" || name == "2") {
                     bail!("{} is where the run's output goes: name a file", path.display());
@@ -207,7 +208,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(fs_err::read(&path).unwrap(), b"2");
         assert_eq!(names(&dir.path().join("a")), ["b.json"]);
-        // A folder stands in the way.
+        // A folder is in the way.
         let error = write_whole(&dir.path().join("a"), b"3").unwrap_err().to_string();
         assert!(error.ends_with("/a is a folder: name a file"), "{error}");
         assert_eq!(names(dir.path()), ["a"]);
@@ -240,7 +241,7 @@ mod tests {
         let (pipe, link) = (dir.path().join("pipe"), dir.path().join("link"));
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
         symlink(&pipe, &link).unwrap();
-        // Open for both, so that neither end waits for the other.
+        // Open for reading and writing, so that neither end waits for the other.
         let mut held = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
         write_whole(&link, b"through").unwrap();
         assert!(pipe.symlink_metadata().unwrap().file_type().is_fifo());
@@ -262,11 +263,11 @@ mod tests {
             rustix::fs::makedev(1, 3),
         );
         if made.is_ok() {
-            // A container or a mount may forbid to open what it lets one make.
+            // A container or a mount may allow creating a device but not opening it.
             drop(write_whole(&null, b"nothing"));
             assert!(null.symlink_metadata().unwrap().file_type().is_char_device());
         } else {
-            // Only root may make one.
+            // Only root may create one.
             assert_eq!(Place::of(Path::new("/dev/null")).unwrap(), Place::Stream("/dev/null".into()));
         }
         assert_eq!(names(dir.path()).len(), usize::from(made.is_ok()));
@@ -279,7 +280,7 @@ mod tests {
         let open = File::create(&path).unwrap();
         let number = std::os::fd::AsRawFd::as_raw_fd(&open);
         write_whole(Path::new(&format!("/dev/fd/{number}")), b"x").unwrap();
-        // The same file still: who holds it open sees what was written.
+        // Still the same file: whoever has it open sees what was written.
         assert_eq!(open.metadata().unwrap().len(), 1);
         for own in ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/proc/self/fd/2"] {
             let error = check(Path::new(own)).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Places in the sources, read from what cargo and the tests print.
+//! Finds source locations in the output of cargo and of tests.
 
 pub mod failed_tests;
 
@@ -6,18 +6,18 @@ use std::path::{Component, Path};
 
 use crate::events::Finding;
 
-/// Reads lines one by one and keeps the places that they name.
+/// Reads lines one by one and keeps the locations in them.
 #[derive(Debug, Default)]
 pub struct Findings {
     found: Vec<Finding>,
-    /// A message whose place follows.
+    /// A message whose location follows.
     message: Option<String>,
-    /// The place of a difference in format; the lines before it that are the same follow.
+    /// The location of a formatting difference, before its unchanged lines.
     diff: Option<(String, u32)>,
 }
 
 impl Findings {
-    /// How many places are kept.
+    /// How many locations are kept.
     const MOST: usize = 1000;
 
     /// Reads one line of a child that ran in `root`.
@@ -41,13 +41,13 @@ impl Findings {
             let place = text.strip_prefix("--> ").or_else(|| text.strip_prefix("::: "));
             match place.and_then(|place| place_in(root, place)) {
                 Some((file, number)) => self.add(Finding::new(file, number, message)),
-                // The code of a macro lies elsewhere; our own line that calls it follows.
+                // A macro's code is elsewhere; our own line that calls it follows.
                 None => self.message = Some(message),
             }
         }
     }
 
-    /// Returns the places in the order in which they were named, with their lines as they are in `root`.
+    /// Returns the locations in order, with their lines as in `root`.
     pub fn into_found(mut self, root: &Path) -> Vec<Finding> {
         self.end_diff();
         self.found.into_iter().map(|finding| finding.with_source(root)).collect()
@@ -66,7 +66,7 @@ impl Findings {
     }
 }
 
-/// Returns the places that an error of our own names: a line each, `file:line: what is wrong`.
+/// Returns the locations in one of our own errors: one per line, `file:line: what is wrong`.
 pub fn named(root: &Path, error: &str) -> impl Iterator<Item = Finding> {
     error.lines().filter_map(move |line| {
         let (place, message) = line.split_once(": ")?;
@@ -81,8 +81,8 @@ fn diagnostic(line: &str) -> Option<&str> {
     (level == "error" || level == "warning" || level.starts_with("error[")).then_some(message)
 }
 
-/// `file:line:column`, the file relative to the root; nothing where it lies elsewhere, as a dependency, the standard
-/// library and generated code do.
+/// Parses `file:line:column`, and makes the file relative to the root; `None` for a file outside, as in a dependency,
+/// the standard library or generated code.
 fn place_in(root: &Path, text: &str) -> Option<(String, u32)> {
     let mut parts = text.trim_end_matches(':').splitn(3, ':');
     let file = parts.next()?;
@@ -93,7 +93,7 @@ fn place_in(root: &Path, text: &str) -> Option<(String, u32)> {
     Some((file.to_string_lossy().into_owned(), line))
 }
 
-/// Whether a file in the workspace folder is not part of its sources: cargo's home and the toolchain may lie there too.
+/// Whether a file in the workspace folder is not one of its sources: cargo's home and the toolchain may be there too.
 fn is_of_others(file: &Path) -> bool {
     let parts: Vec<&str> = file.components().filter_map(|part| part.as_os_str().to_str()).collect();
     let is_hashed = |name: &str| {

@@ -29,7 +29,7 @@ pub enum NetworkPolicy {
 }
 
 impl NetworkPolicy {
-    /// `XTASK_NETWORK`: the addresses of a drill, whose runs are processes of their own and no less bound than it is.
+    /// `XTASK_NETWORK`: the addresses of a drill, whose runs are separate processes under the same policy.
     pub fn of(addresses: Option<&str>) -> Result<Self> {
         let Some(addresses) = addresses else { return Ok(Self::Anywhere) };
         let bound = addresses.split(',').map(str::parse).collect::<Result<_, _>>();
@@ -38,21 +38,21 @@ impl NetworkPolicy {
     }
 }
 
-/// A blocking client that follows no redirect and refuses what the network policy does not allow.
+/// A blocking client that follows no redirects and enforces the network policy.
 #[derive(Clone, Debug)]
 pub struct Http {
-    /// For plain http: without the certificate store, which a bare machine may lack.
+    /// For plain http: works without a certificate store, which a minimal machine may lack.
     loopback: Client,
-    /// For all other addresses: made when the first of them is asked.
+    /// For all other addresses: created for the first of them.
     outside: Arc<OnceLock<Client>>,
     network: NetworkPolicy,
     proxy: Proxy,
 }
 
 impl Http {
-    /// The longest time without a byte from the other side, where the caller sets no time limit of its own.
+    /// How long the other side may send nothing, unless the caller sets a timeout.
     const IDLE: Duration = Duration::from_secs(60);
-    /// The longest text answer that is read, in bytes: manifests and API answers are far smaller.
+    /// The longest response that is read as text, in bytes: manifests and API responses are far smaller.
     pub const LONGEST_TEXT: u64 = 8 << 20;
 
     /// Without a proxy.
@@ -60,11 +60,11 @@ impl Http {
         Self::through(network, &Environment::default())
     }
 
-    /// Through the proxy that these variables name, but for loopback addresses, and in a rehearsal for none.
+    /// With the proxy in these variables, except for loopback addresses, and never in a rehearsal.
     pub fn through(network: NetworkPolicy, environment: &Environment) -> Result<Self> {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
-            // An error says that there is a provider already, which is all that is wanted.
+            // An error means that there is a provider already, which is fine.
             drop(rustls::crypto::ring::default_provider().install_default());
         });
         let proxy =
@@ -77,13 +77,13 @@ impl Http {
         Client::builder()
             .user_agent(concat!("launchway-xtask/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            // The client's own reading of the environment would send loopback through a proxy too.
+            // The client would otherwise read the environment itself, and use a proxy for loopback too.
             .no_proxy()
             .connect_timeout(Duration::from_secs(10))
             .timeout(Self::IDLE)
     }
 
-    /// The client for an address that was checked.
+    /// The client for an address that has been checked.
     fn client(&self, url: &Url) -> Result<&Client> {
         if url.scheme() == "http" || matches!(self.network, NetworkPolicy::Only(_)) {
             return Ok(&self.loopback);
@@ -111,8 +111,8 @@ impl Http {
 
     /// A request to an allowed address.
     ///
-    /// Plain `http` off loopback, and in a rehearsal any address that it did not bind itself, is an error with
-    /// [`Exit::Usage`] that names the host but not the path, which may hold an upload's state.
+    /// Fails with [`Exit::Usage`] for plain `http` outside of loopback, and in a rehearsal for any address that it did
+    /// not bind itself. The error names the host but not the path, which may contain an upload's state.
     pub fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder> {
         self.check(url).or_exit(Exit::Usage)?;
         if !is_loopback(url) {
@@ -126,7 +126,7 @@ impl Http {
         TransportError::of(error, &self.proxy)
     }
 
-    /// Refuses an address that this client may not contact.
+    /// Rejects an address that this client may not contact.
     pub fn check(&self, url: &Url) -> Result<()> {
         let host = url.host_str().unwrap_or_default();
         match url.scheme() {
@@ -151,12 +151,12 @@ impl Http {
     }
 }
 
-/// Whether an address stays on this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
+/// Whether an address is on this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
 pub fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(is_loopback_host)
 }
 
-/// Whether a host name or address without a port stays on this machine.
+/// Whether a host name or address without a port is on this machine.
 pub fn is_loopback_host(host: &str) -> bool {
     host == "localhost"
         || host
@@ -166,7 +166,7 @@ pub fn is_loopback_host(host: &str) -> bool {
             .is_ok_and(|ip| ip.is_loopback())
 }
 
-/// An answer's body as text, read up to [`Http::LONGEST_TEXT`].
+/// The body of a response as text, up to [`Http::LONGEST_TEXT`].
 pub fn text(response: Response) -> Result<String> {
     let mut bytes = Vec::new();
     response.take(Http::LONGEST_TEXT + 1).read_to_end(&mut bytes)?;
@@ -180,9 +180,9 @@ pub fn text(response: Response) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// `: ` and the first words of a response, for a message; nothing where it has none.
+/// `: ` and the first words of a response, for a message; empty if it has none.
 ///
-/// A server may quote the secrets that it got.
+/// A server may quote the secrets that it received.
 pub fn first_words(response: Response, secrets: &Redactor) -> String {
     quoted(&text(response).unwrap_or_default(), secrets)
 }
@@ -190,12 +190,12 @@ pub fn first_words(response: Response, secrets: &Redactor) -> String {
 fn quoted(body: &str, secrets: &Redactor) -> String {
     const LONGEST: usize = 200;
     let words = secrets.redact(&body.split_whitespace().collect::<Vec<_>>().join(" "));
-    // Only then: the rest of a secret that is cut would be shown.
+    // After redaction: half of a secret would otherwise be shown.
     let words: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
     if words.is_empty() { words } else { format!(": {words}") }
 }
 
-/// Parses a base address from the configuration or the environment; `name` says which in the error.
+/// Parses a base address; `name` is its key or variable, for errors.
 pub fn base_url(name: &str, text: &str) -> Result<Url> {
     let parsed = Url::parse(text);
     match parsed {

@@ -1,4 +1,4 @@
-//! Ctrl-C and its relatives, as a flag that everything that waits looks at.
+//! Ctrl-C and the like, as a flag that every wait checks.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -14,17 +14,18 @@ use signal_hook::iterator::Signals;
 use crate::exit::{Exit, Failure};
 use crate::leftovers;
 
-/// Whether the run has been asked to end.
+/// Whether the run has been told to stop.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// How often a wait looks at the flag.
+    /// How often a wait checks the flag.
     pub const TICK: Duration = Duration::from_millis(25);
 
-    /// From now on SIGINT, SIGTERM and SIGHUP set the flag; a second one kills what still runs and ends the process.
+    /// From now on SIGINT, SIGTERM and SIGHUP set the flag; a second signal kills the running children and ends the
+    /// process.
     ///
-    /// One that is ignored stays so: `nohup` and shells start like that what is to outlive them.
+    /// A signal that is ignored stays ignored: that is how `nohup` and shells start programs that must outlive them.
     pub fn install() -> Result<Self> {
         let interrupt = INSTALLED.get_or_init(Self::default).clone();
         let flag = Arc::clone(&interrupt.0);
@@ -46,23 +47,22 @@ impl Interrupt {
         INSTALLED.get().cloned().unwrap_or_default()
     }
 
-    /// Whether the run has been asked to stop.
+    /// Whether the run has been told to stop.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// An error with [`Exit::Interrupted`] once the run has been asked to end.
+    /// Fails with [`Exit::Interrupted`] once the run has been told to stop.
     pub fn check(&self) -> Result<()> {
         if self.is_set() { Err(Failure::new(Exit::Interrupted, "interrupted").into()) } else { Ok(()) }
     }
 
-    /// Hands an interrupt over to a caller that must put something back first: waits may continue, until the next
-    /// signal.
+    /// Consumes an interrupt, for a caller that must clean up first: waits continue until the next signal.
     pub fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
 
-    /// Sleeps, but wakes with an error when the run is asked to end.
+    /// Sleeps; fails as soon as the run is told to stop.
     pub fn sleep(&self, duration: Duration) -> Result<()> {
         let end = Instant::now() + duration;
         loop {
@@ -75,7 +75,7 @@ impl Interrupt {
         }
     }
 
-    /// Asks the run to end.
+    /// Tells the run to stop.
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -91,15 +91,15 @@ fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-/// The process groups that were started and have not ended.
+/// The process groups that have started and not ended.
 static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
-/// Notes that the leader of a process group runs, so that a second signal can end it.
+/// Records the leader of a process group, so that a second signal can end the group.
 pub fn group_started(leader: u32) {
     groups().insert(leader);
 }
 
-/// Notes that the leader has been waited for: its number may belong to another process from now on.
+/// The leader has been waited for: its id may belong to another process from now on.
 pub fn group_ended(leader: u32) {
     groups().remove(&leader);
     leftovers::forget(leader);
@@ -108,7 +108,7 @@ pub fn group_ended(leader: u32) {
 fn kill_groups() {
     for leader in groups().iter() {
         if let Some(pid) = i32::try_from(*leader).ok().and_then(Pid::from_raw) {
-            // An error says that the group has gone.
+            // An error means that the group is gone.
             kill_process_group(pid, Signal::KILL).ok();
         }
     }

@@ -1,7 +1,7 @@
-//! What a run that was killed left running, and its end by the next run.
+//! Processes that a killed run left behind, which the next run ends.
 //!
-//! A child ends with us, but not what it started itself. So each child leaves a record of itself, which goes when we
-//! have waited for it. A record whose run is over names a process group to end.
+//! A child ends with us, but the processes that it started may not. So each child leaves a record of itself, which is
+//! removed once we have waited for it. A record of a run that is over points to a process group that must be ended.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -11,21 +11,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::write_whole;
 
-/// Where this run keeps its records.
+/// The folder of this run's records.
 static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// A process group, and the run that started it.
 #[derive(Serialize, Deserialize)]
 struct Record {
-    /// The boot of the machine and the space of process ids: ids of others mean nothing here.
+    /// The machine's boot and the namespace of process ids: other ids mean nothing here.
     space: String,
     leader: Process,
-    /// The session of all that belongs to the group.
+    /// The session that all processes of the group belong to.
     session: i32,
     run: Process,
 }
 
-/// A process: its number may be another's later, but not with the same start.
+/// A process: its id may be reused, but not with the same start time.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Process {
     id: i32,
@@ -33,7 +33,7 @@ struct Process {
     start: u64,
 }
 
-/// What the kernel says of a process.
+/// The kernel's data about a process.
 #[derive(Clone, Copy)]
 struct Status {
     process: Process,
@@ -43,13 +43,13 @@ struct Status {
 }
 
 impl Status {
-    /// Reads `/proc/<id>/stat`; a process that has ended has none.
+    /// Reads `/proc/<id>/stat`; `None` for a process that has ended.
     fn of(id: &str) -> Option<Self> {
         let text = fs_err::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The name before may hold anything.
+        // The name before it may contain anything.
         let (number, rest) = (text.split_once(' ')?.0, text.rsplit_once(") ")?.1);
         let fields: Vec<&str> = rest.split(' ').collect();
-        // A zombie runs no more.
+        // A zombie no longer runs.
         if matches!(*fields.first()?, "Z" | "X") {
             return None;
         }
@@ -64,7 +64,7 @@ impl Status {
     }
 }
 
-/// Whether this process is the one of that number, or was started by it or by what it started.
+/// Whether this process is that process or one of its descendants.
 pub fn is_within(id: i32) -> bool {
     let mut own = Status::of("self");
     while let Some(status) = own.filter(|status| status.process.id > 1) {
@@ -81,15 +81,14 @@ pub fn folder() -> Option<PathBuf> {
     FOLDER.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// From now on children leave records in this folder; what runs that are over left there is ended and named.
+/// From now on, children leave records in this folder. Ends what finished runs left there, and returns its names.
 pub fn begin(folder: &Path) -> Vec<String> {
     let ended = end(folder);
     *FOLDER.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
     ended
 }
 
-/// Leaves the record of this process, which is about to become a child. Where that cannot be done, the child runs all
-/// the same.
+/// Leaves the record of this process, which is about to exec the child. If that fails, the child runs anyway.
 pub(crate) fn record(folder: &Path) {
     let record = || {
         let leader = Status::of("self")?;
@@ -101,10 +100,10 @@ pub(crate) fn record(folder: &Path) {
     record();
 }
 
-/// The child has been waited for.
+/// Removes the record of a child that has been waited for.
 pub fn forget(leader: u32) {
     if let Some(folder) = folder() {
-        // One that could not be started has none.
+        // A child that could not be started has none.
         drop(fs_err::remove_file(path(&folder, leader)));
     }
 }
@@ -138,7 +137,7 @@ fn end(folder: &Path) -> Vec<String> {
 }
 
 impl Record {
-    /// Kills the group, if it is the one that was recorded, and returns the programs that ran in it.
+    /// Kills the group, if it is the recorded one, and returns the programs that ran in it.
     fn end(&self) -> Vec<String> {
         let Ok(processes) = fs_err::read_dir("/proc") else { return Vec::new() };
         let names = processes.flatten().map(|entry| entry.file_name());
@@ -146,8 +145,8 @@ impl Record {
             .filter_map(|name| Status::of(name.to_str()?))
             .filter(|status| status.group == self.leader.id)
             .collect();
-        // As long as one of the group lives, no other group has its number. A later group of that number would have another
-        // leader, or be of another session.
+        // As long as a process of the group lives, no other group gets its id. A later group with that id would have
+        // another leader, or belong to another session.
         let is_ours = |status: &Status| {
             status.session == self.session
                 && (status.process.id != self.leader.id || status.process == self.leader)
@@ -160,7 +159,7 @@ impl Record {
             Some(format!("{} ({})", name.trim_end(), status.process.id))
         };
         let names = group.iter().filter_map(name).collect();
-        // An error says that the group has gone.
+        // An error means that the group is gone.
         kill_process_group(pid, Signal::KILL).ok();
         names
     }

@@ -1,6 +1,6 @@
-//! What every part of the pipeline needs and none of them owns.
+//! The foundation that all parts of the pipeline share.
 //!
-//! `exit`, `interrupt` and `leftovers` are about how a run ends; `secret` and `environment` about what it was given.
+//! `exit`, `interrupt` and `leftovers` are about how a run ends; `secret` and `environment` about its input.
 //! `command` and `runner` start children, `http` and `retry` send requests, `file` writes whole files.
 //! `events` is what a run reports, in the form that a terminal, GitHub or a program reads; `findings` and `plain` read
 //! what children print.

@@ -1,17 +1,17 @@
-//! Text from elsewhere as it may be shown: nothing in it steers a terminal.
+//! Makes text from elsewhere safe to show: nothing in it controls a terminal.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::mpsc::Sender;
 
 use anstream::adapter::strip_str;
 
-/// The text without escape sequences and control characters; line breaks and tabs stay.
+/// The text without escape sequences and control characters; keeps line breaks and tabs.
 pub fn plain(text: &str) -> String {
     let shown = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
     without_sequences(text).chars().filter(shown).collect()
 }
 
-/// C1 control characters begin a sequence too: a terminal takes U+009B for `ESC [`.
+/// C1 control characters start a sequence too: a terminal treats U+009B as `ESC [`.
 fn without_sequences(text: &str) -> String {
     if text.contains(|c: char| ('\u{80}'..='\u{9f}').contains(&c)) {
         let spelt = text.chars().flat_map(|c| match u8::try_from(c) {
@@ -26,16 +26,16 @@ fn without_sequences(text: &str) -> String {
 /// What a child prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Printed {
-    /// A line with its end.
+    /// A complete line.
     Line(String),
-    /// The state of a line that is written over, such as a progress bar.
+    /// The state of a line that is overwritten, such as a progress bar.
     Bar(String),
 }
 
-/// Sends each line of a stream as a screen would show it in the end: without escape sequences, and of a progress bar its
-/// last state.
+/// Passes on each line of a stream as a screen would finally show it: without escape sequences, and with only the last
+/// state of a progress bar.
 ///
-/// However the stream is cut when it is read, the lines are the same. The rest of a line that is far too long is dropped.
+/// The lines do not depend on how the stream is split when it is read. An extremely long line is cut.
 pub fn send_lines(stream: impl Read + Send + 'static, lines: Sender<String>) {
     send(stream, move |printed| match printed {
         Printed::Line(line) => lines.send(line).is_ok(),
@@ -43,7 +43,7 @@ pub fn send_lines(stream: impl Read + Send + 'static, lines: Sender<String>) {
     });
 }
 
-/// Like [`send_lines`], with the states of progress bars in between.
+/// Like [`send_lines`], but also passes on the intermediate states of progress bars.
 pub fn send_printed(stream: impl Read + Send + 'static, sender: Sender<Printed>) {
     send(stream, move |printed| sender.send(printed).is_ok());
 }
@@ -52,14 +52,14 @@ fn send(stream: impl Read + Send + 'static, wanted: impl FnMut(Printed) -> bool 
     std::thread::spawn(move || each_line(stream, wanted));
 }
 
-/// Hands over what is printed until `wanted` is false.
+/// Passes on what is printed until `wanted` returns false.
 fn each_line(stream: impl Read, mut wanted: impl FnMut(Printed) -> bool) {
     /// More than the reporter shows of a line, so that it finds a secret that its own cut would split.
     const LONGEST: usize = 128 << 10;
 
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
-    // A stream that breaks has ended.
+    // A broken stream has ended.
     while let Ok(bytes) = stream.fill_buf() {
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let part = &bytes[..end.unwrap_or(bytes.len())];
@@ -70,7 +70,7 @@ fn each_line(stream: impl Read, mut wanted: impl FnMut(Printed) -> bool) {
         if line.len() + part.len() > LONGEST
             && let Some(start) = line.iter().rposition(|byte| *byte == b'\r')
         {
-            // Overwritten already.
+            // Already overwritten.
             line.drain(..start);
         }
         line.extend_from_slice(&part[..part.len().min(LONGEST - line.len())]);

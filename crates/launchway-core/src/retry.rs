@@ -1,4 +1,4 @@
-//! The one retry policy: which responses are worth another try, how many tries there are, and the wait between them.
+//! The one retry policy: which responses to retry, how often, and the wait in between.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -7,21 +7,21 @@ use std::time::{Duration, Instant, SystemTime};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// How often and how long something is tried.
+/// How often and how long to try.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
-    /// The number of tries, the first included.
+    /// The number of tries, including the first.
     pub tries: u32,
-    /// The first wait; each of the following is twice as long.
+    /// The first wait; each further one is twice as long.
     pub backoff: Duration,
-    /// The longest wait, also where a server asks for more.
+    /// The longest wait, even if a server asks for more.
     pub longest_wait: Duration,
-    /// No wait lasts beyond this.
+    /// No wait ends after this.
     pub deadline: Option<Instant>,
 }
 
 impl Retry {
-    /// Begins an operation, of which no try has failed yet.
+    /// Starts an operation that has not failed yet.
     pub fn begin(self) -> Tries {
         Tries { retry: self, failed: 0 }
     }
@@ -34,19 +34,19 @@ pub struct Tries {
     failed: u32,
 }
 
-/// Why there is no further attempt. `Display` completes "the registry is busy; …".
+/// Why there is no further try. `Display` completes "the registry is busy; …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GiveUp {
-    /// So many tries were all that there are.
+    /// All tries have been used up.
     Tries(u32),
-    /// The server asks for a wait that is longer than all tries together would take.
+    /// The server asks for a longer wait than all tries together would take.
     Asked(Duration),
     /// The next try would be after the deadline.
     Deadline,
 }
 
 impl Tries {
-    /// The wait before the next try, after one that failed: the backoff, or what the server asked for where that is longer.
+    /// The wait before the next try: the backoff, or what the server asks for if that is longer.
     pub fn next_wait(&mut self, asked: Option<Duration>) -> Result<Duration, GiveUp> {
         let Retry { tries, backoff, longest_wait, deadline } = self.retry;
         self.failed += 1;
@@ -76,8 +76,8 @@ impl fmt::Display for GiveUp {
     }
 }
 
-/// Whether a status may be another one soon: a timeout, too many requests, or a server's own error, but for those that
-/// name what the server never does.
+/// Whether a status may soon change: a timeout, too many requests, or a server error, except for those that mean that
+/// the server never supports the request.
 pub fn is_transient(status: StatusCode) -> bool {
     match status {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
@@ -86,7 +86,7 @@ pub fn is_transient(status: StatusCode) -> bool {
     }
 }
 
-/// The wait that `Retry-After` asks for (RFC 9110 §10.2.3): seconds, or a date, of which one in the past means now.
+/// The wait in `Retry-After` (RFC 9110 §10.2.3): seconds, or a date; a date in the past means now.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
@@ -95,9 +95,9 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
 }
 
-/// Between half of a wait and all of it, so that clients that failed together do not come back together.
+/// A random wait between half and all of it, so that clients that failed together do not return together.
 fn jittered(wait: Duration) -> Duration {
-    // The standard library's one source of randomness: a hasher's keys.
+    // The only source of randomness in the standard library: a hasher's keys.
     let random = RandomState::new().build_hasher().finish() % 1000;
     wait / 2 + wait / 2 * u32::try_from(random).unwrap_or_default() / 1000
 }

@@ -1,5 +1,4 @@
-//! Runs the children of one run where everybody sees them: their command lines shown, their lines logged, the places they
-//! name reported.
+//! Runs children visibly: shows their command lines, logs their output, and reports the locations in it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use crate::findings::failed_tests::FailedTests;
 use crate::interrupt::Interrupt;
 use crate::plain::Printed;
 
-/// What a part of the pipeline needs to run children: where, who hears of it, and what ends them.
+/// What a part of the pipeline needs to run children: a folder, a reporter, and an interrupt.
 #[derive(Clone)]
 pub struct Runner {
     /// The folder that children run in.
@@ -27,7 +26,7 @@ pub struct Runner {
 impl Runner {
     /// Runs a child in [`Self::folder`]: shows its line, logs its output.
     ///
-    /// Anything but success is an error with [`Exit::CheckFailed`], after the places that the child named were reported.
+    /// Fails with [`Exit::CheckFailed`] unless the child succeeds, after reporting the locations in its output.
     pub fn check(&self, call: &Call) -> Result<()> {
         self.check_in(&self.folder, call)
     }
@@ -37,7 +36,7 @@ impl Runner {
         self.run(folder, call, &mut |_| {})
     }
 
-    /// [`Self::check`], and `read` sees every line that the child prints.
+    /// Like [`Self::check`], but `read` sees every line that the child prints.
     pub fn check_reading(&self, call: &Call, read: &mut dyn FnMut(&str)) -> Result<()> {
         self.run(&self.folder, call, read)
     }
@@ -66,7 +65,7 @@ impl Runner {
             read(line);
             is_disk_full |= line.contains("No space left on device (os error 28)");
             self.reporter.output(line);
-            // A test that needs a real part says so where that is missing, and would otherwise pass for passed.
+            // A test without its real counterpart says so, and would otherwise count as passed.
             if let Some((check, reason)) =
                 line.strip_prefix("SKIPPED: ").and_then(|skip| skip.split_once(": "))
             {
@@ -95,14 +94,14 @@ impl Runner {
     }
 }
 
-/// How far cargo is: `    Building [====>      ] 88/152: serde, app(bin)`.
+/// Cargo's progress: `    Building [====>      ] 88/152: serde, app(bin)`.
 fn compiled_so_far(bar: &str) -> Option<Count> {
     let (done, total) = bar.trim_start().strip_prefix("Building [")?.split_once("] ")?.1.split_once('/')?;
     let total = total.split(':').next()?.trim().parse().ok()?;
     Some(Count { unit: Unit::Crates, done: done.trim().parse().ok()?, total: Some(total) })
 }
 
-/// How many tests ended, of how many that test programs announced.
+/// How many tests have ended, out of how many that test executables announced.
 #[derive(Debug, Default)]
 struct TestCount {
     done: u64,
@@ -126,7 +125,7 @@ impl TestCount {
     }
 }
 
-/// How much of a cargo run was work and how much was there already.
+/// How much of a cargo run was work and how much was reused.
 #[derive(Debug, Default)]
 struct Compiled {
     crates: usize,
@@ -140,7 +139,7 @@ impl Compiled {
         self.finished |= line.starts_with("Finished `");
     }
 
-    /// Nothing where the child was not cargo.
+    /// `None` if the child was not cargo.
     fn words(&self) -> Option<String> {
         self.finished.then(|| match self.crates {
             0 => "nothing to compile".to_owned(),

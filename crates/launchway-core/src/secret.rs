@@ -1,4 +1,4 @@
-//! A value that must not be seen.
+//! A value that must not be shown.
 
 mod derive;
 mod redact;
@@ -18,12 +18,12 @@ pub use redact::Redactor;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a value out of what can be shown.
+    /// Marks a value as secret.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// The value itself. Every caller hands it to a service or compares it.
+    /// The value itself, for passing it to a service or comparing it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -42,9 +42,9 @@ pub fn random_word() -> Result<String> {
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
-/// A key for signing: 50 characters, six random bits each.
+/// A key for signing: 50 characters of six random bits each.
 ///
-/// None of them means anything to a shell, in a `.env` file or in a list with commas.
+/// None of them is special in a shell, in a `.env` file or in a comma-separated list.
 pub fn random_key() -> Result<String> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = [0; 50];

@@ -1,7 +1,7 @@
 //! Commits and digests, shortened alike everywhere.
 
-/// Shortens a commit or a digest to twelve digits: `0123456789ab`, `sha256:0123456789ab…`. What follows the digits of a
-/// commit, such as `-dirty`, stays.
+/// Shortens a commit or a digest to twelve digits: `0123456789ab`, `sha256:0123456789ab…`. Keeps a commit's suffix,
+/// such as `-dirty`.
 pub fn short(hash: &str) -> String {
     const DIGITS: usize = 12;
 

@@ -1,6 +1,6 @@
 //! Sizes for people.
 
-/// A size for people, in units of 1000: `812 B`, `1.4 kB`, `3.1 MB`.
+/// Formats a size in units of 1000: `812 B`, `1.4 kB`, `3.1 MB`.
 pub fn size(bytes: u64) -> String {
     // In tenths, so that no float is needed.
     let (tenths, unit) = match bytes {

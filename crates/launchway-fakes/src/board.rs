@@ -1,6 +1,6 @@
-//! A board on loopback: it keeps the run reports that it is sent, as the app does.
+//! A board on loopback: like the service, it stores the run reports that it receives.
 //!
-//! It looks at a signature's form and not at its value, and keeps a report without reading it.
+//! It checks only the form of a signature, and stores a report without reading it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::server::{Fake, Incoming, Server, Shared};
 
-/// The path of the reports.
+/// The path for reports.
 const PATH: &str = "/api/v1/reports";
 
-/// A running board, with a runtime of its own for tests that block.
+/// A running board, with its own runtime for blocking tests.
 pub struct Board {
     reports: Arc<Reports>,
     server: Server,
@@ -25,9 +25,9 @@ pub struct Board {
 }
 
 struct Reports {
-    /// Ids and bodies in the order in which they came.
+    /// Ids and bodies in the order of arrival.
     kept: Shared<Vec<(String, Vec<u8>)>>,
-    /// With what every report is refused.
+    /// The status with which every report is refused.
     refusal: Option<u16>,
 }
 
@@ -49,7 +49,7 @@ impl Board {
         Ok(Self { reports, server, _runtime: runtime })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
@@ -62,7 +62,7 @@ impl Board {
         ids
     }
 
-    /// A report as it came.
+    /// A report, as received.
     pub fn report(&self, id: &str) -> Option<Vec<u8>> {
         let find = |kept: &Vec<(String, Vec<u8>)>| {
             kept.iter().find(|(own, _)| own == id).map(|(_, bytes)| bytes.clone())
@@ -100,7 +100,7 @@ impl Fake for Reports {
 }
 
 impl Reports {
-    /// Two reports a page, so that clients have to turn it.
+    /// Two reports per page, so that clients have to follow the pages.
     fn page(&self, request: &Incoming) -> Value {
         let after = request.parameter("after").and_then(|after| after.parse::<usize>().ok());
         let items: Vec<Value> = self.kept.read(|kept| {
@@ -111,7 +111,7 @@ impl Reports {
     }
 }
 
-/// Why a report is refused, by its headers.
+/// Why a report is refused, based on its headers.
 fn refused(request: &Incoming, id: &str) -> Option<StatusCode> {
     let header = |name| request.header(&HeaderName::from_static(name)).unwrap_or_default();
     if header("webhook-id") != id || !header("webhook-signature").starts_with("v1,") {

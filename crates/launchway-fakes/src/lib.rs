@@ -1,7 +1,7 @@
-//! A registry, a Render, a Sentry and a board on loopback: what a rehearsal runs against, and what the clients' tests talk to.
+//! A registry, a Render, a Sentry and a board on loopback, for rehearsals and for the clients' tests.
 //!
 //! The fakes depend on no other crate of the workspace, so that a misreading of a protocol cannot agree with itself.
-//! What each one simplifies is said in the documentation of its module.
+//! The documentation of each module says what that fake simplifies.
 
 pub mod board;
 pub mod registry;

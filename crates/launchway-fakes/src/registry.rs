@@ -1,7 +1,7 @@
-//! A registry on loopback that speaks OCI distribution 1.1, as far as a push and a pull go.
+//! A registry on loopback that implements the push and pull parts of OCI distribution 1.1.
 //!
-//! It is strict where real registries are: blobs belong to a repository, a manifest must find its blobs,
-//! and an upload continues at the last `Location`. Tests and drills give it a [`Fault`].
+//! It is as strict as real registries: blobs belong to a repository, a manifest must find its blobs, and an upload
+//! continues at the last `Location`. Tests and drills can inject a [`Fault`].
 
 mod auth;
 mod blobs;
@@ -30,14 +30,14 @@ pub use self::auth::Auth;
 pub use self::fault::{Fault, ReferrersResponse, UploadLocation};
 pub use self::scripted::Scripted;
 
-/// A running registry; dropping it ends it.
+/// A running registry; dropping it stops it.
 pub struct FakeRegistry {
     server: Server,
     registry: Arc<Registry>,
 }
 
 impl FakeRegistry {
-    /// Starts an empty registry that keeps its blobs under `folder`.
+    /// Starts an empty registry that stores its blobs under `folder`.
     pub async fn start(folder: &Path, auth: Auth) -> anyhow::Result<Self> {
         Self::start_with(folder, auth, None).await
     }
@@ -50,7 +50,7 @@ impl FakeRegistry {
         Ok(Self { server, registry })
     }
 
-    /// `127.0.0.1:<port>`, which is also the host part of its references.
+    /// `127.0.0.1:<port>`, which is also the host in its references.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
@@ -70,7 +70,7 @@ impl FakeRegistry {
         self.server.close();
     }
 
-    /// Keeps an image, as if somebody had pushed it: its blobs, and its manifest under these tags.
+    /// Stores an image as if somebody had pushed it: its blobs, and its manifest under these tags.
     pub fn keep(
         &self,
         repository: &str,
@@ -81,7 +81,7 @@ impl FakeRegistry {
         self.registry.store.keep(repository, blobs, manifest, tags)
     }
 
-    /// Loses a manifest and the tags that name it, as a clean-up does; `false` when it was not there.
+    /// Deletes a manifest and the tags that point to it, as a clean-up does; `false` if it does not exist.
     pub fn forget(&self, repository: &str, digest: &str) -> bool {
         self.registry.store.repositories.change(|all| {
             let Some(repository) = all.get_mut(repository) else { return false };
@@ -90,12 +90,12 @@ impl FakeRegistry {
         })
     }
 
-    /// The digest that a tag or digest of a repository stands for, without asking over HTTP.
+    /// The digest that a tag or digest of a repository resolves to, without an HTTP request.
     pub fn digest_of(&self, repository: &str, reference: &str) -> Option<String> {
         self.registry.store.digest_of(repository, reference)
     }
 
-    /// What is attached to a manifest, without asking over HTTP: the artifact's type by its digest.
+    /// What is attached to a manifest, without an HTTP request: each artifact's type by its digest.
     pub fn attached_to(&self, repository: &str, digest: &str) -> BTreeMap<String, String> {
         manifests::attached(&self.registry.store, repository, digest)
     }
@@ -107,7 +107,7 @@ struct Registry {
     faults: Shared<Vec<Fault>>,
 }
 
-/// The end points of OCI distribution 1.1, §"Endpoints".
+/// The endpoints of OCI distribution 1.1, §"Endpoints".
 enum Route {
     Base,
     Manifest { name: String, reference: String },
@@ -190,7 +190,7 @@ impl Registry {
         }
     }
 
-    /// The first queued fault that fits this request, used up.
+    /// Takes the first queued fault that applies to this request.
     fn fault_for(&self, route: &Route, request: &Incoming) -> Option<Fault> {
         self.faults.change(|faults| {
             let position = faults.iter_mut().position(|fault| fault.fits(route, request))?;
@@ -200,7 +200,7 @@ impl Registry {
 }
 
 impl Route {
-    /// Reads the path behind `/v2/` from its end, since a repository's name may have any number of parts.
+    /// Parses the path after `/v2/` from its end, because a repository's name may have any number of parts.
     fn of(segments: &[&str]) -> Result<Self, Refusal> {
         let named = |parts: &[&str]| refusal::valid_name(&parts.join("/"));
         Ok(match segments {
@@ -223,7 +223,7 @@ impl Route {
         })
     }
 
-    /// What a token must allow. A mount also needs to pull from its source, as in Docker's distribution.
+    /// The access that a token must grant. A mount also needs pull access to its source, as in Docker's distribution.
     fn scopes(&self, request: &Incoming) -> Vec<Scope> {
         let name = match self {
             Self::Base => return Vec::new(),

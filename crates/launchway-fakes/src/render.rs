@@ -1,8 +1,8 @@
 //! A Render on loopback with one image-backed web service, which runs the images that it deploys.
 //!
-//! The end points, the error texts and the numbers are those of Render's API reference and documentation and of
-//! recorded traffic. What a deploy does: pull the image by digest, unpack it, start its entry point with the
-//! service's variables, wait for the health path, then switch the front address over.
+//! The endpoints, the error texts and the numbers are those of Render's API reference and documentation and of recorded
+//! traffic. A deploy pulls the image by digest, unpacks it, starts its entry point with the service's variables, waits
+//! for the health path, then switches the front address over.
 
 mod api;
 mod deploys;
@@ -47,29 +47,29 @@ pub use self::limits::Limits;
 pub use self::random::Random;
 pub use self::script::{Look, Script, ScriptedImage, ScriptedRender, Service, Somebodys};
 
-/// How the fake's one service is set up. [`Options::new`] has the defaults of a new service on Render.
+/// The setup of the fake's one service. [`Options::new`] has the defaults of a new service on Render.
 #[derive(Clone)]
 pub struct Options {
     /// `srv-…`.
     pub service_id: String,
-    /// The one API key that is let in.
+    /// The only API key that is accepted.
     pub api_key: String,
     /// `<host>/<repository>[:<tag>|@<digest>]`; a deploy may change the tag or digest only.
     pub image: String,
-    /// The service's variables to begin with.
+    /// The service's initial variables.
     pub variables: Vec<(String, String)>,
-    /// The port that the service always listens on, where it does not read `PORT`.
+    /// The port that the service always listens on, if it does not read `PORT`.
     pub fixed_port: Option<u16>,
-    /// A variable by which the service learns its port beside `PORT`, and its value for one, with `$PORT` for it.
+    /// A variable, besides `PORT`, that tells the service its port; `$PORT` in the value stands for the port.
     pub port_variable: Option<(String, String)>,
-    /// What the service's setting "Docker Command" has: it takes the place of the image's `CMD`, or of what follows the
-    /// program where the image has no entry point. With `$PORT` for the port.
+    /// The service's setting "Docker Command": it replaces the image's `CMD`, or the program's arguments if the image
+    /// has no entry point. `$PORT` stands for the port.
     pub arguments: Option<Vec<String>>,
-    /// With what to pull; nothing for a public image.
+    /// The credential for pulls; `None` for a public image.
     pub pull: Option<PullCredential>,
     /// `healthCheckPath`; empty means that an open port is enough (Render docs, "Health checks").
     pub health_path: String,
-    /// Where the app says which commit it is: what a drill can have answered by another one.
+    /// The service's version path, whose response a fault can replace.
     pub version_path: String,
     /// How long a new instance may be unhealthy: 15 minutes (Render docs, "Health checks").
     pub health_deadline: Duration,
@@ -77,29 +77,28 @@ pub struct Options {
     pub retire_after: Duration,
     /// `maxShutdownDelaySeconds`: from SIGTERM to SIGKILL.
     pub max_shutdown_delay: Duration,
-    /// The requests that are allowed.
+    /// The allowed rates of requests.
     pub limits: Limits,
-    /// The workspace's policy for a deploy that is asked for while another runs.
+    /// The workspace's policy for a deploy that is requested while another runs.
     pub overlap: Overlap,
     /// Whether a deploy's `imageUrl` becomes the service's image: Render's documentation contradicts itself.
     pub image_sticks: bool,
     /// The service's name.
     pub name: String,
-    /// Where nothing is to run: how deploys go.
+    /// How deploys go if nothing is to run.
     pub script: Option<Script>,
     /// Called with the process groups that start and end.
     pub hooks: GroupHooks,
 }
 
-/// How the program that runs the fake has a part in the processes of the instances: it may have to kill them, or not be
-/// able to.
+/// Involves the program that runs the fake in the instances' processes: it may have to kill them, or be unable to.
 #[derive(Clone, Copy)]
 pub struct GroupHooks {
-    /// The command that starts a program, still without arguments.
+    /// The command that starts a program, without arguments.
     pub command: fn(&Path) -> Command,
-    /// A group runs; its leader has this process id.
+    /// A group has started; its leader has this process id.
     pub started: fn(u32),
-    /// The leader has been waited for: its number may belong to another process from now on.
+    /// The leader has been waited for: its id may belong to another process from now on.
     pub ended: fn(u32),
 }
 
@@ -126,7 +125,7 @@ pub struct PullCredential {
 /// Render docs, "Deploys", §"Overlapping deploys".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
-    /// Finish the running deploy, then start the latest that waits; those between are skipped.
+    /// Finish the running deploy, then start the latest waiting one; those in between are skipped.
     Wait,
     /// Cancel the running deploy.
     Override,
@@ -159,7 +158,7 @@ impl Options {
     }
 }
 
-/// A running Render. [`FakeRender::stop`] ends its instances politely, dropping it kills them.
+/// A running Render. [`FakeRender::stop`] ends its instances gracefully; dropping it kills them.
 pub struct FakeRender {
     api: Server,
     front: Server,
@@ -168,7 +167,7 @@ pub struct FakeRender {
 }
 
 impl FakeRender {
-    /// Starts a service that has never been deployed and unpacks its images under `work`.
+    /// Starts a service that has never been deployed. Unpacks its images under `work`.
     pub async fn start(options: Options, work: &Path) -> anyhow::Result<Self> {
         let client = loopback_client()?;
         let faults = Arc::new(Faults::new());
@@ -183,12 +182,12 @@ impl FakeRender {
         Ok(Self { api, front, engine, worker })
     }
 
-    /// Where the API listens.
+    /// The address of the API.
     pub fn address(&self) -> SocketAddr {
         self.api.address()
     }
 
-    /// What `RENDER_API_URL` is set to.
+    /// The value for `RENDER_API_URL`.
     pub fn api_url(&self) -> String {
         format!("http://{}/v1", self.address())
     }
@@ -203,27 +202,27 @@ impl FakeRender {
         self.api.transcript()
     }
 
-    /// What the front has answered so far.
+    /// Counts of the front's responses so far.
     pub fn traffic(&self) -> Traffic {
         self.engine.front.traffic()
     }
 
-    /// Makes something go wrong.
+    /// Injects a fault.
     pub fn fault(&self, fault: Fault) {
         self.engine.faults.add(fault);
     }
 
-    /// The service, for changes behind the client's back.
+    /// Gives access to the service, for changes behind the client's back.
     pub fn service(&self) -> Service {
         Service(Arc::clone(&self.engine))
     }
 
-    /// Acts before the call of this kind that comes after `before` others.
+    /// Acts before a call of this kind, after `before` others.
     pub fn on(&self, call: Call, before: usize, act: impl FnOnce(&Service) + Send + 'static) {
         self.engine.faults.hook(call, before, Box::new(act));
     }
 
-    /// Stops the clock at the next call of this kind, which is not answered before [`FakeRender::go_on`].
+    /// Holds the next call of this kind: it gets no response before [`FakeRender::go_on`].
     pub fn stop_at(&self, call: Call) {
         self.engine.faults.stop_at(call);
     }
@@ -233,12 +232,12 @@ impl FakeRender {
         self.engine.faults.stopped(timeout).await
     }
 
-    /// Answers the call at which the clock stands.
+    /// Releases the held call.
     pub fn go_on(&self) {
         self.engine.faults.go_on();
     }
 
-    /// Deploys an image as if somebody had asked for it, and waits until it is live.
+    /// Deploys an image as if somebody had requested it, and waits until it is live.
     pub async fn begin_with(&self, image: &str, timeout: Duration) -> anyhow::Result<()> {
         let sha = self.engine.resolve(&Reference::parse(image)?).await?;
         let (deploy, _) = self.engine.request(image.to_owned(), sha, Trigger::Api);
@@ -258,35 +257,35 @@ impl FakeRender {
         self.engine.state.read(|state| state.deploys.iter().find(live).map(|deploy| deploy.sha.clone()))
     }
 
-    /// How many deploys of this digest there have been, of ours and others.
+    /// How many deploys of this digest there have been, ours and others.
     pub fn deploys_of(&self, digest: &str) -> usize {
         self.engine.state.read(|state| state.deploys.iter().filter(|deploy| deploy.sha == digest).count())
     }
 
-    /// Whether a deploy waits or runs.
+    /// Whether a deploy is waiting or running.
     pub fn is_busy(&self) -> bool {
         self.engine.state.read(|state| state.running.is_some() || state.waiting.is_some())
     }
 
-    /// The service's variables as they are set now, by name.
+    /// The service's current variables by name.
     pub fn variables(&self) -> BTreeMap<String, String> {
         self.engine.state.read(|state| state.variables.iter().cloned().collect())
     }
 
-    /// What the instances have printed last, oldest first.
+    /// The latest lines of the instances, oldest first.
     pub fn log(&self) -> Vec<String> {
         self.engine.logs.read(|lines| lines.iter().map(|line| line.message.clone()).collect())
     }
 
-    /// The processes that run now, each the leader of its group.
+    /// The running processes, each the leader of its group.
     pub fn instance_pids(&self) -> Vec<u32> {
         self.engine.processes.pids()
     }
 
-    /// Ends every instance: SIGTERM, then SIGKILL for those that are still there after five seconds.
+    /// Ends every instance: SIGTERM, then SIGKILL for those that are left after five seconds.
     pub async fn stop(mut self) {
         self.worker.abort();
-        // Aborting takes effect at the task's next await; until then it could start one more process.
+        // An abort takes effect at the task's next await; until then it could start one more process.
         drop((&mut self.worker).await);
         self.engine.processes.stop_all(Duration::from_secs(5)).await;
     }

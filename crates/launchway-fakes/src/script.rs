@@ -1,4 +1,4 @@
-//! Scripts: a test's responses, which go before those of a fake, and the requests that came.
+//! Scripts: a test's responses, which take precedence over a fake's, and the received requests.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,26 +9,26 @@ use axum::response::Response;
 
 use crate::server::Incoming;
 
-/// A whole request.
+/// A complete request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `GET`, `PUT`, …
     pub method: String,
-    /// Path and query, as they came.
+    /// Path and query, as received.
     pub target: String,
-    /// Names in lower case; of a name that comes twice, the last value.
+    /// Names in lower case; of a repeated header, the last value.
     pub headers: BTreeMap<String, String>,
     /// The whole body.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// Whether the method is this one and the target contains `part`.
+    /// Whether it has this method and its target contains `part`.
     pub fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.target.contains(part)
     }
 
-    /// The value of a header, empty without one.
+    /// The value of a header; empty without one.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
@@ -53,14 +53,14 @@ impl Reply {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
-    /// With another header. A `Content-Length` that is not the body's makes the response break off.
+    /// Adds a header. A `Content-Length` that does not match the body makes the response break off.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    /// With this body.
+    /// Sets the body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
@@ -88,7 +88,7 @@ impl Reply {
     }
 }
 
-/// A body of nothing whose length the server does not know, so that it takes any `Content-Length` for it.
+/// An empty body whose length the server does not know, so that it accepts any `Content-Length`.
 pub(crate) fn cut_short() -> Body {
     match fs_err::File::open("/dev/null") {
         Ok(nothing) => {
@@ -99,10 +99,11 @@ pub(crate) fn cut_short() -> Body {
     }
 }
 
-/// A rule that responds before a fake: it gets the request, and how many with the same method and path came before.
+/// A rule that responds before a fake. It gets each request, and the number of earlier ones with the same method and
+/// path.
 pub(crate) type Rule = Box<dyn Fn(&Request, usize) -> Option<Reply> + Send + Sync>;
 
-/// A rule, and the requests that came.
+/// A rule, and the received requests.
 pub(crate) struct Script {
     rule: Rule,
     requests: Mutex<Vec<Request>>,
@@ -113,12 +114,12 @@ impl Script {
         Self { rule, requests: Mutex::new(Vec::new()) }
     }
 
-    /// The requests so far, in the order in which they came.
+    /// The requests so far, in the order of arrival.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.lock().clone()
     }
 
-    /// Notes the request. `Err` is the request for the fake, where the script leaves it to that.
+    /// Records the request. `Err` returns it for the fake if the script does not respond.
     pub(crate) async fn respond(&self, mut incoming: Incoming) -> Result<Response, Incoming> {
         let mut body = Vec::new();
         while let Ok(Some(chunk)) = incoming.chunk().await {

@@ -1,4 +1,4 @@
-//! A Sentry on loopback that takes envelopes and the release API, and keeps what it got.
+//! A Sentry on loopback that accepts envelopes and the release API, and stores what it receives.
 
 mod envelope;
 mod releases;
@@ -17,7 +17,7 @@ use crate::server::{BodyError, Exchange, Fake, Incoming, Server, Shared, random_
 pub use self::envelope::Event;
 pub use self::releases::Release;
 
-/// A running Sentry with one project; dropping it ends it.
+/// A running Sentry with one project; dropping it stops it.
 pub struct FakeSentry {
     server: Server,
     project: Arc<Project>,
@@ -38,12 +38,12 @@ impl FakeSentry {
         Ok(Self { server, project })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// What a client is configured with.
+    /// The DSN for clients.
     pub fn dsn(&self) -> String {
         format!("http://{}@{}/{}", self.project.key, self.address(), self.project.id)
     }
@@ -53,17 +53,17 @@ impl FakeSentry {
     /// The slug of the one project.
     pub const PROJECT: &str = "app";
 
-    /// What `SENTRY_URL` is set to.
+    /// The value for `SENTRY_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// The token that the release API lets in.
+    /// The token that the release API accepts.
     pub fn token(&self) -> &str {
         &self.project.token
     }
 
-    /// How it answers from now on.
+    /// Sets how it responds from now on.
     pub fn set_mode(&self, mode: Mode) {
         self.project.mode.change(|current| *current = mode);
     }
@@ -78,7 +78,7 @@ impl FakeSentry {
         self.project.received.read(|received| received.events.clone())
     }
 
-    /// How many items that are not events arrived: sessions, transactions, logs, and unknown types.
+    /// How many items arrived that are not events: sessions, transactions, logs, and unknown types.
     pub fn other_items(&self) -> usize {
         self.project.received.read(|received| received.other_items)
     }
@@ -95,14 +95,14 @@ impl FakeSentry {
     }
 }
 
-/// How a Sentry answers.
+/// How a Sentry responds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// As it should.
     Works,
-    /// With 500, whatever is asked.
+    /// With 500 to every request.
     Fails,
-    /// Not at all: it takes what is sent and says nothing.
+    /// Not at all: it accepts requests and never responds.
     Silent,
 }
 
@@ -146,9 +146,9 @@ impl Fake for Project {
 }
 
 impl Project {
-    /// `POST /api/<project>/envelope/`, after Sentry's developer documentation, "Envelopes".
+    /// `POST /api/<project>/envelope/`, based on Sentry's developer documentation, "Envelopes".
     async fn take(&self, request: &mut Incoming) -> Result<Value, (StatusCode, String)> {
-        /// Sentry takes 20 MB compressed and 100 MB otherwise; an honest event is a hundredth of a megabyte.
+        /// Sentry accepts 20 MB compressed and 100 MB otherwise; an honest event has about 10 kB.
         const MAX_ENVELOPE: usize = 20 << 20;
 
         let refuse = |status, detail: &str| Err((status, detail.to_owned()));

@@ -1,4 +1,4 @@
-//! What the fakes share: a server on loopback, its transcript, and state that can be awaited.
+//! Shared by the fakes: a server on loopback, its transcript, and state that can be awaited.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use tokio::task::JoinHandle;
 
 use crate::script::Script;
 
-/// One request and its response: enough to assert what a client did, too little to hold a secret.
+/// One request and its response: enough to check what a client did, too little to contain a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// `GET`, `PUT`, …
     pub method: String,
-    /// The path alone: a query can carry a token.
+    /// The path without the query, which can carry a token.
     pub path: String,
     /// The status of the response.
     pub status: u16,
@@ -31,7 +31,7 @@ pub struct Exchange {
     pub request_bytes: u64,
 }
 
-/// A service that responds to one request; [`Server`] does the rest.
+/// Responds to requests; [`Server`] does the rest.
 pub(crate) trait Fake: Send + Sync + 'static {
     /// Responds, and reads as much of the body as it needs.
     fn respond(&self, request: &mut Incoming) -> impl Future<Output = Response> + Send;
@@ -42,17 +42,17 @@ pub(crate) struct Server {
     address: SocketAddr,
     transcript: Arc<Shared<Vec<Exchange>>>,
     task: JoinHandle<()>,
-    // Dropping it closes the open connections; aborting the task alone would leave them.
+    // Dropping it closes the open connections; aborting the task alone would leave them open.
     _shutdown: oneshot::Sender<()>,
 }
 
 impl Server {
-    /// Serves on a port of the kernel's choice. `make` gets the address, for those that must name it.
+    /// Serves on a port chosen by the kernel. `make` gets the address.
     pub(crate) async fn start<S: Fake>(make: impl FnOnce(SocketAddr) -> S) -> anyhow::Result<(Self, Arc<S>)> {
         Self::start_with(make, None).await
     }
 
-    /// Serves where the script leaves a request to it.
+    /// Serves the requests that the script leaves to it.
     pub(crate) async fn start_with<S: Fake>(
         make: impl FnOnce(SocketAddr) -> S,
         script: Option<Arc<Script>>,
@@ -73,7 +73,7 @@ impl Server {
         Ok((Self { address, transcript, task, _shutdown: shutdown }, fake))
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -101,7 +101,7 @@ async fn exchange<S: Fake>(
     script: Option<Arc<Script>>,
     request: Request,
 ) -> Response {
-    /// A refused upload is read to its end up to here, so that the client sees the response and not a broken pipe.
+    /// A refused upload is read up to this limit, so that the client sees the response and not a broken pipe.
     const DRAINED: u64 = 64 << 20;
 
     let mut request = Incoming::new(request);
@@ -135,9 +135,9 @@ pub(crate) struct Incoming {
 /// Why a body could not be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// It is larger than this kind of request may be.
+    /// It is larger than allowed for this kind of request.
     TooLarge,
-    /// The client went away, or its framing is wrong.
+    /// The client disconnected, or its framing is wrong.
     Broken,
 }
 
@@ -147,7 +147,7 @@ impl Incoming {
         Self { method: parts.method, headers: parts.headers, uri: parts.uri, body, received: 0 }
     }
 
-    /// The same request once more, with its body from the beginning.
+    /// The same request again, with its body from the start.
     pub(crate) fn again(self, body: Vec<u8>) -> Self {
         Self { body: Body::from(body), received: 0, ..self }
     }
@@ -161,12 +161,12 @@ impl Incoming {
         self.uri.path()
     }
 
-    /// The path and query as they came, for a proxy.
+    /// The path and query as received, for a proxy.
     pub(crate) fn target(&self) -> &str {
         self.uri.path_and_query().map_or("/", |target| target.as_str())
     }
 
-    /// The query's pairs, decoded; none when the query is malformed.
+    /// The decoded pairs of the query; none if the query is malformed.
     pub(crate) fn query(&self) -> Vec<(String, String)> {
         Query::<Vec<(String, String)>>::try_from_uri(&self.uri).map(|query| query.0).unwrap_or_default()
     }
@@ -176,7 +176,7 @@ impl Incoming {
         self.query().into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// A header's value, when it is text.
+    /// A header's value, if it is text.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -222,7 +222,7 @@ impl<T> Shared<T> {
         Self { value: Mutex::new(value), changed: watch::Sender::new(()) }
     }
 
-    /// Looks at the value.
+    /// Reads the value.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         look(&self.lock())
     }
@@ -234,7 +234,7 @@ impl<T> Shared<T> {
         result
     }
 
-    /// What `look` finds, as soon as it finds something; `None` after `timeout`.
+    /// The result of `look`, as soon as it has one; `None` after `timeout`.
     pub(crate) async fn wait_for<R>(&self, timeout: Duration, look: impl Fn(&T) -> Option<R>) -> Option<R> {
         let mut changed = self.changed.subscribe();
         let found = async {
@@ -248,7 +248,7 @@ impl<T> Shared<T> {
         tokio::time::timeout(timeout, found).await.ok().flatten()
     }
 
-    // A panic in a test's closure must not turn every later look into a panic of its own.
+    // A panic in a test's closure must not turn every later read into another panic.
     fn lock(&self) -> MutexGuard<'_, T> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,9 +256,9 @@ impl<T> Shared<T> {
 
 /// A client without proxy and redirects.
 pub fn loopback_client() -> anyhow::Result<reqwest::Client> {
-    // reqwest wants a provider even for plain http. Installing fails when there is one already, which is as good.
+    // reqwest needs a provider even for plain http. Installing one fails if there is one already, which is fine.
     rustls::crypto::ring::default_provider().install_default().ok();
-    // No proxy and no certificate store: a bare machine may lack the latter.
+    // No proxy and no certificate store, which a minimal machine may lack.
     let builder =
         reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
     builder.build().context("failed to set up an HTTP client")
@@ -267,7 +267,7 @@ pub fn loopback_client() -> anyhow::Result<reqwest::Client> {
 /// `N` unguessable bytes, in hexadecimal.
 pub(crate) fn random_hex<const N: usize>() -> String {
     let mut bytes = [0_u8; N];
-    // The kernel's generator does not fail once it is seeded. Were it to, a fixed name would show up as a clash.
+    // Once seeded, the kernel's generator does not fail. If it did, a fixed name would show up as a clash.
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).ok();
     hex(&bytes)
 }
@@ -281,7 +281,7 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Decodes `%XX`; a malformed escape is left unchanged.
+/// Decodes `%XX`; leaves a malformed escape unchanged.
 fn percent_decoded(text: &str) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

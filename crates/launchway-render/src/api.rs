@@ -20,7 +20,7 @@ use launchway_core::secret::{Redactor, Secret};
 use crate::exchange::{below, parse};
 use crate::model::{Deploy, EnvVar, Phase, Service};
 
-/// Which service of which API, and the key that opens it.
+/// Which service of which API, and the key for it.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// `https://api.render.com/v1`, or a fake's address.
@@ -218,7 +218,7 @@ impl Api {
         Ok(deploys)
     }
 
-    /// Sets the image that the service's settings name, and the credential to pull it with. Nothing is deployed.
+    /// Sets the image in the service's settings, and the credential to pull it with. Deploys nothing.
     ///
     /// `owner` is the workspace's id. Render may remove a credential that the request leaves out.
     pub fn set_image(&self, owner: &str, image: &str, credential: Option<&str>) -> Result<Service, ApiError> {
@@ -236,7 +236,7 @@ impl Api {
 
     /// Requests a deploy of this image.
     ///
-    /// It is retried only where Render certainly did nothing: after the rate limit, or without a connection.
+    /// Retried only if Render certainly did nothing: after the rate limit, or without a connection.
     /// Every other [`ApiError::Unavailable`] may have started a deploy.
     pub fn create_deploy(&self, image: &str) -> Result<Requested, ApiError> {
         let body = json!({ "imageUrl": image });
@@ -280,7 +280,7 @@ impl Api {
         parse(&text)
     }
 
-    /// Every page of a list. A short page is the last one, and so is one whose cursor leads nowhere.
+    /// Reads every page of a list. The last page is a short one, or one whose cursor leads nowhere.
     fn list<T: DeserializeOwned>(
         &self,
         path: &[&str],

@@ -1,4 +1,4 @@
-//! The events of a service while and after it is deployed: <https://api-docs.render.com/reference/list-events>.
+//! The events of a service during and after a deploy: <https://api-docs.render.com/reference/list-events>.
 //!
 //! They explain a failure or end a wait early; a deploy must not depend on any of them.
 
@@ -44,7 +44,7 @@ pub struct Details {
 }
 
 impl Event {
-    /// The deploy that took the place of the one that ended.
+    /// The deploy that replaced the one that ended.
     pub fn newer_deploy(&self) -> Option<&str> {
         self.details.reason["newDeploy"]["id"].as_str()
     }
@@ -52,7 +52,7 @@ impl Event {
     /// Why a deploy or an instance failed, and what to try.
     pub fn cause(&self) -> Option<(String, &'static str)> {
         let reason = &self.details.reason;
-        // A deploy's reason holds the failure beside other things; an instance's is the failure.
+        // A deploy's reason contains the failure beside other fields; an instance's is the failure.
         cause(if reason["failure"].is_object() { &reason["failure"] } else { reason })
     }
 }
@@ -105,7 +105,7 @@ fn cause(failure: &Value) -> Option<(String, &'static str)> {
 }
 
 impl Api {
-    /// What happened since then, at most a hundred events. One request without retries..
+    /// What happened since then, at most a hundred events. One request without retries.
     pub fn events(&self, since: SystemTime) -> Result<Vec<Event>, ApiError> {
         #[derive(Deserialize)]
         struct Item {

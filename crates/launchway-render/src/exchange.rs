@@ -116,7 +116,7 @@ impl Api {
         Err(ApiError::Refused { failure, status })
     }
 
-    /// Render's own message in one short line: the `message`, or the body where it is not JSON.
+    /// Render's own message in one short line: the `message`, or the body if it is not JSON.
     fn message(&self, body: &str) -> String {
         #[derive(Deserialize)]
         struct Error {
@@ -149,18 +149,18 @@ fn body(response: Response) -> Result<String, ApiError> {
     })
 }
 
-/// Reads a response. One that is not the JSON it should be comes from a proxy on the way or from an outage.
+/// Parses a response. One that is not the expected JSON comes from a proxy or an outage.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     serde_json::from_str(text).context("its response is not the expected JSON").map_err(|error| {
-        // serde's own words name a value that it did not expect, which may be a variable's.
+        // serde's own message would quote an unexpected value, which may be a variable's.
         ApiError::Unavailable { untouched: false, after: None, why: error.to_string() }
     })
 }
 
 /// How long Render wants us to wait.
 ///
-/// Every response has `Ratelimit-Reset`, which counts only where the limit was hit. It is what is left of the window,
-/// although the documentation calls it a point in time.
+/// Every response has `Ratelimit-Reset`, which counts only if the limit was hit. It is the rest of the window in
+/// seconds, although the documentation calls it a point in time.
 pub(crate) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     let reset = || {
         let seconds = headers.get("ratelimit-reset")?.to_str().ok()?.trim().parse().ok()?;

@@ -1,6 +1,6 @@
-//! Image references, as far as it takes to see whether two name the same image.
+//! Image references: just enough to compare them.
 
-/// The repository that a reference names, in full: host and path, without tag and digest.
+/// The repository in a reference, in full: host and path, without tag and digest.
 ///
 /// Docker's short forms are completed: `nginx` is `docker.io/library/nginx`.
 pub fn repository(reference: &str) -> String {

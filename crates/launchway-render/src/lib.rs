@@ -1,6 +1,6 @@
 //! A client of the Render API for one web service that runs an image.
 //!
-//! It decides nothing: what a deploy does and in which order is the business of the caller.
+//! It decides nothing: the caller determines what a deploy does and in which order.
 
 pub mod api;
 pub mod events;

@@ -1,7 +1,7 @@
 //! The parts of Render's responses that a deploy reads.
 //!
-//! Tolerant on purpose: fields that the documentation calls required are null or absent on the wire, such as the `commit`
-//! of a deploy whose service runs an image.
+//! Deliberately tolerant: fields that the documentation calls required are null or absent on the wire, such as the
+//! `commit` of a deploy whose service runs an image.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ pub struct Service {
     /// The service's page.
     #[serde(deserialize_with = "or_default")]
     pub dashboard_url: String,
-    /// With what Render pulls the image.
+    /// The credential with which Render pulls the image.
     pub registry_credential: Option<Credential>,
     /// `web_service`, `cron_job`, …
     #[serde(rename = "type", deserialize_with = "or_default")]
@@ -35,7 +35,7 @@ pub struct Service {
     pub suspended: String,
     /// The image's reference; only an image-backed service has one.
     pub image_path: Option<String>,
-    /// What depends on its type.
+    /// The type-specific part.
     #[serde(rename = "serviceDetails", deserialize_with = "or_default")]
     pub details: ServiceDetails,
 }
@@ -56,14 +56,14 @@ pub struct ServiceDetails {
     /// `image` for a service that runs an image.
     #[serde(deserialize_with = "or_default")]
     pub runtime: String,
-    /// Empty where Render only looks for an open port.
+    /// Empty if Render only looks for an open port.
     #[serde(deserialize_with = "or_default")]
     pub health_check_path: String,
-    /// Present where the service has one.
+    /// Present if the service has one.
     pub maintenance_mode: Option<MaintenanceMode>,
     /// The service's own address, `https://….onrender.com`.
     pub url: Option<String>,
-    /// Present where a disk is attached.
+    /// Present if a disk is attached.
     pub disk: Option<serde::de::IgnoredAny>,
 }
 
@@ -71,7 +71,7 @@ pub struct ServiceDetails {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct MaintenanceMode {
-    /// Whether they do now.
+    /// Whether they get it now.
     #[serde(deserialize_with = "or_default")]
     pub enabled: bool,
 }
@@ -93,12 +93,12 @@ pub struct Deploy {
     /// `dep-…`.
     #[serde(deserialize_with = "or_default")]
     pub id: String,
-    /// Where it stands.
+    /// Its status.
     #[serde(deserialize_with = "or_default")]
     pub status: Status,
     /// What requested it: `api`, `manual`, `rollback`, …
     pub trigger: Option<String>,
-    /// What it runs.
+    /// The image that it runs.
     pub image: Option<DeployImage>,
     /// RFC 3339 in UTC.
     pub created_at: Option<String>,
@@ -127,16 +127,16 @@ pub struct DeployImage {
 #[serde(transparent)]
 pub struct Status(String);
 
-/// What a status means.
+/// The meaning of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// It has not ended.
     UnderWay,
-    /// A word that Render did not have when this was written. It counts as under way: our own timeout ends the wait.
+    /// A value that Render did not have when this was written. It counts as under way: our own timeout ends the wait.
     Unknown,
-    /// It serves.
+    /// It is live.
     Live,
-    /// It was live and a newer deploy took its place.
+    /// It was live, and a newer deploy replaced it.
     Deactivated,
     /// It did not go live.
     Failed,
@@ -145,7 +145,7 @@ pub enum Phase {
 }
 
 impl Status {
-    /// What the status means.
+    /// The meaning of the status.
     pub fn phase(&self) -> Phase {
         match self.0.as_str() {
             ""

@@ -1,4 +1,4 @@
-//! Whether a service can be deployed to: found out before anything is changed.
+//! Finds out whether a service can be deployed to, before anything is changed.
 
 use anyhow::Result;
 use reqwest::Url;
@@ -54,7 +54,7 @@ pub fn problems(service: &Service, image: &str) -> Vec<String> {
     problems
 }
 
-/// What is worth knowing but prevents nothing.
+/// Noteworthy facts that prevent nothing.
 pub fn remarks(service: &Service, health: &str) -> Vec<String> {
     let details = &service.details;
     let mut remarks = Vec::new();
@@ -72,7 +72,7 @@ pub fn remarks(service: &Service, health: &str) -> Vec<String> {
     remarks
 }
 
-/// The app's address: `https`, or loopback in a rehearsal.
+/// The service's address: `https`, or loopback in a rehearsal.
 pub fn address(service: &Service) -> Result<Url> {
     base_url("serviceDetails.url", service.details.url.as_deref().unwrap_or_default())
 }

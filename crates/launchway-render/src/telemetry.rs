@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::api::{Api, ApiError};
 use crate::model::or_default;
 
-/// A line that the app printed.
+/// A line that the service printed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct LogLine {
@@ -31,7 +31,7 @@ struct LogLabel {
 }
 
 impl LogLine {
-    /// The id of the instance that printed it, where Render names it.
+    /// The id of the instance that printed it, if Render returns it.
     pub fn instance(&self) -> Option<&str> {
         self.labels.iter().find(|label| label.name == "instance").map(|label| label.value.as_str())
     }
@@ -53,7 +53,7 @@ impl Api {
         Ok(all.into_iter().filter(older).map(|instance| instance.id).collect())
     }
 
-    /// The app's last lines since then, oldest first, at most a hundred. One request without retries.
+    /// The service's last lines since then, oldest first, at most a hundred. One request without retries.
     pub fn log(&self, owner: &str, since: SystemTime) -> Result<Vec<LogLine>, ApiError> {
         #[derive(Deserialize)]
         struct Page {

@@ -1,4 +1,4 @@
-//! What a child inherits of the environment: no secret, and nothing that is meant for this process alone.
+//! What a child inherits from the environment: no secret, and nothing that is meant for this process alone.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use anyhow::Result;
 
 use crate::secret::Redactor;
 
-/// What this run withholds beside what is always withheld.
+/// Variables that this run withholds in addition to those that are always withheld.
 #[derive(Clone, Debug, Default)]
 struct Withheld {
     names: Vec<String>,
-    /// Finds the secrets in a variable of another name.
+    /// Finds the secrets in other variables.
     secrets: Redactor,
 }
 
 static WITHHELD: Mutex<Option<Withheld>> = Mutex::new(None);
 
-/// From now on no child inherits these variables, nor any other that holds one of the secrets.
+/// From now on, no child inherits these variables, or any other variable that contains one of the secrets.
 pub fn withhold(names: impl IntoIterator<Item = String>, secrets: Redactor) {
     let withheld = Withheld { names: names.into_iter().collect(), secrets };
     *WITHHELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(withheld);
@@ -27,8 +27,8 @@ pub fn withhold(names: impl IntoIterator<Item = String>, secrets: Redactor) {
 
 /// Removes from a child's environment what it does not need.
 ///
-/// Of the tokens, cargo keeps those for private registries, which it needs to fetch; to keep them
-/// from build scripts too, use one of cargo's credential providers.
+/// Cargo keeps the tokens for private registries, which it needs to fetch. To hide them from build scripts too, use one
+/// of cargo's credential providers.
 pub(super) fn strip(command: &mut Command, is_cargo: bool, inherited: Option<&[&str]>) -> Result<()> {
     let withheld = WITHHELD.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
     for (name, value) in std::env::vars_os() {
@@ -61,13 +61,12 @@ impl Withheld {
     }
 }
 
-/// The files in which a step on GitHub leaves its outputs and the environment of the steps after it, some of which have
-/// secrets.
+/// The files through which a step on GitHub passes on its outputs and environment, some of which contain secrets.
 fn is_for_us_alone(name: &str) -> bool {
     matches!(name, "GITHUB_ENV" | "GITHUB_PATH" | "GITHUB_OUTPUT" | "GITHUB_STATE" | "GITHUB_STEP_SUMMARY")
 }
 
-/// Whether a variable is one of the names, of which one may end with `*`.
+/// Whether a variable is one of the names, which may end with `*`.
 fn is_one_of(variable: &str, names: &[&str]) -> bool {
     names.iter().any(|name| match name.strip_suffix('*') {
         Some(start) => variable.starts_with(start),
@@ -88,7 +87,7 @@ pub(super) fn is_added_by_cargo(name: &str) -> bool {
         || name.starts_with("CARGO_MANIFEST_")
 }
 
-/// Whether cargo put a folder into the library path: its own output folders and the toolchain's.
+/// Whether cargo added a folder to the library path: one of its own output folders or the toolchain's.
 fn is_toolchain_path(path: &Path) -> bool {
     let text = path.to_string_lossy();
     text.contains("/rustlib/")
@@ -97,9 +96,9 @@ fn is_toolchain_path(path: &Path) -> bool {
         || text.contains("/target/release")
 }
 
-/// Whether a variable leads git to a repository, an index or settings, as it sets them for its hooks.
+/// Whether a variable points git to a repository, an index or settings, as git sets them for its hooks.
 ///
-/// What says how to reach a server stays: a cargo that fetches with git needs it.
+/// Variables that say how to reach a server are kept: cargo needs them to fetch with git.
 pub fn is_of_a_hook(name: &str) -> bool {
     let stays = |name: &str| {
         ["SSH", "SSL_", "HTTP_", "PROXY_", "ASKPASS", "TERMINAL_PROMPT"]
@@ -113,14 +112,14 @@ pub fn is_of_a_hook(name: &str) -> bool {
 
 /// Whether a variable is a token of the machine that the pipeline itself never reads.
 ///
-/// On GitHub they open the repository, its packages and the run's own artifacts; cargo's publishes packages.
+/// On GitHub they give access to the repository, its packages and the run's own artifacts; cargo's publishes packages.
 pub fn is_token(name: &str) -> bool {
     matches!(name, "GITHUB_TOKEN" | "GH_TOKEN" | "CARGO_REGISTRY_TOKEN")
         || name.starts_with("ACTIONS_") && name.ends_with("_TOKEN")
         || is_registry_token(name)
 }
 
-/// Whether a variable is what cargo logs in to a private registry with.
+/// Whether cargo uses a variable to log in to a private registry.
 pub(crate) fn is_registry_token(name: &str) -> bool {
     name.starts_with("CARGO_REGISTRIES_") && name.ends_with("_TOKEN")
 }

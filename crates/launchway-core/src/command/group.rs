@@ -1,4 +1,4 @@
-//! A running child, with all that it started.
+//! A running child and everything that it started.
 
 use std::io::{Read, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -12,13 +12,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::launch::on_lasting_thread;
 use crate::interrupt::{self, Interrupt};
 
-/// A child in a process group of its own, ended as a whole when it is dropped before it ended by itself.
+/// A child in its own process group. If it is dropped before the child ends, it ends the whole group.
 pub struct Group {
     /// The leader of the group.
     pub child: Child,
 }
 
-/// How much a child may print, in bytes, and until when it may run.
+/// Limits on a child's output and its run time.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// How many bytes it may print on each stream.
@@ -38,7 +38,7 @@ impl Group {
         Ok(Self { child })
     }
 
-    /// Starts the command, gives it its input and waits for its end; returns all that it printed.
+    /// Starts the command, passes it its input and waits for its end; returns everything that it printed.
     pub fn collect(
         mut command: Command,
         input: Option<Vec<u8>>,
@@ -52,7 +52,7 @@ impl Group {
         }
         let mut group = Self::spawn(command).context("cannot be started")?;
         if let (Some(mut stdin), Some(input)) = (group.child.stdin.take(), input) {
-            // A child that does not read it has ended, or does not need it.
+            // A child that does not read its input has ended, or does not need it.
             std::thread::spawn(move || drop(stdin.write_all(&input)));
         }
         let stdout = group.child.stdout.take().map(|stream| read(stream, bounds.bytes));
@@ -84,7 +84,7 @@ impl Group {
         Ok(Output { status: group.wait(goes_on)?, stdout, stderr })
     }
 
-    /// Waits for the child's end as long as it may go on.
+    /// Waits for the child's end, within its limits.
     pub(super) fn wait(&mut self, goes_on: impl Fn() -> Result<()>) -> Result<ExitStatus> {
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -107,7 +107,7 @@ impl Group {
             }
             std::thread::sleep(Interrupt::TICK);
         }
-        // The child may have ended without its own children.
+        // The child may have left its own children behind.
         self.signal(Signal::KILL);
         drop(self.child.wait());
     }
@@ -115,7 +115,7 @@ impl Group {
     /// Sends a signal to every process of the group.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // An error says that the group has gone.
+            // An error means that the group is gone.
             kill_process_group(pid, signal).ok();
         }
     }
@@ -130,10 +130,10 @@ impl Drop for Group {
     }
 }
 
-/// Reads a stream to its end, or to where it is too much.
+/// Reads a stream to its end or its limit.
 fn read(stream: impl Read + Send + 'static, most: u64) -> Receiver<std::io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel();
-    // Ended with the pipe, which ends with the process group.
+    // Ends with the pipe, which ends with the process group.
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = stream.take(most.saturating_add(1)).read_to_end(&mut bytes);

@@ -1,7 +1,8 @@
-//! How a child is started, so that it ends with us even where we are killed.
+//! Starts children so that they end with us, even if we are killed.
 //!
-//! The kernel sends a process a signal when its parent dies, if it asked for that. A child cannot ask between fork and
-//! exec without unsafe code, so our own program is started first: it asks, and then becomes the child.
+//! The kernel can signal a process when its parent dies, but only if the process asks for that. A child cannot ask
+//! between fork and exec without unsafe code, so our own executable is started first: it asks, and then execs the
+//! child.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, Write as _};
@@ -15,18 +16,18 @@ use std::time::Duration;
 
 use crate::leftovers;
 
-/// The first argument of our own program where it is to become a child.
+/// The first argument that makes our own executable become a child.
 const LAUNCH: &str = "--launch";
 
-/// This process's own program, also where its file has been replaced meanwhile.
+/// This process's own executable, even if its file has been replaced in the meantime.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Whether our own program knows what [`LAUNCH`] means: in a test it does not.
+/// Whether our own executable supports [`LAUNCH`]: a test executable does not.
 static IS_ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// Becomes the child where this process was started to be one, and otherwise starts all children so from now on.
+/// Becomes the child if this process was started for that; otherwise starts all children this way from now on.
 ///
-/// It returns an exit code where the child could not be started. It must be the first thing that a program does.
+/// Returns an exit code if the child could not be started. It must be the first thing that a program calls.
 pub fn launched() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_none_or(|first| first != LAUNCH) {
@@ -62,8 +63,8 @@ fn become_child(
     command.args(arguments);
     for _ in 1..TRIES {
         let error = command.exec();
-        // A process that another thread forked holds, until it is replaced a moment later, the descriptor with which we
-        // have just written the program.
+        // A process that another thread forked briefly inherits the descriptor with which we have just written the
+        // program.
         if error.kind() != ErrorKind::ExecutableFileBusy {
             return error;
         }
@@ -77,7 +78,7 @@ fn end_with_parent(owner: &OsStr) -> io::Result<()> {
     use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // It may have died before.
+    // The parent may have died before.
     let parent = getppid().map_or(0, Pid::as_raw_pid);
     if owner.to_str() == Some(&parent.to_string()) {
         Ok(())
@@ -95,7 +96,7 @@ fn end_with_parent(_: &OsStr) -> io::Result<()> {
 #[expect(clippy::disallowed_methods, reason = "this is where children are made")]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let program = program.as_ref();
-    // A program that is not there fails to start by itself.
+    // A missing program fails to start by itself.
     if !IS_ENABLED.load(Ordering::Relaxed) || find(program).is_none() {
         return Command::new(program);
     }
@@ -105,7 +106,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The file of a program; a relative path is the child's own matter.
+/// The file of a program; a relative path is resolved by the child.
 fn find(program: &OsStr) -> Option<PathBuf> {
     let is_program = |path: &PathBuf| {
         path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
@@ -119,9 +120,9 @@ fn find(program: &OsStr) -> Option<PathBuf> {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Does something on a thread that lives as long as the process.
+/// Runs a function on a thread that lives as long as the process.
 ///
-/// For the kernel the parent of a child is the thread that started it: where that ended, the child would be killed.
+/// To the kernel, a child's parent is the thread that started it: if that thread ended, the child would be killed.
 pub(crate) fn on_lasting_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {

@@ -1,4 +1,4 @@
-//! `.env`: read as its many dialects agree, and refused where they do not.
+//! Reads `.env` where its many dialects agree, and rejects it where they do not.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// The longest `.env`, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// The text of a `.env`, or `None` if there is none. It may be a pipe, as password managers create it: the writer
-/// must respond within `patience`.
-pub(super) fn read(path: &Path, patience: Duration) -> Result<Option<String>> {
+/// The text of a `.env`, or `None` if there is none. It may be a pipe, as created by password managers: the writer must
+/// respond within `timeout`.
+pub(super) fn read(path: &Path, timeout: Duration) -> Result<Option<String>> {
     let shown = path.display();
     if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
         return Ok(None);
@@ -21,7 +21,7 @@ pub(super) fn read(path: &Path, patience: Duration) -> Result<Option<String>> {
     ensure!(!metadata.is_dir(), "{shown} is a folder, but must be a file of `NAME=value` lines");
     let (sender, receiver) = mpsc::channel();
     let file = path.to_owned();
-    // To open a pipe waits for the other side, which may never come.
+    // Opening a pipe waits for the other side, which may never come.
     std::thread::spawn(move || {
         let read = || {
             let mut bytes = Vec::new();
@@ -30,9 +30,9 @@ pub(super) fn read(path: &Path, patience: Duration) -> Result<Option<String>> {
         };
         sender.send(read()).ok();
     });
-    let Ok(read) = receiver.recv_timeout(patience) else {
+    let Ok(read) = receiver.recv_timeout(timeout) else {
         bail!(
-            "{shown} is a pipe that delivered nothing in {patience:?}: unlock the program that writes to it, or remove it"
+            "{shown} is a pipe that delivered nothing in {timeout:?}: unlock the program that writes to it, or remove it"
         );
     };
     let bytes = read?;
@@ -44,11 +44,11 @@ pub(super) fn read(path: &Path, patience: Duration) -> Result<Option<String>> {
     String::from_utf8(bytes).ok().with_context(|| format!("{shown} is not UTF-8")).map(Some)
 }
 
-/// Lines `NAME=value`; comments, blank lines, a leading `export` and one pair of quotes around the value are dropped.
-/// Between quotes a value may have several lines, as keys in PEM do.
+/// Parses lines `NAME=value`; drops comments, blank lines, a leading `export` and one pair of quotes around the value.
+/// Between quotes, a value may span several lines, as PEM keys do.
 ///
 /// Nothing is substituted: a `$` in a secret key is a dollar sign.
-/// An error names the line, never its text, which may hold a secret.
+/// An error names the line but never quotes it, because it may contain a secret.
 pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>> {
     let mut values: Vec<(usize, String, String)> = Vec::new();
     let mut lines = (1..).zip(text.trim_start_matches('\u{feff}').lines());
@@ -89,7 +89,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>> {
     Ok(kept.map(|(_, name, value)| (name, value)).collect())
 }
 
-/// A value without the quotes around it and the comment after it, which a `#` begins where a blank is before it.
+/// A value without its quotes and without the comment after it, which starts with a `#` after a space.
 fn unquoted(value: &str) -> Result<&str> {
     let Some(quote @ ('"' | '\'')) = value.chars().next() else {
         let comment = value.match_indices('#').find(|(place, _)| value[..*place].ends_with([' ', '\t']));
@@ -109,7 +109,7 @@ fn unquoted(value: &str) -> Result<&str> {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PIPE_TIMEOUT: Duration = Duration::from_secs(20);
 
     #[test]
     fn reads_a_file_of_variables() {
@@ -155,15 +155,15 @@ mod tests {
     fn whatever_stands_there_is_read_or_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".env");
-        assert_eq!(read(&path, PATIENCE).unwrap(), None);
-        let error = |patience| format!("{:#}", read(&path, patience).unwrap_err());
+        assert_eq!(read(&path, PIPE_TIMEOUT).unwrap(), None);
+        let error = |timeout| format!("{:#}", read(&path, timeout).unwrap_err());
 
         fs_err::create_dir(&path).unwrap();
-        assert!(error(PATIENCE).contains("is a folder"));
+        assert!(error(PIPE_TIMEOUT).contains("is a folder"));
         fs_err::remove_dir(&path).unwrap();
 
         fs_err::os::unix::fs::symlink("nowhere", &path).unwrap();
-        assert!(error(PATIENCE).contains("cannot be read"));
+        assert!(error(PIPE_TIMEOUT).contains("cannot be read"));
         fs_err::remove_file(&path).unwrap();
 
         for (bytes, words) in [
@@ -172,16 +172,16 @@ mod tests {
             (&vec![b' '; (1 << 20) + 1], "longer"),
         ] {
             fs_err::write(&path, bytes).unwrap();
-            assert!(error(PATIENCE).contains(words), "{}", error(PATIENCE));
+            assert!(error(PIPE_TIMEOUT).contains(words), "{}", error(PIPE_TIMEOUT));
         }
         fs_err::remove_file(&path).unwrap();
 
         crate::command::Call::new("mkfifo").args([".env", "written"]).read(dir.path()).unwrap();
         assert!(error(Duration::from_millis(50)).contains("is a pipe that delivered nothing"));
-        // Another pipe: at the first one, the reader that gave up still waits.
+        // A new pipe: the reader that timed out still waits at the first one.
         let written = dir.path().join("written");
         let writer = written.clone();
         std::thread::spawn(move || fs_err::write(writer, "A=1\n"));
-        assert_eq!(read(&written, PATIENCE).unwrap().unwrap(), "A=1\n");
+        assert_eq!(read(&written, PIPE_TIMEOUT).unwrap().unwrap(), "A=1\n");
     }
 }

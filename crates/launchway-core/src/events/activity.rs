@@ -1,4 +1,4 @@
-//! The work that is under way: which step, for how long, how far, and about how long it will take.
+//! The work in progress: which step, for how long, how far, and about how long it will take.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Event, milliseconds};
 
-/// How far a long action is.
+/// The progress of a long action.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// The name of the step; empty where none runs.
+    /// The name of the step; empty if none is running.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub step: String,
     /// How long the step has been running.
     #[serde(default)]
     pub milliseconds: u64,
-    /// How long it took the last time, where that is known.
+    /// How long it took last time, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_milliseconds: Option<u64>,
     /// What has been counted so far.
@@ -27,14 +27,14 @@ pub struct Progress {
     pub text: String,
 }
 
-/// Things done, of how many.
+/// A count of finished things, and the total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// What is counted.
     pub unit: Unit,
     /// How many are done.
     pub done: u64,
-    /// How many there are, where that is known.
+    /// The total, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
 }
@@ -43,13 +43,13 @@ pub struct Count {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
-    /// What cargo compiles.
+    /// The crates that cargo compiles.
     Crates,
-    /// What a test program runs.
+    /// The tests of a test executable.
     Tests,
 }
 
-/// How long the steps took, and how many tests ran, the last time.
+/// How long the steps took last time, and how many tests ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastRun {
     /// The duration of each step that passed.
@@ -84,7 +84,7 @@ impl fmt::Display for Progress {
 }
 
 impl Progress {
-    /// About how long it will take, rounded up; nothing once it takes longer than the last time.
+    /// About how long it will take, rounded up; `None` once it takes longer than last time.
     fn left(&self) -> Option<String> {
         let left = self.expected_milliseconds?.checked_sub(self.milliseconds)?.div_ceil(1000);
         Some(match left {
@@ -100,7 +100,7 @@ fn whole_seconds(seconds: u64) -> String {
     if seconds < 100 { format!("{seconds} s") } else { format!("{} min {} s", seconds / 60, seconds % 60) }
 }
 
-/// The work that is under way.
+/// The work in progress.
 #[derive(Debug)]
 pub(super) struct Activity {
     step: String,
@@ -111,7 +111,7 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// Follows an event: work begins, goes on, or ends.
+    /// Applies an event: work starts, continues, or ends.
     pub(super) fn follow(activity: &mut Option<Self>, event: &Event, last: &LastRun, now: Instant) {
         let begun = |step: &str| Self {
             step: step.to_owned(),
@@ -149,7 +149,7 @@ impl Activity {
         self.count = Some(count);
     }
 
-    /// The progress at this moment, with what is being done.
+    /// The progress at this moment.
     pub(super) fn progress(&self, now: Instant) -> Progress {
         Progress {
             step: self.step.clone(),

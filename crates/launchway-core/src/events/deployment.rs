@@ -1,4 +1,4 @@
-//! The facts of a deployment and of a proof, as fields: for the last lines of a failure, and for whoever reads JSON.
+//! The facts of a deployment and of a proof, as fields: for the last lines of a failure, and for readers of JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,22 +11,22 @@ pub struct Deployed {
     pub outcome: DeployOutcome,
     /// The name of the environment.
     pub environment: String,
-    /// The service's name, where it was read.
+    /// The service's name, if it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// The address of the site, where it was read.
+    /// The address of the site, if it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The deploy's id, `dep-…`, where one was requested.
+    /// The deploy's id, `dep-…`, if one was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// What was to go live, where it was chosen.
+    /// The release to deploy, if it was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
-    /// What was live before, where that is known.
+    /// The release that was live before, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Release>,
-    /// Whether the site responded with 2xx at its health path at the end. Absent where it could not be asked.
+    /// Whether the site responded with 2xx at its health path at the end. Absent if it could not be checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_up: Option<bool>,
     /// The commit that the site reported at the end.
@@ -35,14 +35,14 @@ pub struct Deployed {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What to do, where it failed.
+    /// What to do, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// How long it took.
     pub milliseconds: u64,
 }
 
-/// What a deployment left.
+/// The outcome of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeployOutcome {
@@ -50,11 +50,11 @@ pub enum DeployOutcome {
     Live,
     /// It failed before it changed anything.
     Unchanged,
-    /// It failed, and the service is as it was.
+    /// It failed, and the service was rolled back.
     RolledBack,
-    /// It failed, and something of it is left.
+    /// It failed, and the service was not fully rolled back.
     NotRolledBack,
-    /// Another deploy took its place.
+    /// Another deploy superseded it.
     Superseded,
 }
 
@@ -63,7 +63,7 @@ pub enum DeployOutcome {
 pub struct Release {
     /// `sha256:…`.
     pub digest: String,
-    /// Where it is known.
+    /// If it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
 }
@@ -82,21 +82,21 @@ pub struct Link {
     pub what: String,
     /// What was found.
     pub found: String,
-    /// What had to be found.
+    /// What was expected.
     pub wanted: String,
     /// Where it was found.
     pub place: String,
 }
 
 impl Proof {
-    /// The links that do not hold.
+    /// The broken links.
     pub fn broken(&self) -> impl Iterator<Item = &Link> {
         self.links.iter().filter(|link| link.found != link.wanted)
     }
 }
 
 impl Deployed {
-    /// The state of the site, where it was asked.
+    /// The state of the site, if it was checked.
     pub(super) fn site(&self) -> Option<String> {
         Some(match (self.is_up?, &self.live_commit) {
             (false, _) => "the site does NOT respond as healthy".to_owned(),

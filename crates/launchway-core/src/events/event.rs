@@ -129,7 +129,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether a person who wants to read so much sees the event.
+    /// Whether a person who wants this level of detail sees the event.
     pub(super) fn is_shown(&self, verbosity: Verbosity) -> bool {
         let is_requested = matches!(
             self,
@@ -166,7 +166,7 @@ fn each_text(value: &mut Value, change: &impl Fn(&str) -> String) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It did what it should.
+    /// It succeeded.
     Passed,
     /// A check failed, or something went wrong.
     Failed,
@@ -179,7 +179,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether what needs it may run.
+    /// Whether steps that need it may run.
     pub fn is_passed(self) -> bool {
         matches!(self, Self::Passed | Self::Reused)
     }
@@ -205,7 +205,7 @@ pub struct Finding {
     pub line: u32,
     /// What is wrong there.
     pub message: String,
-    /// The line itself, where it could be read.
+    /// The line itself, if it could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
@@ -237,7 +237,7 @@ impl Finding {
 pub struct FailedTest {
     /// The name, as the test program prints it.
     pub name: String,
-    /// Why it failed, with both values where two were compared.
+    /// Why it failed, with both values if two were compared.
     pub message: String,
     /// The place in this workspace's own sources, never in a dependency.
     pub place: Option<Finding>,
@@ -256,13 +256,13 @@ impl fmt::Display for Finding {
 /// Why a step or the whole run failed, and how to go on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failed {
-    /// The step; absent where none ran.
+    /// The step; absent if none ran.
     pub step: Option<String>,
     /// What went wrong, and a hint.
     pub message: String,
     /// The exit code of the run.
     pub exit: Exit,
-    /// The places that the failed step named.
+    /// The locations that the failed step reported.
     pub findings: Vec<Finding>,
     /// The tests that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -302,7 +302,7 @@ impl Failed {
 /// What the end of a run shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Whether it was a rehearsal, of which nothing leaves this machine.
+    /// Whether it was a rehearsal.
     pub rehearsal: bool,
     /// The steps, in order.
     pub rows: Vec<Row>,
@@ -324,7 +324,7 @@ pub struct Row {
     pub outcome: Outcome,
     /// How long it took.
     pub milliseconds: u64,
-    /// Why it was skipped, or what in it was.
+    /// Why it was skipped, or what it skipped.
     pub remark: String,
 }
 
@@ -341,7 +341,7 @@ pub struct Drilled {
     pub observed: DrillEnd,
     /// How long it took.
     pub milliseconds: u64,
-    /// The service as the drill found it: digest, keyed hash of the variables, what `latest` names.
+    /// The service as the drill found it: digest, keyed hash of the variables, what `latest` points to.
     pub before: String,
     /// The service as the drill left it.
     pub after: String,

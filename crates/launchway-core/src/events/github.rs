@@ -1,4 +1,4 @@
-//! GitHub Actions: a group a step, annotations, a job summary, step outputs.
+//! GitHub Actions: a group per step, annotations, a job summary, step outputs.
 //!
 //! The commands are those of <https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>.
 
@@ -11,30 +11,31 @@ use super::{Event, Failed, Finding, Outcome, Progress, Summary};
 
 /// The reporter on GitHub.
 ///
-/// It writes to standard output alone: GitHub reads the two streams side by side, and only one has an order.
+/// Writes to standard output only: GitHub reads the two streams concurrently, so their lines would have no common
+/// order.
 #[derive(Debug)]
 pub struct GitHub {
     verbosity: Verbosity,
     plain: Terminal,
     /// `GITHUB_WORKSPACE`, the root of the checkout, from which annotations name files.
     checkout: Option<PathBuf>,
-    /// The folder of the workspace in it, with a slash at its end; empty where they are one.
+    /// The workspace's folder in it, with a trailing slash; empty if they are the same.
     folder: String,
     /// `GITHUB_STEP_SUMMARY`: Markdown is appended.
     summary: Option<PathBuf>,
     /// `GITHUB_OUTPUT`: `name=value` lines are appended.
     output: Option<PathBuf>,
-    /// Whether GitHub takes no line for a command at the moment: it finds commands in all that is printed, indented or
+    /// Whether GitHub ignores commands at the moment: it recognises commands in everything that is printed, indented or
     /// not, on both streams, and only our own are meant.
     stopped: bool,
-    /// The word that makes lines commands again. Nobody can guess it.
+    /// The word that makes GitHub recognise commands again. Nobody can guess it.
     token: String,
 }
 
 impl GitHub {
-    /// GitHub drops a summary over 1 MiB as a whole.
+    /// GitHub drops a summary over 1 MiB entirely.
     const LONGEST_SUMMARY: usize = 1_000_000;
-    /// GitHub shows ten errors of a step, and drops the others without a word.
+    /// GitHub shows ten errors of a step, and drops the others silently.
     const MOST_ANNOTATIONS: usize = 10;
 
     /// `token` is a random word of at least 16 characters.
@@ -69,7 +70,7 @@ impl GitHub {
         written.map(|()| !text.is_empty())
     }
 
-    /// Prints how far the work is, where nothing else was printed for long.
+    /// Prints the progress if nothing else has been printed for a while.
     pub(super) fn print_progress(&mut self, progress: &Progress) -> io::Result<()> {
         if self.verbosity == Verbosity::Quiet {
             return Ok(());
@@ -86,7 +87,7 @@ impl GitHub {
                 self.words(&self.plain.text(event)) + &self.commands("::endgroup::\n")
             }
             Event::Output { line } => self.words(&format!("{line}\n")),
-            // A log grows; nothing in it is written over.
+            // A log only grows; nothing in it is overwritten.
             Event::Progress(_) | Event::Finding(_) | Event::TestFailed(_) => String::new(),
             Event::Failed(failed) => {
                 let annotations = self.annotations(failed);
@@ -96,7 +97,7 @@ impl GitHub {
         }
     }
 
-    /// The places of a failure and the tests whose place is unknown; the failure itself where there is neither.
+    /// The locations of a failure and the tests without a location; the failure itself if there is neither.
     fn annotations(&self, failed: &Failed) -> String {
         let title = failed.step.as_deref().unwrap_or("cargo xtask");
         let mut errors: Vec<(String, String)> = Vec::new();
@@ -122,7 +123,7 @@ impl GitHub {
         lines.concat()
     }
 
-    /// Text of which no line is a command.
+    /// Text in which no line is a command.
     fn words(&mut self, text: &str) -> String {
         let stop = if self.stopped { String::new() } else { format!("::stop-commands::{}\n", self.token) };
         self.stopped = true;
@@ -142,7 +143,7 @@ fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// The value of a command's property: also the characters that end it.
+/// The value of a command's property: escapes the characters that end it, too.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
@@ -175,7 +176,7 @@ fn markdown(summary: &Summary) -> String {
     if text.len() > GitHub::LONGEST_SUMMARY { String::new() } else { text }
 }
 
-/// What other jobs may read: the image, its digest, and what the run has done so far.
+/// Outputs for other jobs: the image, its digest, and the run state.
 fn outputs(summary: &Summary) -> String {
     let read = |(name, value): &(String, String)| {
         matches!(name.as_str(), "image" | "digest").then(|| format!("{name}={}\n", value.replace('\n', " ")))
@@ -284,7 +285,7 @@ mod tests {
                 format!("::error file={property},line=1,title=lint::{escaped}"),
             ]
         );
-        // Text printed past us, for example by a panic, must not act as a command either.
+        // Text printed by others, such as a panic, must not act as a command either.
         assert!(stopped, "{printed}");
     }
 
@@ -317,7 +318,7 @@ mod tests {
             let text = github.text(&Event::Failed(failed.clone()));
             assert!(text.ends_with(&format!("::error file={file},line=3,title=lint::x: y\n")), "{text}");
         }
-        // A test without a place is no less a failure than the others.
+        // A test without a location is a failure like the others.
         let named = |name: &str| FailedTest {
             name: name.to_owned(),
             message: "no".to_owned(),

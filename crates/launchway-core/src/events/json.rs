@@ -1,4 +1,4 @@
-//! One event a line on standard output.
+//! One event per line on standard output.
 
 use std::io::{self, Write as _};
 

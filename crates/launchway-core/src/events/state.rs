@@ -1,4 +1,4 @@
-//! What a reporter knows while a step runs, the step's log, and what its end needs.
+//! A reporter's state while a step runs, the step's log, and what its end shows.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -10,22 +10,22 @@ use crate::secret::Redactor;
 /// How many of a step's last lines a failure shows.
 const TAIL: usize = 20;
 
-/// The work of a reporter, behind its lock.
+/// The state of a reporter, behind its lock.
 pub(super) struct State {
     pub(super) sink: Sink,
     pub(super) redactor: Redactor,
     pub(super) log: Option<fs_err::File>,
     pub(super) tail: Vec<String>,
-    /// Whether the tail comes from a child that failed: later output must not replace it.
+    /// Whether the tail is from a failed child: later output must not replace it.
     pub(super) tail_is_kept: bool,
     pub(super) findings: Vec<Finding>,
     pub(super) tests: Vec<FailedTest>,
     pub(super) skipped: Vec<String>,
     pub(super) activity: Option<Activity>,
     pub(super) last_run: LastRun,
-    /// When something was printed that stays.
+    /// When something permanent was last printed.
     pub(super) printed: Instant,
-    /// The first output that could not be written. The run goes on: a full disk must not end a deploy half-way.
+    /// The first output that could not be written. The run continues: a full disk must not end a deploy halfway.
     pub(super) lost: Option<anyhow::Error>,
 }
 
@@ -34,11 +34,11 @@ pub(super) struct State {
 pub struct StepEnd {
     /// Its last lines.
     pub tail: Vec<String>,
-    /// The places that it named.
+    /// The locations that it reported.
     pub findings: Vec<Finding>,
     /// The tests that failed.
     pub tests: Vec<FailedTest>,
-    /// The checks inside it that did not run.
+    /// The checks inside it that were skipped.
     pub skipped: Vec<String>,
 }
 
@@ -70,7 +70,7 @@ impl State {
         if self.tail_is_kept {
             return;
         }
-        // A failure shows what the failed child printed; the rest has been shown.
+        // A failure shows the failed child's output; the rest has been shown.
         match event {
             Event::Command { short, .. } => self.tail = vec![format!("$ {short}")],
             Event::Output { .. } => {

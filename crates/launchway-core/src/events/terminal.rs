@@ -16,7 +16,7 @@ use wrap::wrap;
 pub struct Terminal {
     verbosity: Verbosity,
     look: Look,
-    /// The workspace root with a slash: people read paths that are relative to it.
+    /// The workspace root with a slash: people read paths relative to it.
     root: Option<String>,
 }
 
@@ -25,19 +25,19 @@ pub struct Terminal {
 pub enum Verbosity {
     /// Requested text and failures.
     Quiet,
-    /// What happens, in short.
+    /// What happens, in short form.
     #[default]
     Normal,
-    /// Commands with their environment, and paths from the root of the file system.
+    /// Commands with their environment, and absolute paths.
     Verbose,
 }
 
 /// How text looks on the streams of this process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Look {
-    /// Whether standard output is a screen: text gets colour and fits its width.
+    /// Whether standard output is a screen: then text gets colour and fits its width.
     pub is_screen: bool,
-    /// Whether standard error is a screen: failures get colour, and progress a line that is written over.
+    /// Whether standard error is a screen: then failures get colour, and progress is a line that is overwritten.
     pub is_error_screen: bool,
     /// The width that `COLUMNS` gives to output that is no screen; without it a line is as long as its text.
     pub columns: Option<usize>,
@@ -53,7 +53,7 @@ impl Look {
         })
     }
 
-    /// Where `CI` is set, or the terminal is a dumb one, output is a log of lines and no screen.
+    /// If `CI` is set or the terminal is dumb, output is a log and not a screen.
     fn of(stdout: bool, stderr: bool, value: impl Fn(&str) -> Option<String>) -> Self {
         let is_log = value("CI").is_some() || value("TERM").is_none_or(|term| term == "dumb");
         Self {
@@ -78,7 +78,7 @@ impl Terminal {
         self.root = Some(format!("{}/", root.display()));
     }
 
-    /// Shows the event and returns whether something was printed that stays.
+    /// Shows the event and returns whether something permanent was printed.
     pub(super) fn show(&self, event: &Event) -> io::Result<bool> {
         let is_passing = matches!(
             event,
@@ -103,7 +103,7 @@ impl Terminal {
         Ok(true)
     }
 
-    /// Draws how far the work is, and returns whether there is a screen for it.
+    /// Draws the progress, and returns whether there is a screen for it.
     pub(super) fn draw(&self, progress: &Progress) -> io::Result<bool> {
         let is_live = self.look.is_error_screen && self.verbosity != Verbosity::Quiet;
         if is_live {
@@ -112,7 +112,7 @@ impl Terminal {
         Ok(is_live)
     }
 
-    /// Prints how far the work is on a line that stays.
+    /// Prints the progress on a permanent line.
     pub(super) fn print_progress(&self, progress: &Progress) -> io::Result<()> {
         if self.verbosity == Verbosity::Quiet { Ok(()) } else { print(&self.progress_line(progress)) }
     }
@@ -126,7 +126,7 @@ impl Terminal {
         Painter { terminal: self, has_colour: false, width: usize::MAX }.text(event)
     }
 
-    /// Shortens paths to what they are from the workspace root, unless they are wanted in full.
+    /// Makes paths relative to the workspace root, unless full paths are wanted.
     fn relative(&self, text: String) -> String {
         match &self.root {
             Some(root) if self.verbosity != Verbosity::Verbose => text.replace(root.as_str(), ""),
@@ -154,7 +154,7 @@ impl Painter<'_> {
         let text = match event {
             // To be copied, or read by a program.
             Event::Text { text } => return format!("{text}\n"),
-            // What is printed is what runs, with the paths that it has.
+            // The plan is what runs, with its exact paths.
             Event::Planned { step, lines } => {
                 let lines =
                     lines.iter().map(|line| wrap(&format!("  {}\n", self.planned(line)), self.width, 2));
@@ -221,9 +221,9 @@ impl Painter<'_> {
     }
 
     fn summary(self, summary: &Summary) -> String {
-        /// Where the remark of a row begins, from its indent.
+        /// The column of a row's remark, from its indent.
         const REMARK: usize = 45;
-        /// Where the value of a fact begins, from its indent.
+        /// The column of a fact's value, from its indent.
         const FACT: usize = 11;
 
         let mut text = String::from("\n");
@@ -253,7 +253,7 @@ impl Painter<'_> {
     }
 
     fn proof(self, proof: &Proof) -> String {
-        /// Where the place of a link begins, from its indent.
+        /// The column of a link's place, from its indent.
         const PLACE: usize = 42;
 
         let mut text = format!("\n{}\n", self.bold("proof"));
@@ -340,7 +340,7 @@ fn without_environment(line: &str) -> String {
     place + command
 }
 
-/// The text, each digest and each commit in it shortened: the log and the record have them whole.
+/// The text with its digests and commits shortened: the log and the record have them in full.
 fn short_hashes(text: &str) -> String {
     let (mut shown, mut rest) = (String::new(), text);
     while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {

@@ -1,4 +1,4 @@
-//! What shows that a run goes on while nothing happens: the live line on a screen, and elsewhere a line now and then.
+//! Shows that a run is alive while nothing happens: the live line on a screen, and a line now and then elsewhere.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -26,7 +26,7 @@ pub(super) fn start(state: &Arc<Mutex<State>>) {
 }
 
 impl State {
-    /// Shows how far the work is.
+    /// Shows the progress.
     fn tick(&mut self, now: Instant) {
         if !self.draw(now)
             && self.activity.is_some()
@@ -60,7 +60,7 @@ impl State {
                 Ok(())
             }
         };
-        // What matters is reported by events, and so is an output that is gone.
+        // Events report what matters, including an output that is gone.
         drop(printed);
     }
 }

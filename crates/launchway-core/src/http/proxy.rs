@@ -1,4 +1,4 @@
-//! The proxy that the environment names: one for `https`, because plain `http` never leaves this machine.
+//! The proxy in the environment: one for `https`, because plain `http` never leaves this machine.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use reqwest::{NoProxy, Url};
 use crate::environment::Environment;
 use crate::exit::{Exit, OrExit as _};
 
-/// What never goes through a proxy, whatever `NO_PROXY` says.
+/// Never uses a proxy, whatever `NO_PROXY` says.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
 /// The proxy of a run, if it has one.
@@ -18,9 +18,9 @@ const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 pub(crate) struct Proxy(Option<Arc<Named>>);
 
 struct Named {
-    /// The variable that names it.
+    /// The variable that sets it.
     variable: &'static str,
-    /// With its password.
+    /// Including its password.
     address: String,
     /// `NO_PROXY` and loopback.
     except: String,
@@ -28,7 +28,7 @@ struct Named {
 }
 
 impl Proxy {
-    /// `HTTPS_PROXY`, or `ALL_PROXY`, but for what `NO_PROXY` lists; names in lower case count too.
+    /// `HTTPS_PROXY`, or `ALL_PROXY`, with the exceptions in `NO_PROXY`; lower-case names count too.
     pub(crate) fn of(environment: &Environment) -> Self {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|name| Some((*name, environment.get(name)?.trim().to_owned())))
@@ -43,15 +43,15 @@ impl Proxy {
         Self(Some(Arc::new(Named { variable, address, except, matcher })))
     }
 
-    /// The proxy for the HTTP client; one that cannot be used is left to [`Proxy::check`].
+    /// The proxy for the HTTP client; [`Proxy::check`] reports one that cannot be used.
     pub(super) fn for_client(&self) -> Option<reqwest::Proxy> {
         let named = self.0.as_ref()?;
         let proxy = reqwest::Proxy::https(&named.address).ok()?;
         Some(proxy.no_proxy(NoProxy::from_string(&named.except)))
     }
 
-    /// An error with [`Exit::Usage`] where an address off this machine would need a proxy that cannot be used. It does
-    /// not quote the proxy's address, which may hold a password.
+    /// Fails with [`Exit::Usage`] if an address on another machine would need a proxy that cannot be used. Does not
+    /// quote the proxy's address, which may contain a password.
     pub(super) fn check(&self) -> Result<()> {
         let Some(named) = &self.0 else { return Ok(()) };
         let variable = named.variable;
@@ -71,14 +71,14 @@ impl Proxy {
         check().or_exit(Exit::Usage)
     }
 
-    /// `host:port` of the proxy that an address is asked through, with the variable that names it.
+    /// The `host:port` of the proxy for an address, and the variable that sets it.
     pub(super) fn between(&self, url: &Url) -> Option<(String, &'static str)> {
         let named = self.0.as_ref()?;
         let proxy = named.matcher.intercept(&url.as_str().parse().ok()?)?;
         Some((proxy.uri().authority()?.to_string(), named.variable))
     }
 
-    /// Whether the proxy is given a user name.
+    /// Whether the proxy has a user name.
     pub(super) fn has_login(&self) -> bool {
         self.0.as_ref().is_some_and(|named| named.address.contains('@'))
     }

@@ -1,4 +1,4 @@
-//! Requests that got no response: the reason in one sentence, with a hint.
+//! Explains requests that got no response: the reason in one sentence, with a hint.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -11,7 +11,8 @@ use super::proxy::Proxy;
 /// A request that got no response.
 #[derive(Debug)]
 pub struct TransportError {
-    /// One sentence. It names neither the path of the address, which may hold an upload's state, nor a proxy's password.
+    /// One sentence. It quotes neither the path of the address, which may contain an upload's state, nor a proxy's
+    /// password.
     pub message: String,
     /// Whether a retry would fail the same way.
     pub permanent: bool,
@@ -84,7 +85,7 @@ fn of_tls(host: &str, error: &rustls::Error) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             ("is another host's".to_owned(), "use the name in the certificate")
         }
-        // `webpki` has a name for it that is not public here.
+        // `webpki` has a name for it, but does not export it.
         other if other.to_string().contains("CaUsedAsEndEntity") => {
             ("is self-signed".to_owned(), "use one that an authority has issued for that host")
         }
@@ -93,7 +94,7 @@ fn of_tls(host: &str, error: &rustls::Error) -> String {
     format!("the certificate of {host} {wrong}: {hint}")
 }
 
-/// None of these is the fault of an account.
+/// An account is never to blame for these.
 fn of_proxy(host: &str, at: &str, variable: &str, has_login: bool, error: &dyn Error) -> TransportError {
     let (words, root) = (words(error), root(error));
     let (permanent, wrong) = if words.contains("proxy authorization required") {
@@ -120,7 +121,7 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        // An I/O error hides the one that it wraps from `source`.
+        // An I/O error does not return the error that it wraps from `source`.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(found) = wrapped.and_then(|wrapped| find(wrapped)) {
             return Some(found);
@@ -130,7 +131,7 @@ fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
     None
 }
 
-/// The last of an error's causes, which says most.
+/// The last of an error's causes, which is the most specific.
 fn root(mut error: &dyn Error) -> String {
     while let Some(cause) = error.source() {
         error = cause;

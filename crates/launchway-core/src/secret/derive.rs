@@ -14,7 +14,7 @@ impl hkdf::KeyType for Length {
     }
 }
 
-/// The key that a secret has for a purpose, such as `launchway/report/v1`: HKDF with SHA-256.
+/// Derives the key of a secret for a purpose, such as `launchway/report/v1`: HKDF with SHA-256.
 ///
 /// Neither the secret nor the key of another purpose can be computed from it.
 pub fn derived_key(secret: &Secret, purpose: &str) -> Result<[u8; 32]> {

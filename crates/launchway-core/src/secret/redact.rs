@@ -1,8 +1,8 @@
-//! Takes the secrets' values out of text that is about to be shown or written.
+//! Removes the values of secrets from text that is about to be shown or written.
 //!
-//! The last line of defence, for what a child process or a server prints; our own messages never hold a value.
-//! A value is found also as others write it: escaped as in JSON, Rust or XML, percent-encoded, in hexadecimal, or inside
-//! base64; and so is the password in a URL.
+//! The last line of defence, for what child processes and servers print; our own messages never contain a value. It
+//! also finds encoded values: escaped as in JSON, Rust or XML, percent-encoded, in hexadecimal, or inside base64. And
+//! it finds the password in a URL.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -20,23 +20,23 @@ use super::Secret;
 pub struct Redactor(Vec<String>);
 
 impl Redactor {
-    /// A shorter value occurs in every other line by chance: replacing it would only garble the text.
+    /// A shorter value occurs everywhere by chance: replacing it would only garble the text.
     const SHORTEST: usize = 4;
     /// The minimum length for a line of a longer value, and for a value that is not marked secret.
     const SHORTEST_PART: usize = 8;
-    /// The minimum number of base64 characters that a value alone determines.
+    /// The minimum number of base64 characters that are determined by the value alone.
     const SHORTEST_BASE64: usize = 6;
 
     const REPLACEMENT: &str = "<redacted>";
 
-    /// A redactor of these secrets, in all the forms in which they may turn up.
+    /// A redactor for these secrets, in all forms in which they may occur.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut redactor = Self::default();
         redactor.add(secrets);
         redactor
     }
 
-    /// Replaces these values as well.
+    /// Adds more values.
     pub fn add(&mut self, secrets: impl IntoIterator<Item = Secret>) {
         for Secret(value) in secrets {
             let whole = value.trim();
@@ -44,7 +44,7 @@ impl Redactor {
                 continue;
             }
             self.0.extend([whole.to_owned()]);
-            // Text comes line by line, and so does a key of many lines.
+            // Text arrives line by line, and so does a multi-line key.
             let lines = whole.lines().map(str::trim).filter(|line| line.len() >= Self::SHORTEST_PART);
             self.0.extend(lines.map(str::to_owned));
             self.0.extend(password(whole).filter(|password| password.len() >= Self::SHORTEST));
@@ -57,7 +57,7 @@ impl Redactor {
         self.0.dedup();
     }
 
-    /// Replaces what either replaces.
+    /// Replaces what either redactor replaces.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
@@ -66,7 +66,8 @@ impl Redactor {
         self
     }
 
-    /// Whether a value that may or may not be secret is more likely a setting: replacing it would garble text.
+    /// Whether a value that may or may not be secret is more likely an ordinary setting: replacing it would garble
+    /// text.
     pub fn is_ordinary(value: &str) -> bool {
         value.len() < Self::SHORTEST_PART
             || value == "localhost"
@@ -87,7 +88,7 @@ impl Redactor {
         let mut redacted = String::with_capacity(text.len());
         let mut end = 0;
         for range in found {
-            // Values that overlap are replaced as one: of neither may a rest stay.
+            // Overlapping values are replaced as one: no part of either may remain.
             if range.start >= end {
                 redacted.push_str(&text[end..range.start]);
                 redacted.push_str(Self::REPLACEMENT);
@@ -97,18 +98,18 @@ impl Redactor {
         redacted + &text[end..]
     }
 
-    /// Whether one of the values stands in the text.
+    /// Whether the text contains one of the values.
     pub fn finds(&self, text: &str) -> bool {
         !self.find(text).is_empty()
     }
 
-    /// Where the values stand.
+    /// The positions of the values.
     fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for value in &self.0 {
             let first = value.as_bytes()[0];
             for (start, byte) in text.bytes().enumerate() {
-                // What an encoded character can begin with, too.
+                // These can also start an encoded character.
                 if (byte == first || matches!(byte, b'%' | b'\\' | b'&' | b'+'))
                     && let Some(length) = matches(&text.as_bytes()[start..], value)
                 {
@@ -126,22 +127,22 @@ impl fmt::Debug for Redactor {
     }
 }
 
-/// The password in a URL, as a client shows it that has taken the URL apart.
+/// The password in a URL, in the form that a client prints after parsing the URL.
 ///
-/// One that is the user's name, or that opens what this machine alone can reach, is a convention and no secret.
+/// A password that equals the user name, or that only gives access to this machine, is a convention and not a secret.
 fn password(value: &str) -> Option<String> {
     let url = Url::parse(value).ok()?;
     let is_own = url.host_str().is_none_or(|host| {
         host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|it: IpAddr| it.is_loopback())
     });
     let password = url.password().filter(|password| !is_own && *password != url.username())?;
-    // As the name of a query, which is decoded in the same way but for these two.
+    // Decoded like the name of a query, except for these two.
     let query = password.replace('+', "%2B").replace('&', "%26");
     let query = Url::parse(&format!("x:?{query}")).ok()?;
     Some(query.query_pairs().next()?.0.into_owned())
 }
 
-/// A value as what shows bytes shows it: in hexadecimal, as Rust's `Debug` and as a list in JSON.
+/// A value as printed by code that shows bytes: in hexadecimal, as Rust's `Debug`, and as a list in JSON.
 fn bytes(value: &str) -> [String; 4] {
     let digits = value.bytes().flat_map(|byte| [byte >> 4, byte & 15]);
     let hex: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
@@ -149,8 +150,8 @@ fn bytes(value: &str) -> [String; 4] {
     [hex.to_uppercase(), hex, list(", "), list(",")]
 }
 
-/// The base64 characters that a value determines alone, wherever it stands in what is encoded: as the password in
-/// `user:password`, say. Padding and the characters that it shares with its neighbours are not among them.
+/// The base64 characters that are determined by the value alone, wherever it is in the encoded text, such as in
+/// `user:password`. Excludes padding and characters shared with neighbouring bytes.
 fn base64(value: &str) -> Vec<String> {
     let mut found = Vec::new();
     for before in 0..3 {
@@ -163,7 +164,7 @@ fn base64(value: &str) -> Vec<String> {
     found
 }
 
-/// How much of the beginning of `text` is `value`, each character of it literal or encoded; the longest way.
+/// The longest prefix of `text` that is `value`, with each character literal or encoded.
 fn matches(text: &[u8], value: &str) -> Option<usize> {
     let mut ends = vec![0];
     let mut next = Vec::new();
@@ -184,10 +185,10 @@ fn matches(text: &[u8], value: &str) -> Option<usize> {
     ends.into_iter().max()
 }
 
-/// Of escapes of escapes, those that somebody meets: of four levels.
+/// The levels of nested escapes that occur in practice: up to four.
 const MOST_BACKSLASHES: usize = 15;
 
-/// Calls `found` with the length of each way in which `text` begins with the character.
+/// Calls `found` with the length of each encoding of the character at the start of `text`.
 fn ways(text: &[u8], character: char, mut found: impl FnMut(usize)) {
     let mut buffer = [0; 4];
     let bytes = character.encode_utf8(&mut buffer).as_bytes();
@@ -199,7 +200,7 @@ fn ways(text: &[u8], character: char, mut found: impl FnMut(usize)) {
         Some(b'+') if character == ' ' => found(1),
         Some(b'\\') => {
             found_if(hexadecimal(text, b"\\x", bytes), &mut found);
-            // What is escaped again, as JSON in JSON, has more of them.
+            // Nested escapes, as in JSON inside JSON, have more of them.
             let more = text.iter().take(MOST_BACKSLASHES).take_while(|byte| **byte == b'\\').count() - 1;
             for more in if character == '\\' { 0..=more } else { more..=more } {
                 found_if(escaped(&text[more..], character).map(|length| length + more), &mut found);

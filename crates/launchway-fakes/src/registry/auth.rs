@@ -1,6 +1,6 @@
-//! Who may do what: Basic credentials, or Bearer tokens from the registry's own token endpoint.
+//! Authentication: Basic credentials, or Bearer tokens from the registry's own token endpoint.
 //!
-//! After "Token Authentication Specification" and "Token Scope Documentation" of Docker's distribution.
+//! Based on "Token Authentication Specification" and "Token Scope Documentation" of Docker's distribution.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,25 +16,25 @@ use serde_json::json;
 use super::refusal::Refusal;
 use crate::server::{Incoming, Shared, random_hex};
 
-/// How clients prove who they are.
+/// How clients authenticate.
 #[derive(Clone)]
 pub enum Auth {
     /// Not at all.
     Anonymous,
-    /// User name and password on each request.
+    /// With user name and password on each request.
     Basic {
         /// The user name.
         username: String,
         /// The password.
         password: String,
     },
-    /// A token on each request, which the token endpoint sells for a user name and password.
+    /// With a token on each request, which the token endpoint issues for a user name and password.
     Bearer {
         /// The user name.
         username: String,
         /// The password.
         password: String,
-        /// How long a token is good for.
+        /// How long a token is valid.
         lifetime: Duration,
     },
 }
@@ -55,7 +55,8 @@ impl Scope {
         Self { repository: repository.to_owned(), actions: vec!["pull".to_owned(), "push".to_owned()] }
     }
 
-    /// Reads `repository:<name>:<action>[,<action>…]`. A name may have a colon (a port), hence from both ends.
+    /// Parses `repository:<name>:<action>[,<action>…]`. A name may contain a colon (a port), so both ends are parsed
+    /// first.
     fn parse(text: &str) -> Option<Self> {
         let (repository, actions) = text.strip_prefix("repository:")?.rsplit_once(':')?;
         let actions = actions.split(',').map(str::to_owned).collect();
@@ -79,7 +80,7 @@ struct Token {
     expires: Instant,
 }
 
-/// The door of the registry.
+/// The registry's access control.
 pub(crate) struct Gate {
     auth: Auth,
     address: SocketAddr,
@@ -91,7 +92,7 @@ impl Gate {
         Self { auth, address, tokens: Shared::new(HashMap::new()) }
     }
 
-    /// Lets a request through, or says how to come back.
+    /// Accepts a request, or responds with a challenge.
     pub(crate) fn check(&self, request: &Incoming, wanted: &[Scope]) -> Result<(), Refusal> {
         match &self.auth {
             Auth::Anonymous => Ok(()),
@@ -106,7 +107,7 @@ impl Gate {
         }
     }
 
-    /// The 401 that names where a client gets what it lacks (RFC 6750, §3).
+    /// The 401 that tells clients where to authenticate (RFC 6750, §3).
     pub(crate) fn challenge(&self, wanted: &[Scope], error: &str) -> Refusal {
         if !matches!(self.auth, Auth::Bearer { .. }) {
             return Refusal::unauthorized("Basic realm=\"fake registry\"".to_owned());
@@ -121,7 +122,7 @@ impl Gate {
         Refusal::unauthorized(format!("Bearer {}", parts.join(",")))
     }
 
-    /// `GET /token?service=…&scope=…&scope=…`: an opaque token for what was asked.
+    /// `GET /token?service=…&scope=…&scope=…`: returns an opaque token for the requested scopes.
     pub(crate) fn token(&self, request: &Incoming) -> Result<Response, Refusal> {
         let Auth::Bearer { username, password, lifetime } = &self.auth else {
             return Err(Refusal::not_found("no such page"));
@@ -135,7 +136,7 @@ impl Gate {
         if request.parameter("service").as_deref() != Some(self.address.to_string().as_str()) {
             return Err(Refusal::bad("DENIED", "the service is not the one of the challenge"));
         }
-        // One parameter may name several scopes, and there may be several parameters.
+        // One parameter may list several scopes, and there may be several parameters.
         let asked = request.query().into_iter().filter(|(name, _)| name == "scope").map(|(_, value)| value);
         let scopes =
             asked.flat_map(|value| value.split(' ').filter_map(Scope::parse).collect::<Vec<_>>()).collect();
@@ -146,7 +147,7 @@ impl Gate {
         Ok(Json(body).into_response())
     }
 
-    /// From now on every token that was given is refused.
+    /// Invalidates every token issued so far.
     pub(crate) fn expire_all(&self) {
         self.tokens.change(HashMap::clear);
     }
@@ -172,7 +173,7 @@ fn basic(request: &Incoming) -> Option<(String, String)> {
     Some((username.to_owned(), password.to_owned()))
 }
 
-/// What follows the scheme, whose case does not matter (RFC 9110, §11.1).
+/// The text after the scheme, whose case does not matter (RFC 9110, §11.1).
 fn credentials<'a>(request: &'a Incoming, scheme: &str) -> Option<&'a str> {
     let (given, rest) = request.header(&AUTHORIZATION)?.split_once(' ')?;
     given.eq_ignore_ascii_case(scheme).then(|| rest.trim())

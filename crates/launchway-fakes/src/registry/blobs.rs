@@ -28,7 +28,7 @@ pub(crate) async fn get(store: &Store, name: &str, digest: &str) -> Result<Respo
     Ok((headers, Body::new(reqwest::Body::from(file))).into_response())
 }
 
-/// POST: mounts a blob, takes a whole one with `?digest=`, or opens an upload session.
+/// POST: mounts a blob, accepts a whole one with `?digest=`, or opens an upload session.
 pub(crate) async fn start(
     store: &Store,
     name: &str,
@@ -52,13 +52,13 @@ pub(crate) async fn start(
     Ok((StatusCode::ACCEPTED, session(name, &id, 0)).into_response())
 }
 
-/// GET of a session: how much has arrived.
+/// GET of a session: returns how much has arrived.
 pub(crate) async fn status(store: &Store, name: &str, id: &str) -> Result<Response, Refusal> {
     let size = store.upload(name, id).await?.lock().await.size;
     Ok((StatusCode::NO_CONTENT, session(name, id, size)).into_response())
 }
 
-/// PATCH: one chunk, which must continue where the last one ended.
+/// PATCH: accepts one chunk, which must start where the last one ended.
 pub(crate) async fn append(
     store: &Store,
     name: &str,
@@ -72,7 +72,7 @@ pub(crate) async fn append(
     Ok((StatusCode::ACCEPTED, session(name, id, upload.size)).into_response())
 }
 
-/// PUT: the last chunk, if any, and the digest of the whole.
+/// PUT: accepts the last chunk, if any, and the digest of the whole.
 pub(crate) async fn finish(
     store: &Store,
     name: &str,
@@ -91,7 +91,7 @@ pub(crate) async fn finish(
     Ok(created(name, &digest))
 }
 
-/// "The process MUST use the `Location` of the last response": a client that builds its own is found out here.
+/// "The process MUST use the `Location` of the last response": rejects clients that build their own.
 fn check_state(upload: &Upload, request: &Incoming) -> Result<(), Refusal> {
     if request.parameter("_state") != Some(upload.size.to_string()) {
         return Err(Refusal::bad("BLOB_UPLOAD_INVALID", "the upload's location is not the last one given"));
@@ -110,7 +110,7 @@ fn created(name: &str, digest: &str) -> Response {
     (StatusCode::CREATED, [(LOCATION, location), (CONTENT_DIGEST, digest.to_owned())]).into_response()
 }
 
-/// Where the next request of an upload goes: relative, as most registries have it, and with a query already.
+/// The location for the next request of an upload: relative, as in most registries, and with a query.
 fn session(name: &str, id: &str, size: u64) -> [(HeaderName, String); 3] {
     [
         (LOCATION, format!("/v2/{name}/blobs/uploads/{id}?_state={size}")),

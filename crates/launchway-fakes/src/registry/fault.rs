@@ -1,4 +1,4 @@
-//! Faults: what goes wrong on purpose, and with which request.
+//! Faults to inject, and the requests that they apply to.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
@@ -10,12 +10,12 @@ use super::refusal::Refusal;
 use crate::script::cut_short;
 use crate::server::Incoming;
 
-/// A fault. Several can be queued. The first request that a fault fits uses it up, but for those that are marked "Always".
+/// A fault. Several can be queued. The first matching request uses a fault up, except for those marked "Always".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Any request under `/v2/` gets 401 and a challenge, as when a token expires in mid-push.
+    /// Any request under `/v2/` gets 401 and a challenge, as when a token expires in the middle of a push.
     Unauthorized,
-    /// All tokens expire when a blob's bytes arrive.
+    /// All tokens expire when the bytes of a blob arrive.
     TokensExpire,
     /// The `put`th PUT from now (1 is the next) gets 429.
     TooManyRequests {
@@ -24,9 +24,9 @@ pub enum Fault {
         /// The seconds in `Retry-After`.
         retry_after: u64,
     },
-    /// The next PUT gets 429, with a date long past in `Retry-After`.
+    /// The next PUT gets 429, with a date in the distant past in `Retry-After`.
     TooManyRequestsUntil,
-    /// The PUT that would end a blob upload gets 500.
+    /// The PUT that would complete a blob upload gets 500.
     BlobPutFails,
     /// A PUT of this tag gets 503.
     TagFails(&'static str),
@@ -36,21 +36,21 @@ pub enum Fault {
     BlobStalls,
     /// The PUT of this tag gets no response.
     TagStalls(&'static str),
-    /// A manifest's `Docker-Content-Digest` names another digest.
+    /// The response with a manifest has another digest in `Docker-Content-Digest`.
     WrongContentDigest,
-    /// A manifest comes without `Docker-Content-Digest`, which is not required.
+    /// The response with a manifest lacks `Docker-Content-Digest`, which is optional.
     NoContentDigest,
     /// The response with a manifest breaks off.
     Truncated,
     /// A HEAD of a blob succeeds, whether it is there or not.
     BlobClaimed,
-    /// The `Location` of an upload is this.
+    /// The `Location` of an upload is replaced.
     Location(UploadLocation),
-    /// The PUT of a manifest by digest is refused, as by a registry that knows images only.
+    /// The PUT of a manifest by digest is refused, as by a registry that supports images only.
     ArtifactRefused,
-    /// A mount gets 202 and an upload session, as a registry may always do.
+    /// A mount gets 202 and an upload session, which registries may always do.
     MountDeclined,
-    /// Always: the list of referrers is this.
+    /// Always: the list of referrers is replaced.
     Referrers(ReferrersResponse),
     /// Always: a manifest with a `subject` is refused, in plain text.
     SubjectUnknown,
@@ -67,28 +67,28 @@ pub enum ReferrersResponse {
     Page,
     /// A redirect to a login page.
     Login,
-    /// An index of nothing, whatever was pushed.
+    /// An empty index, whatever was pushed.
     Nothing,
 }
 
 /// A `Location` other than the usual path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadLocation {
-    /// The same as a whole address.
+    /// The usual path, as an absolute URL.
     Absolute,
-    /// An address inside the client's network, to which no registry may send it.
+    /// An address inside the client's network, to which no registry may redirect it.
     Inside,
-    /// None at all.
+    /// No `Location`.
     Missing,
 }
 
 impl Fault {
-    /// Whether it happens always.
+    /// Whether the fault applies always.
     pub(super) fn lasts(self) -> bool {
         matches!(self, Self::Referrers(_) | Self::SubjectUnknown | Self::Page)
     }
 
-    /// Whether this is the request that it waits for; a count comes nearer to it.
+    /// Whether the fault applies to this request; also advances a count.
     pub(super) fn fits(&mut self, route: &Route, request: &Incoming) -> bool {
         let put = request.method == Method::PUT;
         let blob = put && matches!(route, Route::Upload { .. });
@@ -118,7 +118,7 @@ impl Fault {
         }
     }
 
-    /// The response instead of the registry's own, where the fault has one.
+    /// The response that replaces the registry's own, if the fault has one.
     pub(crate) async fn response(self) -> Option<Result<Response, Refusal>> {
         Some(match self {
             Self::TooManyRequests { retry_after, .. } => {
@@ -188,7 +188,7 @@ impl Fault {
     }
 }
 
-/// The response of a website.
+/// The response of an ordinary website.
 pub(super) fn page() -> Response {
     Html("<!doctype html><title>Sign in</title><p>Welcome").into_response()
 }

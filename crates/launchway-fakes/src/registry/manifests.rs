@@ -13,13 +13,13 @@ use super::refusal::{self, Refusal};
 use super::store::{Manifest, Repository, Store, digest_of_bytes};
 use crate::server::Incoming;
 
-/// The size that registries should take at least (§"Pushing manifests"); many take no more.
+/// The size that registries should accept at least (§"Pushing manifests"); many accept no more.
 const MAX_MANIFEST: usize = 4 << 20;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// What the registry looks at in an image manifest or an index.
+/// The fields that the registry reads in an image manifest or an index.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Parsed {
@@ -92,7 +92,7 @@ pub(crate) async fn put(
     let location = format!("/v2/{name}/manifests/{reference}");
     let mut response =
         (StatusCode::CREATED, [(LOCATION, location), (CONTENT_DIGEST, digest)]).into_response();
-    // By it the client knows that the referrers API will list this manifest.
+    // Tells the client that the referrers API will list this manifest.
     if let Some(subject) = parsed.subject
         && let Ok(value) = HeaderValue::try_from(subject.digest)
     {
@@ -101,7 +101,7 @@ pub(crate) async fn put(
     Ok(response)
 }
 
-/// `{"name","tags"}` in lexical order; with `n`, a page of it after `last`.
+/// `{"name","tags"}` in lexical order; with `n`, one page after `last`.
 pub(crate) fn tags(store: &Store, name: &str, request: &Incoming) -> Result<Response, Refusal> {
     let tags: Option<Vec<String>> =
         store.repositories.read(|all| Some(all.get(name)?.tags.keys().cloned().collect()));
@@ -125,7 +125,7 @@ pub(crate) fn tags(store: &Store, name: &str, request: &Incoming) -> Result<Resp
     Ok(response)
 }
 
-/// An index of the manifests whose subject is `digest`; empty, not 404, when there are none.
+/// An index of the manifests whose subject is `digest`; empty, not 404, if there are none.
 pub(crate) fn referrers(
     store: &Store,
     name: &str,
@@ -148,7 +148,7 @@ pub(crate) fn referrers(
     Ok(response)
 }
 
-/// The types of the artifacts whose subject is `digest`, by their own digest.
+/// The types of the artifacts whose subject is `digest`, by the artifacts' digests.
 pub(crate) fn attached(store: &Store, name: &str, digest: &str) -> BTreeMap<String, String> {
     store.repositories.read(|all| {
         let manifests = all.get(name).into_iter().flat_map(|repository| &repository.manifests);
@@ -160,7 +160,7 @@ pub(crate) fn attached(store: &Store, name: &str, digest: &str) -> BTreeMap<Stri
     })
 }
 
-/// Every blob and manifest that a manifest names must be in the repository, but its subject need not.
+/// The blobs and manifests that a manifest lists must be in the repository, but its subject need not be.
 fn check_parts(repository: &Repository, parsed: &Parsed) -> Result<(), Refusal> {
     let blobs = parsed.config.iter().chain(&parsed.layers);
     let missing_blob = blobs.filter(|part| !repository.blobs.contains_key(&part.digest));
@@ -175,7 +175,7 @@ fn check_parts(repository: &Repository, parsed: &Parsed) -> Result<(), Refusal> 
     }
 }
 
-/// How a manifest is listed as a referrer. Without an artifactType of its own it gets its config's media type.
+/// The entry of a manifest in a list of referrers. Without an artifactType of its own, it has its config's media type.
 fn referrer(digest: &str, manifest: &Manifest, subject: &str) -> Option<Value> {
     let parsed: Parsed = serde_json::from_slice(&manifest.bytes).ok()?;
     if parsed.subject?.digest != subject {
@@ -191,7 +191,8 @@ fn referrer(digest: &str, manifest: &Manifest, subject: &str) -> Option<Value> {
     }))
 }
 
-/// Docker's distribution hides a manifest from clients that do not list its type; those without a list are old.
+/// Docker's distribution hides a manifest from clients that do not accept its type; clients without an `Accept` header
+/// are old.
 fn accepts(request: &Incoming, media_type: &str) -> bool {
     let listed: Vec<&str> =
         request.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();

@@ -1,4 +1,4 @@
-//! What the registry refuses, in the wire format of OCI distribution 1.1, §"Error Codes", and its grammars.
+//! The registry's refusals, in the wire format of OCI distribution 1.1, §"Error Codes", and its grammars.
 
 use axum::Json;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -8,13 +8,13 @@ use serde_json::json;
 
 use crate::server::BodyError;
 
-/// A response that is not a success.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
-    // Boxed: a `Result` is as large as its larger side.
+    // Boxed, because a `Result` is as large as its larger variant.
     detail: Box<serde_json::Value>,
     header: Option<Box<(HeaderName, String)>>,
 }
@@ -51,7 +51,7 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", message)
     }
 
-    /// What the refusal is about, for a person who reads the client's log.
+    /// Details for people who read the client's log.
     pub(crate) fn about(self, detail: serde_json::Value) -> Self {
         Self { detail: Box::new(detail), ..self }
     }

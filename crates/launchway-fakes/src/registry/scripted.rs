@@ -1,4 +1,4 @@
-//! The registry for tests of blocking clients: with a runtime and a folder of its own, and a script before it.
+//! The registry for tests of blocking clients: with its own runtime and folder, and behind a script.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{Auth, FakeRegistry, Fault, ReferrersResponse};
 use crate::script::{Reply, Request, Rule, Script};
 use crate::server::random_hex;
 
-/// A registry in which a script responds first; dropping it ends it.
+/// A registry behind a script that responds first; dropping it stops it.
 pub struct Scripted {
     registry: FakeRegistry,
     script: Arc<Script>,
@@ -20,7 +20,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// The repository that the methods without a name mean.
+    /// The repository of the methods that do not take a name.
     pub const REPOSITORY: &str = "acme/app";
 
     /// A registry without a login and without a referrers API.
@@ -28,8 +28,8 @@ impl Scripted {
         Self::new(|_, _| None)
     }
 
-    /// The same, where `rule` responds first: it gets the request, and how many with the same method and path came
-    /// before. `None` leaves the request to the registry.
+    /// The same, behind `rule`, which gets each request and the number of earlier ones with the same method and path.
+    /// `None` leaves the request to the registry.
     pub fn new(
         rule: impl Fn(&Request, usize) -> Option<Reply> + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
@@ -73,24 +73,24 @@ impl Scripted {
         self.script.requests()
     }
 
-    /// Every request as `METHOD path`, without the query and the path of [`Self::REPOSITORY`].
+    /// Every request as `METHOD path`, without the query and without the path of [`Self::REPOSITORY`].
     pub fn lines(&self) -> Vec<String> {
         let own = format!("/v2/{}/", Self::REPOSITORY);
         let line = |request: &Request| format!("{} {}", request.method, request.path().replace(&own, ""));
         self.requests().iter().map(line).collect()
     }
 
-    /// How many requests had this method and a target that contains `part`.
+    /// The number of requests with this method and a target that contains `part`.
     pub fn count(&self, method: &str, part: &str) -> usize {
         self.requests().iter().filter(|request| request.is(method, part)).count()
     }
 
-    /// The digest that a tag names.
+    /// The digest that a tag points to.
     pub fn tag(&self, tag: &str) -> Option<String> {
         self.registry.digest_of(Self::REPOSITORY, tag)
     }
 
-    /// Keeps these bytes as a manifest under the tag.
+    /// Stores these bytes as a manifest under the tag.
     pub fn set_tag(&self, tag: &str, manifest: &[u8]) -> anyhow::Result<()> {
         self.registry.keep(Self::REPOSITORY, &[], manifest, &[tag]).map(drop)
     }
@@ -99,10 +99,10 @@ impl Scripted {
 impl Drop for Scripted {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Waits for no response, but until nothing listens.
+            // Waits for the listener to close, but not for responses.
             runtime.shutdown_timeout(Duration::from_secs(1));
         }
-        // What is left lies in the folder for temporary files.
+        // What remains is in the folder for temporary files.
         fs_err::remove_dir_all(&self.folder).ok();
     }
 }

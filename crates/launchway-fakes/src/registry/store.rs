@@ -1,4 +1,4 @@
-//! What the registry keeps: bytes of blobs on disk, and per repository which of them it has.
+//! The registry's storage: blobs on disk, and which repository has which of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use tokio::sync::Mutex;
 use super::refusal::Refusal;
 use crate::server::{Incoming, Shared, hex, random_hex};
 
-/// No image of ours comes near it; it is there so that a runaway client cannot fill the disk.
+/// Far larger than any of our images; keeps a runaway client from filling the disk.
 const MAX_BLOB: u64 = 2 << 30;
 
-/// The repositories by name. Blobs are per repository, so that a forgotten mount shows.
+/// The repositories by name. Blobs are per repository, so that a missing mount is noticed.
 pub(crate) struct Store {
     folder: PathBuf,
     pub(crate) repositories: Shared<BTreeMap<String, Repository>>,
@@ -26,13 +26,13 @@ pub(crate) struct Store {
 /// One repository.
 #[derive(Default)]
 pub(crate) struct Repository {
-    /// Size by digest.
+    /// Sizes by digest.
     pub(crate) blobs: BTreeMap<String, u64>,
     pub(crate) manifests: BTreeMap<String, Manifest>,
     pub(crate) tags: BTreeMap<String, String>,
 }
 
-/// A manifest, byte for byte as it came.
+/// A manifest, byte for byte as received.
 #[derive(Clone)]
 pub(crate) struct Manifest {
     pub(crate) media_type: String,
@@ -58,17 +58,17 @@ impl Store {
         })
     }
 
-    /// The digest behind a tag or digest, when the repository has that manifest.
+    /// The digest behind a tag or digest, if the repository has that manifest.
     pub(crate) fn digest_of(&self, repository: &str, reference: &str) -> Option<String> {
         self.repositories.read(|all| all.get(repository)?.resolve(reference).map(str::to_owned))
     }
 
-    /// Where a blob's bytes are. The digest is already known to be well-formed, so it is a safe file name.
+    /// Where a blob's bytes are. The digest is known to be well-formed, so it is a safe file name.
     pub(crate) fn blob_path(&self, digest: &str) -> PathBuf {
         self.folder.join(digest.replace(':', "-"))
     }
 
-    /// Opens an upload session and gives its id.
+    /// Opens an upload session and returns its id.
     pub(crate) async fn begin(&self, repository: &str) -> Result<String, Refusal> {
         let id = random_hex::<16>();
         let path = self.folder.join(format!("upload-{id}"));
@@ -86,7 +86,7 @@ impl Store {
         if upload.lock().await.repository == repository { Ok(upload) } else { Err(unknown()) }
     }
 
-    /// Closes a session: the bytes become a blob of the repository, if they are what the client says.
+    /// Closes a session: its bytes become a blob of the repository if they match the client's digest.
     pub(crate) async fn commit(
         &self,
         id: &str,
@@ -109,7 +109,8 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps blobs and a manifest (of an OCI image, unless it says otherwise) under these tags, and gives its digest.
+    /// Stores blobs and a manifest (of an OCI image, unless it says otherwise) under these tags, and returns its
+    /// digest.
     pub(crate) fn keep(
         &self,
         repository: &str,
@@ -135,7 +136,7 @@ impl Store {
         Ok(own)
     }
 
-    /// Makes a blob of one repository one of another; `false` when the source does not have it.
+    /// Adds a blob of one repository to another; `false` if the source does not have it.
     pub(crate) fn mount(&self, source: &str, target: &str, digest: &str) -> bool {
         self.repositories.change(|all| {
             let Some(size) = all.get(source).and_then(|source| source.blobs.get(digest)).copied() else {
@@ -148,7 +149,7 @@ impl Store {
 }
 
 impl Repository {
-    /// The digest of the manifest that a tag or digest names.
+    /// The digest of the manifest that a tag or digest points to.
     pub(crate) fn resolve(&self, reference: &str) -> Option<&str> {
         let digest = self.tags.get(reference).map_or(reference, String::as_str);
         self.manifests.get_key_value(digest).map(|(digest, _)| digest.as_str())
@@ -156,7 +157,7 @@ impl Repository {
 }
 
 impl Upload {
-    /// Writes the request's body behind what is already there.
+    /// Appends the request's body to what has arrived.
     pub(crate) async fn append(&mut self, request: &mut Incoming) -> Result<(), Refusal> {
         while let Some(chunk) = request.chunk().await? {
             self.size += chunk.len() as u64;
@@ -170,7 +171,7 @@ impl Upload {
     }
 }
 
-/// `sha256:…` of some bytes.
+/// The `sha256:…` of some bytes.
 pub(crate) fn digest_of_bytes(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(digest(&SHA256, bytes).as_ref()))
 }

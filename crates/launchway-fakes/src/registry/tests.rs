@@ -51,7 +51,7 @@ impl Rig {
         request.header("content-type", kind).body(manifest.to_string()).send().await.unwrap()
     }
 
-    /// Pushes the smallest image that there is.
+    /// Pushes the smallest possible image.
     async fn push_image(&self, name: &str, tag: &str) -> (String, Value) {
         let manifest = image(&self.push_blob(name, b"{}").await, &self.push_blob(name, b"layer").await);
         assert_eq!(self.put_manifest(name, tag, &manifest).await.status(), 201);
@@ -117,7 +117,7 @@ async fn a_blob_arrives_in_chunks_at_the_last_location() {
     let second = header(response.headers(), "location");
     let status = rig.request("GET", second.split('?').next().unwrap()).send().await.unwrap();
     assert_eq!((status.status().as_u16(), header(status.headers(), "range")), (204, "0-5".to_owned()));
-    // The first location is spent, and a chunk must continue the last.
+    // The first location is used up, and a chunk must continue the last.
     let stale = rig.request("PATCH", &first).body("x").send().await.unwrap();
     assert_eq!(code(stale).await, (400, "BLOB_UPLOAD_INVALID".to_owned()));
     let gap = rig.request("PATCH", &second).header("content-range", "9-10").body("x").send().await.unwrap();
@@ -165,7 +165,7 @@ async fn a_manifest_must_find_its_blobs_in_its_own_repository() {
         assert_eq!(rig.status("POST", &path).await, 201);
     }
     assert_eq!(rig.put_manifest("b", "v1", &manifest).await.status(), 201);
-    // A source that does not have the blob is no error: the client uploads instead.
+    // A source without the blob is not an error: the client uploads instead.
     let path = format!("/v2/b/blobs/uploads/?mount={}&from=a", digest_of_bytes(b"elsewhere"));
     assert_eq!(rig.status("POST", &path).await, 202);
 }
@@ -181,7 +181,7 @@ async fn an_index_must_find_its_manifests() {
     assert_eq!(rig.put_manifest("a", "index", &index(&digest)).await.status(), 201);
     let refused = rig.put_manifest("a", "index", &index(&digest_of_bytes(b"no"))).await;
     assert_eq!(code(refused).await, (400, "MANIFEST_BLOB_UNKNOWN".to_owned()));
-    // A client that does not know indexes gets a 404.
+    // A client that does not accept indexes gets a 404.
     let response =
         rig.request("GET", "/v2/a/manifests/index").header("accept", MANIFEST).send().await.unwrap();
     assert_eq!(code(response).await, (404, "MANIFEST_UNKNOWN".to_owned()));
@@ -307,7 +307,7 @@ async fn a_token_opens_what_it_was_sold_for() {
     assert_eq!(bearer.challenge("POST", "/v2/team/x/blobs/uploads/", &pull).await, (401, wanted.to_owned()));
     let push = bearer.token(&["repository:team/x:pull,push"]).await;
     assert_eq!(bearer.challenge("POST", "/v2/team/x/blobs/uploads/", &push).await.0, 202);
-    // A mount also needs to pull from its source.
+    // A mount also needs pull access to its source.
     let mount = format!("/v2/team/x/blobs/uploads/?mount={}&from=team/y", digest_of_bytes(b""));
     let wanted = ",scope=\"repository:team/x:pull,push repository:team/y:pull\",error=\"insufficient_scope\"";
     assert_eq!(bearer.challenge("POST", &mount, &push).await, (401, wanted.to_owned()));

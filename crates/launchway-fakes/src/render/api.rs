@@ -1,4 +1,4 @@
-//! The API's door: key, rate limits, faults, routes, and the service itself.
+//! The API's entry point: key, rate limits, faults, routes, and the service itself.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -25,7 +25,7 @@ pub(crate) const MAX_BODY: usize = 1 << 20;
 /// The workspace that owns the service.
 const OWNER: &str = "tea-fake";
 
-/// The API over one service.
+/// The API for one service.
 pub(crate) struct Api {
     engine: Arc<Engine>,
     limiter: Limiter,
@@ -120,7 +120,7 @@ impl Api {
         }
     }
 
-    /// PATCH of the image, which is the only way to another repository. It deploys nothing.
+    /// PATCH of the image, the only way to change the repository. Deploys nothing.
     async fn patch(&self, request: &mut Incoming) -> Result<Response, Refusal> {
         let Patch { image } = parsed(&request.bytes(MAX_BODY).await?)?;
         if let Some(NewImage { owner_id, image_path, .. }) = image {
@@ -137,7 +137,7 @@ impl Api {
         Ok(Json(self.service_json()).into_response())
     }
 
-    /// Render's API reference, `service`, with the values that were recorded for an image-backed web service.
+    /// Render's API reference, `service`, with values recorded from an image-backed web service.
     fn service_json(&self) -> Value {
         let options = &self.engine.options;
         let (image, updated_at, suspended) =
@@ -177,7 +177,7 @@ impl Api {
     }
 }
 
-/// What can be changed of the service here; anything else is refused rather than ignored.
+/// The supported changes to the service; anything else is refused rather than ignored.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Patch {
@@ -207,7 +207,7 @@ pub(crate) fn page(items: Vec<(String, Value)>, request: &Incoming, name: &str) 
     Ok(items.map(|(cursor, item)| json!({ "cursor": cursor, name: item })).collect())
 }
 
-/// A body of JSON.
+/// Parses a JSON body.
 pub(crate) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad(format!("invalid body: {error}")))
 }
@@ -221,7 +221,7 @@ pub(crate) fn limit(request: &Incoming) -> Result<usize, Refusal> {
     }
 }
 
-/// Which limit a request counts against (Render's API reference, "Rate limiting").
+/// The limit that a request counts against (Render's API reference, "Rate limiting").
 fn bucket(method: &str, segments: &[&str]) -> Bucket {
     match (method, segments) {
         ("GET", _) => Bucket::Reads,

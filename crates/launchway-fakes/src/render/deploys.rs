@@ -17,7 +17,7 @@ use super::state::{Deploy, Live, Status, Trigger, now, time};
 use super::{Overlap, scripted};
 use crate::server::Incoming;
 
-/// What can be asked of a deploy, as far as it makes sense for an image.
+/// The parameters of a deploy that make sense for an image.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Wanted {
@@ -39,7 +39,7 @@ struct Back {
     deploy_id: String,
 }
 
-/// POST: 201 with the deploy, or 202 without a body when it has to wait.
+/// POST: 201 with the deploy, or 202 without a body if it has to wait.
 pub(crate) async fn create(engine: &Engine, request: &mut Incoming) -> Result<Response, Refusal> {
     let Wanted { image_url, clear_cache: None | Some(ClearCache::Clear | ClearCache::DoNotClear) } =
         parsed(&request.bytes(MAX_BODY).await?)?;
@@ -69,7 +69,7 @@ pub(crate) async fn rollback(engine: &Engine, request: &mut Incoming) -> Result<
     Ok((StatusCode::CREATED, Json(deploy.json())).into_response())
 }
 
-/// POST of a restart: 200, and a new instance of the same image and variables takes over when it is healthy.
+/// POST of a restart: 200; a new instance of the same image and variables takes over once it is healthy.
 pub(crate) fn restart(engine: &Arc<Engine>) -> Result<Response, Refusal> {
     if Arc::clone(engine).restart() {
         Ok(StatusCode::OK.into_response())
@@ -78,7 +78,7 @@ pub(crate) fn restart(engine: &Arc<Engine>) -> Result<Response, Refusal> {
     }
 }
 
-/// GET of what runs: the instance that gets the traffic.
+/// GET of the instance that gets the traffic.
 pub(crate) fn instances(engine: &Engine) -> Response {
     let live: Vec<Value> = engine.state.read(|state| {
         let instance =
@@ -88,7 +88,7 @@ pub(crate) fn instances(engine: &Engine) -> Response {
     Json(live).into_response()
 }
 
-/// GET of a page, newest first.
+/// GET of a page of deploys, newest first.
 pub(crate) fn list(engine: &Engine, request: &Incoming) -> Result<Response, Refusal> {
     let status: Vec<String> =
         request.query().into_iter().filter(|(name, _)| name == "status").map(|(_, v)| v).collect();
@@ -105,7 +105,7 @@ pub(crate) fn list(engine: &Engine, request: &Incoming) -> Result<Response, Refu
     Ok(Json(page(items, request, "deploy")?).into_response())
 }
 
-/// GET of one.
+/// GET of one deploy.
 pub(crate) fn get(engine: &Engine, id: &str) -> Result<Response, Refusal> {
     if let Some(response) = engine.look(id) {
         return Ok(response);
@@ -113,7 +113,7 @@ pub(crate) fn get(engine: &Engine, id: &str) -> Result<Response, Refusal> {
     Ok(Json(engine.json_of(&find(engine, id)?)).into_response())
 }
 
-/// POST of a cancellation; 400 when the deploy is over.
+/// POST of a cancellation; 400 if the deploy has ended.
 pub(crate) fn cancel(engine: &Engine, id: &str) -> Result<Response, Refusal> {
     match engine.cancel(id) {
         Ok(deploy) => Ok(Json(engine.json_of(&deploy)).into_response()),
@@ -122,7 +122,7 @@ pub(crate) fn cancel(engine: &Engine, id: &str) -> Result<Response, Refusal> {
     }
 }
 
-/// GET of a page of events, newest first; of the last hour unless asked otherwise.
+/// GET of a page of events, newest first; of the last hour by default.
 pub(crate) fn events(engine: &Engine, request: &Incoming) -> Result<Response, Refusal> {
     let kinds: Vec<String> =
         request.query().into_iter().filter(|(name, _)| name == "type").map(|(_, v)| v).collect();
@@ -140,7 +140,7 @@ pub(crate) fn events(engine: &Engine, request: &Incoming) -> Result<Response, Re
     Ok(Json(page(items, request, "event")?).into_response())
 }
 
-/// A query parameter that is a time: RFC 3339.
+/// A query parameter with a time, in RFC 3339.
 pub(crate) fn moment(request: &Incoming, name: &str) -> Result<Option<SystemTime>, Refusal> {
     let text = request.parameter(name);
     let parse =
@@ -152,7 +152,7 @@ pub(crate) fn reference(text: &str) -> Result<Reference, Refusal> {
     Reference::parse(text).map_err(|_| unable_to_fetch())
 }
 
-/// The text was reported by users of Render.
+/// Users of Render have reported this text.
 pub(crate) fn unable_to_fetch() -> Refusal {
     Refusal::bad("unable to fetch image with provided input")
 }

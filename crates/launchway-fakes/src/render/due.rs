@@ -1,4 +1,4 @@
-//! The faults that are still to come, and the calls at which a drill stops the clock or a test acts.
+//! The pending faults, and the calls at which a drill holds the fake or a test acts.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use super::fault::{Call, Effect, Fault, ImageFault, Seen};
 use super::script::Service;
 use crate::server::Shared;
 
-/// The faults that are due, and the call at which the clock stops.
+/// The pending faults, and the call at which the fake is held.
 pub(crate) struct Faults {
     due: Shared<Vec<Fault>>,
     clock: Shared<Clock>,
     hooks: Shared<Vec<Hook>>,
 }
 
-/// What a test does at a call.
+/// A test's action at a call.
 pub(crate) type Act = Box<dyn FnOnce(&Service) + Send>;
 
-/// The call at which a test acts.
+/// The call at which the test acts.
 struct Hook {
     call: Call,
-    /// How many calls of this kind pass before.
+    /// How many calls of this kind come before.
     before: usize,
     act: Act,
 }
 
-/// The one call at which a drill stops the clock.
+/// The call at which a drill holds the fake.
 #[derive(Clone, Copy, Default)]
 struct Clock {
     stop: Stop,
-    /// Whether a deploy was asked for.
+    /// Whether a deploy was requested.
     asked: bool,
 }
 
@@ -53,12 +53,12 @@ impl Faults {
         self.due.change(|due| due.push(fault));
     }
 
-    /// Has a test act before the call of this kind that comes after `before` others.
+    /// Has a test act before a call of this kind, after `before` others.
     pub(crate) fn hook(&self, call: Call, before: usize, act: Act) {
         self.hooks.change(|hooks| hooks.push(Hook { call, before, act }));
     }
 
-    /// Takes what a test wants done before this call.
+    /// Takes the test's action before this call.
     pub(crate) fn due_hook(&self, call: Option<Call>) -> Option<Act> {
         self.hooks.change(|hooks| {
             let place = hooks.iter().position(|hook| call == Some(hook.call))?;
@@ -70,7 +70,7 @@ impl Faults {
         })
     }
 
-    /// What befalls a request, if anything does; a fault that happens a number of times is used up by it.
+    /// The effect of the faults on a request, if any; uses up a fault with a count.
     pub(crate) fn befalling(&self, seen: Seen<'_>) -> Option<Effect> {
         self.due.change(|due| {
             let place = due.iter_mut().position(|fault| fault.strikes(seen))?;
@@ -83,7 +83,7 @@ impl Faults {
         })
     }
 
-    /// What is wrong with an image.
+    /// The fault of an image.
     pub(crate) fn image_fault(&self, sha: &str) -> Option<ImageFault> {
         let of_image = |fault: &Fault| match fault {
             Fault::Image(image, image_fault) if image == sha => Some(*image_fault),
@@ -92,7 +92,7 @@ impl Faults {
         self.due.read(|due| due.iter().find_map(of_image))
     }
 
-    /// Stops the clock at the next call of this kind: it is not answered before [`Faults::go_on`].
+    /// Holds the next call of this kind: it gets no response before [`Faults::go_on`].
     pub(crate) fn stop_at(&self, call: Call) {
         self.clock.change(|clock| *clock = Clock { stop: Stop::At(call), asked: false });
     }
@@ -107,7 +107,7 @@ impl Faults {
         self.clock.change(|clock| clock.stop = Stop::No);
     }
 
-    /// Waits here while the clock stands.
+    /// Waits while the fake is held.
     pub(crate) async fn pass(&self, call: Option<Call>) {
         /// Longer than a drill takes to send a signal, but not for ever.
         const LONGEST: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! The deploys' life: one at a time, from the pull to the switch of the traffic; then two generations side by side.
+//! Runs the deploys: one at a time, from the pull to the switch of the traffic; then two generations side by side.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,7 +26,7 @@ use super::state::{
 use super::{Options, Overlap, scripted, unpack};
 use crate::server::{Shared, loopback_client, random_hex};
 
-/// The service: its record, and what is needed to run it.
+/// The service: its state, and what is needed to run it.
 pub(crate) struct Engine {
     pub(crate) options: Options,
     pub(crate) state: Shared<State>,
@@ -72,7 +72,7 @@ impl Engine {
         })
     }
 
-    /// What an image stands for now; fails when Render could not pull it.
+    /// The digest that an image resolves to now; fails if Render could not pull it.
     pub(crate) async fn resolve(&self, reference: &Reference) -> anyhow::Result<String> {
         if self.is_scripted() {
             return Ok(scripted::resolved(reference));
@@ -80,7 +80,7 @@ impl Engine {
         Puller::new(reference.clone(), self.options.pull.clone())?.resolve().await
     }
 
-    /// Records a deploy for the worker to pick up. The second value says whether it has to wait for another.
+    /// Queues a deploy for the worker. The second value says whether it has to wait for another.
     pub(crate) fn request(&self, reference: String, sha: String, trigger: Trigger) -> (Deploy, bool) {
         self.request_under(self.options.overlap, reference, sha, trigger)
     }
@@ -100,7 +100,7 @@ impl Engine {
         self.state.change(|state| {
             let variables = match &trigger {
                 Trigger::Api | Trigger::Manual => None,
-                // Render docs, "Rollbacks": the variables are those of the deploy that it goes back to.
+                // Render docs, "Rollbacks": the variables are those of the deploy that it rolls back to.
                 Trigger::Rollback { target } => {
                     state.deploy(target).and_then(|target| target.variables.clone())
                 }
@@ -133,7 +133,7 @@ impl Engine {
         })
     }
 
-    /// What somebody else does while a client is at work.
+    /// Somebody else's action while a client is at work.
     pub(crate) async fn somebody(&self, deed: Deed) {
         match deed {
             Deed::Set { key, value } => self.state.change(|state| state.set_variable(&key, value)),
@@ -147,13 +147,13 @@ impl Engine {
         }
     }
 
-    /// Replaces the live instance with a new one of the same image and variables; `false` when none is live.
+    /// Replaces the live instance with a new one of the same image and variables; `false` if none is live.
     pub(crate) fn restart(self: Arc<Self>) -> bool {
         let live = |state: &State| state.live.as_ref().and_then(|live| state.deploy(&live.deploy).cloned());
         let Some(deploy) = self.state.read(live) else { return false };
         tokio::spawn(async move {
             let variables = deploy.variables.clone().unwrap_or_default();
-            // Where it fails the old one goes on.
+            // If it fails, the old one continues.
             if let Ok(instance) = self.attempt(&deploy, variables).await {
                 self.take_over(&deploy, instance, |state| {
                     state.live.as_ref().is_some_and(|live| live.deploy == deploy.id)
@@ -163,7 +163,7 @@ impl Engine {
         true
     }
 
-    /// Cancels a deploy that waits or runs.
+    /// Cancels a waiting or running deploy.
     pub(crate) fn cancel(&self, id: &str) -> Result<Deploy, NotCancelled> {
         if self.is_scripted() {
             return self.cancel_scripted(id).ok_or(NotCancelled::Over);
@@ -187,7 +187,7 @@ impl Engine {
         loop {
             self.state.wait_for(Duration::MAX, |state| state.waiting.as_ref().map(|_| ())).await;
             if let Some((deploy, variables, cancelled)) = self.claim() {
-                // Dropping the attempt kills the instance that it may have started.
+                // Dropping the attempt kills any instance that it has started.
                 let outcome = tokio::select! {
                     biased;
                     _ = cancelled => continue,
@@ -201,7 +201,7 @@ impl Engine {
         }
     }
 
-    /// Takes the waiting deploy, if it still waits.
+    /// Takes the waiting deploy, if there still is one.
     fn claim(&self) -> Option<(Deploy, Variables, oneshot::Receiver<()>)> {
         self.state.change(|state| {
             let id = state.waiting.take()?;
@@ -223,7 +223,7 @@ impl Engine {
         })
     }
 
-    /// From the registry to a healthy instance.
+    /// From the pull to a healthy instance.
     async fn attempt(&self, deploy: &Deploy, variables: Variables) -> Result<Instance, (String, Failure)> {
         let id = format!("{}-{}", self.options.service_id, &random_hex::<3>()[..5]);
         match self.bring_up(&id, deploy, variables).await {
@@ -254,13 +254,13 @@ impl Engine {
         }
     }
 
-    /// Every instance has the image to itself, as on a machine of its own.
+    /// Every instance has its own copy of the image, as on its own machine.
     async fn pull(&self, id: &str, deploy: &Deploy) -> anyhow::Result<Unpacked> {
         let mut puller = Puller::new(Reference::parse(&deploy.reference)?, self.options.pull.clone())?;
         puller.pull(&deploy.sha, &self.folder.join(id)).await
     }
 
-    /// The command line and the whole environment of an instance.
+    /// The command line and the complete environment of an instance.
     async fn launch(&self, image: Unpacked, variables: Variables, id: &str) -> anyhow::Result<Launch> {
         let address = match self.options.fixed_port {
             Some(port) => fixed_address(port).await?,
@@ -299,7 +299,7 @@ impl Engine {
             environment.insert(name.clone(), value.replace("$PORT", &port));
         }
         environment.insert("PORT".to_owned(), port);
-        // Not Render's: an app that honours it cannot be reached from outside this machine.
+        // Unlike on Render, so that a service that honours it cannot be reached from other machines.
         environment.insert("LISTEN".to_owned(), address.ip().to_string());
         Ok(Launch { program, arguments: words.collect(), folder, environment, address })
     }
@@ -333,7 +333,7 @@ impl Engine {
         answer.is_ok_and(|answer| answer.status().is_success() || answer.status().is_redirection())
     }
 
-    /// Gives the traffic to a healthy instance, unless its deploy was cancelled at the last moment.
+    /// Switches the traffic to a healthy instance, unless its deploy was cancelled at the last moment.
     fn promote(&self, deploy: &Deploy, instance: Instance) {
         self.take_over(deploy, instance, |state| {
             if state.running.take_if(|running| running.deploy == deploy.id).is_none() {
@@ -350,8 +350,8 @@ impl Engine {
         });
     }
 
-    /// Switches the traffic where `still` wants it. The previous generation stays for a while, for the requests that
-    /// it has begun to answer; then it gets SIGTERM, and at last SIGKILL.
+    /// Switches the traffic if `still` allows it. The previous generation stays for a while, for the requests that it
+    /// is responding to; then it gets SIGTERM, and finally SIGKILL.
     fn take_over(&self, deploy: &Deploy, instance: Instance, still: impl FnOnce(&mut State) -> bool) {
         let instance = Arc::new(instance);
         let previous = self.state.change(|state| {
@@ -365,7 +365,7 @@ impl Engine {
             let (after, grace) = (self.options.retire_after, self.options.max_shutdown_delay);
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;
-                // However short `retire_after` is here: on Render a request has a minute to be answered in.
+                // Independent of `retire_after`: on Render a request has a minute to get its response.
                 under_way.answered(RETIRE_AFTER).await;
                 previous.instance.stop(grace).await;
             });
@@ -394,7 +394,7 @@ impl Engine {
     }
 }
 
-/// A program by its name, in the folders of the image's `PATH`.
+/// A program by name, in the folders of the image's `PATH`.
 fn on_path(root: &Path, path: Option<&String>, name: &str) -> anyhow::Result<PathBuf> {
     const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -404,24 +404,24 @@ fn on_path(root: &Path, path: Option<&String>, name: &str) -> anyhow::Result<Pat
     found.next().with_context(|| format!("exec: \"{name}\": executable file not found in $PATH"))
 }
 
-/// The address of a service that listens on one port only. The instance before it, which has the machine to itself on
-/// Render, must have ended here.
+/// The address of a service that listens on one port only. The previous instance, which has its own machine on Render,
+/// must have ended here.
 async fn fixed_address(port: u16) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let listener = listener.with_context(|| format!("port {port} is taken on this machine"))?;
     Ok(listener.local_addr()?)
 }
 
-/// An address for an instance, free now and likely so until the app listens on it.
+/// An address for an instance: free now, and probably until the service listens on it.
 ///
-/// Not one of the kernel's choice: those it also hands to outgoing connections, any of which could take the port in
-/// the moment between this test and the app's start. Those below its range are taken only by who asks for them.
+/// Not chosen by the kernel: it also hands such ports to outgoing connections, any of which could take the port between
+/// this test and the service's start. Ports below the kernel's range are only taken by those who ask for them.
 async fn free_address() -> anyhow::Result<SocketAddr> {
     const FIRST: u16 = 20_000;
     const COUNT: u32 = 12_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
 
-    // Several pipelines on one machine start at different places.
+    // Several pipelines on one machine start at different ports.
     let start = std::process::id().wrapping_mul(97);
     for _ in 0..COUNT {
         let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;

@@ -24,7 +24,7 @@ impl Failure {
     pub(crate) fn reason(&self) -> Value {
         let mut reason = match self {
             Self::Pull(_) => json!({}),
-            // What a shell answers for a command that it cannot run.
+            // The exit code of a shell for a command that it cannot run.
             Self::Start(message) => json!({ "nonZeroExit": 127, "unhealthy": message }),
             Self::Exit(status) => match status.map(exit_code) {
                 Some(0) => json!({ "earlyExit": true }),
@@ -42,7 +42,7 @@ impl Failure {
     }
 }
 
-/// How an instance of a faulty image ends, where it ends at all; it has the time to print something first.
+/// How an instance of a faulty image ends, if it does; it has time to print something first.
 pub(crate) async fn image_failure(image_fault: Option<ImageFault>) -> Failure {
     let failure = match image_fault {
         Some(ImageFault::Crashes) => Failure::Exit(Some(ExitStatus::from_raw(1 << 8))),

@@ -1,4 +1,4 @@
-//! What goes wrong on purpose, with which call or which image, and where a drill stops the clock.
+//! Faults to inject, the calls or images that they apply to, and the call at which a drill holds the fake.
 
 use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
@@ -9,10 +9,10 @@ use super::random::Random;
 use super::refusal::Refusal;
 use super::script::response;
 
-/// A call that a fault can befall, and at which a drill can stop the clock.
+/// A call that a fault can apply to, and at which a drill can hold the fake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// GET of the service: the first thing that a deploy asks.
+    /// GET of the service: the first request of a deploy.
     Service,
     /// GET of the variables.
     Variables,
@@ -22,104 +22,105 @@ pub enum Call {
     Deploy,
     /// GET of one deploy.
     Watch,
-    /// GET of the app's version, at the front, once a deploy was asked for: what is asked before is who was there first.
+    /// GET of the service's version, at the front, after a deploy was requested; earlier ones read the previous
+    /// release.
     Version,
 }
 
-/// Something that goes wrong. Those that concern calls are tried in the order in which they were given.
+/// A fault. Faults that apply to calls are tried in the order in which they were injected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Every call is refused: 401, as with a key that was revoked.
+    /// Every call is refused: 401, as with a revoked key.
     Unauthorized,
     /// The next call of this kind gets a 429 with a wait of one second.
     TooManyRequests(Call),
-    /// Every call of this kind is answered 500.
+    /// Every call of this kind gets a 500.
     Broken(Call),
-    /// Every call of this kind is answered 403, as with a key that may read and not write.
+    /// Every call of this kind gets a 403, as with a key that can read but not write.
     Forbidden(Call),
-    /// The next `times` calls of this kind get a 502 and a page of HTML, as from a proxy that has lost the API.
+    /// The next `times` calls of this kind get a 502 and an HTML page, as from a proxy that has lost the API.
     BadGateway {
-        /// Which kind.
+        /// The kind of call.
         call: Call,
         /// How many of them.
         times: usize,
     },
-    /// The next call of this kind is done, and its answer breaks off before it says anything.
+    /// The next call of this kind takes effect, and its response breaks off before any content.
     Lost(Call),
-    /// The next deploy that is asked for is begun, and the answer is an empty 202, as in a third of the recorded ones.
+    /// The next requested deploy starts, and the response is an empty 202, as in a third of the recorded ones.
     Accepted,
-    /// Somebody else asks for a deploy of this image a moment before us, so that ours has to wait.
+    /// Somebody else requests a deploy of this image just before us, so that ours has to wait.
     Behind {
-        /// The whole reference.
+        /// The full reference.
         image: String,
     },
-    /// Somebody else's deploy of this image cancels ours as soon as it was taken.
+    /// Somebody else's deploy of this image cancels ours as soon as it is accepted.
     Superseded {
-        /// The whole reference.
+        /// The full reference.
         image: String,
     },
-    /// Somebody else asks for a deploy of this image a moment after us, and Render begins it when ours is over.
+    /// Somebody else requests a deploy of this image just after us, and Render starts it after ours.
     Overtaken {
-        /// The whole reference.
+        /// The full reference.
         image: String,
     },
-    /// Somebody else sets this variable right after the variables were read.
+    /// Somebody else sets this variable right after the variables are read.
     Meddled {
         /// Its name.
         key: String,
         /// Its value.
         value: String,
     },
-    /// The fault behind it begins once a call of this kind was answered.
+    /// The given fault starts once a call of this kind has got its response.
     Then(Call, Box<Fault>),
-    /// Something is wrong with the image of this digest, and with no other.
+    /// The image of this digest is faulty.
     Image(String, ImageFault),
-    /// The next `times` requests of this method to a path that ends like this get this response, at the API or at the
-    /// front.
+    /// The next `times` requests with this method and a path that ends like this get this response, at the API or at
+    /// the front.
     Response {
         /// `GET`, `PUT`, …
         method: &'static str,
-        /// How the path ends.
+        /// The end of the path.
         end: &'static str,
         /// The status of the response.
         status: u16,
         /// Its body.
         body: String,
-        /// Whether the request is acted on all the same.
+        /// Whether the request takes effect all the same.
         done: bool,
         /// How many of them.
         times: usize,
     },
-    /// One in so many requests gets no good response, at the API or at the front, until `left` of them did: 502 or 429
-    /// and nothing was done, or 502 or a page of HTML and it was.
+    /// One in so many requests gets an error response, at the API or at the front, until `left` of them did: 502 or 429
+    /// and the request had no effect, or 502 or an HTML page and it had.
     Random {
-        /// What decides.
+        /// The random numbers that decide.
         random: Random,
         /// One in so many.
         one_in: u64,
-        /// How many there are still to be.
+        /// How many are left.
         left: u32,
     },
 }
 
 impl Fault {
-    /// A [`Fault::Response`] that happens once, instead of what the request wants.
+    /// A [`Fault::Response`] that happens once and replaces the request's effect.
     pub fn once(method: &'static str, end: &'static str, status: u16, body: &str) -> Self {
         Self::Response { method, end, status, body: body.to_owned(), done: false, times: 1 }
     }
 
-    /// A [`Fault::Response`] that happens so many times.
+    /// A [`Fault::Response`] that happens `times` times.
     pub fn often(method: &'static str, end: &'static str, status: u16, body: &str, times: usize) -> Self {
         Self::Response { method, end, status, body: body.to_owned(), done: false, times }
     }
 
-    /// A [`Fault::Response`] that happens once, after what the request wants was done.
+    /// A [`Fault::Response`] that happens once, after the request has taken effect.
     pub fn after(method: &'static str, end: &'static str, status: u16, body: &str) -> Self {
         Self::Response { method, end, status, body: body.to_owned(), done: true, times: 1 }
     }
 }
 
-/// A request, as far as it decides which fault befalls it.
+/// The parts of a request that decide which fault applies.
 #[derive(Clone, Copy)]
 pub(crate) struct Seen<'r> {
     pub(crate) method: &'r str,
@@ -129,43 +130,43 @@ pub(crate) struct Seen<'r> {
     pub(crate) is_front: bool,
 }
 
-/// What is wrong with an image, as its instances show it.
+/// A fault of an image, as its instances show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageFault {
-    /// The registry does not give it away.
+    /// The registry refuses the pull.
     NotPulled,
-    /// It ends with status 1 a moment after its start.
+    /// It exits with status 1 shortly after its start.
     Crashes,
-    /// It is killed for want of memory.
+    /// It is killed for lack of memory.
     OutOfMemory,
     /// It never passes the health check.
     NeverHealthy,
-    /// It answers as another commit.
+    /// It reports another commit.
     OtherCommit,
-    /// It responds well until it has reported its version `ImageFault::GOOD_RESPONSES` times, and with 503 from then on.
+    /// It responds well until it has reported its version `ImageFault::GOOD_RESPONSES` times, and with 503 after that.
     FailsLater,
 }
 
-/// What comes of a call that a fault befell.
+/// The effect of a fault on a call.
 pub(crate) enum Effect {
-    /// This answer, and the call is not looked at.
+    /// This response; the call has no effect.
     Instead(Response),
-    /// Somebody does something first.
+    /// Somebody else acts first.
     Before(Deed),
-    /// Somebody does something after it was done and before it is answered.
+    /// Somebody else acts after the call took effect, and before its response.
     After(Deed),
-    /// It is done, and answered like this.
+    /// The call takes effect and gets this response.
     Replace(Response),
 }
 
-/// What somebody else does meanwhile.
+/// What somebody else does in the meantime.
 pub(crate) enum Deed {
     RequestDeploy { image: String, cancelling: bool },
     Set { key: String, value: String },
 }
 
 impl Call {
-    /// The kind of a call of the API, where it is one of these.
+    /// The kind of an API call, if it is one of these.
     pub(crate) fn of(method: &str, segments: &[&str]) -> Option<Self> {
         Some(match (method, segments) {
             ("GET", ["v1", "services", _]) => Self::Service,
@@ -179,7 +180,7 @@ impl Call {
 }
 
 impl ImageFault {
-    /// More than a proof of its version asks for, and fewer than a bake does.
+    /// More than the proof of a version requires, and fewer than a bake.
     pub(crate) const GOOD_RESPONSES: u32 = 6;
 
     /// Whether an instance of the image never becomes healthy.
@@ -217,7 +218,7 @@ impl Fault {
         }
     }
 
-    /// What it does, and what is left of it.
+    /// The effect of the fault, and what is left of the fault.
     pub(crate) fn happens(self) -> (Option<Effect>, Option<Self>) {
         match self {
             Self::Unauthorized => {
@@ -276,11 +277,11 @@ impl Fault {
     }
 }
 
-/// An answer whose connection ends before its body has come.
+/// A response whose connection ends before its body arrives.
 fn broken_off() -> Response {
     let mut response = StatusCode::CREATED.into_response();
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("1000"));
-    // A stream, whose length the server does not know beforehand.
+    // A stream, because the server does not know its length in advance.
     if let Ok(nothing) = fs_err::File::open("/dev/null") {
         let nothing = tokio::fs::File::from_std(nothing.into_parts().0);
         *response.body_mut() = Body::new(reqwest::Body::from(nothing));

@@ -1,8 +1,9 @@
-//! The service's fixed address: an HTTP proxy to whichever instance is live, which counts what it answers.
+//! The service's fixed address: an HTTP proxy to the live instance, which counts its responses.
 //!
-//! Per request and not per connection: with a proxy of bytes, a client that keeps its connection open would go on
-//! talking to the previous release after the switch. A request that is under way at the switch is answered by the
-//! instance that it was sent to: that one gets no SIGTERM before it has responded, for as long as Render would wait.
+//! It works per request and not per connection: with a proxy of bytes, a client that keeps its connection open would go
+//! on talking to the previous release after the switch. A request in flight at the switch gets its response from the
+//! instance that it was sent to: that instance gets no SIGTERM before it has responded, for as long as Render would
+//! wait.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,14 +20,14 @@ use super::engine::Engine;
 use super::fault::{Call, Effect, ImageFault, Seen};
 use crate::server::{Fake, Incoming, Shared};
 
-/// Where traffic goes, and what came of it.
+/// Where traffic goes, and its counts.
 pub(crate) struct Front {
     target: Shared<Option<Target>>,
     counted: Shared<Counted>,
     client: reqwest::Client,
     faults: Arc<Faults>,
     version_path: String,
-    /// Where nothing runs.
+    /// Set if nothing runs.
     script: OnceLock<Weak<Engine>>,
 }
 
@@ -36,22 +37,22 @@ struct Target {
     address: SocketAddr,
     /// The digest of its image.
     sha: String,
-    /// How often it was asked for its version.
+    /// How often its version was requested.
     asked: u32,
-    /// One for the front and one for every request that the instance has not begun to answer.
+    /// One for the front and one for every request that the instance has not started to respond to.
     under_way: Arc<()>,
 }
 
-/// What the front has answered so far.
+/// Counts of the front's responses so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Every request.
     pub requests: u64,
-    /// Those that a live instance was there for and that it did not answer.
+    /// Those that a live instance should have handled but did not respond to.
     pub lost: u64,
 }
 
-/// The requests that an instance has yet to answer after the switch.
+/// The requests that an instance still has to respond to after the switch.
 pub(crate) struct UnderWay(Arc<()>);
 
 impl UnderWay {
@@ -86,8 +87,8 @@ impl Front {
         self.script.set(Arc::downgrade(engine)).ok();
     }
 
-    /// Sends the next request, and all after it, to another instance. Gives what tells when the one before has begun to
-    /// answer the last of its own.
+    /// Sends all further requests to another instance. Returns a handle that waits until the previous one has started
+    /// to respond to its last request.
     pub(crate) fn switch(&self, address: SocketAddr, sha: &str) -> Option<UnderWay> {
         let target = Target { address, sha: sha.to_owned(), asked: 0, under_way: Arc::new(()) };
         self.target.change(|current| current.replace(target)).map(|previous| UnderWay(previous.under_way))
@@ -97,7 +98,7 @@ impl Front {
         self.counted.read(|counted| counted.traffic)
     }
 
-    /// The answers from one second to another, both since 1970, by status and then by second.
+    /// The counts of responses between two seconds since 1970, by status and then by second.
     pub(crate) fn answers(&self, from: u64, to: u64) -> BTreeMap<u16, BTreeMap<u64, u64>> {
         let mut answers: BTreeMap<u16, BTreeMap<u64, u64>> = BTreeMap::new();
         self.counted.read(|counted| {
@@ -119,7 +120,7 @@ impl Front {
         });
     }
 
-    /// What a faulty image responds instead.
+    /// The response of a faulty image, if it differs from a good one.
     fn spoilt(&self, target: &Target, is_version: bool) -> Option<Response> {
         match self.faults.image_fault(&target.sha)? {
             ImageFault::OtherCommit => {
@@ -135,11 +136,11 @@ impl Front {
         }
     }
 
-    /// The request as the instance gets it.
+    /// The request, as forwarded to the instance.
     fn passed_on(&self, target: &Target, request: &Incoming, body: Vec<u8>) -> reqwest::RequestBuilder {
         let url = format!("http://{}{}", target.address, request.target());
         let mut headers = end_to_end(&request.headers);
-        // Render ends TLS at its edge and says so; the front address stands for that edge.
+        // Render terminates TLS at its edge and sets this header; the front plays that edge.
         headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
         headers.insert("x-forwarded-for", HeaderValue::from_static("127.0.0.1"));
         if let Some(host) = request.headers.get(HOST) {
@@ -151,13 +152,13 @@ impl Front {
 
 impl Fake for Front {
     async fn respond(&self, request: &mut Incoming) -> Response {
-        /// The proxy holds a request's body in memory; the answer's streams through.
+        /// The proxy buffers a request's body in memory; the response's is streamed.
         const MAX_BODY: usize = 16 << 20;
 
         let is_version = request.method == "GET" && request.path() == self.version_path;
         self.faults.pass(is_version.then_some(Call::Version)).await;
         let seen = Seen { method: request.method.as_str(), path: request.path(), call: None, is_front: true };
-        // What is done at the front changes nothing.
+        // A request at the front changes nothing.
         if let Some(Effect::Instead(response) | Effect::Replace(response)) = self.faults.befalling(seen) {
             self.count(response.status(), false);
             return response;
@@ -198,7 +199,7 @@ impl Fake for Front {
     }
 }
 
-/// Without the headers that concern one connection only (RFC 9110, §7.6.1).
+/// Removes the headers that concern one connection only (RFC 9110, §7.6.1).
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     const HOP_BY_HOP: [HeaderName; 4] =
         [CONNECTION, TRANSFER_ENCODING, HOST, HeaderName::from_static("keep-alive")];

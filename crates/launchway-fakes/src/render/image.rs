@@ -1,6 +1,6 @@
-//! Images as Render sees them: references, what they stand for now, and the pull.
+//! Images as Render sees them: references, how they resolve, and the pull.
 //!
-//! Written against OCI distribution 1.1 and nothing of ours: the client that pushes must not be checked by itself.
+//! Written against OCI distribution 1.1 without our own code: the client that pushes must not be checked by itself.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ const MAX_DOCUMENT: usize = 4 << 20;
 pub(crate) struct Reference {
     host: String,
     repository: String,
-    /// A digest when there is one, else a tag.
+    /// The digest, if there is one, else the tag.
     version: String,
 }
 
@@ -47,7 +47,7 @@ impl Reference {
         Ok(Self { host: host.to_owned(), repository, version: version.to_owned() })
     }
 
-    /// The digest, or else the tag.
+    /// The digest, else the tag.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -113,7 +113,7 @@ struct Platform {
     os: String,
 }
 
-/// A conversation with one repository.
+/// A session with one repository.
 pub(crate) struct Puller {
     client: Client,
     credential: Option<PullCredential>,
@@ -122,13 +122,13 @@ pub(crate) struct Puller {
 }
 
 impl Puller {
-    /// Fails for anything but a loopback address: that is all that a rehearsal may reach.
+    /// Fails for anything but a loopback address: a rehearsal may contact nothing else.
     pub(crate) fn new(reference: Reference, credential: Option<PullCredential>) -> anyhow::Result<Self> {
         ensure!(is_loopback(&Url::parse(&format!("http://{}/", reference.host))?), "not a loopback registry");
         Ok(Self { client: loopback_client()?, credential, reference, authorization: None })
     }
 
-    /// The digest of the `linux/amd64` manifest: of an index, Render reports the entry, not the index.
+    /// The digest of the `linux/amd64` manifest: for an index, Render reports the entry, not the index.
     pub(crate) async fn resolve(&mut self) -> anyhow::Result<String> {
         let version = self.reference.version.clone();
         let (digest, manifest) = self.manifest(&version).await?;
@@ -140,7 +140,7 @@ impl Puller {
         Ok(entry.context("the index has no linux/amd64 manifest")?.digest.clone())
     }
 
-    /// Fetches and unpacks the image with this manifest into `folder`.
+    /// Downloads and unpacks the image with this manifest into `folder`.
     pub(crate) async fn pull(&mut self, sha: &str, folder: &Path) -> anyhow::Result<Unpacked> {
         let (_, manifest) = self.manifest(sha).await?;
         let config = manifest.config.context("the manifest has no config")?;
@@ -182,7 +182,7 @@ impl Puller {
         Ok((digest, serde_json::from_slice(&bytes).context("not a manifest")?))
     }
 
-    /// Streams a layer to disk, believing neither its size nor its content before it has seen them.
+    /// Streams a layer to disk, and trusts neither its size nor its content before they are verified.
     async fn download(&mut self, layer: &Descriptor, file: &Path) -> anyhow::Result<()> {
         let mut response = self.get(&format!("blobs/{}", layer.digest)).await?;
         let mut file = tokio::fs::File::create(file).await?;
@@ -199,7 +199,7 @@ impl Puller {
         Ok(())
     }
 
-    /// Asks once, and once more with what the challenge demands.
+    /// Sends the request, and repeats it once with the credentials that the challenge requires.
     async fn get(&mut self, what: &str) -> anyhow::Result<Response> {
         let url = format!("http://{}/v2/{}/{what}", self.reference.host, self.reference.repository);
         let mut response = self.ask(&url).await?;
@@ -244,7 +244,7 @@ struct Token {
     token: String,
 }
 
-/// A quoted parameter of a challenge; its value may have commas.
+/// A quoted parameter of a challenge; its value may contain commas.
 fn quoted<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
     rest.split_once('"').map(|(value, _)| value)

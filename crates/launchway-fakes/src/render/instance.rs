@@ -1,4 +1,4 @@
-//! One running copy of the app: a process group, its port and its output.
+//! One running instance of the service: a process group, its port and its output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -19,14 +19,14 @@ use crate::server::{Shared, random_hex};
 use super::GroupHooks;
 use super::state::{LogLine, Logs, MAX_LINE, MAX_LINES, now};
 
-/// What to start, and with what.
+/// What to start, and how.
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
     pub(crate) folder: PathBuf,
-    /// All of it: nothing of our own environment reaches the app.
+    /// The complete environment: the service inherits none of ours.
     pub(crate) environment: BTreeMap<String, String>,
-    /// The loopback port that it is to listen on.
+    /// The loopback port to listen on.
     pub(crate) address: SocketAddr,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Starts the process as the leader of a group of its own, so that its children can be ended with it.
+    /// Starts the process as the leader of its own group, so that its children can be ended with it.
     pub(crate) async fn start(
         id: String,
         launch: &Launch,
@@ -76,7 +76,7 @@ impl Instance {
         self.exit.clone().wait_for(Option::is_some).await.ok().and_then(|status| *status)
     }
 
-    /// SIGTERM, then SIGKILL after `grace`.
+    /// Sends SIGTERM, then SIGKILL after `grace`.
     pub(crate) async fn stop(&self, grace: Duration) {
         self.processes.signal(self.pid, Signal::TERM);
         if tokio::time::timeout(grace, self.exited()).await.is_err() {
@@ -99,7 +99,7 @@ pub(crate) struct Processes {
 
 struct Groups {
     leaders: BTreeSet<u32>,
-    /// Nothing may start any more.
+    /// Forbids any further start.
     closed: bool,
 }
 
@@ -112,20 +112,20 @@ impl Processes {
         self.groups.read(|groups| groups.leaders.iter().copied().collect())
     }
 
-    /// Waits until the leaders are as wanted.
+    /// Waits until the leaders satisfy the condition.
     #[cfg(test)]
     pub(crate) async fn until(&self, timeout: Duration, wanted: impl Fn(&[u32]) -> bool) -> Option<Vec<u32>> {
         let pids = |groups: &Groups| groups.leaders.iter().copied().collect::<Vec<_>>();
         self.groups.wait_for(timeout, |groups| Some(pids(groups)).filter(|pids| wanted(pids))).await
     }
 
-    /// Ends all groups, waiting for at most `grace` before it kills.
+    /// Ends all groups, waiting at most `grace` before it kills them.
     pub(crate) async fn stop_all(&self, grace: Duration) {
         self.signal_all(Signal::TERM);
         let none_left = |groups: &Groups| groups.leaders.is_empty().then_some(());
         if self.groups.wait_for(grace, none_left).await.is_none() {
             self.kill_all();
-            // A killed process is gone as soon as the kernel gets to it; this is for its entry in the table.
+            // A killed process ends as soon as the kernel gets to it; this waits for its entry in the process table.
             self.groups.wait_for(Duration::from_secs(1), none_left).await;
         }
     }
@@ -142,7 +142,7 @@ impl Processes {
         });
     }
 
-    /// Only to a leader that has not been waited for: another process could have its number afterwards.
+    /// Only for a leader that has not been waited for: afterwards, another process could have its id.
     fn signal(&self, pid: u32, signal: Signal) {
         self.groups.read(|groups| {
             if groups.leaders.contains(&pid) {
@@ -163,7 +163,7 @@ impl Processes {
 
     fn remove(&self, pid: u32) {
         self.groups.change(|groups| {
-            // What the leader left behind; the group keeps its number as long as it has members.
+            // Processes that the leader left behind; the group keeps its id as long as it has members.
             send(pid, Signal::KILL);
             groups.leaders.remove(&pid);
         });
@@ -171,15 +171,15 @@ impl Processes {
     }
 }
 
-/// The only failure is that the group is gone, which is what a signal is for.
+/// The only possible failure is that the group is gone, which is the purpose of the signal.
 fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         kill_process_group(pid, signal).ok();
     }
 }
 
-/// Starts the process, later if its file is busy: a process that another thread forks inherits, until it is replaced
-/// a moment later, the descriptor with which we are just writing the program.
+/// Starts the process, retrying while its file is busy: a process that another thread forks briefly inherits the
+/// descriptor with which we are writing the program.
 async fn spawn(launch: &Launch, mut command: Command) -> std::io::Result<Child> {
     const TRIES: usize = 100;
 
@@ -208,7 +208,7 @@ async fn watch_over(
     exited.send_replace(status.ok());
 }
 
-/// Keeps the latest lines; one that is too long is cut into several.
+/// Keeps the latest lines; splits one that is too long.
 async fn keep_lines(output: impl AsyncRead + Unpin, instance: String, logs: Arc<Shared<Logs>>) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
@@ -223,7 +223,7 @@ async fn keep_lines(output: impl AsyncRead + Unpin, instance: String, logs: Arc<
             if logs.len() == MAX_LINES {
                 logs.pop_front();
             }
-            // No two at the same time: a client pages by the time of the last line that it got.
+            // All times differ: a client pages by the time of the last line that it got.
             let timestamp = logs
                 .back()
                 .map_or(SystemTime::UNIX_EPOCH, |last| last.timestamp + Duration::from_micros(1))

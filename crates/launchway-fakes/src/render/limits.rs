@@ -1,4 +1,4 @@
-//! Rate limits, after Render's API reference, "Rate limiting", and recorded headers.
+//! Rate limits, based on Render's API reference, "Rate limiting", and recorded headers.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use axum::http::HeaderMap;
 
 use crate::server::Shared;
 
-/// How many requests each bucket takes in a window.
+/// How many requests each bucket accepts per window.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// GET, over all resources.
+    /// GET, for all resources.
     pub reads: u32,
     /// PATCH of a service and POST of its deploys, together.
     pub deploys: u32,
     /// Every other POST, PATCH, PUT and DELETE.
     pub writes: u32,
-    /// After which a bucket is full again.
+    /// The time after which a bucket is full again.
     pub window: Duration,
 }
 
@@ -26,7 +26,7 @@ impl Default for Limits {
     }
 }
 
-/// Which limit a request counts against.
+/// The limit that a request counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Bucket {
     Reads,
@@ -45,7 +45,7 @@ struct Window {
     used: u32,
 }
 
-/// What is left after one request.
+/// The state after one request.
 pub(crate) struct Allowance {
     pub(crate) granted: bool,
     limit: u32,
@@ -79,7 +79,7 @@ impl Limiter {
 }
 
 impl Allowance {
-    /// `Ratelimit-Reset` is in seconds from now on the wire, whatever the reference says about an epoch.
+    /// On the wire, `Ratelimit-Reset` is in seconds from now, although the reference says epoch.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.insert("ratelimit-limit", self.limit.into());
         headers.insert("ratelimit-remaining", self.remaining.into());

@@ -1,4 +1,4 @@
-//! What can be observed of the app: Render's API reference, "Logs" and "Metrics".
+//! Logs and metrics of the service: Render's API reference, "Logs" and "Metrics".
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -14,10 +14,10 @@ use super::refusal::Refusal;
 use super::state::{LogLine, now, time};
 use crate::server::Incoming;
 
-/// GET of the app's lines, of the last hour unless asked otherwise. Backward, which is the default, gives the newest
-/// first; the next page is that from `nextStartTime` to `nextEndTime`.
+/// GET of the service's lines, of the last hour by default. Backward, the default, returns the newest first; the next
+/// page is from `nextStartTime` to `nextEndTime`.
 pub(crate) fn logs(engine: &Engine, owner: &str, request: &Incoming) -> Result<Response, Refusal> {
-    /// The step between two times that the API can tell apart.
+    /// The smallest step between two times in the API.
     const STEP: Duration = Duration::from_micros(1);
 
     let service = engine.options.service_id.as_str();
@@ -29,7 +29,7 @@ pub(crate) fn logs(engine: &Engine, owner: &str, request: &Incoming) -> Result<R
     let limit = limit(request)?;
     let start = moment(request, "startTime")?.unwrap_or_else(|| now() - Duration::from_secs(3600));
     let end = moment(request, "endTime")?.unwrap_or_else(now);
-    // The app's own lines are all that is kept: no request is logged and nothing is built.
+    // Only the service's own lines are stored: requests are not logged and nothing is built.
     let kinds: Vec<String> = values(request, "type");
     let within = |line: &&LogLine| {
         (kinds.is_empty() || kinds.iter().any(|kind| kind == "app"))
@@ -56,7 +56,7 @@ pub(crate) fn logs(engine: &Engine, owner: &str, request: &Incoming) -> Result<R
     .into_response())
 }
 
-/// GET of how many requests the front answered with which status, of the last hour unless asked otherwise.
+/// GET of the number of responses at the front by status, of the last hour by default.
 pub(crate) fn requests(engine: &Engine, request: &Incoming) -> Result<Response, Refusal> {
     let service = engine.options.service_id.as_str();
     if request.parameter("resource").as_deref() != Some(service) {

@@ -1,4 +1,4 @@
-//! Render's error answers: `{"message": "…"}`.
+//! Render's error responses: `{"message": "…"}`.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::server::BodyError;
 
-/// An answer that is not a success.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -23,7 +23,7 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// The text was recorded: `{"message":"not found: srv-…"}`.
+    /// Recorded text: `{"message":"not found: srv-…"}`.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("not found: {what}"))
     }

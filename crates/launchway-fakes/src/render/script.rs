@@ -1,5 +1,5 @@
-//! A service that runs nothing: its deploys move from status to status as a script says, and so does what its front
-//! responds. It is for tests of clients, which need every order of events and no processes.
+//! A service that runs nothing: a script moves its deploys from status to status and determines the front's responses.
+//! For tests of clients, which need every order of events and no processes.
 //!
 //! Everything else is the same Render: key, lists and pages, variables, faults.
 
@@ -18,43 +18,43 @@ use super::engine::Engine;
 use super::state::{Deploy, Status};
 use super::{FakeRender, Fault, Limits, Options};
 
-/// How the deploys of a service go that runs nothing.
+/// How the deploys of a scripted service go.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
     /// The images that can be deployed, by digest.
     pub images: BTreeMap<String, ScriptedImage>,
-    /// What the front responds to requests for the version, one by one; the last one stays. Where it is empty, and from
-    /// the second deploy on, the commit of the live image.
+    /// The front's responses to requests for the version, one by one; the last one repeats. Without any, and from the
+    /// second deploy on, it is the commit of the live image.
     pub versions: VecDeque<String>,
-    /// Whether Render refuses to cancel a deploy, and what the next look at that deploy shows.
+    /// Whether Render refuses to cancel a deploy, and the deploy's next poll after that.
     pub refused_cancel: Option<Look>,
-    /// What happens to the service once the first deploy is requested: kind and details.
+    /// The events of the service once the first deploy is requested: kind and details.
     pub events: Vec<(&'static str, Value)>,
-    /// What the app prints once the first deploy is requested.
+    /// What the service prints once the first deploy is requested.
     pub log: Vec<String>,
-    /// How many responses Render counts, by status; without it that call is answered 404.
+    /// How many responses Render counts, by status; without it, that call gets a 404.
     pub counted: Option<Vec<(u16, u64)>>,
-    /// Joins the list of deploys when one is requested.
+    /// Deploys that join the list when one is requested.
     pub joins: Option<Somebodys>,
 }
 
 /// An image whose deploys are scripted.
 #[derive(Clone, Debug, Default)]
 pub struct ScriptedImage {
-    /// What the app responds as its version.
+    /// The commit in the service's version response.
     pub commit: String,
     /// The digest that Render shows for it, if any.
     pub sha: Option<String>,
-    /// What looks at its deploys show, one by one; the last one stays.
+    /// The results of polling its deploys, one by one; the last one repeats.
     pub looks: VecDeque<Look>,
     /// Why its deploys ended, in the details of `deploy_ended`.
     pub reason: Value,
 }
 
-/// What a look at a deploy shows.
+/// The result of polling a deploy.
 #[derive(Clone, Copy, Debug)]
 pub enum Look {
-    /// This status, which the deploy has from then on.
+    /// This status, which the deploy keeps from then on.
     Status(&'static str),
     /// This response instead: a status code and a body.
     Response(u16, &'static str),
@@ -65,7 +65,7 @@ pub enum Look {
 pub struct Somebodys {
     /// `dep-…`.
     pub id: &'static str,
-    /// Its status, which no look changes.
+    /// Its status, which polling does not change.
     pub status: &'static str,
     /// Whether it was requested on the dashboard rather than through the API.
     pub manual: bool,
@@ -86,7 +86,7 @@ impl From<(u16, &'static str)> for Look {
 }
 
 impl ScriptedImage {
-    /// An image of this commit that goes live at the third look.
+    /// An image of this commit that goes live at the third poll.
     pub fn new(commit: &str, digest: &str) -> Self {
         Self {
             commit: commit.to_owned(),
@@ -96,13 +96,13 @@ impl ScriptedImage {
         }
     }
 
-    /// Sets what looks at its deploys show.
+    /// Sets the results of polling its deploys.
     pub fn looks(&mut self, looks: impl IntoIterator<Item = impl Into<Look>>) {
         self.looks = looks.into_iter().map(Into::into).collect();
     }
 }
 
-/// The service as somebody changes it who is not the client under test.
+/// Changes the service on behalf of somebody other than the client under test.
 #[derive(Clone)]
 pub struct Service(pub(super) Arc<Engine>);
 
@@ -127,7 +127,7 @@ impl Service {
         self.0.add(deploy, Duration::ZERO);
     }
 
-    /// Ends one deploy of the list in this status.
+    /// Ends one deploy of the list with this status.
     pub fn set_status(&self, id: &str, status: &'static str) {
         self.0.state.change(|state| state.set_status(id, Status::named(status)));
     }
@@ -137,7 +137,7 @@ impl Service {
         self.0.state.change(|state| state.deploys.clear());
     }
 
-    /// Makes something go wrong.
+    /// Injects a fault.
     pub fn fault(&self, fault: Fault) {
         self.0.faults.add(fault);
     }
@@ -152,7 +152,7 @@ impl Service {
         self.0.state.change(|state| state.script.as_mut().map(change));
     }
 
-    /// The requested references and their deploys' ids, oldest first.
+    /// The requested references with their deploys' ids, oldest first.
     pub fn deploys(&self) -> Vec<(String, String)> {
         let both = |deploy: &Deploy| (deploy.id.clone(), deploy.reference.clone());
         self.0.state.read(|state| state.deploys.iter().map(both).collect())
@@ -164,13 +164,13 @@ impl Service {
         self.0.state.read(|state| state.deploys.iter().find(live).map(|deploy| deploy.id.clone()))
     }
 
-    /// The image that the service's settings name.
+    /// The image in the service's settings.
     pub fn image(&self) -> String {
         self.0.state.read(|state| state.image.clone())
     }
 }
 
-/// A scripted Render with a runtime of its own, for tests that block.
+/// A scripted Render with its own runtime, for blocking tests.
 pub struct ScriptedRender {
     render: FakeRender,
     _runtime: Runtime,
@@ -186,19 +186,19 @@ impl ScriptedRender {
         Ok(Self { render, _runtime: runtime })
     }
 
-    /// How many requests of this method there were to paths that end like this.
+    /// The number of requests with this method and a path that ends like this.
     pub fn count(&self, method: &str, end: &str) -> usize {
         self.requests(method, end).len()
     }
 
-    /// The paths of this method that end like this, in order.
+    /// The paths of the requests with this method that end like this, in order.
     pub fn requests(&self, method: &str, end: &str) -> Vec<String> {
         let all = self.transcript().into_iter();
         let fits = all.filter(|exchange| exchange.method == method && exchange.path.ends_with(end));
         fits.map(|exchange| exchange.path).collect()
     }
 
-    /// How many requests were no readings.
+    /// The number of requests that were not reads.
     pub fn writes(&self) -> usize {
         self.transcript().iter().filter(|exchange| exchange.method != "GET").count()
     }
@@ -215,6 +215,6 @@ impl Deref for ScriptedRender {
 /// A scripted response.
 pub(super) fn response(status: u16, body: &str) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    // Patience is what tests have none of.
+    // Tests are impatient.
     (status, [("retry-after", "0")], body.to_owned()).into_response()
 }

@@ -1,4 +1,4 @@
-//! The deploys, the front and the log of a service that a script moves.
+//! The deploys, the front and the log of a scripted service.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::script::{Look, Somebodys, response};
 use super::state::{Deploy, LogLine, State, Status, Trigger, now};
 use crate::server::random_hex;
 
-/// A deploy as Render shows it, which of a script may be another digest or none.
+/// A deploy as Render shows it; a script may give it another digest or none.
 pub(super) fn json_of(state: &State, deploy: &Deploy) -> Value {
     match state.script.as_ref().and_then(|script| script.images.get(&deploy.sha)) {
         Some(image) => deploy.json_as(image.sha.as_deref()),
@@ -30,7 +30,7 @@ impl Engine {
         self.options.script.is_some()
     }
 
-    /// Somebody else's deploy appears, whatever comes of the request.
+    /// Somebody else's deploy appears, whether or not the request succeeds.
     pub(super) fn before(&self, call: Option<Call>) {
         if call == Some(Call::Deploy) {
             let joins = self.state.change(|state| state.script.as_mut()?.joins.take());
@@ -56,7 +56,7 @@ impl Engine {
         });
     }
 
-    /// Takes a request for a deploy; Render starts the most recent one.
+    /// Accepts a request for a deploy; Render starts the most recent one.
     pub(super) fn scripted(&self, reference: String, sha: String, trigger: Trigger) -> Deploy {
         self.state.change(|state| {
             state.requested += 1;
@@ -90,7 +90,7 @@ impl Engine {
         })
     }
 
-    /// Moves a requested deploy on to what the next look shows, or gives the response of its own.
+    /// Moves a requested deploy on to the next poll's status, or returns the poll's own response.
     pub(super) fn look(&self, id: &str) -> Option<Response> {
         self.state.change(|state| {
             let deploy =
@@ -131,7 +131,7 @@ impl Engine {
         })
     }
 
-    /// What a request at the front gets: the health path 200, the version path the commit of what is live.
+    /// The front's response: 200 at the health path, the live commit at the version path.
     pub(super) fn front_scripted(&self, is_version: bool) -> Response {
         if !is_version {
             return response(200, "ok\n");
@@ -153,7 +153,7 @@ impl Engine {
 
 impl State {
     fn made(&self, id: String, reference: String, sha: String, trigger: Trigger, later: Duration) -> Deploy {
-        // No two at the same time: clients sort by it.
+        // All times differ: clients sort by them.
         let last = self.deploys.iter().map(|deploy| deploy.created_at).max();
         let created_at = match last {
             Some(last) if later.is_zero() && last >= now() && last < now() + Duration::from_millis(500) => {
@@ -188,7 +188,7 @@ impl State {
     }
 }
 
-/// What a reference stands for where nothing is pulled: its digest, or else its tag.
+/// What a reference resolves to without a pull: its digest, else its tag.
 pub(super) fn resolved(reference: &Reference) -> String {
     reference.version().to_owned()
 }
@@ -202,7 +202,7 @@ fn line_of(text: &str) -> LogLine {
     }
 }
 
-/// The next one; the last one stays.
+/// The next item; the last one repeats.
 fn next<T: Clone>(queue: &mut VecDeque<T>) -> Option<T> {
     if queue.len() > 1 { queue.pop_front() } else { queue.front().cloned() }
 }

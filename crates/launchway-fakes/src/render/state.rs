@@ -1,4 +1,4 @@
-//! What Render remembers about the service, and how it shows it.
+//! What Render stores about the service, and how it shows it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use super::script::Script;
 /// Environment variables in the order in which they were first set.
 pub(crate) type Variables = Vec<(String, String)>;
 
-/// Everything about the service that changes.
+/// All of the service's state that changes.
 pub(crate) struct State {
     pub(crate) image: String,
     pub(crate) variables: Variables,
     pub(crate) suspended: bool,
     pub(crate) script: Option<Script>,
-    /// How many deploys a script has taken.
+    /// How many deploys a script has accepted.
     pub(crate) requested: usize,
     pub(crate) updated_at: SystemTime,
     pub(crate) deploys: Vec<Deploy>,
     pub(crate) events: Vec<Event>,
-    /// The deploy that starts when none runs.
+    /// The deploy that starts when none is running.
     pub(crate) waiting: Option<String>,
     pub(crate) running: Option<Running>,
     pub(crate) live: Option<Live>,
 }
 
-/// The deploy that runs, and how to stop it.
+/// The running deploy, and how to stop it.
 pub(crate) struct Running {
     pub(crate) deploy: String,
     pub(crate) cancel: oneshot::Sender<()>,
@@ -46,9 +46,9 @@ pub(crate) struct Live {
 #[derive(Clone)]
 pub(crate) struct Deploy {
     pub(crate) id: String,
-    /// The reference that was asked for.
+    /// The requested reference.
     pub(crate) reference: String,
-    /// The digest of the `linux/amd64` manifest that it stood for at that time.
+    /// The digest of the `linux/amd64` manifest that it resolved to at that time.
     pub(crate) sha: String,
     pub(crate) status: Status,
     pub(crate) trigger: Trigger,
@@ -56,7 +56,7 @@ pub(crate) struct Deploy {
     pub(crate) started_at: Option<SystemTime>,
     pub(crate) updated_at: SystemTime,
     pub(crate) finished_at: Option<SystemTime>,
-    /// What it runs with: the service's variables when it started, or those of the deploy that it goes back to.
+    /// Its variables: the service's when it started, or those of the deploy that it rolls back to.
     pub(crate) variables: Option<Variables>,
 }
 
@@ -69,11 +69,11 @@ pub(crate) enum Status {
     Deactivated,
     UpdateFailed,
     Canceled,
-    /// Of a script: a status that no deploy has here otherwise.
+    /// A scripted status that no deploy otherwise has here.
     Other(&'static str),
 }
 
-/// Who asked for a deploy.
+/// Who requested a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trigger {
     Api,
@@ -133,7 +133,7 @@ impl State {
         self.deploys.iter().find(|deploy| deploy.id == id)
     }
 
-    /// Moves a deploy on. It is finished the first time that it reaches a state in which nothing more happens to it.
+    /// Moves a deploy on. It counts as finished when it first reaches a final state.
     pub(crate) fn set_status(&mut self, id: &str, status: Status) {
         let now = now();
         if let Some(deploy) = self.deploys.iter_mut().find(|deploy| deploy.id == id) {
@@ -152,7 +152,7 @@ impl State {
     /// Ends a deploy, with the reason in the event that clients read.
     pub(crate) fn end(&mut self, id: &str, status: Status, reason: &Value) {
         self.set_status(id, status);
-        // The number is a leftover of the API's first version.
+        // The number is left over from the API's first version.
         let (outcome, number) = match status {
             Status::UpdateFailed => ("failed", 3),
             Status::Canceled => ("canceled", 4),
@@ -169,7 +169,7 @@ impl State {
 }
 
 impl Deploy {
-    /// Render's API reference, `deploy`. An image has no commit: the field is null in recorded answers.
+    /// Render's API reference, `deploy`. An image has no commit: the field is null in recorded responses.
     pub(crate) fn json(&self) -> Value {
         self.json_as(Some(&self.sha))
     }
@@ -207,7 +207,7 @@ impl Status {
         }
     }
 
-    /// The status of this name.
+    /// The status with this name.
     pub(crate) fn named(name: &'static str) -> Self {
         let known = [
             Self::Queued,
@@ -220,7 +220,7 @@ impl Status {
         known.into_iter().find(|status| status.name() == name).unwrap_or(Self::Other(name))
     }
 
-    /// Whether more may happen to a deploy in this status.
+    /// Whether a deploy in this status can still change.
     pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Queued | Self::UpdateInProgress | Self::Other(_))
     }
@@ -252,13 +252,13 @@ pub(crate) fn time(time: SystemTime) -> String {
     humantime::format_rfc3339_micros(time).to_string()
 }
 
-/// The newest lines that are kept, and the longest that one may be.
+/// How many lines are kept, and how long each may be.
 pub(crate) const MAX_LINES: usize = 200;
 pub(crate) const MAX_LINE: u64 = 4096;
 
-/// How long an instance's health answer may take (Render docs, "Health checks").
+/// How long an instance may take to respond to a health check (Render docs, "Health checks").
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long Render keeps the previous instance (Render docs, "Deploys").
 pub(crate) const RETIRE_AFTER: Duration = Duration::from_secs(60);
-/// How long to wait until a new instance is asked again.
+/// How long to wait before the next health check of a new instance.
 pub(crate) const PROBE_PAUSE: Duration = Duration::from_millis(50);

@@ -1,7 +1,7 @@
-//! Layers onto disk, without letting an archive out of its folder.
+//! Unpacks layers to disk without letting an archive escape from its folder.
 //!
-//! After OCI image spec 1.1, "Image Layer Filesystem Changeset". Devices and ownership, which only root can give, are
-//! left out.
+//! Based on OCI image spec 1.1, "Image Layer Filesystem Changeset". Devices and ownership, which need root, are left
+//! out.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -18,24 +18,24 @@ use tar::{Archive, Entry, EntryType};
 
 use crate::server::hex;
 
-/// More than any image of ours unpacked, less than what would fill a laptop's disk.
+/// More than any of our unpacked images, less than would fill a laptop's disk.
 const MAX_UNPACKED: u64 = 2 << 30;
 const MAX_ENTRIES: usize = 1_000_000;
-/// What may stand between two files, in bytes: long names, which the archive holds in memory.
+/// How many bytes may come between two files: long names, which the archive buffers in memory.
 const MAX_BETWEEN: u64 = 1 << 20;
 const MAX_DEPTH: usize = 128;
 
-/// Unpacks one layer over what is already in `root` and checks it against its `diff_id`.
+/// Unpacks one layer over the content of `root` and checks it against its `diff_id`.
 pub(crate) fn unpack(layer: &Path, gzip: bool, diff_id: &str, root: &Path) -> anyhow::Result<()> {
     let root = fs_err::canonicalize(root)?;
-    // First, since they hide what the layers below have, wherever they stand among the layer's own files.
+    // First, because they hide content of the layers below, wherever they are among the layer's own files.
     walk(layer, gzip, |_, path| hide(path, &root))?;
     let actual = walk(layer, gzip, |entry, path| place(entry, path, &root))?;
     ensure!(actual == diff_id, "the layer is {actual} but the config says {diff_id}");
     Ok(())
 }
 
-/// Shows every entry of a layer and its path below the root, and returns the layer's `diff_id`.
+/// Visits every entry of a layer with its path below the root, and returns the layer's `diff_id`.
 fn walk(
     layer: &Path,
     gzip: bool,
@@ -65,12 +65,12 @@ fn walk(
     Ok(format!("sha256:{}", hex(rest.hash.finish().as_ref())))
 }
 
-/// A program's place on disk: the path inside the image, whose root is `root`.
+/// A program's location on disk, for a path inside the image in `root`.
 pub(crate) fn inside(root: &Path, path: &Path) -> anyhow::Result<PathBuf> {
     Ok(root.join(relative(path)?))
 }
 
-/// Removes what a whiteout hides; any other entry is none.
+/// Removes what a whiteout hides; `false` for any other entry.
 fn hide(path: &Path, root: &Path) -> anyhow::Result<()> {
     let Some(hidden) = path.file_name().and_then(|name| name.as_bytes().strip_prefix(b".wh.")) else {
         return Ok(());
@@ -99,7 +99,7 @@ fn place<R: Read>(entry: &mut Entry<'_, R>, path: &Path, root: &Path) -> anyhow:
     }
     let parent = root.join(parent);
     make_folder(&parent, root)?;
-    // Where it really is: a parent may be a link, and the depth of a link's target counts from there.
+    // The real location: a parent may be a link, and a link's target is resolved from there.
     let parent = &fs_err::canonicalize(parent)?;
     let target = parent.join(name);
     match entry.header().entry_type() {
@@ -113,7 +113,7 @@ fn place<R: Read>(entry: &mut Entry<'_, R>, path: &Path, root: &Path) -> anyhow:
             let source = inside(root, &entry.link_name()?.context("a link without a target")?)?;
             let folder = fs_err::canonicalize(source.parent().context("no parent")?)?;
             ensure!(folder.starts_with(root), "the link leaves the image");
-            // Not followed: a hard link to a symbolic link is that symbolic link.
+            // Not resolved: a hard link to a symbolic link is that symbolic link.
             let source = folder.join(source.file_name().context("no name")?);
             remove(&target)?;
             Ok(fs_err::hard_link(source, target)?)
@@ -124,14 +124,14 @@ fn place<R: Read>(entry: &mut Entry<'_, R>, path: &Path, root: &Path) -> anyhow:
             remove(&target)?;
             Ok(fs_err::os::unix::fs::symlink(link, &target)?)
         }
-        // Render makes a device, which only root can.
+        // Render creates a device, which only root can.
         EntryType::Char | EntryType::Block | EntryType::Fifo => remove(&target),
         EntryType::XGlobalHeader => Ok(()),
         other => bail!("entries of type {other:?} are not supported"),
     }
 }
 
-/// The path below the root; `..` is refused rather than resolved, no honest archive has it.
+/// The path below the root; rejects `..` instead of resolving it, because no honest archive contains it.
 fn relative(path: &Path) -> anyhow::Result<PathBuf> {
     let mut clean = PathBuf::new();
     for component in path.components() {
@@ -145,7 +145,7 @@ fn relative(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(clean)
 }
 
-/// The target of a symbolic link at `at`, written so that it means the same without a `chroot`.
+/// The target of a symbolic link at `at`, rewritten so that it works without a `chroot`.
 fn contained(link: &Path, at: &Path) -> PathBuf {
     let folder = at.parent().unwrap_or(Path::new(""));
     let depth = folder.components().count();
@@ -154,7 +154,7 @@ fn contained(link: &Path, at: &Path) -> PathBuf {
     for component in link.components() {
         match component {
             Component::Normal(name) => resolved.push(name),
-            // Above the root is the root.
+            // The parent of the root is the root.
             Component::ParentDir => drop(resolved.pop()),
             Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
         }
@@ -164,7 +164,7 @@ fn contained(link: &Path, at: &Path) -> PathBuf {
     if relative.as_os_str().is_empty() { PathBuf::from(".") } else { relative }
 }
 
-/// Creates a folder and those above it, and makes sure that no link on the way led out.
+/// Creates a folder and its parents, and verifies that no link leads out.
 fn make_folder(folder: &Path, root: &Path) -> anyhow::Result<()> {
     let mut current = root.to_owned();
     for component in folder.strip_prefix(root)?.components() {
@@ -178,7 +178,7 @@ fn make_folder(folder: &Path, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes whatever is there, without following it.
+/// Removes whatever is there, without following links.
 fn remove(path: &Path) -> anyhow::Result<()> {
     match fs_err::symlink_metadata(path) {
         Err(_) => Ok(()),
@@ -191,7 +191,7 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 struct Hashed<R> {
     inner: R,
     hash: Context,
-    /// How much may be read for now, in bytes.
+    /// How many more bytes may be read.
     room: Rc<Cell<u64>>,
 }
 

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::state::{State, Variables};
 use crate::server::{Incoming, Shared, random_hex};
 
-/// A variable in a list that is put.
+/// A variable in a list that a client sends.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Named {
@@ -20,7 +20,7 @@ struct Named {
     value: Given,
 }
 
-/// A value, or the wish for a random one.
+/// A value, or a request for a random one.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Given {
@@ -28,7 +28,7 @@ struct Given {
     generate_value: Option<bool>,
 }
 
-/// GET: a page of all of them, with their values. Their order changes from one reading of the list to the next.
+/// GET of a page of all variables with their values. Their order changes from one read to the next.
 pub(crate) fn list(state: &Shared<State>, request: &Incoming) -> Result<Response, Refusal> {
     let begins = request.parameter("cursor").is_none_or(|cursor| cursor.is_empty());
     let variables = state.change(|state| {
@@ -42,7 +42,7 @@ pub(crate) fn list(state: &Shared<State>, request: &Incoming) -> Result<Response
     Ok(Json(page(items.collect(), request, "envVar")?).into_response())
 }
 
-/// PUT of the list. It replaces everything; `null` was seen to wipe it.
+/// PUT of the list. Replaces everything; `null` has been observed to wipe it.
 pub(crate) async fn replace(state: &Shared<State>, request: &mut Incoming) -> Result<Response, Refusal> {
     let given: Option<Vec<Named>> = parsed(&request.bytes(MAX_BODY).await?)?;
     let mut variables = Variables::new();
@@ -59,14 +59,14 @@ pub(crate) async fn replace(state: &Shared<State>, request: &mut Incoming) -> Re
     Ok(Json(items).into_response())
 }
 
-/// GET of one.
+/// GET of one variable.
 pub(crate) fn get(state: &Shared<State>, key: &str) -> Result<Response, Refusal> {
     let found = state.read(|state| state.variables.iter().find(|(name, _)| name == key).cloned());
     let (key, value) = found.ok_or_else(|| Refusal::not_found(key))?;
     Ok(Json(json!({ "key": key, "value": value })).into_response())
 }
 
-/// PUT of one: adds or changes it and leaves the others alone.
+/// PUT of one variable: adds or changes it and leaves the others alone.
 pub(crate) async fn put(
     state: &Shared<State>,
     key: &str,
@@ -78,7 +78,7 @@ pub(crate) async fn put(
     Ok(Json(json!({ "key": key, "value": value })).into_response())
 }
 
-/// DELETE of one: 204 without a body.
+/// DELETE of one variable: 204 without a body.
 pub(crate) fn delete(state: &Shared<State>, key: &str) -> Result<Response, Refusal> {
     let position = state.change(|state| {
         let position = state.variables.iter().position(|(name, _)| name == key)?;

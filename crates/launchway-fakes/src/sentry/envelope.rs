@@ -1,43 +1,43 @@
 //! Sentry's envelopes: `Headers {"\n" Headers "\n" Payload} ["\n"]`.
 //!
-//! After Sentry's developer documentation, "Envelopes". The SDK's own parser is not used on purpose: it is what
-//! the app sends with, and it fails on item types that it does not know, which the documentation forbids.
+//! Based on Sentry's developer documentation, "Envelopes". Deliberately does not use the SDK's own parser: the service
+//! sends with it, and it fails on unknown item types, which the documentation forbids.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value};
 
-/// An envelope, taken apart.
+/// A parsed envelope.
 #[derive(Debug)]
 pub(crate) struct Envelope {
     pub(crate) headers: Map<String, Value>,
     pub(crate) items: Vec<Item>,
 }
 
-/// One item, whatever its type.
+/// One item of any type.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) kind: String,
     pub(crate) payload: Vec<u8>,
 }
 
-/// What a rehearsal asks of an event.
+/// The parts of an event that a rehearsal checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// 32 hexadecimal digits without dashes.
     pub id: String,
-    /// The release that the client says it is.
+    /// The release that the client reports.
     pub release: Option<String>,
-    /// The environment that the client says it runs in.
+    /// The environment that the client reports.
     pub environment: Option<String>,
-    /// The message, or else the last exception as `Type: value`.
+    /// The message, else the last exception as `Type: value`.
     pub message: Option<String>,
     /// The tags, as text.
     pub tags: BTreeMap<String, String>,
 }
 
-/// Reads an envelope. Items of unknown types are kept.
+/// Parses an envelope. Keeps items of unknown types.
 pub(crate) fn parse(bytes: &[u8]) -> anyhow::Result<Envelope> {
     let (headers, mut rest) = line(bytes);
     let headers = object(headers).context("the envelope's headers are not a JSON object")?;
@@ -61,7 +61,7 @@ pub(crate) fn parse(bytes: &[u8]) -> anyhow::Result<Envelope> {
     Ok(Envelope { headers, items })
 }
 
-/// Reads the payload of an item of type `event`.
+/// Parses the payload of an item of type `event`.
 pub(crate) fn event(item: &Item) -> anyhow::Result<Event> {
     let event = object(&item.payload).context("an event is not a JSON object")?;
     let text = |name| event.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -93,7 +93,7 @@ fn last_exception(event: &Map<String, Value>) -> Option<String> {
     Some(format!("{}: {}", part("type"), part("value")))
 }
 
-/// Up to the next line feed, and what follows it.
+/// The bytes up to the next line feed, and those after it.
 fn line(bytes: &[u8]) -> (&[u8], &[u8]) {
     match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..end], &bytes[end + 1..]),
@@ -101,7 +101,7 @@ fn line(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A payload of known length, which a line feed or the end must follow.
+/// A payload of known length, which must be followed by a line feed or the end.
 fn exactly(bytes: &[u8], length: usize) -> anyhow::Result<(&[u8], &[u8])> {
     let (payload, rest) = bytes.split_at_checked(length).context("an item is shorter than its length")?;
     match rest {

@@ -1,4 +1,4 @@
-//! The release API: Sentry's API documentation, "Releases", with what sentry-cli 3.8 was recorded to send.
+//! The release API: Sentry's API documentation, "Releases", with requests recorded from sentry-cli 3.8.
 
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 use super::FakeSentry;
 use crate::server::{Incoming, Shared, random_hex};
 
-/// What is known of a release.
+/// A release.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Release {
     /// `<app>@<version>+<commit>`.
     pub version: String,
-    /// Its commits, or where a repository is linked its references, as they came.
+    /// Its commits, or its references if a repository is linked, as received.
     pub commits: Vec<Value>,
-    /// When it was finalized, as it came.
+    /// When it was finalized, as received.
     pub released: Option<String>,
-    /// The environments that it was deployed to, oldest first.
+    /// The environments it was deployed to, oldest first.
     pub environments: Vec<String>,
 }
 
-/// The fields of a release that is made or changed; what is not kept is not read.
+/// The fields of a request that creates or changes a release; the others are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Change {
@@ -42,14 +42,14 @@ struct Deployed {
 
 type Answer = (StatusCode, Value);
 
-/// Answers a request below `/api/0/`.
+/// Responds to a request below `/api/0/`.
 pub(crate) async fn answer(
     releases: &Shared<Vec<Release>>,
     token: &str,
     path: &[&str],
     request: &mut Incoming,
 ) -> Answer {
-    /// Sentry's own limit is larger; a release says little.
+    /// Sentry's own limit is larger; a release is small.
     const MAX_BODY: usize = 1 << 20;
 
     let bearer = request.header(&AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
@@ -72,7 +72,7 @@ pub(crate) async fn answer(
     }
 }
 
-/// 201, or 208 for a release that is there.
+/// 201, or 208 for an existing release.
 fn create(releases: &Shared<Vec<Release>>, body: &[u8]) -> Answer {
     let Ok(change) = serde_json::from_slice::<Change>(body) else { return malformed() };
     let Some(version) = change.version.clone().filter(|version| is_valid(version)) else {
@@ -151,7 +151,7 @@ fn malformed() -> Answer {
     (StatusCode::BAD_REQUEST, json!({ "detail": "JSON parse error" }))
 }
 
-/// At most 250 characters, none of them a slash or a line break, and none of the reserved names.
+/// At most 250 characters, without slashes, line breaks and reserved names.
 fn is_valid(version: &str) -> bool {
     !version.trim().is_empty()
         && version.len() <= 250

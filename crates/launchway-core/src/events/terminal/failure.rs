@@ -1,4 +1,4 @@
-//! A failure on one screen: what failed, where, why, and how to go on.
+//! A failure on one screen: what failed, where, why, and what to do.
 
 use std::fmt::Write as _;
 
@@ -6,14 +6,14 @@ use super::Painter;
 use crate::events::{DeployOutcome, Failed, FailedTest, Finding};
 use crate::exit::Exit;
 
-/// How many places, tests, and lines of each are shown; the log has the rest.
+/// How many locations and tests are shown, and how many lines of each; the log has the rest.
 const MOST_FINDINGS: usize = 6;
 const MOST_TESTS: usize = 3;
 const MOST_LINES: usize = 10;
 const MOST_PRINTED: usize = 5;
 
 impl Painter<'_> {
-    /// The failure, the end of which is read first.
+    /// The failure; people read its end first.
     pub(super) fn failed(self, failed: &Failed) -> String {
         let head = failed.step.as_deref().unwrap_or("error");
         let before = if failed.step.is_some() { "\n" } else { "" };
@@ -41,7 +41,7 @@ impl Painter<'_> {
             // Writing to a string cannot fail.
             writeln!(text, "  and {more} more: see the log").ok();
         }
-        // A place needs no more of what was printed around it, and an interrupt is its own reason.
+        // With a location, the output around it adds nothing, and an interrupt explains itself.
         if findings.is_empty() && failed.tests.is_empty() && failed.exit != Exit::Interrupted {
             let id = failed.deployment.as_ref().and_then(|deployment| deployment.id.as_ref());
             if let Some(id) = id.filter(|_| !failed.tail.is_empty()) {
@@ -106,7 +106,7 @@ fn exit(failed: &Failed) -> String {
     parts.join("; ")
 }
 
-/// The message, its further lines under its first.
+/// The message, with further lines below its first.
 fn indented(message: &str) -> String {
     let (first, rest) = message.trim_end().split_once('\n').unwrap_or((message.trim_end(), ""));
     let is_flush = rest.lines().any(|line| !line.is_empty() && !line.starts_with(' '));

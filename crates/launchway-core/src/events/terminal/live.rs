@@ -1,19 +1,19 @@
-//! The one line at the end of the screen that is written over and over.
+//! The line at the end of the screen that is overwritten again and again.
 //!
-//! A progress-bar crate would draw it too, but four more crates would be compiled on every fresh machine, and the words
-//! that a pipe gets every half minute would still be ours.
+//! A progress-bar crate would draw it too, but every fresh machine would compile four more crates, and the lines for a
+//! pipe would still be ours.
 
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many columns the line takes that stands on the screen now; 0 where there is none.
+/// How many columns the current line on the screen takes; 0 if there is none.
 static STANDING: AtomicUsize = AtomicUsize::new(0);
 
-/// Too narrow a screen shows no line.
+/// A narrower screen shows no line.
 const NARROWEST: usize = 10;
 
-/// Draws the line in place of the one that stands there. It never wraps.
+/// Draws the line over the current one. It never wraps.
 pub(super) fn draw(line: &str) -> io::Result<()> {
     let width = width();
     let line = cut(line, width.saturating_sub(1));
@@ -23,7 +23,7 @@ pub(super) fn draw(line: &str) -> io::Result<()> {
     io::stderr().write_all((erased + &line).as_bytes())
 }
 
-/// Removes the line, if one stands on the screen.
+/// Removes the line, if there is one on the screen.
 pub(crate) fn erase() -> io::Result<()> {
     match STANDING.swap(0, Ordering::Relaxed) {
         0 => Ok(()),
@@ -31,8 +31,8 @@ pub(crate) fn erase() -> io::Result<()> {
     }
 }
 
-/// The escape sequences that remove a line of so many columns from a screen of this width, which may have become
-/// narrower meanwhile: the line then takes more than one row.
+/// The escape sequences that remove a line of this many columns from a screen of this width. The screen may have become
+/// narrower in the meantime: the line then takes more than one row.
 fn erasure(standing: usize, width: usize) -> String {
     match standing {
         0 => String::new(),
@@ -80,7 +80,7 @@ fn columns_of(c: char) -> usize {
     }
 }
 
-/// The text in at most so many columns; what was cut off is `…`.
+/// The text in at most this many columns; `…` replaces what was cut.
 pub(super) fn cut(text: &str, width: usize) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if columns(&text) <= width {

@@ -1,8 +1,8 @@
-//! Lines that fit the screen: words wrap, and what follows stands under the text that it belongs to.
+//! Fits lines to the screen: words wrap, and continuation lines are indented below their text.
 
 use super::live::columns;
 
-/// Wraps each line at this width. A line goes on under the column where its text begins, `hang` further to the right.
+/// Wraps each line at this width. Continuation lines start `hang` columns to the right of the line's text.
 ///
 /// A word is never cut: an address or a digest that is too long for the screen can still be copied.
 pub(super) fn wrap(text: &str, width: usize, hang: usize) -> String {
@@ -20,7 +20,7 @@ fn wrap_line(line: &str, width: usize, hang: usize) -> String {
     let mut is_first = true;
     for word in text.trim_end_matches('\n').split(' ') {
         let length = columns(word);
-        // What fits no line is best left where it is.
+        // A word that fits no line stays where it is.
         if !is_first && column + 1 + length > width && indent + hang + length <= width {
             column = indent + hang;
             wrapped.truncate(wrapped.trim_end().len());
