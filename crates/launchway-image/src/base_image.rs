@@ -1,9 +1,8 @@
-//! Base images: what a final stage `FROM <image>` begins with, read from a registry and kept by digest.
+//! Base images: what a final stage `FROM <image>` starts from, pulled from a registry and kept by digest.
 //!
-//! A plan needs all of it: what `ENV` and `WORKDIR` of the base say, and what lies where in its layers. What a tag means
-//! is looked up each time; what a digest means never changes. So a build downloads nothing that an earlier one has, and
-//! needs no registry at all for a base that is named by its digest and was read before. What was kept is verified each
-//! time.
+//! A plan needs all of the base: its `ENV` and `WORKDIR`, and the files in its layers. A tag is resolved each time; a
+//! digest never changes. So a build downloads nothing that an earlier one has downloaded, and needs no registry at all
+//! for a base that is given by digest and was pulled before. Kept blobs are verified each time.
 
 pub mod files;
 mod pull;
@@ -24,14 +23,14 @@ use launchway_registry::oci::{BASE_DIGEST, BASE_NAME, Descriptor, Settings};
 use launchway_registry::{Client, Digest, ImageName};
 use pull::{Pull, Store};
 
-/// A base image, all of whose layers are on this machine.
+/// A base image, with all of its layers on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseImage {
     /// The name in the final stage, in full.
     pub name: ImageName,
-    /// The digest of the manifest of our platform's image.
+    /// The digest of the manifest for our platform.
     pub digest: Digest,
-    /// What it is for.
+    /// Its platform.
     pub platform: Platform,
     /// Its layers.
     pub layers: BaseLayers,
@@ -39,39 +38,38 @@ pub struct BaseImage {
     store: Store,
 }
 
-/// The layers of a base image, and what its configuration says of them.
+/// The layers of a base image, and what its configuration says about them.
 ///
-/// The default is what `FROM scratch` begins with.
+/// The default is what `FROM scratch` starts from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BaseLayers {
     /// The layers, the lowest first.
     pub layers: Vec<Descriptor>,
     /// One for each layer.
     pub diff_ids: Vec<Digest>,
-    /// Entries as the base has them; those that made a layer are as many as there are layers, or there are none.
+    /// History entries, as in the base; either as many of them made a layer as there are layers, or there are none.
     pub history: Vec<Value>,
-    /// Which processors of the architecture, as in `v8`.
+    /// The variant of the architecture, such as `v8`.
     pub variant: Option<String>,
 }
 
-/// A base image with what only a plan needs.
+/// A base image, with what only a plan needs.
 #[derive(Debug)]
 pub struct Found {
     /// The image.
     pub image: BaseImage,
     /// How a container of it starts.
     pub settings: Settings,
-    /// What lies where in its layers.
+    /// The files in its layers.
     pub files: Files,
 }
 
-/// Finds the base image that a final stage names, for a platform. What is not in `folder` yet is read from its registry.
+/// Finds the base image of a final stage, for a platform. Pulls what is not in `folder` yet.
 ///
-/// A tag is looked up each time. With `last_known`, where the registry cannot be contacted, it names what it named when
-/// it was looked up last.
+/// A tag is resolved each time. With `last_known`, if the registry cannot be contacted, it is what it last resolved to.
 ///
-/// An error names the line, and has the code of its cause: [`Exit::Registry`] for a registry that does not respond or
-/// refuses, [`Exit::Missing`] for a login that it wants, [`Exit::Usage`] for an image that cannot be built on.
+/// An error names the line, and has the exit code of its cause: [`Exit::Registry`] for a registry that does not respond
+/// or refuses, [`Exit::Missing`] for a login that it requires, [`Exit::Usage`] for an image that cannot be a base.
 pub fn find(
     client: &Client,
     runner: &Runner,
@@ -89,7 +87,7 @@ pub fn find(
 }
 
 impl BaseImage {
-    /// The labels that name the base (OCI image specification, "Pre-Defined Annotation Keys").
+    /// The labels that identify the base (OCI image specification, "Pre-Defined Annotation Keys").
     pub fn labels(&self) -> [(&'static str, String); 2] {
         [(BASE_NAME, self.name.to_string()), (BASE_DIGEST, self.digest.to_string())]
     }

@@ -1,7 +1,7 @@
-//! The binary: proof that it runs on its platform with nothing beside it.
+//! The binary: verifies that it runs on its platform with nothing beside it.
 //!
-//! The flags ask for a static binary; whether the linker gave one is read from the file.
-//! The parser is our own: four facts of one header do not pay for a crate that every fresh runner compiles.
+//! The flags request a static binary; the file shows whether the linker produced one.
+//! The parser is our own: reading four facts in one header does not justify a crate that every fresh runner compiles.
 
 use std::fmt;
 use std::io::Read as _;
@@ -13,7 +13,7 @@ use memchr::memmem;
 
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 
-/// What an image runs on; the operating system is always Linux.
+/// The platform of an image; the operating system is always Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platform {
     /// 64-bit x86.
@@ -23,7 +23,7 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// The platform of a target triple; one that no image is made for is an error with [`Exit::Usage`].
+    /// The platform of a target triple. Fails with [`Exit::Usage`] if no image can be built for it.
     pub fn of_target(triple: &str) -> Result<Self> {
         let linux = triple.contains("-linux-");
         match triple.split('-').next() {
@@ -78,7 +78,8 @@ pub fn verify(path: &Path, platform: Platform) -> Result<()> {
         .or_exit(Exit::CheckFailed)
 }
 
-/// The first of these folders that a program names: another machine compiles the program in another one, to other bytes.
+/// The first of these folders whose path a program contains: another machine builds it in another folder, to other
+/// bytes.
 pub fn named<'folder>(binary: &Path, folders: &'folder [PathBuf]) -> Result<Option<&'folder Path>> {
     let bytes = read(binary)?;
     let is_named = |folder: &&PathBuf| memmem::find(&bytes, folder.as_os_str().as_bytes()).is_some();
@@ -92,21 +93,21 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(fs_err::read(path)?)
 }
 
-/// Whether a file is a program in the machine's language, and not a script.
+/// Whether a file is a machine-code program and not a script.
 pub(super) fn is_elf(path: &Path) -> Result<bool> {
     let mut start = Vec::new();
     fs_err::File::open(path)?.take(4).read_to_end(&mut start)?;
     Ok(start == b"\x7fELF")
 }
 
-/// The rules of [`verify`] on the bytes of a file: ELF-64 specification, program header and dynamic section.
+/// Applies the rules of [`verify`] to the bytes of a file: ELF-64 specification, program header and dynamic section.
 fn inspect(bytes: &[u8], platform: Platform) -> Result<()> {
     const PT_DYNAMIC: u64 = 2;
     const PT_INTERP: u64 = 3;
     const DT_NULL: u64 = 0;
     const DT_NEEDED: u64 = 1;
 
-    // Magic, 64 bits, little-endian: both platforms are that.
+    // Magic, 64 bits, little-endian: true of both platforms.
     if !bytes.starts_with(b"\x7fELF\x02\x01") {
         bail!("it is not a 64-bit little-endian ELF file: check `target` in the pipeline's configuration");
     }

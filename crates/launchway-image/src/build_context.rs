@@ -1,4 +1,4 @@
-//! The build context: the files that `COPY` of the final stage can see, wherever their contents are.
+//! The build context: the files that a `COPY` of the final stage can see, wherever their contents are stored.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 
-/// Files by path, and where each of them is when the image is packed.
+/// Files by path, and where each of them will be when the image is packed.
 pub struct BuildContext {
-    /// By path: relative to the root, `/` between the parts. Every folder above a file is there too.
+    /// By path: relative to the root, with `/` between the parts. Contains every parent folder too.
     nodes: BTreeMap<String, Node>,
     root: PathBuf,
     read: Read,
@@ -42,9 +42,9 @@ impl fmt::Debug for BuildContext {
 }
 
 impl BuildContext {
-    /// The context of these files and links, whose folders are added; `read` gives the contents of a file.
+    /// The context of these files and links, to which their folders are added; `read` returns the contents of a file.
     ///
-    /// The files need not be in `root` before the image is packed.
+    /// The files need not exist in `root` before the image is packed.
     pub fn new(
         root: PathBuf,
         files: impl IntoIterator<Item = (String, Node)>,
@@ -60,7 +60,7 @@ impl BuildContext {
         Self { nodes, root, read: Box::new(read) }
     }
 
-    /// The context of all that is in a folder.
+    /// The context of everything in a folder.
     pub fn of_folder(root: &Path) -> Result<Self> {
         let mut files = Vec::new();
         let mut folders = vec![root.to_owned()];
@@ -84,12 +84,12 @@ impl BuildContext {
         Ok(Self::new(root.to_owned(), files, move |path| Ok(fs_err::read(folder.join(path))?)))
     }
 
-    /// The folder that the files are in when the image is packed.
+    /// The folder that contains the files when the image is packed.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What is at a path, whose folders may be links; a link that is the path itself is not followed.
+    /// What is at a path. Links to folders on the way are followed; a link at the path itself is not.
     pub fn at(&self, path: &str) -> Result<Option<&Node>> {
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         if name.is_empty() {
@@ -105,9 +105,9 @@ impl BuildContext {
         real.is_some_and(|path| path.is_empty() || self.nodes.get(&path) == Some(&Node::Folder))
     }
 
-    /// A path with its links followed, if it leads to something; one that leads out of the context is an error.
+    /// Follows the links of a path; `None` if it leads to nothing. A path that leaves the context is an error.
     pub fn real(&self, path: &str) -> Result<Option<String>> {
-        /// As many as Linux follows.
+        /// Linux follows the same number.
         const LINKS: usize = 40;
         let mut found: Vec<String> = Vec::new();
         let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
@@ -150,7 +150,7 @@ impl BuildContext {
         self.root.join(path)
     }
 
-    /// The text of a file, where there is one; links are followed.
+    /// The text of a file, if it exists; follows links.
     pub fn text(&self, path: &str) -> Result<Option<String>> {
         let Some(path) = self.real(path)? else { return Ok(None) };
         let Some(Node::File { .. }) = self.nodes.get(&path) else { return Ok(None) };
@@ -158,7 +158,7 @@ impl BuildContext {
         text.with_context(|| format!("`{path}` is not UTF-8")).or_exit(Exit::Usage).map(Some)
     }
 
-    /// The text of a file without which there is no image.
+    /// The text of a file that every image needs.
     pub fn needed(&self, path: &str) -> Result<String> {
         self.text(path)?.ok_or_else(|| {
             let message = format!("`{path}` is not tracked by git in the workspace root: add and commit it");

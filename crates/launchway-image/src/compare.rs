@@ -1,7 +1,6 @@
-//! Compares what two engines made of one Dockerfile, and knows which differences are no fault.
+//! Compares the images of two engines for one Dockerfile, and recognises expected differences.
 //!
-//! Compared are all settings and every file. Not compared: the history, the order and the number of layers, and the
-//! times of files.
+//! Compares all settings and every file, but not the history, the order and number of layers, and the files' times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,14 +14,14 @@ use super::layout::Layout;
 use launchway_core::interrupt::Interrupt;
 use launchway_registry::Digest;
 
-/// A place where the images differ.
+/// A difference between the images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// A setting, or the path of a file.
     pub place: String,
-    /// What the builtin engine made of it.
+    /// The builtin engine's result.
     pub builtin: String,
-    /// What the Docker engine made of it.
+    /// The Docker engine's result.
     pub docker: String,
     /// Why the difference is expected; `None` if it is a fault.
     pub reason: Option<&'static str>,
@@ -85,7 +84,7 @@ fn known_setting(key: &str) -> Option<&'static str> {
     }
 }
 
-/// The settings of an image by name, each environment variable and label by itself; what says nothing is left out.
+/// The settings of an image by name, each environment variable and label separately; empty ones are left out.
 fn settings(layout: &Layout) -> Result<BTreeMap<String, String>> {
     let file = layout.blob(&layout.config.digest);
     let config: Value =
@@ -114,7 +113,7 @@ fn settings(layout: &Layout) -> Result<BTreeMap<String, String>> {
     Ok(settings)
 }
 
-/// Docker writes out what is not set.
+/// Docker writes settings that are not set.
 fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -141,7 +140,7 @@ impl fmt::Display for File {
     }
 }
 
-/// All files of an image by path, its layers laid over each other (OCI image specification, "Image Layer Filesystem
+/// All files of an image by path, with its layers applied in order (OCI image specification, "Image Layer Filesystem
 /// Changeset").
 fn files(interrupt: &Interrupt, layout: &Layout) -> Result<BTreeMap<String, File>> {
     let mut files = BTreeMap::new();
@@ -152,7 +151,7 @@ fn files(interrupt: &Interrupt, layout: &Layout) -> Result<BTreeMap<String, File
     Ok(files)
 }
 
-/// Lays an entry of a layer over what the layers below have.
+/// Applies an entry of a layer to the layers below.
 fn lay(files: &mut BTreeMap<String, File>, mut entry: Entry<'_>) -> Result<()> {
     let path = entry.name();
     let target = |link: &[u8]| String::from_utf8_lossy(link).into_owned();
@@ -190,7 +189,7 @@ fn is_at_or_below(path: &str, removed: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || removed.ends_with('/'))
 }
 
-/// A hash to copy to.
+/// A hash that can be written to.
 struct Hasher<'a>(&'a mut Hash);
 
 impl std::io::Write for Hasher<'_> {

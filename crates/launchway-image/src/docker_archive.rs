@@ -1,7 +1,7 @@
-//! Images in one file: what `docker load` takes and what `docker save` gives.
+//! Images in one file: the formats of `docker load` and `docker save`.
 //!
-//! What is written is two formats in one: an OCI image layout, and the `manifest.json` of the older docker-archive that
-//! points at the same blobs. Engines before 25 cannot load a layout alone.
+//! The written file is in two formats at once: an OCI image layout, and the `manifest.json` of the older
+//! docker-archive, which points to the same blobs. Engines before 25 cannot load a layout alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -19,10 +19,10 @@ use launchway_core::file;
 use launchway_core::interrupt::Interrupt;
 use launchway_registry::Digest;
 
-/// The most that is read of a configuration or of `manifest.json`.
+/// The largest configuration or `manifest.json` that is read.
 const LONGEST_JSON: u64 = 8 << 20;
 
-/// Writes the image of a layout into one file, whole or not at all; the same image gives the same bytes.
+/// Writes the image of a layout to one file, completely or not at all; the same image gives the same bytes.
 pub fn write(layout: &Layout, repository: &str, path: &Path) -> Result<()> {
     file::write_pieces(path, |file| pack(layout, repository, file))
 }
@@ -83,10 +83,10 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// An image as an engine saved it, its layers compressed as we compress them.
+/// An image saved by an engine, with its layers compressed as ours are.
 #[derive(Debug)]
 pub struct Image {
-    /// The engine's own bytes, so that their digest stays the engine's name for the image.
+    /// The engine's own bytes, so that their digest stays the engine's id of the image.
     pub config: Vec<u8>,
     /// The labels of its configuration.
     pub labels: BTreeMap<String, String>,
@@ -94,7 +94,7 @@ pub struct Image {
     pub layers: Vec<Layer>,
 }
 
-/// What is read of an image's configuration.
+/// The parts of an image's configuration that are read.
 #[derive(Deserialize)]
 struct Described {
     architecture: String,
@@ -116,9 +116,9 @@ struct RootFs {
     diff_ids: Vec<Digest>,
 }
 
-/// Reads the one image of a docker-archive; a layer that is not what the configuration says is an error.
+/// Reads the one image of a docker-archive. Fails if a layer does not match the configuration.
 ///
-/// The archive is read in pieces: only what the image will be, the compressed layers, is held in memory.
+/// Reads the archive in pieces: only the result, the compressed layers, is held in memory.
 pub fn read(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Image> {
     unpack(path, platform, interrupt)
         .with_context(|| format!("{} does not contain a usable image", path.display()))
@@ -158,11 +158,11 @@ fn unpack(path: &Path, platform: Platform, interrupt: &Interrupt) -> Result<Imag
     Ok(Image { config: bytes, labels, layers })
 }
 
-/// Compresses a tar; one that comes compressed with gzip, as engines with containerd's store give it, is recompressed.
+/// Compresses a tar. A gzip-compressed one, as from an engine with containerd's store, is recompressed.
 ///
-/// It is read as a deploy will read it, so that what a deploy could not check is refused here.
+/// Reads it like a deploy will, so that what a deploy could not check is rejected here.
 pub(super) fn compress(stream: impl Read, reader: &mut LayerReader<'_>) -> Result<Layer> {
-    // The bytes do not depend on the pieces in which the tar comes.
+    // The bytes do not depend on how the tar is split when it is read.
     let mut tee = Tee { tar: plain(stream)?, gzip: Layer::gzip() };
     let diff_id = reader.read(&mut tee, |_| Ok(()))?;
     Ok(Layer { origin: String::new(), diff_id, bytes: tee.gzip.finish()? })
@@ -185,9 +185,9 @@ impl<R: Read, W: Write> Read for Tee<R, W> {
 /// Where the files of an archive are.
 struct Contents {
     path: PathBuf,
-    /// Place and size.
+    /// Offset and size.
     files: BTreeMap<String, (u64, u64)>,
-    /// The engine saves a layer that comes twice as a link to the first.
+    /// The engine saves a repeated layer as a link to the first.
     links: BTreeMap<String, String>,
 }
 
@@ -195,7 +195,7 @@ impl Contents {
     fn of(path: &Path) -> Result<Self> {
         let mut contents = Self { path: path.to_owned(), files: BTreeMap::new(), links: BTreeMap::new() };
         let mut archive = Archive::new(fs_err::File::open(path)?);
-        // Raw: no name of an engine is a long one, and the crate would read headers of any length into memory.
+        // Raw: the engine writes no long names, and the crate would read headers of any length into memory.
         for entry in archive.entries_with_seek()?.raw(true) {
             let entry = entry?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -217,7 +217,7 @@ impl Contents {
         Ok(contents)
     }
 
-    /// Hands over a file of the archive.
+    /// Reads a file of the archive.
     fn with<T>(&self, name: &str, read: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
         let name = self.links.get(name).map_or(name, String::as_str);
         let (place, size) = *self.files.get(name).with_context(|| format!("it has no `{name}`"))?;

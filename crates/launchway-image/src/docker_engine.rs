@@ -1,6 +1,6 @@
-//! The Docker engine, by its command line: `Display` of each call is the line that `--explain` shows.
+//! The Docker engine, through its command line. `Display` of each call is the line that `--explain` shows.
 //!
-//! Not by its API: the command line brings the user's contexts, logins and buildx along.
+//! Not through its API, because the command line supports the user's contexts, logins and buildx.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,24 +22,24 @@ pub struct Build {
     pub context: PathBuf,
     /// The path of the Dockerfile in it.
     pub dockerfile: String,
-    /// By buildx, or by the classic builder.
+    /// With buildx, or with the classic builder.
     pub buildx: bool,
-    /// What the image is for.
+    /// The image's platform.
     pub platform: Platform,
-    /// The engine's name for the image, so that people find it there.
+    /// The engine's name for the image, so that people can find it there.
     pub name: String,
-    /// None of them a secret: the image's history shows them.
+    /// None of them is a secret: the image's history shows them.
     pub arguments: Arguments,
     /// Labels that the Dockerfile does not set itself.
     pub labels: Vec<(String, String)>,
-    /// Where the image's ID is written.
+    /// The file to which the image's ID is written.
     pub id: PathBuf,
 }
 
 /// A `docker save` of the image whose ID is in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Save {
-    /// The file with the ID, which is removed.
+    /// The file with the ID, which is removed afterwards.
     pub id: PathBuf,
     /// Where the image is saved.
     pub archive: PathBuf,
@@ -50,11 +50,11 @@ pub struct Save {
 pub struct Load {
     /// The image in a file.
     pub archive: PathBuf,
-    /// Whether the archive stays.
+    /// Whether to keep the archive.
     pub keep: bool,
 }
 
-/// Checks that an engine responds; one that does not is an error with [`Exit::Missing`].
+/// Checks that an engine responds. Fails with [`Exit::Missing`] if not.
 pub fn check(folder: &Path) -> Result<()> {
     check_with(folder, &|args| Call::new("docker").args(args.iter().copied()))
 }
@@ -120,10 +120,11 @@ impl fmt::Display for Load {
 impl Build {
     fn call(&self) -> Call {
         let call = if self.buildx {
-            // An attestation would make it an index of two images. `--load`: not every driver keeps what it builds.
+            // An attestation would turn it into an index of two images. `--load`: not every driver keeps what it
+            // builds.
             Call::new("docker").args(["buildx", "build", "--load", "--provenance=false", "--sbom=false"])
         } else {
-            // Says so, or the command line goes looking for buildx.
+            // Set explicitly, or the command line would look for buildx.
             Call::new("docker").arg("build").env("DOCKER_BUILDKIT", "0")
         };
         let mut call = call.args([
@@ -146,9 +147,9 @@ impl Build {
     }
 }
 
-/// Checks that a Dockerfile can be built without buildx: it has no option and no syntax that only `BuildKit` knows.
+/// Checks that a Dockerfile can be built without buildx: it uses no option and no syntax of `BuildKit` only.
 ///
-/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and a line for each of them, with its place.
+/// Errors have [`Exit::Usage`](launchway_core::exit::Exit::Usage) and a line for each problem, with its location.
 pub fn check_without_buildx(file: &Dockerfile) -> Result<()> {
     classic_builder::check(file)
 }
@@ -158,11 +159,11 @@ pub fn has_buildx(folder: &Path) -> bool {
     Call::new("docker").args(["buildx", "version"]).read(folder).is_ok()
 }
 
-/// Reads the engine's version; `docker` makes the command line.
+/// Reads the engine's version; `docker` creates the call.
 fn check_with(folder: &Path, docker: &dyn Fn(&[&str]) -> Call) -> Result<()> {
     let version = docker(&["version", "--format", "{{.Server.Version}}"]);
     let Err(error) = version.read(folder) else { return Ok(()) };
-    // The context's, which is `DOCKER_HOST` where that is set.
+    // That of the context, which is `DOCKER_HOST` if that is set.
     let host = docker(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]);
     let place = match host.read(folder) {
         Ok(host) => format!("no Docker engine responds at {host}"),

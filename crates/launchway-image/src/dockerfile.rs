@@ -1,4 +1,4 @@
-//! The Dockerfile: its text, and errors that name a line of it.
+//! The Dockerfile: its text, and errors that name one of its lines.
 
 use anyhow::{Error, Result};
 
@@ -18,9 +18,9 @@ impl Dockerfile {
         Ok(Self::new(path, &context.needed(path)?))
     }
 
-    /// The file with this path and this text.
+    /// A file with this path and this text.
     pub fn new(path: &str, text: &str) -> Self {
-        // The parser's places do not count a byte order mark.
+        // The parser's offsets do not count a byte order mark.
         Self { path: path.to_owned(), text: text.trim_start_matches('\u{feff}').to_owned() }
     }
 
@@ -39,7 +39,7 @@ impl Dockerfile {
             .map_err(|error| self.error(error.line().max(1), format!("{error:#}")))
     }
 
-    /// The line, from 1, of a place in the text.
+    /// The line, from 1, of an offset in the text.
     pub(crate) fn line(&self, place: usize) -> usize {
         1 + self.text.bytes().take(place).filter(|byte| *byte == b'\n').count()
     }

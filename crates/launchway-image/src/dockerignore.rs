@@ -1,6 +1,6 @@
 //! Patterns over paths: `.dockerignore`, and the wildcards of `COPY`.
 //!
-//! The rules are those of the Dockerfile reference, ".dockerignore file", as moby's `patternmatcher` has them.
+//! The rules are those of the Dockerfile reference, ".dockerignore file", as implemented by moby's `patternmatcher`.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub(crate) struct Ignore(Vec<Rule>);
 #[derive(Clone, Debug)]
 struct Rule {
     pattern: String,
-    /// `!`: what matches belongs to the context after all.
+    /// `!`: what matches is included after all.
     exception: bool,
 }
 
@@ -22,7 +22,7 @@ impl Ignore {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut rules = Vec::new();
         for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            // A comment begins in the first column; space around a pattern is dropped.
+            // A comment starts in the first column; spaces around a pattern are dropped.
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
@@ -45,9 +45,9 @@ impl Ignore {
         Ok(Self(rules))
     }
 
-    /// Whether the path, relative to the context and with `/` between its parts, is kept out of it.
+    /// Whether the path, relative to the context and with `/` between its parts, is excluded.
     ///
-    /// The last rule that matches the path or a folder above it decides.
+    /// The last rule that matches the path or one of its parents decides.
     pub(crate) fn excludes(&self, path: &str) -> bool {
         self.0
             .iter()
@@ -55,7 +55,7 @@ impl Ignore {
             .is_some_and(|rule| !rule.exception)
     }
 
-    /// Whether an exception may bring back something below an excluded folder, which then must be searched.
+    /// Whether an exception may include something below an excluded folder, which must then be searched.
     pub(crate) fn may_bring_back_below(&self, folder: &str) -> bool {
         self.0.iter().filter(|rule| rule.exception).any(|rule| {
             for (part, name) in rule.pattern.split('/').zip(folder.split('/')) {
@@ -73,15 +73,15 @@ impl Ignore {
 
 /// Whether the pattern matches the whole path.
 ///
-/// `*` and `?` stop at `/`, `**` does not, `[a-z]` and `[^a-z]` are classes, a backslash makes a character plain.
-/// `**` and the `/` after it match any number of folders, none included; at the end it matches everything.
+/// `*` and `?` stop at `/`, `**` does not, `[a-z]` and `[^a-z]` are classes, a backslash escapes a character.
+/// `**` and the `/` after it match any number of folders, including none; at the end it matches everything.
 pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     let (pattern, path): (Vec<char>, Vec<char>) = (pattern.chars().collect(), path.chars().collect());
     matches_from(&pattern, &path, &mut BTreeSet::new())
 }
 
-/// Whether the rest of a pattern matches the rest of a path. What does not is noted by the two lengths: otherwise a few
-/// stars would take for ever.
+/// Whether the rest of a pattern matches the rest of a path. Failures are memoised by the two lengths: otherwise a few
+/// stars would take exponential time.
 fn matches_from(pattern: &[char], path: &[char], failed: &mut BTreeSet<(usize, usize)>) -> bool {
     let place = (pattern.len(), path.len());
     if failed.contains(&place) {
@@ -134,7 +134,7 @@ impl Class {
     }
 }
 
-/// Reads a class whose `[` has been read; `None` when it has no end or is empty.
+/// Parses a class after its `[`; `None` if it is unclosed or empty.
 fn class(pattern: &[char]) -> Option<(Class, &[char])> {
     let (negated, mut rest) = match pattern {
         ['^', rest @ ..] => (true, rest),
@@ -164,7 +164,7 @@ fn class_character(pattern: &[char]) -> Option<(char, &[char])> {
     }
 }
 
-/// Whether every class of the pattern has an end and no backslash stands last.
+/// Whether every class of the pattern is closed and no backslash is last.
 pub(crate) fn is_valid(pattern: &str) -> bool {
     let characters: Vec<char> = pattern.chars().collect();
     let mut rest = characters.as_slice();
@@ -181,7 +181,8 @@ pub(crate) fn is_valid(pattern: &str) -> bool {
     }
 }
 
-/// The path without `.`, `..`, doubled and outer slashes, as Go's `filepath.Clean` on a path below the root.
+/// The path without `.`, `..`, and doubled, leading and trailing slashes, like Go's `filepath.Clean` on a path below
+/// the root.
 pub(crate) fn clean(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {

@@ -1,12 +1,12 @@
-//! The engines: what turns a final stage into an image.
+//! The engines, which turn a final stage into an image.
 
 use serde::{Deserialize, Serialize};
 
-/// What turns a final stage into an image.
+/// An engine, which turns a final stage into an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
-    /// Ours: no daemon, byte for byte reproducible.
+    /// Our own: no daemon, byte-for-byte reproducible.
     #[default]
     Builtin,
     /// `docker build` of the same Dockerfile.

@@ -1,6 +1,7 @@
-//! The final stage of a Dockerfile, read as far as it can be followed without Docker.
+//! Parses the final stage of a Dockerfile, as far as it can be followed without Docker.
 //!
-//! The rules are those of the Dockerfile reference; what cannot be followed is refused with its line, never skipped.
+//! The rules are those of the Dockerfile reference; whatever cannot be followed is rejected with its line, never
+//! skipped.
 
 pub(crate) mod classic_builder;
 mod commands;
@@ -32,13 +33,13 @@ use launchway_registry::oci::Settings;
 pub struct FinalStage {
     /// The path of the Dockerfile.
     pub file: String,
-    /// The base image; nothing for `scratch`.
+    /// The base image; `None` for `scratch`.
     pub base: Option<BaseName>,
-    /// What makes the files, in the order of the stage.
+    /// The steps that create files, in order.
     pub steps: Vec<Step>,
-    /// What only an image with a shell can do.
+    /// Instructions that only work in an image with a shell.
     pub shells: Vec<ShellForm>,
-    /// The line of `USER`, where the stage has one.
+    /// The line of `USER`, if the stage has one.
     pub user_line: Option<usize>,
     /// How a container of the image starts.
     pub settings: Settings,
@@ -49,14 +50,14 @@ pub struct FinalStage {
 pub struct ShellForm {
     /// The line of the instruction.
     pub line: usize,
-    /// The instruction that has it.
+    /// The instruction that contains it.
     pub instruction: &'static str,
     /// The command.
     pub command: String,
 }
 
 impl ShellForm {
-    /// The words of the command, where a shell does nothing but find their ends.
+    /// The words of the command, if the shell only has to split it into words.
     pub fn words(&self) -> Option<Vec<String>> {
         let needs_shell = |c: char| "$|&;<>`*?[]{}()~#!\"'\\=".contains(c);
         let words = self.command.strip_prefix("exec ").unwrap_or(&self.command);
@@ -64,14 +65,14 @@ impl ShellForm {
     }
 }
 
-/// What is known before a final stage is read.
+/// The input for parsing a final stage.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
     /// Build arguments.
     pub arguments: &'a Arguments,
-    /// The binaries that the image may hold.
+    /// The binaries that the image may contain.
     pub binaries: &'a Binaries,
-    /// What the image is for.
+    /// The image's platform.
     pub platform: Platform,
 }
 
@@ -80,34 +81,34 @@ pub struct Inputs<'a> {
 pub struct Binaries {
     /// The one that ships.
     pub shipped: String,
-    /// The others of its package, which a folder of what cargo built holds too.
+    /// The others of its package, which a copied build folder also contains.
     pub beside: Vec<String>,
-    /// Those of the other packages.
+    /// The binaries of the other packages.
     pub others: Vec<String>,
 }
 
-/// An instruction that makes files.
+/// An instruction that creates files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Copies files of the context.
+    /// Copies files from the context.
     Copy(CopyStep),
     /// Copies a binary from an earlier stage.
     Program {
         /// The name of the binary.
         name: String,
-        /// Where it goes; its sources are those of the instruction.
+        /// Its target; its sources are those of the instruction.
         copy: CopyStep,
     },
-    /// `RUN` with nothing but commands that can be followed.
+    /// `RUN` with nothing but supported commands.
     Run {
-        /// The instruction as it stands in the file, on one line.
+        /// The instruction as in the file, on one line.
         text: String,
-        /// What runs it, as in `USER`; empty for root.
+        /// The user that runs it, as in `USER`; empty for root.
         user: String,
         /// Each command with its line.
         commands: Vec<(usize, Command)>,
     },
-    /// `WORKDIR` makes its folder where there is none.
+    /// `WORKDIR` creates its folder if it does not exist.
     Folder {
         /// The line of the instruction.
         line: usize,
@@ -121,13 +122,13 @@ pub enum Step {
 pub struct CopyStep {
     /// The line of the instruction.
     pub line: usize,
-    /// The instruction as it stands in the file, on one line.
+    /// The instruction as in the file, on one line.
     pub text: String,
     /// Paths or patterns in the context.
     pub sources: Vec<String>,
-    /// The path in the image, without a `/` in front or behind; empty for the root.
+    /// The path in the image, without leading or trailing `/`; empty for the root.
     pub target: String,
-    /// Whether the target was written as a folder: with a `/` or a `.` at its end.
+    /// Whether the target was written as a folder: ending in `/` or `.`.
     pub into_folder: bool,
     /// `--chown`, as written.
     pub owner: Option<String>,
@@ -135,22 +136,21 @@ pub struct CopyStep {
     pub mode: Option<u32>,
 }
 
-/// Docker's `PATH` on Linux where an image sets none.
+/// Docker's `PATH` on Linux if an image sets none.
 pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Build arguments that the engine sets where the Dockerfile declares them: `COMMIT`, `CREATED`, `VERSION`.
+/// Build arguments that the engine sets if the Dockerfile declares them: `COMMIT`, `CREATED`, `VERSION`.
 pub type Arguments = BTreeMap<&'static str, String>;
 
 impl FinalStage {
-    /// Reads the final stage of a Dockerfile; `base` is what the base sets, which is nothing for `scratch`.
+    /// Parses the final stage of a Dockerfile; `base` is what the base sets, which is nothing for `scratch`.
     ///
-    /// What cannot be followed is an error with [`Exit::Usage`] that begins with
-    /// the file and the line.
+    /// Whatever cannot be followed is an error with [`Exit::Usage`] that starts with the file and the line.
     pub fn parse(file: &Dockerfile, inputs: Inputs<'_>, base: &Settings) -> Result<Self> {
         Self::read_stage(file, inputs, base, &Cell::new(false))
     }
 
-    /// Reads it without knowing what the base sets: `None` where a variable decides that only the base may set.
+    /// Parses it without the base's settings: `None` if it depends on a variable that only the base may set.
     pub fn parse_blind(file: &Dockerfile, binaries: &Binaries, platform: Platform) -> Result<Option<Self>> {
         let unset = Cell::new(false);
         let inputs = Inputs { arguments: &Arguments::default(), binaries, platform };
@@ -207,7 +207,7 @@ impl FinalStage {
         for global in parsed.global_args() {
             reader.argument(reader.line(global.arg.span.start), &global.arguments.value, true)?;
         }
-        // A global argument is known to `FROM` only, until the stage declares it again.
+        // A global argument applies to `FROM` only, until the stage declares it again.
         reader.stage.base = reader.base(stage.from)?;
         reader.globals = std::mem::take(&mut reader.variables);
         reader.inherit();
@@ -216,7 +216,7 @@ impl FinalStage {
         let mut refused: Vec<Error> = refused.collect();
         let binary = &inputs.binaries.shipped;
         let is_shipped = |step: &Step| matches!(step, Step::Program { name, .. } if name == binary);
-        // A `COPY` that was refused may have been the one.
+        // The `COPY` of the binary may be one that was rejected.
         if refused.is_empty() && !reader.stage.steps.iter().any(is_shipped) {
             refused.push(file.error(
                 reader.line(first_of_stage),
@@ -233,7 +233,7 @@ impl FinalStage {
     }
 }
 
-/// One error of several: the user who fixes one wants to see the others.
+/// One error of several: whoever fixes one wants to see the others.
 fn all(refused: &[Error]) -> Error {
     let lines: Vec<String> = refused.iter().map(|error| format!("{error:#}")).collect();
     Failure::new(Exit::Usage, lines.join("\n")).into()
@@ -247,12 +247,12 @@ struct Reader<'a, 'b> {
     /// What the earlier stages run.
     runs: Vec<String>,
     escape: char,
-    /// What `$NAME` means at this place: arguments, and `ENV` over them.
+    /// The variables at this point: arguments, overridden by `ENV`.
     variables: BTreeMap<String, String>,
     globals: BTreeMap<String, String>,
-    /// Whether a variable was asked for that nothing sets.
+    /// Whether an unset variable was used.
     unset: &'b Cell<bool>,
-    /// Whether this stage has a `CMD` of its own.
+    /// Whether this stage has its own `CMD`.
     has_cmd: bool,
     stage: FinalStage,
 }
@@ -285,7 +285,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// `ARG NAME[=default] …`; what the engine sets wins over the default.
+    /// `ARG NAME[=default] …`; the engine's value overrides the default.
     fn argument(&mut self, line: usize, text: &str, global: bool) -> Result<()> {
         for word in self.words().split(text) {
             let (name, default) = match word.split_once('=') {
@@ -312,7 +312,7 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    /// A path in the image, without a `/` in front or behind; a relative one begins at `WORKDIR`.
+    /// A path in the image, without leading or trailing `/`; a relative one starts at `WORKDIR`.
     fn absolute(&self, path: &str) -> String {
         if path.starts_with('/') {
             clean(path)
@@ -333,7 +333,7 @@ impl Reader<'_, '_> {
         self.file.line(place)
     }
 
-    /// The instruction between two places and to the end of its line, on one line.
+    /// The instruction between two offsets and to the end of its line, on one line.
     fn logical_line(&self, start: usize, end: usize) -> String {
         let length = self
             .file
@@ -346,7 +346,7 @@ impl Reader<'_, '_> {
         text.split_whitespace().filter(|word| *word != escape).collect::<Vec<_>>().join(" ")
     }
 
-    /// Every refusal ends with the other way.
+    /// Every rejection ends with the alternative.
     fn refuse<T>(&self, place: usize, reason: impl AsRef<str>) -> Result<T> {
         Err(self
             .file

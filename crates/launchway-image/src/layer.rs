@@ -1,6 +1,6 @@
-//! A layer: a tar of the same bytes for the same files, then compressed.
+//! A layer: a tar with the same bytes for the same files, then compressed.
 //!
-//! Nothing of the machine gets in: entries are sorted, times are 0, owners and modes are stated, names are empty.
+//! It has no traces of the machine: entries are sorted, times are 0, owners and modes are explicit, names are empty.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ use launchway_registry::oci::{Descriptor, LAYER};
 pub struct Entry {
     /// What it is.
     pub kind: Kind,
-    /// Who owns it.
+    /// Its owner.
     pub owner: Owner,
     /// Permission bits, as in `0o755`.
     pub mode: u32,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A folder.
@@ -37,7 +37,7 @@ pub enum Kind {
     Link(String),
 }
 
-/// Who owns an entry, in numbers: the kernel of the host knows no names of the image.
+/// The owner of an entry, in numbers: the host's kernel does not know the names in the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
     /// The number of the user.
@@ -77,10 +77,10 @@ impl Tar {
 }
 
 impl Layer {
-    /// How much effort goes into compression.
+    /// The compression level.
     ///
-    /// Half the time of level 7 for 2 % more bytes. The lowest and the default levels of zlib-rs would give other bytes
-    /// when the same input comes in other pieces.
+    /// Half the time of level 7 for 2 % more bytes. With the lowest and the default level of zlib-rs, the output would
+    /// depend on how the input is split.
     pub(crate) const COMPRESSION: u32 = 4;
 
     /// Compresses a tar: the same bytes for the same tar.
@@ -101,13 +101,13 @@ impl Layer {
         GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(Self::COMPRESSION))
     }
 
-    /// The descriptor by which a manifest names it.
+    /// The descriptor for the manifest.
     pub fn descriptor(&self) -> Descriptor {
         Descriptor::of(LAYER, &self.bytes)
     }
 }
 
-/// Whether a file is a pointer to one that git-LFS keeps elsewhere
+/// Whether a file is a pointer to one that git-LFS stores elsewhere
 /// (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
 pub fn is_lfs_pointer(file: &Path) -> Result<bool> {
     const START: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
@@ -120,7 +120,7 @@ fn archive<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Entry)>) -> Resul
     let mut tar = Builder::new(Vec::new());
     for (path, entry) in entries {
         let mut header = Header::new_ustar();
-        // A constant, or every layer would be a new one at every commit; the commit's time is in the configuration.
+        // A constant, or every commit would change every layer; the commit's time is in the configuration.
         header.set_mtime(0);
         header.set_mode(entry.mode);
         header.set_uid(entry.owner.uid.into());
@@ -159,7 +159,7 @@ fn archive<'a>(entries: impl IntoIterator<Item = (&'a str, &'a Entry)>) -> Resul
     Ok(tar.into_inner()?)
 }
 
-/// Sets the path, or has it written before the entry when it is longer than the header can hold (POSIX pax).
+/// Sets the path, or writes it before the entry if it is too long for the header (POSIX pax).
 fn set_path(header: &mut Header, path: String, long: &mut Vec<(&'static str, String)>) {
     if header.set_path(Path::new(&path)).is_err() {
         long.push(("path", path));

@@ -1,7 +1,7 @@
-//! Compressed layers of earlier builds, kept by content: compressing is what the builtin engine spends its time on.
+//! Caches compressed layers by content, because compression is the slowest part of the builtin engine.
 //!
-//! An entry is found by the digest of its tar, so what it holds can only be that tar compressed. It says the digest of
-//! its bytes in its first line: a damaged entry is not used, but rewritten.
+//! An entry is found by the digest of its tar, so it can only contain that tar, compressed. Its first line has the
+//! digest of its bytes: a damaged entry is not used, but rewritten.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use launchway_registry::Digest;
 #[derive(Debug)]
 pub struct LayerCache {
     folder: PathBuf,
-    /// What compresses, so that an entry of another compressor is never found.
+    /// The compressor, so that entries of another one are never found.
     program: String,
 }
 
@@ -25,7 +25,7 @@ impl LayerCache {
     /// How many layers are kept: those of the last four builds with two layers each.
     const KEPT: usize = 8;
 
-    /// The cache in this folder, which need not be there.
+    /// The cache in this folder, which need not exist.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder, program: program() }
     }
@@ -38,12 +38,12 @@ impl LayerCache {
         }
         let layer = Layer::compress(tar)?;
         let entry = [first_line(&layer.diff_id, &layer.bytes).as_bytes(), &layer.bytes].concat();
-        // Without its entry the next build is slower, and no worse: a full disk shows where something must be written.
+        // Without its entry, the next build is only slower; a full disk shows elsewhere.
         drop(write_whole(&path, &entry));
         Ok(layer)
     }
 
-    /// Removes all but the layers that were used last.
+    /// Removes all but the most recently used layers.
     pub fn tidy(&self) {
         let Ok(entries) = fs_err::read_dir(&self.folder) else { return };
         let mut entries: Vec<(SystemTime, PathBuf)> = entries
@@ -59,18 +59,18 @@ impl LayerCache {
         }
     }
 
-    /// Where a layer is.
+    /// The path of a layer.
     fn path(&self, diff_id: &Digest) -> PathBuf {
         let key = format!("{} {} {diff_id}", self.program, Layer::COMPRESSION);
         self.folder.join(Digest::of(key.as_bytes()).hex())
     }
 }
 
-/// This program: its file and our version.
+/// Identifies this program: its file and our version.
 ///
-/// Another version of the compressor may write other bytes for the same tar, and which version that is, the lock file
-/// of the workspace that uses this crate decides. That file cannot be embedded from here, but compiling another
-/// version makes another executable. Its size and time distinguish it, and cost less than reading it.
+/// Another version of the compressor may produce other bytes for the same tar. The lock file of the workspace that uses
+/// this crate determines that version, and cannot be embedded here; but another version results in another executable.
+/// Its size and time identify it, and cost less than reading it.
 fn program() -> String {
     let file = || {
         let path = std::env::current_exe().ok()?;
@@ -81,7 +81,7 @@ fn program() -> String {
     format!("{} {}", env!("CARGO_PKG_VERSION"), file().unwrap_or_default())
 }
 
-/// The bytes of an entry that is whole, which counts as used from now on.
+/// The bytes of an intact entry, which counts as used from now on.
 fn read(path: &Path, diff_id: &Digest) -> Option<Vec<u8>> {
     let mut entry = fs_err::read(path).ok()?;
     let end = entry.iter().position(|byte| *byte == b'\n')? + 1;
@@ -89,12 +89,12 @@ fn read(path: &Path, diff_id: &Digest) -> Option<Vec<u8>> {
     if entry != first_line(diff_id, &bytes).as_bytes() {
         return None;
     }
-    // Only its age suffers where this fails.
+    // If this fails, only the entry's age is wrong.
     drop(fs_err::File::open(path).map(|file| file.into_file().set_modified(SystemTime::now())));
     Some(bytes)
 }
 
-/// What an entry says of itself: the tar that it was made of, and the bytes that follow.
+/// An entry's first line: the digests of the tar and of the bytes that follow.
 fn first_line(diff_id: &Digest, bytes: &[u8]) -> String {
     format!("{diff_id} {}\n", Digest::of(bytes))
 }

@@ -1,8 +1,8 @@
-//! The entries of a layer, one by one, from any builder.
+//! Reads the entries of a layer one by one, whichever builder wrote it.
 //!
-//! A layer is read within bounds: what it unpacks to, how many entries it has, and how long the names and headers of each
-//! may be. Engines read archives in Go; what Go's `archive/tar` and the `tar` crate would take for different files is an
-//! error here.
+//! A layer is read within limits: on its unpacked size, the number of its entries, and the length of each name and
+//! header. Engines read archives in Go; whatever Go's `archive/tar` and the `tar` crate would interpret differently is
+//! an error here.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -14,19 +14,19 @@ use tar::{Archive, EntryType, Header};
 use launchway_core::interrupt::Interrupt;
 use launchway_registry::Digest;
 
-/// What the layers of one image may hold, all together.
+/// Limits for all layers of one image together.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// What they unpack to, in bytes. One that is larger was made to fill a disk.
+    /// Their unpacked size, in bytes. A larger image was made to fill a disk.
     pub bytes: u64,
     /// How many entries they have.
     pub entries: u64,
 }
 
 impl Bounds {
-    /// The bounds of an image.
+    /// The limits for an image.
     pub const IMAGE: Self = Self { bytes: 16 << 30, entries: 1_000_000 };
-    /// The longest layer as it travels, in bytes.
+    /// The largest compressed layer, in bytes.
     pub const PACKED: u64 = 4 << 30;
 }
 
@@ -34,12 +34,12 @@ impl Bounds {
 const LONGEST_PATH: usize = 4095;
 /// The longest name in a path, in bytes (Linux, `NAME_MAX`).
 const LONGEST_NAME: usize = 255;
-/// How many folders may lie in each other.
+/// The deepest nesting of folders.
 const DEEPEST: usize = 128;
-/// The longest header that stands before an entry, in bytes: it holds long names and extended attributes.
+/// The longest header before an entry, in bytes: it contains long names and extended attributes.
 const LONGEST_HEADER: u64 = 1 << 20;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -52,18 +52,18 @@ pub enum Kind {
     HardLink(Vec<u8>),
     /// A device or a pipe.
     Device,
-    /// The layers below have this path no more.
+    /// The layers below no longer have this path.
     Whiteout,
-    /// The layers below have nothing in this folder any more.
+    /// The layers below no longer have anything in this folder.
     Opaque,
 }
 
 /// An entry of a layer.
 #[derive(Debug)]
 pub struct Entry<'a> {
-    /// Without a `/` in front, behind or doubled, and without `.` and `..`; empty for the root.
+    /// Without leading, trailing or doubled `/`, and without `.` and `..`; empty for the root.
     pub path: Vec<u8>,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// The number of its owner.
     pub uid: u32,
@@ -71,7 +71,7 @@ pub struct Entry<'a> {
     pub gid: u32,
     /// Permission bits.
     pub mode: u32,
-    /// What it contains.
+    /// Its contents.
     pub contents: Contents<'a>,
 }
 
@@ -91,7 +91,7 @@ impl std::fmt::Debug for Contents<'_> {
 }
 
 impl Entry<'_> {
-    /// The path for people.
+    /// The path for messages.
     pub fn name(&self) -> String {
         String::from_utf8_lossy(&self.path).into_owned()
     }
@@ -106,18 +106,18 @@ pub struct LayerReader<'a> {
 }
 
 impl<'a> LayerReader<'a> {
-    /// Reads the layers of one image, which share the bounds.
+    /// Reads the layers of one image, which share the limits.
     pub fn new(interrupt: &'a Interrupt, bounds: Bounds) -> Self {
         Self { interrupt, bounds, left: bounds }
     }
 
-    /// Hands over each entry of a layer, compressed with gzip or not, and returns its diff ID: the digest of what it
-    /// unpacks to.
+    /// Passes on each entry of a layer, which may be compressed with gzip, and returns its diff ID: the digest of the
+    /// unpacked bytes.
     ///
     /// An error names the entry.
     pub fn read(&mut self, layer: impl Read, each: impl FnMut(Entry<'_>) -> Result<()>) -> Result<Digest> {
         let read = self.read_tar(plain(layer)?, each);
-        // Else the error would be one of the layer.
+        // Otherwise the error would be blamed on the layer.
         self.interrupt.check()?;
         read
     }
@@ -144,7 +144,7 @@ impl<'a> LayerReader<'a> {
                 EntryType::XHeader => before.read_pax(&bounded(&mut entry)?)?,
                 EntryType::GNULongName => before.long_path = Some(bounded(&mut entry)?),
                 EntryType::GNULongLink => before.long_link = Some(bounded(&mut entry)?),
-                // Engines follow none of them.
+                // Engines ignore all of them.
                 EntryType::XGlobalHeader => before = Before::default(),
                 _ => {
                     let (size, before) = (entry.size(), std::mem::take(&mut before));
@@ -156,7 +156,7 @@ impl<'a> LayerReader<'a> {
                 }
             }
         }
-        // Behind the end of the tar there may be padding, which counts.
+        // There may be padding after the end of the tar, which counts.
         let mut rest = archive.into_inner();
         std::io::copy(&mut rest, &mut std::io::sink())?;
         Ok(Digest::finish(rest.hash))
@@ -165,7 +165,7 @@ impl<'a> LayerReader<'a> {
 
 /// The tar of a layer that may be compressed with gzip.
 ///
-/// The first bytes tell more than a media type: what `docker save` writes is not compressed.
+/// The first bytes are more reliable than a media type: `docker save` does not compress.
 pub fn plain<'a>(layer: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     let mut layer = BufReader::with_capacity(64 << 10, layer);
     let gzip = layer.fill_buf()?.starts_with(&[0x1f, 0x8b]);
@@ -188,23 +188,24 @@ fn bounded(entry: &mut tar::Entry<'_, impl Read>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What stood before an entry about it.
+/// The metadata before an entry.
 #[derive(Debug, Default)]
 struct Before {
-    /// The records of POSIX pax that are followed; the last of a name counts.
+    /// The supported records of POSIX pax; of a repeated one, the last applies.
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
     uid: Option<u32>,
     gid: Option<u32>,
     is_sparse: bool,
-    /// Those of GNU tar, which win.
+    /// The records of GNU tar, which take precedence.
     long_path: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
 }
 
 impl Before {
-    /// Reads records `LENGTH KEY=VALUE\n`; a value may be any bytes (POSIX, `pax`, "Extended Header").
+    /// Parses records `LENGTH KEY=VALUE
+    /// `; a value may be any bytes (POSIX, `pax`, "Extended Header").
     fn read_pax(&mut self, mut records: &[u8]) -> Result<()> {
         const NOT_VALID: &str = "a header in it is not valid";
         while !records.is_empty() {
@@ -216,7 +217,7 @@ impl Before {
             let record = record.context(NOT_VALID)?;
             let equals = record.iter().position(|byte| *byte == b'=').context(NOT_VALID)?;
             let (key, value) = (record.get(..equals).unwrap_or_default(), record.get(equals + 1..));
-            // An empty value takes back what an earlier one said.
+            // An empty value removes an earlier one.
             let value = value.filter(|value| !value.is_empty());
             match key {
                 b"path" => self.path = value.map(<[u8]>::to_vec),
@@ -243,7 +244,7 @@ impl Before {
         link.or_else(|| Some(header.link_name_bytes()?.into_owned())).unwrap_or_default()
     }
 
-    /// The entry with this header; `None` for the notes of an old engine.
+    /// The entry with this header; `None` for an old engine's bookkeeping.
     fn entry<'a>(
         &self,
         header: &Header,
@@ -259,7 +260,7 @@ impl Before {
         let mut path = clean(written)?;
         let kind = match header.entry_type() {
             EntryType::Regular if header.as_bytes().get(156) == Some(&0) && written.ends_with(b"/") => {
-                // As tar wrote folders once.
+                // The old notation for folders.
                 Kind::Folder
             }
             EntryType::Regular | EntryType::Continuous => Kind::File,
@@ -278,7 +279,7 @@ impl Before {
                 path.truncate(start.saturating_sub(1));
                 Kind::Opaque
             }
-            // How aufs, which Docker used once, kept its books.
+            // Bookkeeping of aufs, which Docker once used.
             Some(hidden) if hidden.starts_with(b".wh.") => return Ok(None),
             Some(b"" | b"." | b"..") => bail!("is a whiteout without a name"),
             Some(_) if size > 0 => {
@@ -291,7 +292,7 @@ impl Before {
         };
         let owner = |said: Option<u32>, id: std::io::Result<u64>| match said {
             Some(id) => Ok(id),
-            // Some tools leave out who owns it, which engines read as root.
+            // Some tools omit the owner, which engines read as root.
             None => u32::try_from(id.unwrap_or_default()).context("has an owner that is not a number"),
         };
         let (uid, gid) = (owner(self.uid, header.uid())?, owner(self.gid, header.gid())?);
@@ -308,7 +309,7 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// A path below the root; `..` is refused rather than resolved, no honest layer has it.
+/// A path below the root; rejects `..` instead of resolving it, because no honest layer contains it.
 fn clean(path: &[u8]) -> Result<Vec<u8>> {
     ensure!(
         path.len() <= LONGEST_PATH,
@@ -337,7 +338,7 @@ fn target(link: Vec<u8>) -> Result<Vec<u8>> {
     Ok(link)
 }
 
-/// What a layer unpacks to, hashed and counted while it is read.
+/// The unpacked layer, hashed and counted while it is read.
 struct Stream<'a, R> {
     inner: R,
     hash: Context,

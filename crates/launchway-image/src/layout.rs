@@ -18,28 +18,28 @@ use launchway_registry::oci::{Descriptor, ImageManifest};
 
 /// The annotation that names an image in an index.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The annotation by which containerd names an image, tag and all.
+/// The annotation with containerd's name of an image, including its tag.
 const FULL_NAME: &str = "io.containerd.image.name";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(super) const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
-/// An image in a layout, every blob of which has been read and found to be what its digest says.
+/// An image in a layout, with every blob verified against its digest.
 #[derive(Clone, Debug)]
 pub struct Layout {
     folder: PathBuf,
     /// The tags, in the order of the index: the commit's first.
     pub tags: Vec<String>,
-    /// What made the image.
+    /// The engine that built the image.
     pub engine: Engine,
     /// The manifest: its digest is the image's.
     pub manifest: Descriptor,
-    /// The manifest's exact bytes, which is what a registry must get.
+    /// The exact bytes of the manifest, which a registry must get.
     pub manifest_bytes: Vec<u8>,
     /// The configuration.
     pub config: Descriptor,
     /// The layers, the lowest first.
     pub layers: Vec<Descriptor>,
-    /// Where the lowest of them come from.
+    /// The base of the lowest layers.
     pub base: Option<BaseRecord>,
 }
 
@@ -48,18 +48,18 @@ pub struct Layout {
 pub struct BaseRecord {
     /// As the final stage names it, in full.
     pub name: String,
-    /// Of its manifest.
+    /// The digest of its manifest.
     pub digest: Digest,
-    /// Where its layers were read from.
+    /// The repository that its layers were pulled from.
     pub repository: Repository,
-    /// How many of the lowest layers are its own.
+    /// How many of the lowest layers belong to it.
     pub layers: usize,
 }
 
 impl Layout {
     /// Reads the layout in a folder and verifies the size and the digest of every blob.
     ///
-    /// No image, more than one, or a blob that is not what it should be is an error with [`Exit::Usage`].
+    /// Fails with [`Exit::Usage`] if there is no image, more than one, or a blob that does not match its descriptor.
     pub fn open(folder: &Path) -> Result<Self> {
         Self::read(folder)
             .with_context(|| {
@@ -71,7 +71,7 @@ impl Layout {
             .or_exit(Exit::Usage)
     }
 
-    /// The index of this image alone, with its whole names, which containerd reads.
+    /// The index of this image alone, with its full names, which containerd reads.
     pub(super) fn index(&self, repository: &str) -> Result<Vec<u8>> {
         let mut index = Index::of(&self.manifest, None, &self.tags);
         index.annotations.engine = self.engine;
@@ -86,12 +86,12 @@ impl Layout {
         blob(&self.folder, digest)
     }
 
-    /// The configuration and the layers, in the order in which a registry must get them: before the manifest.
+    /// The configuration and the layers, in the order in which a registry needs them: before the manifest.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.layers.iter().chain([&self.config])
     }
 
-    /// The size of the image as it travels, in bytes: layers, configuration and manifest.
+    /// The transfer size of the image, in bytes: layers, configuration and manifest.
     pub fn size(&self) -> u64 {
         self.blobs().map(|blob| blob.size).sum::<u64>() + self.manifest.size
     }
@@ -135,38 +135,38 @@ impl Layout {
 /// An image that is about to be written.
 #[derive(Debug)]
 pub struct Parts<'a> {
-    /// What made the image.
+    /// The engine that built the image.
     pub engine: Engine,
-    /// What the image is for.
+    /// The image's platform.
     pub platform: Platform,
     /// The bytes of the manifest.
     pub manifest: Vec<u8>,
     /// The bytes of the configuration.
     pub config: Vec<u8>,
-    /// The layers' compressed bytes; those of a base are not among them.
+    /// The compressed bytes of the layers, without those of a base.
     pub layers: Vec<&'a [u8]>,
 }
 
 /// The blobs of a base, as files.
 #[derive(Debug)]
 pub struct BaseBlobs<'a> {
-    /// Where a registry has them.
+    /// The repository that has them.
     pub repository: &'a Repository,
     /// The layers, the lowest first.
     pub layers: Vec<(&'a Digest, PathBuf)>,
 }
 
 impl Parts<'_> {
-    /// Writes the image into a folder, in place of the one that is there, and returns the manifest's descriptor.
+    /// Writes the image into a folder, replacing the existing one, and returns the manifest's descriptor.
     ///
-    /// The index is replaced last and in one go, so that whenever this ends the folder holds the old image or the
-    /// new one. Blobs of neither are removed.
+    /// The index is replaced last and atomically, so that the folder always contains either the old or the new image.
+    /// Blobs of neither are removed.
     pub fn write(&self, base: Option<&BaseBlobs<'_>>, folder: &Path, tags: &[String]) -> Result<Descriptor> {
         let mut kept = BTreeSet::new();
         for (digest, file) in base.into_iter().flat_map(|base| &base.layers) {
             let place = blob(folder, digest);
             take_in(file, &place)?;
-            // While the binary was compiled, it may have been damaged or replaced.
+            // It may have been damaged or replaced while the binary was compiled.
             if Digest::of_file(&place)?.0 != **digest {
                 fs_err::remove_file(&place)?;
                 bail!(
@@ -200,7 +200,7 @@ impl Parts<'_> {
     }
 }
 
-/// Makes a file that is already there one of the layout too: the same bytes on disk where that can be, a copy elsewhere.
+/// Adds an existing file to the layout: as a hard link if possible, else as a copy.
 fn take_in(blob: &Path, place: &Path) -> Result<()> {
     if let Some(folder) = place.parent() {
         fs_err::create_dir_all(folder)?;
@@ -227,14 +227,14 @@ struct Index {
     annotations: IndexAnnotations,
 }
 
-/// What only the index contains, so that the image's digest does not depend on it.
+/// Only the index contains these, so that the image's digest does not depend on them.
 #[derive(Default, Serialize, Deserialize)]
 struct IndexAnnotations {
     #[serde(default, rename = "launchway.engine")]
     engine: Engine,
     #[serde(default, rename = "launchway.base.repository", skip_serializing_if = "Option::is_none")]
     base_repository: Option<Repository>,
-    /// A number; annotations are texts.
+    /// A number as a string, because annotations are strings.
     #[serde(default, rename = "launchway.base.layers", skip_serializing_if = "Option::is_none")]
     base_layers: Option<String>,
 }

@@ -1,12 +1,12 @@
-//! Makes an OCI image of a Dockerfile's final stage and a compiled binary, without Docker.
+//! Builds an OCI image from a Dockerfile's final stage and a compiled binary, without Docker.
 //!
-//! `dockerfile` and `final_stage` read what goes into the image and how it starts, `base_image` what it begins with;
-//! `build_context` and `tree` find the files, `binary` proves that the program runs alone.
-//! `layer` and `manifest` make the bytes, `layer_cache` keeps those that took time, `layout` keeps the image on disk and
-//! reads it back. `smoke` starts the program of the packed layers, which `unpack` makes files of, or a container.
-//! `layer_reader` reads layers within bounds, `secret_scan` searches them for what must not leave.
-//! `docker_engine` drives a Docker engine, `docker_archive` reads and writes the files that it exchanges, and `compare`
-//! finds where the images of two engines differ.
+//! `dockerfile` and `final_stage` determine what goes into the image and how it starts, `base_image` what it starts
+//! from; `build_context` and `tree` find the files, `binary` verifies that the program runs alone. `layer` and
+//! `manifest` produce the bytes, `layer_cache` keeps compressed layers, `layout` writes the image to disk and reads it
+//! back. `smoke` starts the program, from the packed layers that `unpack` extracts or in a container. `layer_reader`
+//! reads layers within limits, `secret_scan` searches them for secrets. `docker_engine` drives a Docker engine,
+//! `docker_archive` reads and writes the files exchanged with it, and `compare` finds the differences between the
+//! images of two engines.
 
 pub mod base_image;
 pub mod binary;
@@ -39,12 +39,12 @@ use final_stage::{Binaries, FinalStage};
 
 /// Checks that an engine can follow the Dockerfile at this path of the context.
 ///
-/// For the builtin engine that is the final stage, all that it copies included; of earlier stages it reads nothing. The
-/// Docker engine has its own say when it builds: only a file that is none is an error here.
+/// For the builtin engine this concerns the final stage, including everything that it copies; earlier stages are not
+/// read. The Docker engine judges the file itself when it builds: here, only an unparsable file is an error.
 ///
-/// No registry is contacted: what only the base image decides is left to the build.
+/// Contacts no registry: what only the base image decides is left to the build.
 ///
-/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and begins with the file and the line.
+/// Errors have [`Exit::Usage`](launchway_core::exit::Exit::Usage) and start with the file and the line.
 pub fn check(
     context: &BuildContext,
     dockerfile: &str,

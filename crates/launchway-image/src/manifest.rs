@@ -1,6 +1,6 @@
-//! The configuration and the manifest of an image that we make, as bytes.
+//! The configuration and the manifest of an image that we build, as bytes.
 //!
-//! Maps are ordered, so that the same image is the same bytes.
+//! Maps are ordered, so that the same image has the same bytes.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use launchway_registry::oci::{
     BASE_DIGEST, BASE_NAME, CONFIG, Descriptor, ImageConfig, ImageManifest, MANIFEST, RootFs, Settings,
 };
 
-/// The configuration of an image with these layers above those of its base; `created` is a time in RFC 3339.
+/// The configuration of an image with these layers on top of its base's; `created` is a time in RFC 3339.
 ///
 /// Each layer has its entry in the history, as the specification requires.
 pub fn image_config(
@@ -45,8 +45,8 @@ pub fn image_config(
 
 /// The manifest of a configuration and its layers.
 ///
-/// The labels that link the image to its base are annotations too, so that a registry and its clients can read them
-/// without the configuration. The other labels are not: each commit sends the manifest twice, once for each tag.
+/// The labels that link the image to its base are annotations too, so that registries and clients can read them without
+/// the configuration. The other labels are not: each commit uploads the manifest twice, once per tag.
 pub fn image_manifest(
     base: &BaseLayers,
     config: &[u8],

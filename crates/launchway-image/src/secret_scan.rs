@@ -1,8 +1,8 @@
-//! The secret scan: every layer is searched for what must never be pushed, before anything is sent.
+//! The secret scan: searches every layer for what must never be pushed, before anything is uploaded.
 //!
-//! A registry keeps what it once got, and a layer still contains a file that the layer above removes. The scan looks for
-//! the values of known secrets, for private keys, and for `.env` and `.git`; it does not guess what else may be secret,
-//! and misses a value that is encoded or compressed.
+//! A registry keeps whatever it once received, and a layer still contains a file that a layer above removes. The scan
+//! looks for the values of known secrets, for private keys, and for `.env` and `.git`. It does not guess what else may
+//! be secret, and misses a value that is encoded or compressed.
 
 use std::fmt;
 use std::io::Read;
@@ -16,12 +16,12 @@ use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::secret::Secret;
 
-/// A blob of the image, as people find it.
+/// A blob of the image, as named in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Which layer, from 1 at the bottom.
+    /// Which layer, counted from 1 at the bottom.
     Layer(usize, PathBuf),
-    /// The configuration: it holds what `ENV` and `LABEL` set.
+    /// The configuration, which contains the values of `ENV` and `LABEL`.
     Config(PathBuf),
 }
 
@@ -34,8 +34,8 @@ impl fmt::Display for Part {
     }
 }
 
-/// Searches all parts for keys, forbidden files and these secrets, which have names; anything that must not leave is an error
-/// with [`Exit::Usage`] that names where it is and what it is, never its value.
+/// Searches all parts for keys, forbidden files and these named secrets. A finding is an error with [`Exit::Usage`]
+/// that says where and what it is, never its value.
 pub fn scan(parts: &[Part], secrets: &[(&str, Secret)], interrupt: &Interrupt) -> Result<()> {
     let scan = Scan::new(secrets, interrupt);
     let mut found = Vec::new();
@@ -56,7 +56,7 @@ pub fn scan(parts: &[Part], secrets: &[(&str, Secret)], interrupt: &Interrupt) -
     Err(Failure::new(Exit::Usage, message).into())
 }
 
-/// What is searched for.
+/// What to search for.
 struct Scan<'a> {
     secrets: Vec<(&'a str, &'a Secret)>,
     interrupt: &'a Interrupt,
@@ -67,7 +67,7 @@ impl<'a> Scan<'a> {
     const SHORTEST: usize = 8;
     /// How much is read at once.
     const PIECE: usize = 64 << 10;
-    /// How much of what was read stays for the next piece: at least a key's first line and what follows it.
+    /// How much is carried over to the next piece: at least a key's first line and what follows it.
     const KEPT: usize = 512;
 
     fn new(secrets: &'a [(&'a str, Secret)], interrupt: &'a Interrupt) -> Self {
@@ -98,7 +98,7 @@ impl<'a> Scan<'a> {
         Ok(places)
     }
 
-    /// What a file holds of what is looked for, each named once.
+    /// Searches a file; reports each finding once.
     fn search(&self, mut file: impl Read) -> Result<Vec<&'a str>> {
         let longest = self.secrets.iter().map(|(_, secret)| secret.expose().len()).max().unwrap_or_default();
         let kept = longest.max(Self::KEPT);
@@ -111,9 +111,9 @@ impl<'a> Scan<'a> {
         loop {
             self.interrupt.check()?;
             let read = file.by_ref().take(Self::PIECE as u64).read_to_end(&mut window)?;
-            // A program that reads keys holds their first lines, and one that tests itself may hold a whole key.
+            // A program that reads keys contains their first lines, and one that tests itself may contain a whole key.
             let program = *program.get_or_insert_with(|| window.starts_with(b"\x7fELF"));
-            // What was kept is looked at again: what begins in it may end in what was read now.
+            // The carried-over part is searched again: what starts in it may end in the new part.
             let values = finders.iter().filter(|(_, value)| value.find(&window).is_some());
             let is_key = |place| window.get(place..).is_some_and(is_key);
             let key = (!program && keys.find_iter(&window).any(is_key)).then_some(KEY);
@@ -131,16 +131,16 @@ impl<'a> Scan<'a> {
 }
 
 const KEY: &str = "a private key";
-/// How a key in PEM begins.
+/// The start of a PEM key.
 const BEGIN: &[u8] = b"-----BEGIN ";
 
-/// Whether a private key in PEM begins here (RFC 7468; also those of OpenSSH and PGP).
+/// Whether a PEM private key starts here (RFC 7468; also those of OpenSSH and PGP).
 ///
-/// The first line alone is not a key: programs and manuals that deal with keys have it too. What makes a key is
-/// the base64 behind it, here or after the few headers that an encrypted key has, with line breaks or with the `\n` of
-/// a JSON string.
+/// The first line alone is not a key: programs and manuals about keys contain it too. A key also has base64 after it,
+/// immediately or after the few headers of an encrypted key, with line breaks or with the `
+/// ` of a JSON string.
 fn is_key(text: &[u8]) -> bool {
-    /// A line of base64 has 64 characters; the shortest key there is, one of Ed25519, has as many in all.
+    /// A line of base64 has 64 characters; the shortest key, one of Ed25519, has 64 in all.
     const MATERIAL: usize = 40;
     let Some(rest) = text.strip_prefix(BEGIN) else { return false };
     let label = rest.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b' ').count().min(40);
@@ -155,7 +155,7 @@ fn is_key(text: &[u8]) -> bool {
     body.split(|byte| !base64(byte)).any(|run| run.len() >= MATERIAL)
 }
 
-/// Why a path must not be in an image.
+/// Why an image must not contain a path.
 fn forbidden(path: &Path) -> Option<&'static str> {
     path.components().find_map(|component| match component {
         Component::Normal(name) if name == ".env" => Some("a file of environment variables"),

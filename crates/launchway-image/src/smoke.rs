@@ -1,7 +1,7 @@
 //! The smoke run: the image's program must start, respond and exit on this machine.
 //!
-//! It runs before the image is written, so that one that does not start is never pushed. What the builtin engine packed
-//! runs directly (`program`), what the Docker engine built runs in a container of that engine (`container`).
+//! It runs before the image is written, so that an image that does not start is never pushed. The builtin engine's
+//! layers run directly (`program`), the Docker engine's image in a container of that engine (`container`).
 
 mod container;
 mod port;
@@ -34,27 +34,27 @@ use launchway_registry::oci::Settings;
 pub use port::Port;
 use program::Program;
 
-/// A smoke run to be.
+/// A smoke run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Smoke {
     subject: Subject,
     service: Service,
-    /// How long it may take to respond, and then to end.
+    /// How long it may take to respond, and then to exit.
     timeout: Duration,
 }
 
-/// The service that an image holds.
+/// The service in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// The path that responds with 2xx once the service is up.
     pub health: String,
-    /// The path that responds with `{"commit": "…"}`; without it nothing is asked of the commit.
+    /// The path that responds with `{"commit": "…"}`; without it, the commit is not checked.
     pub version: Option<String>,
-    /// The commit that it must name there.
+    /// The expected commit.
     pub commit: String,
-    /// The variables that it is started with, over those of the image; no secrets.
+    /// The variables that it is started with, which override those of the image; no secrets.
     pub environment: Vec<(String, String)>,
-    /// How it learns the port that it listens on.
+    /// How it learns the port to listen on.
     pub port: Port,
 }
 
@@ -66,12 +66,12 @@ enum Subject {
 }
 
 impl Smoke {
-    /// Starts the program of the packed layers, which are unpacked to `folder` for that.
+    /// Starts the program of the packed layers, which are unpacked to `folder` first.
     pub fn of_layers(service: Service, folder: PathBuf, platform: Platform, settings: Settings) -> Self {
         Self::new(service, Subject::Program(Box::new(Program { folder, platform, settings })))
     }
 
-    /// Starts a container of an image that the Docker engine has under a name, one at a time for each workspace.
+    /// Starts a container of an image that the Docker engine has under a name; one at a time per workspace.
     pub fn of_image(service: Service, workspace: &Path, platform: Platform, image: String) -> Self {
         Self::new(service, Subject::Container(Container::of(workspace, platform, image)))
     }
@@ -80,10 +80,10 @@ impl Smoke {
         Self { subject, service, timeout: Duration::from_secs(15) }
     }
 
-    /// Starts it, asks it, and ends it; `tars` are the packed layers, the lowest first.
+    /// Starts it, checks its responses, and stops it; `tars` are the packed layers, the lowest first.
     ///
-    /// Whatever does not go well is an error with [`Exit::CheckFailed`]; what the program printed is in the step's log.
-    /// What cannot be started here is skipped by name.
+    /// Any failure is an error with [`Exit::CheckFailed`]; the program's output is in the step's log. What cannot start
+    /// on this machine is skipped by name.
     pub fn run(&self, runner: &Runner, tars: &[Arc<Tar>]) -> Result<()> {
         let result = match &self.subject {
             Subject::Program(program) => {
@@ -93,7 +93,7 @@ impl Smoke {
                 container.run(runner, &self.service, |running| self.prove(running))
             }
         };
-        // Else the error would say that the image is bad.
+        // Otherwise the error would blame the image.
         runner.interrupt.check()?;
         let skipped = result
             .context("the image failed its smoke run and was not written")
@@ -130,14 +130,14 @@ impl fmt::Display for Smoke {
     }
 }
 
-/// The program while it runs; dropping it ends it and all that it started.
+/// The running program; dropping it ends it and everything that it started.
 struct Running<'a> {
     runner: &'a Runner,
     group: Group,
     lines: Receiver<String>,
     http: Http,
     address: SocketAddr,
-    /// The name of the container, where it is in one: the child is then what shows its output.
+    /// The name of the container, if it is in one: the child is then the command that shows its output.
     container: Option<&'a str>,
 }
 
@@ -167,7 +167,7 @@ impl<'a> Running<'a> {
         })
     }
 
-    /// Waits for the health path, then asks for the version; returns how long it took to be up.
+    /// Waits for the health path, then requests the version; returns how long it took to start.
     fn ask(&mut self, smoke: &Smoke) -> Result<Duration> {
         let start = Instant::now();
         let mut last = loop {
@@ -201,7 +201,7 @@ impl<'a> Running<'a> {
         Ok(up)
     }
 
-    /// Asks the program to end: by `docker stop`, or as that would.
+    /// Stops the program: with `docker stop`, or in the same way.
     fn stop(&mut self, timeout: Duration, up: Duration) -> Result<()> {
         let start = Instant::now();
         match self.container {
@@ -224,7 +224,7 @@ impl<'a> Running<'a> {
             );
         }
         if status.signal() == Some(Signal::TERM.as_raw()) {
-            // Nobody ignores a signal like process 1 of a container: every `docker stop` would wait and kill.
+            // Only process 1 of a container ignores unhandled signals: every `docker stop` would time out and kill it.
             self.runner.reporter.note(
                 "warning: the service has no handler for SIGTERM: as the first process of a container it would ignore the signal and be killed",
             );
@@ -239,7 +239,7 @@ impl<'a> Running<'a> {
         Ok(())
     }
 
-    /// The body of an answer with a 2xx.
+    /// The body of a 2xx response.
     fn get(&self, path: &str) -> Result<String> {
         let url = Url::parse(&format!("http://{}{path}", self.address))?;
         let request = self.http.request(Method::GET, &url)?.timeout(Duration::from_secs(2));
@@ -251,14 +251,14 @@ impl<'a> Running<'a> {
         http::text(response)
     }
 
-    /// Shows what was printed meanwhile, and says whether the program has ended.
+    /// Shows the latest output, and returns whether the program has ended.
     fn pause(&mut self) -> Result<Option<ExitStatus>> {
         self.runner.interrupt.check()?;
         let end = Instant::now() + Interrupt::TICK / 5;
         while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             self.runner.reporter.output(&line);
         }
-        // Without output to wait for, the call above does not wait.
+        // Without output to wait for, the call above returns at once.
         std::thread::sleep(end.saturating_duration_since(Instant::now()));
         Ok(self.group.child.try_wait()?)
     }

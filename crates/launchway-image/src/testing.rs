@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Shared by several tests.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use launchway_core::runner::Runner;
 use launchway_registry::oci::Settings;
 use launchway_registry::{Access, Client, Logins, Session};
 
-/// A runner whose reporter remembers every event.
+/// A runner whose reporter records every event.
 pub(crate) fn runner(folder: &Path) -> Runner {
     Runner {
         folder: folder.to_owned(),

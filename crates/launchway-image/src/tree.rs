@@ -1,6 +1,7 @@
-//! The files of an image: what `COPY` finds in the build context.
+//! The files of an image: what `COPY` takes from the build context, and where it goes.
 //!
-//! Dockerfile reference, "COPY". Modes are those that git knows: 0755 for folders and programs, 0644 for other files.
+//! Follows the Dockerfile reference, "COPY". Modes are those that git stores: 0755 for folders and programs, 0644 for
+//! other files.
 
 mod accounts;
 mod copy;
@@ -22,23 +23,23 @@ use launchway_registry::oci::Settings;
 /// The files of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
-    /// What the base has.
+    /// The files of the base.
     base: Files,
-    /// What our own account files hold.
+    /// The contents of our own account files.
     accounts: BTreeMap<String, String>,
-    /// By path: relative to the image's root, `/` between the parts. Every folder above an entry is there too.
+    /// By path: relative to the image's root, with `/` between the parts. Contains every parent folder too.
     pub entries: BTreeMap<String, Entry>,
     /// The paths of the binaries that cargo compiles, with their names.
     pub programs: BTreeMap<String, String>,
-    /// Who runs the image's program.
+    /// The user that runs the image's program.
     pub user: Owner,
 }
 
-/// Finds the files that the final stage names in the context, as `.dockerignore` leaves it, and where they go above
-/// the files of its base. The binaries are those in the folder `compiled`.
+/// Finds the files that the final stage copies from the context, without those that `.dockerignore` excludes, and where
+/// they go on top of the base's files. The binaries are those in the folder `compiled`.
 ///
-/// What is missing, ignored or outside is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with the
-/// file and the line.
+/// A file that is missing, excluded or outside is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that
+/// starts with the file and the line.
 pub fn resolve(context: &BuildContext, stage: &FinalStage, base: Files, compiled: &Path) -> Result<Tree> {
     let mut tree = Tree { base, ..Tree::default() };
     let finder = Finder::new(context)?;
@@ -71,7 +72,7 @@ pub fn resolve(context: &BuildContext, stage: &FinalStage, base: Files, compiled
     Ok(tree)
 }
 
-/// Checks that all that the final stage copies is there; where it goes is not known without the base.
+/// Checks that everything that the final stage copies exists; its targets are unknown without the base.
 pub(super) fn check_sources(context: &BuildContext, stage: &FinalStage) -> Result<()> {
     let finder = Finder::new(context)?;
     let copies = stage.steps.iter().filter_map(|step| match step {
@@ -88,8 +89,8 @@ pub(super) fn check_sources(context: &BuildContext, stage: &FinalStage) -> Resul
 }
 
 impl Tree {
-    /// A folder and those above it, where there are none. One of the base stays what it is there, and is listed all the
-    /// same: engines make what is missing in a layer as they like.
+    /// Adds a folder and its parents. A folder of the base keeps its attributes, but is listed too: engines create
+    /// missing parents in a layer with attributes of their own choice.
     fn folder(&mut self, path: &str, owner: Owner) -> Result<(), String> {
         let path = self.real(path)?;
         check_names(&path)?;
@@ -109,8 +110,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Puts something at a path, whose folders are made. A folder of the base keeps its owner and mode unless the step
-    /// states others.
+    /// Adds something at a path, and its parent folders. A folder of the base keeps its owner and mode unless the step
+    /// sets others.
     fn put(&mut self, path: &str, mut entry: Entry, step: &CopyStep) -> Result<(), String> {
         let is_folder = |entry: &Entry| entry.kind == Kind::Directory;
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -119,7 +120,7 @@ impl Tree {
         let mut path = join(&above, name);
         check_names(&path)?;
         if is_folder(&entry) {
-            // A link of the base to a folder stays one.
+            // A link of the base to a folder is kept.
             path = self.real(&path)?;
         }
         if self.programs.contains_key(&path) {
@@ -143,9 +144,9 @@ impl Tree {
         Ok(())
     }
 
-    /// A path with the links of the base followed, as far as nothing of ours lies over them.
+    /// A path with the links of the base followed, unless our own files cover them.
     fn real(&self, path: &str) -> Result<String, String> {
-        /// As many as Linux follows.
+        /// Linux follows the same number.
         const LINKS: usize = 40;
         let mut found: Vec<String> = Vec::new();
         let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
@@ -183,7 +184,7 @@ impl Tree {
             }
     }
 
-    /// Where one file of a `COPY` goes.
+    /// The target of one file of a `COPY`.
     fn target(&self, step: &CopyStep, name: &str) -> Result<String, String> {
         let target = self.real(&step.target)?;
         Ok(if step.into_folder || self.is_folder(&target) { join(&target, name) } else { target })
@@ -200,7 +201,7 @@ impl Tree {
             ));
         }
         let owner = self.owner(step.owner.as_deref())?;
-        // The layer of files holds the folders above it, so that the binary's own layer is the binary.
+        // The layer of files contains its parent folders, so that the binary's own layer is only the binary.
         if let Some((above, _)) = path.rsplit_once('/') {
             self.folder(above, owner)?;
         }
@@ -210,7 +211,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The path of the binary that a container starts by this name, where it is one of ours.
+    /// The path of the binary that a container starts by this name, if it is one of ours.
     pub fn program(&self, name: &str, settings: &Settings) -> Option<&str> {
         let path = if name.starts_with('/') {
             name.to_owned()
@@ -245,7 +246,7 @@ impl Tree {
         ))
     }
 
-    /// `--chown`: numbers, or names that the image's own `/etc/passwd` and `/etc/group` know.
+    /// `--chown`: numbers, or names in the image's own `/etc/passwd` and `/etc/group`.
     ///
     /// "Providing a UID without GID will use the same numeric UID as the GID."
     fn owner(&self, text: Option<&str>) -> Result<Owner, String> {
@@ -266,7 +267,7 @@ impl Tree {
     }
 }
 
-/// OCI image specification, "Whiteouts": in a layer such a name means that another file is gone.
+/// OCI image specification, "Whiteouts": in a layer, such a name removes another file.
 fn check_names(path: &str) -> Result<(), String> {
     let Some(name) = path.split('/').find(|name| name.starts_with(".wh.")) else { return Ok(()) };
     Err(format!(

@@ -1,8 +1,8 @@
 //! Unpacks layers into a folder that no entry can leave.
 //!
-//! The input is untrusted: a path that leads out of the folder is an error, links are followed as the image's
-//! own root would have it, and the sizes have a bound. Owners and the bits beyond rwx are left out: the folder belongs
-//! to the user who runs this. A device becomes an empty file: only root could create one.
+//! The input is untrusted: a path that leads out of the folder is an error, links are resolved within the image's root,
+//! and sizes are limited. Owners and special permission bits are dropped: the folder belongs to the user who runs this.
+//! A device becomes an empty file: only root could create one.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use super::final_stage::DEFAULT_PATH;
 use super::layer_reader::{Entry, Kind, LayerReader};
 
-/// Unpacks layers, the lowest first, into a folder that is there.
+/// Unpacks layers, the lowest first, into an existing folder.
 pub fn unpack<R: Read>(
     folder: &Path,
     layers: impl IntoIterator<Item = R>,
@@ -32,14 +32,14 @@ pub fn unpack<R: Read>(
     Ok(())
 }
 
-/// The file that a path of the image means, with its links followed as the image's own root would have it.
+/// The file at a path of the image, with links resolved within the image's root.
 pub fn find(folder: &Path, path: &str) -> Result<PathBuf> {
     resolve(folder, path.as_bytes(), false)
 }
 
-/// The same; what is missing becomes a folder, where it may.
+/// Like [`find`], but may create missing folders.
 fn resolve(folder: &Path, path: &[u8], create: bool) -> Result<PathBuf> {
-    /// How many parts a path may have, those of the links on its way included.
+    /// How many parts a path may have, including those of the links on its way.
     const LONGEST_WAY: usize = 256;
     let mut found: Vec<Vec<u8>> = Vec::new();
     let parts = |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect();
@@ -51,7 +51,7 @@ fn resolve(folder: &Path, path: &[u8], create: bool) -> Result<PathBuf> {
         match part.as_slice() {
             b"" | b"." => continue,
             b".." => {
-                // Above the root is the root.
+                // The parent of the root is the root.
                 found.pop();
                 continue;
             }
@@ -78,7 +78,8 @@ fn resolve(folder: &Path, path: &[u8], create: bool) -> Result<PathBuf> {
     Ok(folder.join(OsStr::from_bytes(&found.join(&b'/'))))
 }
 
-/// The file of a program: a path is one of the image, a bare name is looked for in the `PATH` of its `NAME=value` pairs.
+/// The file of a program: either a path in the image, or a name that is looked up in the `PATH` of its `NAME=value`
+/// pairs.
 pub fn program(folder: &Path, working_dir: &str, env: &[String], name: &str) -> Result<PathBuf> {
     if name.starts_with('/') {
         return find(folder, name);
@@ -86,7 +87,7 @@ pub fn program(folder: &Path, working_dir: &str, env: &[String], name: &str) -> 
     if name.contains('/') {
         return find(folder, &format!("{working_dir}/{name}"));
     }
-    // Docker's own when the image has none.
+    // Docker's own default if the image has none.
     let set = env.iter().find_map(|pair| pair.strip_prefix("PATH="));
     let path = set.unwrap_or(DEFAULT_PATH);
     path.split(':')
@@ -94,21 +95,21 @@ pub fn program(folder: &Path, working_dir: &str, env: &[String], name: &str) -> 
         .with_context(|| format!("`{name}` is not in the image's `PATH`, {path}"))
 }
 
-/// The folder of the unpacked layers, removed when this is dropped.
+/// The folder of the unpacked layers, removed on drop.
 pub struct Unpacked(PathBuf);
 
 impl Unpacked {
-    /// Makes the folder, in place of what is there.
+    /// Creates the folder, replacing an existing one.
     pub fn new(folder: &Path) -> Result<Self> {
         if folder.exists() {
-            // Left by a run that was killed.
+            // Left by a killed run.
             fs_err::remove_dir_all(folder)?;
         }
         fs_err::create_dir_all(folder)?;
         Ok(Self(folder.to_owned()))
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -121,18 +122,18 @@ impl Drop for Unpacked {
     }
 }
 
-/// A layer that is being unpacked over those below it.
+/// A layer that is being unpacked on top of those below it.
 ///
 /// OCI image specification, "Image Layer Filesystem Changeset".
 struct Unpacking<'a> {
     folder: &'a Path,
     hasher: &'a RandomState,
-    /// Hashes of the paths that this layer brought, with the folders above them: its own whiteouts do not hide those.
+    /// Hashes of the paths in this layer, including their parents: its own whiteouts do not hide those.
     own: HashSet<u64>,
 }
 
 impl Unpacking<'_> {
-    /// Puts one entry where it belongs.
+    /// Unpacks one entry.
     fn place(&mut self, entry: Entry<'_>) -> Result<()> {
         if entry.kind == Kind::Opaque {
             return self.hide_all_in(&resolve(self.folder, &entry.path, true)?);
@@ -151,7 +152,7 @@ impl Unpacking<'_> {
         let folders = place.ancestors().take_while(|above| *above != self.folder);
         for own in folders {
             if !self.own.insert(self.hasher.hash_one(own)) {
-                // Those above are there too.
+                // Its parents are there too.
                 break;
             }
         }
@@ -159,7 +160,7 @@ impl Unpacking<'_> {
         if is_folder && place.symlink_metadata().is_ok_and(|there| there.is_dir()) {
             return Ok(());
         }
-        // A path is what the last layer says.
+        // The last layer determines what a path is.
         remove(&place)?;
         self.create(&place, entry)
     }
@@ -202,7 +203,7 @@ impl Unpacking<'_> {
     }
 }
 
-/// The folder above and the name of a path in the image.
+/// The parent folder and the name of a path in the image.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let slash = path.iter().rposition(|byte| *byte == b'/');
     slash.map_or((&[], path), |slash| {
@@ -210,7 +211,7 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
     })
 }
 
-/// Removes whatever is there; a link is removed itself.
+/// Removes whatever is there; does not follow a link.
 fn remove(place: &Path) -> Result<()> {
     match place.symlink_metadata() {
         Ok(there) if there.is_dir() => Ok(fs_err::remove_dir_all(place)?),

@@ -1,4 +1,4 @@
-//! Addresses: that of a registry's API, and those to which its responses may send us.
+//! Addresses: of a registry's API, and the targets of its redirects.
 
 use std::net::IpAddr;
 
@@ -22,9 +22,8 @@ pub(crate) fn base(repository: &Repository) -> Result<Url> {
 
 /// The target of a response's `Location`, which may be relative.
 ///
-/// Another origin is fine, for a storage service; but a registry must not make us talk to an address inside the
-/// network that we happen to be in (server-side request forgery; go-containerregistry refuses the same), nor in the
-/// clear.
+/// Another origin is fine, such as a storage service. But a registry must not make us contact an address inside our own
+/// network (server-side request forgery; go-containerregistry rejects the same), or send anything in the clear.
 pub(crate) fn location(repository: &Repository, from: &Url, response: &Response) -> Result<Url, Error> {
     let registry = repository.registry();
     let header = response.headers().get(LOCATION).and_then(|header| header.to_str().ok());
@@ -44,7 +43,7 @@ pub(crate) fn target(from: &Url, location: &str) -> Result<Url> {
     Ok(target)
 }
 
-/// Whether a host is an address, or the name, of something that cannot be contacted from the internet.
+/// Whether a host is an address or a name that cannot be reached from the internet.
 fn is_inside(host: &str) -> bool {
     let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {
         return is_loopback_host(host);
@@ -63,12 +62,12 @@ fn is_inside(host: &str) -> bool {
     }
 }
 
-/// Whether an address is the registry's own: only there our credentials go.
+/// Whether an address is the registry's own: credentials are sent nowhere else.
 pub(crate) fn is_registry(repository: &Repository, url: &Url) -> Result<bool> {
     Ok(base(repository)?.origin() == url.origin())
 }
 
-/// `host:port` of an address: all of it that may stand in a message.
+/// The `host:port` of an address: the only part that a message may contain.
 pub(crate) fn url_host(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}{port}", url.host_str().unwrap_or_default())
@@ -109,7 +108,7 @@ mod tests {
             let error = target(&from, location).unwrap_err().to_string();
             assert!(error.contains(expected), "{location}: {error}");
         }
-        // A registry on this machine may name itself.
+        // A registry on this machine may redirect to itself.
         let from = Url::parse("http://127.0.0.1:5000/v2/").unwrap();
         target(&from, "http://127.0.0.1:5000/x").unwrap();
         target(&from, "http://127.0.0.1:5001/x").unwrap_err();

@@ -23,16 +23,16 @@ pub(crate) struct Challenge {
     parameters: BTreeMap<String, String>,
 }
 
-/// How a registry wants to be logged in to.
+/// How a registry wants clients to log in.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     /// User name and password with every request.
     Basic,
-    /// A token from this address, which will be good for these scopes.
+    /// A token from this address, valid for these scopes.
     Bearer { url: Url, scopes: Scopes },
 }
 
-/// What a token is good for: actions on resources, such as `repository:acme/app:pull,push`.
+/// The scopes of a token: actions on resources, such as `repository:acme/app:pull,push`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Scopes(BTreeMap<String, BTreeSet<String>>);
 
@@ -43,7 +43,7 @@ impl Scopes {
         Self(BTreeMap::from([(format!("repository:{name}"), actions)]))
     }
 
-    /// Reads `type:name:action,action …`; the name may hold colons, as in `repository:host:5000/app:pull`.
+    /// Parses `type:name:action,action …`; the name may contain colons, as in `repository:host:5000/app:pull`.
     fn parse(text: &str) -> Self {
         let mut scopes = Self::default();
         for scope in text.split_whitespace() {
@@ -55,7 +55,7 @@ impl Scopes {
         scopes
     }
 
-    /// Everything that either is good for.
+    /// The union of both.
     pub(crate) fn and(mut self, other: &Self) -> Self {
         for (resource, actions) in &other.0 {
             self.0.entry(resource.clone()).or_default().extend(actions.iter().cloned());
@@ -63,7 +63,7 @@ impl Scopes {
         self
     }
 
-    /// Whether these are good for all that `wanted` is.
+    /// Whether these include all of `wanted`.
     pub(crate) fn cover(&self, wanted: &Self) -> bool {
         wanted
             .0
@@ -85,13 +85,12 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// The scheme that the challenges of `registry` ask for, for a request that wants `wanted`.
+/// The scheme to use for `registry`'s challenges, for a request that needs `wanted`.
 ///
-/// A token is narrower than a password, so `Bearer` goes before `Basic`. One request is for the scopes of the
-/// challenge and for those that the caller will need soon: one token then serves the whole push.
+/// A token is narrower than a password, so `Bearer` is preferred to `Basic`. One token covers the scopes of the
+/// challenge and those that the caller will need soon, and so serves the whole push.
 ///
-/// A token server that would get the password in the clear is an error, and so is one on this machine that a registry
-/// elsewhere names.
+/// Fails if the token server would get the password in the clear, or if a remote registry names one on this machine.
 pub(crate) fn scheme(challenges: &[Challenge], registry: &Url, wanted: &Scopes) -> Result<Scheme> {
     let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
     if let Some(bearer) = find("bearer") {
@@ -119,7 +118,7 @@ pub(crate) fn scheme(challenges: &[Challenge], registry: &Url, wanted: &Scopes) 
     Ok(Scheme::Basic)
 }
 
-/// The address and the form that get a token for an identity token, made of the address that gets one for a password.
+/// The URL and form that exchange an identity token for a token, derived from the URL for a password.
 ///
 /// <https://distribution.github.io/distribution/spec/auth/oauth/>
 pub(crate) fn refresh(url: &Url, identity: &Secret) -> (Url, Vec<(String, String)>) {
@@ -156,8 +155,8 @@ pub(crate) fn token(body: &[u8]) -> Option<Secret> {
 
 /// The challenges of a `WWW-Authenticate` header.
 ///
-/// Challenges and their parameters are separated by the same comma, and a quoted value may hold commas itself
-/// (`scope="repository:x:pull,push"`). What is not understood is left out.
+/// Commas separate both challenges and their parameters, and a quoted value may contain commas too
+/// (`scope="repository:x:pull,push"`). What cannot be parsed is ignored.
 pub(crate) fn challenges(header: &str) -> Vec<Challenge> {
     let mut found: Vec<Challenge> = Vec::new();
     let mut rest = header;
@@ -204,7 +203,7 @@ fn split_value(text: &str) -> (String, &str) {
     (value, "")
 }
 
-/// What a client does with a repository.
+/// A client's kind of access to a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reading.

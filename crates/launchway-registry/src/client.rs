@@ -1,4 +1,4 @@
-//! One request to a registry: with a login where the registry wants one, and redirects followed.
+//! Sends one request to a registry: logs in if the registry requires it, and follows redirects.
 
 mod login;
 mod retrying;
@@ -28,12 +28,12 @@ pub(crate) use login::Grant;
 use upload::time_to_send;
 pub use upload::{Blob, Outcome};
 
-/// What a client works with.
+/// What a client needs.
 #[derive(Clone)]
 pub struct Session {
     /// Sends the requests.
     pub http: Http,
-    /// Gets the notes and the progress.
+    /// Receives the notes and the progress.
     pub reporter: Reporter,
     /// Ends waits and uploads.
     pub interrupt: Interrupt,
@@ -51,18 +51,18 @@ pub struct Client {
     /// By the registry's name: a credential helper runs once.
     credentials: Arc<Mutex<BTreeMap<String, Option<Credentials>>>>,
     pub(crate) retry: Retry,
-    /// How long a request may take, besides the time that its body needs.
+    /// How long a request may take, plus the time for its body.
     timeout: Duration,
 }
 
-/// A request; each try makes its body again.
+/// A request; each try builds its body again.
 pub(crate) struct Request<'r> {
     pub(crate) repository: &'r Repository,
     pub(crate) method: Method,
     pub(crate) url: Url,
     /// Another repository that the registry reads from.
     pub(crate) source: Option<&'r Repository>,
-    /// What it does, as in "upload sha256:…", for messages.
+    /// The action, as in "upload sha256:…", for messages.
     pub(crate) action: String,
     /// Adds headers, a body, a timeout.
     pub(crate) prepare: &'r dyn Fn(RequestBuilder) -> Result<RequestBuilder>,
@@ -80,10 +80,10 @@ impl Request<'_> {
 }
 
 impl Client {
-    /// How many redirects of a read are followed.
+    /// How many redirects of a read to follow.
     const HOPS: usize = 3;
 
-    /// A client for this kind of access, which decides what tokens it asks for.
+    /// A client for this kind of access, which determines the tokens that it requests.
     pub fn new(session: Session, access: Access) -> Self {
         Self {
             session,
@@ -100,40 +100,40 @@ impl Client {
         }
     }
 
-    /// With a shorter timeout, for what is not worth a long wait.
+    /// Sets a shorter timeout, for requests that are not worth a long wait.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: self.timeout.min(timeout), ..self }
     }
 
-    /// With a deadline: no request lasts beyond it, and none is sent again after it.
+    /// Sets a deadline: no request takes longer, and none is retried after it.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.retry.deadline = Some(self.retry.deadline.map_or(deadline, |before| before.min(deadline)));
         self
     }
 
-    /// With another first wait between two tries.
+    /// Sets the first wait between two tries.
     #[must_use]
     pub fn with_backoff(mut self, backoff: Duration) -> Self {
         self.retry.backoff = backoff;
         self
     }
 
-    /// How long a request with, or for, so many bytes may take.
+    /// The timeout of a request with this many bytes in either direction.
     pub(crate) fn time_for(&self, size: u64) -> Duration {
         let time = self.timeout + time_to_send(size);
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         self.retry.deadline.map_or(time, |deadline| time.min(left(deadline)))
     }
 
-    /// Sends once. Any response but success is an error, and but 404 to a read.
+    /// Sends once. Any response except success is an error, except a 404 to a read.
     pub(crate) fn send(&self, request: &Request<'_>) -> Result<Response, Error> {
         let response = self.exchange(request)?;
         self.expect(request, response)
     }
 
-    /// The response, if it is the one hoped for.
+    /// The response, if it is a success.
     pub(crate) fn expect(&self, request: &Request<'_>, response: Response) -> Result<Response, Error> {
         let status = response.status();
         if quote::is_page(&response) && !is_transient(status) {
@@ -161,7 +161,7 @@ impl Client {
     /// Follows the redirects of a read.
     pub(crate) fn follow(&self, request: &Request<'_>, mut response: Response) -> Result<Response, Error> {
         if request.is_read() {
-            // Registries keep blobs elsewhere and send readers there, some of them for HEAD too.
+            // Registries store blobs elsewhere and redirect readers, some of them for HEAD too.
             for _ in 0..Self::HOPS {
                 if !response.status().is_redirection() {
                     break;
@@ -193,7 +193,7 @@ impl Client {
     }
 
     pub(crate) fn credentials(&self, repository: &Repository) -> Result<Option<Credentials>> {
-        // Held while a helper runs, so that four uploads at once do not run four.
+        // Held while a helper runs, so that four concurrent uploads do not run four helpers.
         let mut known = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(credentials) = known.get(repository.registry()) {
             return Ok(credentials.clone());
@@ -204,7 +204,7 @@ impl Client {
     }
 }
 
-/// The bytes of a response, up to [`Http::LONGEST_TEXT`]: registries take no manifest half as long.
+/// The body of a response, up to [`Http::LONGEST_TEXT`]: registries accept no manifest half as long.
 pub(crate) fn bytes(response: Response) -> Result<Vec<u8>, Error> {
     let host = url_host(response.url());
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! Logins: an account that the caller names, or what `docker login` left.
+//! Logins: an account from the caller, or Docker's saved logins.
 
 mod helper;
 
@@ -17,18 +17,18 @@ use launchway_core::secret::Secret;
 /// Where logins come from.
 #[derive(Clone, Debug, Default)]
 pub struct Logins {
-    /// An account for one registry, which goes before Docker's logins.
+    /// An account for one registry, which takes precedence over Docker's logins.
     pub account: Option<Account>,
-    /// Docker's `config.json`; without it no login of Docker's is looked for.
+    /// Docker's `config.json`; without it, Docker's logins are not used.
     pub docker_config: Option<PathBuf>,
     /// The folders of credential helpers, as `PATH` lists them.
     pub path: Option<String>,
 }
 
-/// An account for one registry, or the settings in which one can be put.
+/// An account for one registry, or the settings for one.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// The registry that it belongs to, as in [`Repository::registry`]: no other gets it.
+    /// Its registry, as in [`Repository::registry`]: no other registry gets it.
     pub registry: String,
     /// The user name.
     pub username: Setting,
@@ -39,11 +39,11 @@ pub struct Account {
 /// A value that a user sets, with its name for messages.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// What it is called, such as the name of an environment variable.
+    /// Its name, such as that of an environment variable.
     pub name: String,
-    /// The value, where it is set.
+    /// The value, if it is set.
     pub value: Option<Secret>,
-    /// Where a user finds the value.
+    /// Where to get a value.
     pub source: String,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Credentials {
     pub(crate) source: Source,
 }
 
-/// Where credentials came from, which decides what to do when they are rejected.
+/// Where credentials came from, which determines the hint when they are rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Account,
@@ -70,10 +70,10 @@ pub(crate) enum Source {
 }
 
 impl Credentials {
-    /// The user name that Docker gives to an identity token, which stands for an account by itself.
+    /// The user name that Docker stores with an identity token, which identifies an account by itself.
     const IDENTITY: &str = "<token>";
 
-    /// Whether the password is a token to get other tokens with (OAuth 2's `refresh_token`).
+    /// Whether the password is an identity token, which is exchanged for other tokens (OAuth 2's `refresh_token`).
     pub(crate) fn is_identity_token(&self) -> bool {
         self.username == Self::IDENTITY
     }
@@ -82,9 +82,9 @@ impl Credentials {
 impl Session {
     /// The credentials for a registry, if there are any.
     ///
-    /// Half an account is an error with [`Exit::Missing`]. Without an account for the registry Docker's configuration is
-    /// read (<https://docs.docker.com/reference/cli/docker/login/#credential-stores>): the helper that `credHelpers` names
-    /// for the registry, else the one of `credsStore`, is run, and what neither has is looked for in `auths`.
+    /// Half an account is an error with [`Exit::Missing`]. Without an account for the registry, Docker's configuration
+    /// is read (<https://docs.docker.com/reference/cli/docker/login/#credential-stores>): first the registry's helper
+    /// in `credHelpers`, else the one in `credsStore`, then `auths`.
     pub(crate) fn credentials(&self, repository: &Repository) -> Result<Option<Credentials>> {
         if let Some(Account { registry, username, token }) = &self.logins.account
             && registry == repository.registry()
@@ -98,7 +98,7 @@ impl Session {
             return Ok(None);
         };
         let text = fs_err::read_to_string(path).or_exit(Exit::Usage)?;
-        // To Docker an empty file is valid. The text holds passwords, and so might the parser's message.
+        // Docker accepts an empty file. The text contains passwords, and so might the parser's message.
         let config = if text.trim().is_empty() { "null" } else { &text };
         let config: Value = serde_json::from_str(config)
             .ok()
@@ -108,7 +108,7 @@ impl Session {
         DockerConfig { config, path, session: self }.credentials(repository)
     }
 
-    /// Where the login for a registry comes from, `None` without one. A credential helper is run for it.
+    /// Where the login for a registry comes from; `None` without one. May run a credential helper.
     pub fn login(&self, repository: &Repository) -> Result<Option<String>> {
         let Some(credentials) = self.credentials(repository)? else { return Ok(None) };
         let Logins { account, docker_config, .. } = &self.logins;
@@ -128,11 +128,11 @@ impl Account {
 }
 
 impl Logins {
-    /// What to do about a login that is missing or was rejected.
+    /// The hint for a login that is missing or was rejected.
     pub(crate) fn hint(&self, repository: &Repository) -> String {
         let host = if repository.is_hub() { "" } else { repository.registry() };
         let docker = format!("run `{}`", format!("docker login {host}").trim_end());
-        // To another registry the account would not be sent.
+        // The account would not be sent to another registry.
         match self.account.as_ref().filter(|account| account.registry == repository.registry()) {
             None => docker,
             Some(account) => {
@@ -160,7 +160,7 @@ impl Logins {
     }
 }
 
-/// Docker's `config.json`, of which only the logins matter: `null` is nothing, as Docker has it.
+/// The logins in Docker's `config.json`; `null` means absent, as in Docker.
 struct DockerConfig<'a> {
     config: Value,
     path: &'a Path,
@@ -209,13 +209,13 @@ impl DockerConfig<'_> {
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
         let helper = format!("leaves the login to `docker-credential-{name}`, which");
         let Some(program) = helper::find(self.session.logins.path.as_deref(), name) else {
-            // `docker login` leaves an entry in `auths`: without one there is no login that we could miss.
+            // `docker login` leaves an entry in `auths`: without one, there is no login that we could miss.
             if own.is_none() && self.entry("auths", repository).is_none() {
                 return Ok(None);
             }
             return Err(self.unusable(repository, &format!("{helper} is not in PATH,")).into());
         };
-        // Docker Hub's logins are kept under this address, for the sake of old ones.
+        // Docker Hub's logins are stored under this address for historical reasons.
         let server = if repository.is_hub() { "https://index.docker.io/v1/" } else { repository.registry() };
         helper::get(&self.session.interrupt, &program, server, helper::TIMEOUT).map_err(|error| {
             if Exit::of(&error) == Exit::Interrupted {
@@ -225,7 +225,7 @@ impl DockerConfig<'_> {
         })
     }
 
-    /// Credentials that are meant to be there; `what` completes the name of the file.
+    /// Credentials that should exist; `what` completes the name of the file.
     fn unusable(&self, repository: &Repository, what: &str) -> Failure {
         let (path, host) = (self.path.display(), repository.registry());
         let hint = self.session.logins.hint(repository);
@@ -233,7 +233,7 @@ impl DockerConfig<'_> {
     }
 }
 
-/// Whether a key of Docker's configuration is that registry's: `host:port`, or an address such as Docker Hub's
+/// Whether a key of Docker's configuration means that registry: `host:port`, or a URL such as Docker Hub's
 /// `https://index.docker.io/v1/`.
 fn is_key_of(key: &str, repository: &Repository) -> bool {
     let host = key.trim_start_matches("https://").trim_start_matches("http://");

@@ -1,4 +1,4 @@
-//! The name of bytes: `sha256:` and 64 hex digits.
+//! Digests: `sha256:` and 64 hex digits.
 
 use std::fmt;
 use std::io::Read as _;
@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use launchway_core::encode::hex;
 use launchway_core::short;
 
-/// A validated digest: `sha256:` and 64 lower-case hex digits, so it is safe in a path or an address.
+/// A validated digest: `sha256:` and 64 lower-case hex digits, so it is safe in a path or a URL.
 ///
-/// Other algorithms are refused: nothing that we read or write uses one (OCI image spec, descriptor, "Digests").
+/// Other algorithms are rejected: nothing that we read or write uses one (OCI image spec, descriptor, "Digests").
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
@@ -25,7 +25,7 @@ impl Digest {
         Self::name(digest(&SHA256, bytes).as_ref())
     }
 
-    /// The digest of a file's bytes, and their number; the file is read in pieces.
+    /// The digest of a file's bytes, and their number. Reads the file in pieces.
     pub fn of_file(path: &Path) -> Result<(Self, u64)> {
         let mut file = fs_err::File::open(path)?;
         let mut context = Context::new(&SHA256);
@@ -41,12 +41,12 @@ impl Digest {
         }
     }
 
-    /// The digest of what was hashed piece by piece, with SHA-256.
+    /// The digest of what was hashed with SHA-256, piece by piece.
     pub fn finish(context: Context) -> Self {
         Self::name(context.finish().as_ref())
     }
 
-    /// The whole of it: `sha256:…`.
+    /// The full form: `sha256:…`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,7 +56,7 @@ impl Digest {
         self.0.strip_prefix("sha256:").unwrap_or_default()
     }
 
-    /// Enough of it for people to tell it from others.
+    /// Enough digits to distinguish it from others.
     pub fn short(&self) -> String {
         short(&self.0)
     }

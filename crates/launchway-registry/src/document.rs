@@ -1,4 +1,4 @@
-//! Small documents that a registry keeps under a tag: read and replaced as a whole.
+//! Small documents that a registry stores under a tag: read and replaced as a whole.
 
 use std::path::Path;
 
@@ -19,9 +19,9 @@ const MOST_PARTS: usize = 1000;
 pub const LARGEST_PART: usize = 512 << 10;
 
 impl Client {
-    /// The parts of the document of this kind under the tag, in order; `None` where there is no such tag.
+    /// The parts of the document of this kind under the tag, in order; `None` if the tag does not exist.
     ///
-    /// Each part is held against its digest. Something else under the tag is an error with [`Exit::Registry`].
+    /// Each part is verified against its digest. Anything else under the tag is an error with [`Exit::Registry`].
     pub fn document(&self, repository: &Repository, tag: &Tag, kind: &str) -> Result<Option<Vec<Vec<u8>>>> {
         let Some(digest) = self.digest(repository, &Reference::Tag(tag.clone()))? else { return Ok(None) };
         let manifest = self.manifest(repository, &digest)?.unwrap_or_default();
@@ -31,8 +31,8 @@ impl Client {
         parts.iter().map(|part| self.blob(repository, part)).collect::<Result<_>>().map(Some)
     }
 
-    /// Makes the tag name a document of these parts. What the registry has of them is not sent again; files that are
-    /// sent stay in `folder`.
+    /// Makes the tag point to a document with these parts. Uploads only parts that the registry lacks; uploaded files
+    /// stay in `folder`.
     pub fn put_document(
         &self,
         repository: &Repository,
@@ -59,7 +59,7 @@ impl Client {
     }
 }
 
-/// The parts, where the manifest is one of this kind.
+/// The parts, if the manifest is of this kind.
 fn parts(manifest: &[u8], kind: &str) -> Option<Vec<Descriptor>> {
     let manifest: Value = serde_json::from_slice(manifest).ok()?;
     let layers = manifest.get("layers")?.as_array()?;

@@ -1,10 +1,11 @@
 //! OCI types and a registry client.
 //!
-//! `digest` and `reference` name things and are valid by construction; `oci` holds the documents of an image.
+//! `digest` and `reference` contain identifiers that are valid by construction; `oci` contains the documents of an
+//! image.
 //!
 //! The client follows the OCI distribution spec 1.1
-//! (<https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>). What Docker Hub and others do beyond it is
-//! named where it matters. An error of a registry has [`Exit::Registry`], a missing login [`Exit::Missing`].
+//! (<https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>). Comments point out what Docker Hub and
+//! others do beyond it. A failure of a registry has [`Exit::Registry`], a missing login [`Exit::Missing`].
 //!
 //! [`Exit::Registry`]: launchway_core::exit::Exit::Registry
 //! [`Exit::Missing`]: launchway_core::exit::Exit::Missing

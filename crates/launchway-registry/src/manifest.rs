@@ -12,12 +12,12 @@ use crate::error::Error;
 use crate::quote;
 use crate::{Digest, Reference, Repository, Tag};
 
-/// A manifest as it is pushed: these bytes, which the digest is of.
+/// A manifest to push: its exact bytes, and their digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// The digest of the bytes.
     pub digest: Digest,
-    /// What the bytes are.
+    /// Its media type.
     pub media_type: String,
     /// The manifest itself.
     pub bytes: Vec<u8>,
@@ -35,16 +35,16 @@ pub(crate) const KINDS: &str = "application/vnd.oci.image.manifest.v1+json, appl
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 impl Client {
-    /// The digest that a reference names now, or `None` where there is no such manifest.
+    /// The digest that a reference points to now, or `None` if there is no such manifest.
     ///
-    /// It sends a HEAD, which Docker Hub does not count as a pull, and reads the manifest only where the registry has no
-    /// HEAD, or its response lacks `Docker-Content-Digest`, which the OCI distribution spec ("Checking if content exists in the registry")
-    /// leaves to the registry.
+    /// Sends a HEAD, which Docker Hub does not count as a pull. Reads the manifest only if the registry has no HEAD, or
+    /// if its response lacks `Docker-Content-Digest`, which is optional in the OCI distribution spec ("Checking if
+    /// content exists in the registry").
     pub fn digest(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>> {
         self.retrying(|| self.named(repository, reference))
     }
 
-    /// [`Self::digest`] without another try, for what is good to know but not worth a wait.
+    /// [`Self::digest`] without retries, for information that is not worth a wait.
     pub fn digest_once(&self, repository: &Repository, reference: &Reference) -> Result<Option<Digest>> {
         self.named(repository, reference).map_err(Error::into_error)
     }
@@ -110,14 +110,14 @@ impl Client {
         Ok(Some(Digest::of(&manifest)))
     }
 
-    /// Makes a tag name this manifest, then asks the registry what the tag names.
+    /// Makes a tag point to this manifest, then verifies that it does.
     ///
-    /// The blobs must be there: a registry refuses a manifest that names unknown ones.
+    /// The blobs must exist: a registry rejects a manifest with unknown ones.
     pub fn tag(&self, repository: &Repository, tag: &Tag, manifest: &Manifest) -> Result<()> {
         let (reference, action) =
             (Reference::Tag(tag.clone()), format!("tag {} as `{tag}`", manifest.digest.short()));
         self.retrying(|| self.put_manifest(repository, &reference, manifest, &action))?;
-        // A registry of several machines may respond for a while as if nothing had come.
+        // A registry with several servers may return the old state for a while.
         self.retrying(|| {
             let named = self.named(repository, &reference)?;
             if named.as_ref() == Some(&manifest.digest) {
@@ -158,7 +158,7 @@ mod tests {
     use crate::testing::{anonymous, quick, repository, scripted, session};
     use launchway_fakes::Reply;
 
-    /// The error of tagging `{}` where the first responses are those from before.
+    /// The error of tagging `{}` if the first responses are from before.
     fn tag(late: usize) -> Option<String> {
         let server = scripted(move |request, before| {
             (request.method == "HEAD" && before < late).then(|| match before {

@@ -1,6 +1,6 @@
 //! The documents of an image: manifest, configuration and descriptors, as in the OCI image specification 1.0.
 //!
-//! Maps are ordered, so that the same image is the same bytes.
+//! Maps are ordered, so that the same image has the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What the bytes are.
+    /// The media type.
     pub media_type: String,
     /// The digest of the bytes.
     pub digest: Digest,
@@ -89,7 +89,7 @@ pub struct Settings {
     /// The arguments after the entry point, which `docker run` replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
-    /// How Docker checks that the service is well.
+    /// Docker's health check of the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
     /// Folders that every container gets as volumes.
@@ -134,14 +134,14 @@ pub struct Healthcheck {
     pub retries: u64,
 }
 
-/// An image configuration, to be written.
+/// An image configuration to write.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageConfig<'a> {
     /// A time in RFC 3339.
     pub created: &'a str,
-    /// As Go calls it: `amd64`, `arm64`.
+    /// Go's name: `amd64`, `arm64`.
     pub architecture: &'a str,
-    /// Which processors of the architecture, as in `v8`.
+    /// The variant of the architecture, such as `v8`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variant: Option<&'a str>,
     /// `linux`.
@@ -174,13 +174,13 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// Takes the keys of a map.
+/// Deserialises the keys of a map.
 fn of_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
     let map = Option::<BTreeMap<String, Value>>::deserialize(deserializer)?;
     Ok(map.unwrap_or_default().into_keys().collect())
 }
 
-/// The default for `null`.
+/// Deserialises `null` as the default.
 fn or_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {

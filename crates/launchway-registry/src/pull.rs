@@ -1,4 +1,4 @@
-//! What is read of a registry: manifests into memory, blobs into files. All of it is checked against its digest.
+//! Reads from a registry: manifests into memory, blobs into files. Everything is verified against its digest.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::oci::Descriptor;
 use crate::{Digest, Repository};
 
 impl Client {
-    /// The bytes of the manifest or index with this digest, or `None` where the repository has none.
+    /// The bytes of the manifest or index with this digest, or `None` if the repository does not have it.
     pub fn manifest(&self, repository: &Repository, digest: &Digest) -> Result<Option<Vec<u8>>> {
         self.retrying(|| {
             let Some(response) = self.get(repository, &format!("manifests/{digest}"), digest, 0)? else {
@@ -31,8 +31,7 @@ impl Client {
         })
     }
 
-    /// Writes a blob into a file, piece by piece. What is longer or shorter than it should be, or of another digest,
-    /// is an error, and the file is then of no use.
+    /// Writes a blob to a file, piece by piece. If its length or digest is wrong, fails and leaves an unusable file.
     pub fn download(&self, repository: &Repository, blob: &Descriptor, path: &Path) -> Result<()> {
         self.retrying(|| {
             let path_there = format!("blobs/{}", blob.digest);
@@ -43,7 +42,7 @@ impl Client {
         })
     }
 
-    /// The bytes of a blob, for what is small enough to be held in memory.
+    /// The bytes of a blob that is small enough for memory.
     pub fn blob(&self, repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>> {
         self.retrying(|| {
             let path = format!("blobs/{}", blob.digest);

@@ -1,12 +1,12 @@
-//! A registry's own words: the body of a response in one line, whatever its type.
+//! Quotes a registry: the body of a response in one line, whatever its type.
 
 use reqwest::blocking::Response;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
 
-/// The most of a body that is read for its words, in bytes.
+/// How much of a body is read for its words, in bytes.
 pub(crate) const LONGEST_BODY: u64 = 64 << 10;
-/// The longest line, in characters: more of it would only hide what matters.
+/// The longest line, in characters: more would hide what matters.
 const LONGEST: usize = 300;
 
 /// The media type of a response, without parameters.
@@ -15,12 +15,13 @@ pub(crate) fn media_type(response: &Response) -> &str {
     header.and_then(|header| header.split(';').next()).unwrap_or_default().trim()
 }
 
-/// Whether a response is a web page, which no registry sends: a login, a portal, or a host that is no registry.
+/// Whether a response is a web page, which no registry sends: a login, a captive portal, or a host that is not a
+/// registry.
 pub(crate) fn is_page(response: &Response) -> bool {
     matches!(media_type(response).to_ascii_lowercase().as_str(), "text/html" | "application/xhtml+xml")
 }
 
-/// The words of a body: those of its errors where it is JSON, the title of a web page, or the text as it came.
+/// The words of a body: those of its errors if it is JSON, the title of a web page, or the text itself.
 pub(crate) fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start_matches('\u{feff}').trim();
@@ -33,8 +34,8 @@ pub(crate) fn words(body: &[u8]) -> String {
     one_line(text)
 }
 
-/// `CODE: message: detail` for each error of the OCI distribution spec ("Error codes"); what token servers and gateways
-/// call it otherwise.
+/// `CODE: message: detail` for each error of the OCI distribution spec ("Error codes"), and the different field names
+/// of token servers and gateways.
 fn json(body: &Value) -> String {
     let errors = body.get("errors").and_then(Value::as_array).into_iter().flatten();
     let errors: Vec<String> = errors
@@ -55,7 +56,7 @@ fn json(body: &Value) -> String {
     named.or_else(|| shown(body)).unwrap_or_default()
 }
 
-/// A value that says something.
+/// A value with content.
 fn shown(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -68,7 +69,7 @@ fn shown(value: &Value) -> Option<String> {
 }
 
 fn title(page: &str) -> Option<String> {
-    // Of the same length, so that places in one are places in the other.
+    // Of the same length, so that offsets apply to both.
     let lower = page.to_ascii_lowercase();
     let start = lower.find("<title")?;
     let start = start + lower.get(start..)?.find('>')? + 1;
@@ -87,7 +88,7 @@ fn entities(text: &str) -> String {
     known.into_iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
 }
 
-/// One line, without what a terminal would obey or not show.
+/// One line, without characters that a terminal would interpret or not show.
 fn one_line(text: &str) -> String {
     let hidden = |c: char| {
         c.is_control()
@@ -97,7 +98,7 @@ fn one_line(text: &str) -> String {
     words.chars().filter(|&c| !hidden(c)).collect()
 }
 
-/// The first [`LONGEST`] characters. A secret must be redacted before: the rest of one that is cut would be shown.
+/// The first [`LONGEST`] characters. Redact secrets first: half of one would otherwise be shown.
 pub(crate) fn cut(words: &str) -> String {
     let mut characters = words.chars();
     let mut line: String = characters.by_ref().take(LONGEST).collect();

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use crate::Digest;
 use launchway_core::http::is_loopback_host;
 
-/// What an image is called, in full: `docker.io/acme/app:1.2` or `docker.io/acme/app@sha256:…`.
+/// The full name of an image: `docker.io/acme/app:1.2` or `docker.io/acme/app@sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageName {
     /// The part without tag and digest.
     pub repository: Repository,
-    /// With both a tag and a digest the digest counts, as for Docker.
+    /// If there are both a tag and a digest, the digest counts, as in Docker.
     pub reference: Option<Reference>,
 }
 
@@ -29,12 +29,12 @@ pub struct Repository {
     name: String,
 }
 
-/// Which manifest of a repository is meant; what the OCI distribution spec calls `<reference>`.
+/// A manifest in a repository; `<reference>` in the OCI distribution spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
-    /// Whatever a tag names.
+    /// What a tag points to.
     Tag(Tag),
-    /// These bytes.
+    /// The manifest with this digest.
     Digest(Digest),
 }
 
@@ -44,9 +44,9 @@ pub enum Reference {
 pub struct Tag(String);
 
 impl Repository {
-    /// Docker Hub's name, whichever of its three names was written.
+    /// Docker Hub's canonical name, whichever of its three names was written.
     const HUB: &str = "docker.io";
-    /// The longest name in bytes, host and all.
+    /// The longest name in bytes, including the host.
     const LONGEST: usize = 255;
 
     /// `host[:port]`, as people write it: `docker.io`, `ghcr.io`, `127.0.0.1:5000`.
@@ -64,7 +64,7 @@ impl Repository {
         if self.is_hub() { "registry-1.docker.io" } else { &self.registry }
     }
 
-    /// Whether the registry is on this machine; only then it is spoken to without TLS, as Docker does.
+    /// Whether the registry is on this machine; only then TLS is not required, as in Docker.
     pub fn is_loopback(&self) -> bool {
         is_loopback_host(host_without_port(&self.registry))
     }
@@ -76,7 +76,7 @@ impl Repository {
 }
 
 impl Reference {
-    /// The tag or the digest, as it stands in an address.
+    /// The tag or the digest, as in a URL.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Tag(tag) => &tag.0,
@@ -86,12 +86,12 @@ impl Reference {
 }
 
 impl Tag {
-    /// The tag that always names the newest image.
+    /// The tag that always points to the newest image.
     pub fn latest() -> Self {
         Self("latest".to_owned())
     }
 
-    /// The tag of the index that lists what refers to a manifest, where the registry has no referrers API (OCI
+    /// The tag of the index that lists the referrers of a manifest, for registries without a referrers API (OCI
     /// distribution spec, "Referrers Tag Schema").
     pub fn of_referrers(subject: &Digest) -> Self {
         Self(format!("sha256-{}", subject.hex()))
@@ -173,7 +173,7 @@ fn repository(text: &str) -> Result<Repository> {
     Ok(Repository { registry, name })
 }
 
-/// The image that somebody means who copied the address of its page, or the same without `https://`.
+/// The image that was probably meant by the URL of its web page, with or without `https://`.
 fn website(registry: &str, name: &str) -> Option<String> {
     let (host, name) = match (registry, name) {
         ("https:" | "http:", name) => return name.strip_prefix('/').map(website_or),
@@ -267,7 +267,7 @@ impl fmt::Display for Tag {
     }
 }
 
-/// A type that is written as a string and read through its `FromStr`.
+/// Types that are serialised as strings and parsed with `FromStr`.
 macro_rules! as_string {
     ($($name:ident),+) => {$(
         impl TryFrom<String> for $name {

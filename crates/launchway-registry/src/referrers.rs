@@ -1,8 +1,8 @@
-//! Attestations and other artifacts that refer to an image: pushed beside it, and listed for it.
+//! Attestations and other artifacts that refer to an image: pushes them and lists them.
 //!
-//! OCI distribution spec 1.1, "Pushing Manifests with Subject" and "Listing Referrers"; the form of the manifest is
-//! that of the image spec 1.1, "Guidelines for Artifact Usage". A registry without a referrers API keeps the same
-//! manifests, and an index under a tag lists them.
+//! Follows OCI distribution spec 1.1, "Pushing Manifests with Subject" and "Listing Referrers"; the form of the
+//! manifest is that of image spec 1.1, "Guidelines for Artifact Usage". In a registry without a referrers API, an index
+//! under a tag lists the same manifests.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,10 +25,10 @@ use crate::{Digest, Reference, Repository, Tag};
 use launchway_core::exit::Exit;
 use launchway_core::retry::is_transient;
 
-/// The configuration of an artifact that has none (image spec 1.1, "Guidance for an Empty Descriptor").
+/// The configuration of an artifact without one (image spec 1.1, "Guidance for an Empty Descriptor").
 pub(crate) const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 
-/// A document about an image, such as an attestation, with the manifest that ties it to the image.
+/// A document about an image, such as an attestation, with the manifest that links it to the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     /// The media type of the document.
@@ -37,12 +37,12 @@ pub struct Artifact {
     pub name: &'static str,
     /// The document itself.
     pub document: Vec<u8>,
-    /// The manifest that names the document and its subject.
+    /// The manifest with the document and its subject.
     pub manifest: Manifest,
 }
 
 impl Artifact {
-    /// The document as an artifact whose subject is this image; the same document and image are the same bytes.
+    /// The document as an artifact whose subject is this image. The same document and image give the same bytes.
     pub fn new(
         kind: &'static str,
         name: &'static str,
@@ -50,7 +50,7 @@ impl Artifact {
         subject: &Descriptor,
     ) -> Result<Self> {
         let mut layer = serde_json::to_value(Descriptor::of(kind, &document))?;
-        // The name of the file, to clients such as ORAS.
+        // Clients such as ORAS use it as the file name.
         layer["annotations"] = json!({ "org.opencontainers.image.title": name });
         let bytes = serde_json::to_vec(&json!({
             "schemaVersion": 2,
@@ -72,16 +72,16 @@ impl Artifact {
     }
 }
 
-/// What became of the artifacts of an image.
+/// The result of attaching artifacts to an image.
 #[derive(Debug)]
 pub struct Attached {
-    /// What became of each blob.
+    /// What was done with each blob.
     pub blobs: Vec<(Blob, Outcome)>,
-    /// What became of each artifact, in the order given.
+    /// What was done with each artifact, in the given order.
     pub artifacts: Vec<Attachment>,
 }
 
-/// What became of an artifact.
+/// What was done with an artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attachment {
     /// It was attached before.
@@ -92,20 +92,20 @@ pub enum Attachment {
     Refused(String),
 }
 
-/// How long all requests may take: the release waits meanwhile.
+/// How long all requests may take: the release waits for them.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long each of them may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The most pages of a list of referrers that are read.
+/// How many pages of a list of referrers are read.
 const MOST_PAGES: usize = 20;
 
 impl Client {
-    /// Attaches artifacts to an image that is there.
+    /// Attaches artifacts to an image that is in the registry.
     ///
-    /// What is already attached is not sent again. The documents are also left as files in `folder`.
-    /// Nothing that a registry does is an error here, because the image is complete without them. An artifact counts as
-    /// attached once it was read back; the others are refused, with the registry's words.
+    /// Artifacts that are already attached are not uploaded again. The documents are also written to `folder`. No
+    /// failure of a registry is an error here, because the image is complete without attestations. An artifact counts
+    /// as attached once it has been read back; the others are reported as refused, in the registry's words.
     pub fn attach(
         &self,
         repository: &Repository,
@@ -128,7 +128,7 @@ impl Client {
         Ok(Attached { blobs: sent, artifacts })
     }
 
-    /// Notes in `known` what it knows of an artifact before the end; all others share its result.
+    /// Records in `known` what is known about an artifact early; all others share the final result.
     fn try_attach(
         &self,
         repository: &Repository,
@@ -173,8 +173,8 @@ impl Client {
         }
     }
 
-    /// What the registry itself lists as referring to a manifest. `None` where it has no such list, so that clients look
-    /// under the tag: any refusal but of the account, and any response that is not an index.
+    /// What the registry itself lists as referrers of a manifest. `None` if it has no such list, so that clients use
+    /// the tag: after any refusal except of the account, and any response that is not an index.
     fn listed_by_registry(
         &self,
         repository: &Repository,
@@ -233,9 +233,9 @@ impl Client {
         })
     }
 
-    /// Adds artifacts to the index that stands for the referrers API, and reads it back.
+    /// Adds artifacts to the fallback index, and reads it back.
     ///
-    /// That takes several steps: where another push of the same image comes between, they are repeated.
+    /// This takes several steps, which are repeated if another push of the same image interferes.
     fn list_under_tag(
         &self,
         repository: &Repository,
@@ -257,7 +257,7 @@ impl Client {
         all_listed(repository, &digests(&self.index_under_tag(repository, subject)?), artifacts)
     }
 
-    /// The index under the fallback tag, empty where there is none yet. Something else under the tag is not ours to
+    /// The index under the fallback tag; empty if there is none yet. Anything else under the tag is not ours to
     /// replace.
     fn index_under_tag(&self, repository: &Repository, subject: &Digest) -> Result<Value, Error> {
         let tag = Tag::of_referrers(subject);
@@ -267,7 +267,7 @@ impl Client {
             method: Method::GET,
             url: base(repository)?.join(&format!("manifests/{tag}")).map_err(anyhow::Error::from)?,
             action: "list the image's referrers".to_owned(),
-            // Of every kind: a registry may hide from us what another kind of manifest is there.
+            // Accepts every kind of manifest: a registry may hide one of another kind from us.
             prepare: &|request| Ok(request.header(ACCEPT, KINDS)),
         })?;
         if response.status() == StatusCode::NOT_FOUND {
@@ -281,12 +281,12 @@ impl Client {
     }
 }
 
-/// An error as a reason; an interrupt stays an error.
+/// Turns an error into a reason; an interrupt stays an error.
 fn unless_interrupted(error: anyhow::Error) -> Result<String> {
     if Exit::of(&error) == Exit::Interrupted { Err(error) } else { Ok(format!("{error:#}")) }
 }
 
-/// An error where one of the artifacts is not listed, which may be a matter of time.
+/// Fails if one of the artifacts is not listed, which may only take time.
 fn all_listed(
     repository: &Repository,
     listed: &BTreeSet<Digest>,
@@ -303,7 +303,7 @@ fn all_listed(
     }
 }
 
-/// Reads an index. Some registries write an empty list as `null`.
+/// Parses an index. Some registries write an empty list as `null`.
 fn index(body: &[u8]) -> Option<Value> {
     let mut index: Value = serde_json::from_slice(body).ok()?;
     let manifests = index.get_mut("manifests")?;

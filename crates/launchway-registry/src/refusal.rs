@@ -1,4 +1,4 @@
-//! The errors for what a registry refuses.
+//! The errors for a registry's refusals.
 
 use reqwest::StatusCode;
 
@@ -8,8 +8,8 @@ use launchway_core::exit::{Exit, Failure};
 
 /// The error for a response that is a refusal.
 ///
-/// `action` is what was refused, as in "upload sha256:…"; `words` are the registry's own in brackets; `hint` says how to
-/// log in, which counts where no credentials are known.
+/// `action` is what was refused, as in "upload sha256:…"; `words` are the registry's own, in brackets; `hint` says how
+/// to log in, if there are no credentials.
 pub(crate) fn refusal(
     access: Access,
     repository: &Repository,
@@ -35,7 +35,7 @@ pub(crate) fn refusal(
             let refused = format!("the registry at {registry} does not let this account {action}{words}");
             Failure::new(Exit::Registry, format!("{refused}: {must}"))
         }
-        // Another 404 says that an upload was forgotten.
+        // Another 404 means that an upload was forgotten.
         StatusCode::NOT_FOUND if !words.contains("UPLOAD_UNKNOWN") => Failure::new(
             Exit::Registry,
             format!(

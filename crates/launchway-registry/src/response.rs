@@ -1,4 +1,4 @@
-//! What a response means that is not the one hoped for, in the registry's own words.
+//! Explains an unexpected response, in the registry's own words.
 
 use std::io::Read as _;
 use std::sync::PoisonError;
@@ -23,8 +23,8 @@ use launchway_core::retry::{is_transient, retry_after};
 use launchway_core::secret::{Redactor, Secret};
 
 impl Client {
-    /// An error where a host does not respond to `/v2/` as every registry does (OCI distribution spec, "Determining
-    /// Support"): with success, or with a challenge.
+    /// Fails if a host does not respond to `/v2/` like every registry (OCI distribution spec, "Determining Support"):
+    /// with success, or with a challenge.
     pub(crate) fn must_be_registry(&self, repository: &Repository) -> Result<(), Error> {
         let url = base(repository)?.join("/v2/").map_err(anyhow::Error::from)?;
         let request = self.session.http.request(Method::GET, &url)?.timeout(self.time_for(0));
@@ -62,7 +62,7 @@ impl Client {
         Error::Permanent(refusal.into())
     }
 
-    /// The response to a HEAD has no body; that to a GET of the same address has one.
+    /// The response to a HEAD has no body; the same URL's response to a GET has one.
     pub(crate) fn with_body(&self, request: &Request<'_>, response: Response) -> Response {
         if request.method != Method::HEAD || response.status() == StatusCode::UNAUTHORIZED {
             return response;
@@ -116,9 +116,9 @@ impl Client {
         Error::Permanent(rejection(repository, &words, &suspicion, &hint).into())
     }
 
-    /// The words of a response in brackets, nothing where it has none.
+    /// The words of a response in brackets; empty if it has none.
     ///
-    /// A registry may quote what we sent, and the reporter does not know the secrets of Docker's configuration.
+    /// A registry may quote what we sent, and the reporter does not know the secrets in Docker's configuration.
     pub(crate) fn quote(&self, repository: &Repository, response: Response) -> String {
         let mut body = Vec::new();
         response.take(quote::LONGEST_BODY).read_to_end(&mut body).ok();

@@ -13,12 +13,12 @@ use launchway_core::secret::Secret;
 use launchway_fakes::registry::Scripted;
 use launchway_fakes::{Reply, Request};
 
-/// A session with these logins, whose reporter keeps the events.
+/// A session with these logins, whose reporter records the events.
 pub(crate) fn session(logins: Logins) -> Session {
     session_through(logins, &Environment::default())
 }
 
-/// A session with the proxy that these variables name.
+/// A session with the proxy in these variables.
 pub(crate) fn session_through(logins: Logins, environment: &Environment) -> Session {
     Session {
         http: Http::through(NetworkPolicy::Anywhere, environment).unwrap(),
@@ -28,7 +28,7 @@ pub(crate) fn session_through(logins: Logins, environment: &Environment) -> Sess
     }
 }
 
-/// An account that may be set in `THE_USERNAME` and `THE_TOKEN`.
+/// An account whose variables are `THE_USERNAME` and `THE_TOKEN`.
 pub(crate) fn account(registry: &str, username: Option<&str>, token: Option<&str>) -> Account {
     let setting = |name: &str, value: Option<&str>| Setting {
         name: name.to_owned(),
@@ -52,7 +52,7 @@ pub(crate) fn logged_in(server: &Scripted) -> Logins {
     Logins { account: Some(account), ..Logins::default() }
 }
 
-/// No account, and the settings in which one could be put.
+/// No account, but the settings for one.
 pub(crate) fn anonymous() -> Logins {
     Logins { account: Some(account("", None, None)), ..Logins::default() }
 }
@@ -62,7 +62,7 @@ pub(crate) fn quick(session: Session, access: Access) -> Client {
     Client::new(session, access).with_backoff(Duration::from_millis(1))
 }
 
-/// A quick client that may push and has no login.
+/// A client that may push, does not wait between tries, and has no login.
 pub(crate) fn client() -> Client {
     quick(session(anonymous()), Access::Push)
 }
@@ -90,12 +90,12 @@ pub(crate) fn latest() -> Reference {
     Reference::Tag(Tag::latest())
 }
 
-/// The digest that `latest` names on a server, with these logins.
+/// The digest that `latest` points to on a server, with these logins.
 pub(crate) fn latest_of(server: &Scripted, logins: Logins, access: Access) -> Result<Option<Digest>> {
     quick(session(logins), access).digest(&repository(server), &latest())
 }
 
-/// A challenge, unless the login is sent.
+/// A challenge, unless the request has the login.
 pub(crate) fn wants_basic(request: &Request) -> Option<Reply> {
     (request.header("authorization") != BASIC).then(|| Reply::challenge(r#"Basic realm="x, y""#))
 }

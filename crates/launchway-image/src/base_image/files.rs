@@ -1,4 +1,4 @@
-//! What lies where in a base image: a `COPY` means one thing where there is a folder and another where there is none.
+//! The files of a base image: a `COPY` has a different meaning if its target is a folder there.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,24 +12,24 @@ use launchway_registry::Digest;
 /// The files of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
-    /// By name in their folders: a path costs as much as its last part, however deep it lies.
+    /// By folder and name: a path costs only its last part, however deep it is.
     places: BTreeMap<Key, Place>,
     /// The contents of the account files.
     accounts: BTreeMap<Key, String>,
-    /// The number of the last folder, and of the last layer.
+    /// The id of the last folder, and of the last layer.
     folders: u32,
     layers: u8,
-    /// About how much memory the places take, in bytes.
+    /// The approximate memory that the places take, in bytes.
     held: usize,
 }
 
-/// The number of a folder, and a name in it.
+/// The id of a folder, and a name in it.
 type Key = (u32, Box<str>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     node: Node,
-    /// The last layer that had it, or something below it.
+    /// The last layer that contained it, or something below it.
     layer: u8,
 }
 
@@ -38,7 +38,7 @@ struct Place {
 pub enum Node {
     /// A folder.
     Folder {
-        /// Which folder, in the order in which they were found.
+        /// Its id, in the order of discovery.
         number: u32,
         /// The number of its owner.
         uid: u32,
@@ -56,25 +56,25 @@ pub enum Node {
 /// The root's number.
 const ROOT: u32 = 0;
 
-/// The files that say who is who.
+/// The files that define accounts.
 const ACCOUNTS: [&str; 2] = ["etc/passwd", "etc/group"];
 
 impl Files {
-    /// How much memory the files of an image may take, in bytes.
+    /// The memory that the files of an image may take, in bytes.
     const ROOM: usize = 48 << 20;
-    /// What a place takes beside its name.
+    /// What a place takes besides its name.
     const PLACE: usize = 128;
     /// The longest account file that is read, in bytes.
     const LONGEST_ACCOUNTS: u64 = 1 << 20;
-    /// How many parts a path may have, those of the links on its way included.
+    /// How many parts a path may have, including those of the links on its way.
     const LONGEST_WAY: usize = 256;
 
-    /// What a path without a `/` in front or behind is; its links are not followed.
+    /// What is at a path without leading or trailing `/`; a link at the path itself is not followed.
     pub fn get(&self, path: &str) -> Option<&Node> {
         self.places.get(&self.key(path)?).map(|place| &place.node)
     }
 
-    /// All that lies in the folder at a path and below, by the paths from there, a folder before what is in it.
+    /// Everything at and below the folder at a path, by relative paths, folders before their content.
     pub fn below(&self, path: &str) -> Vec<(String, &Node)> {
         let root = if path.is_empty() { Some(ROOT) } else { self.get(path).and_then(Node::number) };
         let mut found = Vec::new();
@@ -107,7 +107,7 @@ impl Files {
         None
     }
 
-    /// Lays a layer over those below, and returns its diff ID.
+    /// Applies a layer on top of those below, and returns its diff ID.
     ///
     /// OCI image specification, "Image Layer Filesystem Changeset".
     pub fn add(&mut self, layer: impl Read, reader: &mut LayerReader<'_>) -> Result<Digest> {
@@ -116,7 +116,7 @@ impl Files {
     }
 
     fn place(&mut self, mut entry: Entry<'_>) -> Result<()> {
-        // A name that is not UTF-8 is one that no Dockerfile can contain.
+        // A Dockerfile cannot contain a name that is not UTF-8.
         let path = String::from_utf8_lossy(&entry.path).into_owned();
         let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
         if entry.kind == Kind::Opaque {
@@ -133,7 +133,7 @@ impl Files {
         let key = (folder, Box::from(name));
         let there = self.places.get(&key).and_then(|place| place.node.number());
         if !(entry.kind == Kind::Folder && there.is_some()) {
-            // What was a folder is none any more.
+            // It is no longer a folder.
             self.remove(&key);
         }
         let node = match &entry.kind {
@@ -147,7 +147,7 @@ impl Files {
         };
         if ACCOUNTS.contains(&path.as_str()) && entry.kind == Kind::File {
             let mut text = String::new();
-            // A file that is not text names no accounts.
+            // A file that is not text contains no accounts.
             if entry.contents.by_ref().take(Self::LONGEST_ACCOUNTS).read_to_string(&mut text).is_ok() {
                 self.accounts.insert(key.clone(), text);
             }
@@ -173,8 +173,7 @@ impl Files {
         self.folders
     }
 
-    /// The folder that a path means, with its links followed; what is missing is made as engines make it, or there is
-    /// none.
+    /// The folder at a path, with links followed. Missing folders are created as engines do, or the result is `None`.
     fn folder(&mut self, path: &str, make: bool) -> Result<Option<u32>> {
         let mut found = Vec::new();
         let mut left: Vec<Box<str>> = path.split('/').rev().map(Box::from).collect();
@@ -216,7 +215,7 @@ impl Files {
         Ok(Some(found.last().copied().unwrap_or(ROOT)))
     }
 
-    /// A place and all below it.
+    /// Removes a place and everything below it.
     fn remove(&mut self, key: &Key) {
         self.accounts.remove(key);
         if let Some(Place { node, .. }) = self.places.remove(key) {
@@ -227,7 +226,7 @@ impl Files {
         }
     }
 
-    /// What lies in a folder, but for what a layer has there.
+    /// Removes the content of a folder, except for what this layer has there.
     fn clear(&mut self, folder: u32, kept: Option<u8>) {
         let mut left = vec![folder];
         while let Some(folder) = left.pop() {
@@ -240,7 +239,7 @@ impl Files {
                     self.places.remove(&key);
                     self.accounts.remove(&key);
                 }
-                // Nothing of the layer lies below what it does not have.
+                // What the layer does not have contains nothing of the layer.
                 left.extend(number);
             }
         }
@@ -255,7 +254,7 @@ impl Node {
         }
     }
 
-    /// The owner and the mode, where it is a folder.
+    /// The owner and the mode, if it is a folder.
     pub fn folder(&self) -> Option<(Owner, u32)> {
         match *self {
             Self::Folder { uid, gid, mode, .. } => Some((Owner { uid, gid }, mode)),

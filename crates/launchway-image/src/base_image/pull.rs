@@ -1,4 +1,4 @@
-//! Reads a base image from its registry, or from the folder that keeps what was read before.
+//! Reads a base image from its registry, or from the folder of blobs that were pulled before.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use launchway_core::size;
 use launchway_registry::oci::{Descriptor, LAYER, LONGEST_CONFIG, PLAIN_LAYER};
 use launchway_registry::{Client, Digest, ImageName, Reference, Repository, Tag};
 
-/// Blobs by their digests. They never change, so nothing here is ever out of date.
+/// Blobs by digest. They never change, so nothing here is ever out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Store {
     pub(super) folder: PathBuf,
@@ -28,7 +28,7 @@ impl Store {
         self.folder.join(digest.hex())
     }
 
-    /// The bytes with this digest, if they are here and whole.
+    /// The bytes with this digest, if they are here and intact.
     fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
         fs_err::read(self.path(digest)).ok().filter(|bytes| Digest::of(bytes) == *digest)
     }
@@ -38,7 +38,7 @@ impl Store {
     }
 }
 
-/// A manifest or an index, of OCI or of Docker: they differ in the names of their types only.
+/// A manifest or an index, of OCI or of Docker: only the names of their types differ.
 #[derive(Deserialize)]
 struct ManifestOrIndex {
     #[serde(default)]
@@ -55,7 +55,7 @@ struct IndexEntry {
     platform: Option<IndexPlatform>,
 }
 
-/// What an image is for.
+/// The platform of an image.
 #[derive(Deserialize)]
 struct IndexPlatform {
     #[serde(default)]
@@ -72,7 +72,7 @@ impl IndexPlatform {
 
 /// The part of an image's configuration that is read.
 ///
-/// Not flattened over [`IndexPlatform`]: serde would hold all of an unknown field in memory.
+/// Not flattened over [`IndexPlatform`]: serde would keep all unknown fields in memory.
 #[derive(Deserialize)]
 struct BaseConfig {
     #[serde(default)]
@@ -99,15 +99,15 @@ pub(super) struct Pull<'a> {
     pub(super) runner: &'a Runner,
     pub(super) store: Store,
     pub(super) repository: &'a Repository,
-    /// Whether a tag may name what it named when it was looked up last.
+    /// Whether a tag may resolve to what it last resolved to.
     pub(super) last_known: bool,
 }
 
 impl Pull<'_> {
-    /// Docker mounts no more.
+    /// Docker mounts no more than this.
     const MOST_LAYERS: usize = 127;
 
-    /// The digest that a tag names.
+    /// The digest that a tag points to.
     fn tagged(&self, tag: &Reference) -> Result<Digest> {
         let name = format!("{}:{tag}", self.repository);
         let record = self.store.folder.join(format!("{}.tag", Digest::of(name.as_bytes()).hex()));
@@ -174,7 +174,7 @@ impl Pull<'_> {
         Ok(Found { image, settings, files })
     }
 
-    /// The manifest with this digest, or the one that the index with this digest lists for the platform.
+    /// The manifest with this digest, or the one for the platform in the index with this digest.
     fn for_platform(&self, digest: Digest, platform: Platform) -> Result<(Digest, ManifestOrIndex)> {
         let document = self.manifest(&digest)?;
         if document.manifests.is_empty() {
@@ -212,7 +212,7 @@ impl Pull<'_> {
         Ok(fs_err::read(self.store.path(&config.digest))?)
     }
 
-    /// Makes sure that a blob is here.
+    /// Downloads a blob, unless it is here.
     fn fetch(&self, blob: &Descriptor, longest: u64) -> Result<()> {
         ensure!(
             blob.size <= longest,
@@ -238,9 +238,9 @@ impl Pull<'_> {
         read
     }
 
-    /// What lies where in the layers, each of which must unpack to what the configuration says.
+    /// Reads the files in the layers, and checks each layer against the configuration.
     ///
-    /// They are unpacked each time: what was kept of an earlier time would have to be believed.
+    /// The layers are unpacked each time: a stored result would have to be trusted.
     fn files(&self, layers: &[Descriptor], diff_ids: &[Digest]) -> Result<Files> {
         let mut files = Files::default();
         let mut reader = LayerReader::new(&self.runner.interrupt, Bounds::IMAGE);
@@ -262,7 +262,7 @@ impl Pull<'_> {
     }
 }
 
-/// A layer under the name that OCI has for its type. The bytes stay what they are.
+/// A layer with the OCI name of its media type. The bytes stay the same.
 fn known(layer: &Descriptor) -> Result<Descriptor> {
     let media_type = match layer.media_type.as_str() {
         LAYER | "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER,
@@ -276,7 +276,7 @@ fn known(layer: &Descriptor) -> Result<Descriptor> {
     Ok(Descriptor { media_type: media_type.to_owned(), ..layer.clone() })
 }
 
-/// An error of the registry, with the hint that avoids it.
+/// An error of the registry, with a hint that avoids it.
 fn unreachable(error: Error) -> Error {
     if Exit::of(&error) == Exit::Interrupted {
         return error;

@@ -1,4 +1,4 @@
-//! Whether the whole Dockerfile can be built by Docker without `BuildKit`, where buildx is not installed.
+//! Checks that Docker can build the whole Dockerfile without `BuildKit`, for when buildx is not installed.
 
 use anyhow::Result;
 use parse_dockerfile::{Instruction, Source};
@@ -6,9 +6,9 @@ use parse_dockerfile::{Instruction, Source};
 use super::flags;
 use crate::dockerfile::Dockerfile;
 
-/// Checks that no stage uses what only `BuildKit` knows: its options, and here-documents.
+/// Checks that no stage uses features of `BuildKit` only: its options, and here-documents.
 ///
-/// An error has [`Exit::Usage`](launchway_core::exit::Exit::Usage) and a line for each of them, with its place.
+/// Errors have [`Exit::Usage`](launchway_core::exit::Exit::Usage) and a line for each problem, with its location.
 pub(crate) fn check(file: &Dockerfile) -> Result<()> {
     let parsed = file.parse()?;
     let refused =
@@ -19,7 +19,7 @@ pub(crate) fn check(file: &Dockerfile) -> Result<()> {
 
 fn check_instruction(file: &Dockerfile, instruction: &Instruction<'_>) -> Result<()> {
     let (name, options) = flags(instruction);
-    // Docker Engine 20.10, `builder/dockerfile`: these are the options of its own builder.
+    // Docker Engine 20.10, `builder/dockerfile`: the options of its own builder.
     let known: &[&str] = match name {
         "ADD" => &["chown"],
         "COPY" => &["chown", "from"],
@@ -42,7 +42,7 @@ fn check_instruction(file: &Dockerfile, instruction: &Instruction<'_>) -> Result
     };
     match here_document {
         Some(document) => Err(file.error(
-            // The span is that of the contents, which begin a line below.
+            // The span is that of the contents, which start one line below.
             file.line(document.span.start) - 1,
             "a here-document needs BuildKit: install buildx",
         )),

@@ -1,16 +1,16 @@
-//! The commands of a `RUN` that the builtin engine carries out itself: those that make folders, owners, modes and
-//! accounts.
+//! The commands of a `RUN` that the builtin engine performs itself: those that create folders and accounts, or change
+//! owners and modes.
 
 use super::mode::Mode;
 
-/// A command that makes files or changes them. Paths are as in [`CopyStep`](super::CopyStep): without a `/` in front.
+/// A command that creates or changes files. Paths are as in [`CopyStep`](super::CopyStep): without a leading `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `mkdir`.
     MakeFolders {
         /// The folders.
         paths: Vec<String>,
-        /// Whether those above are made too, and one that is there is no error.
+        /// Whether parents are created too, and an existing folder is fine.
         parents: bool,
         /// The mode of the last folder of each path.
         mode: Option<Mode>,
@@ -19,18 +19,18 @@ pub enum Command {
     ChangeOwner {
         /// `user`, `user:group`, `user:` or `:group`.
         owner: String,
-        /// What changes.
+        /// The paths to change.
         paths: Vec<String>,
-        /// With all that is below.
+        /// Including everything below.
         recursive: bool,
     },
     /// `chmod`.
     ChangeMode {
         /// The mode.
         mode: Mode,
-        /// What changes.
+        /// The paths to change.
         paths: Vec<String>,
-        /// With all that is below.
+        /// Including everything below.
         recursive: bool,
     },
     /// `useradd` and `adduser`.
@@ -46,10 +46,10 @@ pub enum Command {
     },
 }
 
-/// What `useradd` and `adduser` are told.
+/// The options of `useradd` and `adduser`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewUser {
-    /// `useradd` of shadow-utils, and not `adduser` of Debian or `BusyBox`.
+    /// Whether it is `useradd` of shadow-utils, and not `adduser` of Debian or `BusyBox`.
     pub useradd: bool,
     /// The name.
     pub name: String,
@@ -61,11 +61,11 @@ pub struct NewUser {
     pub groups: Vec<String>,
     /// A system account.
     pub system: bool,
-    /// Whether a group of the same name is made, where the command says so.
+    /// Whether to create a group of the same name, if the command says so.
     pub own_group: Option<bool>,
     /// The home folder.
     pub home: Option<String>,
-    /// Whether it is made, where the command says so.
+    /// Whether to create it, if the command says so.
     pub create_home: Option<bool>,
     /// The login shell.
     pub shell: Option<String>,
@@ -73,10 +73,10 @@ pub struct NewUser {
     pub comment: Option<String>,
 }
 
-/// What `groupadd` and `addgroup` are told.
+/// The options of `groupadd` and `addgroup`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewGroup {
-    /// `groupadd` of shadow-utils, and not `addgroup` of Debian or `BusyBox`.
+    /// Whether it is `groupadd` of shadow-utils, and not `addgroup` of Debian or `BusyBox`.
     pub groupadd: bool,
     /// The name.
     pub name: String,
@@ -84,11 +84,11 @@ pub struct NewGroup {
     pub gid: Option<u32>,
     /// A system group.
     pub system: bool,
-    /// One that is there already is no error.
+    /// Whether an existing group is fine.
     pub force: bool,
 }
 
-/// An option: its long name, its letter, and whether a value follows.
+/// An option: its long name, its letter, and whether it takes a value.
 type Known = (&'static str, char, bool);
 
 /// No option has this letter.
@@ -118,7 +118,7 @@ const USERADD: &[Known] = &[
     ("comment", 'c', true),
     ("no-log-init", 'l', false),
 ];
-/// Debian's `adduser(8)`, and with its letters `BusyBox`'s.
+/// Debian's `adduser(8)`, and `BusyBox`'s letters.
 const ADDUSER: &[Known] = &[
     ("uid", 'u', true),
     ("ingroup", 'G', true),
@@ -141,9 +141,9 @@ const ADDGROUP: &[Known] = &[("gid", 'g', true), ("system", 'S', false), ("quiet
 /// The names of the commands.
 pub(super) const NAMES: [&str; 7] = ["mkdir", "chown", "chmod", "useradd", "adduser", "groupadd", "addgroup"];
 
-/// The command of these words; `absolute` makes a path one from the root. `None` for one that changes nothing.
+/// Parses a command; `absolute` makes a path absolute. `None` for a command that changes nothing.
 ///
-/// The error is a sentence without a place.
+/// The error is a sentence without a location.
 pub(super) fn command(
     words: &[String],
     absolute: &dyn Fn(&str) -> String,
@@ -186,7 +186,7 @@ pub(super) fn command(
             }
         }
         "true" | ":" => return Ok(None),
-        // How a shell deals with errors, of which there is none here.
+        // Shell options for errors, of which there are none here.
         "set" if words.iter().all(|word| word.starts_with('-')) => return Ok(None),
         _ => {
             let known = NAMES.map(|name| format!("`{name}`")).join(", ");
@@ -206,7 +206,7 @@ fn user(tool: &str, words: &[String]) -> Result<Command, String> {
         [user, group] if !useradd && found.given.is_empty() => {
             return Ok(Command::AddMember { user: user.clone(), group: group.clone() });
         }
-        // BusyBox's way to name the primary group.
+        // BusyBox's notation for the primary group.
         _ => return Err(format!("`{tool}` needs one name")),
     };
     if !useradd && found.has("group") && !system {

@@ -1,4 +1,4 @@
-//! `COPY`: of the context, or of what an earlier stage compiled.
+//! `COPY`, from the context or from what an earlier stage compiled.
 
 use anyhow::Result;
 use parse_dockerfile::{CopyInstruction, Source};
@@ -46,7 +46,7 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    /// `COPY --from`: of an earlier stage only the binaries exist without Docker, and the folders that hold them.
+    /// `COPY --from`: without Docker, an earlier stage provides only the binaries and the folders that contain them.
     fn copy_programs(&mut self, place: usize, stage: &str, step: &CopyStep) -> Result<()> {
         let numbered = stage.parse::<usize>().is_ok_and(|index| index < self.earlier.len());
         if !numbered && !self.is_earlier(stage) {
@@ -60,7 +60,7 @@ impl Reader<'_, '_> {
         let Binaries { shipped, beside, others } = self.inputs.binaries;
         let mut found: Vec<(String, CopyStep)> = Vec::new();
         for source in &step.sources {
-            // Builders leave it in many places: `target/release`, `/usr/local/cargo/bin`, a folder of their own.
+            // Builders put it in many places: `target/release`, `/usr/local/cargo/bin`, a folder of their own.
             let name = source.rsplit('/').next().unwrap_or_default();
             if [shipped].into_iter().chain(beside).chain(others).any(|binary| binary == name) {
                 found.push((name.to_owned(), step.clone()));
@@ -96,7 +96,7 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    /// Whether a path of an earlier stage is a folder of what cargo built, and where in it the binaries are: a profile's
+    /// Whether a path of an earlier stage is a folder of build output, and where in it the binaries are: a profile's
     /// folder, the root of `cargo install`, or where a command puts the binary.
     fn holds_programs(&self, source: &str) -> Option<&'static str> {
         let source = source.trim_end_matches("/.").trim_end_matches('/');

@@ -1,24 +1,24 @@
 //! Words of a Dockerfile: quotes, escapes and variables.
 //!
-//! Dockerfile reference, "Environment replacement", and the lexer of `BuildKit`'s `shell` package.
+//! Follows the Dockerfile reference, "Environment replacement", and the lexer in `BuildKit`'s `shell` package.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-/// How words are read at one place of a Dockerfile.
+/// How words are expanded at one place of a Dockerfile.
 #[derive(Debug)]
 pub(super) struct Words<'a> {
     /// The escape character of the file: a backslash, unless a directive says otherwise.
     pub(super) escape: char,
     pub(super) variables: &'a BTreeMap<String, String>,
-    /// Becomes true when a variable is asked for that is not there.
+    /// Set to true when an unset variable is used.
     pub(super) unset: &'a Cell<bool>,
 }
 
 impl Words<'_> {
-    /// The word without its quotes and escapes, its variables replaced.
+    /// Removes quotes and escapes from a word and replaces its variables.
     ///
-    /// A variable that is not set is nothing, as in Docker. The error is a sentence without a place.
+    /// An unset variable is empty, as in Docker. The error is a sentence without a location.
     pub(super) fn expand(&self, word: &str) -> Result<String, String> {
         let mut rest = word;
         let mut text = String::new();
@@ -69,7 +69,7 @@ impl Words<'_> {
             .collect()
     }
 
-    /// Splits at space outside of quotes; quotes and escapes stay.
+    /// Splits at spaces outside of quotes; keeps quotes and escapes.
     pub(super) fn split(&self, line: &str) -> Vec<String> {
         let mut words = Vec::new();
         let mut word = String::new();
@@ -97,7 +97,7 @@ impl Words<'_> {
         words
     }
 
-    /// The inside of double quotes, up to and without the second one; returns what follows it.
+    /// Expands the inside of double quotes, up to the closing one; returns the text after it.
     fn quoted<'t>(&self, mut rest: &'t str, word: &str, text: &mut String) -> Result<&'t str, String> {
         while let Some((c, after)) = first(rest) {
             rest = after;
@@ -117,7 +117,8 @@ impl Words<'_> {
         Err(format!("`{word}` has an unclosed `\"`"))
     }
 
-    /// What follows a `$`: `NAME`, `{NAME}`, `{NAME:-otherwise}` or `{NAME:+instead}`; returns what follows it.
+    /// Expands what follows a `$`: `NAME`, `{NAME}`, `{NAME:-otherwise}` or `{NAME:+instead}`; returns the text after
+    /// it.
     fn variable<'t>(&self, rest: &'t str, word: &str, text: &mut String) -> Result<&'t str, String> {
         let get = |name: &str| {
             self.variables.get(name).map_or_else(
@@ -165,7 +166,7 @@ impl Words<'_> {
         Ok(after.get(1..).unwrap_or_default())
     }
 
-    /// The place of the `}` that ends a `${`, past those that are nested, quoted or escaped.
+    /// The offset of the `}` that closes a `${`, skipping nested, quoted and escaped ones.
     fn brace(&self, text: &str) -> Option<usize> {
         let (mut depth, mut escaped, mut quote) = (0_usize, false, None);
         for (place, c) in text.char_indices() {
@@ -192,7 +193,7 @@ fn first(text: &str) -> Option<(char, &str)> {
     Some((characters.next()?, characters.as_str()))
 }
 
-/// How many bytes of the text are a variable's name: `[A-Za-z_][A-Za-z0-9_]*`.
+/// The length of the variable name at the start of the text: `[A-Za-z_][A-Za-z0-9_]*`.
 fn name_length(text: &str) -> usize {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         return 0;

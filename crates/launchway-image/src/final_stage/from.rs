@@ -1,4 +1,4 @@
-//! What the final stage is made from: nothing, or an image of a registry.
+//! What the final stage starts from: nothing, or an image in a registry.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::binary::Platform;
 use crate::dockerfile::Dockerfile;
 use launchway_registry::ImageName;
 
-/// The image of a registry that a stage begins with.
+/// The registry image that a stage starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseName {
     /// The file and the line of the `FROM`.
@@ -21,9 +21,9 @@ pub struct BaseName {
 }
 
 impl BaseName {
-    /// What the final stage of a Dockerfile begins with; `None` for `scratch`.
+    /// What the final stage of a Dockerfile starts from; `None` for `scratch`.
     ///
-    /// What cannot be followed is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that begins with
+    /// Whatever cannot be followed is an error with [`Exit::Usage`](launchway_core::exit::Exit::Usage) that starts with
     /// the file and the line.
     pub fn find(file: &Dockerfile, inputs: Inputs<'_>) -> Result<Option<Self>> {
         let parsed = file.parse()?;
@@ -94,7 +94,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Whether there is an earlier stage of this name.
+    /// Whether there is an earlier stage with this name.
     pub(super) fn is_earlier(&self, name: &str) -> bool {
         let named = |from: &&FromInstruction<'_>| {
             from.as_.as_ref().is_some_and(|(_, known)| known.value.eq_ignore_ascii_case(name))
@@ -102,10 +102,10 @@ impl Reader<'_, '_> {
         self.earlier.iter().any(named)
     }
 
-    /// Makes what the base sets known to the stage.
+    /// Applies the base's settings to the stage.
     pub(super) fn inherit(&mut self) {
         let env = &mut self.stage.settings.env;
-        // Docker gives it to every stage that has none, so that `ENV PATH=/app:$PATH` means the same here.
+        // Docker sets it in every stage without one, so that `ENV PATH=/app:$PATH` means the same here.
         if !env.iter().any(|pair| pair.starts_with("PATH=")) {
             env.push(format!("PATH={DEFAULT_PATH}"));
         }
@@ -114,8 +114,8 @@ impl Reader<'_, '_> {
     }
 }
 
-/// The variables of platforms, which Docker sets for `FROM` (Dockerfile reference, "Automatic platform ARGs"). What builds
-/// is this machine.
+/// The platform variables that Docker sets for `FROM` (Dockerfile reference, "Automatic platform ARGs"). The build
+/// platform is this machine.
 pub(super) fn of_platform(target: Platform) -> BTreeMap<String, String> {
     let here = match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -1,4 +1,4 @@
-//! The instructions that say how the image starts.
+//! The instructions that determine how the image starts.
 
 use anyhow::Result;
 use parse_dockerfile::{
@@ -8,7 +8,7 @@ use parse_dockerfile::{
 use super::{Reader, ShellForm, Step};
 use launchway_registry::oci::Healthcheck;
 
-/// A command as it is written.
+/// A command as written.
 enum Form {
     Exec(Vec<String>),
     Shell(String),
@@ -99,7 +99,7 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    /// The word, which must not be empty once its variables are replaced.
+    /// The word, which must not be empty after variables are replaced.
     fn filled(&self, place: usize, instruction: &str, word: &str) -> Result<String> {
         let value = self.expand(place, word)?;
         if value.trim().is_empty() {
@@ -110,7 +110,7 @@ impl Reader<'_, '_> {
         Ok(value)
     }
 
-    /// `8000` or `8000/udp`, always written with its protocol.
+    /// `8000` or `8000/udp`; the result always includes the protocol.
     fn port(&self, place: usize, word: &str) -> Result<String> {
         let port = self.expand(place, word)?;
         let (number, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
@@ -123,7 +123,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The words of a command; those of one in shell form are what Docker makes of it.
+    /// The words of a command; for shell form, the words that Docker makes of it.
     fn words_of(
         &mut self,
         place: usize,
@@ -137,7 +137,7 @@ impl Reader<'_, '_> {
     }
 
     fn form(&mut self, place: usize, instruction: &'static str, command: &Command<'_>) -> Result<Form> {
-        // The last one counts.
+        // The last one applies.
         self.stage.shells.retain(|shell| shell.instruction != instruction);
         let text = match command {
             Command::Exec(words) => {
@@ -155,7 +155,7 @@ impl Reader<'_, '_> {
             }
         };
         if text.value.trim_start().starts_with('[') {
-            // Docker takes it for the name of a program.
+            // Docker would treat it as the name of a program.
             return Err(self.file.error(
                 self.line(place),
                 format!(
@@ -168,7 +168,7 @@ impl Reader<'_, '_> {
         Ok(Form::Shell(command))
     }
 
-    /// Several lines as one, without comments in between.
+    /// Joins several lines into one, without the comments in between.
     fn joined(&self, text: &str) -> String {
         let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
         let continued = |line: &str| line.trim_end().strip_suffix(self.escape).map(str::to_owned);
@@ -215,7 +215,7 @@ impl Reader<'_, '_> {
 
     fn nanoseconds(&self, place: usize, text: &str) -> Result<u64> {
         match humantime::parse_duration(text).map(|duration| u64::try_from(duration.as_nanos())) {
-            // Docker refuses what is shorter than a millisecond, and takes 0 for its default.
+            // Docker rejects anything shorter than a millisecond, and 0 means its default.
             Ok(Ok(nanoseconds)) if nanoseconds == 0 || nanoseconds >= 1_000_000 => Ok(nanoseconds),
             _ => self.refuse(place, format!("`{text}` is not a duration such as `30s`")),
         }

@@ -1,4 +1,4 @@
-//! Modes as `chmod` and `mkdir -m` take them.
+//! Modes in the notations of `chmod` and `mkdir -m`.
 
 /// A change of permission bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,12 +8,12 @@ pub struct Mode(Vec<Change>);
 enum Change {
     Octal(u32),
     Symbolic {
-        /// The bits that this is about.
+        /// The affected bits.
         who: u32,
         how: How,
         /// `rwx` for everybody.
         what: u32,
-        /// `X`: execution, where it is a folder or somebody may execute it.
+        /// `X`: execution, for a folder or if somebody may already execute it.
         search: bool,
     },
 }
@@ -26,7 +26,7 @@ enum How {
 }
 
 impl Mode {
-    /// Reads `0755`, `u=rwx,go+rX`; the error is a sentence.
+    /// Parses `0755`, `u=rwx,go+rX`; the error is a sentence.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("the builtin engine does not follow the mode `{text}`: write it as in `0755`");
         if text.starts_with(|c: char| c.is_ascii_digit()) {
@@ -82,7 +82,7 @@ fn symbolic(text: &str) -> Option<Change> {
             _ => return None,
         }
     }
-    // Without a class it is everybody, but for what the mask of a container takes: 022.
+    // Without a class, it applies to everybody, except for the bits of a container's umask: 022.
     Some(Change::Symbolic { who: if at == 0 { 0o755 } else { who }, how, what, search })
 }
 

@@ -1,4 +1,4 @@
-//! `RUN`: the commands of a final stage that come to files and accounts.
+//! `RUN`: the commands of a final stage that only affect files and accounts.
 
 use anyhow::{Error, Result};
 use parse_dockerfile::{Command as Form, RunInstruction};
@@ -10,7 +10,7 @@ use super::{Reader, Step, all};
 use crate::dockerfile::Dockerfile;
 
 impl Reader<'_, '_> {
-    /// Every command of it that cannot be followed is in the error.
+    /// The error lists every command that cannot be followed.
     pub(super) fn run(&mut self, run: &RunInstruction<'_>) -> Result<()> {
         let place = run.run.span.start;
         if let Some(option) = run.options.first() {
@@ -64,14 +64,14 @@ impl Reader<'_, '_> {
     }
 
     fn command(&self, written: &[String]) -> Result<Option<super::Command>, String> {
-        // What a shell escapes is not what the file escapes.
+        // The shell's escapes are not those of the file.
         let words = Words { escape: '\\', variables: &self.variables, unset: self.unset };
         let mut expanded = Vec::new();
         for word in written {
             let text = words.expand(word)?;
             let quoted = word.contains(['"', '\'', '\\']);
             if !quoted && word.contains('$') {
-                // A shell makes several words of a value with spaces, and none of an empty one.
+                // A shell would split a value with spaces into several words, and drop an empty one.
                 expanded.extend(text.split_whitespace().map(str::to_owned));
             } else {
                 expanded.push(text);
@@ -81,7 +81,7 @@ impl Reader<'_, '_> {
     }
 }
 
-/// What is run, without comments and the escapes that continue a line.
+/// The commands, without comments and line continuations.
 pub(super) fn text(file: &Dockerfile, run: &RunInstruction<'_>) -> String {
     match (&run.arguments, run.here_docs.first()) {
         (_, Some(document)) => document.value.clone().into_owned(),

@@ -1,4 +1,4 @@
-//! A `RUN` as `/bin/sh` would read it, as far as it only lists commands.
+//! Parses a `RUN` like `/bin/sh`, if it is only a list of commands.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -6,7 +6,7 @@ use std::str::Chars;
 /// One command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    /// How many lines below the first it begins.
+    /// How many lines after the first it starts.
     pub(super) below: usize,
     /// Its words, with their quotes and variables.
     pub(super) words: Vec<String>,
@@ -14,7 +14,7 @@ pub(super) struct Line {
     pub(super) needs: Option<String>,
 }
 
-/// The commands that `&&`, `;` and line ends separate. A line that ends with `escape` goes on in the next.
+/// The commands, separated by `&&`, `;` and line ends. A line that ends in `escape` continues on the next.
 pub(super) fn lines(text: &str, escape: char) -> Vec<Line> {
     let mut reader =
         Reader { rest: text.chars().peekable(), line: 0, lines: Vec::new(), open: None, word: None };
@@ -87,7 +87,7 @@ impl Reader<'_> {
         self.open().needs.get_or_insert(format!("`{c}`"));
     }
 
-    /// Whether only space follows to the end of the line; if so, the line is over.
+    /// Whether only spaces follow on the line; if so, the line is finished.
     fn ends_line(&mut self) -> bool {
         let mut ahead = self.rest.clone();
         let blank = ahead.by_ref().take_while(|c| *c != '\n').all(char::is_whitespace);
@@ -132,7 +132,7 @@ impl Reader<'_> {
         self.refuse(quote);
     }
 
-    /// `$NAME` and `${NAME}`; anything else that a `$` begins needs a shell.
+    /// `$NAME` and `${NAME}`; anything else after a `$` needs a shell.
     fn variable(&mut self) {
         self.push('$');
         match self.rest.peek() {

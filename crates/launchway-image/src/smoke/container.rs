@@ -1,4 +1,4 @@
-//! A container of an image that the Docker engine built, with as little as it can have.
+//! Runs a container of an image that the Docker engine built, with minimal privileges.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,18 +12,18 @@ use launchway_core::command::Call;
 use launchway_core::runner::Runner;
 use launchway_registry::Digest;
 
-/// What `docker run` ends with when the container was killed: 128 and the signal's number.
+/// The exit code of `docker run` if the container was killed: 128 plus the signal's number.
 pub(super) const KILLED: i32 = 128 + 9;
 
-/// The port that a service listens on in its container where that can be chosen.
+/// The port that a service listens on in its container if that is configurable.
 const INSIDE: u16 = 8000;
 
-/// A container to be.
+/// The container to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Container {
     platform: Platform,
     image: String,
-    /// One a workspace, so that the next run finds what a killed one left.
+    /// One per workspace, so that the next run finds what a killed one left.
     name: String,
 }
 
@@ -42,7 +42,7 @@ impl Container {
         &self.name
     }
 
-    /// Hands over the running container, or says why it cannot be reached.
+    /// Passes on the running container, or says why it cannot be reached.
     pub(super) fn run(
         &self,
         runner: &Runner,
@@ -64,7 +64,7 @@ impl Container {
                 self.platform
             )));
         }
-        // Left by a run that was killed.
+        // Left by a killed run.
         remove(runner, &self.name);
         let address = free_address()?;
         let program = match service.port {
@@ -78,7 +78,7 @@ impl Container {
         Ok(None)
     }
 
-    /// The program of an image without an entry point: arguments would take its place.
+    /// The program of an image without an entry point: arguments would replace it.
     fn program(&self, runner: &Runner) -> Result<Option<String>> {
         const FIRST: &str = "{{if not .Config.Entrypoint}}{{range $place, $word := .Config.Cmd}}{{if eq $place 0}}\
             {{$word}}{{end}}{{end}}{{end}}";
@@ -110,7 +110,7 @@ impl Container {
     }
 }
 
-/// Sends the image's stop signal; who does not end within `timeout` is killed.
+/// Sends the image's stop signal; kills the container if it does not exit within `timeout`.
 pub(super) fn stop(runner: &Runner, name: &str, timeout: Duration) -> Result<()> {
     let seconds = timeout.as_secs().to_string();
     let call = Call::new("docker").args(["stop", "--time", &seconds, name]);
@@ -130,6 +130,6 @@ impl Drop for Removed<'_> {
 }
 
 fn remove(runner: &Runner, name: &str) {
-    // Most often it is gone already.
+    // Usually it is already gone.
     drop(Call::new("docker").args(["rm", "--force", name]).clean_up(&runner.folder));
 }

@@ -1,30 +1,30 @@
-//! The port that a service listens on, and how it learns of it.
+//! The port that a service listens on, and how it learns about it.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-/// How a service learns the port that it listens on.
+/// How a service learns the port to listen on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "a port, or a table with `variable` and `value`, or one with `arguments`")]
 pub enum Port {
-    /// By the variable `PORT`.
+    /// From the variable `PORT`.
     #[default]
     Standard,
-    /// It always listens on this one.
+    /// It always listens on this port.
     Fixed(u16),
-    /// By another variable, as well as by `PORT`.
+    /// From another variable, in addition to `PORT`.
     Variable {
         /// The variable's name.
         variable: String,
-        /// Its value, in which `$PORT` is the port.
+        /// Its value, in which `$PORT` stands for the port.
         value: String,
     },
-    /// By arguments, as well as by `PORT`.
+    /// From arguments, in addition to `PORT`.
     Arguments {
-        /// What follows the image's entry point in place of its `CMD`, as in `docker run IMAGE ARGUMENT…`; where the
-        /// image has only a `CMD`, what follows its program. `$PORT` is the port.
+        /// They replace the image's `CMD`, as in `docker run IMAGE ARGUMENT…`; if the image has only a `CMD`, they
+        /// replace its arguments. `$PORT` stands for the port.
         arguments: Vec<String>,
     },
 }
@@ -32,7 +32,7 @@ pub enum Port {
 impl Port {
     /// An address on loopback for one run of the service.
     ///
-    /// A fixed port that something else has is an error: whatever answers there would pass for the service.
+    /// If something else has a fixed port, that is an error: its responses would pass for the service's.
     pub(super) fn address(&self) -> Result<SocketAddr> {
         let (port, words) = match self {
             Self::Fixed(port) => {
@@ -53,7 +53,7 @@ impl Port {
         }
     }
 
-    /// The variables that tell the service of a port.
+    /// The variables that tell the service its port.
     pub fn variables(&self, port: u16) -> Vec<(&str, String)> {
         let standard = ("PORT", port.to_string());
         match self {
@@ -64,7 +64,7 @@ impl Port {
         }
     }
 
-    /// The arguments that name a port to the service, where they do.
+    /// The arguments that tell the service its port, if any.
     pub(super) fn arguments(&self, port: u16) -> Option<Vec<String>> {
         match self {
             Self::Arguments { arguments } => {

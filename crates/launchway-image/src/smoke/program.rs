@@ -1,7 +1,7 @@
-//! The program of the packed layers, unpacked and started without Docker.
+//! Unpacks the program of the packed layers and starts it without Docker.
 //!
-//! What this is not: a container. The program sees this machine's files and is not the process 1, so a file that the
-//! image lacks may go unnoticed.
+//! It is not a container: the program sees this machine's files and is not process 1, so a file that the image lacks
+//! may go unnoticed.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use launchway_core::command::bare;
 use launchway_core::runner::Runner;
 use launchway_registry::oci::Settings;
 
-/// What an image starts, and where its files are unpacked for that.
+/// What an image starts, and where its files are unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Program {
     pub(super) folder: PathBuf,
@@ -28,7 +28,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Hands over the running program, or says why it cannot run here.
+    /// Passes on the running program, or says why it cannot run here.
     pub(super) fn run(
         &self,
         runner: &Runner,
@@ -49,7 +49,7 @@ impl Program {
         let name = self.words().next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
         let file = program(folder.path(), &self.settings.working_dir, &self.settings.env, name)?;
         if binary::is_elf(&file)? && binary::verify(&file, self.platform).is_err() {
-            // This machine's own linker and libraries would be in the place of the image's.
+            // It would use this machine's own linker and libraries instead of the image's.
             return Ok(Some(format!(
                 "`{name}` is not a static program for {}: it starts only in a container of the image",
                 self.platform
@@ -61,7 +61,7 @@ impl Program {
         Ok(None)
     }
 
-    /// The program's name, for people.
+    /// The program's name, for messages.
     pub(super) fn name(&self) -> &str {
         self.words().next().map_or("the program", String::as_str)
     }
@@ -70,7 +70,7 @@ impl Program {
         [&self.settings.entrypoint, &self.settings.cmd].into_iter().flatten().flatten()
     }
 
-    /// What follows the program.
+    /// The program's arguments.
     fn arguments(&self, port: &Port, number: u16) -> Vec<String> {
         match port.arguments(number) {
             Some(of_port) => {
@@ -87,7 +87,7 @@ impl Program {
         let arguments = self.arguments(&service.port, address.port());
         command.args(arguments).current_dir(find(folder, &self.settings.working_dir)?).env_clear();
         command.envs(self.settings.env.iter().filter_map(|pair| pair.split_once('=')));
-        // Over those of the image.
+        // They override the image's.
         command.envs(service.environment.iter().map(|(name, value)| (name, value)));
         command.env("LISTEN", address.ip().to_string()).envs(service.port.variables(address.port()));
         Ok((command, address))

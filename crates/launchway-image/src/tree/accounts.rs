@@ -1,7 +1,7 @@
-//! The accounts of an image: `/etc/passwd` and `/etc/group`, read and edited as the tools of its base would.
+//! The accounts of an image: reads and edits `/etc/passwd` and `/etc/group` like the tools of its base.
 //!
-//! What belongs to passwords (`/etc/shadow`, which holds dates) and to containers in containers (`/etc/subuid`) is left as
-//! it is, and a home folder has no copy of `/etc/skel`.
+//! Leaves alone what concerns passwords (`/etc/shadow`, which contains dates) and nested containers (`/etc/subuid`),
+//! and does not copy `/etc/skel` to home folders.
 
 use super::Tree;
 use crate::final_stage::{NewGroup, NewUser};
@@ -10,7 +10,7 @@ use crate::layer::{Entry, Kind, Owner};
 const PASSWD: &str = "etc/passwd";
 const GROUP: &str = "etc/group";
 
-/// The numbers of accounts that are chosen (`/etc/login.defs`, `adduser.conf`).
+/// The ranges of account numbers (`/etc/login.defs`, `adduser.conf`).
 const SYSTEM: std::ops::RangeInclusive<u32> = 100..=999;
 const ORDINARY: std::ops::RangeInclusive<u32> = 1000..=60000;
 
@@ -98,7 +98,7 @@ impl Tree {
         }
     }
 
-    /// A tool that the base lacks would end `docker build` too.
+    /// A tool that the base lacks would fail in `docker build` too.
     fn needs(&self, tool: &str) -> Result<(), String> {
         let folders = ["usr/sbin", "sbin", "usr/bin", "bin", "usr/local/sbin", "usr/local/bin"];
         if folders.iter().any(|folder| self.has(&format!("{folder}/{tool}"))) {
@@ -161,7 +161,7 @@ impl Tree {
         let uid = match user.uid {
             Some(uid) if uids.contains(&uid) => return Err(format!("the user number {uid} is taken")),
             Some(uid) => uid,
-            // `adduser` gives the group the same number, where it may.
+            // `adduser` gives the group the same number, if possible.
             None if own_group && !useradd => free(&[uids, gids.clone()].concat(), *system, false)?,
             None => free(&uids, *system, *useradd)?,
         };
@@ -230,14 +230,14 @@ impl Tree {
         Ok(())
     }
 
-    /// The numbers that an account file has.
+    /// The numbers in an account file.
     fn ids(&self, file: &str) -> Vec<u32> {
         lines(self.text(file)).filter_map(|fields| fields.get(2)?.parse().ok()).collect()
     }
 }
 
-/// A number that is not taken: shadow-utils take the one above the highest, or for a system account the one below the
-/// lowest; `adduser` takes the lowest.
+/// An unused number: shadow-utils choose the one above the highest, or for a system account the one below the lowest;
+/// `adduser` chooses the lowest.
 fn free(used: &[u32], system: bool, shadow: bool) -> Result<u32, String> {
     let range = if system { SYSTEM } else { ORDINARY };
     let taken = || used.iter().filter(|id| range.contains(id));

@@ -1,4 +1,4 @@
-//! What a `COPY` finds in the context, as `.dockerignore` leaves it.
+//! Finds the sources of a `COPY` in the context, without those that `.dockerignore` excludes.
 
 use anyhow::{Context as _, Result};
 
@@ -9,7 +9,7 @@ use crate::final_stage::CopyStep;
 use crate::layer::{Entry, Kind, Owner};
 use launchway_core::exit::{Exit, OrExit as _};
 
-/// Looks for files in the context.
+/// Searches the context.
 pub(super) struct Finder<'context> {
     context: &'context BuildContext,
     ignore: Ignore,
@@ -44,7 +44,7 @@ impl<'context> Finder<'context> {
         Ok(())
     }
 
-    /// The paths in the context that a source names; nothing is an error.
+    /// The paths in the context that match a source; none is an error.
     pub(super) fn find(&self, source: &str) -> Result<Vec<String>> {
         let mut depth = 0_usize;
         for part in source.split('/') {
@@ -62,7 +62,7 @@ impl<'context> Finder<'context> {
         let mut walking = false;
         for part in source.split('/').filter(|part| !part.is_empty()) {
             if walking {
-                // A pattern finds nothing behind a link.
+                // A pattern does not match through a link.
                 found.retain(|path| matches!(self.context.at(path), Ok(Some(Node::Folder))));
             }
             if part.contains(['*', '?', '[', '\\']) {
@@ -94,7 +94,7 @@ impl<'context> Finder<'context> {
         Ok(there)
     }
 
-    /// Copies what is in a folder of the context, without following links, into a folder of the image.
+    /// Copies the content of a folder of the context into a folder of the image, without following links.
     fn folder(
         &self,
         tree: &mut Tree,
@@ -122,14 +122,14 @@ impl<'context> Finder<'context> {
         Ok(())
     }
 
-    /// Whether a path belongs to the context, or may hold something that does.
+    /// Whether a path is included in the context, or may contain something that is.
     fn is_in_context(&self, path: &str) -> bool {
         path.is_empty()
             || !self.ignore.excludes(path)
             || (self.context.is_folder(path) && self.ignore.may_bring_back_below(path))
     }
 
-    /// What a source is once its links are followed; they must not lead out of the context, nor to what is ignored.
+    /// Resolves a source's links, which must not lead out of the context or to something excluded.
     fn real(&self, path: &str) -> Result<String> {
         let real = self.context.real(path)?.with_context(|| format!("`{path}` is a link to nothing"))?;
         if !self.is_in_context(&real) {
@@ -155,5 +155,5 @@ impl<'context> Finder<'context> {
     }
 }
 
-/// The files of the image that give numbers to names.
+/// The image's files that map names to numbers.
 const ACCOUNTS: [&str; 2] = ["etc/passwd", "etc/group"];

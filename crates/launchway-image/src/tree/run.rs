@@ -1,4 +1,4 @@
-//! What the commands of a `RUN` make of the files.
+//! Applies the commands of a `RUN` to the files.
 
 use super::{Tree, check_names, join};
 use crate::base_image::files::Node;
@@ -6,7 +6,7 @@ use crate::final_stage::Command;
 use crate::layer::{Entry, Kind, Owner};
 
 impl Tree {
-    /// Carries a command out as a user, which is root where it is empty. The error is a sentence without a place.
+    /// Performs a command as a user; empty means root. The error is a sentence without a location.
     pub(super) fn run(&mut self, command: &Command, user: &str) -> Result<(), String> {
         let by = self.user(user)?;
         let root_only = |tool: &str| {
@@ -114,7 +114,7 @@ impl Tree {
         Ok((ids.map(|(uid, _)| uid), gid))
     }
 
-    /// Changes owner or mode of what is at a path, and below.
+    /// Changes the owner or mode of what is at a path, and below.
     fn change(
         &mut self,
         path: &str,

@@ -1,4 +1,4 @@
-//! How a request gets its login: the registry's challenge, a token for it, and what was granted before.
+//! Logs a request in: the registry's challenge, a token for it, and what was granted before.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -21,18 +21,18 @@ use launchway_core::secret::Secret;
 #[derive(Clone)]
 pub(crate) enum Grant {
     Basic(Credentials),
-    /// Tokens, each good for its scopes until the registry says otherwise.
+    /// Tokens, each valid for its scopes until the registry rejects it.
     Bearer(BTreeMap<Scopes, Secret>),
 }
 
-/// What goes into the `Authorization` header.
+/// The value of the `Authorization` header.
 pub(crate) enum Authorization {
     Basic(Credentials),
     Bearer(Secret),
 }
 
 impl Client {
-    /// Sends once, and once more with what the registry's challenge wants: the first time, and when a token has expired.
+    /// Sends once, and again with what the registry's challenge requires: the first time, and when a token has expired.
     pub(crate) fn logged_in(&self, request: &Request<'_>, url: &Url) -> Result<Response, Error> {
         let repository = request.repository;
         let granted = self.granted(request, url);
@@ -71,7 +71,7 @@ impl Client {
                 let token = self.token(repository, &url, credentials.as_ref())?;
                 self.remember(repository, |grant| {
                     if let Grant::Bearer(tokens) = grant {
-                        // Any other that would do for this request has just been rejected.
+                        // Any other token for these scopes has just been rejected.
                         tokens.retain(|known, _| !known.cover(&wanted));
                         tokens.insert(scopes, token.clone());
                     }
@@ -89,7 +89,7 @@ impl Client {
         Ok(response)
     }
 
-    /// A new token from this address; without credentials an anonymous one, which reads what is public.
+    /// Requests a new token from this address; without credentials an anonymous one, which can read what is public.
     fn token(
         &self,
         repository: &Repository,
@@ -130,7 +130,7 @@ impl Client {
         Err(Error::Permanent(refusal.into()))
     }
 
-    /// What the registry granted before, for an address of its own; nothing for any other.
+    /// What the registry granted before, for its own addresses; nothing for any other.
     pub(crate) fn granted(&self, request: &Request<'_>, url: &Url) -> Option<Authorization> {
         if !is_registry(request.repository, url).ok()? {
             return None;

@@ -1,4 +1,4 @@
-//! Sends a request again while its error is transient and the policy allows it.
+//! Retries a request as long as its error is transient and the policy allows it.
 
 use anyhow::Result;
 
@@ -16,7 +16,7 @@ impl Client {
                 Err(Error::Transient { message, after, hint }) => (message, after, hint),
                 Err(permanent) => return Err(permanent.into_error()),
             };
-            // What an interrupt broke off looks like a broken connection.
+            // An interrupted request looks like a broken connection.
             self.session.interrupt.check()?;
             match tries.next_wait(after) {
                 Ok(wait) => {
@@ -44,7 +44,7 @@ mod tests {
         Error::Transient { message: "the registry is busy".to_owned(), after, hint: Some("wait".to_owned()) }
     }
 
-    /// What becomes of an operation whose tries all fail like this, and how many they were.
+    /// The result of an operation whose tries all fail like this, and the number of tries.
     fn tries(client: &Client, mut fail: impl FnMut(usize) -> Error) -> (usize, anyhow::Error) {
         let mut tries = 0;
         let error = client.retrying(|| -> Result<(), _> {

@@ -1,4 +1,4 @@
-//! Blobs: those that a repository lacks are uploaded, four at once, in constant memory.
+//! Uploads the blobs that a repository lacks, four at once, in constant memory.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -36,7 +36,7 @@ pub struct Blob {
 }
 
 impl Blob {
-    /// Writes bytes to a file, from which they are sent.
+    /// Writes bytes to a file, to be uploaded from there.
     pub(crate) fn keep(folder: &Path, name: &str, bytes: &[u8]) -> Result<Self> {
         let path = folder.join(name);
         write_whole(&path, bytes)?;
@@ -49,7 +49,7 @@ impl Blob {
     }
 }
 
-/// What became of a blob.
+/// What was done with a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -61,13 +61,13 @@ pub enum Outcome {
     Present,
 }
 
-/// How many blobs are uploaded at once: more gains nothing on a home line, and registries limit it.
+/// How many blobs are uploaded at once: more gains nothing on a home connection, and registries limit it.
 const AT_ONCE: usize = 4;
 
 impl Client {
-    /// Uploads the blobs that the repository lacks, and returns what became of each, in the order given.
+    /// Uploads the blobs that the repository lacks, and returns what was done with each, in the given order.
     ///
-    /// The first error ends it. What is uploaded by then stays, and the next push finds it.
+    /// The first error stops it. Blobs uploaded by then stay, and the next push finds them.
     pub fn upload(&self, repository: &Repository, blobs: &[Blob]) -> Result<Vec<Outcome>> {
         let progress = Arc::new(Progress::of(blobs, &self.session.reporter));
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -93,8 +93,8 @@ impl Client {
         done.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    /// Sends a HEAD, then a POST for a location and a PUT of the whole (OCI distribution spec, "POST then PUT"). Where
-    /// another repository of the registry has the blob, the POST asks for a mount.
+    /// Sends a HEAD, then a POST for a location and a PUT of the whole blob (OCI distribution spec, "POST then PUT").
+    /// If another repository of the registry has the blob, the POST requests a mount.
     ///
     /// A retry starts over: an upload that broke off cannot be continued, and the registry may have the blob after all.
     fn upload_one(&self, repository: &Repository, blob: &Blob, progress: &Arc<Progress>) -> Result<Outcome> {
@@ -122,7 +122,7 @@ impl Client {
         Ok(outcome)
     }
 
-    /// Whether the repository has a blob, without another try: for what is good to know but not worth a wait.
+    /// Whether the repository has a blob, without retries: for information that is not worth a wait.
     pub fn has_blob(&self, repository: &Repository, blob: &Blob) -> Result<bool> {
         self.has(repository, blob).map_err(Error::into_error)
     }
@@ -135,7 +135,7 @@ impl Client {
         Ok(self.send(&request)?.status() != StatusCode::NOT_FOUND)
     }
 
-    /// Where to upload a blob; `None` where the registry mounted it (OCI distribution spec, "Mounting a blob from another
+    /// Where to upload a blob; `None` if the registry mounted it (OCI distribution spec, "Mounting a blob from another
     /// repository").
     ///
     /// A registry may ignore the request for a mount and send a location. If it refuses, the reason does not matter: the
@@ -186,7 +186,7 @@ impl Client {
         progress: &Arc<Progress>,
     ) -> Result<(), Error> {
         let action = format!("upload {}", blob.digest.short());
-        // It may have a query already, with the upload's state.
+        // It may already have a query with the upload's state.
         url.query_pairs_mut().append_pair("digest", blob.digest.as_str());
         let send = |request: RequestBuilder| {
             let file = fs_err::File::open(&blob.path)?;
@@ -207,13 +207,13 @@ impl Client {
     }
 }
 
-/// The additional time for a body. The client's timeout is for a whole request, and a layer takes longer on a slow line:
-/// a second for every 100 kB.
+/// The additional time for a body, one second per 100 kB: the client's timeout is for a whole request, and a layer
+/// takes longer on a slow connection.
 pub(crate) fn time_to_send(size: u64) -> Duration {
     Duration::from_secs(size / 100_000)
 }
 
-/// The progress of all blobs: bytes sent, in total, and per second.
+/// The progress of all blobs: bytes sent, total, and per second.
 struct Progress {
     reporter: Reporter,
     /// In bytes.
@@ -223,9 +223,9 @@ struct Progress {
 }
 
 struct Sent {
-    /// By blob, so that one that is sent again counts once.
+    /// By blob, so that a repeated upload counts once.
     blobs: BTreeMap<Digest, u64>,
-    /// Of the blobs that were there already, which took no time.
+    /// The bytes of blobs that were already there, which took no time.
     present: u64,
     /// When the progress was last shown.
     shown: Instant,
@@ -242,7 +242,7 @@ impl Progress {
         Self { reporter: reporter.clone(), total, started, state: Mutex::new(sent) }
     }
 
-    /// Notes that a blob was there already.
+    /// Counts a blob that was already there.
     fn present(&self, blob: &Blob) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).present += blob.size;
     }
@@ -260,7 +260,7 @@ impl Progress {
     }
 }
 
-/// A file that counts what is read of it, and breaks off when the run is interrupted.
+/// A file that counts the bytes read from it, and breaks off when the run is interrupted.
 struct Counted {
     file: fs_err::File,
     sent: u64,

@@ -1,8 +1,8 @@
-//! Docker's credential helpers: programs that keep logins, run with a question on standard input.
+//! Docker's credential helpers: programs that store logins, and get their input on standard input.
 //!
 //! <https://github.com/docker/docker-credential-helpers#development>: `docker-credential-NAME get` reads a registry's
 //! address and prints `{"ServerURL","Username","Secret"}`, or a sentence with "credentials not found".
-//! Nothing that a helper prints is shown: it may hold the secret.
+//! A helper's output is never shown, because it may contain the secret.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -17,10 +17,10 @@ use launchway_core::secret::Secret;
 
 /// How long a helper may take: it may ask for the key of a store.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest output, in bytes; a cloud's token has a few thousand.
+/// The longest output, in bytes; a cloud provider's token has a few thousand.
 const LONGEST: u64 = 64 << 10;
 
-/// What a helper keeps for a registry.
+/// A registry's login in a helper.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Kept {
@@ -37,7 +37,7 @@ pub(super) fn find(path: Option<&str>, name: &str) -> Option<PathBuf> {
     std::env::split_paths(path).map(|folder| folder.join(&program)).find(|file| file.is_file())
 }
 
-/// The user name and secret that a helper keeps for `server`, or `None` where it keeps none.
+/// The user name and secret that a helper has for `server`, or `None` if it has none.
 pub(super) fn get(
     interrupt: &Interrupt,
     program: &Path,
@@ -50,7 +50,7 @@ pub(super) fn get(
         Group::collect(command, Some(server.into()), bounds, interrupt)?;
     if !status.success() {
         let output = String::from_utf8_lossy(&output);
-        // The one way of the protocol to say so.
+        // The protocol's only way to say so.
         ensure!(
             output.contains("credentials not found"),
             "ended with {status}; its output is not shown, because it may contain a secret"
