@@ -69,7 +69,7 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     ctx.reporter.page(match (missing + wrong, unset) {
         (0, 0) => "\nNothing is missing, not even for a release.".to_owned(),
         (0, _) => {
-            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. To release from this machine, set the missing variables; on GitHub they are secrets of the repository."
+            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. To release from this machine, set the missing variables; on GitHub they are secrets and variables of the repository."
                 .to_owned()
         }
         _ => String::new(),

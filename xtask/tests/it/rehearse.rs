@@ -213,3 +213,34 @@ fn without_a_test_error_the_proof_says_what_it_does_not_prove() {
         .says(&["The image that was built is the one that runs."])
         .says_nothing_of(&["error's release"]);
 }
+
+/// The smoke run and the fake Render start the service with the arguments that name a port, and the rehearsal notices
+/// that nothing keeps it to loopback.
+#[test]
+fn a_service_may_learn_its_port_by_an_argument() {
+    let fixture = Fixture::new();
+    fixture.replace(
+        "app/src/main.rs",
+        "std::env::var(\"PORT\").unwrap_or_else(|_| \"8000\".to_owned())",
+        "std::env::args().nth(2).expect(\"usage: app --port PORT\")",
+    );
+    fixture.replace(
+        "app/src/main.rs",
+        "std::env::var(\"LISTEN\").unwrap_or_else(|_| \"0.0.0.0\".to_owned())",
+        "\"0.0.0.0\"",
+    );
+    fixture.replace(
+        "Cargo.toml",
+        "bake = \"60s\"",
+        "bake = \"60s\"\nport = { arguments = [\"--port\", \"$PORT\"] }",
+    );
+    let ran = fixture.run(&["rehearse", "--job", "build", "--job", "deploy"]).exits(0);
+    let made_up = "variables made up, because `rehearse.environment` does not set them: CIPHER_KEY";
+    let ran = ran.says(&["smoke run: up in ", made_up]);
+    assert_eq!(
+        ran.text().matches("the service listens on all interfaces, at port ").count(),
+        1,
+        "{}",
+        ran.text()
+    );
+}

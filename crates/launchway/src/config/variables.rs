@@ -184,6 +184,15 @@ impl DeployConfig {
 }
 
 impl<'a> Variable<'a> {
+    /// Where a run on GitHub looks for the value, for a message that it is not there.
+    pub(crate) fn place_on_github(&self) -> String {
+        let store = match self.on_github.split_once('.') {
+            Some(("vars", _)) => "Variables",
+            _ => "Secrets",
+        };
+        format!("Settings → Secrets and variables → Actions → {store}")
+    }
+
     fn of_pipeline(own: &'a table::Variable, login: Option<Login<'_>>) -> Self {
         let place = login.and_then(|login| login.place(own.name).map(|place| (login, place)));
         let (source, on_github) = match place {

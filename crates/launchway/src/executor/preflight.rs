@@ -85,10 +85,14 @@ fn variables(ctx: &Context, steps: &[StepId], problems: &mut Vec<Problem>) {
             Err(error) => problems.push(Problem { exit: Exit::of(&error), text: format!("{error:#}") }),
         }
     }
+    let on_github = ctx.environment.get("GITHUB_ACTIONS") == Some("true");
     for variable in others.into_iter().filter_map(|name| ctx.config.variable(name)) {
+        // A value that is stored as the other kind looks right there, and is not found.
+        let place =
+            if on_github { format!("; add it in {}", variable.place_on_github()) } else { String::new() };
         problems.push(Problem {
             exit: Exit::Missing,
-            text: format!("`{}` is not set: {}", variable.name, variable.hint()),
+            text: format!("`{}` is not set: {}{place}", variable.name, variable.hint()),
         });
     }
 }
@@ -235,6 +239,21 @@ mod tests {
         let mut ctx = context(&local);
         ctx.git.dirty = true;
         assert_eq!(texts(&ctx, "feature"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn on_github_a_missing_value_is_named_with_its_place() {
+        let mut ctx = context(&[("GITHUB_ACTIONS", "true")]);
+        ctx.environment = ctx.environment.without(&["SERVER_MODE", "CIPHER_KEY"]);
+        let [variable, secret] = texts(&ctx, "main").try_into().unwrap();
+        assert!(
+            variable.ends_with("; add it in Settings → Secrets and variables → Actions → Variables"),
+            "{variable}"
+        );
+        assert!(
+            secret.ends_with("; add it in Settings → Secrets and variables → Actions → Secrets"),
+            "{secret}"
+        );
     }
 
     #[test]

@@ -254,3 +254,25 @@ impl Fakes {
         runtime.block_on(self.render.stop());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+
+    #[test]
+    fn a_value_comes_from_the_configuration_the_environment_or_nowhere() {
+        let variables = [("ALIAS", "from-here"), ("SERVER_MODE", "from-here"), ("CIPHER_KEY", "a-real-key")];
+        let mut ctx = Context::for_test(Path::new("/w"), Environment::of(variables));
+        ctx.config.rehearse.environment.remove("ALIAS");
+        let values = ServiceValue::all(&ctx.config, &ctx.environment, "http://key@127.0.0.1:1/1").unwrap();
+        let of = |name: &str| values.iter().find(|value| value.name == name).unwrap();
+        let [mode, alias, key, dsn] = ["SERVER_MODE", "ALIAS", "CIPHER_KEY", "ERRORS_DSN"].map(of);
+        assert_eq!((mode.value.as_str(), mode.origin), ("PROD", Origin::Configured));
+        assert_eq!((alias.value.as_str(), alias.origin), ("from-here", Origin::Environment));
+        assert_eq!(dsn.origin, Origin::Sentry);
+        // A secret could lead out of the rehearsal.
+        assert_eq!(key.origin, Origin::MadeUp);
+        assert!(key.value.len() >= 50 && key.value != "a-real-key");
+    }
+}
