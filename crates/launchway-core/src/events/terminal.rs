@@ -246,7 +246,7 @@ impl Painter<'_> {
             text.push('\n');
         }
         for (name, value) in &summary.facts {
-            let value = if name == "digest" { crate::short(value) } else { value.clone() };
+            let value = short_hashes(value);
             text.push_str(&wrap(&format!("  {name:<10} {value}\n"), self.width, FACT));
         }
         text

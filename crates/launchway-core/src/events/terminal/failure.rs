@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Painter;
+use super::{Painter, live};
 use crate::events::{DeployOutcome, Failed, FailedTest, Finding};
 use crate::exit::Exit;
 
@@ -85,7 +85,9 @@ impl Painter<'_> {
     fn source(self, finding: &Finding) -> String {
         let Some(source) = &finding.source else { return String::new() };
         let number = format!("{:>6} |", finding.line);
-        format!("{} {}\n", self.paint("2", &number), source)
+        // Wrapped, it would look like two lines of the file.
+        let source = live::cut(source, self.width.saturating_sub(number.len() + 1));
+        format!("{} {source}\n", self.paint("2", &number))
     }
 }
 

@@ -84,6 +84,8 @@ fn a_failure_says_where_why_and_how_to_go_on() {
         "  exit 1: a check failed (lint, tests, coverage); see docs/guide.md#exit-codes",
         "",
     ];
+    let narrow = Failed { findings: vec![finding.clone()], ..failed() };
+    assert!(on_screen(18, &Event::Failed(narrow)).contains("\n     3 | fn main(…\n"));
     let found = Failed { findings: vec![finding], ..failed() };
     assert_eq!(plain().text(&Event::Failed(found)), expected.join("\n"));
     let message = "not valid\n  |\n6 | x\nunknown field\n".to_owned();
