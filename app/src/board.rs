@@ -14,7 +14,6 @@ mod format;
 mod history;
 mod html;
 mod json;
-mod links;
 mod page;
 pub mod store;
 #[cfg(test)]

@@ -6,11 +6,12 @@ pub(super) mod release;
 pub(super) mod run;
 pub(super) mod runs;
 
-use launchway_report::{Commit, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, StepOutcome};
+use launchway_report::{
+    Commit, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, StepOutcome, links,
+};
 
 use super::format::{self, minute, percent, shown_percent};
 use super::history::{History, failed_step};
-use super::links;
 
 /// CSS class and text of a state.
 type Pill = (&'static str, String);

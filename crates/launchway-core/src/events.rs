@@ -5,6 +5,7 @@ mod deployment;
 mod event;
 pub mod github;
 pub mod json;
+pub mod review;
 mod state;
 pub mod terminal;
 mod ticker;
@@ -27,6 +28,7 @@ use activity::Activity;
 pub use activity::{Count, LastRun, Progress, Unit};
 pub use deployment::{DeployOutcome, Deployed, Link, Proof, Release};
 pub use event::{DrillEnd, Drilled, Event, Failed, FailedTest, Finding, Outcome, Row, Summary, milliseconds};
+pub use review::Review;
 use state::State;
 pub use state::StepEnd;
 

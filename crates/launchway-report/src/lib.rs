@@ -5,6 +5,7 @@
 //! Readers and writers may have different versions: readers ignore unknown fields and show unknown outcomes verbatim. A
 //! report is always forwarded as the bytes that arrived.
 
+pub mod links;
 mod time;
 mod validate;
 

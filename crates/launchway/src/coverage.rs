@@ -1,5 +1,7 @@
 //! Reads what cargo-llvm-cov measured, by crate and by file.
 
+pub(crate) mod baseline;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;

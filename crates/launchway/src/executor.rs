@@ -5,6 +5,7 @@ pub(crate) mod plan;
 pub(crate) mod preflight;
 mod record;
 mod results;
+mod review;
 
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -58,10 +59,12 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
     }
     ctx.reporter.set_last_run(record::last_run(&ctx.output().join("run.json")));
     preflight::check(ctx, &request.trigger, &steps, &request.options)?;
+    let so_far = RunState::begin(&ctx.output(), &ctx.git, &ctx.environment, request.scope.step())?;
     Run {
         ctx,
         request,
-        so_far: RunState::begin(&ctx.output(), &ctx.git, &ctx.environment, request.scope.step())?,
+        earlier: so_far.clone(),
+        so_far,
         memory: Memory::read(&ctx.output()),
         results: Results::default(),
         failure: None,
@@ -118,6 +121,8 @@ fn skipped(job: JobId, reason: &str) -> Event {
 struct Run<'a> {
     ctx: &'a Context,
     request: &'a Request,
+    /// What earlier processes of the same run did.
+    earlier: RunState,
     so_far: RunState,
     memory: Memory,
     results: Results,
@@ -136,6 +141,7 @@ impl Run<'_> {
         }
         let exit = self.failure.as_ref().map_or(Exit::Done, |(_, error)| Exit::of(error));
         let rehearsal = self.ctx.is_rehearsal();
+        self.results.review = review::of(self.ctx, &self.earlier, &self.rows, &self.so_far, &self.results);
         let record = Record::new(
             self.ctx,
             &self.request.trigger,
@@ -155,7 +161,14 @@ impl Run<'_> {
         let mut facts = self.results.facts();
         facts.push(("record".to_owned(), path.display().to_string()));
         let run_state = self.so_far.to_line()?;
-        self.ctx.reporter.emit(Event::Summary(Summary { rehearsal, rows: self.rows, facts, run_state }));
+        let review = Box::new(self.results.review.clone());
+        self.ctx.reporter.emit(Event::Summary(Summary {
+            rehearsal,
+            rows: self.rows,
+            facts,
+            run_state,
+            review,
+        }));
         // Last, where people look first.
         for failed in self.failed {
             self.ctx.reporter.emit(Event::Failed(failed));
@@ -301,11 +314,11 @@ impl Run<'_> {
     }
 
     /// After a deploy, whatever its outcome: writes and sends the run report.
-    fn conclude(&self, step: &StepRecord) {
+    fn conclude(&mut self, step: &StepRecord) {
         let (StepId::Deploy, Some(record)) = (step.step, &self.results.deployment_record) else { return };
         let mut so_far = self.so_far.clone();
         self.results.add_to(&mut so_far, step);
-        history::conclude(self.ctx, &so_far, record);
+        self.results.previous_bytes = history::conclude(self.ctx, &so_far, record);
     }
 
     fn failed(&self, step: StepId, error: &anyhow::Error, end: StepEnd, log: &Path) -> Failed {

@@ -52,12 +52,17 @@ fn ended(bytes: &[u8]) -> Option<Time> {
 }
 
 /// Creates the report of a run with its deployment, stores it, and sends it where the plan says.
-pub(crate) fn conclude(ctx: &Context, so_far: &RunState, record: &DeploymentRecord) {
+///
+/// Returns the size of the image that was live before, where the history has it.
+pub(crate) fn conclude(ctx: &Context, so_far: &RunState, record: &DeploymentRecord) -> Option<u64> {
     let Context { environment, reporter, .. } = ctx;
     let report = report(ctx.project(), environment, reporter, so_far, record);
     let report = Report { rehearsal: ctx.is_rehearsal(), ..report };
     let board = board(&ctx.config, environment, record);
-    History::new(&ctx.kept(), reporter).send(&report, &record.plan, ctx.session(), board);
+    let reports = History::new(&ctx.kept(), reporter).send(&report, &record.plan, ctx.session(), board);
+    let previous = &record.deployment.previous.as_ref()?.digest;
+    let images = reports.values().filter_map(|bytes| serde_json::from_slice::<Report>(bytes).ok()?.image);
+    images.filter(|image| image.digest == *previous).map(|image| image.bytes).next()
 }
 
 /// Where the service accepts the report, if the plan sends it there.
@@ -124,14 +129,15 @@ impl History {
     /// Stores a report, and brings the ledger and the service's board up to date.
     ///
     /// An outage neither fails a run nor delays it for long: what failed is reported with its reason, and the next run
-    /// catches up. Only a report that cannot be stored here is lost, and that is an error.
+    /// catches up. Only a report that cannot be stored here is lost, and that is an error. Returns the
+    /// reports that it read.
     fn send(
         &self,
         report: &Report,
         plan: &ReportPlan,
         session: Result<Session>,
         board: Option<Result<Board<'_>>>,
-    ) {
+    ) -> Reports {
         let [recorded, delivered] =
             [plan.ledger_timeout, plan.timeout].map(|timeout| Instant::now() + timeout);
         let skipped = |check: &str, error: &anyhow::Error| self.reporter.skipped(check, format!("{error:#}"));
@@ -139,7 +145,7 @@ impl History {
         if let Err(error) = self.reporter.shown(report).and_then(|report| self.keep(&report)) {
             skipped("report", &error);
             self.reporter.lose(error);
-            return;
+            return Reports::new();
         }
         let mut reports = self.read().unwrap_or_else(|error| {
             skipped("history", &error);
@@ -147,7 +153,10 @@ impl History {
         });
         let session = match session {
             Ok(session) => session,
-            Err(error) => return skipped("ledger", &error),
+            Err(error) => {
+                skipped("ledger", &error);
+                return reports;
+            }
         };
         let client = Client::new(session.clone(), Access::Push).with_deadline(recorded);
         match ledger::append(&client, &plan.ledger, &reports, &self.folder.join("ledger")) {
@@ -161,13 +170,14 @@ impl History {
             }
             Err(error) => skipped("ledger", &error),
         }
-        let Some(board) = board else { return };
+        let Some(board) = board else { return reports };
         match board.and_then(|board| board::deliver(&board, &reports, &session, delivered)) {
             Ok(0) => self.reporter.note("the board has every report"),
             Ok(1) => self.reporter.note("the board has the report of this run"),
             Ok(many) => self.reporter.note(format!("{many} reports sent to the board")),
             Err(error) => skipped("board", &error),
         }
+        reports
     }
 
     /// The ids of the stored reports.
@@ -204,7 +214,7 @@ impl History {
 }
 
 /// The page of the run on GitHub.
-fn run_url(environment: &Environment) -> Option<String> {
+pub(crate) fn run_url(environment: &Environment) -> Option<String> {
     let get = |name: &str| environment.get(name);
     let (server, repository) = (get("GITHUB_SERVER_URL")?, get("GITHUB_REPOSITORY")?);
     Some(format!("{server}/{repository}/actions/runs/{}", get("GITHUB_RUN_ID")?))

@@ -3,6 +3,7 @@
 //!
 //! It contains no secret and no repository name: GitHub drops an output that contains the value of a secret.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -32,6 +33,9 @@ pub(crate) struct RunState {
     pub(crate) coverage: Option<Coverage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) image: Option<Image>,
+    /// The checks inside each step that did not run, by the step's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) skipped: BTreeMap<String, Vec<String>>,
     /// Fields of another version, passed on to the next process.
     #[serde(flatten)]
     more: serde_json::Map<String, serde_json::Value>,
@@ -55,6 +59,11 @@ impl Image {
     pub(crate) fn attach(&mut self, artifact_type: &str, digest: &Digest) {
         self.attestations
             .push(Attestation { artifact_type: artifact_type.to_owned(), digest: digest.to_string() });
+    }
+
+    /// The sum of its compressed layers.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(crate) fn named(self, repository: &str) -> launchway_report::Image {
@@ -111,6 +120,7 @@ impl RunState {
             tests: None,
             coverage: None,
             image: None,
+            skipped: BTreeMap::new(),
             more: serde_json::Map::new(),
         }
     }

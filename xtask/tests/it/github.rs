@@ -40,10 +40,13 @@ fn github_gets_its_own_commands() {
         "::error file=app/src/lib.rs,line=26,title=lint::not formatted",
     ]);
     let written = fs_err::read_to_string(&summary).unwrap();
-    assert!(written.starts_with("before\n| job | step |"), "{written}");
+    assert!(written.starts_with("before\n### docker-build passed\n\n| job | step |"), "{written}");
     assert!(written.contains("| build | docker-build | passed | "), "{written}");
     assert!(written.contains("| test | lint | failed | "), "{written}");
-    assert!(written.contains(&format!("- digest: `{digest}`\n")), "{written}");
+    assert!(written.contains(&format!("- digest: <code>{digest}</code>\n")), "{written}");
+    // What failed, and where, is on the page too.
+    assert!(written.contains("#### lint: a check failed"), "{written}");
+    assert!(written.contains("\n- <code>app/src/lib.rs:26</code> not formatted"), "{written}");
     // A pull request is tested, and releases nothing; so is what a merge queue puts together.
     for (event, git_ref) in [
         ("pull_request", "refs/pull/1/merge"),

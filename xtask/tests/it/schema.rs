@@ -5,7 +5,7 @@ use std::path::Path;
 use launchway_core::events::json::{SCHEMA, line};
 use launchway_core::events::{
     Count, DeployOutcome, Deployed, DrillEnd, Drilled, Event, Failed, FailedTest, Finding, Link, Outcome,
-    Progress, Proof, Release, Row, Summary, Unit,
+    Progress, Proof, Release, Review, Row, Summary, Unit,
 };
 use launchway_core::exit::Exit;
 use serde_json::{Map, Value, json};
@@ -121,6 +121,33 @@ fn fits(pattern: &str, value: &Value) -> bool {
     }
 }
 
+/// With every field.
+fn reviewed() -> Box<Review> {
+    let lines = json!({ "lines": 2, "covered": 1 });
+    let release = json!({ "digest": format!("sha256:{}", "a".repeat(64)), "commit": "c0ffee" });
+    let row = json!({ "job": "test", "step": "lint", "outcome": "passed", "milliseconds": 1, "remark": "" });
+    let review = json!({
+        "earlier": [row],
+        "coverage": {
+            "branch": "main",
+            "now": lines,
+            "before": { "commit": "c0ffee", "lines": lines },
+            "lost": [{ "file": "a.rs", "before": lines, "now": lines }],
+        },
+        "slowest_tests": [{ "test": "app a", "milliseconds": 1 }],
+        "image": { "bytes": 2, "before": 1 },
+        "changes": {
+            "from": release,
+            "to": release,
+            "variables": [{ "name": "HOSTS", "change": "add" }],
+            "kept": 1,
+            "plan": "c0ffee",
+        },
+        "links": [{ "what": "run", "name": "7", "url": "https://example.com" }],
+    });
+    serde_json::from_value(review).unwrap()
+}
+
 fn deployed() -> Deployed {
     let words = || "words".to_owned();
     let release = || Release { digest: format!("sha256:{}", "a".repeat(64)), commit: Some(words()) };
@@ -214,7 +241,14 @@ fn events() -> Vec<Event> {
                     remark: words(),
                 };
                 let facts = vec![(words(), words())];
-                Some(Event::Summary(Summary { rehearsal: true, rows: vec![row], facts, run_state: words() }))
+                let review = reviewed();
+                Some(Event::Summary(Summary {
+                    rehearsal: true,
+                    rows: vec![row],
+                    facts,
+                    run_state: words(),
+                    review,
+                }))
             }
             Event::Summary(_) => Some(Event::Drill(Drilled {
                 drill: words(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
-use launchway_report::{Release, Report, Time};
+use launchway_report::{Release, Report, Time, links};
 
 use super::runs::address;
 use super::{CommitRow, Pill, Row, charts, release_path, rollback};
@@ -13,7 +13,6 @@ use crate::board::drift::{self, Drift};
 use crate::board::figures::{Figure, Figures, LEAST, WINDOW_DAYS};
 use crate::board::format::{self, minute};
 use crate::board::history::{History, Run};
-use crate::board::links;
 use crate::board::page::Page;
 use crate::identity::Identity;
 use crate::settings::Settings;

@@ -1,14 +1,13 @@
 //! `/releases/{digest}`: what is in a release, and every deployment of it.
 
 use askama::Template;
-use launchway_report::{Attestation, Commit, Image, Release, Report};
+use launchway_report::{Attestation, Commit, Image, Release, Report, links};
 
 use super::{CommitRow, Row, rollback};
 use crate::assets;
 use crate::board::drift::{is_running, origin};
 use crate::board::format;
 use crate::board::history::{History, Run};
-use crate::board::links;
 use crate::board::page::Page;
 use crate::identity::Identity;
 

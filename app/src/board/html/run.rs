@@ -1,12 +1,11 @@
 //! `/runs/{id}`: one run of the pipeline.
 
 use askama::Template;
-use launchway_report::{Deployment, Report, StepOutcome};
+use launchway_report::{Deployment, Report, StepOutcome, links};
 
 use super::{CommitRow, Pill, Row, milliseconds, outcome, release_path};
 use crate::assets;
 use crate::board::format::{self, minute};
-use crate::board::links;
 use crate::board::page::Page;
 
 #[derive(Template)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::terminal::Verbosity;
-use super::{Deployed, Progress, Proof};
+use super::{Deployed, Progress, Proof, Review};
 use crate::exit::Exit;
 use crate::plain::plain;
 use crate::secret::Redactor;
@@ -311,6 +311,9 @@ pub struct Summary {
     /// The run state for the next job; on GitHub a step output.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub run_state: String,
+    /// What a reviewer reads beside the steps.
+    #[serde(default)]
+    pub review: Box<Review>,
 }
 
 /// One step in the summary.

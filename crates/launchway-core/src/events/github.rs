@@ -2,12 +2,13 @@
 //!
 //! The commands are those of <https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>.
 
-use std::fmt::Write as _;
+mod page;
+
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::terminal::{Look, Terminal, Verbosity, seconds};
-use super::{Event, Failed, Finding, Outcome, Progress, Summary};
+use super::terminal::{Look, Terminal, Verbosity};
+use super::{Event, Failed, Finding, Progress, Summary};
 
 /// The reporter on GitHub.
 ///
@@ -33,8 +34,6 @@ pub struct GitHub {
 }
 
 impl GitHub {
-    /// GitHub drops a summary over 1 MiB entirely.
-    const LONGEST_SUMMARY: usize = 1_000_000;
     /// GitHub shows ten errors of a step, and drops the others silently.
     const MOST_ANNOTATIONS: usize = 10;
 
@@ -62,10 +61,16 @@ impl GitHub {
         let text = if event.is_shown(self.verbosity) { self.text(event) } else { String::new() };
         let mut stdout = io::stdout().lock();
         let mut written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        if let Event::Summary(summary) = event {
-            for (file, text) in [(&self.summary, markdown(summary)), (&self.output, outputs(summary))] {
-                written = written.and(append(file.as_ref(), &text));
+        match event {
+            Event::Summary(summary) => {
+                for (file, text) in [(&self.summary, page::page(summary)), (&self.output, outputs(summary))] {
+                    written = written.and(append(file.as_ref(), &text));
+                }
             }
+            Event::Failed(failed) => {
+                written = written.and(append(self.summary.as_ref(), &page::failure(failed)));
+            }
+            _ => {}
         }
         written.map(|()| !text.is_empty())
     }
@@ -148,34 +153,6 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-fn markdown(summary: &Summary) -> String {
-    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
-    let mut text = String::from("| job | step | outcome | time | |\n|---|---|---|--:|---|\n");
-    for row in &summary.rows {
-        let time = if matches!(row.outcome, Outcome::Skipped | Outcome::Reused) {
-            String::new()
-        } else {
-            seconds(row.milliseconds)
-        };
-        // Writing to a string cannot fail.
-        writeln!(
-            text,
-            "| {} | {} | {} | {time} | {} |",
-            row.job,
-            row.step,
-            row.outcome.word(),
-            cell(&row.remark)
-        )
-        .ok();
-    }
-    text.push('\n');
-    for (name, value) in &summary.facts {
-        writeln!(text, "- {name}: `{value}`").ok();
-    }
-    text.push('\n');
-    if text.len() > GitHub::LONGEST_SUMMARY { String::new() } else { text }
-}
-
 /// Outputs for other jobs: the image, its digest, and the run state.
 fn outputs(summary: &Summary) -> String {
     let read = |(name, value): &(String, String)| {
@@ -195,7 +172,7 @@ fn append(path: Option<&PathBuf>, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Failed, FailedTest, Row};
+    use crate::events::{Failed, FailedTest, Outcome, Row};
     use crate::exit::Exit;
 
     fn github() -> GitHub {
@@ -365,12 +342,13 @@ mod tests {
                 rows: vec![row(Outcome::Passed, ""), row(Outcome::Skipped, "a|b")],
                 facts: facts.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
                 run_state: r#"{"id":"run"}"#.to_owned(),
+                review: Box::default(),
             }))
             .unwrap();
         let written = fs_err::read_to_string(&summary).unwrap();
-        assert!(written.starts_with("before\n| job |"), "{written}");
+        assert!(written.starts_with("before\n### Pipeline\n\n| job |"), "{written}");
         assert!(written.contains("| build | push | passed | 2 min 30 s |  |\n"), "{written}");
-        assert!(written.contains("| build | push | skipped |  | a\\|b |\n"), "{written}");
+        assert!(written.contains("| build | push | skipped |  | a&#124;b |\n"), "{written}");
         assert_eq!(
             fs_err::read_to_string(&output).unwrap(),
             "image=acme/app:c0ffee\ndigest=sha256:00\nrun_state={\"id\":\"run\"}\n"

@@ -16,7 +16,7 @@ use crate::steps::push::PushRecord;
 use crate::steps::test_coverage::CoverageRecord;
 use crate::table::rule::Trigger;
 use crate::table::{JobId, StepId};
-use launchway_core::events::{LastRun, Outcome, milliseconds};
+use launchway_core::events::{LastRun, Outcome, Review, milliseconds};
 use launchway_core::exit::Exit;
 
 /// What one pipeline run did.
@@ -41,6 +41,8 @@ pub(crate) struct Record<'a> {
     deployment: Option<&'a Deployment>,
     /// The deployment as in the history, even if it failed.
     deployment_report: Option<&'a launchway_report::Deployment>,
+    /// What the page of a job on GitHub shows beside that.
+    review: &'a Review,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,6 +115,7 @@ impl<'a> Record<'a> {
             pushed: results.pushed.as_ref(),
             deployment: results.deployment.as_ref(),
             deployment_report: results.deployment_record.as_ref().map(|record| &record.deployment),
+            review: &results.review,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::steps::docker_build::Built;
 use crate::steps::push::PushRecord;
 use crate::steps::test_coverage::{self, CoverageRecord};
 use crate::table::StepId;
-use launchway_core::events::{Deployed, Outcome};
+use launchway_core::events::{Deployed, Outcome, Review};
 
 /// The results of a run's steps.
 #[derive(Debug, Default)]
@@ -24,6 +24,10 @@ pub(crate) struct Results {
     pub(crate) deployment_record: Option<DeploymentRecord>,
     /// What was reported of the deployment.
     pub(crate) deployed: Option<Deployed>,
+    /// The size of the image that was live before the deployment, where it is known.
+    pub(crate) previous_bytes: Option<u64>,
+    /// What a reviewer reads of it all, gathered at the end.
+    pub(crate) review: Review,
 }
 
 impl Results {
@@ -37,6 +41,9 @@ impl Results {
             Outcome::Interrupted => StepOutcome::Interrupted,
         };
         so_far.add(step.step, outcome, step.milliseconds);
+        if !step.skipped.is_empty() {
+            so_far.skipped.insert(step.step.to_string(), step.skipped.clone());
+        }
         match step.step {
             StepId::TestCoverage => {
                 so_far.tests = self.tests;

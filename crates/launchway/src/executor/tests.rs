@@ -48,6 +48,7 @@ fn begun<'a>(ctx: &'a Context, request: &'a Request) -> Run<'a> {
     Run {
         ctx,
         request,
+        earlier: RunState::new(&ctx.git).unwrap(),
         so_far: RunState::new(&ctx.git).unwrap(),
         memory: Memory::read(&ctx.output()),
         results: Results::default(),

@@ -24,6 +24,14 @@ pub(crate) const CACHE: Pin<'static> = Pin {
     commit: "6323deb102c322ba6fcbdcafc7e3dddab59af2b6",
     version: "v2.9.2",
 };
+/// Gets files that an earlier run kept.
+pub(crate) const RESTORE: Pin<'static> = Pin {
+    action: "actions/cache/restore",
+    commit: "27d5ce7f107fe9357f9df03efb73ab90386fccae",
+    version: "v5.0.5",
+};
+/// Keeps files for later runs.
+pub(crate) const SAVE: Pin<'static> = Pin { action: "actions/cache/save", ..RESTORE };
 /// Installs the pinned tools.
 pub(crate) const INSTALL: Pin<'static> = Pin {
     action: "taiki-e/install-action",

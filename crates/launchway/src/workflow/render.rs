@@ -78,8 +78,12 @@ fn job(row: &table::Job, config: &Config, place: &Place, on_branch: &Rule, pins:
     steps.extend(install(row.id, pins));
     if row.id == JobId::Test {
         steps.extend(install_for_checks(config, pins));
+        steps.push(restore_coverage(place, pins));
     }
     steps.extend(row.steps.iter().map(|step| command(config, *step)));
+    if row.id == JobId::Test {
+        steps.push(save_coverage(place, on_branch, pins));
+    }
     steps.push(upload(row.id, place, pins));
     Job {
         name: name(row),
@@ -179,6 +183,36 @@ fn cache(place: &Place, on_branch: &Rule, pins: &Pins<'_>) -> Step {
     let workspaces = place.workspaces().map(|lines| ("workspaces", Input::Lines(LitString(lines))));
     let save = ("save-if", Input::Text(expression(on_branch)));
     action("restore cache", pins.uses(pins::CACHE), workspaces.into_iter().chain([save]).collect())
+}
+
+/// Where the figures of the release branch lie, alone: what the tests covered there.
+const BASELINE: &str = "target/xtask/baseline";
+
+/// The latest figures of the release branch: a run may read what the default branch has cached, and needs no permission.
+fn restore_coverage(place: &Place, pins: &Pins<'_>) -> Step {
+    let with = vec![
+        ("path", Input::Text(place.below(BASELINE))),
+        ("key", Input::Text(baseline_key())),
+        ("restore-keys", Input::Text(BASELINE_KEY.to_owned())),
+    ];
+    action("restore coverage of the release branch", pins.uses(pins::RESTORE), with)
+}
+
+fn save_coverage(place: &Place, on_branch: &Rule, pins: &Pins<'_>) -> Step {
+    let with = vec![("path", Input::Text(place.below(BASELINE))), ("key", Input::Text(baseline_key()))];
+    Step::Action(Action {
+        name: "keep coverage of the release branch",
+        r#if: Some(expression(on_branch)),
+        uses: pins.uses(pins::SAVE),
+        with: Map(with),
+    })
+}
+
+const BASELINE_KEY: &str = "launchway-coverage-";
+
+/// No entry of a cache can be replaced, so each commit has its own.
+fn baseline_key() -> String {
+    BASELINE_KEY.to_owned() + &expression("github.sha")
 }
 
 /// The tools of the job's steps, if they have any.

@@ -1,6 +1,7 @@
 //! No event holds a secret or steers a terminal.
 
 use super::*;
+use crate::events::review::PageLink;
 use crate::events::{DeployOutcome, Deployed, Link, Proof, Release, Reporter, Sink};
 use crate::secret::Secret;
 
@@ -49,8 +50,10 @@ fn events(text: &str) -> Vec<Event> {
         deployment: Some(deployed()),
     };
     let row = Row { job: words(), step: words(), outcome, milliseconds, remark: words() };
-    let summary =
-        Summary { rehearsal: false, rows: vec![row], facts: vec![(words(), words())], run_state: words() };
+    let links = vec![PageLink { what: words(), name: words(), url: Some(words()) }];
+    let review = Box::new(Review { links, ..Review::default() });
+    let facts = vec![(words(), words())];
+    let summary = Summary { rehearsal: false, rows: vec![row], facts, run_state: words(), review };
     let drilled = Drilled {
         drill: words(),
         passed: false,

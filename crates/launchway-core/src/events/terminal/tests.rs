@@ -227,6 +227,7 @@ fn the_summary_names_what_was_skipped() {
         ],
         facts: vec![("coverage".to_owned(), "91.2 %".to_owned())],
         run_state: String::new(),
+        ..Summary::default()
     };
     let expected = [
         "",

@@ -6,6 +6,7 @@ use anyhow::Result;
 use ring::{digest, hmac};
 
 use launchway_core::encode::hex;
+use launchway_core::events::review::{ChangeKind, ServiceChanges, VariableChange};
 use launchway_core::secret::{Secret, derived_key};
 use launchway_render::model::EnvVar;
 
@@ -112,6 +113,30 @@ impl Changes {
             text = text + change.word() + " " + name + " " + &mark(from) + " " + &mark(to) + "\n";
         }
         hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
+    }
+
+    /// What changes, as fields for the page of a run: no value, and no mark of one.
+    pub(super) fn facts(&self) -> ServiceChanges {
+        let name = |release: &Release| launchway_core::events::Release {
+            digest: release.digest.clone(),
+            commit: release.commit.clone(),
+        };
+        let changed = self.variables.iter().filter_map(|variable| {
+            let change = match variable.change {
+                Change::Add => ChangeKind::Add,
+                Change::Replace => ChangeKind::Change,
+                Change::Remove => ChangeKind::Remove,
+                Change::Keep | Change::Unmanaged => return None,
+            };
+            Some(VariableChange { name: variable.name.clone(), change })
+        });
+        ServiceChanges {
+            from: self.from.as_ref().map(name),
+            to: name(&self.to),
+            variables: changed.collect(),
+            kept: self.variables.iter().filter(|variable| variable.change == Change::Keep).count(),
+            plan: self.hash(),
+        }
     }
 
     /// What to write: each variable that differs, with its new value or `None` to remove it.
@@ -230,6 +255,11 @@ mod tests {
         unmanaged, left alone: ANOTHER, OTHER
         ");
         assert!(!format!("{text}{plan:?}").contains("v-"));
+        let facts = plan.facts();
+        let changed: Vec<_> = facts.variables.iter().map(|it| (&it.name[..], it.change)).collect();
+        let expected =
+            [("DIFFERENT", ChangeKind::Change), ("GONE", ChangeKind::Remove), ("NEW", ChangeKind::Add)];
+        assert_eq!((changed.as_slice(), facts.kept, &facts.plan[..]), (&expected[..], 1, hash));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use anyhow::Result;
 use launchway_report::{DeploymentOutcome, Report, Service, Time};
 use reqwest::Url;
 
+use launchway_core::events::review::ServiceChanges;
 use launchway_core::events::{Deployed, Event, Reporter};
 use launchway_render::{model, preflight};
 
@@ -28,6 +29,8 @@ pub(crate) struct Concluded {
 #[derive(Clone, Debug)]
 pub(crate) struct DeploymentRecord {
     pub(crate) deployment: launchway_report::Deployment,
+    /// What its plan changes; absent if it failed before there was one.
+    pub(crate) changes: Option<ServiceChanges>,
     /// The service it was for.
     pub(crate) service: Option<Service>,
     /// The service's address, if Render returned it.
@@ -44,6 +47,8 @@ pub(super) struct Draft {
     pub(super) id: Option<String>,
     /// The hash of the plan.
     pub(super) plan: Option<String>,
+    /// What the plan changes.
+    pub(super) changes: Option<ServiceChanges>,
     pub(super) service: Option<model::Service>,
     pub(super) release: Option<Release>,
     pub(super) previous: Option<Release>,
@@ -57,6 +62,7 @@ impl Draft {
             clock: Instant::now(),
             id: None,
             plan: None,
+            changes: None,
             service: None,
             release: None,
             previous: None,
@@ -103,6 +109,7 @@ impl Draft {
         let name = self.service.as_ref().and_then(|service| service_name(reporter, &service.name));
         let record = DeploymentRecord {
             deployment,
+            changes: self.changes,
             service: plan.service.as_ref().map(|id| Service { key: Service::key(id), name }),
             site: self.service.as_ref().and_then(|service| preflight::address(service).ok()),
             plan: plan.report.clone(),

@@ -199,6 +199,7 @@ impl Rollout {
         let (before, changes) = compare(target, &release, &wanted, self.expect.as_deref())?;
         draft.previous.clone_from(&before.release);
         draft.plan = Some(changes.hash());
+        draft.changes = Some(changes.facts());
         let environment = self.environment_of(&target.config.deploy, &wanted, Some(&before));
         draft.environment = Some(environment.clone());
         target.interrupt.check()?;

@@ -299,6 +299,26 @@ fn every_job_keeps_its_logs_and_its_record_and_nothing_secret() {
 }
 
 #[test]
+fn only_the_release_branch_keeps_the_coverage_that_others_compare_with() {
+    let test = job(JobId::Test);
+    let find = |action: &str| {
+        let used = |step: &&Value| step["uses"].as_str().is_some_and(|uses| uses.starts_with(action));
+        steps(&test).iter().position(|step| used(&step)).unwrap()
+    };
+    let (restore, save) = (find("actions/cache/restore@"), find("actions/cache/save@"));
+    let measured = steps(&test).iter().position(|step| step["id"] == "test-coverage").unwrap();
+    assert!(restore < measured && measured < save);
+    let [restore, save] = [restore, save].map(|place| &steps(&test)[place]);
+    assert_eq!(save["if"], "${{ github.ref == 'refs/heads/main' }}");
+    assert!(restore["if"].is_null(), "{restore}");
+    assert_eq!(
+        (&restore["with"]["key"], &restore["with"]["path"]),
+        (&save["with"]["key"], &save["with"]["path"])
+    );
+    assert_eq!(save["with"]["path"], "target/xtask/baseline");
+}
+
+#[test]
 fn a_release_is_made_without_a_cache() {
     for (job, step) in all_steps() {
         let caches = step["uses"].as_str().is_some_and(|uses| uses.to_lowercase().contains("cache"));

@@ -1,15 +1,17 @@
-//! Links to GitHub and to registries, derived from what reports name.
+//! Pages on GitHub and in registries, derived from what reports name.
 
-use launchway_report::Image;
+use crate::Image;
 
 /// A commit's page, next to the run's page on GitHub. `None` for another CI server, and for a commit with changes on top.
-pub(super) fn commit(run: Option<&str>, sha: &str) -> Option<String> {
+#[must_use]
+pub fn commit(run: Option<&str>, sha: &str) -> Option<String> {
     let (repository, _) = run?.split_once("/actions/runs/")?;
     (!sha.ends_with("-dirty")).then(|| format!("{repository}/commit/{sha}"))
 }
 
 /// An image's page in a registry that has pages.
-pub(super) fn image(image: &Image, commit: Option<&str>) -> Option<String> {
+#[must_use]
+pub fn image(image: &Image, commit: Option<&str>) -> Option<String> {
     let (host, path) = image.repository.split_once('/')?;
     Some(match host {
         "docker.io" => {
