@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::code::Source;
 use super::dockerfile::Dockerfile;
-use super::findings::{Found, Library, Mount, Place, Port, Shipped, Sources};
+use super::findings::{Found, Library, Link, Mount, Place, Port, Shipped, Sources};
 use super::repository::{Package, Repository};
 use super::{choose, surroundings, variables};
 use crate::git::Git;
@@ -70,27 +70,31 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
     let git = Git::read(&repository.top)?;
     let (dockerfile, text) = dockerfile(&repository).unzip();
     let shipped = choose::shipped(&repository, dockerfile.as_ref(), package, binary)?;
+    let lock_path = repository.below("Cargo.lock");
+    let lock = repository.text(&lock_path).filter(|_| repository.tracks(&lock_path));
+    let lines = lock.as_deref().unwrap_or_default();
+    let libraries = surroundings::libraries(lines, &lock_path);
+    // Docker follows whatever it likes.
+    let text = text.filter(|_| dynamic(&libraries).is_none());
     let mut refusals = refusals(&repository, dockerfile.as_ref(), text.as_deref(), &shipped.value);
     let mounts = surroundings::mounts(&repository);
     let files = mounts.iter().filter(|mount| mount.value.file && dockerfile.is_some());
     refusals.extend(files.map(|Found { value: Mount { source, target, .. }, place }| {
         format!("{place}: a container has {source} mounted at {target}, which is not in the image")
     }));
-    let lock_path = repository.below("Cargo.lock");
-    let lock = repository.text(&lock_path).filter(|_| repository.tracks(&lock_path));
-    let lines = lock.as_deref().unwrap_or_default();
     let workflows = surroundings::workflows(&repository);
     let mut sources = sources(&repository, &shipped.value.package);
     sources.services = variables::services(&tests(&repository));
+    sources.port = sources.port.or_else(|| surroundings::port(&repository));
     let port = port(&sources, dockerfile.as_ref(), surroundings::locked(lines, &lock_path, "rocket"));
     let image = surroundings::pushed(&repository, &workflows).or_else(|| {
         let Found { value: (owner, name), place } = repository.origin()?;
         Some(Found::new(format!("docker.io/{owner}/{name}"), place))
     });
-    let libraries = surroundings::libraries(lines, &lock_path);
     let mut build = dockerfile.as_ref().map(build).unwrap_or_default();
-    let of_machine =
-        libraries.iter().find(|found| found.value.krate == "openssl-sys" && !found.value.bundled);
+    let of_machine = libraries
+        .iter()
+        .find(|found| found.value.krate == "openssl-sys" && found.value.link != Link::Bundled);
     if let Some(found) = of_machine {
         // Without it, the crate prefers the shared library if both exist.
         let pair = ("OPENSSL_STATIC".to_owned(), "1".to_owned());
@@ -120,6 +124,17 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
     })
 }
 
+impl Findings {
+    /// The library that keeps the program from being static.
+    pub(super) fn dynamic(&self) -> Option<&Found<Library>> {
+        dynamic(&self.libraries)
+    }
+}
+
+fn dynamic(libraries: &[Found<Library>]) -> Option<&Found<Library>> {
+    libraries.iter().find(|found| found.value.link == Link::Dynamic)
+}
+
 fn is_workspace(manifest: &str) -> bool {
     manifest.lines().any(|line| {
         let line = line.trim();
@@ -146,7 +161,7 @@ fn refusals(
     text: Option<&str>,
     shipped: &Shipped,
 ) -> Vec<String> {
-    let (Some(dockerfile), Some(text)) = (dockerfile, text) else { return Vec::new() };
+    let Some(dockerfile) = dockerfile else { return Vec::new() };
     let place = Path::new(&dockerfile.path);
     if place.parent() != Some(&repository.inside) {
         return vec![format!(
@@ -154,6 +169,7 @@ fn refusals(
             dockerfile.path
         )];
     }
+    let Some(text) = text else { return Vec::new() };
     let file = launchway_image::dockerfile::Dockerfile::new(&dockerfile.path, text);
     let all = || repository.cargo.packages.iter();
     let names = |own: bool| {
@@ -266,10 +282,26 @@ fn port(sources: &Sources, dockerfile: Option<&Dockerfile>, rocket: Option<Place
         let port = found.text.split(['/', ' ']).next()?.parse().ok().filter(|_| found.keyword == "EXPOSE")?;
         Some(Found::new(Port::Fixed(port), place(found.line)))
     });
-    exposed.or_else(|| {
+    let by_option = || {
+        let found = sources.port_option.as_ref()?;
+        let words = dockerfile.map(Dockerfile::arguments).unwrap_or_default();
+        Some(Found::new(Port::Arguments(with_port(words, &found.value)), found.place.clone()))
+    };
+    exposed.or_else(by_option).or_else(|| {
         let found = sources.port.as_ref()?;
         Some(Found::new(Port::Fixed(found.value), found.place.clone()))
     })
+}
+
+/// The arguments with the port that is asked for, in place of the one that is named.
+fn with_port(mut words: Vec<String>, option: &str) -> Vec<String> {
+    let same = |word: &String| word == option || word.starts_with(&format!("{option}="));
+    if let Some(at) = words.iter().position(same) {
+        let end = if words.get(at).is_some_and(|word| word == option) { at + 2 } else { at + 1 };
+        words.drain(at..end.min(words.len()));
+    }
+    words.extend([option.to_owned(), "$PORT".to_owned()]);
+    words
 }
 
 /// What the builder's stages set and install.

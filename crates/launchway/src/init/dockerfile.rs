@@ -90,6 +90,19 @@ impl Dockerfile {
         self.stages.iter().filter(move |stage| alone || !chain.contains(&stage.line))
     }
 
+    /// The arguments that the program is started with.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let chain = self.chain();
+        let last = |keyword: &str| {
+            let found =
+                chain.iter().flat_map(|stage| &stage.instructions).filter(|found| found.keyword == keyword);
+            found.last().and_then(Instruction::words).unwrap_or_default()
+        };
+        let (entrypoint, cmd) = (last("ENTRYPOINT"), last("CMD"));
+        let from = usize::from(entrypoint.is_empty());
+        cmd.into_iter().skip(from).collect()
+    }
+
     fn earlier(&self, name: &str) -> Option<&Stage> {
         self.stages
             .iter()

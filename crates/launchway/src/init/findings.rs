@@ -64,6 +64,8 @@ pub(super) enum Port {
     Standard,
     /// From another variable; in its value, `$PORT` means the port.
     Variable { name: String, value: String },
+    /// From arguments, which replace those of the image; in them, `$PORT` means the port.
+    Arguments(Vec<String>),
     /// It always listens on this port.
     Fixed(u16),
 }
@@ -73,17 +75,28 @@ impl fmt::Display for Port {
         match self {
             Self::Standard => f.write_str("from `PORT`, which Render sets"),
             Self::Variable { name, value } => write!(f, "from `{name}`: Render needs `{name}={value}`"),
+            Self::Arguments(words) => write!(f, "from the arguments `{}`", words.join(" ")),
             Self::Fixed(port) => write!(f, "{port}, regardless of `PORT`"),
         }
     }
+}
+
+/// How a program gets a C library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// A static program can hold it without anything from the machine.
+    Bundled,
+    /// It comes from the machine, and may have a static form there.
+    Machine,
+    /// It has no static form.
+    Dynamic,
 }
 
 /// A C library in the lock file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Library {
     pub(super) krate: String,
-    /// Whether it can be linked statically without a library of the machine.
-    pub(super) bundled: bool,
+    pub(super) link: Link,
     /// What that requires.
     pub(super) words: &'static str,
 }
@@ -109,8 +122,10 @@ pub(super) struct Sources {
     pub(super) prefixes: Vec<Found<String>>,
     /// An address in the sources that only the same machine can reach.
     pub(super) loopback: Option<Found<String>>,
-    /// A port that is hard-coded in the sources.
+    /// A port that is hard-coded in the sources, or set in a settings file.
     pub(super) port: Option<Found<u16>>,
+    /// The command-line option that sets the port, such as `--port`.
+    pub(super) port_option: Option<Found<String>>,
     /// What the tests connect to.
     pub(super) services: Vec<Found<&'static str>>,
 }

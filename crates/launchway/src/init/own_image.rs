@@ -40,7 +40,7 @@ pub(super) fn own_image(findings: &Findings) -> Option<OwnImage> {
     if findings.dockerfile.is_some() && findings.refusals.is_empty() {
         return None;
     }
-    let mut draft = Draft::new();
+    let mut draft = Draft { dynamic: findings.dynamic().is_some(), ..Draft::new() };
     match &findings.dockerfile {
         Some(file) => draft.read(file, findings),
         None => draft.user = Some(NONROOT.to_string()),

@@ -63,6 +63,10 @@ pub(super) fn text(findings: &Findings) -> String {
     for found in &findings.libraries {
         row("C library", format!("{}: {}", found.value.krate, found.value.words), found.place.to_string());
     }
+    if let Some(found) = findings.dynamic() {
+        let why = format!("docker, because `{}` cannot be linked statically", found.value.krate);
+        row("engine", why, found.place.to_string());
+    }
     for (number, found) in sources.health.iter().enumerate() {
         row(if number == 0 { "health" } else { "or" }, found.value.clone(), found.place.to_string());
     }
@@ -182,7 +186,17 @@ pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
         Some(Port::Fixed(port)) => {
             lines.push(format!("Set `PORT` to `{port}` on Render: the service always listens on that port."));
         }
+        Some(Port::Arguments(words)) => lines.push(format!(
+            "Let the Docker Command on Render end with `{}`: services there listen on port 10000 by default.",
+            words.join(" ").replace("$PORT", "10000")
+        )),
         Some(Port::Standard) | None => {}
+    }
+    if let Some(found) = findings.dynamic() {
+        lines.push(format!(
+            "Docker builds the image, here and on GitHub, because `{}` cannot be linked statically.",
+            found.value.krate
+        ));
     }
     if let Some(found) = &findings.sources.loopback {
         lines.push(format!(

@@ -1,7 +1,7 @@
 //! Reads what surrounds the sources: the lock file, workflows, the toolchain file, `.env`.
 
 use super::detect::has_extension;
-use super::findings::{Found, Library, Mount, Place};
+use super::findings::{Found, Library, Link, Mount, Place};
 use super::repository::Repository;
 
 /// The C libraries in `Cargo.lock`, each crate with its line.
@@ -37,30 +37,50 @@ pub(super) fn libraries(lock: &str, path: &str) -> Vec<Found<Library>> {
         .filter_map(|(line, text)| Some((line + 1, text.strip_prefix("name = \"")?.strip_suffix('"')?)))
         .collect();
     let has = |name: &str| names.iter().any(|(_, known)| *known == name);
-    let library = |name: &str| -> Option<(bool, &'static str)> {
+    let library = |name: &str| -> Option<(Link, &'static str)> {
         Some(match name {
-            "openssl-sys" if has("openssl-src") => (true, "compiled from source: needs perl and make"),
-            "openssl-sys" => {
-                (false, "needs libssl-dev and `OPENSSL_STATIC=1`, or the feature `vendored` of `openssl`")
+            "openssl-sys" if has("openssl-src") => {
+                (Link::Bundled, "compiled from source: needs perl and make")
             }
-            "pq-sys" => (false, "links to libpq, which Debian cannot link statically"),
-            "mysqlclient-sys" => (false, "links to libmysqlclient"),
-            "rdkafka-sys" => (true, "compiled from source, unless its feature `dynamic-linking` is on"),
-            "libsqlite3-sys" => (true, "compiled from source where the feature `bundled` is on"),
-            "aws-lc-sys" => (true, "compiled from source: needs a C compiler, and cmake for some targets"),
+            "openssl-sys" => (
+                Link::Machine,
+                "needs libssl-dev and `OPENSSL_STATIC=1`, or the feature `vendored` of `openssl`",
+            ),
+            "pq-sys" if has("pq-src") => (Link::Bundled, "compiled from source: needs a C compiler"),
+            "pq-sys" => (
+                Link::Dynamic,
+                "links to libpq, which has no complete static form in Debian: Docker builds the image, or turn on the feature `bundled` of `pq-sys`",
+            ),
+            "mysqlclient-sys" if has("mysqlclient-src") => {
+                (Link::Bundled, "compiled from source: needs a C compiler and cmake")
+            }
+            "mysqlclient-sys" => (
+                Link::Dynamic,
+                "links to libmysqlclient, which has no static form: Docker builds the image, or turn on the feature `bundled` of `mysqlclient-sys`",
+            ),
+            "odbc-sys" => {
+                (Link::Dynamic, "links to unixODBC, which loads drivers as it runs: Docker builds the image")
+            }
+            "rdkafka-sys" => {
+                (Link::Bundled, "compiled from source, unless its feature `dynamic-linking` is on")
+            }
+            "libsqlite3-sys" => (Link::Bundled, "compiled from source where the feature `bundled` is on"),
+            "aws-lc-sys" => {
+                (Link::Bundled, "compiled from source: needs a C compiler, and cmake for some targets")
+            }
             "ring" | "zstd-sys" | "libz-sys" | "libz-ng-sys" | "bzip2-sys" | "lzma-sys" | "liblzma-sys"
             | "onig_sys" | "libgit2-sys" | "libssh2-sys" | "curl-sys" | "librocksdb-sys"
             | "tikv-jemalloc-sys" | "libmimalloc-sys" | "lz4-sys" | "brotli-sys" | "blake3"
-            | "libsodium-sys" | "libwebp-sys" => (true, "compiled from source: needs a C compiler"),
+            | "libsodium-sys" | "libwebp-sys" => (Link::Bundled, "compiled from source: needs a C compiler"),
             name if (name.ends_with("-sys") || name.ends_with("_sys")) && !BESIDE.contains(&name) => {
-                (false, "unknown: it may link to a library of the machine")
+                (Link::Machine, "unknown: it may link to a library of the machine")
             }
             _ => return None,
         })
     };
     let found = |(line, name): &(usize, &str)| {
-        let (bundled, words) = library(name)?;
-        let library = Library { krate: (*name).to_owned(), bundled, words };
+        let (link, words) = library(name)?;
+        let library = Library { krate: (*name).to_owned(), link, words };
         Some(Found::new(library, Place::line(path, *line)))
     };
     names.iter().filter_map(found).collect()
@@ -164,6 +184,44 @@ pub(super) fn mounts(repository: &Repository) -> Vec<Found<Mount>> {
     text.lines().enumerate().filter_map(mount).collect()
 }
 
+/// The port in a file of settings: `port` of what is not a database's.
+pub(super) fn port(repository: &Repository) -> Option<Found<u16>> {
+    let is_settings = |path: &&String| {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let inside = repository.inside.to_string_lossy();
+        let folder = folder.strip_prefix(&*inside).unwrap_or(folder).trim_matches('/');
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let others = ["Cargo.toml", "deny.toml", "clippy.toml", "rustfmt.toml", "package.json"];
+        has_extension(path, &["toml", "yaml", "yml", "json"])
+            && matches!(folder, "" | "config" | "configuration" | "settings" | "conf")
+            && !others.contains(&name)
+            && !name.contains("compose")
+    };
+    repository.files.iter().filter(is_settings).find_map(|path| {
+        let (line, port) = settings_port(&repository.text(path)?)?;
+        Some(Found::new(port, Place::line(path, line)))
+    })
+}
+
+/// The line and the value of `port = 8000`, `port: 8000` or `"port": 8000`, outside of what is called a database.
+fn settings_port(text: &str) -> Option<(usize, u16)> {
+    let elsewhere = ["database", "postgres", "mysql", "redis", "db", "smtp", "mail", "metrics"];
+    let mut section = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        let (key, value) = line.split_once([':', '=']).unwrap_or((line, ""));
+        let (key, value) = (key.trim().trim_matches('"'), value.trim().trim_matches([',', '"', ' ']));
+        if line.starts_with('[') || value.is_empty() || value == "{" {
+            section = key.trim_matches(['[', ']']).to_ascii_lowercase();
+        } else if key.eq_ignore_ascii_case("port") && !elsewhere.iter().any(|word| section.contains(word)) {
+            if let Some(port) = value.parse().ok().filter(|port| *port > 0) {
+                return Some((number + 1, port));
+            }
+        }
+    }
+    None
+}
+
 /// The toolchain file and its channel.
 pub(super) fn toolchain(repository: &Repository) -> Option<Found<String>> {
     let folders = repository.inside.ancestors();
@@ -192,11 +250,26 @@ mod tests {
             let lock: Vec<String> =
                 names.iter().map(|name| format!("[[package]]\nname = \"{name}\"\n")).collect();
             let found = libraries(&lock.concat(), "Cargo.lock").into_iter();
-            found.map(|f| format!("{} {} {}", f.value.krate, f.value.bundled, f.place)).collect::<Vec<_>>()
+            found.map(|f| format!("{} {:?} {}", f.value.krate, f.value.link, f.place)).collect::<Vec<_>>()
         };
-        assert_eq!(of(&["serde", "openssl-sys"]), ["openssl-sys false Cargo.lock:4"]);
-        assert_eq!(of(&["openssl-src", "openssl-sys"]), ["openssl-sys true Cargo.lock:4"]);
-        assert_eq!(of(&["windows-sys", "linux-raw-sys", "odd-sys"]), ["odd-sys false Cargo.lock:6"]);
+        assert_eq!(of(&["serde", "openssl-sys"]), ["openssl-sys Machine Cargo.lock:4"]);
+        assert_eq!(of(&["openssl-src", "openssl-sys"]), ["openssl-sys Bundled Cargo.lock:4"]);
+        assert_eq!(of(&["pq-sys"]), ["pq-sys Dynamic Cargo.lock:2"]);
+        assert_eq!(of(&["pq-sys", "pq-src"]), ["pq-sys Bundled Cargo.lock:2"]);
+        assert_eq!(of(&["windows-sys", "linux-raw-sys", "odd-sys"]), ["odd-sys Machine Cargo.lock:6"]);
+    }
+
+    #[test]
+    fn a_port_is_found_in_settings() {
+        for (text, expected) in [
+            ("database:\n  port: 5432\napplication:\n  host: x\n  port: 8000 # ours\n", Some((5, 8000))),
+            ("[default]\nport = 8001\n", Some((2, 8001))),
+            ("{\n  \"port\": 8002,\n}", Some((2, 8002))),
+            ("[redis]\nport = 6379\n", None),
+            ("port: ${PORT}\n", None),
+        ] {
+            assert_eq!(settings_port(text), expected, "{text}");
+        }
     }
 
     #[test]

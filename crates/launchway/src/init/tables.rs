@@ -39,6 +39,10 @@ pub(super) fn text(
         Some("raise this to the figure that `cargo xtask test-coverage` reports".to_owned()),
     );
     line("target", quoted("x86_64-unknown-linux-gnu"), None);
+    if let Some(found) = findings.dynamic() {
+        let why = format!("{}: {} cannot be linked statically", found.place, found.value.krate);
+        line("engine", quoted("docker"), Some(why));
+    }
     match (own, &findings.dockerfile) {
         (Some(own), _) if own.path != "Dockerfile" => line("dockerfile", quoted(&own.path), None),
         (None, Some(file)) if !file.path.ends_with("Dockerfile") => {
@@ -94,6 +98,10 @@ fn deploy(text: &mut String, table: &str, findings: &Findings) {
         Some((Port::Variable { name, value }, place)) => {
             writeln!(text, "port = {{ variable = {}, value = {} }}  # {place}", quoted(name), quoted(value))
                 .ok();
+        }
+        Some((Port::Arguments(words), place)) => {
+            let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+            writeln!(text, "port = {{ arguments = [{}] }}  # {place}", words.join(", ")).ok();
         }
         Some((Port::Standard, _)) | None => {}
     }

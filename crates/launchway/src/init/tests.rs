@@ -1,5 +1,7 @@
 //! Small repositories of many kinds: what is found in each, and what is planned for it.
 
+mod linking;
+
 use tempfile::TempDir;
 
 use super::detect::Findings;

@@ -44,6 +44,7 @@ pub(super) fn read(sources: &[Source]) -> Sources {
         prefixes: prefixes(sources),
         loopback: loopback(sources),
         port: port(sources),
+        port_option: port_option(sources),
         services: Vec::new(),
     }
 }
@@ -207,6 +208,38 @@ fn loopback(sources: &[Source]) -> Option<Found<String>> {
     })
 }
 
+/// The option of clap that is called a port, and that no variable sets.
+fn port_option(sources: &[Source]) -> Option<Found<String>> {
+    sources.iter().find_map(|source| {
+        let of_field = ["#[arg(", "#[clap(", "#[structopt("].iter().find_map(|attribute| {
+            source.after(attribute).find_map(|offset| {
+                let rest = source.code.get(offset..)?;
+                let end = close(rest)?;
+                let inside = rest.get(..end)?;
+                let field = rest.get(end..)?.trim_start_matches([')', ']']);
+                let field =
+                    field.lines().find(|line| line.contains(':') && !line.trim_start().starts_with("#["))?;
+                let name = field.split(':').next()?.trim().rsplit(' ').next()?;
+                let words = inside.split(',').map(str::trim);
+                let long = words.clone().find(|word| word.starts_with("long"))?;
+                let fits = name == "port" || matches!(name, "http_port" | "listen_port" | "server_port");
+                let by_variable = words.clone().any(|word| word == "env" || word.starts_with("env "));
+                let named = long.split_once('"').and_then(|(_, rest)| rest.split('"').next());
+                let option = named.map_or_else(|| name.replace('_', "-"), str::to_owned);
+                (fits && !by_variable).then(|| Found::new(format!("--{option}"), source.place(offset)))
+            })
+        });
+        let of_builder = || {
+            source.after(".long(").find_map(|offset| {
+                let text = source.string_at(offset).filter(|text| text.value == "port")?;
+                let by_variable = source.statement(text.end).contains(".env(");
+                (!by_variable).then(|| Found::new("--port".to_owned(), source.place(offset)))
+            })
+        };
+        of_field.or_else(of_builder)
+    })
+}
+
 /// A port beside an address, or a number where a port has its default.
 fn port(sources: &[Source]) -> Option<Found<u16>> {
     sources.iter().find_map(|source| {
@@ -295,6 +328,21 @@ mod tests {
         let found = read(&[Source::new("a.rs", "listener.bind(\"127.0.0.1:3000\")?;")]);
         assert_eq!(found.loopback.map(|found| found.value).as_deref(), Some("127.0.0.1:3000"));
         assert_eq!(found.port.map(|found| found.value), Some(3000));
+        for text in [
+            "#[arg(short, long, default_value_t = 8080)]\n    port: u16,",
+            "#[clap(long = \"port\", default_value = \"80\")]\npub http_port: u16,",
+            "Arg::new(\"p\").long(\"port\").default_value(\"8080\")",
+        ] {
+            let found = read(&[Source::new("a.rs", text)]).port_option.unwrap();
+            assert_eq!(
+                (found.value.as_str(), found.place.to_string().as_str()),
+                ("--port", "a.rs:1"),
+                "{text}"
+            );
+        }
+        for text in ["#[arg(long, env = \"P\")]\nport: u16,", "#[arg(long)]\nhost: String,"] {
+            assert_eq!(read(&[Source::new("a.rs", text)]).port_option, None, "{text}");
+        }
         let found = read(&[Source::new("a.rs", "const DEFAULT_PORT: u16 = 8080;")]);
         assert_eq!(found.port.map(|found| found.value), Some(8080));
         let found = read(&[Source::new("a.rs", "let url = \"http://localhost:8080/x\"; let t = \"12:30\";")]);

@@ -26,6 +26,8 @@ pub(super) struct Draft {
     /// Where the binary is in the image.
     pub(super) program: String,
     pub(super) certificates: bool,
+    /// Whether the program loads libraries.
+    pub(super) dynamic: bool,
     pub(super) dropped: Vec<String>,
 }
 
@@ -148,7 +150,7 @@ impl Draft {
                     if package.contains("ca-certificates") {
                         self.certificates = true;
                     }
-                    self.drop(line, &format!("the package {package}"), reason(package));
+                    self.drop(line, &format!("the package {package}"), reason(package, self.dynamic));
                 }
             }
             // Clean-up after packages that are not installed, or the mode of the binary.
@@ -267,8 +269,10 @@ impl Draft {
     }
 }
 
-fn reason(package: &str) -> &'static str {
+fn reason(package: &str, dynamic: bool) -> &'static str {
     match package {
+        name if dynamic && name.contains("ca-certificates") => "the base has the certificates",
+        name if dynamic && name.starts_with("lib") => "what the program loads is copied from the builder",
         name if name.contains("ca-certificates") => "the certificates are copied into the image instead",
         name if name.contains("ssl") => "the program is linked statically and includes what it needs",
         name if name.contains("tzdata") => "the service runs in UTC",

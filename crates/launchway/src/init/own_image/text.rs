@@ -6,11 +6,13 @@ use std::fmt::Write as _;
 use super::draft::Draft;
 use super::{EMPTY, OwnImage, ROOTFS};
 use crate::init::detect::Findings;
-use crate::init::findings::Port;
+use crate::init::findings::{Link, Port};
 
 impl Draft {
     pub(super) fn write(self, findings: &Findings) -> OwnImage {
-        let mut files = accounts(&self.accounts);
+        let dynamic = findings.dynamic().is_some();
+        // A distroless base has accounts and certificates.
+        let mut files = if dynamic { Vec::new() } else { accounts(&self.accounts) };
         let owner = self.user.as_deref().map(|user| self.number(user));
         let mut folders = String::new();
         for (path, folder_owner) in self.folders.iter().filter(|(path, _)| *path != "/") {
@@ -29,7 +31,7 @@ impl Draft {
             path: path.to_owned(),
             text: format!("{}{text}", header(findings, path, &listed)),
             files,
-            certificates: self.certificates,
+            certificates: self.certificates && !dynamic,
             dropped: self.dropped,
         }
     }
@@ -67,9 +69,16 @@ fn builder(findings: &Findings) -> String {
     };
     for library in &findings.libraries {
         match library.value.krate.as_str() {
-            "openssl-sys" if library.value.bundled => ["perl", "make"].into_iter().for_each(&mut add),
+            "openssl-sys" if library.value.link == Link::Bundled => {
+                ["perl", "make"].into_iter().for_each(&mut add)
+            }
             "openssl-sys" => ["libssl-dev", "pkg-config"].into_iter().for_each(&mut add),
             "aws-lc-sys" => add("cmake"),
+            "pq-sys" if library.value.link == Link::Dynamic => add("libpq-dev"),
+            "mysqlclient-sys" if library.value.link == Link::Dynamic => {
+                ["default-libmysqlclient-dev", "pkg-config"].into_iter().for_each(&mut add);
+            }
+            "odbc-sys" => add("unixodbc-dev"),
             _ => {}
         }
     }
@@ -107,20 +116,30 @@ fn builder(findings: &Findings) -> String {
         let names: Vec<&str> = findings.build.features.iter().map(|found| found.value.as_str()).collect();
         write!(call, " --features {}", names.join(",")).ok();
     }
+    if findings.dynamic().is_some() {
+        let program = format!("target/x86_64-unknown-linux-gnu/release/{}", shipped.binary);
+        writeln!(
+            text,
+            "RUN {call}\n# The libraries that it loads, except those of the base.\nRUN mkdir /libraries && ldd {program} | awk '$2 == \"=>\" {{ print $3 }}' \\\n    | grep -vE '/lib(c|m|gcc_s|stdc\\+\\+|ssl|crypto)[.]so' | xargs -r cp -L -t /libraries\n"
+        )
+        .ok();
+        return text;
+    }
     write!(call, " \\\n    --config '{table}.rustflags=[\"-Ctarget-feature=+crt-static\"]'").ok();
     writeln!(text, "RUN {call}\n").ok();
     text
 }
 
 fn final_stage(draft: &Draft, findings: &Findings, folders: &str) -> String {
-    let mut text = String::from("FROM scratch\n");
-    writeln!(
-        text,
-        "# User accounts, name lookup{}.",
-        if draft.certificates { ", CA certificates" } else { "" }
-    )
-    .ok();
-    writeln!(text, "COPY {ROOTFS}/ /").ok();
+    let mut text = String::new();
+    if findings.dynamic().is_some() {
+        writeln!(text, "# It has the C library, CA certificates, user accounts and zone data, and no shell.\nFROM gcr.io/distroless/cc-debian12").ok();
+        writeln!(text, "COPY --from=build /libraries/ /usr/lib/x86_64-linux-gnu/").ok();
+    } else {
+        let certificates = if draft.certificates { ", CA certificates" } else { "" };
+        writeln!(text, "FROM scratch\n# User accounts, name lookup{certificates}.").ok();
+        writeln!(text, "COPY {ROOTFS}/ /").ok();
+    }
     text.push_str(folders);
     for copy in &draft.copies {
         writeln!(text, "{copy}").ok();

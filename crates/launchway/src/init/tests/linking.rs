@@ -1,0 +1,49 @@
+//! A program that must be dynamic, and ports that no variable names.
+
+use super::*;
+
+/// A lock file with a library of the machine.
+const LOCK: &str = "version = 4\n\n[[package]]\nname = \"pq-sys\"\nversion = \"0.7.0\"\n";
+
+#[test]
+fn a_program_that_cannot_be_static_gets_a_distroless_base() {
+    let dir = repository(&[("Cargo.lock", LOCK)]);
+    let plan = plan(&dir);
+    insta::assert_snapshot!(file(&plan, "Dockerfile"), @"");
+    assert!(!plan.certificates && plan.files.iter().all(|(path, _)| !path.contains("rootfs")), "{plan}");
+    let engine = "engine = \"docker\"  # Cargo.lock:4: pq-sys cannot be linked statically\n";
+    assert!(tables(&plan).contains(engine), "{plan}");
+    assert!(report::left(&findings(&dir), &plan).contains("Docker builds the image, here and on GitHub"));
+}
+
+#[test]
+fn docker_follows_the_dockerfile_of_a_program_that_cannot_be_static() {
+    let dockerfile = "FROM rust AS build\nRUN --mount=type=cache,target=/x make\nFROM debian\nRUN apt-get install -y libpq5\nCOPY --from=build /web /web\nCMD web\n";
+    let dir = repository(&[("Cargo.lock", LOCK), ("Dockerfile", dockerfile)]);
+    assert!(findings(&dir).refusals.is_empty());
+    let plan = plan(&dir);
+    assert!(plan.files.iter().all(|(path, _)| path.starts_with("xtask/")), "{plan}");
+    assert!(tables(&plan).contains("engine = \"docker\""), "{plan}");
+}
+
+#[test]
+fn a_port_may_be_an_argument_or_stand_in_a_file() {
+    let main = "#[derive(clap::Parser)]\nstruct Args {\n    #[arg(short, long, default_value_t = 8080)]\n    port: u16,\n}\n";
+    let dockerfile =
+        |cmd: &str| format!("FROM rust AS build\nFROM scratch\nCOPY --from=build /web /web\n{cmd}\n");
+    for (cmd, expected) in [
+        ("ENTRYPOINT [\"/web\"]\nCMD [\"--quiet\"]", "[\"--quiet\", \"--port\", \"$PORT\"]"),
+        ("CMD [\"/web\", \"--port\", \"80\", \"serve\"]", "[\"serve\", \"--port\", \"$PORT\"]"),
+    ] {
+        let dir = repository(&[("src/main.rs", main), ("Dockerfile", &dockerfile(cmd))]);
+        let plan = plan(&dir);
+        assert!(
+            tables(&plan).contains(&format!("port = {{ arguments = {expected} }}  # src/main.rs:3\n")),
+            "{plan}"
+        );
+        assert!(report::left(&findings(&dir), &plan).contains("Let the Docker Command on Render end with `"));
+    }
+    let settings = "database:\n  port: 5432\napplication:\n  port: 8000\n";
+    let plan = plan(&repository(&[("src/main.rs", "fn main() {}\n"), ("configuration/base.yaml", settings)]));
+    assert!(tables(&plan).contains("port = 8000  # configuration/base.yaml:4\n"), "{plan}");
+}
