@@ -3,6 +3,7 @@
 mod environment;
 mod group;
 mod launch;
+mod namespace;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use crate::interrupt::Interrupt;
 use crate::plain::{Printed, plain, send_printed};
 pub use environment::{is_of_a_hook, is_token, withhold};
 pub use group::{Bounds, Group};
-pub use launch::{command as bare, launched};
+pub use launch::{command as bare, contained, launched};
+pub use namespace::Namespace;
 
 /// A command line: what `--explain` shows is what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

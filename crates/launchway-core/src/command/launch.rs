@@ -14,10 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
+use super::namespace::Namespace;
 use crate::leftovers;
 
 /// The first argument that makes our own executable become a child.
 const LAUNCH: &str = "--launch";
+
+/// The first argument that makes it become a child in a [`Namespace`].
+const CONTAIN: &str = "--contain";
 
 /// This process's own executable, even if its file has been replaced in the meantime.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -30,34 +34,46 @@ static IS_ENABLED: AtomicBool = AtomicBool::new(false);
 /// Returns an exit code if the child could not be started. It must be the first thing that a program calls.
 pub fn launched() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_none_or(|first| first != LAUNCH) {
+    let first = arguments.next().filter(|first| first == LAUNCH || first == CONTAIN);
+    let Some(first) = first else {
         IS_ENABLED.store(cfg!(target_os = "linux") && Path::new(OWN_PROGRAM).exists(), Ordering::Relaxed);
         return None;
-    }
-    let (Some(owner), Some(records), Some(program)) = (arguments.next(), arguments.next(), arguments.next())
-    else {
+    };
+    let (Some(owner), Some(records)) = (arguments.next(), arguments.next()) else {
         return Some(ExitCode::FAILURE);
     };
-    let error = become_child(&owner, Path::new(&records), &program, arguments);
+    let namespace = if first == CONTAIN { Namespace::read(&mut arguments).map(Some) } else { Some(None) };
+    let (Some(namespace), Some(program)) = (namespace, arguments.next()) else {
+        return Some(ExitCode::FAILURE);
+    };
+    let entered = start_as_child(&owner, Path::new(&records), namespace.as_ref());
+    let error = match entered {
+        // It was to be tried.
+        Ok(()) if program.is_empty() => return Some(ExitCode::SUCCESS),
+        Ok(()) => become_program(&program, arguments),
+        Err(error) => error,
+    };
     drop(writeln!(io::stderr(), "cannot start {}: {error}", program.display()));
     // As a shell does.
     Some(ExitCode::from(127))
 }
 
-fn become_child(
-    owner: &OsStr,
-    records: &Path,
-    program: &OsStr,
-    arguments: impl Iterator<Item = OsString>,
-) -> io::Error {
-    const TRIES: usize = 100;
-
-    if let Err(error) = end_with_parent(owner) {
-        return error;
-    }
+fn start_as_child(owner: &OsStr, records: &Path, namespace: Option<&Namespace>) -> io::Result<()> {
+    end_with_parent(owner)?;
     if !records.as_os_str().is_empty() {
         leftovers::record(records);
     }
+    if let Some(namespace) = namespace {
+        namespace.enter()?;
+        // The kernel forgets it where the rights of a process change.
+        end_with_parent(owner)?;
+    }
+    Ok(())
+}
+
+fn become_program(program: &OsStr, arguments: impl Iterator<Item = OsString>) -> io::Error {
+    const TRIES: usize = 100;
+
     #[expect(clippy::disallowed_methods, reason = "the parent has built this environment")]
     let mut command = Command::new(program);
     command.args(arguments);
@@ -104,6 +120,19 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command.arg0("xtask").arg(LAUNCH).arg(std::process::id().to_string());
     command.arg(leftovers::folder().unwrap_or_default()).arg(program);
     command
+}
+
+/// A command that starts a program in a namespace, by its path from the namespace's root folder; `None` if our own
+/// executable cannot be started again.
+#[expect(clippy::disallowed_methods, reason = "this is where children are made")]
+pub fn contained(namespace: &Namespace, program: &str) -> Option<Command> {
+    if !IS_ENABLED.load(Ordering::Relaxed) {
+        return None;
+    }
+    let mut command = Command::new(OWN_PROGRAM);
+    command.arg0("xtask").arg(CONTAIN).arg(std::process::id().to_string());
+    command.arg(leftovers::folder().unwrap_or_default()).args(namespace.arguments()).arg(program);
+    Some(command)
 }
 
 /// The file of a program; a relative path is resolved by the child.
