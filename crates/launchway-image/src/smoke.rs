@@ -22,7 +22,7 @@ use rustix::process::Signal;
 use serde::Deserialize;
 
 use super::binary::Platform;
-use super::layer::Tar;
+use super::layer::{Owner, Tar};
 use container::Container;
 use launchway_core::command::Group;
 use launchway_core::exit::{Exit, OrExit as _};
@@ -32,6 +32,7 @@ use launchway_core::plain::send_lines;
 use launchway_core::runner::Runner;
 use launchway_registry::oci::Settings;
 pub use port::Port;
+pub use program::Contained;
 use program::Program;
 
 /// A smoke run.
@@ -66,9 +67,16 @@ enum Subject {
 }
 
 impl Smoke {
-    /// Starts the program of the packed layers, which are unpacked to `folder` first.
-    pub fn of_layers(service: Service, folder: PathBuf, platform: Platform, settings: Settings) -> Self {
-        Self::new(service, Subject::Program(Box::new(Program { folder, platform, settings })))
+    /// Starts the program of the packed layers, which are unpacked to `folder` first: with their files alone, or with
+    /// those of this machine for the reason in the error.
+    pub fn of_layers(
+        service: Service,
+        folder: PathBuf,
+        platform: Platform,
+        settings: Settings,
+        alone: Result<Contained, String>,
+    ) -> Self {
+        Self::new(service, Subject::Program(Box::new(Program { folder, platform, settings, alone })))
     }
 
     /// Starts a container of an image that the Docker engine has under a name; one at a time per workspace.
@@ -118,7 +126,13 @@ impl fmt::Display for Smoke {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (start, end) = match &self.subject {
             Subject::Program(program) => {
-                (format!("start {} of the packed layers on loopback", program.name()), "SIGTERM")
+                let alone = match &program.alone {
+                    Ok(Contained { user: Owner { uid, gid }, .. }) => {
+                        format!(" as {uid}:{gid}, with no other files,")
+                    }
+                    Err(_) => String::new(),
+                };
+                (format!("start {} of the packed layers{alone} on loopback", program.name()), "SIGTERM")
             }
             Subject::Container(container) => {
                 (container.call(&self.service, None, None).to_string(), "`docker stop`")

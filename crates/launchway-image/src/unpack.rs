@@ -1,8 +1,11 @@
 //! Unpacks layers into a folder that no entry can leave.
 //!
 //! The input is untrusted: a path that leads out of the folder is an error, links are resolved within the image's root,
-//! and sizes are limited. Owners and special permission bits are dropped: the folder belongs to the user who runs this.
-//! A device becomes an empty file: only root could create one.
+//! and sizes are limited. Owners and special permission bits are dropped: the folder belongs to the user who runs this,
+//! and `rights` can give that user the rights of the image's user. A device becomes an empty file: only root could
+//! create one.
+
+mod rights;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -16,7 +19,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use super::final_stage::DEFAULT_PATH;
+use super::layer::Owner;
 use super::layer_reader::{Entry, Kind, LayerReader};
+
+use rights::Rights;
 
 /// Unpacks layers, the lowest first, into an existing folder.
 pub fn unpack<R: Read>(
@@ -24,9 +30,35 @@ pub fn unpack<R: Read>(
     layers: impl IntoIterator<Item = R>,
     mut reader: LayerReader<'_>,
 ) -> Result<()> {
+    unpack_with(folder, layers, &mut reader, &mut Rights::default())
+}
+
+/// Unpacks layers for a user of the image: the owner of a file may do with it what that user may.
+///
+/// `prepare` adds what the image does not hold, before the rights are set.
+pub fn unpack_for<R: Read>(
+    folder: &Path,
+    layers: impl IntoIterator<Item = R>,
+    mut reader: LayerReader<'_>,
+    user: Owner,
+    prepare: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<()> {
+    let mut rights = Rights::default();
+    unpack_with(folder, layers, &mut reader, &mut rights)?;
+    prepare(folder)?;
+    // Root may do everything.
+    if user.uid == 0 { Ok(()) } else { rights.set(folder, user) }
+}
+
+fn unpack_with<R: Read>(
+    folder: &Path,
+    layers: impl IntoIterator<Item = R>,
+    reader: &mut LayerReader<'_>,
+    rights: &mut Rights,
+) -> Result<()> {
     let hasher = RandomState::new();
     for layer in layers {
-        let mut layer_of = Unpacking { folder, hasher: &hasher, own: HashSet::new() };
+        let mut layer_of = Unpacking { folder, hasher: &hasher, own: HashSet::new(), rights };
         reader.read(layer, |entry| layer_of.place(entry))?;
     }
     Ok(())
@@ -81,17 +113,23 @@ fn resolve(folder: &Path, path: &[u8], create: bool) -> Result<PathBuf> {
 /// The file of a program: either a path in the image, or a name that is looked up in the `PATH` of its `NAME=value`
 /// pairs.
 pub fn program(folder: &Path, working_dir: &str, env: &[String], name: &str) -> Result<PathBuf> {
+    find(folder, &program_path(folder, working_dir, env, name)?)
+}
+
+/// The path of a program in the image, links not followed.
+pub fn program_path(folder: &Path, working_dir: &str, env: &[String], name: &str) -> Result<String> {
     if name.starts_with('/') {
-        return find(folder, name);
+        return Ok(name.to_owned());
     }
     if name.contains('/') {
-        return find(folder, &format!("{working_dir}/{name}"));
+        return Ok(format!("{}/{name}", working_dir.trim_end_matches('/')));
     }
     // Docker's own default if the image has none.
     let set = env.iter().find_map(|pair| pair.strip_prefix("PATH="));
     let path = set.unwrap_or(DEFAULT_PATH);
     path.split(':')
-        .find_map(|place| find(folder, &format!("{place}/{name}")).ok())
+        .map(|place| format!("{place}/{name}"))
+        .find(|path| find(folder, path).is_ok())
         .with_context(|| format!("`{name}` is not in the image's `PATH`, {path}"))
 }
 
@@ -103,7 +141,7 @@ impl Unpacked {
     pub fn new(folder: &Path) -> Result<Self> {
         if folder.exists() {
             // Left by a killed run.
-            fs_err::remove_dir_all(folder)?;
+            rights::remove(folder)?;
         }
         fs_err::create_dir_all(folder)?;
         Ok(Self(folder.to_owned()))
@@ -118,7 +156,7 @@ impl Unpacked {
 impl Drop for Unpacked {
     fn drop(&mut self) {
         // The next run removes what is left.
-        drop(fs_err::remove_dir_all(&self.0));
+        drop(rights::remove(&self.0));
     }
 }
 
@@ -130,6 +168,7 @@ struct Unpacking<'a> {
     hasher: &'a RandomState,
     /// Hashes of the paths in this layer, including their parents: its own whiteouts do not hide those.
     own: HashSet<u64>,
+    rights: &'a mut Rights,
 }
 
 impl Unpacking<'_> {
@@ -156,6 +195,7 @@ impl Unpacking<'_> {
                 break;
             }
         }
+        self.rights.note(&place, &entry);
         let is_folder = entry.kind == Kind::Folder;
         if is_folder && place.symlink_metadata().is_ok_and(|there| there.is_dir()) {
             return Ok(());

@@ -67,8 +67,12 @@ fn service(folder: &str) -> Fixture {
         ("Dockerfile", DOCKERFILE),
         (".gitignore", "target/\n"),
     ];
-    let files = files.map(|(path, text)| (format!("{folder}{path}"), text));
-    let fixture = Fixture::of(&files);
+    repository(&files.map(|(path, text)| (format!("{folder}{path}"), text)))
+}
+
+/// A repository of these files, with an origin.
+fn repository(files: &[(String, &str)]) -> Fixture {
+    let fixture = Fixture::of(files);
     // What the alias would compile for minutes is this program.
     let toolchain = std::env::var("RUSTUP_TOOLCHAIN")
         .map_or_else(|_| String::new(), |name| format!("export RUSTUP_TOOLCHAIN={name}\n"));
@@ -134,4 +138,92 @@ fn a_tree_with_changes_is_refused_before_anything_is_written() {
     fs_err::write(fixture.path("motd"), "changed\n").unwrap();
     fixture.run(&["init"]).exits(2).says(&["the tree has uncommitted changes"]);
     assert!(!fixture.exists("xtask") && !fixture.exists(".cargo"));
+}
+
+/// It learns its port by an option, and answers at one path.
+const BY_OPTION: &str = r#"
+use std::io::Write as _;
+use std::net::TcpListener;
+
+struct Options(&'static str);
+
+impl Options {
+    fn long(self, name: &'static str) -> Self {
+        Self(name)
+    }
+
+    fn value(&self) -> Option<String> {
+        let option = format!("--{}", self.0);
+        std::env::args().skip_while(|word| *word != option).nth(1)
+    }
+}
+
+fn main() {
+    let port = Options("").long("port").value().unwrap_or_else(|| "8080".to_owned());
+    let listener = TcpListener::bind(("0.0.0.0", port.parse().unwrap())).unwrap();
+    for mut stream in listener.incoming().flatten() {
+        let mut request = [0; 1024];
+        let _ = std::io::Read::read(&mut stream, &mut request);
+        let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    }
+}
+"#;
+
+const WORKSPACE_LOCK: &str = "version = 4\n\n[[package]]\nname = \"admin\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \"web\"\nversion = \"0.1.0\"\n";
+
+/// A workspace of two programs, with this Dockerfile.
+fn workspace(dockerfile: Option<&str>) -> Fixture {
+    let member =
+        |name: &str| format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+    let (web, admin) = (member("web"), member("admin"));
+    let files = [
+        ("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"web\", \"admin\"]\n"),
+        ("Cargo.lock", WORKSPACE_LOCK),
+        ("web/Cargo.toml", web.as_str()),
+        ("web/src/main.rs", BY_OPTION),
+        ("admin/Cargo.toml", admin.as_str()),
+        ("admin/src/main.rs", "fn main() {}\n"),
+        (".gitignore", "target/\n"),
+    ];
+    let files = files.into_iter().chain(dockerfile.map(|text| ("Dockerfile", text)));
+    repository(&files.map(|(path, text)| (path.to_owned(), text)).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_workspace_of_several_programs_keeps_its_dockerfile() {
+    let dockerfile = "FROM rust AS build\nRUN --mount=type=cache,target=/x cargo build --release\nFROM scratch\nCOPY --from=build /src/target/release/web /src/target/release/admin /bin/\nENTRYPOINT [\"/bin/web\"]\n";
+    let fixture = workspace(Some(dockerfile));
+    let ran = fixture.run(&["init"]).exits(0);
+    ran.says(&[
+        PROOF,
+        "from the arguments `--port $PORT`",
+        "Let the Docker Command on Render end with `--port 10000`",
+    ]);
+    assert!(!fixture.exists("Dockerfile.launchway"));
+    assert_eq!(fixture.read("Cargo.lock"), WORKSPACE_LOCK);
+    fixture.run(&["docker-build", "--explain"]).exits(0).says(&[
+        "--package admin --package web --bin admin --bin web",
+        "pack a layer of 0 folders and 2 files: COPY --from=build /src/target/release/web /src/target/release/admin /bin/",
+    ]);
+    fixture.run(&["sbom"]).exits(0).says(&["\"bom-ref\": \"admin@0.1.0\"", "\"bom-ref\": \"web@0.1.0\""]);
+}
+
+#[test]
+fn a_service_without_a_dockerfile_gets_one() {
+    let fixture = workspace(None);
+    fixture.run(&["init"]).exits(2).says(&["several binaries could be the service"]);
+    let ran = fixture.run(&["init", "--binary", "web"]).exits(0);
+    ran.says(&[PROOF, "a version path that returns `{\"commit\": \"…\"}`"]);
+    assert!(fixture.read("Dockerfile").contains("FROM scratch\n"));
+}
+
+#[test]
+fn a_service_with_a_single_stage_is_adopted() {
+    let dockerfile = "FROM rust:1\nWORKDIR /app\nCOPY . .\nRUN cargo build --release --bin web\nEXPOSE 8080\nCMD [\"./target/release/web\", \"--port\", \"8080\"]\n";
+    let fixture = workspace(Some(dockerfile));
+    fixture.run(&["init", "--no-rehearsal"]).exits(0).says(&["`COPY . .` (line 3)"]);
+    assert_eq!(fixture.read("Dockerfile"), dockerfile);
+    let own = fixture.read("Dockerfile.launchway");
+    assert!(own.ends_with("EXPOSE 8080\nCMD [\"/app/web\", \"--port\", \"8080\"]\n"), "{own}");
+    fixture.run(&["docker-build"]).exits(0).says(&["smoke run: up in "]);
 }

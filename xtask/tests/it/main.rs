@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod bare;
+mod base_image;
 mod children;
 mod ci;
 mod commands;

@@ -1,8 +1,9 @@
 //! Unpacks the program of the packed layers and starts it without Docker.
 //!
-//! It is not a container: the program sees this machine's files and is not process 1, so a file that the image lacks
-//! may go unnoticed.
+//! Where the machine allows a user namespace, the program sees the image's files and no others, with the rights of the
+//! image's user. Elsewhere it sees this machine's files, so a file that the image lacks may go unnoticed.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,10 +13,10 @@ use anyhow::{Context as _, Result};
 
 use super::{Port, Running, Service};
 use crate::binary::{self, Platform};
-use crate::layer::Tar;
+use crate::layer::{Owner, Tar};
 use crate::layer_reader::{Bounds, LayerReader};
-use crate::unpack::{Unpacked, find, program, unpack};
-use launchway_core::command::bare;
+use crate::unpack::{Unpacked, find, program, program_path, unpack, unpack_for};
+use launchway_core::command::{Namespace, bare, contained};
 use launchway_core::runner::Runner;
 use launchway_registry::oci::Settings;
 
@@ -25,6 +26,17 @@ pub(super) struct Program {
     pub(super) folder: PathBuf,
     pub(super) platform: Platform,
     pub(super) settings: Settings,
+    /// What it takes to run it with the image's files alone, or why it is not.
+    pub(super) alone: Result<Contained, String>,
+}
+
+/// What a program needs that runs with the image's files alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contained {
+    /// Who runs it.
+    pub user: Owner,
+    /// The layers of the base, the lowest first.
+    pub base: Vec<PathBuf>,
 }
 
 impl Program {
@@ -44,21 +56,48 @@ impl Program {
             )));
         }
         let folder = Unpacked::new(&self.folder)?;
-        let reader = LayerReader::new(&runner.interrupt, Bounds::IMAGE);
-        unpack(folder.path(), tars.iter().map(|tar| tar.bytes.as_slice()), reader)?;
         let name = self.words().next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
-        let file = program(folder.path(), &self.settings.working_dir, &self.settings.env, name)?;
-        if binary::is_elf(&file)? && binary::verify(&file, self.platform).is_err() {
-            // It would use this machine's own linker and libraries instead of the image's.
-            return Ok(Some(format!(
-                "`{name}` is not a static program for {}: it starts only in a container of the image",
-                self.platform
-            )));
-        }
-        let (command, address) = self.command(service, folder.path(), &file)?;
+        let (command, address) = if let Ok(alone) = &self.alone {
+            unpack_all(runner, alone, folder.path(), tars)?;
+            self.command_in(service, alone.user, folder.path(), name)?
+        } else {
+            let reader = LayerReader::new(&runner.interrupt, Bounds::IMAGE);
+            unpack(folder.path(), tars.iter().map(|tar| tar.bytes.as_slice()), reader)?;
+            let file = program(folder.path(), &self.settings.working_dir, &self.settings.env, name)?;
+            if binary::is_elf(&file)? && binary::verify(&file, self.platform).is_err() {
+                // It would use this machine's own linker and libraries instead of the image's.
+                return Ok(Some(format!(
+                    "`{name}` is not a static program for {}: it starts only in a container of the image",
+                    self.platform
+                )));
+            }
+            self.command(service, folder.path(), &file)?
+        };
         let running = Running::start(runner, command, address, None);
         prove(running.with_context(|| format!("cannot start `{name}`"))?)?;
+        if let Err(reason) = &self.alone {
+            runner
+                .reporter
+                .note(format!("smoke run: with the files and rights of this machine, because {reason}"));
+        }
         Ok(None)
+    }
+
+    /// The program with the image's files alone.
+    fn command_in(
+        &self,
+        service: &Service,
+        user: Owner,
+        root: &Path,
+        name: &str,
+    ) -> Result<(Command, SocketAddr)> {
+        let Settings { working_dir, env, .. } = &self.settings;
+        let path = program_path(root, working_dir, env, name)?;
+        find(root, &path)?;
+        let folder = working_dir.clone();
+        let namespace = Namespace { root: root.to_owned(), folder, uid: user.uid, gid: user.gid };
+        let command = contained(&namespace, &path).context("this program cannot start itself again")?;
+        self.with_environment(service, command)
     }
 
     /// The program's name, for messages.
@@ -82,14 +121,28 @@ impl Program {
     }
 
     fn command(&self, service: &Service, folder: &Path, file: &Path) -> Result<(Command, SocketAddr)> {
-        let address = service.port.address()?;
         let mut command = bare(file);
-        let arguments = self.arguments(&service.port, address.port());
-        command.args(arguments).current_dir(find(folder, &self.settings.working_dir)?).env_clear();
+        command.current_dir(find(folder, &self.settings.working_dir)?);
+        self.with_environment(service, command)
+    }
+
+    /// The command with the image's arguments and environment, and what the service gets besides.
+    fn with_environment(&self, service: &Service, mut command: Command) -> Result<(Command, SocketAddr)> {
+        let address = service.port.address()?;
+        command.args(self.arguments(&service.port, address.port())).env_clear();
         command.envs(self.settings.env.iter().filter_map(|pair| pair.split_once('=')));
         // They override the image's.
         command.envs(service.environment.iter().map(|(name, value)| (name, value)));
         command.env("LISTEN", address.ip().to_string()).envs(service.port.variables(address.port()));
         Ok((command, address))
     }
+}
+
+/// Unpacks the layers of the base and those above it, with the rights of the image's user.
+fn unpack_all(runner: &Runner, alone: &Contained, root: &Path, tars: &[Arc<Tar>]) -> Result<()> {
+    let base = alone.base.iter().map(|layer| Ok(Box::new(fs_err::File::open(layer)?) as Box<dyn Read>));
+    let base = base.collect::<std::io::Result<Vec<_>>>()?;
+    let own = tars.iter().map(|tar| Box::new(tar.bytes.as_slice()) as Box<dyn Read>);
+    let reader = LayerReader::new(&runner.interrupt, Bounds::IMAGE);
+    unpack_for(root, base.into_iter().chain(own), reader, alone.user, Namespace::prepare)
 }

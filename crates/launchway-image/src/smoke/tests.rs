@@ -89,7 +89,13 @@ impl Test {
             env: vec!["HEALTH=200".to_owned(), version, "PORT=1".to_owned()],
             ..Settings::default()
         };
-        let smoke = Smoke::of_layers(service(), dir.path().join("smoke"), Platform::Amd64, settings);
+        let smoke = Smoke::of_layers(
+            service(),
+            dir.path().join("smoke"),
+            Platform::Amd64,
+            settings,
+            Err("this is a test".to_owned()),
+        );
         Self { dir, runner, smoke }
     }
 

@@ -218,3 +218,41 @@ fn a_path_is_followed_within_the_image() {
     assert_eq!(error("/out"), "`/out` is not in the image");
     assert_eq!(error("/up/passwd"), "`/up/passwd` is not in the image");
 }
+
+#[test]
+fn a_user_may_do_what_the_image_lets_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, uid, gid, mode) in [
+        ("srv/", 0, 0, 0o755),
+        ("srv/mine", 7, 0, 0o640),
+        ("srv/ours", 0, 9, 0o664),
+        ("srv/theirs", 0, 0, 0o600),
+        ("tmp/", 0, 0, 0o1777),
+        ("made/by/engine", 0, 0, 0o755),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        let kind = if path.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular };
+        header.set_entry_type(kind);
+        header.set_uid(uid);
+        header.set_gid(gid);
+        header.set_mode(mode);
+        header.set_size(0);
+        tar.append_data(&mut header, path, &b""[..]).unwrap();
+    }
+    let tar = tar.into_inner().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let root = Unpacked::new(&dir.path().join("root")).unwrap();
+    let interrupt = Interrupt::default();
+    let reader = LayerReader::new(&interrupt, Bounds::IMAGE);
+    unpack_for(root.path(), [&*tar], reader, Owner { uid: 7, gid: 9 }, |_| Ok(())).unwrap();
+    let mode = |path: &str| {
+        format!("{:o}", root.path().join(path).metadata().unwrap().permissions().mode() >> 6 & 0o7)
+    };
+    let found =
+        ["", "srv", "srv/mine", "srv/ours", "srv/theirs", "tmp", "made/by", "made/by/engine"].map(mode);
+    assert_eq!(found, ["5", "5", "6", "6", "0", "7", "5", "5"]);
+    drop(root);
+    assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
+}

@@ -36,7 +36,7 @@ pub(crate) fn document(root: &Path, config: &Config) -> Result<String> {
         .with_context(|| format!("cannot list the crates that are linked into `{}`", config.package))
         .or_exit(Exit::Usage)?;
     let lock = fs_err::read_to_string(root.join("Cargo.lock")).or_exit(Exit::Usage)?;
-    let bom = bom(&Graph::parse(&tree)?, &Lock::parse(&lock)?, &config.target);
+    let bom = bom(&Graph::parse(&tree, &config.package)?, &Lock::parse(&lock)?, &config.target);
     Ok(serde_json::to_string_pretty(&bom?)? + "\n")
 }
 
@@ -67,9 +67,9 @@ struct Package {
 impl Graph {
     /// Reads `0app v0.1.0 (/w/app)|MIT`, `1bytes v1.12.2|MIT`, … A repeated package ends in ` (*)`, and its
     /// dependencies are not repeated.
-    fn parse(text: &str) -> Result<Self> {
+    fn parse(text: &str, shipped: &str) -> Result<Self> {
         let mut graph = Self::default();
-        let mut above: Vec<String> = Vec::new();
+        let (mut above, mut roots) = (Vec::<String>::new(), Vec::<String>::new());
         for line in text.lines().filter(|line| !line.is_empty()) {
             let unknown = || format!("`cargo tree` printed `{line}`, which is not a package");
             let digits = line.bytes().take_while(u8::is_ascii_digit).count();
@@ -82,16 +82,16 @@ impl Graph {
                 Some(parent) => {
                     graph.packages.entry(parent.clone()).or_default().needs.insert(package.to_owned());
                 }
-                None if graph.root.is_empty() => package.clone_into(&mut graph.root),
-                // The image holds a program of another package too.
-                None => {
-                    let root = graph.packages.entry(graph.root.clone()).or_default();
-                    root.needs.insert(package.to_owned());
-                }
+                None => roots.push(package.to_owned()),
             }
             license.clone_into(&mut graph.packages.entry(package.to_owned()).or_default().license);
             above.push(package.to_owned());
         }
+        let is_shipped = |root: &&String| root.split(' ').next() == Some(shipped);
+        graph.root = roots.iter().find(is_shipped).or(roots.first()).cloned().unwrap_or_default();
+        // Those whose programs the image holds too.
+        roots.retain(|root| *root != graph.root);
+        graph.packages.entry(graph.root.clone()).or_default().needs.extend(roots);
         Ok(graph)
     }
 }

@@ -94,9 +94,9 @@ impl Dockerfile {
     pub(super) fn arguments(&self) -> Vec<String> {
         let chain = self.chain();
         let last = |keyword: &str| {
-            let found =
-                chain.iter().flat_map(|stage| &stage.instructions).filter(|found| found.keyword == keyword);
-            found.last().and_then(Instruction::words).unwrap_or_default()
+            let instructions = chain.iter().flat_map(|stage| &stage.instructions).rev();
+            let mut found = instructions.filter(|found| found.keyword == keyword);
+            found.next().and_then(Instruction::words).unwrap_or_default()
         };
         let (entrypoint, cmd) = (last("ENTRYPOINT"), last("CMD"));
         let from = usize::from(entrypoint.is_empty());

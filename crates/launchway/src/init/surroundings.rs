@@ -213,10 +213,11 @@ fn settings_port(text: &str) -> Option<(usize, u16)> {
         let (key, value) = (key.trim().trim_matches('"'), value.trim().trim_matches([',', '"', ' ']));
         if line.starts_with('[') || value.is_empty() || value == "{" {
             section = key.trim_matches(['[', ']']).to_ascii_lowercase();
-        } else if key.eq_ignore_ascii_case("port") && !elsewhere.iter().any(|word| section.contains(word)) {
-            if let Some(port) = value.parse().ok().filter(|port| *port > 0) {
-                return Some((number + 1, port));
-            }
+        } else if key.eq_ignore_ascii_case("port")
+            && !elsewhere.iter().any(|word| section.contains(word))
+            && let Some(port) = value.parse().ok().filter(|port| *port > 0)
+        {
+            return Some((number + 1, port));
         }
     }
     None

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use launchway_registry::Digest;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{program, skipped, try_program};
@@ -14,6 +16,8 @@ use super::{program, skipped, try_program};
 pub(crate) const USERNAME: &str = "pusher";
 /// Long enough to be found anywhere by its text.
 pub(crate) const PASSWORD: &str = "password-of-the-registry-4711";
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// A registry on loopback; ended when it is dropped.
 pub(crate) struct Registry {
@@ -86,6 +90,51 @@ impl Registry {
         stream.read_to_string(&mut answer).unwrap();
         let digest = answer.lines().find_map(|line| line.strip_prefix("Docker-Content-Digest: "))?;
         Some(digest.to_owned())
+    }
+
+    /// Puts an image of one layer under `acme/<name>`, and returns its name with the digest.
+    pub(crate) fn put_image(&self, name: &str, config: &Value, layer: &[u8]) -> String {
+        let mut config = config.clone();
+        config["rootfs"] = json!({ "type": "layers", "diff_ids": [Digest::of(layer)] });
+        let config = config.to_string().into_bytes();
+        let blob = |kind: &str, bytes: &[u8]| {
+            let digest = Digest::of(bytes);
+            let begun = self.request("POST", &format!("/v2/acme/{name}/blobs/uploads/"), "", &[]);
+            let place = begun.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap();
+            let path = place.split_once(&self.host).map_or(place, |(_, path)| path);
+            let put =
+                self.request("PUT", &format!("{path}&digest={digest}"), "application/octet-stream", bytes);
+            assert!(put.starts_with("HTTP/1.1 201"), "{put}");
+            json!({ "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest, "size": bytes.len() })
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": blob("config.v1+json", &config),
+            "layers": [blob("layer.v1.tar", layer)],
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let digest = Digest::of(&manifest);
+        let put = self.request("PUT", &format!("/v2/acme/{name}/manifests/{digest}"), MANIFEST, &manifest);
+        assert!(put.starts_with("HTTP/1.1 201"), "{put}");
+        format!("{}/acme/{name}@{digest}", self.host)
+    }
+
+    /// The head of the response to a request.
+    fn request(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.host).unwrap();
+        let login = STANDARD.encode(format!("{USERNAME}:{PASSWORD}"));
+        let (host, length) = (&self.host, body.len());
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Basic {login}\r\n\
+             content-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+        )
+        .unwrap();
+        stream.write_all(body).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
     }
 
     /// Every byte that it keeps.

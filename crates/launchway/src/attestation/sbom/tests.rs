@@ -104,6 +104,7 @@ fn a_package_of_another_place_is_named_with_it() {
     let graph = Graph::parse(
         "0app v1.0.0 (/w/app)|\n1old v1.0.0+a|MIT/Apache-2.0\n1old v1.0.0+a (https://example.com/old#abc)|MIT\n\
          2own v2.0.0 (registry `own`)|MIT\n1own v2.0.0 (registry `own`)|MIT (*)\n",
+        "app",
     )
     .unwrap();
     let bom = bom(&graph, &lock, "t").unwrap();
@@ -123,9 +124,9 @@ fn a_package_of_another_place_is_named_with_it() {
 
 #[test]
 fn what_cannot_be_read_is_named() {
-    let error = format!("{:#}", Graph::parse("app v1.0.0|MIT").unwrap_err());
+    let error = format!("{:#}", Graph::parse("app v1.0.0|MIT", "app").unwrap_err());
     assert!(error.contains("`app v1.0.0|MIT`, which is not a package"), "{error}");
-    let graph = Graph::parse("0app v1.0.0 (/w/app)|MIT").unwrap();
+    let graph = Graph::parse("0app v1.0.0 (/w/app)|MIT", "app").unwrap();
     let error = bom(&graph, &Lock { package: Vec::new() }, "t").unwrap_err();
     assert!(error.to_string().contains("does not list `app v1.0.0 (/w/app)`"), "{error}");
     let dir = tempfile::tempdir().unwrap();
@@ -138,9 +139,9 @@ fn what_cannot_be_read_is_named() {
 
 #[test]
 fn a_program_of_another_package_is_a_part_of_the_image() {
-    let text = "0app v1.0.0 (/w/app)|MIT\n1a v1.0.0|MIT\n\n0worker v1.0.0 (/w/worker)|MIT\n1b v1.0.0|MIT\n";
-    let graph = Graph::parse(text).unwrap();
+    let text = "0admin v1.0.0 (/w/admin)|MIT\n1b v1.0.0|MIT\n\n0app v1.0.0 (/w/app)|MIT\n1a v1.0.0|MIT\n";
+    let graph = Graph::parse(text, "app").unwrap();
     assert_eq!(graph.root, "app v1.0.0 (/w/app)");
     let needs: Vec<&String> = graph.packages[&graph.root].needs.iter().collect();
-    assert_eq!(needs, ["a v1.0.0", "worker v1.0.0 (/w/worker)"]);
+    assert_eq!(needs, ["a v1.0.0", "admin v1.0.0 (/w/admin)"]);
 }

@@ -70,7 +70,7 @@ fn builder(findings: &Findings) -> String {
     for library in &findings.libraries {
         match library.value.krate.as_str() {
             "openssl-sys" if library.value.link == Link::Bundled => {
-                ["perl", "make"].into_iter().for_each(&mut add)
+                ["perl", "make"].into_iter().for_each(&mut add);
             }
             "openssl-sys" => ["libssl-dev", "pkg-config"].into_iter().for_each(&mut add),
             "aws-lc-sys" => add("cmake"),

@@ -9,7 +9,27 @@ const LOCK: &str = "version = 4\n\n[[package]]\nname = \"pq-sys\"\nversion = \"0
 fn a_program_that_cannot_be_static_gets_a_distroless_base() {
     let dir = repository(&[("Cargo.lock", LOCK)]);
     let plan = plan(&dir);
-    insta::assert_snapshot!(file(&plan, "Dockerfile"), @"");
+    insta::assert_snapshot!(file(&plan, "Dockerfile"), @r#"
+    # Describes the image of `cargo xtask docker-build` and `docker build -f Dockerfile .`.
+
+    FROM docker.io/library/rust:1-slim-bookworm AS build
+    RUN apt-get update && apt-get install -y --no-install-recommends libpq-dev && rm -rf /var/lib/apt/lists/*
+    WORKDIR /workspace
+    COPY . .
+    RUN cargo build --release --locked --package web --bin web --target x86_64-unknown-linux-gnu
+    # The libraries that it loads, except those of the base.
+    RUN mkdir /libraries && ldd target/x86_64-unknown-linux-gnu/release/web | awk '$2 == "=>" { print $3 }' \
+        | grep -vE '/lib(c|m|gcc_s|stdc\+\+|ssl|crypto)[.]so' | xargs -r cp -L -t /libraries
+
+    # It has the C library, CA certificates, user accounts and zone data, and no shell.
+    FROM gcr.io/distroless/cc-debian12
+    COPY --from=build /libraries/ /usr/lib/x86_64-linux-gnu/
+    COPY --chown=65532:65532 xtask/empty/ /tmp/
+    COPY --from=build /workspace/target/x86_64-unknown-linux-gnu/release/web /app/web
+    WORKDIR /app
+    USER 65532:65532
+    ENTRYPOINT ["/app/web"]
+    "#);
     assert!(!plan.certificates && plan.files.iter().all(|(path, _)| !path.contains("rootfs")), "{plan}");
     let engine = "engine = \"docker\"  # Cargo.lock:4: pq-sys cannot be linked statically\n";
     assert!(tables(&plan).contains(engine), "{plan}");

@@ -11,7 +11,7 @@ use super::sources::Sources;
 use super::toolchain::Toolchain;
 use super::{arguments, compile, labels, service};
 use crate::project::{Project, output};
-use launchway_core::command::Call;
+use launchway_core::command::{Call, Namespace};
 use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::runner::Runner;
@@ -24,7 +24,7 @@ use launchway_image::final_stage::{BaseName, FinalStage, Inputs, Step};
 use launchway_image::layer::{self, Entry, Kind, Layer, Tar};
 use launchway_image::layer_cache::LayerCache;
 use launchway_image::manifest::image_config;
-use launchway_image::smoke::{Service, Smoke};
+use launchway_image::smoke::{Contained, Port, Service, Smoke};
 use launchway_image::tree::{self, Tree};
 use launchway_registry::oci::Settings;
 
@@ -129,7 +129,14 @@ impl BuiltinBuild {
                     folders: folders.clone(),
                 })
                 .collect(),
-            smoke: SmokeRun::of(service(config, git), output(root).join("smoke"), platform, &stage, &tree),
+            smoke: SmokeRun::of(
+                service(config, git),
+                output(root).join("smoke"),
+                platform,
+                &stage,
+                &tree,
+                base.as_ref(),
+            ),
             programs: PlannedLayer::of_programs(&stage, &tree),
             files: PlannedLayer::of_files(&stage, tree),
             base,
@@ -242,11 +249,27 @@ impl PlannedLayer {
 }
 
 impl SmokeRun {
-    /// If the image has a base, only what the final stage adds is unpacked, so the image must start the binary itself,
-    /// in a folder that the stage names.
-    fn of(service: Service, folder: PathBuf, platform: Platform, stage: &FinalStage, tree: &Tree) -> Self {
+    /// With the image's files alone, where this machine allows that.
+    ///
+    /// Otherwise, if the image has a base, only what the final stage adds is unpacked, so the image must start the binary
+    /// itself, in a folder that the stage names.
+    fn of(
+        service: Service,
+        folder: PathBuf,
+        platform: Platform,
+        stage: &FinalStage,
+        tree: &Tree,
+        base: Option<&BaseImage>,
+    ) -> Self {
         let mut settings = stage.settings.clone();
-        if stage.base.is_some() {
+        let alone = match service.port {
+            // A container may; a namespace that shares the machine's network may not.
+            Port::Fixed(port) if port < 1024 => Err(format!("it listens on port {port}")),
+            _ => Namespace::check(),
+        };
+        let files = base.into_iter().flat_map(BaseImage::files).map(|(_, path)| path);
+        let alone = alone.map(|()| Contained { user: tree.user, base: files.collect() });
+        if stage.base.is_some() && alone.is_err() {
             for shell in &stage.shells {
                 // The shell of the base would do no more than start it.
                 match shell.instruction {
@@ -269,7 +292,7 @@ impl SmokeRun {
                 "/".clone_into(&mut settings.working_dir);
             }
         }
-        Self::Run(Smoke::of_layers(service, folder, platform, settings))
+        Self::Run(Smoke::of_layers(service, folder, platform, settings, alone))
     }
 }
 
