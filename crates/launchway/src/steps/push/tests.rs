@@ -77,7 +77,7 @@ fn a_plan_prints_itself() {
     insta::assert_snapshot!(text, @"
     scan the 2 parts of the image for secrets, keys, `.env` and `.git`
     check docker.io/acme/app:COMMIT: it must be unused or point to DIGEST
-    upload to docker.io/acme/app the missing blobs of sha256:f726582f450d… 79 B, sha256:2729f53e9da7… 163 B
+    upload to docker.io/acme/app the missing blobs of sha256:867959402207… 88 B, sha256:2729f53e9da7… 163 B
     tag SHORT as docker.io/acme/app:COMMIT and verify it
     skip SBOM and provenance: there is no `Cargo.lock` to list the image's dependencies from
     move docker.io/acme/app:latest to SHORT and verify it
