@@ -95,7 +95,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Ok(Request {
             scope,
             trigger: Trigger::read(&ctx.environment, &ctx.git, branch),
-            options: StepOptions::of_run(&ctx),
+            options: StepOptions::of_run(&ctx.config, ctx.is_rehearsal()),
             explain: cli.shared.explain,
             keep_going: false,
             reuse: false,
@@ -177,7 +177,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
 /// Runs a rollback. Its report is that of a separate run.
 fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
     let to = options.to.clone().unwrap_or_default();
-    let timings = StepOptions::of_run(ctx).deploy.timings;
+    let timings = StepOptions::of_run(&ctx.config, ctx.is_rehearsal()).deploy.timings;
     let plan = RollbackPlan::new(ctx, to, options.expect_plan.clone(), timings);
     if explain {
         ctx.reporter.page(plan.explained(ctx).join("\n"));

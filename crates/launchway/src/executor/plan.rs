@@ -30,8 +30,8 @@ impl Options {
     }
 
     /// The options of this process, which a drill may have started.
-    pub(crate) fn of_run(ctx: &Context) -> Self {
-        if ctx.is_rehearsal() { Self::of_rehearsal(&ctx.config) } else { Self::of(&ctx.config) }
+    pub(crate) fn of_run(config: &Config, is_rehearsal: bool) -> Self {
+        if is_rehearsal { Self::of_rehearsal(config) } else { Self::of(config) }
     }
 
     /// The defaults, with the timings of a rehearsal.

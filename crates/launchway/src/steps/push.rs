@@ -21,6 +21,7 @@ use image::Image;
 use launchway_core::events::{Reporter, milliseconds};
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::interrupt::Interrupt;
+use launchway_core::secret::Secret;
 use launchway_core::size;
 use launchway_image::secret_scan;
 use launchway_registry::oci::Descriptor;
@@ -150,15 +151,20 @@ impl PushPlan {
     ///
     /// Every error says what the registry has afterwards.
     pub(crate) fn run(&self, ctx: &Context) -> Result<PushRecord> {
-        self.run_with(ctx, ctx.registry(Access::Push)?)
+        self.run_with(ctx.registry(Access::Push)?, &ctx.named_secrets(), &ctx.reporter, &ctx.interrupt)
     }
 
-    fn run_with(&self, ctx: &Context, client: Client) -> Result<PushRecord> {
+    fn run_with(
+        &self,
+        client: Client,
+        secrets: &[(&str, Secret)],
+        reporter: &Reporter,
+        interrupt: &Interrupt,
+    ) -> Result<PushRecord> {
         let started = Instant::now();
-        let Context { reporter, interrupt, .. } = ctx;
         let is_tagged = interrupt
             .check()
-            .and_then(|()| secret_scan::scan(&self.image.parts, &ctx.named_secrets(), interrupt))
+            .and_then(|()| secret_scan::scan(&self.image.parts, secrets, interrupt))
             .and_then(|()| self.inspect(&client))
             .map_err(|error| failure::untouched(&error))?;
         self.send(&client, is_tagged, reporter, interrupt)

@@ -61,6 +61,11 @@ fn push(ctx: &Context) -> Result<PushRecord> {
     plan(ctx)?.run(ctx)
 }
 
+/// The push of a client that is set up otherwise.
+fn push_with(ctx: &Context, client: Client) -> Result<PushRecord> {
+    plan(ctx)?.run_with(client, &ctx.named_secrets(), &ctx.reporter, &ctx.interrupt)
+}
+
 fn notes(ctx: &Context) -> Vec<String> {
     let note = |event| if let Event::Note { text } = event { Some(text) } else { None };
     ctx.reporter.events().into_iter().filter_map(note).collect()

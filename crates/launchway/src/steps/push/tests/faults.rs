@@ -45,7 +45,7 @@ impl Rig {
         let ctx = context(host, self.dir.path(), PASSWORD);
         let client = ctx.registry(Access::Push).unwrap();
         let client = client.with_backoff(Duration::from_millis(1)).with_timeout(Duration::from_millis(200));
-        (plan(&ctx).unwrap().run_with(&ctx, client), notes(&ctx))
+        (push_with(&ctx, client), notes(&ctx))
     }
 
     /// What a tag names, by asking the registry itself.
@@ -207,7 +207,7 @@ fn no_refusal_of_an_artifact_stops_a_release() {
             scripted(move |request, _| request.is(method, part).then(|| Reply::new(status).body(body)));
         let ctx = context_on(&server, dir.path(), &[]);
         let client = ctx.registry(Access::Push).unwrap().with_backoff(Duration::from_millis(1));
-        let pushed = plan(&ctx).unwrap().run_with(&ctx, client).unwrap();
+        let pushed = push_with(&ctx, client).unwrap();
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, 0), "{part} {status}");
         assert_eq!(tagged(&server, "latest"), Some(digest), "{part} {status}");
         let skipped = |event: &Event| matches!(event, Event::CheckSkipped { reason, .. } if reason.contains(&status.to_string()) || status == 403);
@@ -233,7 +233,7 @@ fn a_registry_with_ways_of_its_own_gets_the_release() {
         add_sources(rig.dir.path());
         let ctx = context(&fake.host(), rig.dir.path(), PASSWORD);
         let client = ctx.registry(Access::Push).unwrap().with_backoff(Duration::from_millis(1));
-        let pushed = plan(&ctx).unwrap().run_with(&ctx, client).unwrap();
+        let pushed = push_with(&ctx, client).unwrap();
         assert_eq!((pushed.latest, pushed.referrers.len()), (true, attached), "{fault:?}");
         assert_eq!(rig.named("latest").as_ref(), Some(&rig.new), "{fault:?}");
         let events = format!("{:?}", ctx.reporter.events());
