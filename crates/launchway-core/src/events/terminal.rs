@@ -253,18 +253,18 @@ impl Painter<'_> {
     }
 
     fn proof(self, proof: &Proof) -> String {
-        /// The column of a link's place, from its indent.
-        const PLACE: usize = 42;
-
         let mut text = format!("\n{}\n", self.bold("proof"));
         for Link { what, found, wanted, place } in &proof.links {
-            let line = if found == wanted {
-                let found = short_hashes(found);
-                format!("  {what:<16} {found:<24} {}\n", short_hashes(place))
-            } else {
-                format!("  {what:<16} {}\n", self.paint("31", "does not match"))
+            let found =
+                if found == wanted { short_hashes(found) } else { self.paint("31", "does not match") };
+            let (line, place) = (format!("  {what:<16} {found:<24}"), short_hashes(place));
+            // A place is left whole, so that it can be copied: where the screen is narrow it has a line of its own.
+            let gap = match live::columns(&line) + 1 + live::columns(&place) {
+                width if width > self.width => format!("\n{:19}", ""),
+                _ => " ".to_owned(),
             };
-            text.push_str(&wrap(&line, self.width, PLACE));
+            let line = if gap.starts_with('\n') { line.trim_end() } else { &line };
+            text.extend([line, &gap, &place, "\n"]);
         }
         if proof.broken().next().is_none() {
             text.push_str("The image that was built is the one that runs.\n");

@@ -160,8 +160,11 @@ fn a_proof_shows_each_link_and_the_one_that_is_broken() {
          The image that was built is the one that runs.\n"
     );
     let broken = Proof { links: vec![link("built", &digest, &digest), link("on Render", "", &digest)] };
-    let text = plain().text(&Event::Proof(broken));
+    let text = plain().text(&Event::Proof(broken.clone()));
     assert!(text.contains("  on Render        does not match") && !text.contains("is the one"), "{text}");
+    let narrow = on_screen(60, &Event::Proof(broken));
+    let place = "\n                   127.0.0.1:1/acme/app:abababababab\n";
+    assert!(narrow.contains(&format!("  built            sha256:abababababab…{place}")), "{narrow}");
 }
 
 #[test]
