@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -45,12 +46,13 @@ pub struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    delay: Duration,
 }
 
 impl Reply {
     /// A response with this status.
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self { status, headers: Vec::new(), body: Vec::new(), delay: Duration::ZERO }
     }
 
     /// Adds a header. A `Content-Length` that does not match the body makes the response break off.
@@ -67,6 +69,13 @@ impl Reply {
         self
     }
 
+    /// This much later.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
     /// 401 with this challenge.
     pub fn challenge(challenge: impl Into<String>) -> Self {
         Self::new(401)
@@ -74,7 +83,8 @@ impl Reply {
             .body(r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#)
     }
 
-    fn into_response(self) -> Response {
+    async fn into_response(self) -> Response {
+        tokio::time::sleep(self.delay).await;
         let own_length = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         let body = if own_length { cut_short() } else { Body::from(self.body) };
         let mut response = Response::new(body);
@@ -142,7 +152,7 @@ impl Script {
             before
         };
         match (self.rule)(&request, before) {
-            Some(reply) => Ok(reply.into_response()),
+            Some(reply) => Ok(reply.into_response().await),
             None => Err(incoming.again(request.body)),
         }
     }

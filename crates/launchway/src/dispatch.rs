@@ -18,7 +18,7 @@ use crate::run_state::RunState;
 use crate::steps::deploy::{self, rollback::RollbackPlan};
 use crate::steps::docker_build::Options;
 use crate::steps::docker_build::reproducible;
-use crate::table::rule::Trigger;
+use crate::table::rule::{Trigger, on_github};
 use crate::turn::Turn;
 #[cfg(feature = "rehearsal")]
 use crate::{cli::Rehearse, rehearsal};
@@ -98,7 +98,8 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             options: StepOptions::of_run(&ctx.config, ctx.is_rehearsal()),
             explain: cli.shared.explain,
             keep_going: false,
-            reuse: false,
+            // On GitHub a job runs its steps one by one.
+            reuse: on_github(&ctx.environment),
         })
     };
     // These commands write to the same places.

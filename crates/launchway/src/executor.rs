@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 
 use crate::context::Context;
 use crate::history;
+use crate::reuse::github::GitHubRun;
 use crate::reuse::{Key, Memory, Passed};
 use crate::run_state::RunState;
 use crate::table::rule::Trigger;
@@ -65,7 +66,7 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
         request,
         earlier: so_far.clone(),
         so_far,
-        memory: Memory::read(&ctx.output()),
+        memory: Memory::read(&ctx.output(), GitHubRun::own(&ctx.environment).as_ref()),
         results: Results::default(),
         failure: None,
         failed: Vec::new(),
@@ -303,6 +304,7 @@ impl Run<'_> {
             return Ok(());
         }
         let passed = Passed {
+            run: GitHubRun::own(&self.ctx.environment),
             key,
             finished: SystemTime::now().into(),
             milliseconds: record.milliseconds,

@@ -4,6 +4,8 @@
 //! cargo's configuration outside of the tree; the pipeline's own program; and the environment of its children. For what
 //! the key cannot cover (a server on this machine, a file that git ignores), there is `--fresh`.
 
+pub(crate) mod github;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -25,8 +27,10 @@ use crate::git;
 use crate::git::files::{self, Content, File};
 use crate::steps::lint;
 use crate::steps::test_coverage::CoverageRecord;
-use crate::table::StepId;
+use crate::table::rule::on_github;
+use crate::table::{PASSED, StepId};
 use crate::tools::{self, Machine};
+use github::GitHubRun;
 
 /// Everything that a step's result depends on, as a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +50,11 @@ impl Key {
         tree(&mut parts, machine.root, unread)?;
         toolchain(&mut parts, machine, config, step)?;
         cargo_configuration(&mut parts, machine.root)?;
-        environment(&mut parts, machine.root)?;
-        parts.add_file("pipeline", &std::env::current_exe()?)?;
+        // On GitHub the tree holds both: the workflow says what a step gets, and the pipeline is compiled from the tree.
+        if !on_github(machine.environment) {
+            environment(&mut parts, machine.root)?;
+            parts.add_file("pipeline", &std::env::current_exe()?)?;
+        }
         Ok(Some(parts.into_key()))
     }
 }
@@ -187,6 +194,9 @@ fn is_of_a_terminal(name: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Passed {
     pub(crate) key: Key,
+    /// The run on GitHub that it was part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<GitHubRun>,
     pub(crate) finished: Time,
     pub(crate) milliseconds: u64,
     /// The checks inside it that were skipped.
@@ -201,25 +211,42 @@ pub(crate) struct Passed {
 impl fmt::Display for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = seconds(self.milliseconds);
-        write!(f, "passed on the same files at {} in {took}; `--fresh` runs it again", self.finished)
+        write!(f, "passed on the same files at {} in {took}", self.finished)?;
+        match &self.run {
+            None => f.write_str("; `--fresh` runs it again"),
+            Some(GitHubRun { id, address, .. }) => {
+                write!(f, ", in run {id}: {address}; \"Re-run all jobs\" runs it again")
+            }
+        }
     }
 }
+
+/// The passes of each step, by its name.
+type Passes = BTreeMap<String, Vec<Passed>>;
 
 /// The steps that passed, by name; the last few of each, so that switching between branches keeps both.
 #[derive(Debug)]
 pub(crate) struct Memory {
     file: PathBuf,
-    passed: BTreeMap<String, Vec<Passed>>,
+    passed: Passes,
 }
 
 impl Memory {
     const KEPT: usize = 8;
 
     /// Reads what earlier runs left in `target/xtask`. An unreadable file counts as empty: then everything runs.
-    pub(crate) fn read(output: &Path) -> Self {
-        let file = output.join("passed.json");
+    ///
+    /// On GitHub it holds the passes of the own run alone, which uploads it.
+    pub(crate) fn read(output: &Path, own: Option<&GitHubRun>) -> Self {
+        let file = output.join(PASSED);
         let bytes = fs_err::read(&file).unwrap_or_default();
-        Self { file, passed: serde_json::from_slice(&bytes).unwrap_or_default() }
+        let mut passed: Passes = serde_json::from_slice(&bytes).unwrap_or_default();
+        if own.is_some() {
+            for kept in passed.values_mut() {
+                kept.retain(|passed| passed.run.as_ref() == own);
+            }
+        }
+        Self { file, passed }
     }
 
     pub(crate) fn find(&self, step: StepId, key: &Key) -> Option<&Passed> {

@@ -221,6 +221,13 @@ pub(crate) const SENTRY: [&str; 3] = ["SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY
 /// The variable that passes the run state from job to job on GitHub.
 pub(crate) const RUN_STATE: &str = "PIPELINE_RUN_STATE";
 
+/// The file of what passed in `target/xtask`, and the artifact that a run on GitHub leaves for later ones.
+pub(crate) const PASSED: &str = "passed.json";
+
+/// For how many days a run on GitHub counts for the next push of the same files. The tree does not hold all that a step
+/// depends on: the runner's image, a new release of Rust, the advisories against a crate.
+pub(crate) const PASSED_DAYS: u32 = 3;
+
 /// Other settings that the environment can override; none is a secret.
 pub(crate) const SETTINGS: [&str; 4] = ["PIPELINE_IMAGE", "RENDER_API_URL", "SENTRY_URL", RUN_STATE];
 

@@ -80,10 +80,15 @@ impl Place {
     }
 }
 
+/// The path of a workflow's file from the git root.
+pub(crate) fn path(file: &str) -> String {
+    format!("{FOLDER}/{file}")
+}
+
 /// The generated file: its path, and its name for people.
 fn file(root: &Path, config: &Config) -> (PathBuf, String) {
     let top = git::top(root).unwrap_or(root);
-    let name = format!("{FOLDER}/{}", config.workflow);
+    let name = path(&config.workflow);
     (top.join(&name), name)
 }
 

@@ -1,5 +1,9 @@
 //! On GitHub: groups, annotations, the summary and the step's outputs.
 
+use std::time::SystemTime;
+
+use launchway_fakes::github::{GitHub, Run};
+
 use crate::support::Fixture;
 
 #[test]
@@ -56,4 +60,60 @@ fn github_gets_its_own_commands() {
         let ran = fixture.xtask(&["ci", "--explain"]).envs(&pull).finish().exits(0);
         ran.says(&["cargo fmt"]).says_nothing_of(&["docker-build\n"]);
     }
+}
+
+#[test]
+fn a_push_of_files_that_another_run_has_tested_is_not_tested_again() {
+    let fixture = Fixture::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (summary, output) = (file("summary"), file("output"));
+    let run = |id: &str, branch: &str, github: Option<&GitHub>| {
+        let url = github.map(GitHub::url).unwrap_or_default();
+        let run = fixture.xtask(&["lint"]).envs(&[
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_EVENT_NAME", "push"),
+            ("GITHUB_REF", &format!("refs/heads/{branch}")),
+            ("GITHUB_REPOSITORY", GitHub::REPOSITORY),
+            ("GITHUB_WORKFLOW_REF", &format!("acme/app/.github/workflows/main.yaml@refs/heads/{branch}")),
+            ("GITHUB_RUN_ID", id),
+            ("GITHUB_RUN_ATTEMPT", "1"),
+            ("GITHUB_STEP_SUMMARY", &summary),
+            ("GITHUB_OUTPUT", &output),
+        ]);
+        let run = if github.is_some() { run.env("GITHUB_TOKEN", GitHub::TOKEN) } else { run };
+        let ran = run.env("GITHUB_API_URL", &url).finish().exits(0);
+        ran.says_nothing_of(&[GitHub::TOKEN])
+    };
+    // A run of a feature branch leaves what passed in it.
+    run("7", "feature", None).says(&["cargo clippy"]);
+    let left = fixture.read("target/xtask/passed.json");
+    // As on the machine of another run.
+    fs_err::remove_dir_all(fixture.path("target/xtask")).unwrap();
+    let tree = fixture.git(&["rev-parse", "HEAD^{tree}"]);
+    let tested = Run::passed(7, &tree, SystemTime::now(), &["lint", "test-coverage"]);
+    let github = GitHub::start(vec![tested.clone().with_artifact("passed.json", left)]).unwrap();
+    // A merge is another commit of the same tree.
+    fixture.git(&["commit", "--quiet", "--allow-empty", "--message", "the same"]);
+    let ran = run("8", "main", Some(&github)).says_nothing_of(&["cargo clippy"]);
+    ran.says(&["reused: passed on the same files at 2", &format!("in run 7: {}", tested.address())]);
+    assert_eq!(fixture.outcomes(), [("lint".to_owned(), "reused".to_owned())]);
+    let record = fixture.record();
+    let reason = record["jobs"][0]["steps"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains(&tested.address()), "{reason}");
+    let written = fs_err::read_to_string(&summary).unwrap();
+    assert!(
+        written.contains("| test | lint | reused | ") && written.contains(&tested.address()),
+        "{written}"
+    );
+    let written = fs_err::read_to_string(&output).unwrap();
+    assert!(written.contains(r#"{"name":"lint","outcome":"reused","#), "{written}");
+    // It leaves nothing from which a later run could reuse.
+    assert!(!fixture.exists("target/xtask/passed.json"));
+    // Files of which no run knows are tested.
+    fixture.write("motd", "Another one.\n");
+    fixture.commit();
+    let ran = run("9", "main", Some(&github));
+    ran.says(&["no other run of the last 3 days has tested these files", "cargo clippy"]);
+    assert_eq!(fixture.outcomes(), [("lint".to_owned(), "passed".to_owned())]);
 }

@@ -7,8 +7,10 @@ use super::{Request, Selected, skipped};
 use crate::config::Config;
 use crate::context::Context;
 use crate::needs::Need;
+use crate::reuse::github::{self, GitHubRun};
 use crate::reuse::{Key, Memory, Passed};
 use crate::table::StepId;
+use crate::table::rule::on_github;
 use crate::tools::Machine;
 use launchway_core::events::Event;
 use launchway_core::exit::{Exit, Reported};
@@ -17,7 +19,7 @@ use launchway_image::Engine;
 /// Prints the plan. If a registry prevents a part of it, fails after printing the rest.
 pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Result<()> {
     let mut refused = None;
-    let memory = Memory::read(&ctx.output());
+    let memory = Memory::read(&ctx.output(), GitHubRun::own(&ctx.environment).as_ref());
     for job in jobs {
         if let Some(reason) = &job.skipped {
             ctx.reporter.emit(skipped(job.id, reason));
@@ -51,9 +53,15 @@ pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Re
 }
 
 /// The earlier pass of a step that need not run again. If the key cannot be computed, the step runs.
+///
+/// On GitHub nothing on the machine itself counts: a cache may have brought it there.
 pub(super) fn reusable(ctx: &Context, request: &Request, memory: &Memory, step: StepId) -> Option<Passed> {
     let key = request.reuse.then(|| Key::of(ctx.machine(), &ctx.config, step).ok().flatten()).flatten()?;
-    memory.find(step, &key).cloned()
+    if on_github(&ctx.environment) {
+        github::find(ctx, &request.trigger, step, &key)
+    } else {
+        memory.find(step, &key).cloned()
+    }
 }
 
 /// What the preflight of a step would install, and what it could not.

@@ -50,7 +50,7 @@ fn begun<'a>(ctx: &'a Context, request: &'a Request) -> Run<'a> {
         request,
         earlier: RunState::new(&ctx.git).unwrap(),
         so_far: RunState::new(&ctx.git).unwrap(),
-        memory: Memory::read(&ctx.output()),
+        memory: Memory::read(&ctx.output(), None),
         results: Results::default(),
         failure: None,
         failed: Vec::new(),

@@ -109,28 +109,29 @@ fn the_last_passes_are_kept_and_a_failure_is_forgotten() {
     let tree = Tree::new();
     let passed = |key: &str| Passed {
         key: Key(key.to_owned()),
+        run: None,
         finished: Time::from_milliseconds(1_767_225_600_000),
         milliseconds: 61_000,
         skipped: vec!["zizmor".to_owned()],
         tests: None,
         coverage: None,
     };
-    let mut memory = Memory::read(&tree.ctx.output());
+    let mut memory = Memory::read(&tree.ctx.output(), None);
     for number in 0..10 {
         memory.keep(StepId::Lint, passed(&number.to_string())).unwrap();
     }
-    let mut memory = Memory::read(&tree.ctx.output());
+    let mut memory = Memory::read(&tree.ctx.output(), None);
     assert_eq!(memory.find(StepId::Lint, &Key("9".to_owned())), Some(&passed("9")));
     assert_eq!(memory.find(StepId::Lint, &Key("1".to_owned())), None);
     assert_eq!(memory.find(StepId::TestCoverage, &Key("9".to_owned())), None);
     memory.forget(StepId::Lint, &Key("9".to_owned())).unwrap();
-    assert_eq!(Memory::read(&tree.ctx.output()).find(StepId::Lint, &Key("9".to_owned())), None);
+    assert_eq!(Memory::read(&tree.ctx.output(), None).find(StepId::Lint, &Key("9".to_owned())), None);
     assert_eq!(
         passed("9").to_string(),
         "passed on the same files at 2026-01-01T00:00:00.000Z in 61.0 s; `--fresh` runs it again"
     );
     tree.write("target/xtask/passed.json", "{ cut short");
-    assert!(Memory::read(&tree.ctx.output()).find(StepId::Lint, &Key("8".to_owned())).is_none());
+    assert!(Memory::read(&tree.ctx.output(), None).find(StepId::Lint, &Key("8".to_owned())).is_none());
 }
 
 #[test]

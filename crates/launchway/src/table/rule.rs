@@ -22,7 +22,7 @@ impl When {
     pub(crate) fn rule(self, branch: &str) -> Option<Rule> {
         match self {
             Self::Always => None,
-            Self::Release => Some(Rule::All(vec![Rule::Event("push"), Rule::Branch(branch.to_owned())])),
+            Self::Release => Some(Rule::release(branch)),
         }
     }
 
@@ -49,6 +49,11 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
+    /// A push to the release branch.
+    pub(crate) fn release(branch: &str) -> Self {
+        Self::All(vec![Self::Event("push"), Self::Branch(branch.to_owned())])
+    }
+
     pub(crate) fn allows(&self, trigger: &Trigger) -> bool {
         match self {
             Self::All(rules) => rules.iter().all(|rule| rule.allows(trigger)),

@@ -78,11 +78,12 @@ fn job(row: &table::Job, config: &Config, place: &Place, on_branch: &Rule, pins:
     steps.extend(install(row.id, pins));
     if row.id == JobId::Test {
         steps.extend(install_for_checks(config, pins));
-        steps.push(restore_coverage(place, pins));
+        steps.push(restore_coverage(place, on_branch, pins));
     }
     steps.extend(row.steps.iter().map(|step| command(config, *step)));
     if row.id == JobId::Test {
         steps.push(save_coverage(place, on_branch, pins));
+        steps.push(passed(place, pins));
     }
     steps.push(upload(row.id, place, pins));
     Job {
@@ -114,15 +115,19 @@ fn name(row: &table::Job) -> String {
 
 /// What a job's own token may do. At GitHub's registry that token is the login.
 fn permissions(row: &table::Job, config: &Config) -> Map<&'static str, Commented<&'static str>> {
-    let read = ("contents", Commented("read", "to check out the repository".to_owned()));
-    let purpose = match row.id {
-        JobId::Test => None,
-        JobId::Build => Some("to push the image"),
-        JobId::Deploy => Some("to append to the ledger beside the images"),
+    let contents = ("contents", Commented("read", "to check out the repository".to_owned()));
+    let writes = |purpose: &str| {
+        let is_login = config.login && Login::of(&config.image) == Login::Github;
+        is_login.then(|| ("packages", Commented("write", purpose.to_owned())))
     };
-    let write = purpose.filter(|_| config.login && Login::of(&config.image) == Login::Github);
-    let write = write.map(|purpose| ("packages", Commented("write", purpose.to_owned())));
-    Map([read].into_iter().chain(write).collect())
+    let more = match row.id {
+        JobId::Test => {
+            Some(("actions", Commented("read", "to find a run that has tested the same files".to_owned())))
+        }
+        JobId::Build => writes("to push the image"),
+        JobId::Deploy => writes("to append to the ledger beside the images"),
+    };
+    Map([contents].into_iter().chain(more).collect())
 }
 
 /// The GitHub environment that protects the job's secrets.
@@ -156,7 +161,10 @@ fn command(config: &Config, step: StepId) -> Step {
     let before = job.needs.filter(|_| job.steps.first() == Some(&step));
     let run_state =
         before.map(|needs| (table::RUN_STATE, expression(format_args!("needs.{needs}.outputs.run_state"))));
-    let of_run = digest.into_iter().chain(run_state);
+    // A push to the release branch alone asks what has been tested.
+    let token = format!("{} && github.token || ''", Rule::release(&config.branch));
+    let token = (job.id == JobId::Test).then(|| ("GITHUB_TOKEN", expression(token)));
+    let of_run = digest.into_iter().chain(run_state).chain(token);
     let names = config.required_by(step).into_iter().chain(config.optional_for(step));
     let variables = names.filter_map(|name| config.variable(name));
     let variables = variables.map(|variable| (variable.name.to_owned(), expression(variable.on_github)));
@@ -182,20 +190,38 @@ fn checkout(job: JobId, pins: &Pins<'_>) -> Step {
 fn cache(place: &Place, on_branch: &Rule, pins: &Pins<'_>) -> Step {
     let workspaces = place.workspaces().map(|lines| ("workspaces", Input::Lines(LitString(lines))));
     let save = ("save-if", Input::Text(expression(on_branch)));
-    action("restore cache", pins.uses(pins::CACHE), workspaces.into_iter().chain([save]).collect())
+    Step::Action(Action {
+        name: "restore cache",
+        r#if: Some(may_restore(on_branch)),
+        uses: pins.uses(pins::CACHE),
+        with: Map(workspaces.into_iter().chain([save]).collect()),
+    })
+}
+
+/// Whether a run may restore anything: not on a push to another branch, whose run a release relies on where the files are
+/// the same. Whoever can push there decides what ran on the branch before, and with that what lies in its cache; and what
+/// is restored can overwrite any file.
+fn may_restore(on_branch: &Rule) -> String {
+    let elsewhere = Rule::All(vec![Rule::Event("push"), Rule::Not(Box::new(on_branch.clone()))]);
+    expression(Rule::Not(Box::new(elsewhere)))
 }
 
 /// Where the figures of the release branch lie, alone: what the tests covered there.
 const BASELINE: &str = "target/xtask/baseline";
 
 /// The latest figures of the release branch: a run may read what the default branch has cached, and needs no permission.
-fn restore_coverage(place: &Place, pins: &Pins<'_>) -> Step {
+fn restore_coverage(place: &Place, on_branch: &Rule, pins: &Pins<'_>) -> Step {
     let with = vec![
         ("path", Input::Text(place.below(BASELINE))),
         ("key", Input::Text(baseline_key())),
         ("restore-keys", Input::Text(BASELINE_KEY.to_owned())),
     ];
-    action("restore coverage of the release branch", pins.uses(pins::RESTORE), with)
+    Step::Action(Action {
+        name: "restore coverage of the release branch",
+        r#if: Some(may_restore(on_branch)),
+        uses: pins.uses(pins::RESTORE),
+        with: Map(with),
+    })
 }
 
 fn save_coverage(place: &Place, on_branch: &Rule, pins: &Pins<'_>) -> Step {
@@ -256,6 +282,25 @@ fn install_for_checks(config: &Config, pins: &Pins<'_>) -> Option<Step> {
     let with =
         vec![("tool", Input::Text(tools.join(","))), ("fallback", Input::Text("cargo-binstall".to_owned()))];
     (!tools.is_empty()).then(|| action("install tools of own checks", pins.uses(pins::INSTALL), with))
+}
+
+/// What passed, for a later push of the same files. A step that was reused is not in it, and a run of reused steps alone
+/// has no file.
+fn passed(place: &Place, pins: &Pins<'_>) -> Step {
+    Step::Action(Action {
+        name: "keep what passed",
+        r#if: Some(expression(Rule::Event("push"))),
+        uses: pins.uses(pins::UPLOAD),
+        with: Map(vec![
+            ("path", Input::Text(place.below(&format!("target/xtask/{}", table::PASSED)))),
+            // As it is, under the name of the file: the name here is that of what is overwritten.
+            ("name", Input::Text(table::PASSED.to_owned())),
+            ("archive", Input::Flag(false)),
+            ("if-no-files-found", Input::Text("ignore".to_owned())),
+            ("overwrite", Input::Flag(true)),
+            ("retention-days", Input::Number(table::PASSED_DAYS)),
+        ]),
+    })
 }
 
 /// Keeps what the job's last step left behind for people: the run record, the logs and the reports, all of them redacted.
