@@ -1,11 +1,6 @@
 //! Turns what a program printed on a terminal into an SVG picture, as the README shows it.
 //!
-//! The README's picture is the end of a rehearsal on a terminal of 100 columns, from its deploy on:
-//!
-//! ```console
-//! $ script --quiet --command 'cargo xtask rehearse --job build --job deploy' /dev/null \
-//!     | sed -n '/deploy: the image live/,$p' | cargo run -p xtask --example picture > docs/rehearsal.svg
-//! ```
+//! `CONTRIBUTING.md` has the commands that make the pictures of the docs.
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};

@@ -36,7 +36,11 @@ fn release_path(reports: &[launchway_report::Report]) -> String {
 
 /// Serves a board with a sample year of that many runs, for the lifetime of the runtime.
 async fn serve(name: &str, count: u32) -> SocketAddr {
-    let reports = demo(count);
+    let mut reports = demo(count);
+    if name == "several" {
+        let first = reports.iter_mut().find_map(|report| report.deployment.as_mut()).unwrap();
+        first.environment = "staging".to_owned();
+    }
     let reported = live(&reports).and_then(|release| release.commit.clone());
     let commit =
         reported.filter(|_| !["drift", "progress"].contains(&name)).unwrap_or_else(|| COMMIT.to_owned());
@@ -63,7 +67,9 @@ fn every_page_works_in_a_browser() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("board");
     fs_err::create_dir_all(&pictures).unwrap();
-    for (name, count) in [("empty", 0), ("one", 1), ("drift", 100), ("progress", 100), ("year", 1000)] {
+    for (name, count) in
+        [("empty", 0), ("one", 1), ("drift", 100), ("progress", 100), ("several", 100), ("year", 1000)]
+    {
         let server = runtime.block_on(serve(name, count));
         let mut pages = vec![(name.to_owned(), "/".to_owned())];
         if name == "year" {
