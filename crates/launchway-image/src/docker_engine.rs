@@ -149,7 +149,7 @@ impl Build {
 
 /// Checks that a Dockerfile can be built without buildx: it uses no option and no syntax of `BuildKit` only.
 ///
-/// Errors have [`Exit::Usage`](launchway_core::exit::Exit::Usage) and a line for each problem, with its location.
+/// Errors have [`Exit::Usage`] and a line for each problem, with its location.
 pub fn check_without_buildx(file: &Dockerfile) -> Result<()> {
     classic_builder::check(file)
 }

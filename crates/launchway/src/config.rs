@@ -41,7 +41,7 @@ pub(crate) struct Config {
     pub(crate) branch: String,
     /// The image's repository, without a tag; `PIPELINE_IMAGE` in the environment replaces it.
     pub(crate) image: String,
-    /// Whether the registry of the image asks for a login.
+    /// Whether the image's registry requires a login.
     #[serde(default = "yes")]
     pub(crate) login: bool,
     /// The required coverage in percent of lines, 0 to 100.
@@ -142,10 +142,10 @@ pub(crate) struct TestConfig {
     /// Debian packages that tests need: installed on a CI machine, left to the developer elsewhere.
     #[serde(default)]
     pub(crate) packages: Vec<String>,
-    /// Variables that tests get.
+    /// Variables for the tests.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
-    /// Containers that tests talk to: GitHub starts them for the job, and elsewhere the step does.
+    /// Containers that the tests connect to: GitHub starts them for the job, and elsewhere the step does.
     #[serde(default)]
     pub(crate) services: BTreeMap<String, TestService>,
     /// Files, and folders with a trailing `/`, that no test reads: the step need not run again when they change.

@@ -156,7 +156,7 @@ impl Context {
         Turn::wait(&self.output(), name, &self.reporter, &self.interrupt)
     }
 
-    /// A session with registries. A rehearsal does not look at Docker's configuration.
+    /// A session with registries. A rehearsal ignores Docker's configuration.
     pub(crate) fn session(&self) -> Result<Session> {
         let docker_config =
             if self.is_rehearsal() { None } else { registry::docker_config(&self.environment) };
@@ -168,7 +168,7 @@ impl Context {
         })
     }
 
-    /// A client of a session of its own.
+    /// A client with its own session.
     pub(crate) fn registry(&self, access: Access) -> Result<Client> {
         Ok(Client::new(self.session()?, access))
     }

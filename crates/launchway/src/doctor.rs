@@ -186,7 +186,7 @@ fn docker(root: &Path, engine: Engine) -> Line {
     Line { what: "docker".to_owned(), state, found, fix }
 }
 
-/// What tests talk to.
+/// The services that tests need.
 fn service_line(machine: Machine<'_>, name: &str, service: &TestService) -> Line {
     let need = Need::Service(name.to_owned(), service.clone());
     let (state, found, fix) = if services::responds(service) {
@@ -195,7 +195,7 @@ fn service_line(machine: Machine<'_>, name: &str, service: &TestService) -> Line
     } else if need.is_here(machine, Path::new("")) {
         (State::Good, format!("{}, started in Docker by `test-coverage`", service.image), String::new())
     } else if need.may_install(machine) {
-        let fix = "pulled when it is needed, and started in Docker by `test-coverage`";
+        let fix = "pulled when a step needs it, and started in Docker by `test-coverage`";
         (State::Good, format!("{}, not here yet", service.image), fix.to_owned())
     } else {
         (State::Missing, "does not respond".to_owned(), need.problem(machine))
@@ -206,7 +206,7 @@ fn service_line(machine: Machine<'_>, name: &str, service: &TestService) -> Line
 /// Which variables are set, never their values.
 fn secrets(config: &Config, environment: &Environment, image: &str, by_docker: Option<&str>) -> Vec<Line> {
     let account = account(image, environment);
-    // Names end alike in both pairs.
+    // The names in both pairs have the same endings.
     let other_name = |name: &str| {
         let end = name.rsplit_once('_').map(|(_, end)| end);
         let both = [&account.username, &account.token].into_iter().filter(|setting| setting.value.is_some());

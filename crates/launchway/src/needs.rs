@@ -25,7 +25,7 @@ pub(crate) enum Need {
     Target(String),
     /// Debian packages that the tests need on a CI machine.
     Packages(Vec<String>),
-    /// What tests talk to: something that responds, or an image to start.
+    /// A service that tests need: something that responds, or an image to start.
     Service(String, TestService),
 }
 
@@ -104,7 +104,7 @@ impl Need {
             Self::Tool(_) | Self::Packages(_) => true,
             Self::Component(_) => machine.on_path("rustup").is_some(),
             Self::Target(target) => machine.on_path("rustup").is_some() && is_known(machine.root, target),
-            // A pull leads out of a rehearsal.
+            // A pull would leave the rehearsal.
             Self::Service(..) => !machine.is_rehearsal && has_engine(machine),
         };
         can_be_had && machine.may_install()
@@ -142,7 +142,7 @@ impl Need {
                 return if has_engine(machine) {
                     format!("{nothing}: start it, or get its image with `{}`", self.install_line())
                 } else {
-                    format!("{nothing}: start it, or install Docker, in which the pipeline starts it")
+                    format!("{nothing}: start it, or install Docker, so that the pipeline can start it")
                 };
             }
         };
@@ -208,7 +208,7 @@ impl fmt::Display for Need {
     }
 }
 
-/// Whether a Docker engine of this machine can start what tests need.
+/// Whether a Docker engine on this machine can start the services for tests.
 fn has_engine(machine: Machine<'_>) -> bool {
     machine.on_path("docker").is_some() && services::local_engine(machine.root).is_some()
 }

@@ -22,14 +22,14 @@ pub(crate) fn text(config: &Config) -> String {
     let mut text = columns(&rows);
     text.push_str("\n`cargo xtask doctor` lists the variables of each job.\n\ncargo xtask …\n");
     for [name, about] in lines("", &Cli::command()) {
-        // The text of a command that is too long for its line goes on below it.
+        // Text that is too long for its line continues below it.
         text.push_str(&folded(&format!("  {name:<18}"), &about));
     }
     text.push_str("\n`cargo xtask <command> --explain` prints what a command would do;\n`--help` lists the options and the exit codes.");
     text
 }
 
-/// Words in lines of 80 columns after a heading, under each other.
+/// Wraps words at 80 columns after a heading, aligned with the first line.
 fn folded(heading: &str, words: &str) -> String {
     let mut text = heading.trim_end().to_owned();
     let mut column = text.chars().count();

@@ -19,7 +19,7 @@ pub(crate) fn output(root: &Path) -> PathBuf {
     root.join("target/xtask")
 }
 
-/// `target/ci` in a workspace root, the target folder that clippy, the tests and the documentation share.
+/// `target/ci` in a workspace root, the target folder shared by clippy, the tests and the documentation.
 pub(crate) fn ci_target(root: &Path) -> PathBuf {
     root.join("target/ci")
 }

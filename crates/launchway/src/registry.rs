@@ -19,8 +19,8 @@ pub(crate) fn logins(image: &str, environment: &Environment, docker_config: Opti
     }
 }
 
-/// The account for the registry of an image: by the names that this registry's login has, or by the other ones where
-/// only those are set.
+/// The account for an image's registry: from that registry's own variable names, or from the other pair if only that is
+/// set.
 pub(crate) fn account(image: &str, environment: &Environment) -> Account {
     let login = Login::of(image);
     let is_set = |names: [&str; 2]| names.iter().any(|name| environment.has(name));
@@ -40,7 +40,7 @@ pub(crate) fn account(image: &str, environment: &Environment) -> Account {
     }
 }
 
-/// A sentence for each half of the login that is missing; none where Docker has one.
+/// A sentence for each missing half of the login; empty if Docker has a login.
 pub(crate) fn missing_login(session: &Session, image: &str) -> Result<Vec<String>> {
     let account = session.logins.account.iter();
     let missing = account.flat_map(|account| [&account.username, &account.token]);
@@ -106,10 +106,10 @@ mod tests {
             assert_eq!(of(image, &[]), (names.map(str::to_owned), 2));
             assert_eq!(of(image, &own), (table::LOGIN.map(str::to_owned), 0), "{image}");
             assert_eq!(of(image, &hub), (table::DOCKER_HUB_LOGIN.map(str::to_owned), 0), "{image}");
-            // Of two, the one that was made for this registry.
+            // If both pairs are set, the one for this registry.
             assert_eq!(of(image, &[own, hub].concat()), (names.map(str::to_owned), 0), "{image}");
         }
-        // Half of one is not completed by half of the other.
+        // Half of one pair is not completed by half of the other.
         assert_eq!(of("quay.io/acme/app", &[own[0], hub[1]]), (table::LOGIN.map(str::to_owned), 1));
     }
 

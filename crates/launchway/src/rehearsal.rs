@@ -87,7 +87,7 @@ fn rehearse(ctx: &Context, fakes: &Fakes, request: &Request, runtime: &Runtime) 
         listeners::open_to_others(&fakes.render.instance_pids()).iter().map(u16::to_string).collect();
     if !open.is_empty() {
         ctx.reporter.note(format!(
-            "warning: the service listens on all interfaces, at port {}: while it runs here, other machines can reach it, unless it listens at the address in `LISTEN`",
+            "warning: the service listens on all interfaces, at port {}: while it runs here, other machines can reach it. Make it listen at the address in `LISTEN`",
             open.join(", ")
         ));
     }

@@ -1,4 +1,4 @@
-//! The services that tests need: those that respond are used, the others run in containers for as long as the tests do.
+//! The services that tests need: those that respond are used; the others run in containers while the tests do.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,24 +14,24 @@ use launchway_core::exit::{Exit, Failure};
 use launchway_core::runner::Runner;
 use launchway_registry::Digest;
 
-/// How long a service may take until it can be used.
+/// How long a service may take until it is ready.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What a test run does about one service.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// Something responds where tests look for it.
+    /// Something responds where tests expect it.
     Use { name: String, addresses: Vec<SocketAddr> },
-    /// Nothing does.
+    /// Nothing responds.
     Start(Container),
 }
 
-/// A container to be.
+/// A container to start.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Container {
     service: String,
     image: String,
-    /// One a workspace and service, so that the next run finds what a killed one left.
+    /// One per workspace and service, so that the next run finds what a killed one left.
     name: String,
     start: Call,
     addresses: Vec<SocketAddr>,
@@ -43,7 +43,7 @@ pub(crate) fn addresses(service: &TestService) -> Vec<SocketAddr> {
     service.ports.iter().map(|ports| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.here))).collect()
 }
 
-/// Whether something responds at all addresses of a service, whoever started it.
+/// Whether something responds at all addresses of a service.
 pub(crate) fn responds(service: &TestService) -> bool {
     addresses(service).iter().all(is_open)
 }
@@ -52,7 +52,7 @@ fn is_open(address: &SocketAddr) -> bool {
     TcpStream::connect_timeout(address, Duration::from_millis(500)).is_ok()
 }
 
-/// The Docker engine's version, if it responds and is on this machine: another one has a loopback of its own.
+/// The Docker engine's version, if it responds and is on this machine: a remote one has its own loopback.
 pub(crate) fn local_engine(root: &Path) -> Option<String> {
     let docker = |arguments: &[&str]| Call::new("docker").args(arguments.iter().copied()).read(root).ok();
     let host = docker(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])?;
@@ -60,7 +60,7 @@ pub(crate) fn local_engine(root: &Path) -> Option<String> {
     host.starts_with("unix://").then_some(version)
 }
 
-/// Whether the engine has an image, so that nothing need be pulled.
+/// Whether the engine has an image, so that no pull is needed.
 pub(crate) fn has_image(root: &Path, image: &str) -> bool {
     Call::new("docker").args(["image", "inspect", "--format", "{{.Id}}", image]).read(root).is_ok()
 }
@@ -77,9 +77,9 @@ pub(crate) fn plan(root: &Path, services: &BTreeMap<String, TestService>) -> Vec
     services.iter().map(plan).collect()
 }
 
-/// Starts the containers of a plan and waits until they can be used. Dropping them removes them.
+/// Starts the containers of a plan and waits until they are ready. Dropping them removes them.
 ///
-/// A container that does not start or does not get healthy is an error with [`Exit::Missing`] and its last lines.
+/// A container that does not start or become healthy is an error with [`Exit::Missing`] and its last lines.
 pub(crate) fn start<'a>(plans: &'a [Plan], runner: &'a Runner) -> Result<Vec<Running<'a>>> {
     let mut running = Vec::new();
     for plan in plans {
@@ -88,7 +88,7 @@ pub(crate) fn start<'a>(plans: &'a [Plan], runner: &'a Runner) -> Result<Vec<Run
             Plan::Start(container) => running.push(container.start(runner)?),
         }
     }
-    // One after the other: they get up side by side.
+    // Waits for one after the other: they start concurrently.
     running.iter().try_for_each(Running::wait)?;
     Ok(running)
 }
@@ -120,17 +120,17 @@ impl Container {
     }
 
     fn start<'a>(&'a self, runner: &'a Runner) -> Result<Running<'a>> {
-        // Left by a run that was killed.
+        // Left by a killed run.
         remove(runner, &self.name);
         runner.reporter.command(&self.start.to_string(), &self.start.to_string());
-        // Removed by its name where an interrupt comes before its id.
+        // By name, in case an interrupt comes before its id is known.
         let mut running = Running { container: self, runner, id: self.name.clone() };
         running.id = self.start.read(&runner.folder)?;
         Ok(running)
     }
 }
 
-/// A container that is removed when this is dropped.
+/// A container that is removed on drop.
 pub(crate) struct Running<'a> {
     container: &'a Container,
     runner: &'a Runner,
@@ -148,18 +148,18 @@ impl Running<'_> {
                 ("created" | "running" | "restarting", _) if start.elapsed() < *timeout => {}
                 ("created" | "running" | "restarting", _) => {
                     let timeout = humantime::format_duration(*timeout);
-                    return Err(self.failure(&format!("could not be used after {timeout}")));
+                    return Err(self.failure(&format!("was not ready after {timeout}")));
                 }
-                _ => return Err(self.failure("ended before it could be used")),
+                _ => return Err(self.failure("ended before it was ready")),
             }
             self.runner.interrupt.sleep(Duration::from_millis(200))?;
         }
         let seconds = start.elapsed().as_secs_f64();
-        self.runner.reporter.note(format!("`{service}` can be used after {seconds:.1} s"));
+        self.runner.reporter.note(format!("`{service}` was ready after {seconds:.1} s"));
         Ok(())
     }
 
-    /// `running healthy`: the state, and the health where the engine watches it.
+    /// `running healthy`: the state, and the health if the engine checks it.
     fn state(&self) -> Result<String> {
         const FORMAT: &str = "{{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}";
         Ok(self.docker(&["inspect", "--format", FORMAT]).read(&self.runner.folder)?.trim_end().to_owned())
@@ -188,7 +188,7 @@ impl Drop for Running<'_> {
 }
 
 fn remove(runner: &Runner, container: &str) {
-    // Most often there is none by the name.
+    // Usually there is no container of that name.
     drop(Call::new("docker").args(["rm", "--force", "--volumes", container]).clean_up(&runner.folder));
 }
 

@@ -164,20 +164,20 @@ pub(crate) struct Variable {
     /// Whether its value must never be shown.
     pub(crate) secret: bool,
     pub(crate) meaning: &'static str,
-    /// How to get a value; of a login the registry decides that (`config::login`).
+    /// How to get a value; for the login, the registry determines that (`config::login`).
     pub(crate) source: &'static str,
 }
 
-/// The login at the registry of the image: user name and token.
+/// The login for the image's registry: user name and token.
 pub(crate) const LOGIN: [&str; 2] = ["REGISTRY_USERNAME", "REGISTRY_TOKEN"];
 
-/// The same by the names that an image on Docker Hub asks for. Every registry accepts either pair.
+/// The same login by the names for images on Docker Hub. Every registry accepts either pair.
 pub(crate) const DOCKER_HUB_LOGIN: [&str; 2] = ["DOCKERHUB_USERNAME", "DOCKERHUB_TOKEN"];
 
 const ACCOUNT: &str = "the registry account that pushes";
 const TOKEN: &str = "its access token";
 
-/// The variables of the pipeline itself.
+/// The pipeline's own variables.
 pub(crate) const VARIABLES: [Variable; 9] = [
     Variable { name: "REGISTRY_USERNAME", secret: false, meaning: ACCOUNT, source: "" },
     Variable { name: "REGISTRY_TOKEN", secret: true, meaning: TOKEN, source: "" },

@@ -40,7 +40,7 @@ const PIPX: (&str, &str) = ("pipx install", "==");
 /// The tools that every workspace's pipeline uses; the workflow installs the same versions.
 pub(crate) static TOOLS: [&Tool; 3] = [&LLVM_COV, &DENY, &ZIZMOR];
 
-/// Every tool of this workspace's pipeline: its own checks bring theirs.
+/// Every tool of this workspace's pipeline, including those of its own checks.
 pub(crate) fn all(config: &Config) -> Vec<Tool> {
     TOOLS.into_iter().cloned().chain(of_checks(config)).collect()
 }
@@ -74,7 +74,7 @@ impl Tool {
         Self { name, program, version, step, required, install }
     }
 
-    /// The tool that an own check of the workspace pins.
+    /// The tool that one of the workspace's own checks pins.
     pub(crate) fn of_check(check: &OwnCheck) -> Option<Self> {
         let (name, version) = check.tool()?;
         Some(Self {
@@ -93,7 +93,7 @@ impl Tool {
         format!("{program} {}{joint}{}", self.name, self.version)
     }
 
-    /// `name@version`, as cargo and the action that installs tools write it.
+    /// `name@version`, the notation of cargo and of the action that installs tools.
     pub(crate) fn with_version(&self) -> String {
         format!("{}@{}", self.name, self.version)
     }
@@ -113,12 +113,12 @@ impl Tool {
         }
     }
 
-    /// The program in the pipeline's own folder, where it is installed.
+    /// The program in the pipeline's own folder, if it is installed.
     pub(crate) fn own_path(&self, machine: Machine<'_>) -> PathBuf {
         machine.own_folder().join("bin").join(&*self.program)
     }
 
-    /// Whether cargo recorded this version in the pipeline's own folder: not every program prints its version.
+    /// Whether cargo has recorded this version in the pipeline's own folder: not every program prints its version.
     fn is_recorded(&self, machine: Machine<'_>) -> bool {
         let record = fs_err::read_to_string(machine.own_folder().join(".crates.toml")).unwrap_or_default();
         record.contains(&format!("\"{} {} (", self.name, self.version))
@@ -146,7 +146,7 @@ impl Tool {
     }
 }
 
-/// The machine that steps run on: the programs on it, and those that the pipeline installs for itself.
+/// The machine that steps run on: its programs, and those that the pipeline installs for itself.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine<'a> {
     /// The workspace root.

@@ -31,7 +31,7 @@ pub(crate) struct Place {
     inside: PathBuf,
     /// Whether the `xtask` is a separate workspace, and not a member of this one.
     xtask_apart: bool,
-    /// What `cargo xtask` stands for in the workspace's own cargo configuration.
+    /// The alias `cargo xtask` in the workspace's own cargo configuration.
     alias: Option<String>,
 }
 
@@ -46,7 +46,7 @@ impl Place {
         Self { inside: inside.to_owned(), xtask_apart, alias }
     }
 
-    /// The alias without the features `init` and `rehearsal`, which no job of the workflow uses; none without them.
+    /// The alias without the features `init` and `rehearsal`, which no job of the workflow uses; `None` if it has none.
     fn lean_alias(&self) -> Option<String> {
         const ALL: &str = " --features launchway/default";
 
@@ -147,7 +147,7 @@ fn rendered(root: &Path, config: &Config, name: &str, committed: Option<&str>) -
     render::render(config, &Place::of(root), &pins)
 }
 
-/// The difference between the file at `path` and what it must be, as git shows it, cut where it gets long.
+/// The difference between the file at `path` and its generated content, as git shows it, cut if it is long.
 fn difference(root: &Path, path: &Path, rendered: &str, reporter: &Reporter) -> Result<String> {
     let generated = output(root).join("generated.yaml");
     reporter.leave(&generated, rendered)?;
@@ -155,7 +155,7 @@ fn difference(root: &Path, path: &Path, rendered: &str, reporter: &Reporter) -> 
         git::plain().args(["diff", "--no-index", "--no-color", "--no-ext-diff", "--ignore-cr-at-eol", "--"]);
     let call = call.arg(path.display().to_string()).arg(generated.display().to_string());
     let printed = String::from_utf8_lossy(&call.output(root)?.stdout).into_owned();
-    // The lines before the first change hold paths and object names.
+    // The lines before the first change contain paths and object names.
     let lines: Vec<&str> = printed.lines().skip_while(|line| !line.starts_with("@@")).collect();
     Ok(match lines.len().checked_sub(SHOWN) {
         None | Some(0) => lines.join("\n"),

@@ -1,4 +1,4 @@
-//! What cargo says of the workspace and of the package that is shipped.
+//! What cargo knows about the workspace and the shipped package.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use launchway_core::call;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_image::final_stage::Binaries;
 
-/// The workspace, as `cargo metadata` knows it.
+/// The workspace, according to `cargo metadata`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Workspace {
-    /// The version of the package that is shipped.
+    /// The version of the shipped package.
     pub(crate) version: String,
     /// Every binary, with its package.
     pub(crate) programs: Vec<Program>,
@@ -51,14 +51,14 @@ pub(crate) fn version(root: &Path, config: &Config) -> Result<String> {
     read(root, config).map(|workspace| workspace.version)
 }
 
-/// The workspace; the errors are those of [`version`].
+/// Reads the workspace; the errors are those of [`version`].
 pub(crate) fn read(root: &Path, config: &Config) -> Result<Workspace> {
     let metadata = call!("cargo metadata --no-deps --format-version 1").read(root)?;
     shipped(&metadata, &config.package, &config.binary).or_exit(Exit::Usage)
 }
 
 impl Workspace {
-    /// The names of the binaries that an image of this one may hold.
+    /// The names of the binaries that an image may contain.
     pub(crate) fn binaries(&self, package: &str, binary: &str) -> Binaries {
         let (own, others): (Vec<&Program>, Vec<&Program>) =
             self.programs.iter().partition(|program| program.package == package);
@@ -69,7 +69,7 @@ impl Workspace {
         Binaries { shipped: binary.to_owned(), beside: names(own), others: names(others) }
     }
 
-    /// The programs of these names; one of the package that is shipped goes before another of the same name.
+    /// The programs with these names; one of the shipped package takes precedence over another with the same name.
     pub(crate) fn programs<'a>(
         &self,
         package: &str,

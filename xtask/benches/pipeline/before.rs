@@ -1,4 +1,4 @@
-//! This checkout beside the commit from which the pipeline's speed is counted.
+//! Compares this checkout with the commit that the pipeline's speed is measured against.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,20 +8,20 @@ use crate::{cargo_free, seconds};
 /// The last commit at which the pipeline was one crate and tested every tree each time.
 const COMMIT: &str = "326687b";
 
-/// How often what takes less than a minute is measured; the median counts.
+/// How often commands under a minute are measured; the median counts.
 const TIMES: usize = 3;
 
-/// The clock ticks of `/proc`, which are those of every Linux that Rust runs on.
+/// The clock ticks of `/proc`, the same on every Linux that Rust supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a command took on the clock, and what it and its children took of the processors.
+/// The wall time of a command, and the CPU time of it and its children.
 #[derive(Clone, Copy)]
 struct Cost {
     wall: Duration,
     cpu: Duration,
 }
 
-/// A cold build of the pipeline, and one from a line in the registry's client to its tests.
+/// A cold build of the pipeline, and a build after a one-line change of the registry client, including its tests.
 pub(crate) fn build(clone: &Path, folder: &Path) {
     let old = checkout(clone, folder);
     let target = folder.join("target");
@@ -62,7 +62,7 @@ pub(crate) fn build(clone: &Path, folder: &Path) {
     print("cargo xtask, warm", &start(clone), &start(&old));
 }
 
-/// A rehearsal in a fresh clone, and the pipeline with nothing changed beside a warm run.
+/// A rehearsal in a fresh clone, and a run of the pipeline without changes next to a warm one.
 pub(crate) fn proof(clone: &Path, folder: &Path) {
     let old = checkout(clone, folder);
     let before = run(&old, "xtask rehearse", None);
@@ -73,7 +73,7 @@ pub(crate) fn proof(clone: &Path, folder: &Path) {
     print("ci with nothing changed, beside a warm one", &nothing, &[warm]);
 }
 
-/// The commit in a folder of its own.
+/// Checks the commit out into its own folder.
 fn checkout(clone: &Path, folder: &Path) -> PathBuf {
     let old = folder.join("before");
     if !old.exists() {
@@ -93,10 +93,10 @@ fn run(tree: &Path, line: &str, target: Option<&Path>) -> Cost {
     Cost { wall, cpu: children().saturating_sub(before) }
 }
 
-/// What all children that have ended took of the processors.
+/// The CPU time of all children that have ended.
 fn children() -> Duration {
     let stat = fs_err::read_to_string("/proc/self/stat").expect("Linux has /proc");
-    // After the program's name, which may hold anything: utime, stime, cutime and cstime are fields 14 to 17.
+    // After the program's name, which may contain anything: utime, stime, cutime and cstime are fields 14 to 17.
     let (_, fields) = stat.rsplit_once(") ").expect("the name is in parentheses");
     let ticks =
         fields.split(' ').skip(13).take(2).map(|field| field.parse::<f64>().expect("ticks are a number"));

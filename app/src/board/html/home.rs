@@ -145,7 +145,7 @@ pub(in crate::board) fn page(
     })
 }
 
-/// This page is of one environment; the list of runs shows the others.
+/// This page shows one environment; the list of runs shows the others.
 fn filters<'a>(environments: &BTreeSet<&'a str>, own: &'a str) -> Vec<(&'a str, String, bool)> {
     let others = environments.iter().filter(|name| ![own, Report::NO_ENVIRONMENT].contains(name));
     let others: Vec<_> = others.map(|name| (*name, address(1, Some(name)), false)).collect();

@@ -338,9 +338,9 @@ pub struct Drilled {
     pub drill: String,
     /// Whether what was observed is what was expected.
     pub passed: bool,
-    /// How it had to end.
+    /// The expected end.
     pub expected: DrillEnd,
-    /// How it ended.
+    /// The observed end.
     pub observed: DrillEnd,
     /// How long it took.
     pub milliseconds: u64,
@@ -348,22 +348,22 @@ pub struct Drilled {
     pub before: String,
     /// The service as the drill left it.
     pub after: String,
-    /// The path of the page: what the run printed.
+    /// The path of the file with what the run printed.
     pub page: String,
     /// Other deviations.
     pub remarks: Vec<String>,
 }
 
-/// How a drill ended: the exit code, and of which release image, variables and `latest` are.
+/// How a drill ended: the exit code, and which release the image, the variables and `latest` belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrillEnd {
     /// Absent for a run that a signal ended.
     pub exit: Option<i32>,
     /// `earlier`, `new`, `their` or `another`.
     pub image: String,
-    /// The same of the variables.
+    /// The same for the variables.
     pub variables: String,
-    /// The same of what `latest` names.
+    /// The same for what `latest` points to.
     pub latest: String,
 }
 

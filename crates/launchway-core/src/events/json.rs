@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::Event;
 use super::terminal::Verbosity;
 
-/// The version of the events, in each of them. Raised when a field changes its meaning or goes.
+/// The version of the events, present in each of them. Raised when a field is removed or changes its meaning.
 pub const SCHEMA: u32 = 1;
 
-/// One event as a line of its own.
+/// One event, on its own line.
 #[derive(Serialize)]
 struct Line<'e> {
     schema: u32,

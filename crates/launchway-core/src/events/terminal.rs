@@ -39,7 +39,7 @@ pub struct Look {
     pub is_screen: bool,
     /// Whether standard error is a screen: then failures get colour, and progress is a line that is overwritten.
     pub is_error_screen: bool,
-    /// The width that `COLUMNS` gives to output that is no screen; without it a line is as long as its text.
+    /// The width set in `COLUMNS` for output that is not a screen; without it, lines are not wrapped.
     pub columns: Option<usize>,
     /// Whether text may have colour; `NO_COLOR` says no: <https://no-color.org>.
     pub has_colour: bool,
@@ -90,7 +90,7 @@ impl Terminal {
         let is_failure = matches!(event, Event::Failed(_));
         let is_screen = if is_failure { self.look.is_error_screen } else { self.look.is_screen };
         let width = if is_screen { live::width() } else { self.look.columns.unwrap_or(usize::MAX) };
-        // Wider only where nothing is known of a reader's screen.
+        // Wider only if nothing is known about the reader's screen.
         let width = if width == usize::MAX { width } else { width.min(Self::WIDEST) };
         let has_colour = is_screen && self.look.has_colour;
         let text = Painter { terminal: self, has_colour, width }.text(event);
@@ -205,7 +205,7 @@ impl Painter<'_> {
         }
     }
 
-    /// A line of a plan: a command without its environment, and paths from the root, unless all of it is wanted.
+    /// A line of a plan: a command without its environment and with relative paths, unless everything is wanted.
     fn planned(self, line: &str) -> String {
         match self.terminal.verbosity {
             Verbosity::Verbose => line.to_owned(),
@@ -272,7 +272,7 @@ impl Painter<'_> {
         text
     }
 
-    /// A row in columns, the page, and what is wrong.
+    /// A row in columns, the path of the page, and what is wrong.
     fn drill(self, drilled: &Drilled) -> String {
         let outcome = if drilled.passed { Outcome::Passed } else { Outcome::Failed };
         let word = self.paint(colour(outcome), &format!("{:<7}", outcome.word()));
@@ -318,9 +318,9 @@ fn colour(outcome: Outcome) -> &'static str {
     }
 }
 
-/// A command line without the variables that it sets, `NAME=value …`, as [`Event::Planned`] has it.
+/// A command line without the variables that it sets, `NAME=value …`, as in [`Event::Planned`].
 fn without_environment(line: &str) -> String {
-    // What comes before a command is the folder that it runs in.
+    // The text before the command is its working directory.
     let (place, mut command) = match line.split_once(": ") {
         Some((place, command)) if place.starts_with("in ") => (format!("{place}: "), command),
         _ => (String::new(), line),

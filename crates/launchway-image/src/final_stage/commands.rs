@@ -190,9 +190,7 @@ pub(super) fn command(
         "set" if words.iter().all(|word| word.starts_with('-')) => return Ok(None),
         _ => {
             let known = NAMES.map(|name| format!("`{name}`")).join(", ");
-            return Err(format!(
-                "of the commands in the final stage the builtin engine follows only {known}"
-            ));
+            return Err(format!("in the final stage, the builtin engine supports only {known}"));
         }
     }))
 }

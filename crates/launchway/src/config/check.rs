@@ -40,7 +40,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
         variable("test.environment", name)?;
         if name.starts_with("CARGO") || name.starts_with("RUSTC") || name.ends_with("FLAGS") {
             bail!(
-                "`test.environment` names `{name}`: set the toolchain up in `.cargo/config.toml`, in a profile or in `rust-toolchain.toml`"
+                "`test.environment` sets `{name}`: configure the toolchain in `.cargo/config.toml`, in a profile or in `rust-toolchain.toml`"
             );
         }
     }
@@ -131,7 +131,7 @@ fn deploy(deploy: &DeployConfig) -> Result<()> {
         Port::Arguments { arguments } => ("arguments", arguments.as_slice()),
     };
     if !key.is_empty() && !words.iter().any(|word| word.contains("$PORT")) {
-        bail!("`deploy.port` has `{key}` without `$PORT`, which is where the port goes");
+        bail!("`deploy.port` has `{key}` without `$PORT`, which stands for the port");
     }
     let names = deploy.names();
     for (place, name) in names.iter().enumerate() {

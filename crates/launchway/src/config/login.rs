@@ -1,4 +1,4 @@
-//! The login at the registry of an image: its variables, and where the values come from.
+//! The login for an image's registry: its variables, and where to get their values.
 
 use std::borrow::Cow;
 
@@ -6,17 +6,17 @@ use launchway_registry::Repository;
 
 use crate::table::{DOCKER_HUB_LOGIN, LOGIN};
 
-/// The login that an image asks for. The registry decides on names, sources and hints.
+/// The login for an image. The registry determines names, sources and hints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Login<'a> {
     DockerHub,
-    /// GitHub's registry, where a workflow's own token is an account.
+    /// GitHub's registry, where a workflow's own token is a login.
     Github,
     /// The registry at this host.
     Other(&'a str),
 }
 
-/// Where the user name and the token for a registry are made, by the end of its host.
+/// Where to create the user name and token for a registry, by the end of its host name.
 const SOURCES: [(&str, &str, &str); 6] = [
     (
         "registry.gitlab.com",
@@ -39,7 +39,7 @@ const SOURCES: [(&str, &str, &str); 6] = [
 ];
 
 impl<'a> Login<'a> {
-    /// The login for an image's repository, or for anything on its registry.
+    /// The login for an image's repository, or for anything else on its registry.
     pub(crate) fn of(image: &'a str) -> Self {
         let host = image.split('/').next().unwrap_or_default();
         match image.parse::<Repository>() {
@@ -57,7 +57,7 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// The other names, which are accepted where those are not set.
+    /// The other names, which are accepted if those are not set.
     pub(crate) fn other_names(self) -> [&'static str; 2] {
         if self.names() == LOGIN { DOCKER_HUB_LOGIN } else { LOGIN }
     }
@@ -67,7 +67,7 @@ impl<'a> Login<'a> {
         self.names().iter().position(|of_login| *of_login == name)
     }
 
-    /// Where a user finds the user name and the token.
+    /// Where a user gets the user name and the token.
     pub(crate) fn sources(self) -> [Cow<'static, str>; 2] {
         match self {
             Self::DockerHub => [

@@ -1,16 +1,16 @@
-//! `lint.checks`: the checks that a workspace adds to those of the pipeline.
+//! `lint.checks`: a workspace's own checks, in addition to the pipeline's.
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Deserializer};
 
 use super::variables::text_or_table;
 
-/// An entry of `lint.checks`: a command line, or a table with the tool that it runs.
+/// An entry of `lint.checks`: a command line, or a table with the tool that it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OwnCheck {
-    /// Words between spaces; no shell reads them.
+    /// Words separated by spaces; no shell reads them.
     pub(crate) run: String,
-    /// The package that has the program, as `name@version` on crates.io.
+    /// The package that provides the program, as `name@version` on crates.io.
     tool: Option<String>,
 }
 
@@ -39,28 +39,28 @@ impl OwnCheck {
         self.tool.as_deref()?.split_once('@')
     }
 
-    /// An error that names what cannot work.
+    /// Fails if the check cannot work.
     pub(super) fn check(&self) -> Result<()> {
-        /// What a shell would not pass on as it stands.
+        /// Characters that a shell would interpret.
         const SYNTAX: &str = "'\"\\$`|&;<>()*?[]{}~#!";
 
         let Self { run, tool } = self;
         if let Some(wrong) = run.chars().find(|c| SYNTAX.contains(*c) || c.is_control()) {
             bail!(
-                "`lint.checks` has `{run}`, but no shell reads it, and {wrong:?} would have no meaning: put the line into a script, and the script's path here"
+                "`lint.checks` contains `{run}`, but no shell reads it, so {wrong:?} would have no effect: put the line into a script, and the script's path here"
             );
         }
         match self.words().next() {
             None => bail!(
-                "`lint.checks` has an empty entry, which must be a command line such as `cargo machete`"
+                "`lint.checks` has an empty entry: each entry must be a command line such as `cargo machete`"
             ),
             Some(program) if program.contains('=') || program.starts_with('-') => {
                 bail!(
-                    "`lint.checks` has `{run}`, which must begin with a program, but begins with `{program}`"
+                    "`lint.checks` contains `{run}`, which must start with a program, but starts with `{program}`"
                 )
             }
             Some("cargo") if self.words().nth(1).is_none_or(|name| name.starts_with(['-', '+'])) => {
-                bail!("`lint.checks` has `{run}`: after `cargo` must follow a subcommand, such as `machete`")
+                bail!("`lint.checks` contains `{run}`: `cargo` needs a subcommand, such as `machete`")
             }
             Some(_) => {}
         }
@@ -76,12 +76,12 @@ impl OwnCheck {
         };
         if !self.tool().is_some_and(|(name, version)| is_name(name) && is_version(version)) {
             bail!(
-                "`lint.checks` has the tool `{tool}`, which must be a package with its version, such as `sqlx-cli@0.8.2`"
+                "`lint.checks` contains the tool `{tool}`, which must be a package with its version, such as `sqlx-cli@0.8.2`"
             );
         }
         if self.program().contains('/') {
             bail!(
-                "`lint.checks` has the tool `{tool}` for `{run}`, which runs a file of the workspace: remove one"
+                "`lint.checks` contains the tool `{tool}` for `{run}`, which runs a file of the workspace: remove one"
             );
         }
         Ok(())
@@ -136,13 +136,13 @@ mod tests {
     #[test]
     fn what_cannot_work_is_named_with_the_way_out() {
         for (run, tool, expected) in [
-            ("cargo machete | tee log", None, "'|' would have no meaning: put the line into a script"),
+            ("cargo machete | tee log", None, "'|' would have no effect: put the line into a script"),
             ("grep 'a b' src", None, "no shell reads it"),
-            ("echo $HOME", None, "'$' would have no meaning"),
+            ("echo $HOME", None, "'$' would have no effect"),
             ("", None, "has an empty entry"),
-            ("RUST_LOG=x cargo machete", None, "must begin with a program"),
-            ("cargo", None, "after `cargo` must follow a subcommand"),
-            ("cargo +nightly fmt", None, "after `cargo` must follow a subcommand"),
+            ("RUST_LOG=x cargo machete", None, "must start with a program"),
+            ("cargo", None, "`cargo` needs a subcommand"),
+            ("cargo +nightly fmt", None, "`cargo` needs a subcommand"),
             ("cargo machete", Some("cargo-machete"), "such as `sqlx-cli@0.8.2`"),
             ("cargo machete", Some("cargo-machete@0.7"), "such as `sqlx-cli@0.8.2`"),
             ("cargo machete", Some("--git@0.7.0"), "such as `sqlx-cli@0.8.2`"),

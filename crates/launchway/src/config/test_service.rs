@@ -1,4 +1,4 @@
-//! `test.services`: what tests need beside the workspace, in the words of GitHub's service containers.
+//! `test.services`: what tests need besides the workspace, in terms of GitHub's service containers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,23 +6,23 @@ use std::fmt;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Deserializer};
 
-/// A container that tests talk to.
+/// A container that tests connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestService {
-    /// As `docker pull` takes it.
+    /// In the format of `docker pull`.
     pub(crate) image: String,
     /// The variables of the container; no secrets.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
     /// Where tests reach it.
     pub(crate) ports: Vec<Ports>,
-    /// A command that succeeds in the container once it can be used; without it an open port is enough.
+    /// A command that succeeds in the container once the service is ready; without it, an open port is enough.
     #[serde(default)]
     pub(crate) health: Option<String>,
 }
 
-/// A port of this machine, and the one of the container that it leads to.
+/// A port of this machine, and the container's port that it forwards to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
     pub(crate) here: u16,
@@ -30,7 +30,7 @@ pub(crate) struct Ports {
 }
 
 impl TestService {
-    /// The options of `docker create` that have the engine watch its health.
+    /// The options of `docker create` for the engine's health check.
     pub(crate) fn health_options(&self) -> Option<[(&'static str, &str); 4]> {
         let command = self.health.as_deref()?;
         let interval = ("--health-interval", "2s");
@@ -38,14 +38,16 @@ impl TestService {
     }
 }
 
-/// An error for what Docker or GitHub would not take.
+/// Fails for values that Docker or GitHub would not accept.
 pub(super) fn check(services: &BTreeMap<String, TestService>) -> Result<()> {
     let mut taken = BTreeSet::new();
     for (name, TestService { image, environment, ports, health }) in services {
         let key = format!("test.services.{name}");
         let is_name = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(is_name) {
-            bail!("`test.services` has `{name}`, which must be a name of letters, digits, `-` and `_`");
+            bail!(
+                "`test.services` contains `{name}`, but a name may contain only letters, digits, `-` and `_`"
+            );
         }
         let is_reference = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
         if !image.starts_with(|c: char| c.is_ascii_alphanumeric()) || !image.chars().all(is_reference) {
@@ -60,16 +62,16 @@ pub(super) fn check(services: &BTreeMap<String, TestService>) -> Result<()> {
             }
         }
         if ports.is_empty() {
-            bail!("`{key}.ports` must name where tests reach it, as `[\"5432:5432\"]`");
+            bail!("`{key}.ports` must list the ports at which tests reach it, such as `[\"5432:5432\"]`");
         }
         if let Some(Ports { here, .. }) = ports.iter().find(|ports| !taken.insert(ports.here)) {
-            bail!("`{key}.ports` has port {here} of this machine, which is taken already");
+            bail!("`{key}.ports` uses port {here} of this machine, which another service already uses");
         }
         if let Some(wrong) =
             health.iter().flat_map(|line| line.chars()).find(|c| c.is_control() || "\"\\$`".contains(*c))
         {
             bail!(
-                "`{key}.health` has {wrong:?}, which GitHub would not pass on: put the command into the image"
+                "`{key}.health` contains {wrong:?}, which GitHub would not pass on: put the command into the image"
             );
         }
         if health.as_ref().is_some_and(|line| line.trim().is_empty()) {
@@ -131,16 +133,20 @@ mod tests {
     #[test]
     fn what_docker_or_github_would_refuse_is_named() {
         for (from, to, expected) in [
-            ("services.db", "services.\"1 db\"", "`test.services` has `1 db`"),
+            ("services.db", "services.\"1 db\"", "`test.services` contains `1 db`"),
             ("postgres:16", "--privileged", "`test.services.db.image` must be an image"),
             ("postgres:16", "postgres 16", "`test.services.db.image` must be an image"),
             ("POSTGRES_PASSWORD", "\"A B\"", "`test.services.db.environment` contains `A B`"),
             ("\"x\" }", "\"${{ github.token }}\" }", "which a workflow would not pass on"),
             ("5432:5433", "5432", "`5432` must be a port of this machine and one of the container"),
             ("5432:5433", "0:1", "`0:1` must be a port"),
-            ("[\"5432:5433\"]", "[]", "`test.services.db.ports` must name where tests reach it"),
-            ("[\"5432:5433\"]", "[\"1:2\", \"1:3\"]", "has port 1 of this machine, which is taken already"),
-            ("pg_isready -U x", "pg_isready -U $USER", "`test.services.db.health` has '$'"),
+            ("[\"5432:5433\"]", "[]", "`test.services.db.ports` must list the ports at which tests reach it"),
+            (
+                "[\"5432:5433\"]",
+                "[\"1:2\", \"1:3\"]",
+                "uses port 1 of this machine, which another service already uses",
+            ),
+            ("pg_isready -U x", "pg_isready -U $USER", "`test.services.db.health` contains '$'"),
             ("pg_isready -U x", " ", "`test.services.db.health` must be a command"),
             ("health", "healthy", "unknown field `healthy`"),
         ] {

@@ -132,7 +132,7 @@ fn an_own_check_or_a_port_that_cannot_work_is_named() {
         (
             "coverage = 80",
             "coverage = 80\nlint.checks = [\"a | b\"]",
-            "`lint.checks` has `a | b`, but no shell",
+            "`lint.checks` contains `a | b`, but no shell",
         ),
         (
             "coverage = 80",
@@ -142,7 +142,7 @@ fn an_own_check_or_a_port_that_cannot_work_is_named() {
         (
             "coverage = 80",
             "coverage = 80\ntest.environment.RUSTFLAGS = \"-O\"",
-            "`test.environment` names `RUSTFLAGS`",
+            "`test.environment` sets `RUSTFLAGS`",
         ),
         (
             "coverage = 80",

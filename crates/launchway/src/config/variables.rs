@@ -84,7 +84,7 @@ impl Config {
         of_pipeline.map(|own| Variable::of_pipeline(own, login)).chain(of_service).collect()
     }
 
-    /// The login at the registry of the image, unless that needs none.
+    /// The login for the image's registry, unless that requires none.
     fn login(&self) -> Option<Login<'_>> {
         self.login.then(|| Login::of(&self.image))
     }
@@ -104,7 +104,7 @@ impl Config {
         Ok(secret)
     }
 
-    /// The variables that a job cannot do without.
+    /// The variables that a job requires.
     pub(crate) fn required(&self, job: &Job) -> Vec<&str> {
         let of_service = match job.id {
             JobId::Test | JobId::Build => &[],
@@ -144,7 +144,7 @@ impl Config {
         configured.chain(keys).collect()
     }
 
-    /// The name that one of the table's variables has here; nothing where it has no meaning.
+    /// The name of one of the table's variables in this configuration; `None` if it does not apply.
     fn own(&self, name: &'static str) -> Option<&'static str> {
         match table::LOGIN.iter().position(|of_login| *of_login == name) {
             Some(place) => self.login()?.names().get(place).copied(),
@@ -216,7 +216,7 @@ impl<'a> From<&'a ServiceVariable> for Variable<'a> {
             example => Cow::Owned(format!("for example `{example}`")),
         };
         let ServiceVariable { name, secret, meaning, .. } = of_service;
-        // GitHub masks the value of a secret in every log: one such as `PROD` would make them hard to read.
+        // GitHub masks the value of a secret in every log: a masked `PROD` would make them hard to read.
         let store = if *secret { "secrets" } else { "vars" };
         Self { name, secret: *secret, meaning, source, on_github: Cow::Owned(format!("{store}.{name}")) }
     }

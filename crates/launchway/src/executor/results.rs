@@ -22,7 +22,7 @@ pub(crate) struct Results {
     pub(crate) deployment: Option<Deployment>,
     /// The deployment for the history, even if it failed.
     pub(crate) deployment_record: Option<DeploymentRecord>,
-    /// What was reported of the deployment.
+    /// The reported facts of the deployment.
     pub(crate) deployed: Option<Deployed>,
     /// The size of the image that was live before the deployment, where it is known.
     pub(crate) previous_bytes: Option<u64>,

@@ -43,7 +43,7 @@ fn understood(bytes: &[u8]) -> Option<Report> {
     serde_json::from_slice(bytes).ok().filter(|report: &Report| report.schema == SCHEMA)
 }
 
-/// A line for each deployment, and below it what does not fit there.
+/// One line per deployment, followed by what does not fit on it.
 fn table(reports: &[Report]) -> String {
     let known: Vec<_> =
         reports.iter().filter_map(|report| Some((report, report.deployment.as_ref()?))).collect();
@@ -58,7 +58,7 @@ fn table(reports: &[Report]) -> String {
     for (line, (report, deployment)) in lines.zip(known) {
         text.extend(["\n", line]);
         for more in more(report, deployment) {
-            // Under what it was.
+            // Below its outcome.
             text.extend(["\n", &" ".repeat(18), &more]);
         }
     }
@@ -92,7 +92,7 @@ fn row(report: &Report, deployment: &Deployment) -> [String; 5] {
     .map(|cell| shown(&cell))
 }
 
-/// Where it went and who started it, and why it failed.
+/// The environment, who started it, and why it failed.
 fn more(report: &Report, deployment: &Deployment) -> Vec<String> {
     let service = report.service.as_ref().map(|service| service.name.as_ref().unwrap_or(&service.key));
     let to: Vec<&str> = service.into_iter().chain([&deployment.environment]).map(String::as_str).collect();

@@ -60,7 +60,7 @@ fn a_service_that_does_not_run_is_named_with_what_to_do() {
         need.problem(without_docker.machine()),
         format!(
             "the tests need the service `db` (postgres:16), and nothing responds at 127.0.0.1:{port}: \
-             start it, or install Docker, in which the pipeline starts it"
+             start it, or install Docker, so that the pipeline can start it"
         )
     );
     assert_eq!(need.install_line(), "docker pull postgres:16");

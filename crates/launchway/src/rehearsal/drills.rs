@@ -28,10 +28,10 @@ use releases::Releases;
 use run::Ran;
 use table::DRILLS;
 
-/// Above the columns of [`Event::Drill`].
+/// The heading above the columns of [`Event::Drill`].
 const HEADING: &str = "\n          drill                     time  exit  image    variables latest";
 
-/// Prints the drills with their faults, and how they must end in a tree that is dirty or not.
+/// Prints the drills with their faults and their expected ends, for a tree that is dirty or not.
 pub(crate) fn list(name: &str, is_dirty: bool, reporter: &Reporter) -> Result<()> {
     let drills = if name == "list" { DRILLS.iter().collect() } else { chosen(name)? };
     let lines = |drill: &Drill| {

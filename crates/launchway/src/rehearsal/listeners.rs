@@ -1,31 +1,32 @@
-//! Whether the service of a rehearsal can be reached from other machines while it runs.
+//! Finds out whether other machines can reach the service of a rehearsal while it runs.
 //!
-//! Render runs a service in a container; a rehearsal runs it on this machine, where it may listen as it likes.
+//! Render runs a service in a container; a rehearsal runs it on this machine, where it may listen on any interface.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-/// What the process groups with these leaders listen at on every interface, as ports.
+/// The ports on which the process groups with these leaders listen on all interfaces.
 pub(super) fn open_to_others(leaders: &[u32]) -> BTreeSet<u16> {
     let listening = members(leaders).into_iter().flat_map(listening);
     listening.filter(|(address, _)| address.is_unspecified()).map(|(_, port)| port).collect()
 }
 
-/// The processes of these groups: an entry point may have started the service.
+/// The processes of these groups: the entry point may have started the service.
 fn members(leaders: &[u32]) -> Vec<u32> {
     let Ok(entries) = fs_err::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| group(*pid).is_some_and(|leader| leaders.contains(&leader))).collect()
 }
 
-/// The leader of a process's group: the third field after the name, which may itself have spaces and brackets (proc(5)).
+/// The leader of a process's group: the third field after the name, which may itself contain spaces and brackets
+/// (proc(5)).
 fn group(pid: u32) -> Option<u32> {
     let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
 }
 
-/// The addresses at which a process accepts connections; of another user's process none is known.
+/// The addresses on which a process accepts connections; empty for another user's process.
 fn listening(pid: u32) -> Vec<(IpAddr, u16)> {
     let of_process = Path::new("/proc").join(pid.to_string());
     let Ok(files) = fs_err::read_dir(of_process.join("fd")) else { return Vec::new() };
@@ -52,7 +53,7 @@ fn listener(line: &str, sockets: &BTreeSet<String>) -> Option<(IpAddr, u16)> {
         return None;
     }
     let (address, port) = local.split_once(':')?;
-    // Words of 32 bits in the machine's order, each in hexadecimal.
+    // 32-bit words in the machine's byte order, each in hexadecimal.
     let address: IpAddr = match address.len() {
         8 => Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?.to_ne_bytes()).into(),
         32 => {

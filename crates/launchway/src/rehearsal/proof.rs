@@ -196,7 +196,7 @@ fn arrived(fakes: &Fakes, runtime: &Runtime, url: &Url, id: &str, expected: &Rel
     ])
 }
 
-/// Shows the chain. Where a link does not hold, the error names it.
+/// Shows the chain. Fails with the names of the broken links.
 fn print(reporter: &Reporter, links: Vec<Link>) -> Result<()> {
     let proof = Proof { links };
     let broken: Vec<String> = proof

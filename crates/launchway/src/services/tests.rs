@@ -136,7 +136,7 @@ fn a_container_is_up_for_the_tests_and_removed_however_they_end() {
     let error = start(&[image.plan(dir.path(), "broken")], &runner).err().unwrap();
     assert_eq!(Exit::of(&error), Exit::Missing);
     let text = error.to_string();
-    assert!(text.contains(&format!("`db` ({}) ended before it could be used:", image.0)), "{text}");
+    assert!(text.contains(&format!("`db` ({}) ended before it was ready:", image.0)), "{text}");
     assert!(text.contains("\n  mode broken") && text.contains("\n  no such database"), "{text}");
     assert!(image.is_nothing_left());
 
@@ -145,7 +145,7 @@ fn a_container_is_up_for_the_tests_and_removed_however_they_end() {
     };
     let slow = [Plan::Start(Container { timeout: Duration::from_secs(1), ..deaf })];
     let text = start(&slow, &runner).err().unwrap().to_string();
-    assert!(text.contains("could not be used after 1s:\n  mode deaf"), "{text}");
+    assert!(text.contains("was not ready after 1s:\n  mode deaf"), "{text}");
     assert!(image.is_nothing_left());
 
     // An interrupt while it gets up.

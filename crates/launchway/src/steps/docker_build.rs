@@ -136,7 +136,8 @@ fn plan_with(
     })
 }
 
-/// Checks that an engine can follow the Dockerfile, and for the builtin one that all that its final stage copies is there.
+/// Checks that an engine can follow the Dockerfile and, for the builtin one, that everything that its final stage
+/// copies exists.
 ///
 /// Contacts no registry: what only the base image decides is left to the build.
 ///
@@ -144,7 +145,7 @@ fn plan_with(
 pub(crate) fn check(project: Project<'_>, engine: Engine) -> Result<()> {
     let Project { root, config, git } = project;
     let platform = Platform::of_target(&config.target)?;
-    // What cargo cannot say is an error of its own elsewhere.
+    // If cargo cannot list them, that is reported elsewhere.
     let workspace = workspace::read(root, config).unwrap_or_default();
     let binaries = workspace.binaries(&config.package, &config.binary);
     launchway_image::check(
@@ -156,8 +157,8 @@ pub(crate) fn check(project: Project<'_>, engine: Engine) -> Result<()> {
     )
 }
 
-/// The packages whose binaries the image holds, the one that is shipped first; that one alone where the workspace or the
-/// Dockerfile cannot be read, which ends the build.
+/// The packages whose binaries the image contains, the shipped one first; only that one if the workspace or the
+/// Dockerfile cannot be read, which ends the build anyway.
 pub(crate) fn packages(root: &Path, config: &Config) -> Vec<String> {
     let Config { package, binary, engine, dockerfile, target, .. } = config;
     let names = |workspace: &Workspace| {

@@ -1,4 +1,4 @@
-//! Step: lint. Formatting, clippy, the generated workflow, the Dockerfile, the documentation, two tools where they are
+//! Step: lint. Formatting, clippy, the generated workflow, the Dockerfile, the documentation, two tools if they are
 //! installed, and the workspace's own checks.
 //!
 //! Every check runs even if an earlier one failed: a developer fixes them together.
@@ -55,7 +55,7 @@ impl fmt::Display for Check {
             Self::Dockerfile(Engine::Builtin) => {
                 f.write_str("check that the builtin engine can follow the Dockerfile's final stage")
             }
-            Self::Dockerfile(Engine::Docker) => f.write_str("check that the Dockerfile is one"),
+            Self::Dockerfile(Engine::Docker) => f.write_str("check that the Dockerfile can be parsed"),
             Self::Skip { check, reason } => write!(f, "skip {check}: {reason}"),
         }
     }
@@ -109,7 +109,7 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
     LintPlan { checks }
 }
 
-/// A check of the workspace's own. Cargo's subcommands share the target folder of the other checks.
+/// One of the workspace's own checks. Cargo subcommands share the target folder of the other checks.
 fn own(machine: Machine<'_>, check: &OwnCheck) -> Check {
     let is_cargo = check.is_cargo();
     let call = match Tool::of_check(check) {
@@ -137,7 +137,7 @@ fn own(machine: Machine<'_>, check: &OwnCheck) -> Check {
     })
 }
 
-/// The file of an own check's program: below the workspace root, among cargo's programs or on `PATH`.
+/// The program of an own check: below the workspace root, among cargo's programs or on `PATH`.
 pub(crate) fn program(machine: Machine<'_>, check: &OwnCheck) -> Option<PathBuf> {
     let name = check.program();
     if name.contains('/') {
@@ -150,7 +150,7 @@ pub(crate) fn program(machine: Machine<'_>, check: &OwnCheck) -> Option<PathBuf>
     of_cargo.or_else(|| machine.on_path(&name))
 }
 
-/// Whether cargo has the subcommand itself, or an alias for it.
+/// Whether cargo has the subcommand built in, or as an alias.
 fn is_built_in(root: &Path, check: &OwnCheck) -> bool {
     let listed = Call::new("cargo").arg("--list").read(root).unwrap_or_default();
     let mut names = listed.lines().filter_map(|line| line.split_whitespace().next());

@@ -27,7 +27,7 @@ use launchway_core::runner::Runner;
 pub(crate) struct TestCoveragePlan {
     /// Removes the profiles of earlier runs, which would count in this run's coverage.
     clean: Call,
-    /// What tests talk to.
+    /// The services that tests need.
     services: Vec<services::Plan>,
     test: Call,
     /// JSON, lcov and HTML; written even if a test fails.

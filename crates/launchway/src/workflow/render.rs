@@ -60,7 +60,7 @@ fn workflow(config: &Config, place: &Place, pins: &Pins<'_>) -> Workflow {
     }
 }
 
-/// How the pipeline is compiled on a runner, which does so once and starts from nothing.
+/// How a runner compiles the pipeline: once, and from scratch.
 fn compilation(place: &Place) -> Map<&'static str, Commented<String>> {
     let alias = place.lean_alias();
     let alias = alias
@@ -113,7 +113,7 @@ fn name(row: &table::Job) -> String {
     }
 }
 
-/// What a job's own token may do. At GitHub's registry that token is the login.
+/// The permissions of a job's own token. For GitHub's registry, that token is the login.
 fn permissions(row: &table::Job, config: &Config) -> Map<&'static str, Commented<&'static str>> {
     let contents = ("contents", Commented("read", "to check out the repository".to_owned()));
     let writes = |purpose: &str| {
@@ -253,7 +253,7 @@ fn install(job: JobId, pins: &Pins<'_>) -> Option<Step> {
     (!tools.is_empty()).then(|| action("install tools", pins.uses(pins::INSTALL), with))
 }
 
-/// The containers that tests talk to.
+/// The containers that tests connect to.
 fn services(config: &Config) -> Map<String, Service> {
     let service = |(name, service): (&String, &TestService)| {
         let TestService { image, environment, ports, .. } = service;
@@ -264,7 +264,7 @@ fn services(config: &Config) -> Map<String, Service> {
             image: if image.contains('@') {
                 Image::Digest(image.clone())
             } else {
-                // Whether it is pinned is decided in the configuration; an auditor would ask for it here.
+                // The configuration decides whether it is pinned; an auditor would complain here.
                 Image::Tag(Commented(image.clone(), "zizmor: ignore[unpinned-images]".to_owned()))
             },
             env: Map(environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect()),
@@ -276,7 +276,8 @@ fn services(config: &Config) -> Map<String, Service> {
     Map(config.test.services.iter().map(service).collect())
 }
 
-/// The tools of the workspace's own checks. Those that the action does not know it looks for elsewhere, prebuilt first.
+/// The tools of the workspace's own checks. The action looks elsewhere for those that it does not know, preferring
+/// prebuilt ones.
 fn install_for_checks(config: &Config, pins: &Pins<'_>) -> Option<Step> {
     let tools: Vec<String> = tools::of_checks(config).iter().map(Tool::with_version).collect();
     let with =
@@ -303,17 +304,17 @@ fn passed(place: &Place, pins: &Pins<'_>) -> Step {
     })
 }
 
-/// Keeps what the job's last step left behind for people: the run record, the logs and the reports, all of them redacted.
+/// Uploads what the job's last step left for people: the run record, the logs and the reports, all of them redacted.
 ///
-/// Nothing else in `target/xtask` may leave the machine: it also holds encrypted variables and the image.
+/// Nothing else in `target/xtask` may leave the machine: it also contains encrypted variables and the image.
 fn upload(job: JobId, place: &Place, pins: &Pins<'_>) -> Step {
     let reports: &[&str] = if job == JobId::Test { &["target/xtask/coverage"] } else { &[] };
     let paths = ["target/xtask/run.json", "target/xtask/logs"].iter().chain(reports);
     let paths: Vec<String> = paths.map(|path| place.below(path) + "\n").collect();
     let when = match job {
-        // A newer push replaces the run, and its own logs are the ones to read.
+        // A newer push replaces the run; that run's logs are the ones to read.
         JobId::Test | JobId::Build => "!cancelled()",
-        // A deploy that was cancelled says what it has undone.
+        // A cancelled deploy says what it has rolled back.
         JobId::Deploy => "always()",
     };
     Step::Action(Action {

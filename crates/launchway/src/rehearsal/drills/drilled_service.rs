@@ -30,7 +30,7 @@ pub(super) struct DrilledService {
     /// What somebody else sets, in drills with somebody else.
     theirs: Option<(String, String)>,
     token: Option<String>,
-    /// The path that answers with the commit.
+    /// The path that returns the commit.
     version: Option<String>,
     /// A folder that is not there: a developer's own login to a registry is not used.
     docker_config: String,

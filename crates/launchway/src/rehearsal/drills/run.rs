@@ -19,7 +19,7 @@ use launchway_core::http::NetworkPolicy;
 use launchway_core::interrupt::Interrupt;
 use launchway_core::runner::Runner;
 
-/// A drill that was run.
+/// A drill that has run.
 pub(super) struct Ran {
     pub(super) drilled: Drilled,
     /// What the run printed, as the person on call would see it.

@@ -1,4 +1,4 @@
-//! The facts of a deployment that ended, for its event: what it left, whether the site is up, and what to do.
+//! The facts of a finished deployment, for its event: its outcome, whether the site is up, and what to do.
 
 use launchway_core::events::{DeployOutcome, Deployed, milliseconds};
 use launchway_core::http::Http;
@@ -16,7 +16,7 @@ pub(super) fn of_live(record: &DeploymentRecord, live: &Deployment) -> Deployed 
     Deployed { is_up: Some(true), live_commit: commit, ..of(record) }
 }
 
-/// The facts of a deployment that failed, for which the site is asked once more.
+/// The facts of a failed deployment, for which the site is checked once more.
 pub(super) fn of_failed(target: Option<&Target<'_>>, record: &DeploymentRecord, plan: &Rollout) -> Deployed {
     let mut facts = of(record);
     if let (Some(site), Some(Target { http, .. })) = (&record.site, target) {
@@ -63,24 +63,24 @@ fn outcome(outcome: &DeploymentOutcome) -> DeployOutcome {
         DeploymentOutcome::Unchanged => DeployOutcome::Unchanged,
         DeploymentOutcome::RolledBack => DeployOutcome::RolledBack,
         DeploymentOutcome::Superseded => DeployOutcome::Superseded,
-        // No deployment of this version ends as one of another.
+        // This version never ends a deployment with an unknown outcome.
         DeploymentOutcome::NotRolledBack | DeploymentOutcome::Other(_) => DeployOutcome::NotRolledBack,
     }
 }
 
-/// Whether the site is healthy; unknown where it must not be asked.
+/// Whether the site is healthy; unknown if it must not be contacted.
 fn is_up(http: &Http, site: &Url, health: &str) -> Option<bool> {
     let url = site.join(health).ok()?;
     http.check(&url).ok()?;
     Some(proof::healthy(http, &url).is_ok())
 }
 
-/// What to do after a deployment that failed.
+/// What to do after a failed deployment.
 fn next(outcome: DeployOutcome, is_up: Option<bool>, is_rehearsal: bool) -> &'static str {
     match outcome {
         DeployOutcome::NotRolledBack if is_rehearsal => "nothing to do: it ends with the rehearsal",
         DeployOutcome::NotRolledBack => "finish what is listed above",
-        _ if is_up == Some(false) => "look at the service now",
+        _ if is_up == Some(false) => "check the service now",
         DeployOutcome::Superseded => "run it again if yours should be live",
         DeployOutcome::Unchanged | DeployOutcome::RolledBack if is_up == Some(true) => {
             "it can wait: fix the cause, then run it again"
@@ -118,7 +118,7 @@ mod tests {
         assert!(words(RolledBack, Some(true)).starts_with("it can wait"));
         assert_eq!(words(Unchanged, None), "fix the cause, then run it again");
         for outcome in [RolledBack, Unchanged, Superseded] {
-            assert_eq!(words(outcome, Some(false)), "look at the service now");
+            assert_eq!(words(outcome, Some(false)), "check the service now");
         }
         assert_eq!(words(Superseded, Some(true)), "run it again if yours should be live");
         assert_eq!(words(NotRolledBack, Some(true)), "finish what is listed above");

@@ -20,7 +20,7 @@ use super::{Deployment, ReportPlan, facts};
 #[derive(Debug)]
 pub(crate) struct Concluded {
     pub(crate) record: DeploymentRecord,
-    /// What was reported of it.
+    /// Its reported facts.
     pub(crate) facts: Deployed,
     pub(crate) result: Result<Deployment>,
 }
@@ -81,7 +81,7 @@ impl Draft {
         }
     }
 
-    /// Ends the deployment. One that failed asks the site of its target once more.
+    /// Ends the deployment. If it failed, the target's site is checked once more.
     pub(super) fn conclude(
         self,
         reporter: &Reporter,

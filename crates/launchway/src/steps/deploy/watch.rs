@@ -178,7 +178,8 @@ impl Target<'_> {
         line(&self.reporter, text)
     }
 
-    /// The last lines of the instances that were started since then: those of the earlier release print on meanwhile.
+    /// The last lines of the instances that have started since then: those of the earlier release keep printing in the
+    /// meantime.
     pub(super) fn printed(&self, since: SystemTime) -> Vec<LogLine> {
         let mut lines = self.api.log(&self.service.owner_id, since).unwrap_or_default();
         if !lines.is_empty() {
@@ -188,7 +189,7 @@ impl Target<'_> {
         lines
     }
 
-    /// Shows what the instances of a deploy have printed since the last look.
+    /// Shows what the instances of a deploy have printed since the last time.
     pub(super) fn show_log(&self, since: SystemTime) {
         for found in self.printed(since) {
             let text = self.line(&found.message);

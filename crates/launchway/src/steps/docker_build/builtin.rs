@@ -35,7 +35,7 @@ pub(super) struct BuiltinBuild {
     base: Option<BaseImage>,
     compile: Compile,
     verify: Vec<Verify>,
-    /// What rarely changes; absent where the final stage copies nothing but binaries.
+    /// What rarely changes; absent if the final stage copies only binaries.
     files: Option<PlannedLayer>,
     /// The binaries alone, so that a release uploads little.
     programs: PlannedLayer,
@@ -79,7 +79,7 @@ enum SmokeRun {
 }
 
 impl BuiltinBuild {
-    /// A base image is read with `find_base`.
+    /// `find_base` reads the base image.
     pub(super) fn plan(
         project: Project<'_>,
         sources: &Sources,
@@ -271,7 +271,7 @@ impl SmokeRun {
         let alone = alone.map(|()| Contained { user: tree.user, base: files.collect() });
         if stage.base.is_some() && alone.is_err() {
             for shell in &stage.shells {
-                // The shell of the base would do no more than start it.
+                // The base's shell would only start it.
                 match shell.instruction {
                     "ENTRYPOINT" => settings.entrypoint = shell.words().or(settings.entrypoint),
                     "CMD" if settings.entrypoint.is_none() => settings.cmd = shell.words().or(settings.cmd),

@@ -53,7 +53,7 @@ const INHERITED: [&str; 29] = [
     "GIT_CONFIG_SYSTEM",
 ];
 
-/// `cargo build` of these programs, to be run in the folder of the sources.
+/// `cargo build` of these programs, to run in the folder of the sources.
 ///
 /// `--target` stands there even for the host's own: without it the flags would reach build scripts and macros too.
 pub(super) fn call(

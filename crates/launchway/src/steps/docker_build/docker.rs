@@ -27,7 +27,7 @@ pub(super) struct DockerBuild {
 }
 
 impl DockerBuild {
-    /// The image is called `name`; `mirror` is a copy of the image that the Dockerfile compiles in.
+    /// The image gets the name `name`; `mirror` replaces the image that the Dockerfile compiles in.
     pub(super) fn plan(
         project: Project<'_>,
         sources: &Sources,

@@ -24,7 +24,7 @@ pub(super) struct Output {
     folder: PathBuf,
     repository: String,
     tags: Vec<String>,
-    /// Whether the tree was dirty: then the image does not become `latest`.
+    /// Whether the tree was dirty: then `latest` does not move.
     pub(super) is_dirty: bool,
     pub(super) platform: Platform,
     /// RFC 3339.
@@ -32,7 +32,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// That of the project's commit, for a repository.
+    /// The tags of the project's commit, in a repository.
     pub(super) fn of(project: Project<'_>, repository: &str, platform: Platform) -> Self {
         let Project { root, git, .. } = project;
         let latest = (!git.dirty).then(|| "latest".to_owned());

@@ -1,4 +1,4 @@
-//! What the machine compiles with, and what cargo says of the workspace that it compiles.
+//! The machine's toolchain, and the workspace that it compiles.
 
 use std::path::{Path, PathBuf};
 
