@@ -68,10 +68,11 @@ pub(crate) fn has_image(root: &Path, image: &str) -> bool {
 /// What a test run in this workspace does about its services.
 pub(crate) fn plan(root: &Path, services: &BTreeMap<String, TestService>) -> Vec<Plan> {
     let plan = |(name, service): (&String, &TestService)| {
-        if responds(service) {
+        let container = Container::of(root, name, service);
+        if responds(service) && !container.exists(root) {
             Plan::Use { name: name.clone(), addresses: addresses(service) }
         } else {
-            Plan::Start(Container::of(root, name, service))
+            Plan::Start(container)
         }
     };
     services.iter().map(plan).collect()
@@ -117,6 +118,14 @@ impl Container {
             addresses: addresses(test_service),
             timeout: TIMEOUT,
         }
+    }
+
+    /// Whether a run that was killed left it.
+    fn exists(&self, root: &Path) -> bool {
+        Call::new("docker")
+            .args(["container", "inspect", "--format", "{{.Id}}", &self.name])
+            .read(root)
+            .is_ok()
     }
 
     fn start<'a>(&'a self, runner: &'a Runner) -> Result<Running<'a>> {

@@ -90,14 +90,19 @@ impl Image {
         Self(image)
     }
 
-    /// The plan to start a container of it that behaves as told.
-    fn plan(&self, root: &Path, mode: &str) -> Plan {
-        let service = TestService {
+    /// A service of it that behaves as told.
+    fn service(&self, mode: &str) -> TestService {
+        TestService {
             image: self.0.clone(),
             environment: BTreeMap::from([("MODE".to_owned(), mode.to_owned())]),
             ..service(free_port())
-        };
-        Plan::Start(Container { timeout: Duration::from_secs(15), ..Container::of(root, "db", &service) })
+        }
+    }
+
+    /// The plan to start a container of it that behaves as told.
+    fn plan(&self, root: &Path, mode: &str) -> Plan {
+        let container = Container::of(root, "db", &self.service(mode));
+        Plan::Start(Container { timeout: Duration::from_secs(15), ..container })
     }
 
     fn is_nothing_left(&self) -> bool {
@@ -125,13 +130,20 @@ fn a_container_is_up_for_the_tests_and_removed_however_they_end() {
 
     let plans = [image.plan(dir.path(), "good")];
     let Plan::Start(container) = &plans[0] else { unreachable!("it was planned to be started") };
-    // What a killed run left is no obstacle.
-    docker(&["create", "--name", &container.name, &image.0]).unwrap();
     let running = start(&plans, &runner).unwrap();
     assert!(container.addresses.iter().all(is_open));
     assert_eq!(running[0].state().unwrap(), "running healthy");
     drop(running);
     assert!(image.is_nothing_left() && !container.addresses.iter().any(is_open));
+
+    // What a killed run left does not pass for a service that somebody keeps.
+    let services = BTreeMap::from([("db".to_owned(), image.service("good"))]);
+    std::mem::forget(start(&plan(dir.path(), &services), &runner).unwrap());
+    assert!(responds(&services["db"]) && !image.is_nothing_left());
+    let plans = plan(dir.path(), &services);
+    assert!(matches!(plans[..], [Plan::Start(_)]), "{plans:?}");
+    drop(start(&plans, &runner).unwrap());
+    assert!(image.is_nothing_left());
 
     let error = start(&[image.plan(dir.path(), "broken")], &runner).err().unwrap();
     assert_eq!(Exit::of(&error), Exit::Missing);
