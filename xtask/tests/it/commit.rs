@@ -143,7 +143,8 @@ fn the_variables_of_a_hook_lead_nowhere_else() {
     fs_err::write(linked.join("files/motd"), "side\n").unwrap();
     program("git", &["commit", "--quiet", "--all", "--message", "Side"], &linked);
     let head = program("git", &["rev-parse", "--short=12", "HEAD"], &linked);
-    let plan = fixture.xtask(&["docker-build", "--explain"]).within(&linked).envs(&variables).finish();
+    let plan =
+        fixture.xtask(&["docker-build", "--explain", "--verbose"]).within(&linked).envs(&variables).finish();
     plan.exits(0).says(&[&format!(
         "check out the files of commit {head} to {}",
         linked.canonicalize().unwrap().display()
