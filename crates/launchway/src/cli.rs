@@ -156,6 +156,9 @@ pub(crate) struct Rollback {
     /// A commit, a digest or a deploy (`dep-…`); by default the previous release.
     #[arg(long, value_name = "RELEASE")]
     pub(crate) to: Option<To>,
+    /// Roll back the image only; the service keeps the variables that it has.
+    #[arg(long)]
+    pub(crate) image_only: bool,
     /// Roll back only if the plan has this hash, as printed by `rollback --explain`.
     #[arg(long, value_name = "HASH")]
     pub(crate) expect_plan: Option<String>,

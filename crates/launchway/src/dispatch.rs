@@ -15,7 +15,10 @@ use crate::git::Git;
 #[cfg(feature = "init")]
 use crate::init;
 use crate::run_state::RunState;
-use crate::steps::deploy::{self, rollback::RollbackPlan};
+use crate::steps::deploy::{
+    self,
+    rollback::{RollbackPlan, To},
+};
 use crate::steps::docker_build::Options;
 use crate::steps::docker_build::reproducible;
 use crate::table::rule::{Trigger, on_github};
@@ -177,9 +180,12 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
 
 /// Runs a rollback. Its report is that of a separate run.
 fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
-    let to = options.to.clone().unwrap_or_default();
+    let to = match &options.to {
+        Some(to) => to.clone(),
+        None => To::named(&ctx.environment)?.unwrap_or_default(),
+    };
     let timings = StepOptions::of_run(&ctx.config, ctx.is_rehearsal()).deploy.timings;
-    let plan = RollbackPlan::new(ctx, to, options.expect_plan.clone(), timings);
+    let plan = RollbackPlan::new(ctx, to, options.image_only, options.expect_plan.clone(), timings);
     if explain {
         ctx.reporter.page(plan.explained(ctx).join("\n"));
     } else {

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::git::Git;
 use crate::project::Project;
 use crate::run_state::RunState;
-use crate::steps::deploy::{DeploymentRecord, ReportPlan};
+use crate::steps::deploy::{DeploymentRecord, ReportPlan, share_releases};
 use board::Board;
 use launchway_core::environment::Environment;
 use launchway_core::events::Reporter;
@@ -60,6 +60,7 @@ pub(crate) fn conclude(ctx: &Context, so_far: &RunState, record: &DeploymentReco
     let report = Report { rehearsal: ctx.is_rehearsal(), ..report };
     let board = board(&ctx.config, environment, record);
     let reports = History::new(&ctx.kept(), reporter).send(&report, &record.plan, ctx.session(), board);
+    share_releases(ctx, &record.plan);
     let previous = &record.deployment.previous.as_ref()?.digest;
     let images = reports.values().filter_map(|bytes| serde_json::from_slice::<Report>(bytes).ok()?.image);
     images.filter(|image| image.digest == *previous).map(|image| image.bytes).next()

@@ -218,6 +218,9 @@ pub(crate) const VARIABLES: [Variable; 9] = [
 /// The variables that only matter if `deploy.sentry` is configured.
 pub(crate) const SENTRY: [&str; 3] = ["SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY_PROJECT"];
 
+/// The variable that names a release for `rollback` and `deploy`, as the workflow for rollbacks sets it.
+pub(crate) const RELEASE: &str = "XTASK_RELEASE";
+
 /// The variable that passes the run state from job to job on GitHub.
 pub(crate) const RUN_STATE: &str = "PIPELINE_RUN_STATE";
 

@@ -27,6 +27,7 @@ pub(crate) mod rollback;
 mod rollout;
 mod sentry;
 mod service_state;
+mod shared_releases;
 mod target;
 mod watch;
 
@@ -46,6 +47,7 @@ use launchway_core::http::NetworkPolicy;
 
 pub(crate) use record::{Concluded, DeploymentRecord};
 pub(crate) use report_plan::ReportPlan;
+pub(crate) use shared_releases::share as share_releases;
 
 use changes::{Wanted, reserved};
 use digest::ReleaseLookup;

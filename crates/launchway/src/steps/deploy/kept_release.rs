@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use launchway_core::file::write_private;
 use launchway_core::secret::{Secret, derived_key};
+use launchway_report::Service;
 
 use super::release::Release;
 
@@ -55,25 +56,70 @@ struct Kept {
     digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
+    /// The service that ran it, by [`Service::key`]; absent in files of early versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     /// RFC 3339.
     time: String,
     /// Base64 of the nonce and the variables encrypted with AES-256-GCM.
     variables: String,
 }
 
-const SCHEMA: u32 = 1;
+/// 2: what is encrypted is bound to the service as well, and padded.
+const SCHEMA: u32 = 2;
+
+/// Encrypted variables are padded to a multiple of this, in bytes: their length must say nothing about a value.
+const BLOCK: usize = 1024;
+
+/// What a kept release says of itself, whichever version wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Header {
+    pub(super) id: String,
+    /// RFC 3339, so that the later one is the greater one.
+    pub(super) time: String,
+    #[serde(default)]
+    pub(super) service: Option<String>,
+}
+
+impl Header {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
 
 /// The releases that this machine keeps.
 pub(super) struct KeptReleases {
     folder: PathBuf,
     /// `RENDER_API_KEY`.
     api_key: Secret,
+    /// [`Service::key`] of `RENDER_SERVICE_ID`.
+    service: String,
 }
 
 impl KeptReleases {
     /// The releases in the folder `deployments` of a folder.
-    pub(super) fn new(parent: &Path, api_key: Secret) -> Self {
-        Self { folder: parent.join("deployments"), api_key }
+    pub(super) fn new(parent: &Path, api_key: Secret, service: &str) -> Self {
+        Self { folder: parent.join("deployments"), api_key, service: Service::key(service) }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Every file by its deploy, with what it says of itself.
+    pub(super) fn files(&self) -> BTreeMap<String, (Header, Vec<u8>)> {
+        let files = fs_err::read_dir(&self.folder).into_iter().flatten().flatten();
+        let read = |path: PathBuf| {
+            let bytes = fs_err::read(&path).ok()?;
+            let header = Header::read(&bytes)?;
+            (path.file_stem()?.to_str()? == header.id).then(|| (header.id.clone(), (header, bytes)))
+        };
+        files.filter_map(|file| read(file.path())).collect()
+    }
+
+    /// Adds the file of another machine. An id that cannot name a file is left out.
+    pub(super) fn add(&self, id: &str, bytes: &[u8]) -> Result<()> {
+        self.path(id).map_or(Ok(()), |path| write_private(&path, bytes))
     }
 
     /// Writes one, readable for its owner only. A release that was only found live does not overwrite a file: that may
@@ -89,6 +135,7 @@ impl KeptReleases {
             origin: found.origin,
             digest: found.release.digest.clone(),
             commit: found.release.commit.clone(),
+            service: Some(self.service.clone()),
             time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             variables: self.sealed(found)?,
         };
@@ -102,8 +149,12 @@ impl KeptReleases {
             "the kept release of {id} was written by a newer Launchway: update to restore its variables"
         );
         let Some(kept) = self.read(id) else { return Ok(None) };
+        ensure!(
+            kept.service.as_ref().is_none_or(|service| *service == self.service),
+            "the kept release of {id} is that of another service than `RENDER_SERVICE_ID`"
+        );
         let opened = self.opened(&kept).with_context(|| {
-            format!("the kept release of {id} cannot be read with this `RENDER_API_KEY`: it was encrypted with another one")
+            format!("the kept release of {id} cannot be read with this `RENDER_API_KEY`: it was encrypted with another one, or changed since")
         })?;
         let variables = opened.into_iter().map(|(name, value)| (name, value.map(Secret::new))).collect();
         let release = Release { digest: kept.digest, platform: None, commit: kept.commit };
@@ -156,9 +207,11 @@ impl KeptReleases {
             .map(|(name, value)| (name.as_str(), value.as_ref().map(Secret::expose)))
             .collect();
         let mut bytes = serde_json::to_vec(&plain)?;
+        // JSON may end in spaces.
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), b' ');
         let mut nonce = [0; aead::NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| anyhow!("the system provides no random numbers"))?;
-        let about = about(&found.id, &found.release.digest);
+        let about = about(&found.id, &found.release.digest, Some(&self.service));
         self.key()?
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut bytes)
             .map_err(|_| anyhow!("the variables cannot be encrypted"))?;
@@ -172,7 +225,11 @@ impl KeptReleases {
         let mut bytes = sealed.to_vec();
         let plain = self
             .key()?
-            .open_in_place(nonce, Aad::from(about(&kept.id, &kept.digest)), &mut bytes)
+            .open_in_place(
+                nonce,
+                Aad::from(about(&kept.id, &kept.digest, kept.service.as_deref())),
+                &mut bytes,
+            )
             .map_err(|_| anyhow!("it cannot be decrypted"))?;
         // serde's own message would quote a value.
         serde_json::from_slice(plain).map_err(|_| anyhow!("it holds no variables"))
@@ -187,8 +244,11 @@ impl KeptReleases {
 }
 
 /// Binds the variables to their release, so that they cannot be moved to another.
-fn about(id: &str, digest: &str) -> String {
-    format!("{id} {digest}")
+fn about(id: &str, digest: &str, service: Option<&str>) -> String {
+    match service {
+        Some(service) => format!("{id} {digest} {service}"),
+        None => format!("{id} {digest}"),
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +258,7 @@ mod tests {
     use super::*;
 
     fn kept_in(folder: &Path, key: &str) -> KeptReleases {
-        KeptReleases::new(folder, Secret::new(key))
+        KeptReleases::new(folder, Secret::new(key), "srv-1")
     }
 
     fn snapshot(id: &str, origin: Origin) -> KeptRelease {
@@ -241,7 +301,7 @@ mod tests {
         fs_err::write(&path, &newer).unwrap();
         let found = kept.open("dep-1").unwrap().unwrap();
         assert_eq!((found.origin, found.variables["GONE"].as_ref()), (Origin::Unknown, None));
-        for unreadable in [newer.replace("\"schema\": 1", "\"schema\": 2"), r#"{"schema": 2}"#.to_owned()] {
+        for unreadable in [newer.replace("\"schema\": 2", "\"schema\": 3"), r#"{"schema": 3}"#.to_owned()] {
             fs_err::write(&path, &unreadable).unwrap();
             let error = kept.open("dep-1").unwrap_err();
             assert!(error.to_string().contains("written by a newer Launchway: update"), "{error}");

@@ -35,6 +35,11 @@ impl ReportPlan {
             self.ledger,
             words(self.ledger_timeout)
         )];
+        lines.push(format!(
+            "keep the encrypted releases under the tag `{}:releases`, in up to {}",
+            self.ledger,
+            words(self.ledger_timeout)
+        ));
         if let Some(SignedPath { path, .. }) = &self.board {
             lines.push(format!(
                 "send the service at `{path}` the reports that it lacks, in up to {} altogether",

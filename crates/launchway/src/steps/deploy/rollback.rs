@@ -6,11 +6,13 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::context::Context;
+use crate::table::RELEASE;
+use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_registry::{Digest, Reference, Repository, Tag};
 use launchway_render::model::{Deploy, Phase};
@@ -18,9 +20,10 @@ use launchway_render::model::{Deploy, Phase};
 use super::changes::{Wanted, reserved};
 use super::digest::Image;
 use super::interrupted::Ask;
-use super::kept_release::Origin;
+use super::kept_release::{KeptRelease, Origin};
 use super::release::Release;
 use super::rollout::{Chosen, Rollout};
+use super::shared_releases;
 use super::target::Target;
 use super::{Concluded, Kind, Timings, ask, explained, has_service, wanted};
 
@@ -73,6 +76,8 @@ impl fmt::Display for To {
 #[derive(Clone, Debug)]
 pub(crate) struct RollbackPlan {
     to: To,
+    /// Whether the service keeps the variables that it has.
+    image_only: bool,
     rollout: Rollout,
 }
 
@@ -80,6 +85,14 @@ impl fmt::Display for RollbackPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = self.rollout.first_lines();
         lines.push(format!("roll back to {}", self.to));
+        lines.push(if self.image_only {
+            "leave the variables as they are".to_owned()
+        } else {
+            format!(
+                "take its variables from those kept here or under the tag `{}:releases`",
+                self.rollout.image
+            )
+        });
         lines.extend(self.rollout.request_lines());
         lines.extend(self.rollout.proof_lines());
         f.write_str(&lines.join("\n"))
@@ -88,9 +101,15 @@ impl fmt::Display for RollbackPlan {
 
 impl RollbackPlan {
     /// Plans from the configuration only. A rollback is urgent: it waits for no other deploy.
-    pub(crate) fn new(ctx: &Context, to: To, expect: Option<String>, timings: Timings) -> Self {
+    pub(crate) fn new(
+        ctx: &Context,
+        to: To,
+        image_only: bool,
+        expect: Option<String>,
+        timings: Timings,
+    ) -> Self {
         let shared = Rollout::new(ctx.project(), &ctx.environment, ctx.image(), Kind::Rollback, timings);
-        Self { to, rollout: Rollout { expect, ..shared } }
+        Self { to, image_only, rollout: Rollout { expect, ..shared } }
     }
 
     /// The plan, with the changes to the service in its current state if Render lets us read that.
@@ -118,7 +137,16 @@ impl RollbackPlan {
     }
 
     fn choose(&self, target: &Target<'_>) -> Result<Chosen> {
-        let Chosen { release, mut wanted } = self.to.choose(target)?;
+        let fetched = fetch_releases(target)?;
+        let (release, id) = self.to.find(target)?;
+        if self.image_only {
+            target.note("only the image is rolled back: the service keeps its variables");
+            return Ok(Chosen { release, wanted: Wanted::new() });
+        }
+        let kept = kept(target, id.as_deref(), fetched)?;
+        let commit = release.commit.or(kept.release.commit);
+        let release = Release { commit, ..release };
+        let mut wanted: Wanted = kept.variables.into_iter().collect();
         let names = &self.rollout.variables;
         wanted.retain(|(name, _)| names.contains(name) && reserved([name.as_str()]).is_empty());
         Ok(Chosen { release, wanted })
@@ -126,8 +154,19 @@ impl RollbackPlan {
 }
 
 impl To {
-    /// The release, with the variables that were kept with it; none if nothing was kept here, which is reported.
-    pub(super) fn choose(&self, target: &Target<'_>) -> Result<Chosen> {
+    /// The release that `XTASK_RELEASE` names; nothing where it is not set or empty. Anything else is an error with
+    /// [`Exit::Usage`].
+    pub(crate) fn named(environment: &Environment) -> Result<Option<Self>> {
+        let given = environment.get(RELEASE).map(str::trim).filter(|name| !name.is_empty());
+        given
+            .map(str::parse)
+            .transpose()
+            .with_context(|| format!("`{RELEASE}` is not valid"))
+            .or_exit(Exit::Usage)
+    }
+
+    /// The release, and the deploy that ran it where Render lists one.
+    pub(super) fn find(&self, target: &Target<'_>) -> Result<(Release, Option<String>)> {
         let deploys = deploys(target)?;
         let (release, id) = match self {
             Self::Last => {
@@ -158,25 +197,38 @@ impl To {
         }) {
             target.note("this release is already live: deploying it again");
         }
-        let kept = match &id {
-            Some(id) => target.kept.open(id).unwrap_or_else(|error| {
-                target.note(format!("{error:#}"));
-                None
-            }),
-            None => None,
-        };
-        let Some(kept) = kept else {
-            target.note(
-                "the variables of this release were not kept on this machine: the image is rolled back, but the service keeps its environment",
-            );
-            return Ok(Chosen { release, wanted: Wanted::new() });
-        };
-        if kept.origin != Origin::Proved {
-            target.note("deploys from this machine found this release live, but none proved it");
-        }
-        let commit = release.commit.or(kept.release.commit);
-        Ok(Chosen { release: Release { commit, ..release }, wanted: kept.variables.into_iter().collect() })
+        Ok((release, id))
     }
+}
+
+/// Adds the releases that other machines keep in the registry, and returns why they could not be read.
+///
+/// Only an interrupt is an error: what is kept here may be enough.
+pub(super) fn fetch_releases(target: &Target<'_>) -> Result<Option<anyhow::Error>> {
+    let client = target.registry.clone().with_deadline(Instant::now() + target.timings.ledger);
+    match shared_releases::fetch(&client, target.image, &target.kept) {
+        Err(error) if Exit::of(&error) == Exit::Interrupted => Err(error),
+        Err(error) => Ok(Some(error)),
+        Ok(()) => Ok(None),
+    }
+}
+
+/// What was kept of a release. A release without its variables is an error, before anything is written.
+fn kept(target: &Target<'_>, id: Option<&str>, unread: Option<anyhow::Error>) -> Result<KeptRelease> {
+    let way_out = "`--image-only` rolls back the image and leaves the variables as they are";
+    let found = id.map(|id| target.kept.open(id)).transpose();
+    let found = found.map_err(|error| failed(format!("{error:#}\n{way_out}")))?.flatten();
+    if let Some(kept) = found {
+        if kept.origin != Origin::Proved {
+            target.note("this release was found live by a deploy, but none proved it");
+        }
+        return Ok(kept);
+    }
+    let why = unread.map_or_else(String::new, |error| format!(", which could not be read: {error:#}"));
+    let what = id.map_or_else(|| "this release".to_owned(), |id| format!("the release of {id}"));
+    Err(failed(format!(
+        "the variables of {what} are kept neither on this machine nor in the registry{why}\n{way_out}"
+    )))
 }
 
 /// The deploys that are or were live, newest first.

@@ -64,6 +64,7 @@ impl<'a> Target<'a> {
         let marker = Marker::new(&id, shared.as_ref().unwrap_or(&key))?;
         let dashboard = (!ctx.is_rehearsal()).then(|| format!("https://dashboard.render.com/web/{id}"));
         let http = ctx.http()?;
+        let kept = KeptReleases::new(&ctx.kept(), key.clone(), &id);
         let account = Account { root: ctx.render_url()?, key: key.clone(), service: id };
         Ok(Self {
             api: Api::new(account, http.clone(), interrupt.clone(), timings.backoff)?,
@@ -75,7 +76,7 @@ impl<'a> Target<'a> {
             interrupt: interrupt.clone(),
             timings,
             marker,
-            kept: KeptReleases::new(&ctx.kept(), key),
+            kept,
             dashboard,
             service: Service::default(),
             since: SystemTime::now() - Duration::from_secs(86400),

@@ -161,7 +161,7 @@ fn manual(id: &'static str, status: &'static str, digest: &str) -> Somebodys {
 
 /// What a machine with this context keeps of releases.
 fn kept(ctx: &Context) -> KeptReleases {
-    KeptReleases::new(&ctx.kept(), Secret::new(KEY))
+    KeptReleases::new(&ctx.kept(), Secret::new(KEY), "srv-1")
 }
 
 fn timings(ctx: &Context) -> Timings {
@@ -272,6 +272,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
+    keep the encrypted releases under the tag `docker.io/acme/app:releases`, in up to 20s
     send the service at `/api/v1/reports` the reports that it lacks, in up to 30s altogether
     if any of this fails: cancel the deploy, restore the variables (in up to 2m), then deploy and prove the earlier release, and check whether the service is up
     ");
@@ -301,6 +302,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
+    keep the encrypted releases under the tag `docker.io/acme/app:releases`, in up to 20s
     if any of this fails: cancel the deploy, restore the variables (in up to 5s), then deploy and prove the earlier release, and check whether the service is up
     ");
 }

@@ -1,10 +1,12 @@
 //! Back to an earlier release, image and environment.
 
 use super::*;
+use crate::steps::deploy::kept_release::KeptReleases;
 use crate::steps::deploy::rollback::{RollbackPlan, To};
+use launchway_core::secret::Secret;
 
 fn roll(ctx: &Context, to: To, expect: Option<&str>) -> Concluded {
-    let plan = RollbackPlan::new(ctx, to, expect.map(str::to_owned), timings(ctx));
+    let plan = RollbackPlan::new(ctx, to, false, expect.map(str::to_owned), timings(ctx));
     checked(plan.run_with(ctx, |_| Choice::RollBack))
 }
 
@@ -20,11 +22,12 @@ fn deployed() -> (Fixture, Context) {
 #[test]
 fn the_plan_shows_what_a_rollback_does() {
     let ctx = Context::for_test(Path::new("/nowhere"), Environment::default());
-    let plan = RollbackPlan::new(&ctx, To::Last, None, Timings::of(&ctx.config.deploy));
+    let plan = RollbackPlan::new(&ctx, To::Last, false, None, Timings::of(&ctx.config.deploy));
     insta::assert_snapshot!(plan.to_string(), @"
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
     look for deploys in progress
     roll back to the release that was live before
+    take its variables from those kept here or under the tag `docker.io/acme/app:releases`
     read all variables and plan the changes to SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     read the service again; stop if it has changed
     write those variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
@@ -36,6 +39,7 @@ fn the_plan_shows_what_a_rollback_does() {
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
+    keep the encrypted releases under the tag `docker.io/acme/app:releases`, in up to 20s
     if any of this fails: cancel the deploy, restore the variables (in up to 2m), then deploy and prove the earlier release, and check whether the service is up
     ");
 }
@@ -66,26 +70,135 @@ fn image_and_environment_go_back_together() {
 }
 
 #[test]
-fn without_a_snapshot_only_the_image_goes_back() {
+fn without_its_variables_a_release_is_not_rolled_back_to() {
     let (fixture, ctx) = deployed();
     fs_err::remove_dir_all(ctx.kept().join("deployments")).unwrap();
-    let deployment = roll(&ctx, To::Deploy("dep-before".to_owned()), None).result.unwrap();
+    let writes = fixture.writes();
+    let to = || To::Deploy("dep-before".to_owned());
+    let error = roll(&ctx, to(), None).result.unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::DeployFailed);
+    assert!(error.to_string().contains("kept neither on this machine nor in the registry"), "{error:#}");
+    assert_eq!(fixture.writes(), writes);
+    // The image alone goes back only where that is asked for.
+    let plan = RollbackPlan::new(&ctx, to(), true, None, timings(&ctx));
+    let deployment = checked(plan.run_with(&ctx, |_| Choice::RollBack)).result.unwrap();
     assert_eq!((deployment.digest.as_str(), deployment.variables_written.len()), (OTHER, 0));
     assert_eq!(fixture.variables().len(), 5);
-    assert!(notes(&ctx).contains("the service keeps its environment"), "{}", notes(&ctx));
+    assert!(notes(&ctx).contains("the service keeps its variables"), "{}", notes(&ctx));
 
-    // Kept with another key is as good as not kept.
-    let (fixture, mut ctx) = deployed();
+    // What was changed, or kept with another key, is no better.
+    let (fixture, ctx) = deployed();
     for file in fs_err::read_dir(ctx.kept().join("deployments")).unwrap() {
         let path = file.unwrap().path();
         let text =
             fs_err::read_to_string(&path).unwrap().replace("\"variables\": \"", "\"variables\": \"AAAA");
         fs_err::write(path, text).unwrap();
     }
-    ctx.environment = ctx.environment.without(&["CIPHER_KEY"]);
-    roll(&ctx, To::Last, None).result.unwrap();
-    assert!(notes(&ctx).contains("was encrypted with another one"), "{}", notes(&ctx));
-    assert_eq!(fixture.variables().len(), 5);
+    let writes = fixture.writes();
+    let error = roll(&ctx, To::Last, None).result.unwrap_err();
+    assert!(error.to_string().contains("encrypted with another one, or changed since"), "{error:#}");
+    assert_eq!(fixture.writes(), writes);
+}
+
+/// A registry that keeps documents and does not let anybody look at images.
+fn documents() -> launchway_fakes::registry::Scripted {
+    scripted(|request, _| {
+        let image = [COMMIT, BEFORE, "sha256:aaaa", "sha256:bbbb"];
+        image.iter().any(|part| request.target.contains(part)).then(|| Reply::new(403))
+    })
+}
+
+/// The context of a machine that deploys to the service with this registry.
+fn machine(fixture: &Fixture, registry: &launchway_fakes::registry::Scripted, root: &Path) -> Context {
+    let mut ctx = fixture.context();
+    ctx.root = root.to_owned();
+    ctx.environment = ctx.environment.with(Environment::of([
+        ("PIPELINE_IMAGE", registry.repository()),
+        ("DOCKER_CONFIG", "/nonexistent".to_owned()),
+    ]));
+    if let NetworkPolicy::Only(addresses) = &mut ctx.network {
+        addresses.push(registry.host().parse().unwrap());
+    }
+    ctx
+}
+
+#[test]
+fn a_fresh_machine_restores_what_another_one_shared() {
+    let registry = documents();
+    let fixture = Fixture::start_with(|options| options.image = format!("{}:latest", registry.repository()));
+    fixture.set(&[("ALIAS", "value-of-old-hosts"), ("OWN", "value-of-own")]);
+    let [first, fresh] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let ctx = machine(&fixture, &registry, first.path());
+    let deployed = deploy(&ctx);
+    deployed.result.unwrap();
+    for _ in 0..2 {
+        share_releases(&ctx, &deployed.record.plan);
+    }
+    assert!(notes(&ctx).contains("2 releases are kept in the registry"), "{}", notes(&ctx));
+    assert_eq!(registry.count("PUT", "manifests/releases"), 1, "what is there is not sent again");
+    let sent: Vec<u8> = registry.requests().into_iter().flat_map(|request| request.body).collect();
+    let sent = String::from_utf8_lossy(&sent).into_owned();
+    assert!(
+        sent.contains("\"standing\"") && !sent.contains("value-of"),
+        "what leaves the machine is encrypted"
+    );
+
+    let refused = |change: &dyn Fn(&mut Context), words: &str| {
+        let fresh = tempfile::tempdir().unwrap();
+        let mut ctx = machine(&fixture, &registry, fresh.path());
+        change(&mut ctx);
+        let writes = fixture.writes();
+        let error = roll(&ctx, To::Last, None).result.unwrap_err();
+        assert!(format!("{error:#}").contains(words), "`{words}` is not in {error:#}");
+        assert_eq!(fixture.writes(), writes, "{words}");
+    };
+    let kept = |key: &str, service: &str| KeptReleases::new(first.path(), Secret::new(key), service);
+    let files = KeptReleases::new(&ctx.kept(), Secret::new(KEY), "srv-1").files();
+    for (key, service, words) in [
+        ("rnd_another-key", "srv-1", "encrypted with another one"),
+        (KEY, "srv-2", "that of another service than `RENDER_SERVICE_ID`"),
+    ] {
+        let there = kept(key, service);
+        for (id, (_, bytes)) in &files {
+            there.add(id, bytes).unwrap();
+        }
+        let error = there.open("dep-before").unwrap_err();
+        assert!(format!("{error:#}").contains(words), "{error:#}");
+    }
+    let without = |ctx: &mut Context| {
+        ctx.environment =
+            ctx.environment.clone().with(Environment::of([("PIPELINE_IMAGE", "127.0.0.1:1/a/b")]));
+    };
+    refused(&without, "cannot be deployed to");
+    let tampered = files["dep-before"].1.clone();
+    let tampered = String::from_utf8(tampered).unwrap().replace("\"variables\": \"", "\"variables\": \"AAAA");
+    refused(
+        &|ctx| {
+            KeptReleases::new(&ctx.kept(), Secret::new(KEY), "srv-1")
+                .add("dep-before", tampered.as_bytes())
+                .unwrap();
+        },
+        "or changed since",
+    );
+
+    let ctx = machine(&fixture, &registry, fresh.path());
+    let deployment = roll(&ctx, To::Last, None).result.unwrap();
+    assert_eq!((deployment.digest.as_str(), deployment.commit.as_str()), (OTHER, BEFORE));
+    let before = owned(&[("ALIAS", "value-of-old-hosts"), ("OWN", "value-of-own")]);
+    assert_eq!(fixture.sorted_variables(), before);
+}
+
+#[test]
+fn the_environment_may_name_the_release() {
+    let named = |name: &str| To::named(&Environment::of([("XTASK_RELEASE", name)]));
+    assert_eq!(named(" dep-1 ").unwrap(), Some(To::Deploy("dep-1".to_owned())));
+    assert_eq!((named("").unwrap(), To::named(&Environment::default()).unwrap()), (None, None));
+    let error = named("latest").unwrap_err();
+    assert_eq!(Exit::of(&error), Exit::Usage);
+    assert!(
+        format!("{error:#}").starts_with("`XTASK_RELEASE` is not valid: `latest` is not a release"),
+        "{error:#}"
+    );
 }
 
 #[test]
@@ -106,7 +219,7 @@ fn a_rollback_that_fails_is_undone_like_a_deploy() {
 #[test]
 fn only_the_expected_plan_is_followed() {
     let (fixture, ctx) = deployed();
-    let explained = RollbackPlan::new(&ctx, To::Last, None, timings(&ctx)).explained(&ctx);
+    let explained = RollbackPlan::new(&ctx, To::Last, false, None, timings(&ctx)).explained(&ctx);
     let hash = explained.last().unwrap().strip_prefix("plan ").unwrap().to_owned();
     let writes = fixture.writes();
     let back = roll(&ctx, To::Last, Some("0000"));
@@ -128,7 +241,7 @@ fn a_release_that_was_rolled_back_is_no_target() {
         }
         let ctx = fixture.context();
         let target = Target::open(&ctx, timings(&ctx)).unwrap();
-        To::Last.choose(&target).map(|chosen| chosen.release.digest).map_err(|error| error.to_string())
+        To::Last.find(&target).map(|(release, _)| release.digest).map_err(|error| error.to_string())
     };
     let (old, live) = ("deactivated", "live");
     assert_eq!(chosen(&[("dep-1", old, OTHER), ("dep-2", live, DIGEST)]), Ok(OTHER.to_owned()));
