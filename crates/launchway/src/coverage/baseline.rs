@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::context::Context;
+use crate::project::{Project, output};
+use launchway_core::events::Reporter;
 use launchway_core::events::review::{CoverageBefore, CoverageChange, CoveredLines, FileCoverage};
 
 /// The figures of the release branch.
@@ -32,26 +33,31 @@ const MOST: usize = 10;
 /// Compares what the tests of this run covered with the release branch, and keeps the figures if this is its commit.
 ///
 /// Nothing where the tests left no figures.
-pub(crate) fn compare(ctx: &Context) -> Result<Option<CoverageChange>> {
-    let lcov = ctx.output().join("coverage/lcov.info");
+pub(crate) fn compare(
+    project: Project<'_>,
+    kept: &Path,
+    reporter: &Reporter,
+) -> Result<Option<CoverageChange>> {
+    let Project { root, config, git } = project;
+    let lcov = output(root).join("coverage/lcov.info");
     if !lcov.is_file() {
         return Ok(None);
     }
-    let files = covered(&ctx.root, &read(&lcov)?);
-    let path = path(ctx);
+    let files = covered(root, &read(&lcov)?);
+    let path = path(kept);
     let before = if path.is_file() { serde_json::from_str(&read(&path)?).ok() } else { None };
     let before = before.filter(|before: &Baseline| before.schema == SCHEMA);
-    let change = change(&ctx.config.branch, &files, before.as_ref());
-    if ctx.git.branch.as_ref() == Some(&ctx.config.branch) && !ctx.git.dirty {
-        let baseline = Baseline { schema: SCHEMA, commit: ctx.git.commit.clone(), files };
-        ctx.reporter.leave_json(&path, &serde_json::to_string(&baseline)?)?;
+    let change = change(&config.branch, &files, before.as_ref());
+    if git.branch.as_ref() == Some(&config.branch) && !git.dirty {
+        let baseline = Baseline { schema: SCHEMA, commit: git.commit.clone(), files };
+        reporter.leave_json(&path, &serde_json::to_string(&baseline)?)?;
     }
     Ok(Some(change))
 }
 
 /// The file of the figures, which lies alone in its folder.
-fn path(ctx: &Context) -> PathBuf {
-    ctx.kept().join("baseline/coverage.json")
+fn path(kept: &Path) -> PathBuf {
+    kept.join("baseline/coverage.json")
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -108,20 +114,25 @@ fn change(branch: &str, files: &BTreeMap<String, CoveredLines>, before: Option<&
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::Context;
     use launchway_core::environment::Environment;
+
+    fn compared(ctx: &Context) -> Option<CoverageChange> {
+        compare(ctx.project(), &ctx.kept(), &ctx.reporter).unwrap()
+    }
 
     fn measured(ctx: &Context, lcov: &str) -> CoverageChange {
         let path = ctx.output().join("coverage/lcov.info");
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(path, lcov.replace("SF:", &format!("SF:{}/", ctx.root.display()))).unwrap();
-        compare(ctx).unwrap().unwrap()
+        compared(ctx).unwrap()
     }
 
     #[test]
     fn a_change_is_compared_with_the_release_branch() {
         let dir = tempfile::tempdir().unwrap();
         let mut ctx = Context::for_test(dir.path(), Environment::default());
-        assert_eq!(compare(&ctx).unwrap(), None, "nothing was measured");
+        assert_eq!(compared(&ctx), None, "nothing was measured");
         let first = measured(&ctx, "SF:a.rs\nDA:1,1\nDA:2,1\nSF:b.rs\nDA:1,1\nDA:2,0\nSF:gone.rs\nDA:1,1\n");
         assert_eq!((first.before, first.lost), (None, Vec::new()));
         ctx.git.branch = Some("feature".to_owned());
@@ -137,7 +148,7 @@ mod tests {
             let lost: Vec<_> = change.lost.iter().map(|lost| (&lost.file[..], lost.now.missed())).collect();
             assert_eq!(lost, [("a.rs", 2)]);
         }
-        let path = path(&ctx);
+        let path = path(&ctx.kept());
         for unreadable in ["{", r#"{"schema":2,"commit":"","files":{}}"#] {
             fs_err::write(&path, unreadable).unwrap();
             assert_eq!(measured(&ctx, lcov).before, None);

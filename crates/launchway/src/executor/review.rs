@@ -30,11 +30,16 @@ pub(super) fn of(
     let has_run = tested.is_some_and(|row| matches!(row.outcome, Outcome::Passed | Outcome::Failed));
     // Of tests that failed a figure would be meaningless.
     let has_figure = has_run && results.tests.is_some_and(|tests| tests.failed == 0);
-    let coverage = has_figure.then(|| baseline::compare(ctx)).transpose().unwrap_or_else(|error| {
-        ctx.reporter
-            .note(format!("the coverage is not compared with that of `{}`: {error:#}", ctx.config.branch));
-        None
-    });
+    let coverage = has_figure
+        .then(|| baseline::compare(ctx.project(), &ctx.kept(), &ctx.reporter))
+        .transpose()
+        .unwrap_or_else(|error| {
+            ctx.reporter.note(format!(
+                "the coverage is not compared with that of `{}`: {error:#}",
+                ctx.config.branch
+            ));
+            None
+        });
     let slowest_tests = if has_run { slowest(&ctx.output().join("coverage/junit.xml")) } else { Vec::new() };
     let image = results.deployment_record.as_ref().and(so_far.image.as_ref());
     Review {
