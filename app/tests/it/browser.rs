@@ -39,7 +39,7 @@ async fn serve(name: &str, count: u32) -> SocketAddr {
     let mut reports = demo(count);
     if name == "several" {
         let first = reports.iter_mut().find_map(|report| report.deployment.as_mut()).unwrap();
-        first.environment = "staging".to_owned();
+        "staging".clone_into(&mut first.environment);
     }
     let reported = live(&reports).and_then(|release| release.commit.clone());
     let commit =
