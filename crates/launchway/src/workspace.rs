@@ -8,7 +8,10 @@ use serde::Deserialize;
 use crate::config::Config;
 use launchway_core::call;
 use launchway_core::exit::{Exit, OrExit as _};
-use launchway_image::final_stage::Binaries;
+use launchway_image::Engine;
+use launchway_image::binary::Platform;
+use launchway_image::dockerfile::Dockerfile;
+use launchway_image::final_stage::{Binaries, FinalStage};
 
 /// The workspace, according to `cargo metadata`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,6 +113,27 @@ impl Package {
         let programs = self.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
         programs.map(|target| target.name.as_str())
     }
+}
+
+/// The packages whose binaries the image contains, the shipped one first; only that one if the workspace or the
+/// Dockerfile cannot be read, which ends the build anyway.
+pub(crate) fn shipped_packages(root: &Path, config: &Config) -> Vec<String> {
+    let Config { package, binary, engine, dockerfile, target, .. } = config;
+    let names = |workspace: &Workspace| {
+        let file = Dockerfile::new(dockerfile, &fs_err::read_to_string(root.join(dockerfile))?);
+        let binaries = workspace.binaries(package, binary);
+        FinalStage::programs(&file, &binaries, Platform::of_target(target)?)
+    };
+    let mut packages = vec![package.clone()];
+    if *engine == Engine::Builtin
+        && let Ok(workspace) = read(root, config)
+        && let Ok(names) = names(&workspace)
+    {
+        let programs = workspace.programs(package, names.iter().map(String::as_str));
+        packages.extend(programs.into_iter().map(|program| program.package).filter(|name| name != package));
+        packages.dedup();
+    }
+    packages
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::steps::docker_build;
+use crate::workspace;
 use launchway_core::call;
 use launchway_core::command::Call;
 use launchway_core::encode::percent_encoded;
@@ -44,7 +44,7 @@ pub(crate) fn document(root: &Path, config: &Config) -> Result<String> {
 pub(crate) fn call(root: &Path, config: &Config) -> Call {
     let (target, format) = (&config.target, "{p}|{l}");
     let call = call!("cargo tree --locked --edges normal,no-proc-macro --prefix depth --format {format}");
-    let packages = docker_build::packages(root, config);
+    let packages = workspace::shipped_packages(root, config);
     let call = packages.iter().fold(call, |call, package| call.args(["--package", package]));
     call.args(["--target", target])
 }

@@ -18,6 +18,7 @@ mod kept_release;
 mod manual_steps;
 mod plan_lines;
 mod proof;
+mod ready;
 mod record;
 mod recover;
 mod release;

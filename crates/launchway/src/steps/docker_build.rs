@@ -11,7 +11,7 @@ pub(crate) mod sources;
 mod toolchain;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::git::Git;
 use crate::project::Project;
-use crate::workspace::{self, Workspace};
+use crate::workspace;
 use builtin::BuiltinBuild;
 use docker::DockerBuild;
 use launchway_core::exit::{Exit, OrExit as _};
@@ -31,8 +31,7 @@ use launchway_image::Engine;
 use launchway_image::base_image;
 use launchway_image::binary::Platform;
 use launchway_image::docker_engine;
-use launchway_image::dockerfile::Dockerfile;
-use launchway_image::final_stage::{Arguments, BaseName, FinalStage};
+use launchway_image::final_stage::{Arguments, BaseName};
 use launchway_image::smoke::Service;
 use launchway_registry::{Access, Digest};
 use output::{Export, Output};
@@ -155,27 +154,6 @@ pub(crate) fn check(project: Project<'_>, engine: Engine) -> Result<()> {
         &binaries,
         platform,
     )
-}
-
-/// The packages whose binaries the image contains, the shipped one first; only that one if the workspace or the
-/// Dockerfile cannot be read, which ends the build anyway.
-pub(crate) fn packages(root: &Path, config: &Config) -> Vec<String> {
-    let Config { package, binary, engine, dockerfile, target, .. } = config;
-    let names = |workspace: &Workspace| {
-        let file = Dockerfile::new(dockerfile, &fs_err::read_to_string(root.join(dockerfile))?);
-        let binaries = workspace.binaries(package, binary);
-        FinalStage::programs(&file, &binaries, Platform::of_target(target)?)
-    };
-    let mut packages = vec![package.clone()];
-    if *engine == Engine::Builtin
-        && let Ok(workspace) = workspace::read(root, config)
-        && let Ok(names) = names(&workspace)
-    {
-        let programs = workspace.programs(package, names.iter().map(String::as_str));
-        packages.extend(programs.into_iter().map(|program| program.package).filter(|name| name != package));
-        packages.dedup();
-    }
-    packages
 }
 
 impl DockerBuildPlan {

@@ -8,8 +8,8 @@ use super::Kind;
 use super::automatic_rollback::{AutomaticRollback, RollbackOutcome};
 use super::interrupted::{Ask, Choice};
 use super::kept_release::Origin;
+use super::ready::Ready;
 use super::request::{State, Unproved};
-use super::rollout::Ready;
 use super::target::Target;
 
 /// Rolls back what a failed deploy has changed, and adds to its error what it could not.

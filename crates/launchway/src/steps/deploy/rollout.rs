@@ -1,6 +1,5 @@
 //! Makes a release live: what a deploy and a rollback have in common, from the first read to the last report.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +20,8 @@ use launchway_render::{image, preflight};
 use super::app_check::AppCheck;
 use super::changes::{Changes, Wanted};
 use super::interrupted::Ask;
-use super::kept_release::{KeptRelease, Origin};
+use super::kept_release::Origin;
+use super::ready::{Ready, keep};
 use super::record::{Concluded, Draft};
 use super::recover::recover;
 use super::release::Release;
@@ -70,18 +70,6 @@ pub(super) struct Rollout {
 pub(super) struct Chosen {
     pub(super) release: Release,
     pub(super) wanted: Wanted,
-}
-
-/// Everything known before the first write, and what was written since.
-pub(super) struct Ready {
-    pub(super) release: Release,
-    pub(super) wanted: Wanted,
-    /// The service before the deploy; unknown to a run that resumed another machine's deploy.
-    pub(super) before: Option<ServiceState>,
-    /// The variables that were or may have been written, each with its new value.
-    pub(super) written: Wanted,
-    /// The name of the environment.
-    pub(super) environment: String,
 }
 
 impl Rollout {
@@ -212,7 +200,7 @@ impl Rollout {
                 reporter: &target.reporter,
                 interrupt: &target.interrupt,
             };
-            check.run(&release, &environment_after(&before, &wanted))?;
+            check.run(&release, &before.environment_with(&wanted))?;
         }
         let before = self.confirm(target, &release, &wanted, &changes)?;
         target.interrupt.check()?;
@@ -393,22 +381,6 @@ impl Rollout {
     }
 }
 
-impl Ready {
-    /// Keeps our own release for a rollback. Failing to do so does not fail the deploy.
-    pub(super) fn keep(&self, target: &Target<'_>, deploy: &Deploy, origin: Origin, commit: Option<&str>) {
-        let mut release = self.release.clone();
-        release.commit = release.commit.or_else(|| commit.map(str::to_owned));
-        let value = |name: &String| {
-            let wanted = self.wanted.iter().find(|(wanted, _)| wanted == name);
-            let value = wanted.map(|(_, value)| value.clone());
-            value.unwrap_or_else(|| self.before.as_ref()?.value(name).cloned())
-        };
-        let names = target.config.deploy.names();
-        let variables = names.iter().map(|name| (name.clone(), value(name))).collect();
-        keep(target, &deploy.id, origin, &release, variables);
-    }
-}
-
 /// Reads the service and shows what would change.
 fn compare(
     target: &Target<'_>,
@@ -429,30 +401,4 @@ fn compare(
     }
     changes.lines().into_iter().for_each(|line| target.note(line));
     Ok((before, changes))
-}
-
-fn keep(
-    target: &Target<'_>,
-    id: &str,
-    origin: Origin,
-    release: &Release,
-    variables: BTreeMap<String, Option<Secret>>,
-) {
-    let kept = KeptRelease { id: id.to_owned(), origin, release: release.clone(), variables };
-    if let Err(error) = target.kept.keep(&kept) {
-        target.reporter.skipped("release for a rollback", format!("{error:#}"));
-    }
-}
-
-/// The service's own variables, overridden by the wanted ones.
-fn environment_after(before: &ServiceState, wanted: &Wanted) -> BTreeMap<String, Secret> {
-    let mut variables: BTreeMap<String, Secret> =
-        before.variables.iter().map(|variable| (variable.key.clone(), variable.value.clone())).collect();
-    for (name, value) in wanted {
-        match value {
-            Some(value) => drop(variables.insert(name.clone(), value.clone())),
-            None => drop(variables.remove(name)),
-        }
-    }
-    variables
 }

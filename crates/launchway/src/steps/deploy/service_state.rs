@@ -1,10 +1,13 @@
 //! The service before anything is written: the start of a plan and the goal of a rollback.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use launchway_core::secret::Secret;
 use launchway_render::model::{Deploy, EnvVar, Service};
 
+use super::changes::Wanted;
 use super::proof;
 use super::release::Release;
 use super::target::Target;
@@ -35,6 +38,19 @@ impl ServiceState {
         now: &[EnvVar],
     ) -> Vec<&'n str> {
         names.into_iter().filter(|name| self.value(name) != value(now, name)).collect()
+    }
+
+    /// The service's own variables, overridden by the wanted ones.
+    pub(super) fn environment_with(&self, wanted: &Wanted) -> BTreeMap<String, Secret> {
+        let mut variables: BTreeMap<String, Secret> =
+            self.variables.iter().map(|variable| (variable.key.clone(), variable.value.clone())).collect();
+        for (name, value) in wanted {
+            match value {
+                Some(value) => drop(variables.insert(name.clone(), value.clone())),
+                None => drop(variables.remove(name)),
+            }
+        }
+        variables
     }
 }
 

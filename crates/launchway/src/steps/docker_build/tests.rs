@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::workspace::Workspace;
 use launchway_core::command::Call;
 use launchway_core::environment::Environment;
 use launchway_core::events::Event;
