@@ -199,7 +199,7 @@ fn a_registry_is_quoted_whatever_it_speaks() {
 fn a_limit_has_a_hint() {
     let words = "toomanyrequests: You have reached your unauthenticated pull rate limit.";
     for (has_login, hint) in [
-        (false, "wait a while, or log in for a higher limit: set THE_USERNAME"),
+        (false, "wait a while, or log in for a higher limit: run `docker login 127.0.0.1:"),
         (true, "wait a while, or use an account with a higher limit"),
     ] {
         let server = scripted(move |request, _| {

@@ -140,7 +140,7 @@ fn a_failed_deploy_says_whether_the_site_is_up_and_what_to_do() {
     let text = shown(Exit::NotRolledBack, deployed(DeployOutcome::NotRolledBack, Some(false), None));
     assert!(last(&text).contains("could not be rolled back; the site is NOT healthy; do this"));
     let text = shown(Exit::Superseded, deployed(DeployOutcome::Superseded, Some(true), None));
-    assert!(last(&text).starts_with("exit 7: superseded by another deploy; the site is up, and does not"));
+    assert!(last(&text).starts_with("exit 7: superseded by another deploy; the site is up, but does not"));
 }
 
 #[test]
