@@ -93,7 +93,7 @@ fn a_service_is_adopted_and_rehearsed_without_an_edit() {
     let plan = fixture.run(&["init", "--explain"]).exits(0);
     let plan = plan.says(&[
         "package `greeter`, binary `greet`",
-        "Dockerfile:6: `RUN apt-get update`: of the commands",
+        "Dockerfile:6: `RUN apt-get update`: in the final stage, the builtin engine supports only",
         "[package.metadata.pipeline]",
     ]);
     plan.says_nothing_of(&[PROOF]);
