@@ -3,7 +3,7 @@
 //! A path that the user names may lead elsewhere: a symbolic link is followed, and a device or a pipe is written to
 //! directly.
 
-use std::io::{BufWriter, ErrorKind, Write as _};
+use std::io::{BufWriter, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,17 @@ pub fn write_private(path: &Path, contents: &[u8]) -> Result<()> {
 /// Writes a file piece by piece.
 pub fn write_pieces(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
     write_with(path, PUBLIC, write)
+}
+
+/// Reads a text of at most so many bytes. A longer one is an error that names the file.
+pub fn read_at_most(path: &Path, most: u64) -> Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(most.saturating_add(1)).read_to_string(&mut text);
+    let read = read.with_context(|| format!("{} cannot be read", path.display()))?;
+    if read as u64 > most {
+        bail!("{} is larger than {most} bytes", path.display());
+    }
+    Ok(text)
 }
 
 /// Checks that a file can be written here, as far as that can be known in advance.
@@ -192,6 +203,16 @@ mod tests {
         assert!(!left[0].exists() && left[1].exists(), "only as deep as asked");
         remove_leftovers(dir.path(), 3);
         assert!(!left[1].exists() && kept.iter().all(|path| path.exists()));
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        fs_err::write(&path, "12345").unwrap();
+        assert_eq!(read_at_most(&path, 5).unwrap(), "12345");
+        let error = read_at_most(&path, 4).unwrap_err().to_string();
+        assert_eq!(error, format!("{} is larger than 4 bytes", path.display()));
     }
 
     #[test]

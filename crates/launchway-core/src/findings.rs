@@ -1,6 +1,7 @@
 //! Finds source locations in the output of cargo and of tests.
 
 pub mod failed_tests;
+pub mod nextest;
 
 use std::path::{Component, Path};
 

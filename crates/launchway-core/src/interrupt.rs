@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::exit::{Exit, Failure};
-use crate::leftovers;
+use crate::leftovers::{self, Started};
 
 /// Whether the run has been told to stop.
 #[derive(Clone, Debug, Default)]
@@ -108,8 +108,10 @@ pub fn group_ended(leader: u32) {
 fn kill_groups() {
     for leader in groups().iter() {
         if let Some(pid) = i32::try_from(*leader).ok().and_then(Pid::from_raw) {
+            let started = Started::by_group(*leader);
             // An error means that the group is gone.
             kill_process_group(pid, Signal::KILL).ok();
+            started.end();
         }
     }
 }

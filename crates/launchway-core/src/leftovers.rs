@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::process::{Pid, Signal, getppid, kill_process_group};
+use rustix::process::{Pid, Signal, getppid, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 use crate::file::write_whole;
@@ -62,6 +62,49 @@ impl Status {
             session: fields.get(3)?.parse().ok()?,
         })
     }
+}
+
+/// Descendants of a process group that are outside it: cargo-nextest starts each test in a separate group, which a signal
+/// to its own group does not reach.
+#[derive(Default)]
+pub(crate) struct Started(Vec<Status>);
+
+impl Started {
+    /// The descendants so far, as long as the processes that started them live.
+    pub(crate) fn by_group(leader: u32) -> Self {
+        Self(i32::try_from(leader).map(|leader| of_group(leader).1).unwrap_or_default())
+    }
+
+    /// Kills those that are still running.
+    pub(crate) fn end(&self) {
+        for Status { process, .. } in &self.0 {
+            let is_same = |now: Status| now.process == *process;
+            if Status::of(&process.id.to_string()).is_some_and(is_same)
+                && let Some(pid) = Pid::from_raw(process.id)
+            {
+                // An error means that it has just ended.
+                kill_process(pid, Signal::KILL).ok();
+            }
+        }
+    }
+}
+
+/// The processes of a group, and their descendants outside it.
+fn of_group(leader: i32) -> (Vec<Status>, Vec<Status>) {
+    let Ok(processes) = fs_err::read_dir("/proc") else { return Default::default() };
+    let names = processes.flatten().map(|entry| entry.file_name());
+    let all = names.filter_map(|name| Status::of(name.to_str()?));
+    let (group, mut others): (Vec<Status>, Vec<Status>) = all.partition(|status| status.group == leader);
+    let mut parents: Vec<i32> = group.iter().map(|status| status.process.id).collect();
+    let mut started = Vec::new();
+    while let Some(parent) = parents.pop() {
+        let (children, rest): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|status| status.parent == parent);
+        parents.extend(children.iter().map(|status| status.process.id));
+        started.extend(children);
+        others = rest;
+    }
+    (group, started)
 }
 
 /// Whether this process is that process or one of its descendants.
@@ -139,12 +182,7 @@ fn end(folder: &Path) -> Vec<String> {
 impl Record {
     /// Kills the group, if it is the recorded one, and returns the programs that ran in it.
     fn end(&self) -> Vec<String> {
-        let Ok(processes) = fs_err::read_dir("/proc") else { return Vec::new() };
-        let names = processes.flatten().map(|entry| entry.file_name());
-        let group: Vec<Status> = names
-            .filter_map(|name| Status::of(name.to_str()?))
-            .filter(|status| status.group == self.leader.id)
-            .collect();
+        let (group, started) = of_group(self.leader.id);
         // As long as a process of the group lives, no other group gets its id. A later group with that id would have
         // another leader, or belong to another session.
         let is_ours = |status: &Status| {
@@ -158,9 +196,10 @@ impl Record {
             let name = fs_err::read_to_string(format!("/proc/{}/comm", status.process.id)).ok()?;
             Some(format!("{} ({})", name.trim_end(), status.process.id))
         };
-        let names = group.iter().filter_map(name).collect();
+        let names = group.iter().chain(&started).filter_map(name).collect();
         // An error means that the group is gone.
         kill_process_group(pid, Signal::KILL).ok();
+        Started(started).end();
         names
     }
 }

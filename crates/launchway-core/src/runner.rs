@@ -9,6 +9,7 @@ use crate::events::{Count, Finding, Reporter, Unit};
 use crate::exit::{Exit, Failure};
 use crate::findings::Findings;
 use crate::findings::failed_tests::FailedTests;
+use crate::findings::nextest::{self, Ended};
 use crate::interrupt::Interrupt;
 use crate::plain::Printed;
 
@@ -66,9 +67,7 @@ impl Runner {
             is_disk_full |= line.contains("No space left on device (os error 28)");
             self.reporter.output(line);
             // A test without its real counterpart says so, and would otherwise count as passed.
-            if let Some((check, reason)) =
-                line.strip_prefix("SKIPPED: ").and_then(|skip| skip.split_once(": "))
-            {
+            if let Some((check, reason)) = lacking(line) {
                 self.reporter.skipped(check, reason);
             }
         })?;
@@ -94,6 +93,11 @@ impl Runner {
     }
 }
 
+/// The test and what was missing in `SKIPPED: pushes: no docker-registry`; cargo-nextest indents the output of tests.
+pub fn lacking(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix("    ").unwrap_or(line).strip_prefix("SKIPPED: ")?.split_once(": ")
+}
+
 /// Cargo's progress: `    Building [====>      ] 88/152: serde, app(bin)`.
 fn compiled_so_far(bar: &str) -> Option<Count> {
     let (done, total) = bar.trim_start().strip_prefix("Building [")?.split_once("] ")?.1.split_once('/')?;
@@ -114,8 +118,10 @@ impl TestCount {
             let (number, _) = line.strip_prefix("running ")?.split_once(" test")?;
             number.parse().ok()
         };
-        if let Some(number) = announced(line) {
+        if let Some(number) = announced(line).or_else(|| nextest::announced(line)) {
             self.announced += number;
+        } else if let Some((done, _)) = Ended::read(line).and_then(|ended| ended.progress) {
+            self.done = done;
         } else if line.starts_with("test ") && line.contains(" ... ") {
             self.done += 1;
         } else {
@@ -171,6 +177,7 @@ mod tests {
             events.contains(r#"CheckSkipped { check: "pushes", reason: "no docker-registry" }"#),
             "{events}"
         );
+        assert_eq!(lacking("    SKIPPED: pushes: no registry"), Some(("pushes", "no registry")));
     }
 
     #[test]
@@ -197,6 +204,12 @@ mod tests {
         assert_eq!(read("test result: ok. 2 passed"), None);
         assert_eq!(read("test b - should panic ... FAILED").unwrap(), "tests 2/2");
         assert_eq!(read("running 1 test").unwrap(), "tests 2/3");
+        let mut tests = TestCount::default();
+        let mut read = |line| tests.read(line).map(|count| count.to_string());
+        assert_eq!(read("    Starting 6 tests across 2 binaries").unwrap(), "tests 0/6");
+        assert_eq!(read("  TRY 1 FAIL [   0.5s] (───) app fails"), None);
+        assert_eq!(read("        PASS [   0.1s] (3/6) app runs").unwrap(), "tests 3/6");
+        assert_eq!(read("    running 1 test"), None);
     }
 
     #[test]

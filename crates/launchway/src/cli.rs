@@ -6,6 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::steps::deploy::rollback::To;
+use crate::steps::test_coverage::Shard;
 use crate::table::{JobId, StepId};
 use launchway_core::events::terminal::Verbosity;
 use launchway_core::exit::Exit;
@@ -63,7 +64,7 @@ pub(crate) enum Command {
     /// Check formatting, the workflow, the Dockerfile, clippy and the documentation.
     Lint,
     /// Run all tests once, under coverage, then check every crate's threshold.
-    TestCoverage,
+    TestCoverage(TestCoverage),
     /// Build the image of this commit, in target/xtask/image.
     DockerBuild(DockerBuild),
     /// Push the image to the registry: the commit's tag, verified, then `latest`.
@@ -123,6 +124,16 @@ fn engine() -> impl TypedValueParser<Value = Engine> {
     };
     PossibleValuesParser::new(Engine::ALL.map(value))
         .map(|name| Engine::ALL.into_iter().find(|engine| engine.name() == name).unwrap_or_default())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestCoverage {
+    /// Run this part of the tests only, such as 2/3, and leave what it covers in target/xtask/shards.
+    #[arg(long, value_name = "I/N", conflicts_with = "merge")]
+    pub(crate) shard: Option<Shard>,
+    /// Merge the shards in these folders, such as target/xtask/shards, then check every crate's threshold.
+    #[arg(long, value_name = "FOLDER", num_args = 1..)]
+    pub(crate) merge: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -216,7 +227,7 @@ impl Command {
     pub(crate) fn step(&self) -> Option<StepId> {
         match self {
             Self::Lint => Some(StepId::Lint),
-            Self::TestCoverage => Some(StepId::TestCoverage),
+            Self::TestCoverage(_) => Some(StepId::TestCoverage),
             Self::DockerBuild(_) => Some(StepId::DockerBuild),
             Self::Push => Some(StepId::Push),
             Self::Deploy(_) => Some(StepId::Deploy),

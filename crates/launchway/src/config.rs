@@ -136,7 +136,7 @@ impl Default for LintConfig {
 }
 
 /// `[workspace.metadata.pipeline.test]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestConfig {
     /// Debian packages that tests need: installed on a CI machine, left to the developer elsewhere.
@@ -151,6 +151,36 @@ pub(crate) struct TestConfig {
     /// Files, and folders with a trailing `/`, that no test reads: the step need not run again when they change.
     #[serde(default)]
     pub(crate) unread: Vec<String>,
+    /// What runs the tests.
+    #[serde(default)]
+    pub(crate) runner: TestRunner,
+    /// How many runners of GitHub share the tests.
+    #[serde(default = "one")]
+    pub(crate) shards: u32,
+}
+
+/// What runs the tests, under cargo-llvm-cov.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TestRunner {
+    /// `cargo test`: the tests of a program share a process.
+    #[default]
+    Cargo,
+    /// cargo-nextest: each test in a process of its own, with its time; only it can run a part of the tests.
+    Nextest,
+}
+
+impl Default for TestConfig {
+    fn default() -> Self {
+        Self {
+            packages: Vec::new(),
+            unread: Vec::new(),
+            environment: BTreeMap::new(),
+            services: BTreeMap::new(),
+            runner: TestRunner::default(),
+            shards: one(),
+        }
+    }
 }
 
 /// `[workspace.metadata.pipeline.deploy]`.
@@ -267,6 +297,10 @@ fn dockerfile() -> String {
 
 fn workflow() -> String {
     "main.yaml".to_owned()
+}
+
+fn one() -> u32 {
+    1
 }
 
 fn yes() -> bool {

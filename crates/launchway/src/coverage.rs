@@ -1,13 +1,20 @@
-//! Reads what cargo-llvm-cov measured, by crate and by file.
+//! Reads which lines the tests covered from lcov, merges them, and sums them by crate and by file.
+//!
+//! A line is covered if any code on it ran, so measurements merge without loss: a line is covered if it is covered in one
+//! of them. The totals in llvm-cov's own reports do not merge: they count a line once for every function that contains it,
+//! and use the best copy of a generic function.
 
 pub(crate) mod baseline;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use serde::Deserialize;
+use anyhow::{Result, bail, ensure};
+
+/// How often each line ran, by file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lines(BTreeMap<String, BTreeMap<u32, u64>>);
 
 /// The lines of a crate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,24 +34,72 @@ pub(crate) struct File {
     pub(crate) uncovered: Vec<u32>,
 }
 
-/// Reads the JSON export for the totals, and the lcov export for the line numbers.
-///
-/// A file belongs to the nearest folder above it with a `Cargo.toml`.
-pub(crate) fn read(root: &Path, json: &str, lcov: &str) -> Result<BTreeMap<String, Coverage>> {
-    let export: Export = serde_json::from_str(json)?;
-    let uncovered = uncovered_lines(lcov);
-    let mut crates: BTreeMap<String, Coverage> = BTreeMap::new();
-    for file in &export.data.first().context("it has no data")?.files {
-        let coverage = crates.entry(crate_of(root, Path::new(&file.filename))).or_default();
-        coverage.lines += file.summary.lines.count;
-        coverage.covered += file.summary.lines.covered;
-        coverage.files.push(File {
-            path: relative(root, &file.filename),
-            lines: file.summary.lines.count,
-            uncovered: uncovered.get(file.filename.as_str()).cloned().unwrap_or_default(),
-        });
+impl Lines {
+    /// Reads the `SF:` and `DA:` records of lcov; other records are left alone.
+    ///
+    /// Paths in `root` become relative to it. Text without a file, or with a record that cannot be read, is an error.
+    pub(crate) fn read(root: &Path, lcov: &str) -> Result<Self> {
+        let mut files = BTreeMap::new();
+        let mut file: Option<&mut BTreeMap<u32, u64>> = None;
+        for (number, line) in (1..).zip(lcov.lines()) {
+            if let Some(path) = line.strip_prefix("SF:") {
+                file = Some(files.entry(relative(root, path)).or_default());
+            } else if let Some(record) = line.strip_prefix("DA:") {
+                let (Some(counts), Some((line, count))) = (file.as_deref_mut(), parse(record)) else {
+                    bail!("line {number}: `{line}` is not a record of lcov");
+                };
+                let sum: &mut u64 = counts.entry(line).or_default();
+                *sum = sum.saturating_add(count);
+            }
+        }
+        ensure!(!files.is_empty(), "it names no file");
+        Ok(Self(files))
     }
-    Ok(crates)
+
+    /// Adds what another measurement of the same sources counted.
+    pub(crate) fn add(&mut self, other: Self) {
+        for (file, counts) in other.0 {
+            let sums = self.0.entry(file).or_default();
+            for (line, count) in counts {
+                let sum = sums.entry(line).or_default();
+                *sum = sum.saturating_add(count);
+            }
+        }
+    }
+
+    /// These lines as lcov, with paths relative to the workspace root.
+    pub(crate) fn to_lcov(&self) -> String {
+        let mut text = String::new();
+        for (file, counts) in &self.0 {
+            writeln!(text, "SF:{file}").ok();
+            for (line, count) in counts {
+                writeln!(text, "DA:{line},{count}").ok();
+            }
+            text.push_str("end_of_record\n");
+        }
+        text
+    }
+
+    /// The coverage of each crate. The crate of a file is the nearest folder above it with a `Cargo.toml`.
+    pub(crate) fn by_crate(&self, root: &Path) -> BTreeMap<String, Coverage> {
+        let mut crates: BTreeMap<String, Coverage> = BTreeMap::new();
+        for (path, counts) in &self.0 {
+            let coverage = crates.entry(crate_of(root, &root.join(path))).or_default();
+            let uncovered: Vec<u32> =
+                counts.iter().filter(|(_, count)| **count == 0).map(|(line, _)| *line).collect();
+            let lines = counts.len() as u64;
+            coverage.lines += lines;
+            coverage.covered += lines - uncovered.len() as u64;
+            coverage.files.push(File { path: path.clone(), lines, uncovered });
+        }
+        crates
+    }
+}
+
+/// `line,count`, with a checksum after it in some versions of lcov.
+fn parse(record: &str) -> Option<(u32, u64)> {
+    let mut fields = record.split(',');
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
 impl Coverage {
@@ -130,52 +185,6 @@ fn crate_of(root: &Path, file: &Path) -> String {
     }
 }
 
-/// The lines with a count of 0, by file, from `SF:` and `DA:` records.
-fn uncovered_lines(lcov: &str) -> BTreeMap<&str, Vec<u32>> {
-    let mut files: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-    let mut file = "";
-    for line in lcov.lines() {
-        if let Some(path) = line.strip_prefix("SF:") {
-            file = path;
-        } else if let Some((number, count)) =
-            line.strip_prefix("DA:").and_then(|record| record.split_once(','))
-            && count == "0"
-            && let Ok(number) = number.parse()
-        {
-            files.entry(file).or_default().push(number);
-        }
-    }
-    files
-}
-
-/// The parts of llvm-cov's JSON export that are read. Its version changes with LLVM, so unknown fields are ignored.
-#[derive(Deserialize)]
-struct Export {
-    data: Vec<Data>,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    files: Vec<ExportedFile>,
-}
-
-#[derive(Deserialize)]
-struct ExportedFile {
-    filename: String,
-    summary: Summary,
-}
-
-#[derive(Deserialize)]
-struct Summary {
-    lines: Lines,
-}
-
-#[derive(Deserialize)]
-struct Lines {
-    count: u64,
-    covered: u64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,39 +214,44 @@ mod tests {
             fs_err::create_dir_all(root.join(name).join("src")).unwrap();
             fs_err::write(root.join(name).join("Cargo.toml"), "").unwrap();
         }
-        let file = |path: &str, count: u32, covered: u32| {
-            format!(
-                r#"{{"filename":"{}","summary":{{"lines":{{"count":{count},"covered":{covered}}}}}}}"#,
-                root.join(path).display()
-            )
-        };
-        let json = format!(
-            r#"{{"version":"3.1.0","data":[{{"files":[{},{},{}],"totals":{{}}}}]}}"#,
-            file("app/src/a.rs", 10, 9),
-            file("app/src/b.rs", 10, 5),
-            file("xtask/src/c.rs", 4, 4)
-        );
         let lcov = format!(
-            "SF:{0}/app/src/a.rs\nDA:7,0\nDA:8,1\nend_of_record\nSF:{0}/app/src/b.rs\nDA:1,0\nDA:2,0\nDA:3,0\nDA:5,0\nDA:9,0\n",
+            "SF:{0}/app/src/a.rs\nFN:7,main\nDA:7,0\nDA:8,1\nDA:9,3\nLF:9\nend_of_record\nSF:{0}/app/src/b.rs\n\
+             DA:1,0\nDA:2,0\nDA:3,0\nDA:5,0\nDA:9,0\nDA:10,1\nend_of_record\nSF:{0}/xtask/src/c.rs\nDA:1,1\n",
             root.display()
         );
-        let crates = read(root, &json, &lcov).unwrap();
+        let crates = Lines::read(root, &lcov).unwrap().by_crate(root);
         assert_eq!(crates.keys().collect::<Vec<_>>(), ["app", "xtask"]);
         assert_eq!(crate_of(root, &root.join("src/main.rs")), ".");
         let app = &crates["app"];
-        assert_eq!((app.lines, app.covered, app.lines_short(80.0)), (20, 14, 2));
+        assert_eq!((app.lines, app.covered, app.lines_short(80.0)), (9, 3, 5));
         let worst: Vec<String> = app
             .worst_files()
             .iter()
             .map(|file| format!("{} {}", file.path, file.uncovered_ranges()))
             .collect();
         assert_eq!(worst, ["app/src/b.rs 1-3, 5, 9", "app/src/a.rs 7"]);
-        assert_eq!(Coverage::sum(crates.values()).lines, 24);
+        assert_eq!(Coverage::sum(crates.values()).lines, 10);
+    }
+
+    #[test]
+    fn a_line_is_covered_where_a_part_ran_it() {
+        let read = |lcov: &str| Lines::read(Path::new("/w"), lcov).unwrap();
+        let mut sum = read("SF:/w/a.rs\nDA:1,0\nDA:2,3\nDA:3,0\nend_of_record\n");
+        sum.add(read("SF:/w/a.rs\nDA:1,2\nDA:2,4\nDA:3,0\nend_of_record\nSF:/elsewhere/b.rs\nDA:9,1\n"));
+        let lcov =
+            "SF:/elsewhere/b.rs\nDA:9,1\nend_of_record\nSF:a.rs\nDA:1,2\nDA:2,7\nDA:3,0\nend_of_record\n";
+        assert_eq!(sum.to_lcov(), lcov);
+        assert_eq!(read(lcov), sum);
+        sum.add(read(&format!("SF:/w/a.rs\nDA:2,{}\n", u64::MAX)));
+        assert!(sum.to_lcov().contains(&format!("DA:2,{}\n", u64::MAX)));
     }
 
     #[test]
     fn another_format_is_an_error() {
-        assert!(read(Path::new("/"), "{}", "").is_err());
-        assert!(read(Path::new("/"), r#"{"data":[]}"#, "").is_err());
+        let error = |lcov: &str| Lines::read(Path::new("/"), lcov).unwrap_err().to_string();
+        assert_eq!(error("{}"), "it names no file");
+        assert_eq!(error("DA:1,1\n"), "line 1: `DA:1,1` is not a record of lcov");
+        assert_eq!(error("SF:a.rs\nDA:1\n"), "line 2: `DA:1` is not a record of lcov");
+        assert_eq!(error("SF:a.rs\nDA:1,-1\n"), "line 2: `DA:1,-1` is not a record of lcov");
     }
 }

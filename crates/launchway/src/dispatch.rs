@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use crate::attestation::sbom;
-use crate::cli::{Cli, Command, Format, Rollback, Secrets};
+use crate::cli::{Cli, Command, DockerBuild, Format, Rollback, Secrets, TestCoverage};
 use crate::context::{Context, find_root};
 use crate::executor::plan::Options as StepOptions;
 use crate::executor::{self, Request, Scope};
@@ -21,6 +21,7 @@ use crate::steps::deploy::{
 };
 use crate::steps::docker_build::Options;
 use crate::steps::docker_build::reproducible;
+use crate::steps::test_coverage::Part;
 use crate::table::rule::{Trigger, on_github};
 use crate::turn::Turn;
 #[cfg(feature = "rehearsal")]
@@ -119,7 +120,11 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             ctx.reporter.started(heading(&ctx.git, &format!("ci, {}", request.trigger)));
             executor::run(&ctx, &Request { keep_going: ci.keep_going, reuse: !ci.fresh, ..request })?;
         }
-        Command::Lint | Command::TestCoverage | Command::Push => {
+        Command::TestCoverage(options) => {
+            let request = request(Scope::Step(crate::table::StepId::TestCoverage), None)?;
+            executor::run(&ctx, &with_part(&ctx, options, request)?)?;
+        }
+        Command::Lint | Command::Push => {
             if let Some(step) = command.step() {
                 executor::run(&ctx, &request(Scope::Step(step), None)?)?;
             }
@@ -129,14 +134,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         }
         Command::DockerBuild(options) => {
             let request = request(Scope::Step(crate::table::StepId::DockerBuild), None)?;
-            let image = Options {
-                engine: options.engine.unwrap_or(ctx.config.engine),
-                // Relative to where the command was started, not to the workspace root.
-                output: options.output.as_ref().map(std::path::absolute).transpose()?,
-                load: options.load,
-            };
-            let options = StepOptions { image, ..request.options.clone() };
-            executor::run(&ctx, &Request { options, ..request })?;
+            executor::run(&ctx, &with_image(&ctx, options, request)?)?;
         }
         Command::Deploy(options) => {
             let request = request(Scope::Step(crate::table::StepId::Deploy), None)?;
@@ -176,6 +174,26 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         Command::Doctor => doctor::run(&ctx)?,
     }
     Ok(())
+}
+
+/// Adds the part of the tests that the command names. Paths are relative to where the command was started.
+fn with_part(ctx: &Context, options: &TestCoverage, request: Request) -> Result<Request> {
+    let merge = options.merge.iter().map(std::path::absolute).collect::<io::Result<Vec<_>>>()?;
+    let tests = Part::of(ctx, options.shard, &merge)?;
+    let options = StepOptions { tests, ..request.options.clone() };
+    Ok(Request { options, ..request })
+}
+
+/// Adds the command's options for the image.
+fn with_image(ctx: &Context, options: &DockerBuild, request: Request) -> Result<Request> {
+    let image = Options {
+        engine: options.engine.unwrap_or(ctx.config.engine),
+        // Relative to where the command was started, not to the workspace root.
+        output: options.output.as_ref().map(std::path::absolute).transpose()?,
+        load: options.load,
+    };
+    let options = StepOptions { image, ..request.options.clone() };
+    Ok(Request { options, ..request })
 }
 
 /// Runs a rollback. Its report is that of a separate run.

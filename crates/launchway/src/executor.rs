@@ -262,7 +262,9 @@ impl Run<'_> {
     }
 
     fn step(&mut self, step: StepId) -> StepRecord {
-        let key = Key::of(self.ctx.machine(), &self.ctx.config, step).ok().flatten();
+        let is_whole = self.request.options.is_whole(step);
+        let key = || Key::of(self.ctx.machine(), &self.ctx.config, step).ok().flatten();
+        let key = is_whole.then(key).flatten();
         let started = SystemTime::now();
         let clock = Instant::now();
         let log = self.ctx.reporter.step_started(step.name(), &self.ctx.output().join("logs"));
@@ -330,7 +332,7 @@ impl Run<'_> {
             tests: end.tests,
             tail: end.tail,
             log: Some(log.display().to_string()),
-            again: Some(self.ctx.again(step)),
+            again: Some(self.ctx.again(step) + &self.request.options.arguments(step)),
             guide: guide(&self.ctx.root),
             deployment: self.results.deployed.clone().filter(|_| step == StepId::Deploy),
             ..Failed::of(error)

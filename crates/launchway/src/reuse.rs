@@ -95,6 +95,13 @@ impl Parts {
     }
 }
 
+/// A hash of all files in the working tree.
+pub(crate) fn files(root: &Path) -> Result<String> {
+    let mut parts = Parts::default();
+    tree(&mut parts, root, &[])?;
+    Ok(parts.into_key().0)
+}
+
 /// The files in the working tree, committed or not: that is what the steps read.
 fn tree(parts: &mut Parts, root: &Path, unread: &[String]) -> Result<()> {
     let top = git::top(root).context("not a git repository")?;

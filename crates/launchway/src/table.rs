@@ -231,8 +231,18 @@ pub(crate) const PASSED: &str = "passed.json";
 /// depends on: the runner's image, a new release of Rust, the advisories against a crate.
 pub(crate) const PASSED_DAYS: u32 = 3;
 
+/// The variable that names the shard for test-coverage on GitHub: `2/3`.
+pub(crate) const SHARD: &str = "PIPELINE_SHARD";
+
+/// The variable that names the folder of the shards that test-coverage merges on GitHub.
+pub(crate) const MERGE: &str = "PIPELINE_MERGE";
+
+/// The variable that passes the results of the jobs that a merge needs: `lint=success shards=success`.
+pub(crate) const NEEDS: &str = "PIPELINE_NEEDS";
+
 /// Other settings that the environment can override; none is a secret.
-pub(crate) const SETTINGS: [&str; 4] = ["PIPELINE_IMAGE", "RENDER_API_URL", "SENTRY_URL", RUN_STATE];
+pub(crate) const SETTINGS: [&str; 7] =
+    ["PIPELINE_IMAGE", "RENDER_API_URL", "SENTRY_URL", RUN_STATE, SHARD, MERGE, NEEDS];
 
 /// The names of [`VARIABLES`].
 pub(crate) fn variable_names() -> impl Iterator<Item = &'static str> {

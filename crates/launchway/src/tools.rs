@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, OwnCheck};
+use crate::config::{Config, OwnCheck, TestRunner};
 use crate::project::output;
 use crate::table::StepId;
 use launchway_core::call;
@@ -28,6 +28,8 @@ pub(crate) struct Tool {
 
 /// Runs the tests under coverage.
 pub(crate) static LLVM_COV: Tool = Tool::of("cargo-llvm-cov", "0.9.0", StepId::TestCoverage, true, CARGO);
+/// Runs the tests, each in a process of its own, where the configuration asks for it.
+pub(crate) static NEXTEST: Tool = Tool::of("cargo-nextest", "0.9.143", StepId::TestCoverage, true, CARGO);
 /// Checks the dependencies' licences, sources and duplicates.
 pub(crate) static DENY: Tool = Tool::of("cargo-deny", "0.20.2", StepId::Lint, false, CARGO);
 /// Audits the workflow.
@@ -37,12 +39,16 @@ const CARGO: (&str, &str) = ("cargo install --locked", "@");
 /// Not installed with cargo: its package on crates.io needs a newer compiler than the workspace's.
 const PIPX: (&str, &str) = ("pipx install", "==");
 
-/// The tools that every workspace's pipeline uses; the workflow installs the same versions.
-pub(crate) static TOOLS: [&Tool; 3] = [&LLVM_COV, &DENY, &ZIZMOR];
+static TOOLS: [&Tool; 4] = [&LLVM_COV, &NEXTEST, &DENY, &ZIZMOR];
+
+/// The tools that the pipeline's own steps use as they are configured; the workflow installs the same versions.
+pub(crate) fn of_steps(config: &Config) -> impl Iterator<Item = &'static Tool> {
+    TOOLS.into_iter().filter(|tool| tool.is_used(config))
+}
 
 /// Every tool of this workspace's pipeline, including those of its own checks.
 pub(crate) fn all(config: &Config) -> Vec<Tool> {
-    TOOLS.into_iter().cloned().chain(of_checks(config)).collect()
+    of_steps(config).cloned().chain(of_checks(config)).collect()
 }
 
 /// The tools that the configuration pins for its own checks.
@@ -98,6 +104,11 @@ impl Tool {
         format!("{}@{}", self.name, self.version)
     }
 
+    /// Whether the pipeline uses the tool as it is configured.
+    fn is_used(&self, config: &Config) -> bool {
+        *self != NEXTEST || config.test.runner == TestRunner::Nextest
+    }
+
     /// Looks for the tool in the pipeline's own folder and on `PATH`.
     pub(crate) fn find(&self, machine: Machine<'_>) -> Found {
         let (own, program) = (self.own_path(machine), &*self.program);
@@ -116,6 +127,14 @@ impl Tool {
     /// The program in the pipeline's own folder, if it is installed.
     pub(crate) fn own_path(&self, machine: Machine<'_>) -> PathBuf {
         machine.own_folder().join("bin").join(&*self.program)
+    }
+
+    /// The program at the pinned version: the one that was found, or the one that preflight installs.
+    pub(crate) fn pinned(&self, machine: Machine<'_>) -> PathBuf {
+        match self.find(machine) {
+            Found::Pinned(program) => program,
+            Found::Other(_) | Found::Nowhere => self.own_path(machine),
+        }
     }
 
     /// Whether cargo has recorded this version in the pipeline's own folder: not every program prints its version.
@@ -233,7 +252,7 @@ mod tests {
             OwnCheck::of("cargo machete", None),
         ];
         let [tool] = of_checks(&ctx.config).try_into().unwrap();
-        assert_eq!(all(&ctx.config).len(), TOOLS.len() + 1);
+        assert_eq!(all(&ctx.config).len(), of_steps(&ctx.config).count() + 1);
         assert!(tool.required && tool.install(ctx.machine()).to_string().ends_with("tools sqlx-cli@0.8.2"));
         assert_eq!(tool.find(ctx.machine()), Found::Nowhere);
         // Wherever in the line the version stands.

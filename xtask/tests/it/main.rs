@@ -21,6 +21,7 @@ mod repository;
 mod reproducible;
 mod schema;
 mod secrets;
+mod shards;
 mod smoke;
 mod support;
 mod test_coverage;

@@ -33,7 +33,7 @@ enum By {
 
 const LAUNCHWAY: &str = "../../../crates/launchway/tests/cargo_launchway.rs";
 
-const COMMANDS: [(&str, By); 19] = [
+const COMMANDS: [(&str, By); 22] = [
     ("cargo xtask rehearse", By::Ci("cargo xtask rehearse")),
     ("cargo xtask ci", By::Ci("cargo xtask ci --branch some-branch")),
     ("cargo xtask init ../your-service", By::Test("init.rs", "\"init\"")),
@@ -41,6 +41,12 @@ const COMMANDS: [(&str, By); 19] = [
     ("cargo launchway init ../greeter", By::Test(LAUNCHWAY, "\"init\"")),
     ("cargo launchway init ../greeter --explain", By::Test(LAUNCHWAY, "\"--explain\"")),
     ("cargo xtask secrets generate", By::Here(&["secrets", "generate"], 0)),
+    ("cargo xtask test-coverage --shard 1/2", By::Test("shards.rs", "for number in 1..=2")),
+    ("cargo xtask test-coverage --shard 2/2", By::Test("shards.rs", "for number in 1..=2")),
+    (
+        "cargo xtask test-coverage --merge target/xtask/shards",
+        By::Test("shards.rs", "[\"test-coverage\", \"--merge\", \"target/xtask/shards\"]"),
+    ),
     ("git switch master", By::Shell),
     ("export DOCKERHUB_USERNAME=…", By::Shell),
     ("read -rs DOCKERHUB_TOKEN && export DOCKERHUB_TOKEN", By::Shell),

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::launch::on_lasting_thread;
 use crate::interrupt::{self, Interrupt};
+use crate::leftovers::Started;
 
 /// A child in its own process group. If it is dropped before the child ends, it ends the whole group.
 pub struct Group {
@@ -99,6 +100,8 @@ impl Group {
     }
 
     pub(super) fn end(&mut self) {
+        // Its leader may end before those that it started, and they before what they started themselves.
+        let started = Started::by_group(self.child.id());
         self.signal(Signal::TERM);
         let deadline = Instant::now() + Self::GRACE;
         while Instant::now() < deadline {
@@ -108,7 +111,10 @@ impl Group {
             std::thread::sleep(Interrupt::TICK);
         }
         // The child may have left its own children behind.
+        let since = Started::by_group(self.child.id());
         self.signal(Signal::KILL);
+        started.end();
+        since.end();
         drop(self.child.wait());
     }
 

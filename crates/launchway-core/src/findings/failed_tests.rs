@@ -1,7 +1,8 @@
-//! Failed tests, read from what cargo and libtest print.
+//! Failed tests, read from what cargo, libtest and cargo-nextest print.
 
 use std::path::Path;
 
+use super::nextest::{Ended, summary};
 use super::place_in;
 use crate::events::{FailedTest, Finding};
 
@@ -16,6 +17,18 @@ pub struct FailedTests {
     is_inside: bool,
     /// What cargo prints to run each of the programs that failed again: `-p app --lib`.
     targets: Vec<String>,
+    /// What cargo-nextest prints.
+    nextest: Nextest,
+}
+
+/// The last failed try of each test, by test program.
+#[derive(Debug, Default)]
+struct Nextest {
+    failed: Vec<(String, Section)>,
+    /// Whether the lines are those of the last of them.
+    is_inside: bool,
+    /// Whether what follows repeats what was said.
+    is_over: bool,
 }
 
 /// What a failed test printed.
@@ -31,6 +44,7 @@ impl FailedTests {
 
     /// Reads one line.
     pub fn read(&mut self, line: &str) {
+        self.nextest.read(line);
         let heading = line
             .strip_prefix("---- ")
             .and_then(|line| line.strip_suffix(" ----"))
@@ -61,18 +75,59 @@ impl FailedTests {
         // The two streams of cargo are read side by side, yet each in its order.
         let targets = self.targets.into_iter().map(Some).chain(std::iter::repeat(None));
         let programs = self.programs.into_iter().zip(targets);
-        programs
+        let of_libtest = programs
             .flat_map(|(sections, target)| sections.into_iter().map(move |section| (section, target.clone())))
-            .map(|(section, target)| section.into_test(root, target.as_deref()))
-            .collect()
+            .map(|(section, target)| {
+                let again = target.map(|target| format!("cargo test {target} -- --exact {}", section.test));
+                section.into_test(root, again)
+            });
+        let of_nextest = self.nextest.failed.into_iter().map(|(program, section)| {
+            let again = format!("cargo nextest run -E 'binary_id(={program}) & test(={})'", section.test);
+            section.into_test(root, Some(again))
+        });
+        of_libtest.chain(of_nextest).collect()
     }
+}
+
+impl Nextest {
+    fn read(&mut self, line: &str) {
+        self.is_over |= summary(line).is_some();
+        if self.is_over {
+            return;
+        }
+        if let Some(ended) = Ended::read(line) {
+            self.is_inside = ended.has_failed();
+            // A test that is tried again fails once at most.
+            self.failed.retain(|(program, section)| program != ended.program || section.test != ended.test);
+            if ended.has_failed() {
+                let section = Section { test: ended.test.to_owned(), lines: Vec::new() };
+                self.failed.push((ended.program.to_owned(), section));
+            }
+        } else if self.is_inside
+            && let Some((_, section)) = self.failed.last_mut()
+            && section.lines.len() < FailedTests::LONGEST
+            // The headings of the two streams are not indented as far.
+            && let Some(line) = line.strip_prefix("    ").or_else(|| line.is_empty().then_some(line))
+            && !is_of_libtest(line, &section.test)
+        {
+            section.lines.push(line.to_owned());
+        }
+    }
+}
+
+/// Whether libtest printed a line and not its only test.
+fn is_of_libtest(line: &str, test: &str) -> bool {
+    ["running 1 test", "failures:"].contains(&line)
+        || line.starts_with("test result: ")
+        || line.strip_prefix("test ").is_some_and(|line| line.starts_with(test))
+        || line.trim_start() == test
 }
 
 impl Section {
     /// How many of the lines that a test printed are kept.
     const TAIL: usize = 20;
 
-    fn into_test(self, root: &Path, target: Option<&str>) -> FailedTest {
+    fn into_test(self, root: &Path, again: Option<String>) -> FailedTest {
         let Self { test: name, lines } = self;
         let panic = lines.iter().position(|line| panic_place(line).is_some());
         // Without a panic it returned an error, or should have panicked.
@@ -91,7 +146,6 @@ impl Section {
         let place = place.map(|(file, line)| Finding::new(file, line, &message).with_source(root));
         let printed: Vec<String> = printed.iter().filter(|line| !line.is_empty()).cloned().collect();
         let output = printed[printed.len().saturating_sub(Self::TAIL)..].to_vec();
-        let again = target.map(|target| format!("cargo test {target} -- --exact {name}"));
         FailedTest { name, message, place, output, again }
     }
 }
@@ -239,5 +293,78 @@ error: doctest failed, to rerun pass `-p app --doc`
         assert_eq!((&returns.message[..], &returns.place), ("Error: \"not found\"", &None));
         assert_eq!(returns.output, ["one"]);
         assert_eq!(returns.again.as_deref(), Some("cargo test -p app --test it -- --exact returns"));
+    }
+
+    #[test]
+    fn nextest_names_what_failed_in_its_last_try() {
+        const PRINTED: &str = "\
+    Starting 3 tests across 2 binaries
+  TRY 1 FAIL [   0.527s] (───) app flaky
+  stderr ───
+
+    thread 'flaky' (16111) panicked at app/src/lib.rs:1:1:
+    first
+
+  TRY 1 FAIL [   0.555s] (───) app::it fails
+  stdout ───
+
+    running 1 test
+    GET /healthz
+    test fails ... FAILED
+
+    failures:
+
+    failures:
+        fails
+
+    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 6 filtered out; finished in 0.54s
+
+  stderr ───
+
+    thread 'fails' (16112) panicked at app/src/lib.rs:9:9:
+    first try
+
+  TRY 2 PASS [   0.042s] (1/3) app flaky
+        PASS [   0.035s] (2/3) app fine
+  TRY 2 FAIL [   0.305s] (3/3) app::it fails
+  stdout ───
+
+    running 1 test
+    GET /healthz
+    test fails ... FAILED
+
+    failures:
+
+    failures:
+        fails
+
+    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 6 filtered out; finished in 0.29s
+
+  stderr ───
+
+    thread 'fails' (16129) panicked at app/src/lib.rs:2:9:
+    assertion `left == right` failed: arith
+      left: 1
+     right: 2
+    stack backtrace:
+       0: __rustc::rust_begin_unwind
+
+────────────
+     Summary [   0.863s] 3 tests run: 2 passed (1 flaky), 1 failed, 1 skipped
+   FLAKY 2/2 [   0.042s] (1/3) app flaky
+  TRY 2 FAIL [   0.305s] (3/3) app::it fails
+error: test run failed
+";
+        let mut failed = FailedTests::default();
+        PRINTED.lines().for_each(|line| failed.read(line));
+        let tests = failed.into_tests(Path::new("/w"));
+        let [fails] = &tests[..] else { panic!("{tests:?}") };
+        assert_eq!(fails.name, "fails");
+        assert_eq!(fails.message, "assertion `left == right` failed: arith\n  left: 1\n right: 2");
+        assert_eq!(fails.output, ["GET /healthz"]);
+        let place = fails.place.as_ref().unwrap();
+        assert_eq!((&place.file[..], place.line), ("app/src/lib.rs", 2));
+        let again = "cargo nextest run -E 'binary_id(=app::it) & test(=fails)'";
+        assert_eq!(fails.again.as_deref(), Some(again));
     }
 }

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{BuildConfig, Config, DeployConfig, EnvironmentName, OwnCheck, test_service};
+use super::{
+    BuildConfig, Config, DeployConfig, EnvironmentName, OwnCheck, TestConfig, TestRunner, test_service,
+};
+use crate::steps::test_coverage::Shard;
 use crate::table::{self, Job, JobId};
 use launchway_image::binary::Platform;
 use launchway_image::smoke::Port;
@@ -46,6 +49,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
     }
     test_service::check(&config.test.services)?;
     config.lint.checks.iter().try_for_each(OwnCheck::check)?;
+    shards(&config.test)?;
     dockerfile(&config.dockerfile)?;
     workflow(&config.workflow)?;
     build(&config.build)?;
@@ -181,6 +185,20 @@ pub(super) fn variable(key: &str, name: &str) -> Result<()> {
     }
     if name.to_ascii_uppercase().starts_with("GITHUB_") {
         bail!("`{key}` contains `{name}`, but GitHub reserves names that start with `GITHUB_`");
+    }
+    Ok(())
+}
+
+/// As many as a matrix of GitHub has jobs, and only with a test runner that can run a part of the tests.
+fn shards(test: &TestConfig) -> Result<()> {
+    if test.shards == 0 || test.shards > Shard::MOST {
+        bail!("`test.shards` must be 1 to {}, but is {}", Shard::MOST, test.shards);
+    }
+    if test.shards > 1 && test.runner == TestRunner::Cargo {
+        bail!(
+            "`test.shards` is {}, but `cargo test` cannot run a part of the tests: set `test.runner = \"nextest\"`",
+            test.shards
+        );
     }
     Ok(())
 }

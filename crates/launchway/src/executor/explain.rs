@@ -33,6 +33,7 @@ pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Re
             }
             let plan = Plan::of(*step, ctx, &request.options);
             let lines = match plan {
+                Ok(plan) if !request.options.needs_tools(*step) => plan.explained(ctx),
                 Ok(plan) => installs(ctx.machine(), &ctx.config, *step, request.options.image.engine)
                     .into_iter()
                     .chain(plan.explained(ctx))
@@ -56,7 +57,8 @@ pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Re
 ///
 /// On GitHub nothing on the machine itself counts: a cache may have brought it there.
 pub(super) fn reusable(ctx: &Context, request: &Request, memory: &Memory, step: StepId) -> Option<Passed> {
-    let key = request.reuse.then(|| Key::of(ctx.machine(), &ctx.config, step).ok().flatten()).flatten()?;
+    let may_reuse = request.reuse && request.options.is_whole(step);
+    let key = may_reuse.then(|| Key::of(ctx.machine(), &ctx.config, step).ok().flatten()).flatten()?;
     if on_github(&ctx.environment) {
         github::find(ctx, &request.trigger, step, &key)
     } else {

@@ -11,7 +11,7 @@ use crate::steps::deploy::DeployPlan;
 use crate::steps::docker_build::DockerBuildPlan;
 use crate::steps::lint::LintPlan;
 use crate::steps::push::PushPlan;
-use crate::steps::test_coverage::TestCoveragePlan;
+use crate::steps::test_coverage::{Part, TestCoveragePlan};
 use crate::steps::{deploy, docker_build, lint, push, test_coverage};
 use crate::table::StepId;
 use crate::timings::Timings;
@@ -19,6 +19,7 @@ use crate::timings::Timings;
 /// The command line's options for the steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
+    pub(crate) tests: Part,
     pub(crate) image: docker_build::Options,
     pub(crate) deploy: deploy::Options,
 }
@@ -26,12 +27,35 @@ pub(crate) struct Options {
 impl Options {
     /// The defaults.
     pub(crate) fn of(config: &Config) -> Self {
-        Self { image: config.engine.into(), deploy: deploy::Options::new(Timings::of(&config.deploy)) }
+        let tests = Part::default();
+        Self { tests, image: config.engine.into(), deploy: deploy::Options::new(Timings::of(&config.deploy)) }
     }
 
     /// The options of this process, which a drill may have started.
     pub(crate) fn of_run(config: &Config, is_rehearsal: bool) -> Self {
         if is_rehearsal { Self::of_rehearsal(config) } else { Self::of(config) }
+    }
+
+    /// The arguments of a step's command line besides its name.
+    pub(crate) fn arguments(&self, step: StepId) -> String {
+        match &self.tests {
+            Part::Shard(shard) if step == StepId::TestCoverage => format!(" --shard {shard}"),
+            Part::Merge(folders) if step == StepId::TestCoverage => {
+                let folders = folders.iter().map(|folder| format!(" {}", folder.display()));
+                format!(" --merge{}", folders.collect::<String>())
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Whether a step does all that its name says, so that its result can be reused.
+    pub(crate) fn is_whole(&self, step: StepId) -> bool {
+        step != StepId::TestCoverage || self.tests == Part::Whole
+    }
+
+    /// Whether a step needs what [`Need`](crate::needs::Need) lists for it: merging shards only reads files.
+    pub(crate) fn needs_tools(&self, step: StepId) -> bool {
+        step != StepId::TestCoverage || !matches!(self.tests, Part::Merge(_))
     }
 
     /// The defaults, with the timings of a rehearsal.
@@ -54,7 +78,7 @@ impl Plan {
     pub(crate) fn of(step: StepId, ctx: &Context, options: &Options) -> Result<Self> {
         Ok(match step {
             StepId::Lint => Self::Lint(lint::plan(ctx)),
-            StepId::TestCoverage => Self::TestCoverage(test_coverage::plan(ctx)),
+            StepId::TestCoverage => Self::TestCoverage(test_coverage::plan(ctx, &options.tests)?),
             StepId::DockerBuild => Self::DockerBuild(docker_build::plan(ctx, &options.image)?),
             StepId::Push => Self::Push(push::plan(ctx)?),
             StepId::Deploy => Self::Deploy(DeployPlan::new(ctx, &options.deploy)?),
@@ -89,7 +113,7 @@ impl Plan {
             Self::TestCoverage(plan) => {
                 let tested = plan.run(&ctx.runner());
                 results.tests = tested.tests;
-                results.coverage = Some(tested.result?);
+                results.coverage = tested.result?;
             }
             Self::DockerBuild(plan) => results.image = Some(plan.run(&ctx.runner())?),
             Self::Push(plan) => results.pushed = Some(plan.run(ctx)?),

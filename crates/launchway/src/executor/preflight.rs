@@ -28,7 +28,8 @@ pub(crate) struct Problem {
 /// tool or credential, if there is one; nothing is installed if there is any problem.
 pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId], options: &Options) -> Result<()> {
     let mut problems = Vec::new();
-    let missing = needs(ctx.machine(), &ctx.config, steps, options.image.engine, &mut problems);
+    let with_tools: Vec<StepId> = steps.iter().copied().filter(|step| options.needs_tools(*step)).collect();
+    let missing = needs(ctx.machine(), &ctx.config, &with_tools, options.image.engine, &mut problems);
     variables(ctx, steps, &mut problems);
     state(ctx, trigger, steps, &mut problems);
     sources(ctx.project(), steps, options.image.engine, &mut problems);

@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::config::TestRunner;
 use crate::context::Context;
 use crate::testing::git;
 use launchway_core::environment::Environment;
@@ -68,6 +69,27 @@ fn the_key_changes_with_all_that_a_step_reads() {
     is_new(&tree, &mut seen, "tool");
     tree.write("target/ignored", "");
     assert_eq!(tree.key(StepId::Lint), *seen.last().unwrap(), "what git ignores");
+}
+
+#[test]
+fn a_tool_that_is_not_used_does_not_change_the_key() {
+    let mut tree = Tree::new();
+    let program = tree.dir.path().join("bin/cargo-nextest");
+    let path = format!("{}/bin:{}", tree.dir.path().display(), std::env::var("PATH").unwrap());
+    tree.ctx.environment = Environment::of([("PATH", path)]);
+    let mut keys = Vec::new();
+    for runner in [TestRunner::Cargo, TestRunner::Nextest] {
+        tree.ctx.config.test.runner = runner;
+        for version in ["0.0.1", "0.0.2"] {
+            // Ignored: the tool itself is no file of the tree.
+            tree.write(".gitignore", "/bin\n");
+            tree.write("bin/cargo-nextest", &format!("#!/bin/sh\necho 'cargo-nextest {version}'\n"));
+            fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            keys.push(tree.key(StepId::TestCoverage));
+        }
+    }
+    assert_eq!(keys[0], keys[1]);
+    assert_ne!(keys[2], keys[3]);
 }
 
 #[test]

@@ -1,54 +1,66 @@
 //! Step: test-coverage. One test run under cargo-llvm-cov, then the reports and the threshold.
 //!
-//! Doctests are not counted: cargo-llvm-cov needs a nightly compiler for them.
+//! Several machines can share the tests: each runs a shard, and another merges their coverage.
 
 mod counts;
+mod doctests;
+mod measure;
+mod merge;
+mod nextest;
+mod shard;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use launchway_report::Tests;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::coverage::{self, Coverage};
-use crate::project::ci_target;
-use crate::services;
-use crate::tools::{Found, LLVM_COV};
-use counts::Counts;
-use launchway_core::command::Call;
+use crate::coverage::{Coverage, Lines};
+use crate::project::output;
 use launchway_core::events::Finding;
 use launchway_core::exit::{Exit, Failure};
+use launchway_core::file::write_whole;
 use launchway_core::runner::Runner;
+use measure::{Measure, Measured};
+use merge::{Merge, Merged};
+use shard::Leave;
+pub(crate) use shard::{Part, Shard};
 
-/// What the step does: one test run, its reports, and the comparison with the threshold.
+/// What the step does.
 #[derive(Debug, PartialEq)]
-pub(crate) struct TestCoveragePlan {
-    /// Removes the profiles of earlier runs, which would count in this run's coverage.
-    clean: Call,
-    /// The services that tests need.
-    services: Vec<services::Plan>,
-    test: Call,
-    /// JSON, lcov and HTML; written even if a test fails.
-    reports: [Call; 3],
-    /// Where the reports go.
-    folder: PathBuf,
-    /// The target folder, where cargo-llvm-cov stores its profiles.
-    target: PathBuf,
+pub(crate) enum TestCoveragePlan {
+    /// Runs all tests and compares their coverage with the threshold.
+    Whole(Measure, Require),
+    /// Runs a part of the tests and leaves its coverage for a merge.
+    Shard(Measure, Leave),
+    /// Merges the coverage of the shards and compares it with the threshold.
+    Merge(Merge, Require),
+}
+
+/// The comparison with the threshold.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Require {
     /// The required coverage of every crate, in percent of lines.
     threshold: f64,
+    /// The report that shows them.
+    report: PathBuf,
 }
 
 impl fmt::Display for TestCoveragePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.clean)?;
-        self.services.iter().try_for_each(|service| writeln!(f, "{service}"))?;
-        writeln!(f, "{}", self.test)?;
-        for report in &self.reports {
-            writeln!(f, "{report}")?;
+        match self {
+            Self::Whole(measure, require) => write!(f, "{measure}\n{require}"),
+            Self::Shard(measure, leave) => write!(f, "{measure}\n{leave}"),
+            Self::Merge(merge, require) => write!(f, "{merge}\n{require}"),
         }
-        write!(f, "require at least {} % of every crate's lines in {}", self.threshold, self.json().display())
+    }
+}
+
+impl fmt::Display for Require {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "require at least {} % of every crate's lines", self.threshold)
     }
 }
 
@@ -57,7 +69,8 @@ impl fmt::Display for TestCoveragePlan {
 pub(crate) struct Tested {
     /// Absent if no test executable printed a result.
     pub(crate) tests: Option<Tests>,
-    pub(crate) result: Result<CoverageRecord>,
+    /// Nothing for a shard, whose coverage means little by itself.
+    pub(crate) result: Result<Option<CoverageRecord>>,
 }
 
 /// What the run record keeps.
@@ -74,102 +87,68 @@ impl fmt::Display for CoverageRecord {
     }
 }
 
-pub(crate) fn plan(ctx: &Context) -> TestCoveragePlan {
-    let found = LLVM_COV.find(ctx.machine());
-    let folder = ctx.output().join("coverage");
-    let llvm_cov = |line: &str| {
-        let call = match &found {
-            Found::Pinned(program) => Call::new(program.to_string_lossy()),
-            // Preflight installs it there.
-            Found::Other(_) | Found::Nowhere => {
-                Call::new(ctx.output().join("tools/bin/cargo-llvm-cov").to_string_lossy())
-            }
-        };
-        // Clippy uses the same folder: only the workspace's own crates are compiled differently.
-        call.arg("llvm-cov")
-            .args(line.split_whitespace())
-            .env("CARGO_LLVM_COV_TARGET_DIR", ci_target(&ctx.root).to_string_lossy())
-            .env_remove("CARGO_TARGET_DIR")
-    };
-    // A process that a test kills may leave a truncated profile; the others still count.
-    let report = |line: &str, to: &Path| {
-        llvm_cov(&format!("report --failure-mode all {line}")).arg(to.to_string_lossy())
-    };
-    TestCoveragePlan {
-        clean: llvm_cov("clean --profraw-only --workspace"),
-        services: services::plan(&ctx.root, &ctx.config.test.services),
-        test: (ctx.config.test.environment.iter())
-            .fold(llvm_cov("--no-report --no-fail-fast --locked --workspace"), |call, (name, value)| {
-                call.env(name, value)
-            }),
-        reports: [
-            report("--json --skip-functions --output-path", &folder.join(JSON)),
-            report("--lcov --output-path", &folder.join(LCOV)),
-            report("--html --output-dir", &folder),
-        ],
-        folder,
-        target: ci_target(&ctx.root),
-        threshold: ctx.config.coverage,
-    }
+/// The folder of the reports.
+fn folder(root: &Path) -> PathBuf {
+    output(root).join("coverage")
 }
 
-const JSON: &str = "coverage.json";
-const LCOV: &str = "lcov.info";
+/// Empties a folder: an earlier run's files must not pass for this one's.
+fn empty(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs_err::remove_dir_all(folder)?;
+    }
+    Ok(fs_err::create_dir_all(folder)?)
+}
+
+/// The plan of the step for a part of the tests.
+pub(crate) fn plan(ctx: &Context, part: &Part) -> Result<TestCoveragePlan> {
+    let require =
+        |report: &str| Require { threshold: ctx.config.coverage, report: folder(&ctx.root).join(report) };
+    Ok(match part {
+        Part::Whole => TestCoveragePlan::Whole(Measure::new(ctx, None), require("html/index.html")),
+        Part::Shard(shard) => {
+            TestCoveragePlan::Shard(Measure::new(ctx, Some(*shard)), Leave::new(ctx, *shard)?)
+        }
+        Part::Merge(folders) => TestCoveragePlan::Merge(Merge::new(ctx, folders)?, require("lcov.info")),
+    })
+}
 
 impl TestCoveragePlan {
-    fn json(&self) -> PathBuf {
-        self.folder.join(JSON)
-    }
-
     pub(crate) fn run(&self, runner: &Runner) -> Tested {
-        let mut counts = Counts::default();
-        let result = self.measure(runner, &mut counts);
-        let tests = counts.into_tests();
-        if let Some(tests) = &tests {
-            runner.reporter.note(in_words(tests));
-        }
-        Tested { tests, result }
-    }
-
-    fn measure(&self, runner: &Runner, counts: &mut Counts) -> Result<CoverageRecord> {
-        // An earlier run's reports must not pass for this one's.
-        if self.folder.exists() {
-            fs_err::remove_dir_all(&self.folder)?;
-        }
-        fs_err::create_dir_all(&self.folder)?;
-        runner.check(&self.clean)?;
-        remove_merged_profiles(&self.target)?;
-        let services = services::start(&self.services, runner)?;
-        let mut compiles = true;
-        let tested = runner.check_reading(&self.test, &mut |line| {
-            compiles &= !line.starts_with("error: could not compile ");
-            counts.read(line);
-        });
-        drop(services);
-        if let Err(error) = tested {
-            if Exit::of(&error) != Exit::CheckFailed {
-                return Err(error);
+        let measured = |measure: &Measure| {
+            let mut measured = Measured::default();
+            let result = measure.run(runner, &mut measured);
+            if let Some(tests) = measured.tests() {
+                runner.reporter.note(in_words(&tests));
             }
-            if !compiles {
-                return Err(Failure::new(Exit::CheckFailed, "the tests do not compile").into());
+            (measured, result)
+        };
+        match self {
+            Self::Whole(measure, require) => {
+                let (measured, result) = measured(measure);
+                let compared = result.and_then(|lines| require.compare(runner, &lines).map(Some));
+                Tested { tests: measured.tests(), result: compared }
             }
-            for report in &self.reports {
-                // The tests' own failure is what counts.
-                runner.check(report).ok();
+            Self::Shard(measure, leave) => {
+                let (measured, result) = match leave.clear() {
+                    Ok(()) => measured(measure),
+                    Err(error) => (Measured::default(), Err(error)),
+                };
+                let left =
+                    result.and_then(|lines| leave.run(&runner.reporter, &measured, &lines)).map(|()| None);
+                Tested { tests: measured.tests(), result: left }
             }
-            runner.interrupt.check()?;
-            runner.reporter.skipped("coverage", "the tests failed, so a figure would be meaningless");
-            let message = match counts.failed() {
-                0 => format!("a test executable did not run to completion: {error:#}"),
-                1 => "1 test failed".to_owned(),
-                many => format!("{many} tests failed"),
-            };
-            return Err(Failure::new(Exit::CheckFailed, message).into());
+            Self::Merge(merge, require) => match merge.run(runner) {
+                Ok(Merged { tests, lines }) => {
+                    runner.reporter.note(in_words(&tests));
+                    let written = empty(&folder(&runner.folder))
+                        .and_then(|()| write_whole(&require.report, lines.to_lcov().as_bytes()));
+                    let compared = written.and_then(|()| require.compare(runner, &lines).map(Some));
+                    Tested { tests: Some(tests), result: compared }
+                }
+                Err(error) => Tested { tests: None, result: Err(error) },
+            },
         }
-        for report in &self.reports {
-            runner.check(report)?;
-        }
-        compare(runner, &self.json(), &self.folder.join(LCOV), self.threshold)
     }
 }
 
@@ -178,47 +157,29 @@ pub(crate) fn in_words(Tests { passed, failed, skipped }: &Tests) -> String {
     format!("{passed} tests passed, {failed} failed, {skipped} skipped")
 }
 
-/// If nothing compiles, cargo-llvm-cov would report on the last run's merged profile.
-fn remove_merged_profiles(target: &Path) -> Result<()> {
-    if !target.is_dir() {
-        return Ok(());
-    }
-    for entry in fs_err::read_dir(target)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "profdata") {
-            fs_err::remove_file(path)?;
+impl Require {
+    /// Compares every crate with the threshold: a total would hide a crate without tests behind a larger one.
+    fn compare(&self, runner: &Runner, lines: &Lines) -> Result<CoverageRecord> {
+        let Self { threshold, report } = self;
+        let crates = lines.by_crate(&runner.folder);
+        let mut below = Vec::new();
+        for (name, coverage) in &crates {
+            runner.reporter.note(format!("{name}: {coverage}"));
+            let short = coverage.lines_short(*threshold);
+            if short > 0 {
+                let lines = if short == 1 { "line" } else { "lines" };
+                below.push(format!("`{name}` is {short} {lines} short of {threshold} %: {coverage}"));
+                report_worst_files(runner, coverage);
+            }
         }
-    }
-    Ok(())
-}
-
-/// Compares every crate with the threshold: a total would hide a crate without tests behind a larger one.
-fn compare(runner: &Runner, json: &Path, lcov: &Path, threshold: f64) -> Result<CoverageRecord> {
-    let crates =
-        coverage::read(&runner.folder, &fs_err::read_to_string(json)?, &fs_err::read_to_string(lcov)?)
-            .with_context(|| {
-                format!("{} is not in the format of cargo-llvm-cov {}", json.display(), LLVM_COV.version)
-            })?;
-    let mut below = Vec::new();
-    for (name, coverage) in &crates {
-        runner.reporter.note(format!("{name}: {coverage}"));
-        let short = coverage.lines_short(threshold);
-        if short > 0 {
-            let lines = if short == 1 { "line" } else { "lines" };
-            below.push(format!("`{name}` is {short} {lines} short of {threshold} %: {coverage}"));
-            report_worst_files(runner, coverage);
+        let total = Coverage::sum(crates.values());
+        runner.reporter.note(format!("total: {total}; report: {}", report.display()));
+        if below.is_empty() {
+            return Ok(CoverageRecord { lines: total.lines, covered: total.covered, threshold: *threshold });
         }
+        let message = format!("coverage is below the threshold\n  {}", below.join("\n  "));
+        Err(Failure::new(Exit::CheckFailed, message).into())
     }
-    let total = Coverage::sum(crates.values());
-    runner.reporter.note(format!(
-        "total: {total}; report: {}",
-        json.with_file_name("html").join("index.html").display()
-    ));
-    if below.is_empty() {
-        return Ok(CoverageRecord { lines: total.lines, covered: total.covered, threshold });
-    }
-    Err(Failure::new(Exit::CheckFailed, format!("coverage is below the threshold\n  {}", below.join("\n  ")))
-        .into())
 }
 
 fn report_worst_files(runner: &Runner, coverage: &Coverage) {

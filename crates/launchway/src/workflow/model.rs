@@ -5,7 +5,7 @@
 use serde::{Serialize, Serializer};
 use serde_saphyr::{Commented, LitString, SpaceAfter};
 
-use crate::table::{JobId, StepId};
+use crate::table::StepId;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -17,7 +17,7 @@ pub(crate) struct Workflow {
     pub(crate) concurrency: SpaceAfter<Concurrency>,
     pub(crate) env: SpaceAfter<Map<&'static str, Commented<String>>>,
     pub(crate) defaults: SpaceAfter<Defaults>,
-    pub(crate) jobs: Map<JobId, SpaceAfter<Job>>,
+    pub(crate) jobs: Map<&'static str, SpaceAfter<Job>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,11 +60,13 @@ pub(crate) struct Run {
 pub(crate) struct Job {
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) needs: Option<JobId>,
+    pub(crate) needs: Option<Needs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) r#if: Option<String>,
     pub(crate) runs_on: &'static str,
     pub(crate) timeout_minutes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) strategy: Option<Strategy>,
     pub(crate) permissions: Map<&'static str, Commented<&'static str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) environment: Option<&'static str>,
@@ -93,6 +95,22 @@ pub(crate) struct Service {
     pub(crate) ports: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) options: Option<String>,
+}
+
+/// The jobs that a job waits for.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Needs {
+    One(&'static str),
+    All(Vec<&'static str>),
+}
+
+/// One job as several, each on a runner of its own.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Strategy {
+    pub(crate) fail_fast: bool,
+    pub(crate) matrix: Map<&'static str, Vec<u32>>,
 }
 
 #[derive(Debug, Serialize)]

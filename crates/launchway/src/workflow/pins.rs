@@ -45,6 +45,13 @@ pub(crate) const UPLOAD: Pin<'static> = Pin {
     version: "v7.0.1",
 };
 
+/// Brings them to another job.
+pub(crate) const DOWNLOAD: Pin<'static> = Pin {
+    action: "actions/download-artifact",
+    commit: "3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c",
+    version: "v8.0.1",
+};
+
 /// The pins of a committed workflow.
 #[derive(Debug, Default)]
 pub(crate) struct Pins<'a>(Vec<Pin<'a>>);

@@ -197,6 +197,11 @@ impl Ran {
         self
     }
 
+    /// The code that the run ended with; nothing where a signal ended it.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.code
+    }
+
     /// Fails unless every one of these stands somewhere in the output.
     pub(crate) fn says(self, parts: &[&str]) -> Self {
         let text = self.text();

@@ -1,17 +1,25 @@
+use std::path::Path;
+
 use super::*;
+use crate::config::TestRunner;
+use crate::project::ci_target;
+use launchway_core::command::Call;
 use launchway_core::environment::Environment;
+
+fn lines(part: &Part, runner: TestRunner) -> String {
+    let mut ctx = Context::for_test(Path::new("/w"), Environment::default());
+    ctx.config.test.runner = runner;
+    plan(&ctx, part).unwrap().to_string()
+}
 
 #[test]
 fn the_lines_of_the_step() {
-    let ctx = Context::for_test(Path::new("/w"), Environment::default());
-    insta::assert_snapshot!(plan(&ctx).to_string(), @r"
-    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov clean --profraw-only --workspace
-    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov --no-report --no-fail-fast --locked --workspace
-    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --failure-mode all --json --skip-functions --output-path /w/target/xtask/coverage/coverage.json
-    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --failure-mode all --lcov --output-path /w/target/xtask/coverage/lcov.info
-    CARGO_LLVM_COV_TARGET_DIR=/w/target/ci /w/target/xtask/tools/bin/cargo-llvm-cov llvm-cov report --failure-mode all --html --output-dir /w/target/xtask/coverage
-    require at least 80 % of every crate's lines in /w/target/xtask/coverage/coverage.json
-    ");
+    insta::assert_snapshot!(lines(&Part::Whole, TestRunner::Cargo));
+}
+
+#[test]
+fn the_lines_of_the_step_with_nextest() {
+    insta::assert_snapshot!(lines(&Part::Whole, TestRunner::Nextest));
 }
 
 #[test]
@@ -21,7 +29,7 @@ fn tests_get_their_variables_and_their_services() {
     ctx.config.test.environment = [("DATABASE_URL".to_owned(), url.to_owned())].into();
     let text = "image = \"postgres:16\"\nports = [\"1:5432\"]";
     ctx.config.test.services = [("db".to_owned(), toml::from_str(text).unwrap())].into();
-    let plan = plan(&ctx).to_string();
+    let plan = plan(&ctx, &Part::Whole).unwrap().to_string();
     let lines: Vec<&str> = plan.lines().collect();
     assert!(lines[1].starts_with("docker run --detach") && lines[1].ends_with(" postgres:16"), "{plan}");
     assert!(lines[2].ends_with("responds at 127.0.0.1:1; remove it after the tests"), "{plan}");
@@ -29,43 +37,31 @@ fn tests_get_their_variables_and_their_services() {
         lines[3].contains(&format!(" DATABASE_URL={url} ")) && lines[3].contains(" --no-report "),
         "{plan}"
     );
+    assert!(lines[4].contains(&format!(" DATABASE_URL={url} ")) && lines[4].contains(" --doc "), "{plan}");
 }
 
 fn step(root: &Path, threshold: f64, tests: &str) -> (Context, TestCoveragePlan) {
     let ctx = Context::for_test(root, Environment::default());
-    let folder = ctx.output().join("coverage");
-    let (json, lcov) = (folder.join("coverage.json"), folder.join("lcov.info"));
+    let folder = folder(&ctx.root);
+    let lcov = folder.join("lcov.info");
     let file = root.join("app/src/lib.rs");
     let path = file.display();
     fs_err::create_dir_all(file.parent().unwrap()).unwrap();
     fs_err::write(root.join("app/Cargo.toml"), "").unwrap();
-    let write = |to: &Path, text: String| {
-        Call::new("sh")
-            .arg("-c")
-            .arg("printf %s \"$1\" > \"$2\"")
-            .arg("sh")
-            .arg(text)
-            .arg(to.to_string_lossy())
-    };
-    let reports = [
-        write(
-            &json,
-            format!(
-                r#"{{"data":[{{"files":[{{"filename":"{path}","summary":{{"lines":{{"count":4,"covered":3}}}}}}]}}]}}"#
-            ),
-        ),
-        write(&lcov, format!("SF:{path}\nDA:1,1\nDA:2,0\nDA:3,1\nDA:4,9\nend_of_record\n")),
-        Call::new("true"),
-    ];
-    let plan = TestCoveragePlan {
-        clean: Call::new("true"),
+    let shell = |script: &str| Call::new("sh").arg("-c").arg(script);
+    let text = format!("SF:{path}\nDA:1,1\nDA:2,0\nDA:3,1\nDA:4,9\nend_of_record\n");
+    let report = shell("printf %s \"$1\" > \"$2\"").args(["sh", &text]).arg(lcov.to_string_lossy());
+    let measure = Measure {
+        nextest: None,
         services: Vec::new(),
-        test: Call::new("sh").arg("-c").arg(tests),
-        reports,
+        clean: Call::new("true"),
+        test: shell(tests),
+        doctests: None,
+        reports: vec![report],
         folder,
         target: ci_target(&ctx.root),
-        threshold,
     };
+    let plan = TestCoveragePlan::Whole(measure, Require { threshold, report: lcov });
     (ctx, plan)
 }
 
@@ -73,10 +69,8 @@ fn step(root: &Path, threshold: f64, tests: &str) -> (Context, TestCoveragePlan)
 fn the_threshold_itself_passes() {
     let dir = tempfile::tempdir().unwrap();
     let (ctx, plan) = step(dir.path(), 75.0, "true");
-    assert_eq!(
-        plan.run(&ctx.runner()).result.unwrap(),
-        CoverageRecord { lines: 4, covered: 3, threshold: 75.0 }
-    );
+    let record = CoverageRecord { lines: 4, covered: 3, threshold: 75.0 };
+    assert_eq!(plan.run(&ctx.runner()).result.unwrap(), Some(record));
 }
 
 #[test]
@@ -92,7 +86,7 @@ fn below_the_threshold_the_files_are_named() {
     let events = format!("{:?}", ctx.reporter.events());
     let finding = r#"file: "app/src/lib.rs", line: 2, message: "1 of 4 lines not covered: 2""#;
     assert_eq!(events.matches(finding).count(), 1, "{events}");
-    assert!(dir.path().join("target/xtask/coverage/coverage.json").is_file());
+    assert!(dir.path().join("target/xtask/coverage/lcov.info").is_file());
 }
 
 #[test]
@@ -104,4 +98,33 @@ fn failed_tests_leave_reports_and_no_figure() {
     assert!(error.to_string().contains("exit status: 101"), "{error}");
     assert!(dir.path().join("target/xtask/coverage/lcov.info").is_file());
     assert!(format!("{:?}", ctx.reporter.events()).contains("the tests failed"));
+}
+
+#[test]
+fn doctests_count_and_fail_like_other_tests() {
+    let counted = |passed: u64, failed: u64, exit: u8| {
+        let line = format!("test result: ok. {passed} passed; {failed} failed; 1 ignored; 0 measured; …");
+        Call::new("sh").args(["-c", &format!("echo '{line}'; exit {exit}")])
+    };
+    let run = |test: Call, doctests: Call| {
+        let dir = tempfile::tempdir().unwrap();
+        let (ctx, plan) = step(dir.path(), 0.0, "");
+        let TestCoveragePlan::Whole(measure, require) = plan else { panic!("{plan}") };
+        let measure = Measure { test, doctests: Some(doctests), ..measure };
+        TestCoveragePlan::Whole(measure, require).run(&ctx.runner())
+    };
+    let tested = run(counted(5, 0, 0), counted(2, 0, 0));
+    assert_eq!(tested.tests, Some(Tests { passed: 7, failed: 0, skipped: 2 }));
+    tested.result.unwrap();
+    let tested = run(counted(5, 0, 0), counted(1, 1, 101));
+    assert_eq!(tested.result.unwrap_err().to_string(), "1 test failed");
+    // Both run, so that all that is wrong is known at once.
+    let tested = run(counted(4, 1, 101), counted(1, 1, 101));
+    assert_eq!(tested.result.unwrap_err().to_string(), "2 tests failed");
+    let broken = Call::new("sh").args(["-c", "echo 'error: could not compile `app` (lib)'; exit 101"]);
+    let tested = run(broken, counted(9, 0, 0));
+    assert_eq!(
+        (tested.tests, tested.result.unwrap_err().to_string()),
+        (None, "the tests do not compile".to_owned())
+    );
 }

@@ -55,7 +55,7 @@ fn what_is_not_a_pin_is_an_error_that_names_the_line() {
 
 #[test]
 fn the_defaults_are_pins() {
-    for default in [CHECKOUT, CACHE, INSTALL, UPLOAD] {
+    for default in [CHECKOUT, CACHE, INSTALL, UPLOAD, DOWNLOAD] {
         let Pin { action, commit, version } = default;
         let line = format!("uses: {action}@{commit} # {version}");
         assert_eq!(Pins::read(&line).unwrap().0, [default]);

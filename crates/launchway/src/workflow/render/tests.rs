@@ -357,7 +357,7 @@ fn what_a_release_may_rely_on_is_tested_without_the_cache_of_its_branch() {
 
 #[test]
 fn every_pinned_tool_is_installed_in_the_job_that_uses_it() {
-    for tool in TOOLS {
+    for tool in tools::of_steps(&config()) {
         let pin = format!("{}@{}", tool.name, tool.version);
         for row in &PIPELINE {
             let installed = steps(&job(row.id)).iter().any(|step| {
