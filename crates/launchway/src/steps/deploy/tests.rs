@@ -180,7 +180,7 @@ fn options(ctx: &Context) -> Options {
     Options::new(timings(ctx))
 }
 
-/// A deploy of which an interrupt means the undo, and whose record is as the report's format wants it.
+/// A deploy that an interrupt rolls back, and whose record fits the format of reports.
 fn deploy(ctx: &Context) -> Concluded {
     deploy_with(ctx, &options(ctx))
 }

@@ -115,7 +115,7 @@ fn what_cannot_be_put_back_is_a_page_of_facts() {
     fixture.looks(["update_in_progress", "live"]);
     fixture.ours(|image| image.sha = None);
     fixture.earlier(|image| image.looks(["update_failed"]));
-    // Written by us, and not by the undo.
+    // Written by us, and not by the rollback.
     fixture.fault(Fault::after("PUT", "env-vars/CIPHER_KEY", 200, "{}"));
     let refusal = r#"{"message":"no value-of-old-key"}"#;
     fixture.fault(Fault::often("PUT", "env-vars/CIPHER_KEY", 403, refusal, 3));
@@ -281,7 +281,7 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
     assert!(said.contains("these variables still have") && said.contains("ERRORS_DSN"), "{said}");
     assert!(said.contains("nothing was restored") && said.contains("--attach dep-1"), "{said}");
 
-    // The second signal comes while the undo waits.
+    // The second signal comes while the rollback waits.
     let (fixture, exit, _, _) = ended(|interrupt| {
         interrupt.set();
         Choice::RollBack
