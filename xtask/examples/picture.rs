@@ -12,9 +12,13 @@ const MARGIN: f32 = 14.0;
 fn main() -> io::Result<()> {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text)?;
+    io::stdout().write_all(picture(&text).as_bytes())
+}
+
+fn picture(text: &str) -> String {
     let mut screen = Screen::default();
-    screen.print(&text);
-    io::stdout().write_all(screen.to_svg().as_bytes())
+    screen.print(text);
+    screen.to_svg()
 }
 
 /// How a character looks: the codes of `Select Graphic Rendition` that the pipeline prints.
@@ -155,4 +159,13 @@ impl Screen {
 fn escaped(text: &str) -> String {
     // A blank that SVG does not collapse.
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace(' ', "\u{a0}")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_screen_becomes_a_picture() {
+        let picture = super::picture("a \u{1b}[31mred\u{1b}[0m word\n");
+        assert!(picture.starts_with("<svg ") && picture.contains("#ff7b72\">red</text>"), "{picture}");
+    }
 }

@@ -31,6 +31,7 @@ enum By {
     Jq,
 }
 
+const PICTURE: &str = "../../examples/picture.rs";
 const LAUNCHWAY: &str = "../../../crates/launchway/tests/cargo_launchway.rs";
 
 const COMMANDS: [(&str, By); 22] = [
@@ -64,7 +65,7 @@ const COMMANDS: [(&str, By); 22] = [
         By::Test("commands.rs", "\"deploy\", \"--format\", \"json\""),
     ),
     ("jq --raw-output", By::Jq),
-    ("script --quiet", By::Test("pages.rs", "a_screen_becomes_a_picture")),
+    ("script --quiet", By::Test(PICTURE, "a_screen_becomes_a_picture")),
 ];
 
 fn root() -> &'static Path {
@@ -98,7 +99,7 @@ fn commands(page: &str) -> Vec<String> {
 /// Who runs it: the entry with the command itself, or with its beginning where it takes more than a line.
 fn by(command: &str) -> Option<By> {
     let fits = |entry: &&(&str, By)| match entry.1 {
-        By::Jq | By::Test("pages.rs", _) => command.starts_with(entry.0),
+        By::Jq | By::Test(PICTURE, _) => command.starts_with(entry.0),
         _ => command == entry.0,
     };
     COMMANDS.iter().find(fits).map(|(_, by)| *by)
@@ -166,15 +167,4 @@ fn a_chat_message_is_made_of_the_events() {
         said.trim_end(),
         "deploy to production: rolled-back. https://app.onrender.com/ is up on 0123456789ab. it can wait: fix the cause, then run it again"
     );
-}
-
-#[test]
-fn a_screen_becomes_a_picture() {
-    let program = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("examples").join("picture");
-    if !program.is_file() {
-        return skipped("a_screen_becomes_a_picture", "the example `picture` is not built");
-    }
-    let script = format!("printf 'a \\033[31mred\\033[0m word\\n' | {}", program.display());
-    let picture = try_program("bash", &["-c", &script], root()).unwrap();
-    assert!(picture.starts_with("<svg ") && picture.contains("#ff7b72\">red</text>"), "{picture}");
 }

@@ -29,7 +29,7 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     }
     assert!(ran.line("running commit").contains(short), "{}", ran.text());
     assert!(ran.line("error's release").contains(&format!("app@0.1.0+{short}")), "{}", ran.text());
-    assert!(ran.line("and environment").contains("production"), "{}", ran.text());
+    assert!(ran.line("its environment").contains("production"), "{}", ran.text());
     assert_eq!(ran.err, "", "{}", ran.out);
     let ran = ran.says(&[
         &format!("rehearse: commit {short}\n"),
