@@ -306,7 +306,7 @@ impl Reporter {
         let now = Instant::now();
         let State { activity, last_run, .. } = state;
         Activity::follow(activity, &event, last_run, now);
-        // Whoever closes the pipe has read enough of the progress; only requested text and JSON count as cut short.
+        // A reader that closes the pipe has seen enough of the progress; only requested text and JSON count as cut short.
         let is_wanted = matches!(event, Event::Text { .. } | Event::Page { .. } | Event::Planned { .. });
         let is_wanted = is_wanted || matches!(state.sink, Sink::Json(_));
         let shown = match &mut state.sink {

@@ -141,7 +141,7 @@ impl Place {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::File(place)),
                 Err(error) => return Err(error).context(format!("cannot write {}", path.display())),
             };
-            // An open file: if it is a regular file, replacing it would not reach whoever reads it.
+            // An open file: if it is a regular file, a replacement would not reach its readers.
             if folder.starts_with("/proc") {
                 if place.file_name().is_some_and(|name| name == "1" || name == "2") {
                     bail!("{} is where the run's output goes: name a file", path.display());
@@ -301,7 +301,7 @@ mod tests {
         let open = File::create(&path).unwrap();
         let number = std::os::fd::AsRawFd::as_raw_fd(&open);
         write_whole(Path::new(&format!("/dev/fd/{number}")), b"x").unwrap();
-        // Still the same file: whoever has it open sees what was written.
+        // Still the same file: a process that has it open sees what was written.
         assert_eq!(open.metadata().unwrap().len(), 1);
         for own in ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/proc/self/fd/2"] {
             let error = check(Path::new(own)).unwrap_err().to_string();

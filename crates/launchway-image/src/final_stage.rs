@@ -233,7 +233,7 @@ impl FinalStage {
     }
 }
 
-/// One error of several: whoever fixes one wants to see the others.
+/// One error of several, so that all can be fixed at once.
 fn all(refused: &[Error]) -> Error {
     let lines: Vec<String> = refused.iter().map(|error| format!("{error:#}")).collect();
     Failure::new(Exit::Usage, lines.join("\n")).into()

@@ -1,4 +1,4 @@
-//! The seams: what a step is given instead of reaching for it.
+//! What one run has. A command or a step takes it apart at its entry; functions below take what they need.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ use launchway_core::runner::Runner;
 use launchway_core::secret::{Redactor, Secret};
 use launchway_registry::{Access, Client, Session};
 
-/// Everything that a step may know or touch.
+/// Everything that a run may know or touch.
 pub(crate) struct Context {
     /// The workspace root.
     pub(crate) root: PathBuf,

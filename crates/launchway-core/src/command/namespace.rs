@@ -1,8 +1,8 @@
 //! A program with a root folder, a user and a working folder of its own, as a container has them.
 //!
-//! It runs in a user namespace, which needs no rights where the machine allows it at all. Without root's help such a
-//! namespace has one user: the image's, who is the user that runs this. So whoever prepares the root folder turns the
-//! rights that the image's user has on a file into those of the file's owner.
+//! It runs in a user namespace, which needs no privileges if the machine allows it at all. Without root's help, such a
+//! namespace has a single user: the image's user is the one that runs this process. The caller, which prepares the root
+//! folder, therefore gives the owner of each file the rights that the image's user has on it.
 
 use std::ffi::OsString;
 use std::io;

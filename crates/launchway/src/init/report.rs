@@ -168,7 +168,7 @@ fn shown(variable: &Variable) -> String {
 pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
     let mut lines = vec![
         "Review what was written with `git status` and `git diff`, and commit it.".to_owned(),
-        "`cargo xtask doctor` lists the variables of a release; GitHub has them as secrets.".to_owned(),
+        "`cargo xtask doctor` lists the variables of a release; GitHub has secrets for them, and variables where `secret = false`.".to_owned(),
     ];
     if let Origin::Path(path) = &plan.origin {
         lines.push(format!(

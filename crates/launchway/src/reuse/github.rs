@@ -84,8 +84,8 @@ struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    /// Nothing where this is not the first attempt of a push to the release branch, of a commit as git has it: whoever runs
-    /// all jobs again wants them to run.
+    /// Nothing where this is not the first attempt of a push to the release branch, of a clean commit: a re-run
+    /// of all jobs is a request to run them.
     fn of(ctx: &'a Context, trigger: &Trigger) -> Option<Self> {
         let environment = &ctx.environment;
         let release = Rule::release(&ctx.config.branch);

@@ -65,8 +65,7 @@ fn compilation(place: &Place) -> Map<&'static str, Commented<String>> {
     let alias = place.lean_alias();
     let alias = alias
         .map(|alias| ("CARGO_ALIAS_XTASK", Commented(alias, "without the rehearsal and `init`".to_owned())));
-    let incremental =
-        ("CARGO_INCREMENTAL", Commented("0".to_owned(), "nothing is compiled twice".to_owned()));
+    let incremental = ("CARGO_INCREMENTAL", Commented("0".to_owned(), "a runner builds once".to_owned()));
     Map(alias.into_iter().chain([incremental]).collect())
 }
 
@@ -221,9 +220,9 @@ fn cache(place: &Place, on_branch: &Rule, pins: &Pins<'_>) -> Step {
     })
 }
 
-/// Whether a run may restore anything: not on a push to another branch, whose run a release relies on where the files are
-/// the same. Whoever can push there decides what ran on the branch before, and with that what lies in its cache; and what
-/// is restored can overwrite any file.
+/// Whether a run may restore a cache: not on a push to another branch, because a release relies on that run if the files
+/// are the same. Write access to a branch decides what earlier runs left in its cache, and a restored entry can overwrite
+/// any file.
 fn may_restore(on_branch: &Rule) -> String {
     let elsewhere = Rule::All(vec![Rule::Event("push"), Rule::Not(Box::new(on_branch.clone()))]);
     expression(Rule::Not(Box::new(elsewhere)))

@@ -1,8 +1,8 @@
 //! The releases that are kept for a rollback, where every machine that may roll back finds them: in the registry, as a
 //! document under the tag `releases` beside the images.
 //!
-//! Each part is a file of [`KeptReleases`] as it is, with its variables encrypted. Whoever can write to the registry can
-//! remove releases, but neither read nor forge variables.
+//! Each part is a file of [`KeptReleases`], unchanged, with its variables encrypted. Write access to the registry is enough
+//! to remove a release or to mark it as failed, but not to read or forge a variable.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
