@@ -37,20 +37,7 @@ pub(crate) struct Context {
 impl Context {
     /// Reads the workspace at `root`.
     pub(crate) fn read(root: PathBuf, reporter: Reporter, interrupt: Interrupt) -> Result<Self> {
-        // A path that is shown is one to type.
-        if std::env::current_dir().is_ok_and(|here| here == root) {
-            reporter.set_root(&root);
-        }
-        let config = Config::read(&root.join("Cargo.toml"));
-        let known = config.as_ref().map(Config::variables).unwrap_or_default();
-        let environment = Environment::read(&root, |name| is_known(&known, name))?;
-        // First: an error in the configuration is printed, too.
-        reporter.redact(redactor(&known, &environment));
-        let names = secret_names(&known, &environment).chain(known.iter().map(|variable| variable.name));
-        let names = names.map(str::to_owned).chain(table::variable_names().map(str::to_owned));
-        let names: Vec<String> = names.collect();
-        withhold(names, Redactor::new(known_secrets(&known, &environment)));
-        let config = config?;
+        let (config, environment) = settings(&root, &reporter)?;
         let git = Git::read(&root)?;
         let network = NetworkPolicy::of(environment.get("XTASK_NETWORK"))?;
         Ok(Self { root, config, environment, git, reporter, interrupt, network })
@@ -189,6 +176,24 @@ impl Context {
             interrupt: self.interrupt.clone(),
         }
     }
+}
+
+/// Reads the configuration and the environment of the workspace at `root`, and redacts what is secret from now on.
+pub(crate) fn settings(root: &Path, reporter: &Reporter) -> Result<(Config, Environment)> {
+    // A path that is shown is one to type.
+    if std::env::current_dir().is_ok_and(|here| here == root) {
+        reporter.set_root(root);
+    }
+    let config = Config::read(&root.join("Cargo.toml"));
+    let known = config.as_ref().map(Config::variables).unwrap_or_default();
+    let environment = Environment::read(root, |name| is_known(&known, name))?;
+    // First: an error in the configuration is printed, too.
+    reporter.redact(redactor(&known, &environment));
+    let names = secret_names(&known, &environment).chain(known.iter().map(|variable| variable.name));
+    let names = names.map(str::to_owned).chain(table::variable_names().map(str::to_owned));
+    let names: Vec<String> = names.collect();
+    withhold(names, Redactor::new(known_secrets(&known, &environment)));
+    Ok((config?, environment))
 }
 
 /// The root of the workspace: the nearest folder upwards from `start` whose `Cargo.toml` configures a pipeline.

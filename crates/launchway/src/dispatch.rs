@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::attestation::sbom;
 use crate::cli::{Cli, Command, DockerBuild, Format, Rollback, Secrets, TestCoverage};
-use crate::context::{Context, find_root};
+use crate::context::{Context, find_root, settings};
 use crate::executor::plan::Options as StepOptions;
 use crate::executor::{self, Request, Scope};
 use crate::git::Git;
@@ -88,13 +88,13 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
     if let Some(Command::Init(options)) = &cli.command {
         return init::run(options, cli.shared.explain, reporter);
     }
-    let interrupt = Interrupt::install()?;
     let here = std::env::current_dir().context("the current folder no longer exists")?;
-    let ctx = Context::read(find_root(&here)?, reporter.clone(), interrupt)?;
+    let root = find_root(&here)?;
     let Some(command) = &cli.command else {
-        ctx.reporter.text(overview::text(&ctx.config));
+        reporter.text(overview::text(&settings(&root, reporter)?.0));
         return Ok(());
     };
+    let ctx = Context::read(root, reporter.clone(), Interrupt::install()?)?;
     let request = |scope, branch: Option<&str>| -> Result<Request> {
         Ok(Request {
             scope,
