@@ -231,8 +231,8 @@ impl Command {
             Self::DockerBuild(_) => Some(StepId::DockerBuild),
             Self::Push => Some(StepId::Push),
             Self::Deploy(_) => Some(StepId::Deploy),
+            Self::Rollback(_) => Some(StepId::Rollback),
             Self::Ci(_)
-            | Self::Rollback(_)
             | Self::Workflow(_)
             | Self::History
             | Self::Sbom
@@ -257,7 +257,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
-    use crate::table::PIPELINE;
+    use crate::table::{PIPELINE, ROLLBACK};
 
     #[test]
     fn the_command_line_is_sound() {
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn every_step_is_a_subcommand() {
-        for step in PIPELINE.iter().flat_map(|job| job.steps) {
+        for step in PIPELINE.iter().chain([&ROLLBACK]).flat_map(|job| job.steps) {
             let cli = Cli::try_parse_from(["cargo xtask", step.name()]).unwrap();
             assert_eq!(cli.command.unwrap().step(), Some(*step));
         }

@@ -279,7 +279,7 @@ impl Config {
     pub(crate) fn minutes(&self, job: &Job) -> u64 {
         let longest = match job.id {
             JobId::Test | JobId::Build => Duration::ZERO,
-            JobId::Deploy => self.deploy.longest(),
+            JobId::Deploy | JobId::Rollback => self.deploy.longest(),
         };
         job.minutes.saturating_add(longest.as_secs().div_ceil(60))
     }

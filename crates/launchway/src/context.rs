@@ -125,6 +125,7 @@ impl Context {
             _ if !self.is_rehearsal() => format!("cargo xtask {step}"),
             // The registry of a rehearsal begins empty.
             JobId::Deploy => "cargo xtask rehearse --job build --job deploy".to_owned(),
+            JobId::Rollback => "cargo xtask rehearse --drill rollback".to_owned(),
             job => format!("cargo xtask rehearse --job {job}"),
         }
     }

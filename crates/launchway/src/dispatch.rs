@@ -7,18 +7,15 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use crate::attestation::sbom;
-use crate::cli::{Cli, Command, DockerBuild, Format, Rollback, Secrets, TestCoverage};
+use crate::cli::{Cli, Command, DockerBuild, Format, Secrets, TestCoverage};
 use crate::context::{Context, find_root, settings};
 use crate::executor::plan::Options as StepOptions;
 use crate::executor::{self, Request, Scope};
 use crate::git::Git;
 #[cfg(feature = "init")]
 use crate::init;
-use crate::run_state::RunState;
-use crate::steps::deploy::{
-    self,
-    rollback::{RollbackPlan, To},
-};
+use crate::steps::deploy::rollback::To;
+use crate::steps::deploy::{self, rollback};
 use crate::steps::docker_build::Options;
 use crate::steps::docker_build::reproducible;
 use crate::steps::test_coverage::Part;
@@ -109,7 +106,7 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
     // These commands write to the same places.
     let writes = match command {
         Command::DockerBuild(options) => !options.verify_reproducible,
-        Command::Ci(_) | Command::Rollback(_) => true,
+        Command::Ci(_) => true,
         _ => command.step().is_some(),
     };
     let _turn = (writes && !cli.shared.explain).then(|| ctx.turn(Turn::OUTPUT)).transpose()?;
@@ -143,7 +140,14 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             let options = StepOptions { deploy, ..request.options.clone() };
             executor::run(&ctx, &Request { options, ..request })?;
         }
-        Command::Rollback(options) => roll_back(&ctx, options, cli.shared.explain)?,
+        Command::Rollback(options) => {
+            let request = request(Scope::Step(crate::table::StepId::Rollback), None)?;
+            let to = options.to.clone().map_or_else(|| To::named(&ctx.environment), |to| Ok(Some(to)))?;
+            let (image_only, expect) = (options.image_only, options.expect_plan.clone());
+            let rollback = rollback::Options { to: to.unwrap_or_default(), image_only, expect };
+            let options = StepOptions { rollback, ..request.options.clone() };
+            executor::run(&ctx, &Request { options, ..request })?;
+        }
         #[cfg(feature = "rehearsal")]
         Command::Rehearse(options) => rehearse(&ctx, options, cli.shared.explain)?,
         Command::Workflow(_) if cli.shared.explain => {
@@ -194,30 +198,6 @@ fn with_image(ctx: &Context, options: &DockerBuild, request: Request) -> Result<
     };
     let options = StepOptions { image, ..request.options.clone() };
     Ok(Request { options, ..request })
-}
-
-/// Runs a rollback. Its report is that of a separate run.
-fn roll_back(ctx: &Context, options: &Rollback, explain: bool) -> Result<()> {
-    let to = match &options.to {
-        Some(to) => to.clone(),
-        None => To::named(&ctx.environment)?.unwrap_or_default(),
-    };
-    let timings = StepOptions::of_run(&ctx.config, ctx.is_rehearsal()).deploy.timings;
-    let plan = RollbackPlan::new(ctx, to, options.image_only, options.expect_plan.clone(), timings);
-    if explain {
-        ctx.reporter.page(plan.explained(ctx).join("\n"));
-    } else {
-        ctx.reporter.started(heading(&ctx.git, "rollback"));
-        let deploy::Concluded { record, facts, result } = plan.run(ctx);
-        history::conclude(ctx, &RunState::new(&ctx.git)?, &record);
-        let deployment = result.map_err(|error| {
-            let (guide, deployment) = (executor::guide(&ctx.root), Some(facts));
-            ctx.reporter.emit(Event::Failed(Failed { guide, deployment, ..Failed::of(&error) }));
-            anyhow::Error::from(Reported(Exit::of(&error)))
-        })?;
-        ctx.reporter.text(format!("{} runs {} at {}", deployment.id, deployment.digest, deployment.url));
-    }
-    Ok(())
 }
 
 #[cfg(feature = "rehearsal")]

@@ -77,12 +77,17 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
 }
 
 impl Scope {
-    /// The step to run alone.
+    /// The step that runs alone, as a part of the run that earlier processes began.
     fn step(&self) -> Option<StepId> {
         match self {
+            Self::Jobs(_) | Self::Step(StepId::Rollback) => None,
             Self::Step(step) => Some(*step),
-            Self::Jobs(_) => None,
         }
+    }
+
+    /// Whether a later process may go on with the run: a rollback is a run of its own, with its own report.
+    fn goes_on(&self) -> bool {
+        *self != Self::Step(StepId::Rollback)
     }
 }
 
@@ -158,7 +163,10 @@ impl Run<'_> {
             .to_json()
             .and_then(|json| self.ctx.reporter.leave_json(&path, &json))
             // No run continues a rehearsal.
-            .and_then(|()| if rehearsal { Ok(()) } else { self.so_far.leave(&output, &self.ctx.reporter) });
+            .and_then(|()| {
+                let goes_on = !rehearsal && self.request.scope.goes_on();
+                if goes_on { self.so_far.leave(&output, &self.ctx.reporter) } else { Ok(()) }
+            });
         let mut facts = self.results.facts();
         facts.push(("record".to_owned(), path.display().to_string()));
         let run_state = self.so_far.to_line()?;
@@ -317,9 +325,11 @@ impl Run<'_> {
         self.memory.keep(step, passed)
     }
 
-    /// After a deploy, whatever its outcome: writes and sends the run report.
+    /// After a deploy or a rollback, whatever its outcome: writes and sends the run report.
     fn conclude(&mut self, step: &StepRecord) {
-        let (StepId::Deploy, Some(record)) = (step.step, &self.results.deployment_record) else { return };
+        let Some(record) = self.results.deployment_record.as_ref().filter(|_| deploys(step.step)) else {
+            return;
+        };
         let mut so_far = self.so_far.clone();
         self.results.add_to(&mut so_far, step);
         self.results.previous_bytes = history::conclude(self.ctx, &so_far, record);
@@ -334,10 +344,15 @@ impl Run<'_> {
             log: Some(log.display().to_string()),
             again: Some(self.ctx.again(step) + &self.request.options.arguments(step)),
             guide: guide(&self.ctx.root),
-            deployment: self.results.deployed.clone().filter(|_| step == StepId::Deploy),
+            deployment: self.results.deployed.clone().filter(|_| deploys(step)),
             ..Failed::of(error)
         }
     }
+}
+
+/// Whether a step changes the service.
+fn deploys(step: StepId) -> bool {
+    matches!(step, StepId::Deploy | StepId::Rollback)
 }
 
 /// Where the guide explains exit codes, if the workspace has the guide.

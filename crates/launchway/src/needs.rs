@@ -45,7 +45,7 @@ impl Need {
                     .collect()
             }
             StepId::DockerBuild if engine == Engine::Builtin => vec![Self::Target(config.target.clone())],
-            StepId::DockerBuild | StepId::Push | StepId::Deploy => Vec::new(),
+            StepId::DockerBuild | StepId::Push | StepId::Deploy | StepId::Rollback => Vec::new(),
         };
         own.into_iter().chain(tools.map(Self::Tool)).collect()
     }

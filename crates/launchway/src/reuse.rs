@@ -43,7 +43,7 @@ impl Key {
         let unread = match step {
             StepId::Lint => &config.lint.unread,
             StepId::TestCoverage => &config.test.unread,
-            StepId::DockerBuild | StepId::Push | StepId::Deploy => return Ok(None),
+            StepId::DockerBuild | StepId::Push | StepId::Deploy | StepId::Rollback => return Ok(None),
         };
         let mut parts = Parts::default();
         parts.add("step", step.name());

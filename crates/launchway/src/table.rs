@@ -74,12 +74,25 @@ pub(crate) const PIPELINE: [Job; 3] = [
     },
 ];
 
+/// The job of the workflow for rollbacks, which somebody starts: with what a deploy has, and no job before it.
+pub(crate) const ROLLBACK: Job = Job {
+    id: JobId::Rollback,
+    title: "an earlier release, live again on Render",
+    needs: None,
+    when: When::Requested,
+    steps: &[StepId::Rollback],
+    ..PIPELINE[2]
+};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum JobId {
     Test,
     Build,
     Deploy,
+    /// Not a part of a run of the pipeline.
+    #[value(skip)]
+    Rollback,
 }
 
 impl JobId {
@@ -88,6 +101,7 @@ impl JobId {
             Self::Test => "test",
             Self::Build => "build",
             Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
         }
     }
 
@@ -96,6 +110,7 @@ impl JobId {
             Self::Test => &PIPELINE[0],
             Self::Build => &PIPELINE[1],
             Self::Deploy => &PIPELINE[2],
+            Self::Rollback => &ROLLBACK,
         }
     }
 }
@@ -115,6 +130,7 @@ pub(crate) enum StepId {
     DockerBuild,
     Push,
     Deploy,
+    Rollback,
 }
 
 impl StepId {
@@ -125,6 +141,7 @@ impl StepId {
             Self::DockerBuild => "docker-build",
             Self::Push => "push",
             Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
         }
     }
 
@@ -134,19 +151,20 @@ impl StepId {
             Self::Lint | Self::TestCoverage => JobId::Test,
             Self::DockerBuild | Self::Push => JobId::Build,
             Self::Deploy => JobId::Deploy,
+            Self::Rollback => JobId::Rollback,
         }
     }
 
     /// Whether the step reads its job's variables.
     pub(crate) fn reads_variables(self) -> bool {
-        matches!(self, Self::Push | Self::Deploy)
+        matches!(self, Self::Push | Self::Deploy | Self::Rollback)
     }
 
     /// The step of the same job whose result this step needs.
     pub(crate) fn needs(self) -> Option<Self> {
         match self {
             Self::Push => Some(Self::DockerBuild),
-            Self::Lint | Self::TestCoverage | Self::DockerBuild | Self::Deploy => None,
+            Self::Lint | Self::TestCoverage | Self::DockerBuild | Self::Deploy | Self::Rollback => None,
         }
     }
 }
@@ -218,7 +236,7 @@ pub(crate) const VARIABLES: [Variable; 9] = [
 /// The variables that only matter if `deploy.sentry` is configured.
 pub(crate) const SENTRY: [&str; 3] = ["SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY_PROJECT"];
 
-/// The variable that names a release for `rollback` and `deploy`, as the workflow for rollbacks sets it.
+/// The variable that names a release for `rollback`, as the workflow for rollbacks sets it.
 pub(crate) const RELEASE: &str = "XTASK_RELEASE";
 
 /// The variable that passes the run state from job to job on GitHub.

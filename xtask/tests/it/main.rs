@@ -19,6 +19,7 @@ mod registry;
 mod rehearse;
 mod repository;
 mod reproducible;
+mod rollback;
 mod schema;
 mod secrets;
 mod shards;

@@ -107,7 +107,8 @@ impl Config {
     /// The variables that a job requires.
     pub(crate) fn required(&self, job: &Job) -> Vec<&str> {
         let of_service = match job.id {
-            JobId::Test | JobId::Build => &[],
+            // A rollback writes the values that were kept with the release.
+            JobId::Test | JobId::Build | JobId::Rollback => &[],
             JobId::Deploy => self.deploy.environment.as_slice(),
         };
         job.variables
@@ -118,8 +119,14 @@ impl Config {
     }
 
     /// The optional variables of a job; each documents what is skipped without it.
-    pub(crate) fn optional(&self, job: &Job) -> Vec<&'static str> {
-        job.optional.iter().filter_map(|name| self.own(name)).collect()
+    pub(crate) fn optional(&self, job: &Job) -> Vec<&str> {
+        let of_service = match job.id {
+            JobId::Test | JobId::Build | JobId::Deploy => &[],
+            // One of them signs the reports.
+            JobId::Rollback => self.deploy.environment.as_slice(),
+        };
+        let of_service = of_service.iter().map(|variable| variable.name.as_str());
+        of_service.chain(job.optional.iter().filter_map(|name| self.own(name))).collect()
     }
 
     /// The required variables of its job that a step reads.
@@ -128,7 +135,7 @@ impl Config {
     }
 
     /// The optional variables of its job that a step reads.
-    pub(crate) fn optional_for(&self, step: StepId) -> Vec<&'static str> {
+    pub(crate) fn optional_for(&self, step: StepId) -> Vec<&str> {
         if step.reads_variables() { self.optional(step.job().job()) } else { Vec::new() }
     }
 

@@ -8,6 +8,7 @@ use super::Results;
 use crate::config::Config;
 use crate::context::Context;
 use crate::steps::deploy::DeployPlan;
+use crate::steps::deploy::rollback::{self, RollbackPlan};
 use crate::steps::docker_build::DockerBuildPlan;
 use crate::steps::lint::LintPlan;
 use crate::steps::push::PushPlan;
@@ -21,14 +22,20 @@ use crate::timings::Timings;
 pub(crate) struct Options {
     pub(crate) tests: Part,
     pub(crate) image: docker_build::Options,
+    /// Its timings are those of a rollback, too.
     pub(crate) deploy: deploy::Options,
+    pub(crate) rollback: rollback::Options,
 }
 
 impl Options {
     /// The defaults.
     pub(crate) fn of(config: &Config) -> Self {
-        let tests = Part::default();
-        Self { tests, image: config.engine.into(), deploy: deploy::Options::new(Timings::of(&config.deploy)) }
+        Self {
+            tests: Part::default(),
+            image: config.engine.into(),
+            deploy: deploy::Options::new(Timings::of(&config.deploy)),
+            rollback: rollback::Options::default(),
+        }
     }
 
     /// The options of this process, which a drill may have started.
@@ -44,6 +51,7 @@ impl Options {
                 let folders = folders.iter().map(|folder| format!(" {}", folder.display()));
                 format!(" --merge{}", folders.collect::<String>())
             }
+            _ if step == StepId::Rollback => self.rollback.arguments(),
             _ => String::new(),
         }
     }
@@ -72,6 +80,7 @@ pub(crate) enum Plan {
     DockerBuild(DockerBuildPlan),
     Push(PushPlan),
     Deploy(DeployPlan),
+    Rollback(RollbackPlan),
 }
 
 impl Plan {
@@ -82,6 +91,9 @@ impl Plan {
             StepId::DockerBuild => Self::DockerBuild(docker_build::plan(ctx, &options.image)?),
             StepId::Push => Self::Push(push::plan(ctx)?),
             StepId::Deploy => Self::Deploy(DeployPlan::new(ctx, &options.deploy)?),
+            StepId::Rollback => {
+                Self::Rollback(RollbackPlan::new(ctx, options.rollback.clone(), options.deploy.timings))
+            }
         })
     }
 
@@ -93,6 +105,7 @@ impl Plan {
             Self::DockerBuild(plan) => plan,
             Self::Push(plan) => plan,
             Self::Deploy(plan) => plan,
+            Self::Rollback(plan) => plan,
         };
         plan.to_string().lines().map(str::to_owned).collect()
     }
@@ -102,6 +115,7 @@ impl Plan {
         match self {
             Self::Push(plan) => plan.explained(ctx),
             Self::Deploy(plan) => plan.explained(ctx),
+            Self::Rollback(plan) => plan.explained(ctx),
             other => other.lines(),
         }
     }
@@ -117,12 +131,8 @@ impl Plan {
             }
             Self::DockerBuild(plan) => results.image = Some(plan.run(&ctx.runner())?),
             Self::Push(plan) => results.pushed = Some(plan.run(ctx)?),
-            Self::Deploy(plan) => {
-                let deploy::Concluded { record, facts, result } = plan.run(ctx);
-                results.deployment_record = Some(record);
-                results.deployed = Some(facts);
-                results.deployment = Some(result?);
-            }
+            Self::Deploy(plan) => results.conclude(plan.run(ctx))?,
+            Self::Rollback(plan) => results.conclude(plan.run(ctx))?,
         }
         Ok(())
     }

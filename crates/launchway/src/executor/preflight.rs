@@ -105,12 +105,13 @@ fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<
         wrong(format!("{error:#}"));
     }
     let leaves_the_machine = |step: &StepId| match step {
-        StepId::Lint | StepId::TestCoverage | StepId::DockerBuild => false,
+        // A rollback is urgent and releases nothing of this tree: it runs from any branch.
+        StepId::Lint | StepId::TestCoverage | StepId::DockerBuild | StepId::Rollback => false,
         StepId::Push => !is_local_image(ctx.image()),
         StepId::Deploy => !ctx.render_url().is_ok_and(|url| launchway_core::http::is_loopback(&url)),
     };
     if let Err(error) = ctx.render_url()
-        && steps.contains(&StepId::Deploy)
+        && steps.iter().any(|step| matches!(step, StepId::Deploy | StepId::Rollback))
     {
         wrong(format!("{error:#}"));
     }

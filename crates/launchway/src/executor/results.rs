@@ -1,10 +1,11 @@
 //! The results of a run's steps, and how they reach later processes and the run report.
 
+use anyhow::Result;
 use launchway_report::{Coverage, StepOutcome, Tests};
 
 use super::record::StepRecord;
 use crate::run_state::{Image, RunState};
-use crate::steps::deploy::{Deployment, DeploymentRecord};
+use crate::steps::deploy::{Concluded, Deployment, DeploymentRecord};
 use crate::steps::docker_build::Built;
 use crate::steps::push::PushRecord;
 use crate::steps::test_coverage::{self, CoverageRecord};
@@ -31,6 +32,15 @@ pub(crate) struct Results {
 }
 
 impl Results {
+    /// Adds a deployment that ended, and returns why it failed.
+    pub(super) fn conclude(&mut self, concluded: Concluded) -> Result<()> {
+        let Concluded { record, facts, result } = concluded;
+        self.deployment_record = Some(record);
+        self.deployed = Some(facts);
+        self.deployment = Some(result?);
+        Ok(())
+    }
+
     /// Adds a step and its results to the state that the next process gets.
     pub(super) fn add_to(&self, so_far: &mut RunState, step: &StepRecord) {
         let outcome = match step.outcome {
@@ -64,7 +74,7 @@ impl Results {
                     }
                 }
             }
-            StepId::Lint | StepId::Deploy => {}
+            StepId::Lint | StepId::Deploy | StepId::Rollback => {}
         }
     }
 

@@ -73,6 +73,23 @@ fn a_rehearsal_leaves_nothing_to_go_on_with() {
     assert!(state.exists());
 }
 
+#[test]
+fn a_rollback_is_a_run_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = Context::for_test(dir.path(), Environment::default());
+    let state = || fs_err::read_to_string(ctx.output().join("run-state.json")).unwrap();
+    let begin = |step| {
+        let scope = Scope::Step(step);
+        RunState::begin(&ctx.output(), &ctx.git, &ctx.environment, scope.step()).unwrap()
+    };
+    begun(&ctx, &request(Scope::Step(StepId::Push), "main")).jobs(&[]).unwrap();
+    let before = state();
+    assert!(before.contains(&begin(StepId::Deploy).id), "a deploy goes on with the run of its push");
+    assert!(!before.contains(&begin(StepId::Rollback).id), "its report would replace that of the deploy");
+    begun(&ctx, &request(Scope::Step(StepId::Rollback), "main")).jobs(&[]).unwrap();
+    assert_eq!(state(), before, "a deploy would go on with the run of the rollback");
+}
+
 /// A run in which these steps failed, asked what blocks what comes next.
 fn after(failed: &[StepId], exit: Exit, keep_going: bool, ask: StepId) -> (Option<String>, Option<String>) {
     let ctx = Context::for_test(Path::new("/w"), Environment::default());

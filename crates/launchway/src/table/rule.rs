@@ -15,6 +15,8 @@ pub(crate) enum When {
     Always,
     /// On a push to the release branch.
     Release,
+    /// When somebody starts the workflow on the release branch.
+    Requested,
 }
 
 impl When {
@@ -23,6 +25,7 @@ impl When {
         match self {
             Self::Always => None,
             Self::Release => Some(Rule::release(branch)),
+            Self::Requested => Some(Rule::on_release("workflow_dispatch", branch)),
         }
     }
 
@@ -35,6 +38,7 @@ impl When {
         match self {
             Self::Always => "every push, pull request and merge queue".to_owned(),
             Self::Release => format!("push to `{branch}`"),
+            Self::Requested => format!("start by hand on `{branch}`"),
         }
     }
 }
@@ -51,7 +55,12 @@ pub(crate) enum Rule {
 impl Rule {
     /// A push to the release branch.
     pub(crate) fn release(branch: &str) -> Self {
-        Self::All(vec![Self::Event("push"), Self::Branch(branch.to_owned())])
+        Self::on_release("push", branch)
+    }
+
+    /// An event on the release branch: what holds the secrets of a release has this rule.
+    fn on_release(event: &'static str, branch: &str) -> Self {
+        Self::All(vec![Self::Event(event), Self::Branch(branch.to_owned())])
     }
 
     pub(crate) fn allows(&self, trigger: &Trigger) -> bool {

@@ -15,6 +15,14 @@ fn jobs_and_steps_know_each_other() {
 }
 
 #[test]
+fn a_rollback_has_what_a_deploy_has_and_is_no_job_of_the_pipeline() {
+    assert!(PIPELINE.iter().all(|job| job.id != ROLLBACK.id && !job.steps.contains(&StepId::Rollback)));
+    assert_eq!((ROLLBACK.id.job().id, StepId::Rollback.job()), (ROLLBACK.id, ROLLBACK.id));
+    let deploy = JobId::Deploy.job();
+    assert_eq!((ROLLBACK.variables, ROLLBACK.optional), (deploy.variables, deploy.optional));
+}
+
+#[test]
 fn every_variable_belongs_to_a_job_and_is_needed_by_one_at_most() {
     for variable in &VARIABLES {
         let name = &variable.name;

@@ -123,7 +123,7 @@ fn name(row: &table::Job) -> String {
         When::Always => {
             expression(format_args!("{} && '{id} (push)' || '{id}'", Rule::Event("push"), id = row.id))
         }
-        When::Release => row.id.to_string(),
+        When::Release | When::Requested => row.id.to_string(),
     }
 }
 
@@ -138,7 +138,7 @@ fn permissions(row: &table::Job, config: &Config) -> Map<&'static str, Commented
             Some(("actions", Commented("read", "to find a run that has tested the same files".to_owned())))
         }
         JobId::Build => writes("to push the image"),
-        JobId::Deploy => writes("to append to the ledger beside the images"),
+        JobId::Deploy | JobId::Rollback => writes("to append to the ledger beside the images"),
     };
     Map([read_contents()].into_iter().chain(more).collect())
 }
@@ -154,7 +154,7 @@ fn environment(job: JobId) -> Option<&'static str> {
     match job {
         JobId::Test => None,
         JobId::Build => Some("registry"),
-        JobId::Deploy => Some("production"),
+        JobId::Deploy | JobId::Rollback => Some("production"),
     }
 }
 
@@ -337,7 +337,7 @@ fn keep(name: &str, job: JobId, place: &Place, pins: &Pins<'_>) -> Step {
         // A newer push replaces the run; that run's logs are the ones to read.
         JobId::Test | JobId::Build => "!cancelled()",
         // A cancelled deploy says what it has rolled back.
-        JobId::Deploy => "always()",
+        JobId::Deploy | JobId::Rollback => "always()",
     };
     Step::Action(Action {
         name: "keep logs",

@@ -17,11 +17,16 @@ fn truth_table() {
         ("pull_request", "refs/heads/main", false),
         ("merge_group", "refs/heads/gh-readonly-queue/main/pr-1-c0ffee", false),
         ("workflow_dispatch", "refs/heads/main", false),
+        ("workflow_dispatch", "refs/heads/feature", false),
+        ("workflow_dispatch", "refs/tags/main", false),
         ("schedule", "refs/heads/main", false),
     ] {
         let trigger = trigger(event, git_ref);
         assert!(When::Always.allows("main", &trigger), "Always: {trigger:?}");
         assert_eq!(When::Release.allows("main", &trigger), release, "Release: {trigger:?}");
+        // The same branch, and never the same event.
+        let requested = (event, git_ref) == ("workflow_dispatch", "refs/heads/main");
+        assert_eq!(When::Requested.allows("main", &trigger), requested, "Requested: {trigger:?}");
     }
 }
 
@@ -30,6 +35,10 @@ fn a_rule_is_written_as_an_expression() {
     assert_eq!(
         When::Release.rule("main").unwrap().to_string(),
         "github.event_name == 'push' && github.ref == 'refs/heads/main'"
+    );
+    assert_eq!(
+        When::Requested.rule("main").unwrap().to_string(),
+        "github.event_name == 'workflow_dispatch' && github.ref == 'refs/heads/main'"
     );
     // What has a condition can be skipped, and GitHub calls what it skips successful.
     assert_eq!(When::Always.rule("main"), None);

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::steps::deploy::kept_release::KeptReleases;
-use crate::steps::deploy::rollback::{RollbackPlan, To};
+use crate::steps::deploy::rollback::{Options, RollbackPlan, To};
 use launchway_core::secret::Secret;
 
 fn roll(ctx: &Context, to: To, expect: Option<&str>) -> Concluded {
-    let plan = RollbackPlan::new(ctx, to, false, expect.map(str::to_owned), timings(ctx));
+    let options = Options { to, image_only: false, expect: expect.map(str::to_owned) };
+    let plan = RollbackPlan::new(ctx, options, timings(ctx));
     checked(plan.run_with(ctx, |_| Choice::RollBack))
 }
 
@@ -22,7 +23,7 @@ fn deployed() -> (Fixture, Context) {
 #[test]
 fn the_plan_shows_what_a_rollback_does() {
     let ctx = Context::for_test(Path::new("/nowhere"), Environment::default());
-    let plan = RollbackPlan::new(&ctx, To::Last, false, None, Timings::of(&ctx.config.deploy));
+    let plan = RollbackPlan::new(&ctx, Options::default(), Timings::of(&ctx.config.deploy));
     insta::assert_snapshot!(plan.to_string(), @"
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
     look for deploys in progress
@@ -69,6 +70,30 @@ fn image_and_environment_go_back_together() {
     assert_eq!(fixture.variables().len(), 5);
 }
 
+/// Somebody broke the settings and redeployed; that failed, and the release is live again by another deploy.
+#[test]
+fn a_release_that_is_live_is_deployed_again_with_the_environment_that_was_proved() {
+    let (fixture, mut ctx) = deployed();
+    let good = fixture.sorted_variables();
+    let broken = Environment::of([("CIPHER_KEY", "value-of-broken-key")]);
+    let environment = ctx.environment.clone();
+    ctx.environment = environment.clone().with(broken);
+    fixture.ours(|image| image.commit = "another".to_owned());
+    assert_eq!(deploy(&ctx).record.deployment.outcome, launchway_report::DeploymentOutcome::RolledBack);
+    assert_eq!(fixture.service().live_id().unwrap(), "dep-3");
+    assert_eq!(kept(&ctx).origin("dep-2"), Some(Origin::Failed));
+
+    fixture.ours(|image| image.commit = COMMIT.to_owned());
+    ctx.environment = environment;
+    let deployment = roll(&ctx, To::Commit(COMMIT.to_owned()), None).result.unwrap();
+    assert_eq!((deployment.id.as_str(), deployment.digest.as_str()), ("dep-4", DIGEST));
+    assert_eq!((deployment.commit.as_str(), fixture.sorted_variables()), (COMMIT, good));
+    // Named by its deploy, it is what that deploy ran.
+    roll(&ctx, To::Deploy("dep-2".to_owned()), None).result.unwrap();
+    assert_eq!(fixture.variables()["CIPHER_KEY"], "value-of-broken-key");
+    assert!(notes(&ctx).contains("the deploy that these variables are kept of failed"), "{}", notes(&ctx));
+}
+
 #[test]
 fn without_its_variables_a_release_is_not_rolled_back_to() {
     let (fixture, ctx) = deployed();
@@ -80,7 +105,7 @@ fn without_its_variables_a_release_is_not_rolled_back_to() {
     assert!(error.to_string().contains("kept neither on this machine nor in the registry"), "{error:#}");
     assert_eq!(fixture.writes(), writes);
     // The image alone goes back only where that is asked for.
-    let plan = RollbackPlan::new(&ctx, to(), true, None, timings(&ctx));
+    let plan = RollbackPlan::new(&ctx, Options { to: to(), image_only: true, expect: None }, timings(&ctx));
     let deployment = checked(plan.run_with(&ctx, |_| Choice::RollBack)).result.unwrap();
     assert_eq!((deployment.digest.as_str(), deployment.variables_written.len()), (OTHER, 0));
     assert_eq!(fixture.variables().len(), 5);
@@ -219,7 +244,7 @@ fn a_rollback_that_fails_is_undone_like_a_deploy() {
 #[test]
 fn only_the_expected_plan_is_followed() {
     let (fixture, ctx) = deployed();
-    let explained = RollbackPlan::new(&ctx, To::Last, false, None, timings(&ctx)).explained(&ctx);
+    let explained = RollbackPlan::new(&ctx, Options::default(), timings(&ctx)).explained(&ctx);
     let hash = explained.last().unwrap().strip_prefix("plan ").unwrap().to_owned();
     let writes = fixture.writes();
     let back = roll(&ctx, To::Last, Some("0000"));
