@@ -72,11 +72,32 @@ impl fmt::Display for To {
     }
 }
 
+/// The caller's options for a rollback.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) to: To,
+    /// Whether the service keeps the variables that it has.
+    pub(crate) image_only: bool,
+    /// The hash that the plan must have.
+    pub(crate) expect: Option<String>,
+}
+
+impl Options {
+    /// The arguments of the command that does the same again, whatever its plan.
+    pub(crate) fn arguments(&self) -> String {
+        let to = match &self.to {
+            To::Last => String::new(),
+            To::Commit(name) | To::Deploy(name) => format!(" --to {name}"),
+            To::Digest(digest) => format!(" --to {digest}"),
+        };
+        to + if self.image_only { " --image-only" } else { "" }
+    }
+}
+
 /// What a rollback will do.
 #[derive(Clone, Debug)]
 pub(crate) struct RollbackPlan {
     to: To,
-    /// Whether the service keeps the variables that it has.
     image_only: bool,
     rollout: Rollout,
 }
@@ -101,13 +122,8 @@ impl fmt::Display for RollbackPlan {
 
 impl RollbackPlan {
     /// Plans from the configuration only. A rollback is urgent: it waits for no other deploy.
-    pub(crate) fn new(
-        ctx: &Context,
-        to: To,
-        image_only: bool,
-        expect: Option<String>,
-        timings: Timings,
-    ) -> Self {
+    pub(crate) fn new(ctx: &Context, options: Options, timings: Timings) -> Self {
+        let Options { to, image_only, expect } = options;
         let shared = Rollout::new(ctx.project(), &ctx.environment, ctx.image(), Kind::Rollback, timings);
         Self { to, image_only, rollout: Rollout { expect, ..shared } }
     }
@@ -184,9 +200,7 @@ impl To {
             }
             Self::Digest(digest) => {
                 let release = in_registry(target, digest)?;
-                let ran =
-                    |deploy: &&Deploy| Release::of(deploy, None).is_some_and(|ran| release.is(&ran.digest));
-                let id = deploys.iter().find(ran).map(|deploy| deploy.id.clone());
+                let id = kept_of(target, &deploys, &release);
                 (release, id)
             }
             Self::Commit(start) => by_commit(target, &deploys, start)?,
@@ -219,8 +233,10 @@ fn kept(target: &Target<'_>, id: Option<&str>, unread: Option<anyhow::Error>) ->
     let found = id.map(|id| target.kept.open(id)).transpose();
     let found = found.map_err(|error| failed(format!("{error:#}\n{way_out}")))?.flatten();
     if let Some(kept) = found {
-        if kept.origin != Origin::Proved {
-            target.note("this release was found live by a deploy, but none proved it");
+        match kept.origin {
+            Origin::Proved | Origin::Unknown => {}
+            Origin::Found => target.note("this release was found live by a deploy, but none proved it"),
+            Origin::Failed => target.note("the deploy that these variables are kept of failed"),
         }
         return Ok(kept);
     }
@@ -295,13 +311,13 @@ fn in_registry(target: &Target<'_>, digest: &Digest) -> Result<Release> {
 /// A release by its commit: one that was kept here, or the one that the commit's tag points to in the registry.
 fn by_commit(target: &Target<'_>, deploys: &[Deploy], start: &str) -> Result<(Release, Option<String>)> {
     let kept = target.kept.with_commit(start);
-    if let Some(found) = deploys.iter().find(|deploy| kept.contains(&deploy.id)) {
+    if let Some(found) = newest_kept(target, deploys.iter().filter(|deploy| kept.contains(&deploy.id))) {
         return Ok((of(target, found)?, Some(found.id.clone())));
     }
     let sha = start.strip_suffix("-dirty").unwrap_or(start);
     if sha.len() != 40 {
         return Err(failed(format!(
-            "no release of commit {start} was kept on this machine: give the full commit, or a digest"
+            "no release of commit {start} is kept here or in the registry: give the full commit, or a digest"
         )));
     }
     let (repository, tag): (Repository, Tag) = (target.image.parse()?, start.parse()?);
@@ -310,9 +326,24 @@ fn by_commit(target: &Target<'_>, deploys: &[Deploy], start: &str) -> Result<(Re
         .ok_or_else(|| Failure::new(Exit::Registry, format!("the registry has no `{repository}:{start}`")))
         .or_exit(Exit::Registry)?;
     let release = Release { commit: Some(start.to_owned()), ..in_registry(target, &digest)? };
-    let ran = |deploy: &&Deploy| Release::of(deploy, None).is_some_and(|ran| release.is(&ran.digest));
-    let id = deploys.iter().find(ran).map(|deploy| deploy.id.clone());
+    let id = kept_of(target, deploys, &release);
     Ok((release, id))
+}
+
+/// The deploy with which the variables of this release are kept; else the newest one that ran it.
+fn kept_of(target: &Target<'_>, deploys: &[Deploy], release: &Release) -> Option<String> {
+    let ran = |deploy: &&Deploy| Release::of(deploy, None).is_some_and(|ran| release.is(&ran.digest));
+    let mut ran = deploys.iter().filter(ran);
+    newest_kept(target, ran.clone()).or_else(|| ran.next()).map(|deploy| deploy.id.clone())
+}
+
+/// The newest of these deploys of one release whose variables are kept: one that failed only if there is no other,
+/// because its variables may be the reason.
+fn newest_kept<'d>(target: &Target<'_>, deploys: impl Iterator<Item = &'d Deploy>) -> Option<&'d Deploy> {
+    let kept: Vec<(&Deploy, Origin)> =
+        deploys.filter_map(|deploy| Some((deploy, target.kept.origin(&deploy.id)?))).collect();
+    let good = kept.iter().find(|(_, origin)| *origin != Origin::Failed);
+    good.or(kept.first()).map(|(deploy, _)| *deploy)
 }
 
 fn failed(message: String) -> anyhow::Error {
