@@ -15,6 +15,7 @@ mod repository;
 mod routes;
 mod surroundings;
 mod tables;
+mod threshold;
 mod variables;
 mod write;
 
@@ -33,6 +34,7 @@ use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::runner::Runner;
 use plan::{Origin, Plan};
+use threshold::Threshold;
 
 /// Inspects the repository and shows the plan; carries it out unless it is only explained.
 pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<()> {
@@ -40,32 +42,37 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
     let findings = detect::detect(start, options.package.as_deref(), options.binary.as_deref())?;
     reporter.text(report::text(&findings));
     let origin = Origin::of(options);
-    if explain {
-        let plan = Plan::new(&findings, origin, &Baseline::default())?;
-        reporter.text(format!("\n{plan}"));
-        reporter.text(
-            "\nbefore writing, `init` runs fmt, clippy and doc, and turns off each check that fails today",
-        );
-        return Ok(());
-    }
-    if findings.dirty {
+    let threshold = Threshold::skipped(&findings.sources.services, options.no_rehearsal).unwrap_or_default();
+    let unmeasured = Baseline { threshold: threshold.clone(), ..Baseline::default() };
+    if !explain && findings.dirty {
         let message = "the tree has uncommitted changes: commit or stash them first, so that `git diff` shows only what `init` changed";
         return Err(Failure::new(Exit::Usage, message).into());
     }
     // Before anything that takes time.
-    Plan::new(&findings, origin.clone(), &Baseline::default())?;
+    reporter.text(format!("\n{}", Plan::new(&findings, origin.clone(), &unmeasured)?));
+    reporter.text(report::measures(&threshold));
+    if explain {
+        return Ok(());
+    }
     let runner = Runner {
         folder: findings.repository.root(),
         reporter: reporter.clone(),
         interrupt: Interrupt::install()?,
     };
-    let baseline = Baseline::measure(&runner)?;
+    let baseline = Baseline::measure(&runner, threshold)?;
     let plan = Plan::new(&findings, origin, &baseline)?;
-    reporter.text(format!("\n{plan}\n"));
+    reporter.text(baseline.to_string());
     write::write(&plan, &runner)?;
     reporter.text(write::note(&plan, &findings.repository.top));
     // What is missing is up to the user, and stops nothing.
     shown(&runner, &write::xtask("doctor"))?;
+    if baseline.threshold == Threshold::ToMeasure {
+        let call = write::xtask("test-coverage");
+        reporter.text(format!("\n$ {call}"));
+        let threshold = Threshold::measure(&runner, &call)?;
+        threshold.write(&runner.folder)?;
+        reporter.text(format!("\nwritten to Cargo.toml\n    | {threshold}"));
+    }
     let rehearsed =
         options.no_rehearsal || shown(&runner, &write::xtask("rehearse --job build --job deploy"))?;
     reporter.text(report::left(&findings, &plan));

@@ -26,6 +26,12 @@ fn main() {
         let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
     }
 }
+
+#[cfg(test)]
+#[test]
+fn an_address_is_read() {
+    assert!("0.0.0.0:1".parse::<std::net::SocketAddr>().is_ok());
+}
 "#;
 
 /// The binary has another name than the package, and the final stage runs commands.
@@ -95,6 +101,8 @@ fn a_service_is_adopted_and_rehearsed_without_an_edit() {
         "package `greeter`, binary `greet`",
         "Dockerfile:6: `RUN apt-get update`: in the final stage, the builtin engine supports only",
         "[package.metadata.pipeline]",
+        "coverage = 0  # what the tests cover today, once measured",
+        "the tests under coverage, afterwards",
     ]);
     plan.says_nothing_of(&[PROOF]);
     fixture.is_left_alone();
@@ -104,6 +112,7 @@ fn a_service_is_adopted_and_rehearsed_without_an_edit() {
     assert_eq!(fixture.read("Cargo.lock"), LOCK);
     assert_eq!(fixture.read("Dockerfile"), DOCKERFILE);
     assert!(fixture.read("Cargo.toml").starts_with(MANIFEST));
+    measured(&fixture);
     let changed = fixture.git(&["status", "--porcelain"]);
     assert_eq!(changed, " M Cargo.toml\n?? .cargo/\n?? .github/\n?? Dockerfile.launchway\n?? xtask/");
     // The service's own checks do not see the `xtask`.
@@ -114,6 +123,27 @@ fn a_service_is_adopted_and_rehearsed_without_an_edit() {
     fixture.run(&["lint"]).exits(0);
     let again = fixture.run(&["init"]).exits(2);
     again.says(&["already configures a pipeline"]);
+}
+
+/// The threshold is what the test of the service covers, where this machine can measure it.
+fn measured(fixture: &Fixture) {
+    let text = fixture.read("Cargo.toml");
+    if !fixture.has_coverage("a_service_is_adopted_and_rehearsed_without_an_edit: its threshold") {
+        assert!(
+            text.contains("coverage = 0  # not measured, a tool or service that the tests need"),
+            "{text}"
+        );
+        return;
+    }
+    let (percent, rest) = text.split_once("\ncoverage = ").unwrap().1.split_once("  # ").unwrap();
+    assert!(rest.starts_with("what the tests cover today, rounded down"), "{text}");
+    let percent: u8 = percent.parse().unwrap();
+    assert!((1..100).contains(&percent), "{text}");
+    fixture.run(&["test-coverage"]).exits(0);
+    let next = text.replace(&format!("coverage = {percent} "), &format!("coverage = {} ", percent + 1));
+    fixture.write("Cargo.toml", &next);
+    fixture.run(&["test-coverage"]).exits(1).says(&["`.` is ", " short of "]);
+    fixture.write("Cargo.toml", &text);
 }
 
 #[test]

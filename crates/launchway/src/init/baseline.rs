@@ -1,11 +1,12 @@
 //! Turns off the checks that fail today and notes the number of findings, so that the first run passes and hides
 //! nothing.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use anyhow::Result;
 
 use super::detect::has_extension;
+use super::threshold::Threshold;
 use launchway_core::call;
 use launchway_core::command::Call;
 use launchway_core::exit::{Exit, Failure};
@@ -17,11 +18,12 @@ pub(super) struct Baseline {
     pub(super) fmt: Option<String>,
     pub(super) clippy: Option<String>,
     pub(super) doc: Option<String>,
+    pub(super) threshold: Threshold,
 }
 
 impl Baseline {
     /// Runs the checks, in `lint`'s own target folder.
-    pub(super) fn measure(runner: &Runner) -> Result<Self> {
+    pub(super) fn measure(runner: &Runner, threshold: Threshold) -> Result<Self> {
         let target = runner.folder.join("target/ci").to_string_lossy().into_owned();
         // A check that cannot run says nothing about the service.
         let fetch = call!("cargo fetch --locked --target x86_64-unknown-linux-gnu");
@@ -36,21 +38,36 @@ impl Baseline {
             })?,
             clippy: measured(runner, &own(clippy), "warnings", is_finding)?,
             doc: measured(runner, &own(doc), "warnings", is_finding)?,
+            threshold,
         })
     }
 
     /// The disabled checks, as a table.
     pub(super) fn write(&self, text: &mut String, table: &str) {
+        let lines = self.lines();
+        if !lines.is_empty() {
+            writeln!(text, "\n# Off until the reported problems are fixed.\n[{table}.lint]\n{lines}").ok();
+        }
+    }
+
+    /// A line for each disabled check.
+    fn lines(&self) -> String {
         let checks = [("fmt", &self.fmt), ("clippy", &self.clippy), ("doc", &self.doc)];
-        if checks.iter().all(|(_, failed)| failed.is_none()) {
-            return;
+        let off = |(key, failed): (&str, &Option<String>)| {
+            failed.as_ref().map(|reason| format!("{key} = false  # {reason}"))
+        };
+        checks.into_iter().filter_map(off).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl fmt::Display for Baseline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.lines();
+        if lines.is_empty() {
+            return f.write_str("\nfmt, clippy and doc pass\n");
         }
-        writeln!(text, "\n# Off until the reported problems are fixed.\n[{table}.lint]").ok();
-        for (key, failed) in checks {
-            if let Some(reason) = failed {
-                writeln!(text, "{key} = false  # {reason}").ok();
-            }
-        }
+        writeln!(f, "\nturned off in `lint`")?;
+        lines.lines().try_for_each(|line| writeln!(f, "    | {line}"))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::detect::Findings;
 use super::findings::{Found, Port, Variable};
 use super::plan::{Origin, Plan};
+use super::threshold::Threshold;
 use crate::columns::columns;
 
 /// The findings as a table, then what is unknown.
@@ -162,6 +163,15 @@ fn optional(variables: &[Found<Variable>]) -> Vec<(String, String)> {
 fn shown(variable: &Variable) -> String {
     let secret = if variable.is_secret() { ", secret, judging by its name" } else { "" };
     format!("{}{secret}", variable.name)
+}
+
+/// What `init` measures, and when: it takes minutes.
+pub(super) fn measures(threshold: &Threshold) -> String {
+    let mut text = "\nmeasure\n  fmt, clippy and doc, before anything is written: each that fails today is turned off, with the\n  number of its findings".to_owned();
+    if *threshold == Threshold::ToMeasure {
+        text.push_str("\n  the tests under coverage, afterwards: what they cover of the weakest crate becomes the threshold");
+    }
+    text
 }
 
 /// What is left to do before a release.

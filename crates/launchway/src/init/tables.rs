@@ -17,10 +17,7 @@ pub(super) fn text(
     let table = if findings.workspace { "workspace.metadata.pipeline" } else { "package.metadata.pipeline" };
     let shipped = &findings.shipped.value;
     let mut text = format!("\n# The pipeline's configuration, read by `cargo xtask`.\n[{table}]\n");
-    let mut line = |key: &str, value: String, place: Option<String>| {
-        let comment = place.map(|place| format!("  # {place}")).unwrap_or_default();
-        writeln!(text, "{key} = {value}{comment}").ok();
-    };
+    let mut line = |key: &str, value: String, place: Option<String>| entry(&mut text, key, &value, place);
     line("package", quoted(&shipped.package), Some(findings.shipped.place.to_string()));
     if shipped.binary != shipped.package {
         line("binary", quoted(&shipped.binary), None);
@@ -33,11 +30,8 @@ pub(super) fn text(
             None => line(key, quoted(otherwise), Some("unknown: replace it".to_owned())),
         }
     }
-    line(
-        "coverage",
-        "0".to_owned(),
-        Some("raise this to the figure that `cargo xtask test-coverage` reports".to_owned()),
-    );
+    writeln!(text, "{}", baseline.threshold).ok();
+    let mut line = |key: &str, value: String, place: Option<String>| entry(&mut text, key, &value, place);
     line("target", quoted("x86_64-unknown-linux-gnu"), None);
     if let Some(found) = findings.dynamic() {
         let why = format!("{}: {} cannot be linked statically", found.place, found.value.krate);
@@ -58,6 +52,12 @@ pub(super) fn text(
     baseline.write(&mut text, table);
     deploy(&mut text, table, findings);
     text
+}
+
+/// A value with its location.
+fn entry(text: &mut String, key: &str, value: &str, place: Option<String>) {
+    let comment = place.map(|place| format!("  # {place}")).unwrap_or_default();
+    writeln!(text, "{key} = {value}{comment}").ok();
 }
 
 fn build(text: &mut String, table: &str, findings: &Findings) {
