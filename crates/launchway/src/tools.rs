@@ -146,7 +146,10 @@ impl Tool {
     /// The call that installs the tool into the pipeline's own folder, never into the user's.
     pub(crate) fn install(&self, machine: Machine<'_>) -> Call {
         let (folder, tool) = (machine.own_folder(), self.with_version());
-        call!("cargo install --locked --quiet --root {folder} {tool}")
+        // A first run waits for this: unoptimised and without debug information it takes a third of the time, and the
+        // tools wait for others most of theirs.
+        call!("cargo install --locked --quiet --debug --root {folder} {tool}")
+            .env("CARGO_PROFILE_DEV_DEBUG", "false")
             // Variables that change how or where cargo builds are meant for the workspace.
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTFLAGS")
@@ -279,7 +282,7 @@ mod tests {
         assert_eq!(
             LLVM_COV.install(machine).to_string(),
             format!(
-                "cargo install --locked --quiet --root /w/target/xtask/tools cargo-llvm-cov@{}",
+                "CARGO_PROFILE_DEV_DEBUG=false cargo install --locked --quiet --debug --root /w/target/xtask/tools cargo-llvm-cov@{}",
                 LLVM_COV.version
             )
         );
