@@ -76,7 +76,7 @@ pub(crate) enum Command {
     /// Run the whole pipeline against a registry, a Render and a Sentry on loopback; nothing leaves this machine.
     #[cfg(feature = "rehearsal")]
     Rehearse(Rehearse),
-    /// Generate the GitHub workflow from the pipeline table.
+    /// Generate the GitHub workflows, of the pipeline and for rollbacks.
     Workflow(Workflow),
     /// List every deployment: what went live, what failed and why, what was rolled back.
     History,
@@ -194,7 +194,7 @@ pub(crate) struct Rehearse {
 
 #[derive(Debug, Args)]
 pub(crate) struct Workflow {
-    /// Compare instead of writing; exit with 1 if the workflow differs.
+    /// Compare instead of writing; exit with 1 if a workflow differs.
     #[arg(long)]
     pub(crate) check: bool,
 }

@@ -151,8 +151,9 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
         #[cfg(feature = "rehearsal")]
         Command::Rehearse(options) => rehearse(&ctx, options, cli.shared.explain)?,
         Command::Workflow(_) if cli.shared.explain => {
-            ctx.reporter
-                .text(format!("generate .github/workflows/{} from the pipeline table", ctx.config.workflow));
+            let [pipeline, rollback] =
+                workflow::names(&ctx.config.workflow).map(|name| workflow::path(&name));
+            ctx.reporter.page(format!("generate {pipeline} and {rollback} from the pipeline table"));
         }
         Command::Workflow(options) if options.check => {
             workflow::check(&ctx.root, &ctx.config, &ctx.reporter)?;

@@ -15,6 +15,7 @@ use crate::services;
 use crate::table::rule::{Trigger, When};
 use crate::table::{self, Job, JobId, PIPELINE, StepId};
 use crate::tools::{self, Found, Machine, Tool};
+use crate::workflow;
 use launchway_core::command::Call;
 use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, Failure};
@@ -63,6 +64,7 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     let by_docker = ctx.session().and_then(|session| docker_login(&session, ctx.image())).unwrap_or_default();
     lines.extend(secrets(&ctx.config, &ctx.environment, ctx.image(), by_docker.as_deref()));
     lines.extend(state(ctx.project(), &ctx.environment, ctx.image(), planned(ctx), &ctx.render_url()?));
+    lines.push(workflows(ctx.project()));
     ctx.reporter.page(shown(&lines));
     let count = |state| lines.iter().filter(|line| line.state == state).count();
     let (missing, wrong, unset) = (count(State::Missing), count(State::Wrong), count(State::NoRelease));
@@ -281,6 +283,21 @@ fn state(
         planned,
         line("Render", render.to_string(), ""),
     ]
+}
+
+/// Whether GitHub would run what the pipeline is now.
+fn workflows(project: Project<'_>) -> Line {
+    let outdated = workflow::outdated(project.root, project.config);
+    let (state, found, fix) = if outdated.is_empty() {
+        (
+            State::Good,
+            workflow::names(&project.config.workflow).map(|name| workflow::path(&name)).to_vec(),
+            "",
+        )
+    } else {
+        (State::Wrong, outdated, "not up to date: run `cargo xtask workflow`")
+    };
+    Line { what: "workflows".to_owned(), state, found: found.join("\n"), fix: fix.to_owned() }
 }
 
 /// Whether the image can be planned, from the package to the last file that the `Dockerfile` copies.

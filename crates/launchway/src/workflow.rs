@@ -1,4 +1,4 @@
-//! `workflow`: generates the file in `.github/workflows` from the pipeline table.
+//! `workflow`: generates the files in `.github/workflows` from the pipeline table.
 
 mod model;
 mod pins;
@@ -85,23 +85,41 @@ pub(crate) fn path(file: &str) -> String {
     format!("{FOLDER}/{file}")
 }
 
-/// The generated file: its path, and its name for people.
-fn file(root: &Path, config: &Config) -> (PathBuf, String) {
-    let top = git::top(root).unwrap_or(root);
-    let name = path(&config.workflow);
-    (top.join(&name), name)
+/// The names of the generated files: the pipeline's, and that of rollbacks.
+pub(crate) fn names(pipeline: &str) -> [String; 2] {
+    let (stem, extension) = pipeline.rsplit_once('.').unwrap_or((pipeline, "yaml"));
+    [pipeline.to_owned(), format!("{stem}-rollback.{extension}")]
 }
 
-/// Writes the workflow, unless the file is up to date.
+/// A generated file.
+struct File {
+    path: PathBuf,
+    /// Its path from the git root, for people.
+    name: String,
+    render: fn(&Config, &Place, &Pins<'_>) -> Result<String>,
+}
+
+fn files(root: &Path, config: &Config) -> [File; 2] {
+    let top = git::top(root).unwrap_or(root);
+    let [pipeline, rollback] = names(&config.workflow).map(|name| path(&name));
+    [
+        File { path: top.join(&pipeline), name: pipeline, render: render::render },
+        File { path: top.join(&rollback), name: rollback, render: render::render_rollback },
+    ]
+}
+
+/// Writes the workflows, unless they are up to date.
 pub(crate) fn write(root: &Path, config: &Config, reporter: &Reporter) -> Result<()> {
-    let (path, name) = file(root, config);
-    let committed = committed(&path)?;
-    let rendered = rendered(root, config, &name, committed.as_deref())?;
-    if committed.as_deref() == Some(rendered.as_str()) {
-        reporter.note(format!("{name} is up to date"));
-    } else {
-        write_whole(&path, rendered.as_bytes())?;
-        reporter.note(format!("{name} is written"));
+    let files = files(root, config);
+    let rendered = files.each_ref().map(|file| rendered(root, config, file));
+    for (file, rendered) in files.iter().zip(rendered) {
+        let (name, rendered) = (&file.name, rendered?);
+        if committed(&file.path)?.as_deref() == Some(rendered.as_str()) {
+            reporter.note(format!("{name} is up to date"));
+        } else {
+            write_whole(&file.path, rendered.as_bytes())?;
+            reporter.note(format!("{name} is written"));
+        }
     }
     for problem in leftovers(root, config)? {
         reporter.note(problem);
@@ -109,25 +127,35 @@ pub(crate) fn write(root: &Path, config: &Config, reporter: &Reporter) -> Result
     Ok(())
 }
 
-/// Fails with [`Exit::CheckFailed`] and the difference, unless the file is up to date.
+/// Fails with [`Exit::CheckFailed`] and the differences, unless the files are up to date.
 pub(crate) fn check(root: &Path, config: &Config, reporter: &Reporter) -> Result<()> {
-    let (path, name) = file(root, config);
-    let committed = committed(&path)?;
-    let rendered = rendered(root, config, &name, committed.as_deref()).or_exit(Exit::CheckFailed)?;
     let mut problems = Vec::new();
-    match committed {
-        None => problems.push(format!("{name} does not exist: run `cargo xtask workflow`")),
-        Some(committed) if committed != rendered => problems.push(format!(
-            "{name} does not match the pipeline: run `cargo xtask workflow`\n{}",
-            difference(root, &path, &rendered, reporter)?
-        )),
-        Some(_) => {}
+    for file in files(root, config) {
+        let name = &file.name;
+        let rendered = rendered(root, config, &file).or_exit(Exit::CheckFailed)?;
+        match committed(&file.path)? {
+            None => problems.push(format!("{name} does not exist: run `cargo xtask workflow`")),
+            Some(committed) if committed != rendered => problems.push(format!(
+                "{name} does not match the pipeline: run `cargo xtask workflow`\n{}",
+                difference(root, &file.path, &rendered, reporter)?
+            )),
+            Some(_) => {}
+        }
     }
     problems.extend(leftovers(root, config)?);
     if problems.is_empty() {
         return Ok(());
     }
     Err(Failure::new(Exit::CheckFailed, problems.join("\n")).into())
+}
+
+/// The names of the files that are not what would be generated now.
+pub(crate) fn outdated(root: &Path, config: &Config) -> Vec<String> {
+    let is_good = |file: &File| {
+        let rendered = rendered(root, config, file).ok();
+        rendered.is_some() && committed(&file.path).is_ok_and(|committed| committed == rendered)
+    };
+    files(root, config).into_iter().filter(|file| !is_good(file)).map(|file| file.name).collect()
 }
 
 /// The existing file, with normalised line endings.
@@ -139,12 +167,28 @@ fn committed(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The up-to-date content, with the pins of the existing file.
-fn rendered(root: &Path, config: &Config, name: &str, committed: Option<&str>) -> Result<String> {
-    let pins = Pins::read(committed.unwrap_or_default()).with_context(|| {
+/// The up-to-date content, with the pins of the existing file; a new one gets those of the pipeline's.
+fn rendered(root: &Path, config: &Config, file: &File) -> Result<String> {
+    let [pipeline, _] = files(root, config);
+    let own = committed(&file.path)?;
+    if let Some(own) = &own
+        && file.path != pipeline.path
+        && !own.starts_with(render::MARK)
+    {
+        let name = &file.name;
+        let message = format!(
+            "{name} was not generated, and the workflow for rollbacks would replace it: rename it, or give `workflow` another name"
+        );
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
+    let (name, pinned) = match own {
+        Some(own) => (&file.name, Some(own)),
+        None => (&pipeline.name, committed(&pipeline.path)?),
+    };
+    let pins = Pins::read(pinned.as_deref().unwrap_or_default()).with_context(|| {
         format!("the pins in {name} cannot be kept: fix them, or remove the file to get the defaults")
     })?;
-    render::render(config, &Place::of(root), &pins)
+    (file.render)(config, &Place::of(root), &pins)
 }
 
 /// The difference between the file at `path` and its generated content, as git shows it, cut if it is long.
@@ -165,8 +209,8 @@ fn difference(root: &Path, path: &Path, rendered: &str, reporter: &Reporter) -> 
 
 /// A sentence for each generated file that nothing generates any more: GitHub would still run it.
 fn leftovers(root: &Path, config: &Config) -> Result<Vec<String>> {
-    let (file, _) = file(root, config);
-    let Some(folder) = file.parent() else { return Ok(Vec::new()) };
+    let files = files(root, config);
+    let Some(folder) = files[0].path.parent() else { return Ok(Vec::new()) };
     let mut problems = Vec::new();
     if !folder.is_dir() {
         return Ok(problems);
@@ -174,7 +218,10 @@ fn leftovers(root: &Path, config: &Config) -> Result<Vec<String>> {
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
         let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_yaml && path != file && fs_err::read(&path)?.starts_with(render::MARK.as_bytes()) {
+        if is_yaml
+            && files.iter().all(|file| file.path != path)
+            && fs_err::read(&path)?.starts_with(render::MARK.as_bytes())
+        {
             let path = path.strip_prefix(git::top(root).unwrap_or(root)).unwrap_or(&path).display();
             problems.push(format!("{path} was generated, but nothing generates it any more: remove it"));
         }

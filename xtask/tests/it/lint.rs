@@ -40,7 +40,7 @@ const FAULTS: [Fault; 5] = [
         right: "timeout-minutes: 45",
         wrong: "timeout-minutes: 46",
         reported: &["-    timeout-minutes: 46\n", "+    timeout-minutes: 45\n", "run `cargo xtask workflow`"],
-        check: "compare .github/workflows/main.yaml with the pipeline table",
+        check: "compare .github/workflows/main.yaml and .github/workflows/main-rollback.yaml with the pipeline table",
     },
     Fault {
         file: "Dockerfile",

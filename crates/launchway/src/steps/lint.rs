@@ -1,4 +1,4 @@
-//! Step: lint. Formatting, clippy, the generated workflow, the Dockerfile, the documentation, two tools if they are
+//! Step: lint. Formatting, clippy, the generated workflows, the Dockerfile, the documentation, two tools if they are
 //! installed, and the workspace's own checks.
 //!
 //! Every check runs even if an earlier one failed: a developer fixes them together.
@@ -26,8 +26,8 @@ use launchway_image::Engine;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Check {
     Run(Call),
-    /// The committed workflow at this path matches the pipeline table.
-    Workflow(String),
+    /// The committed workflows at these paths match the pipeline table.
+    Workflows([String; 2]),
     /// The engine can build the Dockerfile.
     Dockerfile(Engine),
     /// The tool is not installed; a skip is not a pass.
@@ -51,7 +51,9 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Run(call) => write!(f, "{call}"),
-            Self::Workflow(path) => write!(f, "compare {path} with the pipeline table"),
+            Self::Workflows([pipeline, rollback]) => {
+                write!(f, "compare {pipeline} and {rollback} with the pipeline table")
+            }
             Self::Dockerfile(Engine::Builtin) => {
                 f.write_str("check that the builtin engine can follow the Dockerfile's final stage")
             }
@@ -88,10 +90,11 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
     // Warnings are denied here and not through `RUSTFLAGS`, which would recompile every dependency.
     let clippy = shared(call!("cargo clippy --workspace --all-targets --locked -- -D warnings"));
     let doc = shared(call!("cargo doc --workspace --no-deps --locked")).env("RUSTDOCFLAGS", "-D warnings");
-    let workflow = workflow::Place::of(&ctx.root).path(&ctx.config.workflow);
+    let place = workflow::Place::of(&ctx.root);
+    let workflows = workflow::names(&ctx.config.workflow).map(|name| place.path(&name));
     let mut checks = vec![
         wanted(config.fmt, "fmt", call!("cargo fmt --all --check")),
-        Check::Workflow(workflow.clone()),
+        Check::Workflows(workflows.clone()),
         Check::Dockerfile(ctx.config.engine),
         wanted(config.clippy, "clippy", clippy),
         wanted(config.doc, "doc", doc),
@@ -103,7 +106,9 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
             Check::Skip { check: DENY.name.to_string(), reason: format!("there is no {DENY_CONFIG}") }
         },
         // Its findings in the repository's other workflows do not count.
-        optional(ctx.machine(), &ZIZMOR, |zizmor| zizmor.args(["--offline", "--persona=auditor", &workflow])),
+        optional(ctx.machine(), &ZIZMOR, |zizmor| {
+            zizmor.args(["--offline", "--persona=auditor"]).args(workflows)
+        }),
     ];
     checks.extend(config.checks.iter().map(|check| own(ctx.machine(), check)));
     LintPlan { checks }
@@ -163,12 +168,12 @@ impl LintPlan {
         let mut failed = Vec::new();
         for check in &self.checks {
             interrupt.check()?;
-            if matches!(check, Check::Workflow(_) | Check::Dockerfile(_)) {
+            if matches!(check, Check::Workflows(_) | Check::Dockerfile(_)) {
                 reporter.action(&check.to_string());
             }
             let result = match check {
                 Check::Run(call) => runner.check(call),
-                Check::Workflow(_) => workflow::check(root, project.config, reporter),
+                Check::Workflows(_) => workflow::check(root, project.config, reporter),
                 Check::Dockerfile(engine) => docker_build::check(project, *engine),
                 Check::Skip { check, reason } => {
                     reporter.skipped(check, reason);

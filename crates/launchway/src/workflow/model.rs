@@ -21,11 +21,27 @@ pub(crate) struct Workflow {
 }
 
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) struct On {
-    pub(crate) push: Push,
-    pub(crate) pull_request: Map<&'static str, String>,
-    pub(crate) merge_group: Map<&'static str, String>,
+#[serde(untagged)]
+pub(crate) enum On {
+    #[serde(rename_all = "snake_case")]
+    Change { push: Push, pull_request: Map<&'static str, String>, merge_group: Map<&'static str, String> },
+    #[serde(rename_all = "snake_case")]
+    Request { workflow_dispatch: Form },
+}
+
+/// What GitHub asks somebody who starts the workflow.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Form {
+    pub(crate) inputs: Map<&'static str, Field>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Field {
+    pub(crate) description: &'static str,
+    pub(crate) required: bool,
+    pub(crate) r#type: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -38,7 +54,7 @@ pub(crate) struct Push {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Concurrency {
     pub(crate) group: String,
-    pub(crate) cancel_in_progress: String,
+    pub(crate) cancel_in_progress: Input,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,6 +86,8 @@ pub(crate) struct Job {
     pub(crate) permissions: Map<&'static str, Commented<&'static str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) environment: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) concurrency: Option<Concurrency>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub(crate) outputs: Map<&'static str, String>,
     #[serde(skip_serializing_if = "Map::is_empty")]

@@ -1,5 +1,6 @@
 //! Renders the pipeline table as a workflow.
 
+mod rollback;
 mod shards;
 
 use anyhow::Result;
@@ -26,6 +27,15 @@ const HEADER: &str =
 
 /// The whole file.
 pub(crate) fn render(config: &Config, place: &Place, pins: &Pins<'_>) -> Result<String> {
+    file(&workflow(config, place, pins))
+}
+
+/// The whole file of the workflow for rollbacks.
+pub(crate) fn render_rollback(config: &Config, place: &Place, pins: &Pins<'_>) -> Result<String> {
+    file(&rollback::workflow(config, place, pins))
+}
+
+fn file(workflow: &Workflow) -> Result<String> {
     let options = ser_options! {
         compact_list_indent: false,
         prefer_block_scalars: false,
@@ -33,7 +43,7 @@ pub(crate) fn render(config: &Config, place: &Place, pins: &Pins<'_>) -> Result<
         yaml_12: true,
         no_lang_directive: true,
     };
-    let body = serde_saphyr::to_string_with_options(&workflow(config, place, pins), options)?;
+    let body = serde_saphyr::to_string_with_options(workflow, options)?;
     Ok(format!("{MARK}{HEADER}\n{}\n", body.trim_end()))
 }
 
@@ -41,23 +51,42 @@ fn workflow(config: &Config, place: &Place, pins: &Pins<'_>) -> Workflow {
     let on_branch = Rule::Branch(config.branch.clone());
     Workflow {
         name: "pipeline",
-        on: SpaceAfter(On {
+        on: SpaceAfter(On::Change {
             // A merge queue's push is a separate event.
             push: Push { branches_ignore: vec!["gh-readonly-queue/**"] },
             pull_request: Map(Vec::new()),
             merge_group: Map(Vec::new()),
         }),
         permissions: SpaceAfter(Map(Vec::new())),
-        concurrency: SpaceAfter(Concurrency {
-            group: expression("github.workflow") + "-" + &expression("github.ref"),
-            // A newer push replaces the run of an older one, but nothing interrupts a deploy.
-            cancel_in_progress: expression(Rule::Not(Box::new(on_branch.clone()))),
-        }),
+        // A newer push replaces the run of an older one, but nothing interrupts a deploy.
+        concurrency: SpaceAfter(one_at_a_time(Input::Text(expression(Rule::Not(Box::new(
+            on_branch.clone(),
+        )))))),
         env: SpaceAfter(compilation(place)),
-        // If bash is set explicitly, a failure on the left side of a pipe counts too.
-        defaults: SpaceAfter(Defaults { run: Run { shell: "bash", working_directory: place.folder() } }),
+        defaults: SpaceAfter(defaults(place)),
         jobs: Map(PIPELINE.iter().flat_map(|row| jobs(row, config, place, &on_branch, pins)).collect()),
     }
+}
+
+/// One run of a workflow on a branch at a time.
+fn one_at_a_time(cancel_in_progress: Input) -> Concurrency {
+    Concurrency { group: expression("github.workflow") + "-" + &expression("github.ref"), cancel_in_progress }
+}
+
+fn defaults(place: &Place) -> Defaults {
+    // If bash is set explicitly, a failure on the left side of a pipe counts too.
+    Defaults { run: Run { shell: "bash", working_directory: place.folder() } }
+}
+
+/// Makes the deploy of one workflow and the rollback of the other wait for each other.
+///
+/// GitHub keeps one job waiting for a group and cancels any other, so no third job may want it: each of the workflows has
+/// one run at a time. A job that is skipped on another branch is not in the group of the release branch.
+fn alone(row: &table::Job) -> Option<Concurrency> {
+    matches!(row.id, JobId::Deploy | JobId::Rollback).then(|| Concurrency {
+        group: "launchway-deploy-".to_owned() + &expression("github.ref"),
+        cancel_in_progress: Input::Flag(false),
+    })
 }
 
 /// How a runner compiles the pipeline: once, and from scratch.
@@ -108,6 +137,7 @@ fn job(row: &table::Job, config: &Config, place: &Place, on_branch: &Rule, pins:
         strategy: None,
         permissions: permissions(row, config),
         environment: environment(row.id),
+        concurrency: alone(row),
         outputs: outputs(row),
         services: if row.id == JobId::Test { services(config) } else { Map(Vec::new()) },
         steps,
@@ -186,7 +216,8 @@ fn command(config: &Config, step: StepId) -> Command {
     // A push to the release branch alone asks what has been tested.
     let token = format!("{} && github.token || ''", Rule::release(&config.branch));
     let token = (job.id == JobId::Test).then(|| ("GITHUB_TOKEN", expression(token)));
-    let of_run = digest.into_iter().chain(run_state).chain(token);
+    let release = (step == StepId::Rollback).then(|| (table::RELEASE, expression("inputs.release")));
+    let of_run = digest.into_iter().chain(run_state).chain(token).chain(release);
     let names = config.required_by(step).into_iter().chain(config.optional_for(step));
     let variables = names.filter_map(|name| config.variable(name));
     let variables = variables.map(|variable| (variable.name.to_owned(), expression(variable.on_github)));
@@ -198,12 +229,13 @@ fn command(config: &Config, step: StepId) -> Command {
     }
 }
 
-/// How many commits the deploy job fetches: as many as a report can list.
+/// How many commits a job that deploys fetches: as many as a report can list.
 const DEPTH: u32 = 100;
 
 fn checkout(job: JobId, pins: &Pins<'_>) -> Step {
     // A report lists the commits that are new in a release.
-    let depth = (job == JobId::Deploy).then_some(("fetch-depth", Input::Number(DEPTH)));
+    let depth =
+        matches!(job, JobId::Deploy | JobId::Rollback).then_some(("fetch-depth", Input::Number(DEPTH)));
     let with = [("persist-credentials", Input::Flag(false))].into_iter().chain(depth).collect();
     action("check out", pins.uses(pins::CHECKOUT), with)
 }

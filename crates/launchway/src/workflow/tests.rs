@@ -43,7 +43,9 @@ fn a_workflow_is_written_once() {
     write(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
     assert_eq!(
         notes(&ctx),
-        [".github/workflows/main.yaml is written", ".github/workflows/main.yaml is up to date"]
+        ["is written", "is up to date"]
+            .map(|what| ["main", "main-rollback"].map(|stem| format!(".github/workflows/{stem}.yaml {what}")))
+            .concat()
     );
 }
 
@@ -51,7 +53,12 @@ fn a_workflow_is_written_once() {
 fn a_missing_workflow_is_a_failure() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = Context::for_test(dir.path(), Environment::default());
-    assert_eq!(failure(&ctx), ".github/workflows/main.yaml does not exist: run `cargo xtask workflow`");
+    assert_eq!(
+        failure(&ctx),
+        ["main", "main-rollback"]
+            .map(|stem| format!(".github/workflows/{stem}.yaml does not exist: run `cargo xtask workflow`"))
+            .join("\n")
+    );
 }
 
 #[test]
@@ -147,6 +154,30 @@ fn a_generated_file_that_nothing_generates_is_reported() {
     assert_eq!(failure(&ctx), expected.join("\n"));
     write(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
     assert!(notes(&ctx).ends_with(&expected));
+}
+
+#[test]
+fn the_file_of_rollbacks_is_checked_like_the_other() {
+    let (_dir, ctx) = workspace();
+    let path = ctx.root.join(".github/workflows/main-rollback.yaml");
+    let text = fs_err::read_to_string(&path).unwrap();
+    assert_eq!(outdated(&ctx.root, &ctx.config), Vec::<String>::new());
+    fs_err::write(&path, text.replace("run: cargo xtask rollback", "run: cargo xtask rollback || true"))
+        .unwrap();
+    assert!(failure(&ctx).contains("\n-        run: cargo xtask rollback || true\n"));
+    assert_eq!(outdated(&ctx.root, &ctx.config), [".github/workflows/main-rollback.yaml"]);
+    // A new one gets the pins that a bot has changed in the other.
+    fs_err::remove_file(&path).unwrap();
+    let bump = format!("actions/checkout@{} # v8.0.0", "a".repeat(40));
+    edit(&ctx, "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", &bump);
+    write(&ctx.root, &ctx.config, &ctx.reporter).unwrap();
+    assert!(fs_err::read_to_string(&path).unwrap().contains(&bump));
+    // One of somebody's own is left alone.
+    fs_err::write(&path, "name: mine\n").unwrap();
+    let error = write(&ctx.root, &ctx.config, &ctx.reporter).unwrap_err();
+    assert!(error.to_string().contains("main-rollback.yaml was not generated"), "{error}");
+    assert_eq!(fs_err::read_to_string(&path).unwrap(), "name: mine\n");
+    assert_eq!(names("ci.x.yml")[1], "ci.x-rollback.yml");
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn the_checks_and_their_lines() {
     let ctx = Context::for_test(Path::new("/w"), Environment::default());
     insta::assert_snapshot!(plan(&ctx).to_string(), @r"
     cargo fmt --all --check
-    compare .github/workflows/main.yaml with the pipeline table
+    compare .github/workflows/main.yaml and .github/workflows/main-rollback.yaml with the pipeline table
     check that the builtin engine can follow the Dockerfile's final stage
     CARGO_TARGET_DIR=/w/target/ci cargo clippy --workspace --all-targets --locked -- -D warnings
     CARGO_TARGET_DIR=/w/target/ci RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked

@@ -391,6 +391,7 @@ fn only_common_keys_are_used() {
                 "timeout-minutes",
                 "permissions",
                 "environment",
+                "concurrency",
                 "outputs",
                 "steps",
             ],
