@@ -13,10 +13,12 @@ mod fault;
 mod front;
 mod image;
 mod instance;
+mod launch;
 mod limits;
 mod observed;
 mod random;
 mod refusal;
+mod rights;
 mod script;
 mod scripted;
 mod state;
@@ -25,7 +27,7 @@ mod variables;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,15 +98,40 @@ pub struct Options {
 pub struct GroupHooks {
     /// The command that starts a program, without arguments.
     pub command: fn(&Path) -> Command,
+    /// How a program starts as in a container; without it, it sees this machine's files and has the rights of our user.
+    pub container: Option<Container>,
     /// A group has started; its leader has this process id.
     pub started: fn(u32),
     /// The leader has been waited for: its id may belong to another process from now on.
     pub ended: fn(u32),
 }
 
+/// Starts programs as in a container, with the image's files alone.
+#[derive(Clone, Copy)]
+pub struct Container {
+    /// Adds to a root folder what the program finds there besides the image's files.
+    pub prepare: fn(&Path) -> std::io::Result<()>,
+    /// The command that starts a program there, without arguments.
+    pub command: fn(&Contained) -> anyhow::Result<Command>,
+}
+
+/// A program in a container.
+pub struct Contained {
+    /// The folder that it sees as `/`; what its owner may do there is what the image's user may do.
+    pub root: PathBuf,
+    /// The program, by its path from there.
+    pub program: String,
+    /// The working folder, from there.
+    pub folder: String,
+    /// The number of the image's user.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
+}
+
 impl Default for GroupHooks {
     fn default() -> Self {
-        Self { command: plain_command, started: |_| {}, ended: |_| {} }
+        Self { command: plain_command, container: None, started: |_| {}, ended: |_| {} }
     }
 }
 
@@ -295,6 +322,7 @@ impl Drop for FakeRender {
     fn drop(&mut self) {
         self.worker.abort();
         self.engine.processes.kill_all();
+        self.engine.open_folder();
     }
 }
 

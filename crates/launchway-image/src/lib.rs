@@ -27,6 +27,7 @@ pub mod secret_scan;
 pub mod smoke;
 pub mod tree;
 pub mod unpack;
+pub mod user;
 
 use anyhow::Result;
 

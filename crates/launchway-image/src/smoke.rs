@@ -127,7 +127,8 @@ impl fmt::Display for Smoke {
         let (start, end) = match &self.subject {
             Subject::Program(program) => {
                 let alone = match &program.alone {
-                    Ok(Contained { user: Owner { uid, gid }, .. }) => {
+                    Ok(Contained { user, .. }) => {
+                        let Owner { uid, gid } = user.owner;
                         format!(" as {uid}:{gid}, with no other files,")
                     }
                     Err(_) => String::new(),

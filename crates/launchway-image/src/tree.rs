@@ -17,6 +17,7 @@ use super::build_context::BuildContext;
 use super::dockerfile::at;
 use super::final_stage::{CopyStep, DEFAULT_PATH, FinalStage, ShellForm, Step};
 use super::layer::{Entry, Kind, Owner};
+use super::user::User;
 use copy::Finder;
 use launchway_registry::oci::Settings;
 
@@ -32,7 +33,7 @@ pub struct Tree {
     /// The paths of the binaries that cargo compiles, with their names.
     pub programs: BTreeMap<String, String>,
     /// The user that runs the image's program.
-    pub user: Owner,
+    pub user: User,
 }
 
 /// Finds the files that the final stage copies from the context, without those that `.dockerignore` excludes, and where
@@ -67,7 +68,7 @@ pub fn resolve(context: &BuildContext, stage: &FinalStage, base: Files, compiled
         (Ok(user), _) => user,
         (Err(reason), Some(line)) => return Err(at(&stage.file, line, format!("`USER`: {reason}"))),
         // The base's own concern.
-        (Err(_), None) => Owner::default(),
+        (Err(_), None) => User::default(),
     };
     Ok(tree)
 }

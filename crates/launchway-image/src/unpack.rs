@@ -15,14 +15,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
+use super::base_image::files::Files;
 use super::final_stage::DEFAULT_PATH;
-use super::layer::Owner;
 use super::layer_reader::{Entry, Kind, LayerReader};
+use super::user::User;
 
 use rights::Rights;
+pub use rights::remove as remove_unpacked;
 
 /// Unpacks layers, the lowest first, into an existing folder.
 pub fn unpack<R: Read>(
@@ -33,21 +35,40 @@ pub fn unpack<R: Read>(
     unpack_with(folder, layers, &mut reader, &mut Rights::default())
 }
 
-/// Unpacks layers for a user of the image: the owner of a file may do with it what that user may.
+/// Unpacks layers for a user of the image, found once they are there: the owner of a file may do with it what that user
+/// may.
 ///
 /// `prepare` adds what the image does not hold, before the rights are set.
 pub fn unpack_for<R: Read>(
     folder: &Path,
     layers: impl IntoIterator<Item = R>,
     mut reader: LayerReader<'_>,
-    user: Owner,
+    user: impl FnOnce(&Path) -> Result<User>,
     prepare: impl FnOnce(&Path) -> std::io::Result<()>,
-) -> Result<()> {
+) -> Result<User> {
     let mut rights = Rights::default();
     unpack_with(folder, layers, &mut reader, &mut rights)?;
+    let user = user(folder)?;
     prepare(folder)?;
     // Root may do everything.
-    if user.uid == 0 { Ok(()) } else { rights.set(folder, user) }
+    if user.owner.uid != 0 {
+        rights.set(folder, &user)?;
+    }
+    Ok(user)
+}
+
+/// The user of an image's `USER`, by the account files of the unpacked image.
+pub fn user(folder: &Path, text: &str) -> Result<User> {
+    let (passwd, group) = (accounts(folder, "etc/passwd")?, accounts(folder, "etc/group")?);
+    User::find(text, &passwd, &group).map_err(Error::msg)
+}
+
+/// The text of an account file; empty if the image has none.
+fn accounts(folder: &Path, path: &str) -> Result<String> {
+    let Ok(file) = find(folder, path) else { return Ok(String::new()) };
+    let mut bytes = Vec::new();
+    fs_err::File::open(file)?.take(Files::LONGEST_ACCOUNTS).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn unpack_with<R: Read>(
@@ -133,6 +154,11 @@ pub fn program_path(folder: &Path, working_dir: &str, env: &[String], name: &str
         .with_context(|| format!("`{name}` is not in the image's `PATH`, {path}"))
 }
 
+/// What a container engine adds to the variables of an image: its own `PATH`, and the home folder of the user.
+pub fn engine_variables(user: &User) -> [(&'static str, &str); 2] {
+    [("PATH", DEFAULT_PATH), ("HOME", &user.home)]
+}
+
 /// The folder of the unpacked layers, removed on drop.
 pub struct Unpacked(PathBuf);
 
@@ -180,6 +206,7 @@ impl Unpacking<'_> {
         let (above, name) = split(&entry.path);
         if name.is_empty() {
             // The root itself.
+            self.rights.note(self.folder, &entry);
             return Ok(());
         }
         let above = resolve(self.folder, above, true)?;
@@ -205,7 +232,7 @@ impl Unpacking<'_> {
         self.create(&place, entry)
     }
 
-    fn create(&self, place: &Path, mut entry: Entry<'_>) -> Result<()> {
+    fn create(&mut self, place: &Path, mut entry: Entry<'_>) -> Result<()> {
         match &entry.kind {
             Kind::Folder => Ok(fs_err::create_dir(place)?),
             Kind::File | Kind::Device => {
@@ -223,6 +250,7 @@ impl Unpacking<'_> {
                 if file.symlink_metadata().map_or(true, |file| file.is_dir()) {
                     bail!("is a link to `{shown}`, which is not a file in the image");
                 }
+                self.rights.note_link(&file, place);
                 Ok(fs_err::hard_link(file, place)?)
             }
             Kind::Whiteout | Kind::Opaque => Ok(()),

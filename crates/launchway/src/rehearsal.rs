@@ -22,6 +22,7 @@ use fakes::Fakes;
 use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::http::NetworkPolicy;
+use launchway_image::unpack::remove_unpacked;
 
 /// Runs the pipeline as on the release branch, with all three jobs or these, and proves the result.
 ///
@@ -53,13 +54,13 @@ pub(crate) fn run(
     let folder = ctx.output().join("rehearsal");
     // The fakes start empty: an earlier rehearsal's push must not pass for this one's.
     if folder.exists() {
-        fs_err::remove_dir_all(&folder)?;
+        remove_unpacked(&folder)?;
     }
     fs_err::create_dir_all(&folder)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let fakes =
         runtime.block_on(Fakes::start(&ctx.config, &ctx.environment, &folder)).or_exit(Exit::Usage)?;
-    fakes.announce(&ctx.reporter, &ctx.git);
+    fakes.announce(&ctx.config, &ctx.reporter, &ctx.git);
     let rehearsed = rehearse(ctx, &fakes, &request, &runtime);
     // After a failure too: the transcripts are kept, and no process is left.
     let kept = fakes.keep_transcripts(&ctx.reporter, &folder);

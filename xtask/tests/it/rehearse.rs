@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::schema;
-use crate::support::Fixture;
+use crate::support::{Fixture, skipped};
 
 /// What ends the app before it listens.
 const LISTENS: &str = "    let port = std::env::var(\"PORT\")";
@@ -143,6 +143,50 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
         "there is no earlier release to roll back to: deploy dep-",
         "nothing to do by hand",
     ]);
+}
+
+/// Like Render, and unlike the user who rehearses, the image's user may not write wherever it likes. The smoke run, in
+/// which there is no DSN, does not notice.
+#[test]
+fn a_folder_that_the_images_user_may_not_make_fails_the_check_and_the_deploy() {
+    const TEST: &str = "a_folder_that_the_images_user_may_not_make_fails_the_check_and_the_deploy";
+    const MAKES: &str = "    if std::env::var(\"ERRORS_DSN\").is_ok() {
+        std::fs::create_dir_all(\"PLACE\").expect(\"no state\");
+        assert_eq!(std::env::var(\"HOME\").as_deref(), Ok(\"/\"));
+    }
+    if std::env::args().nth(1).as_deref() == Some(\"check\") {
+        println!(\"[]\");
+        return;
+    }
+";
+    let release = ["rehearse", "--job", "build", "--job", "deploy"];
+    let fixture = Fixture::new();
+    let state = fixture.path("target/xtask/state");
+    let makes = MAKES.replace("PLACE", state.to_str().unwrap());
+    fixture.replace("app/src/main.rs", LISTENS, &format!("{makes}{LISTENS}"));
+    fixture.commit();
+    let ran = fixture.run(&release);
+    fixture.is_left_alone();
+    if ran.err.contains("with the files and rights of this machine") {
+        return skipped(TEST, "no user namespaces");
+    }
+    let refused = "no state: Os { code: 13, kind: PermissionDenied";
+    ran.exits(5).says(&[refused, "the service exited with code 101", "the service was rolled back"]);
+    assert!(!state.exists());
+
+    // The pre-deploy check finds it before anything is written.
+    fixture.replace("Cargo.toml", "bake = \"60s\"", "bake = \"60s\"\ncheck = [\"check\"]");
+    fixture.run(&release).exits(5).says(&[refused, "the service's own check ended with exit status: 101"]);
+    assert!(!state.exists() && !fixture.exists("target/xtask/check"));
+
+    // The folder is there, and the user's own.
+    fixture.write("empty/.keep", "");
+    fixture.replace("app/src/main.rs", state.to_str().unwrap(), "/state/files");
+    fixture.replace("Dockerfile", "COPY motd", "COPY --chown=65532:65532 empty /state\nCOPY motd");
+    fixture.commit();
+    let ran = fixture.run(&release).exits(0);
+    fixture.is_left_alone();
+    ran.says(&["the service's own check found no errors", "The image that was built is the one that runs."]);
 }
 
 #[test]

@@ -1,29 +1,26 @@
 //! Runs the deploys: one at a time, from the pull to the switch of the traffic; then two generations side by side.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use reqwest::header::HOST;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::due::Faults;
 use super::failure::{Failure, image_failure};
 use super::fault::{Deed, ImageFault};
 use super::front::Front;
-use super::image::{Puller, Reference, RunConfig, Unpacked};
-use super::instance::{Instance, Launch, Processes};
+use super::image::{Puller, Reference, Unpacked};
+use super::instance::{Instance, Processes};
 use super::state::{
     Deploy, Live, Logs, PROBE_PAUSE, PROBE_TIMEOUT, RETIRE_AFTER, Running, State, Status, Trigger, Variables,
     now,
 };
-use super::{Options, Overlap, scripted, unpack};
+use super::{Options, Overlap, rights, scripted};
 use crate::server::{Shared, loopback_client, random_hex};
 
 /// The service: its state, and what is needed to run it.
@@ -240,7 +237,7 @@ impl Engine {
         let unpacked = self.pull(id, deploy).await.map_err(|error| Failure::Pull(format!("{error:#}")))?;
         let start = async {
             let launch = self.launch(unpacked, variables, id).await?;
-            Instance::start(id.to_owned(), &launch, &self.processes, &self.logs).await
+            Instance::start(id.to_owned(), launch, &self.processes, &self.logs).await
         };
         let instance = start.await.map_err(|error| Failure::Start(format!("{error:#}")))?;
         let deadline = self.options.health_deadline;
@@ -260,60 +257,11 @@ impl Engine {
         puller.pull(&deploy.sha, &self.folder.join(id)).await
     }
 
-    /// The command line and the complete environment of an instance.
-    async fn launch(&self, image: Unpacked, variables: Variables, id: &str) -> anyhow::Result<Launch> {
-        let address = match self.options.fixed_port {
-            Some(port) => fixed_address(port).await?,
-            None => free_address().await?,
-        };
-        let RunConfig { env, entrypoint, cmd, working_dir } = image.config;
-        let folder = unpack::inside(&image.root, Path::new(working_dir.as_deref().unwrap_or("/")))?;
-        let port = address.port().to_string();
-        let mut words = entrypoint.unwrap_or_default();
-        match &self.options.arguments {
-            None => words.extend(cmd.unwrap_or_default()),
-            Some(arguments) => {
-                if words.is_empty() {
-                    words.extend(cmd.into_iter().flatten().take(1));
-                }
-                words.extend(arguments.iter().map(|argument| argument.replace("$PORT", &port)));
-            }
+    /// Makes what is left of the images removable: a user without rights on a folder could be the one who runs this.
+    pub(crate) fn open_folder(&self) {
+        if self.options.hooks.container.is_some() {
+            rights::open(&self.folder);
         }
-        let mut words = words.into_iter();
-        let program = words.next().context("the image has neither an entry point nor a command")?;
-        let mut environment = BTreeMap::new();
-        for pair in env.unwrap_or_default() {
-            let (name, value) = pair.split_once('=').unwrap_or((&pair, ""));
-            environment.insert(name.to_owned(), value.to_owned());
-        }
-        let program = if !program.contains('/') {
-            on_path(&image.root, environment.get("PATH"), &program)?
-        } else if program.starts_with('/') {
-            unpack::inside(&image.root, Path::new(&program))?
-        } else {
-            folder.join(unpack::inside(Path::new(""), Path::new(&program))?)
-        };
-        environment.extend(variables);
-        environment.extend(self.platform_variables(id));
-        if let Some((name, value)) = &self.options.port_variable {
-            environment.insert(name.clone(), value.replace("$PORT", &port));
-        }
-        environment.insert("PORT".to_owned(), port);
-        // Unlike on Render, so that a service that honours it cannot be reached from other machines.
-        environment.insert("LISTEN".to_owned(), address.ip().to_string());
-        Ok(Launch { program, arguments: words.collect(), folder, environment, address })
-    }
-
-    /// Render docs, "Default environment variables".
-    fn platform_variables(&self, id: &str) -> BTreeMap<String, String> {
-        let pairs = [
-            ("RENDER", "true".to_owned()),
-            ("RENDER_SERVICE_ID", self.options.service_id.clone()),
-            ("RENDER_INSTANCE_ID", id.to_owned()),
-            ("RENDER_EXTERNAL_HOSTNAME", self.front_address.ip().to_string()),
-            ("RENDER_EXTERNAL_URL", format!("http://{}", self.front_address)),
-        ];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     async fn until_healthy(&self, address: SocketAddr, image_fault: Option<ImageFault>) {
@@ -392,43 +340,4 @@ impl Engine {
             state.end(&deploy.id, Status::UpdateFailed, &json!({ "failure": reason }));
         });
     }
-}
-
-/// A program by name, in the folders of the image's `PATH`.
-fn on_path(root: &Path, path: Option<&String>, name: &str) -> anyhow::Result<PathBuf> {
-    const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-    let folders = path.map_or(DEFAULT, String::as_str).split(':');
-    let places = folders.map(|folder| unpack::inside(root, &Path::new(folder).join(name)));
-    let mut found = places.filter_map(Result::ok).filter(|place| place.is_file());
-    found.next().with_context(|| format!("exec: \"{name}\": executable file not found in $PATH"))
-}
-
-/// The address of a service that listens on one port only. The previous instance, which has its own machine on Render,
-/// must have ended here.
-async fn fixed_address(port: u16) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-    let listener = listener.with_context(|| format!("port {port} is taken on this machine"))?;
-    Ok(listener.local_addr()?)
-}
-
-/// An address for an instance: free now, and probably until the service listens on it.
-///
-/// Not chosen by the kernel: it also hands such ports to outgoing connections, any of which could take the port between
-/// this test and the service's start. Ports below the kernel's range are only taken by those who ask for them.
-async fn free_address() -> anyhow::Result<SocketAddr> {
-    const FIRST: u16 = 20_000;
-    const COUNT: u32 = 12_000;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-
-    // Several pipelines on one machine start at different ports.
-    let start = std::process::id().wrapping_mul(97);
-    for _ in 0..COUNT {
-        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
-        let port = FIRST + u16::try_from(offset)?;
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
-            return Ok(listener.local_addr()?);
-        }
-    }
-    bail!("no free port")
 }

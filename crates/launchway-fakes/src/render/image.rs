@@ -13,6 +13,7 @@ use ring::digest::{Context, SHA256, digest};
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 
+use super::rights::Rights;
 use super::{PullCredential, unpack};
 use crate::server::{hex, loopback_client};
 
@@ -62,6 +63,7 @@ impl Reference {
 pub(crate) struct Unpacked {
     pub(crate) root: PathBuf,
     pub(crate) config: RunConfig,
+    pub(crate) rights: Rights,
 }
 
 /// The part of an image's config that says how to run it (OCI image spec 1.1, "Image Configuration").
@@ -72,6 +74,7 @@ pub(crate) struct RunConfig {
     pub(crate) entrypoint: Option<Vec<String>>,
     pub(crate) cmd: Option<Vec<String>>,
     pub(crate) working_dir: Option<String>,
+    pub(crate) user: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +162,7 @@ impl Puller {
         );
         let root = folder.join("rootfs");
         tokio::fs::create_dir_all(&root).await?;
+        let mut rights = Rights::default();
         for (layer, diff_id) in manifest.layers.iter().zip(config.rootfs.diff_ids) {
             let file = folder.join("layer");
             self.download(layer, &file).await?;
@@ -169,10 +173,12 @@ impl Puller {
                 other => bail!("layers of type {other} are not supported"),
             };
             let root = root.clone();
-            let unpacking = move || unpack::unpack(&file, gzip, &diff_id, &root);
-            tokio::task::spawn_blocking(unpacking).await.context("the unpacking was interrupted")??;
+            let unpacking =
+                move || unpack::unpack(&file, gzip, &diff_id, &root, &mut rights).map(|()| rights);
+            rights =
+                tokio::task::spawn_blocking(unpacking).await.context("the unpacking was interrupted")??;
         }
-        Ok(Unpacked { root, config: config.config })
+        Ok(Unpacked { root, config: config.config, rights })
     }
 
     async fn manifest(&mut self, version: &str) -> anyhow::Result<(String, Manifest)> {

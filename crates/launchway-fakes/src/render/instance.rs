@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,9 +20,9 @@ use super::state::{LogLine, Logs, MAX_LINE, MAX_LINES, now};
 
 /// What to start, and how.
 pub(crate) struct Launch {
-    pub(crate) program: PathBuf,
+    /// The program, in its folder.
+    pub(crate) command: Command,
     pub(crate) arguments: Vec<String>,
-    pub(crate) folder: PathBuf,
     /// The complete environment: the service inherits none of ours.
     pub(crate) environment: BTreeMap<String, String>,
     /// The loopback port to listen on.
@@ -45,12 +44,12 @@ impl Instance {
     /// Starts the process as the leader of its own group, so that its children can be ended with it.
     pub(crate) async fn start(
         id: String,
-        launch: &Launch,
+        launch: Launch,
         processes: &Arc<Processes>,
         logs: &Arc<Shared<Logs>>,
     ) -> anyhow::Result<Self> {
-        let command = (processes.hooks.command)(&launch.program);
-        let mut child = spawn(launch, command.into()).await.context("failed to start the entry point")?;
+        let address = launch.address;
+        let mut child = spawn(launch).await.context("failed to start the entry point")?;
         let pid = child.id().context("the entry point ended before it had a process id")?;
         processes.add(pid);
         if let Some(output) = child.stdout.take() {
@@ -61,14 +60,7 @@ impl Instance {
         }
         let (exited, exit) = watch::channel(None);
         tokio::spawn(watch_over(child, pid, Arc::clone(processes), exited));
-        Ok(Self {
-            id,
-            created_at: now(),
-            address: launch.address,
-            pid,
-            processes: Arc::clone(processes),
-            exit,
-        })
+        Ok(Self { id, created_at: now(), address, pid, processes: Arc::clone(processes), exit })
     }
 
     /// When and how the process ended; `None` if that can no longer be determined.
@@ -180,10 +172,11 @@ fn send(pid: u32, signal: Signal) {
 
 /// Starts the process, retrying while its file is busy: a process that another thread forks briefly inherits the
 /// descriptor with which we are writing the program.
-async fn spawn(launch: &Launch, mut command: Command) -> std::io::Result<Child> {
+async fn spawn(launch: Launch) -> std::io::Result<Child> {
     const TRIES: usize = 100;
 
-    command.args(&launch.arguments).current_dir(&launch.folder).env_clear().envs(&launch.environment);
+    let mut command = launch.command;
+    command.args(&launch.arguments).env_clear().envs(&launch.environment);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
     for _ in 1..TRIES {

@@ -1,7 +1,7 @@
 //! Unpacks layers to disk without letting an archive escape from its folder.
 //!
-//! Based on OCI image spec 1.1, "Image Layer Filesystem Changeset". Devices and ownership, which need root, are left
-//! out.
+//! Based on OCI image spec 1.1, "Image Layer Filesystem Changeset". Devices and ownership need root: devices are left out,
+//! and owners are noted.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -16,6 +16,7 @@ use fs_err::File;
 use ring::digest::{Context, SHA256};
 use tar::{Archive, Entry, EntryType};
 
+use super::rights::{Owned, Rights};
 use crate::server::hex;
 
 /// More than any of our unpacked images, less than would fill a laptop's disk.
@@ -25,12 +26,18 @@ const MAX_ENTRIES: usize = 1_000_000;
 const MAX_BETWEEN: u64 = 1 << 20;
 const MAX_DEPTH: usize = 128;
 
-/// Unpacks one layer over the content of `root` and checks it against its `diff_id`.
-pub(crate) fn unpack(layer: &Path, gzip: bool, diff_id: &str, root: &Path) -> anyhow::Result<()> {
+/// Unpacks one layer over the content of `root`, checks it against its `diff_id`, and notes whose its files are.
+pub(crate) fn unpack(
+    layer: &Path,
+    gzip: bool,
+    diff_id: &str,
+    root: &Path,
+    rights: &mut Rights,
+) -> anyhow::Result<()> {
     let root = fs_err::canonicalize(root)?;
     // First, because they hide content of the layers below, wherever they are among the layer's own files.
     walk(layer, gzip, |_, path| hide(path, &root))?;
-    let actual = walk(layer, gzip, |entry, path| place(entry, path, &root))?;
+    let actual = walk(layer, gzip, |entry, path| place(entry, path, &root, rights))?;
     ensure!(actual == diff_id, "the layer is {actual} but the config says {diff_id}");
     Ok(())
 }
@@ -92,7 +99,12 @@ fn hide(path: &Path, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn place<R: Read>(entry: &mut Entry<'_, R>, path: &Path, root: &Path) -> anyhow::Result<()> {
+fn place<R: Read>(
+    entry: &mut Entry<'_, R>,
+    path: &Path,
+    root: &Path,
+    rights: &mut Rights,
+) -> anyhow::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     if name.as_bytes().starts_with(b".wh.") {
         return Ok(());
@@ -102,11 +114,21 @@ fn place<R: Read>(entry: &mut Entry<'_, R>, path: &Path, root: &Path) -> anyhow:
     // The real location: a parent may be a link, and a link's target is resolved from there.
     let parent = &fs_err::canonicalize(parent)?;
     let target = parent.join(name);
-    match entry.header().entry_type() {
-        EntryType::Directory => make_folder(&target, root),
+    let header = entry.header();
+    // An empty field means root.
+    let number = |id: std::io::Result<u64>| u32::try_from(id.unwrap_or(0));
+    let owned = Owned { uid: number(header.uid())?, gid: number(header.gid())?, mode: header.mode()? };
+    match header.entry_type() {
+        EntryType::Directory => {
+            make_folder(&target, root)?;
+            // The target may be a link to the folder.
+            rights.note(&fs_err::canonicalize(&target)?, owned);
+            Ok(())
+        }
         EntryType::Regular | EntryType::Continuous => {
             remove(&target)?;
             entry.unpack(&target)?;
+            rights.note(&target, owned);
             Ok(())
         }
         EntryType::Link => {
@@ -116,6 +138,7 @@ fn place<R: Read>(entry: &mut Entry<'_, R>, path: &Path, root: &Path) -> anyhow:
             // Not resolved: a hard link to a symbolic link is that symbolic link.
             let source = folder.join(source.file_name().context("no name")?);
             remove(&target)?;
+            rights.note_link(&source, &target);
             Ok(fs_err::hard_link(source, target)?)
         }
         EntryType::Symlink => {

@@ -65,7 +65,7 @@ impl Files {
     /// What a place takes besides its name.
     const PLACE: usize = 128;
     /// The longest account file that is read, in bytes.
-    const LONGEST_ACCOUNTS: u64 = 1 << 20;
+    pub(crate) const LONGEST_ACCOUNTS: u64 = 1 << 20;
     /// How many parts a path may have, including those of the links on its way.
     const LONGEST_WAY: usize = 256;
 

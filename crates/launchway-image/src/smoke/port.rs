@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use launchway_core::command::Namespace;
+
 /// How a service learns the port to listen on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "a port, or a table with `variable` and `value`, or one with `arguments`")]
@@ -43,6 +45,17 @@ impl Port {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("{words}: {port}"))?;
         Ok(listener.local_addr()?)
+    }
+
+    /// Whether this machine can run the service as in a container; the error says why not.
+    pub fn in_container(&self) -> Result<(), String> {
+        match self {
+            // A container may; a namespace that shares the machine's network may not.
+            Self::Fixed(port) if *port < 1024 => Err(format!("it listens on port {port}")),
+            Self::Standard | Self::Fixed(_) | Self::Variable { .. } | Self::Arguments { .. } => {
+                Namespace::check()
+            }
+        }
     }
 
     /// The port in a container whose port can be chosen.

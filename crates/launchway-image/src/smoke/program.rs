@@ -13,9 +13,10 @@ use anyhow::{Context as _, Result};
 
 use super::{Port, Running, Service};
 use crate::binary::{self, Platform};
-use crate::layer::{Owner, Tar};
+use crate::layer::Tar;
 use crate::layer_reader::{Bounds, LayerReader};
-use crate::unpack::{Unpacked, find, program, program_path, unpack, unpack_for};
+use crate::unpack::{Unpacked, engine_variables, find, program, program_path, unpack, unpack_for};
+use crate::user::User;
 use launchway_core::command::{Namespace, bare, contained};
 use launchway_core::runner::Runner;
 use launchway_registry::oci::Settings;
@@ -34,7 +35,7 @@ pub(super) struct Program {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contained {
     /// Who runs it.
-    pub user: Owner,
+    pub user: User,
     /// The layers of the base, the lowest first.
     pub base: Vec<PathBuf>,
 }
@@ -59,7 +60,7 @@ impl Program {
         let name = self.words().next().context("the image has neither an `ENTRYPOINT` nor a `CMD`")?;
         let (command, address) = if let Ok(alone) = &self.alone {
             unpack_all(runner, alone, folder.path(), tars)?;
-            self.command_in(service, alone.user, folder.path(), name)?
+            self.command_in(service, &alone.user, folder.path(), name)?
         } else {
             let reader = LayerReader::new(&runner.interrupt, Bounds::IMAGE);
             unpack(folder.path(), tars.iter().map(|tar| tar.bytes.as_slice()), reader)?;
@@ -87,7 +88,7 @@ impl Program {
     fn command_in(
         &self,
         service: &Service,
-        user: Owner,
+        user: &User,
         root: &Path,
         name: &str,
     ) -> Result<(Command, SocketAddr)> {
@@ -95,9 +96,9 @@ impl Program {
         let path = program_path(root, working_dir, env, name)?;
         find(root, &path)?;
         let folder = working_dir.clone();
-        let namespace = Namespace { root: root.to_owned(), folder, uid: user.uid, gid: user.gid };
+        let namespace = Namespace { root: root.to_owned(), folder, uid: user.owner.uid, gid: user.owner.gid };
         let command = contained(&namespace, &path).context("this program cannot start itself again")?;
-        self.with_environment(service, command)
+        self.with_environment(service, command, &engine_variables(user))
     }
 
     /// The program's name, for messages.
@@ -123,13 +124,19 @@ impl Program {
     fn command(&self, service: &Service, folder: &Path, file: &Path) -> Result<(Command, SocketAddr)> {
         let mut command = bare(file);
         command.current_dir(find(folder, &self.settings.working_dir)?);
-        self.with_environment(service, command)
+        self.with_environment(service, command, &[])
     }
 
     /// The command with the image's arguments and environment, and what the service gets besides.
-    fn with_environment(&self, service: &Service, mut command: Command) -> Result<(Command, SocketAddr)> {
+    fn with_environment(
+        &self,
+        service: &Service,
+        mut command: Command,
+        of_engine: &[(&str, &str)],
+    ) -> Result<(Command, SocketAddr)> {
         let address = service.port.address()?;
         command.args(self.arguments(&service.port, address.port())).env_clear();
+        command.envs(of_engine.iter().copied());
         command.envs(self.settings.env.iter().filter_map(|pair| pair.split_once('=')));
         // They override the image's.
         command.envs(service.environment.iter().map(|(name, value)| (name, value)));
@@ -144,5 +151,6 @@ fn unpack_all(runner: &Runner, alone: &Contained, root: &Path, tars: &[Arc<Tar>]
     let base = base.collect::<std::io::Result<Vec<_>>>()?;
     let own = tars.iter().map(|tar| Box::new(tar.bytes.as_slice()) as Box<dyn Read>);
     let reader = LayerReader::new(&runner.interrupt, Bounds::IMAGE);
-    unpack_for(root, base.into_iter().chain(own), reader, alone.user, Namespace::prepare)
+    let layers = base.into_iter().chain(own);
+    unpack_for(root, layers, reader, |_| Ok(alone.user.clone()), Namespace::prepare).map(drop)
 }

@@ -6,6 +6,7 @@
 use super::Tree;
 use crate::final_stage::{NewGroup, NewUser};
 use crate::layer::{Entry, Kind, Owner};
+use crate::user::{User, lines, unknown};
 
 const PASSWD: &str = "etc/passwd";
 const GROUP: &str = "etc/group";
@@ -23,24 +24,9 @@ enum Family {
 }
 
 impl Tree {
-    /// `USER`: numbers, or names that the image knows. "When the user doesn't have a primary group, then the image will be
-    /// run with the `root` group."
-    pub(super) fn user(&self, text: &str) -> Result<Owner, String> {
-        let (user, group) = text.split_once(':').unwrap_or((text, ""));
-        let (uid, own_gid) = match user.parse::<u32>() {
-            _ if user.is_empty() => (0, 0),
-            Ok(uid) => {
-                let known = lines(self.text(PASSWD)).find(|fields| fields.get(2) == Some(&user));
-                (uid, known.and_then(|fields| fields.get(3)?.parse().ok()).unwrap_or(0))
-            }
-            Err(_) => self.user_ids(user)?,
-        };
-        let gid = match group.parse() {
-            _ if group.is_empty() => own_gid,
-            Ok(gid) => gid,
-            Err(_) => self.group_id(group)?,
-        };
-        Ok(Owner { uid, gid })
+    /// `USER`: numbers, or names that the image knows.
+    pub(super) fn user(&self, text: &str) -> Result<User, String> {
+        User::find(text, self.text(PASSWD), self.text(GROUP))
     }
 
     /// The numbers of a user and of its primary group.
@@ -56,9 +42,7 @@ impl Tree {
 
     /// The fields of a name's line in one of the image's account files.
     fn account(&self, file: &str, name: &str) -> Result<Vec<&str>, String> {
-        lines(self.text(file))
-            .find(|fields| fields.first() == Some(&name))
-            .ok_or_else(|| format!("`{name}` is not in `/{file}` of the image at this point: use a number"))
+        lines(self.text(file)).find(|fields| fields.first() == Some(&name)).ok_or_else(|| unknown(name, file))
     }
 
     /// The text of an account file: ours, or else the base's.
@@ -254,10 +238,6 @@ fn free(used: &[u32], system: bool, shadow: bool) -> Result<u32, String> {
         (false, _) => range.clone().find(is_free),
     };
     found.ok_or_else(|| "no number of an account is free".to_owned())
-}
-
-fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.lines().map(|line| line.split(':').collect())
 }
 
 fn number(fields: &[&str], place: usize, file: &str) -> Result<u32, String> {

@@ -4,6 +4,7 @@ use super::{Tree, check_names, join};
 use crate::base_image::files::Node;
 use crate::final_stage::Command;
 use crate::layer::{Entry, Kind, Owner};
+use crate::user::User;
 
 impl Tree {
     /// Performs a command as a user; empty means root. The error is a sentence without a location.
@@ -12,12 +13,12 @@ impl Tree {
         let root_only = |tool: &str| {
             let words =
                 || format!("only root may `{tool}`, and it runs as `{user}`: move it before `USER {user}`");
-            if by.uid == 0 { Ok(()) } else { Err(words()) }
+            if by.owner.uid == 0 { Ok(()) } else { Err(words()) }
         };
         match command {
             Command::MakeFolders { paths, parents, mode } => {
                 for path in paths {
-                    self.make_folder(path, *parents, by)?;
+                    self.make_folder(path, *parents, &by)?;
                     if let (Some(mode), Some(entry)) = (mode, self.entries.get_mut(&self.real(path)?)) {
                         entry.mode = mode.apply(0o777, true);
                     }
@@ -39,7 +40,7 @@ impl Tree {
             Command::ChangeMode { mode, paths, recursive } => {
                 for path in paths {
                     self.change(path, *recursive, |entry| {
-                        if by.uid != 0 && by.uid != entry.owner.uid {
+                        if by.owner.uid != 0 && by.owner.uid != entry.owner.uid {
                             return Err(format!(
                                 "it runs as `{user}`, who does not own it: move it before `USER {user}`"
                             ));
@@ -60,7 +61,7 @@ impl Tree {
         }
     }
 
-    fn make_folder(&mut self, path: &str, parents: bool, by: Owner) -> Result<(), String> {
+    fn make_folder(&mut self, path: &str, parents: bool, by: &User) -> Result<(), String> {
         let real = self.real(path)?;
         if self.is_folder(&real) {
             return if parents { Ok(()) } else { Err(format!("`/{path}` is there already: use `mkdir -p`")) };
@@ -79,19 +80,14 @@ impl Tree {
         if !self.may_write(above, by) {
             return Err(format!("`/{above}` belongs to another user: make `/{path}` before `USER`"));
         }
-        self.folder(&real, by)
+        self.folder(&real, by.owner)
     }
 
-    fn may_write(&self, folder: &str, by: Owner) -> bool {
+    fn may_write(&self, folder: &str, by: &User) -> bool {
         let of_base = || self.base.get(folder).and_then(Node::folder);
         let own = self.entries.get(folder).map(|entry| (entry.owner, entry.mode));
         let (owner, mode) = own.or_else(of_base).unwrap_or((Owner::default(), 0o755));
-        let bit = match owner {
-            Owner { uid, .. } if uid == by.uid => 0o200,
-            Owner { gid, .. } if gid == by.gid => 0o020,
-            _ => 0o002,
-        };
-        by.uid == 0 || mode & bit != 0
+        by.owner.uid == 0 || by.rights(owner, mode) & 0o2 != 0
     }
 
     /// What `chown` changes: the user, the group, or both.

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use crate::layer::Owner;
 use crate::layer_reader::{Entry, Kind};
+use crate::user::User;
 
 /// What the layers say of the files, by where they are unpacked.
 #[derive(Debug, Default)]
@@ -24,8 +25,15 @@ impl Rights {
         }
     }
 
+    /// Another name of a file that is already there.
+    pub(super) fn note_link(&mut self, file: &Path, place: &Path) {
+        if let Some(rights) = self.0.get(file).copied() {
+            self.0.insert(place.to_owned(), rights);
+        }
+    }
+
     /// Sets the rights in a folder and on it, those of what lies in a folder before its own.
-    pub(super) fn set(&self, folder: &Path, user: Owner) -> Result<()> {
+    pub(super) fn set(&self, folder: &Path, user: &User) -> Result<()> {
         for entry in fs_err::read_dir(folder)? {
             let entry = entry?;
             let kind = entry.file_type()?;
@@ -38,17 +46,12 @@ impl Rights {
         self.set_one(folder, user)
     }
 
-    fn set_one(&self, place: &Path, user: Owner) -> Result<()> {
+    fn set_one(&self, place: &Path, user: &User) -> Result<()> {
         let before = place.symlink_metadata()?.permissions().mode();
         // What no layer has was made by an engine, for root.
         let (owner, mode) =
             self.0.get(place).copied().unwrap_or((Owner::default(), 0o755 & (before | 0o100)));
-        let shift = match owner {
-            Owner { uid, .. } if uid == user.uid => 6,
-            Owner { gid, .. } if gid == user.gid => 3,
-            _ => 0,
-        };
-        let bits = (mode >> shift & 0o7) * 0o111;
+        let bits = user.rights(owner, mode) * 0o111;
         if bits != before & 0o777 {
             fs_err::set_permissions(place, Permissions::from_mode(bits))?;
         }
@@ -57,7 +60,7 @@ impl Rights {
 }
 
 /// Removes a folder, also where its rights forbid it.
-pub(super) fn remove(folder: &Path) -> std::io::Result<()> {
+pub fn remove(folder: &Path) -> std::io::Result<()> {
     if fs_err::remove_dir_all(folder).is_ok() {
         return Ok(());
     }

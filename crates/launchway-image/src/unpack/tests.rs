@@ -3,6 +3,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use tar::{EntryType, Header};
 
 use super::*;
+use crate::layer::Owner;
 use crate::layer_reader::Bounds;
 use launchway_core::interrupt::Interrupt;
 
@@ -228,6 +229,7 @@ fn a_user_may_do_what_the_image_lets_it() {
         ("srv/", 0, 0, 0o755),
         ("srv/mine", 7, 0, 0o640),
         ("srv/ours", 0, 9, 0o664),
+        ("srv/shared", 0, 11, 0o664),
         ("srv/theirs", 0, 0, 0o600),
         ("tmp/", 0, 0, 0o1777),
         ("made/by/engine", 0, 0, 0o755),
@@ -241,18 +243,26 @@ fn a_user_may_do_what_the_image_lets_it() {
         header.set_size(0);
         tar.append_data(&mut header, path, &b""[..]).unwrap();
     }
+    // Another name of a file has the same rights.
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Link);
+    header.set_mode(0);
+    header.set_size(0);
+    tar.append_link(&mut header, "srv/again", "srv/mine").unwrap();
     let tar = tar.into_inner().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let root = Unpacked::new(&dir.path().join("root")).unwrap();
     let interrupt = Interrupt::default();
     let reader = LayerReader::new(&interrupt, Bounds::IMAGE);
-    unpack_for(root.path(), [&*tar], reader, Owner { uid: 7, gid: 9 }, |_| Ok(())).unwrap();
+    let user = User { owner: Owner { uid: 7, gid: 9 }, groups: vec![11], home: String::new() };
+    unpack_for(root.path(), [&*tar], reader, |_| Ok(user), |_| Ok(())).unwrap();
     let mode = |path: &str| {
         format!("{:o}", root.path().join(path).metadata().unwrap().permissions().mode() >> 6 & 0o7)
     };
     let found =
-        ["", "srv", "srv/mine", "srv/ours", "srv/theirs", "tmp", "made/by", "made/by/engine"].map(mode);
-    assert_eq!(found, ["5", "5", "6", "6", "0", "7", "5", "5"]);
+        ["", "srv", "srv/mine", "srv/again", "srv/ours", "srv/shared", "srv/theirs", "tmp", "made/by"]
+            .map(mode);
+    assert_eq!(found, ["5", "5", "6", "6", "6", "6", "0", "7", "5"]);
     drop(root);
     assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -22,6 +22,7 @@ use launchway_core::environment::Environment;
 use launchway_core::events::{Drilled, Event, Reporter};
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::NetworkPolicy;
+use launchway_image::unpack::remove_unpacked;
 
 use drill::{Drill, Fault};
 use releases::Releases;
@@ -49,11 +50,12 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
     let _turns = (ctx.turn(Turn::REHEARSAL)?, ctx.turn(Turn::OUTPUT)?);
     let folder = ctx.output().join("rehearsal");
     if folder.exists() {
-        fs_err::remove_dir_all(&folder)?;
+        remove_unpacked(&folder)?;
     }
     fs_err::create_dir_all(&folder)?;
     build(ctx)?;
     let releases = Releases::read(&ctx.output().join("image"), ctx.git.tag())?;
+    Fakes::announce_machine(&ctx.config, &ctx.reporter);
     let is_alone = drills.len() == 1;
     if !is_alone {
         ctx.reporter.text(HEADING);

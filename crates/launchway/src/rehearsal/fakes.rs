@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -12,14 +13,14 @@ use tokio::runtime::Runtime;
 
 use crate::config::Config;
 use crate::git::Git;
-use launchway_core::command::bare;
+use launchway_core::command::{Namespace, bare, contained};
 use launchway_core::environment::Environment;
 use launchway_core::events::Reporter;
 use launchway_core::interrupt;
 use launchway_core::secret::random_word;
 use launchway_fakes::Exchange;
 use launchway_fakes::registry::{Auth, FakeRegistry};
-use launchway_fakes::render::{FakeRender, GroupHooks, Options, PullCredential};
+use launchway_fakes::render::{Contained, Container, FakeRender, GroupHooks, Options, PullCredential};
 use launchway_fakes::sentry::FakeSentry;
 use launchway_image::smoke::Port;
 
@@ -91,6 +92,13 @@ impl ServiceValue {
     }
 }
 
+/// Starts a program of the fake Render in a user namespace.
+fn in_namespace(program: &Contained) -> Result<Command> {
+    let Contained { root, program, folder, uid, gid } = program;
+    let namespace = Namespace { root: root.clone(), folder: folder.clone(), uid: *uid, gid: *gid };
+    contained(&namespace, program).context("this program cannot start itself again")
+}
+
 /// Long enough for a key.
 fn made_up() -> Result<String> {
     Ok(random_word()? + &random_word()?)
@@ -145,6 +153,11 @@ impl Fakes {
             max_shutdown_delay: Duration::from_secs(10),
             hooks: GroupHooks {
                 command: |program| bare(program),
+                container: deploy
+                    .port
+                    .in_container()
+                    .is_ok()
+                    .then_some(Container { prepare: Namespace::prepare, command: in_namespace }),
                 started: interrupt::group_started,
                 ended: interrupt::group_ended,
             },
@@ -156,11 +169,12 @@ impl Fakes {
         Ok(Self { registry, render, sentry, repository, service, registry_token, api_key })
     }
 
-    pub(super) fn announce(&self, reporter: &Reporter, git: &Git) {
+    pub(super) fn announce(&self, config: &Config, reporter: &Reporter, git: &Git) {
         reporter.note(format!("registry  {}", self.registry.address()));
         reporter.note(format!("Render    {}", self.render.address()));
         reporter.note(format!("Sentry    {}", self.sentry.address()));
         reporter.note("the pipeline runs as on a push to the release branch; nothing leaves this machine");
+        Self::announce_machine(config, reporter);
         for (origin, words) in [
             (Origin::Environment, "taken from the environment"),
             (Origin::MadeUp, "made up, because `rehearse.environment` does not set them"),
@@ -175,6 +189,15 @@ impl Fakes {
             reporter.note(
                 "the tree has uncommitted changes: the image is tagged `-dirty`, and `latest` does not move",
             );
+        }
+    }
+
+    /// Says why the service does not run as in a container, if it does not.
+    pub(super) fn announce_machine(config: &Config, reporter: &Reporter) {
+        if let Err(reason) = config.deploy.port.in_container() {
+            reporter.note(format!(
+                "the fake Render starts the service with the files and rights of this machine, because {reason}"
+            ));
         }
     }
 

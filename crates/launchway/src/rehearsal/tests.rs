@@ -49,7 +49,7 @@ fn no_secret_is_reported_or_left() {
     let fakes = runtime.block_on(Fakes::start(&ctx.config, &ctx.environment, &folder)).unwrap();
     let secrets = fakes.secrets();
     assert!(secrets.iter().all(|secret| secret.len() >= 20), "each is found by its text");
-    fakes.announce(&ctx.reporter, &ctx.git);
+    fakes.announce(&ctx.config, &ctx.reporter, &ctx.git);
     let request = Request {
         scope: Scope::Jobs(Some(vec![JobId::Build, JobId::Deploy])),
         trigger: Trigger::push(&ctx.config.branch),

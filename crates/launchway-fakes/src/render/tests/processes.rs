@@ -76,9 +76,8 @@ async fn a_program_that_is_still_being_written_starts_a_moment_later() {
     fs_err::set_permissions(&program, executable).unwrap();
     let writing = fs_err::OpenOptions::new().append(true).open(&program).unwrap();
     let launch = instance::Launch {
-        program,
+        command: plain_command(&program).into(),
         arguments: Vec::new(),
-        folder: folder.path().to_owned(),
         environment: [("MODE".to_owned(), "leave".to_owned())].into(),
         address: ([127, 0, 0, 1], 1).into(),
     };
@@ -90,6 +89,6 @@ async fn a_program_that_is_still_being_written_starts_a_moment_later() {
         drop(writing);
     };
     let (started, ()) =
-        tokio::join!(instance::Instance::start("one".to_owned(), &launch, &processes, &logs), written);
+        tokio::join!(instance::Instance::start("one".to_owned(), launch, &processes, &logs), written);
     assert!(started.unwrap().exited().await.unwrap().success());
 }

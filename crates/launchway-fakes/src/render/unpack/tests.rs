@@ -34,7 +34,8 @@ impl Rig {
         let diff_id = format!("sha256:{}", hex(digest(&SHA256, &tar).as_ref()));
         let layer = self.folder.path().join("layer");
         fs_err::write(&layer, tar).unwrap();
-        let result = unpack(&layer, false, &diff_id, &self.root()).map_err(|error| format!("{error:#}"));
+        let result = unpack(&layer, false, &diff_id, &self.root(), &mut Rights::default())
+            .map_err(|error| format!("{error:#}"));
         assert_eq!(fs_err::read_to_string(self.folder.path().join("outside")).unwrap(), "untouched");
         result
     }
@@ -142,9 +143,10 @@ fn a_layer_must_be_the_one_of_the_config() {
     let rig = Rig::new();
     let layer = rig.folder.path().join("layer");
     fs_err::write(&layer, archive(&[("a", Plain("1"))])).unwrap();
-    let error = unpack(&layer, false, "sha256:00", &rig.root()).unwrap_err().to_string();
+    let error =
+        unpack(&layer, false, "sha256:00", &rig.root(), &mut Rights::default()).unwrap_err().to_string();
     assert!(error.contains("but the config says sha256:00"), "{error}");
-    assert!(unpack(&layer, true, "sha256:00", &rig.root()).is_err());
+    assert!(unpack(&layer, true, "sha256:00", &rig.root(), &mut Rights::default()).is_err());
 }
 
 #[test]
@@ -163,7 +165,7 @@ fn a_layer_has_bounds() {
     let refused = |tar: &[u8]| {
         let layer = rig.folder.path().join("layer");
         fs_err::write(&layer, tar).unwrap();
-        format!("{:#}", unpack(&layer, false, "sha256:00", &rig.root()).unwrap_err())
+        format!("{:#}", unpack(&layer, false, "sha256:00", &rig.root(), &mut Rights::default()).unwrap_err())
     };
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::GNULongName);

@@ -120,7 +120,7 @@ fn accounts_are_made_as_debian_makes_them() {
         let found = tree.entries.contains_key("etc/group").then(|| added(&tree, "etc/group", GROUP));
         assert_eq!(found, expected, "{commands}");
         let ids: Vec<u32> = passwd.split(':').skip(2).take(2).map(|id| id.parse().unwrap()).collect();
-        assert_eq!(tree.user, Owner { uid: ids[0], gid: ids[1] }, "{commands}");
+        assert_eq!(tree.user.owner, Owner { uid: ids[0], gid: ids[1] }, "{commands}");
     }
     // An ordinary user of Debian gets a home folder, and is one of the users.
     let tree = run(debian(), "RUN adduser --disabled-password --gecos '' app").unwrap();
@@ -137,7 +137,7 @@ fn accounts_are_made_as_busybox_makes_them() {
     .unwrap();
     assert_eq!(added(&tree, "etc/passwd", PASSWD), "app:x:100:101:Linux User:/srv:/sbin/nologin\n");
     assert_eq!(added(&tree, "etc/group", GROUP), "web:x:101:\n");
-    assert_eq!(tree.user, Owner { uid: 100, gid: 101 });
+    assert_eq!(tree.user.owner, Owner { uid: 100, gid: 101 });
     let tree = run(alpine(), "RUN adduser -D -u 1005 app").unwrap();
     assert_eq!(added(&tree, "etc/passwd", PASSWD), "app:x:1005:1005:Linux User:/home/app:/bin/sh\n");
     assert_eq!(modes(&tree), ["home 755 0:0", "home/app 2755 1005:1005"]);

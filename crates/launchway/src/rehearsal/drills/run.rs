@@ -18,6 +18,7 @@ use launchway_core::events::milliseconds;
 use launchway_core::http::NetworkPolicy;
 use launchway_core::interrupt::Interrupt;
 use launchway_core::runner::Runner;
+use launchway_image::unpack::remove_unpacked;
 
 /// A drill that has run.
 pub(super) struct Ran {
@@ -32,7 +33,7 @@ pub(super) fn run(ctx: &Context, releases: &Releases, drill: &Drill, folder: &Pa
     // Each drill has its own service, with its own history.
     for left in [&of_fakes, &folder.join("history")] {
         if left.exists() {
-            fs_err::remove_dir_all(left)?;
+            remove_unpacked(left)?;
         }
     }
     fs_err::create_dir_all(&of_fakes)?;

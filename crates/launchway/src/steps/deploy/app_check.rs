@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use launchway_core::command::{Group, bare};
+use launchway_core::command::{Group, Namespace, bare, contained};
 use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
@@ -23,7 +23,10 @@ use launchway_core::plain::send_lines;
 use launchway_core::secret::Secret;
 use launchway_image::layer_reader::{Bounds, LayerReader};
 use launchway_image::layout::Layout;
-use launchway_image::unpack::{Unpacked, find, program, unpack};
+use launchway_image::unpack::{
+    Unpacked, engine_variables, find, program, program_path, unpack, unpack_for, user,
+};
+use launchway_image::user::User;
 use launchway_registry::oci::{Descriptor, ImageManifest, LONGEST_CONFIG};
 use launchway_registry::{Client, Digest, Repository};
 
@@ -97,12 +100,20 @@ impl AppCheck<'_> {
             return Ok(());
         }
         let root = folder.path().join("root");
-        if let Err(error) = image.unpack(&root, self.interrupt) {
-            self.interrupt.check()?;
-            self.reporter.skipped(NAME, format!("the image cannot be unpacked here: {error:#}"));
-            return Ok(());
+        let container = Namespace::check();
+        let user = match image.unpack(&root, container.is_ok(), self.interrupt) {
+            Ok(user) => user,
+            Err(error) => {
+                self.interrupt.check()?;
+                self.reporter.skipped(NAME, format!("the image cannot be unpacked here: {error:#}"));
+                return Ok(());
+            }
+        };
+        if let Err(reason) = container {
+            self.reporter
+                .note(format!("{NAME}: with the files and rights of this machine, because {reason}"));
         }
-        let (status, output) = self.start(&image, &root, variables)?;
+        let (status, output) = self.start(&image, &root, user.as_ref(), variables)?;
         judge(self.reporter, status, &output)
     }
 
@@ -136,11 +147,12 @@ impl AppCheck<'_> {
         Ok(Image { config, layers: layers.iter().map(download).collect::<Result<_>>()? })
     }
 
-    /// Runs the entry point; returns its exit status and output.
+    /// Runs the entry point, with the image's files alone if it gets a user; returns its exit status and output.
     fn start(
         &self,
         image: &Image,
         root: &Path,
+        user: Option<&User>,
         variables: &BTreeMap<String, Secret>,
     ) -> Result<(ExitStatus, Vec<u8>)> {
         let Self { arguments, reporter, .. } = self;
@@ -148,8 +160,18 @@ impl AppCheck<'_> {
         let working_dir = image.config["config"]["WorkingDir"].as_str().unwrap_or("/");
         let (name, before) =
             words.split_first().context("the image has no `ENTRYPOINT` to give arguments to")?;
-        let mut command = bare(program(root, working_dir, &env, name)?);
-        command.args(before).args(*arguments).current_dir(find(root, working_dir)?).env_clear();
+        let mut command = if let Some(User { owner, .. }) = user {
+            let (root, folder) = (root.to_owned(), working_dir.to_owned());
+            let path = program_path(&root, working_dir, &env, name)?;
+            let namespace = Namespace { root, folder, uid: owner.uid, gid: owner.gid };
+            contained(&namespace, &path).context("this program cannot start itself again")?
+        } else {
+            let mut command = bare(program(root, working_dir, &env, name)?);
+            command.current_dir(find(root, working_dir)?);
+            command
+        };
+        command.args(before).args(*arguments).env_clear();
+        command.envs(user.into_iter().flat_map(engine_variables));
         command.envs(env.iter().filter_map(|pair| pair.split_once('=')));
         // Render's own default if the service sets none.
         command.env("PORT", "10000");
@@ -201,10 +223,16 @@ struct Image {
 }
 
 impl Image {
-    fn unpack(&self, root: &Path, interrupt: &Interrupt) -> Result<()> {
+    /// Unpacks it; for a container, with the rights of its user.
+    fn unpack(&self, root: &Path, container: bool, interrupt: &Interrupt) -> Result<Option<User>> {
         fs_err::create_dir_all(root)?;
-        let layers: std::io::Result<Vec<_>> = self.layers.iter().map(fs_err::File::open).collect();
-        unpack(root, layers?, LayerReader::new(interrupt, Bounds::IMAGE))
+        let layers = self.layers.iter().map(fs_err::File::open).collect::<std::io::Result<Vec<_>>>()?;
+        let reader = LayerReader::new(interrupt, Bounds::IMAGE);
+        if !container {
+            return unpack(root, layers, reader).map(|()| None);
+        }
+        let named = self.config["config"]["User"].as_str().unwrap_or_default();
+        unpack_for(root, layers, reader, |root| user(root, named), Namespace::prepare).map(Some)
     }
 
     fn text(&self, name: &str) -> &str {

@@ -11,7 +11,7 @@ use super::sources::Sources;
 use super::toolchain::Toolchain;
 use super::{arguments, compile, labels, service};
 use crate::project::{Project, output};
-use launchway_core::command::{Call, Namespace};
+use launchway_core::command::Call;
 use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::runner::Runner;
@@ -24,7 +24,7 @@ use launchway_image::final_stage::{BaseName, FinalStage, Inputs, Step};
 use launchway_image::layer::{self, Entry, Kind, Layer, Tar};
 use launchway_image::layer_cache::LayerCache;
 use launchway_image::manifest::image_config;
-use launchway_image::smoke::{Contained, Port, Service, Smoke};
+use launchway_image::smoke::{Contained, Service, Smoke};
 use launchway_image::tree::{self, Tree};
 use launchway_registry::oci::Settings;
 
@@ -262,13 +262,11 @@ impl SmokeRun {
         base: Option<&BaseImage>,
     ) -> Self {
         let mut settings = stage.settings.clone();
-        let alone = match service.port {
-            // A container may; a namespace that shares the machine's network may not.
-            Port::Fixed(port) if port < 1024 => Err(format!("it listens on port {port}")),
-            _ => Namespace::check(),
-        };
         let files = base.into_iter().flat_map(BaseImage::files).map(|(_, path)| path);
-        let alone = alone.map(|()| Contained { user: tree.user, base: files.collect() });
+        let alone = service
+            .port
+            .in_container()
+            .map(|()| Contained { user: tree.user.clone(), base: files.collect() });
         if stage.base.is_some() && alone.is_err() {
             for shell in &stage.shells {
                 // The base's shell would only start it.
