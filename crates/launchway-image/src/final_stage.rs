@@ -22,7 +22,7 @@ use parse_dockerfile::{Flag, FromInstruction, Instruction};
 use super::dockerignore::clean;
 use crate::binary::Platform;
 use crate::dockerfile::Dockerfile;
-pub use commands::{Command, NewGroup, NewUser};
+pub use commands::{Command, Dialect, Login, NewGroup, NewUser};
 use expansion::Words;
 pub use from::BaseName;
 use launchway_core::exit::{Exit, Failure};

@@ -14,7 +14,7 @@ use launchway_registry::Digest;
 pub struct Files {
     /// By folder and name: a path costs only its last part, however deep it is.
     places: BTreeMap<Key, Place>,
-    /// The contents of the account files.
+    /// The contents of the account files, and of those for new home folders.
     accounts: BTreeMap<Key, String>,
     /// The id of the last folder, and of the last layer.
     folders: u32,
@@ -56,9 +56,6 @@ pub enum Node {
 /// The root's number.
 const ROOT: u32 = 0;
 
-/// The files that define accounts.
-const ACCOUNTS: [&str; 2] = ["etc/passwd", "etc/group"];
-
 impl Files {
     /// The memory that the files of an image may take, in bytes.
     const ROOM: usize = 48 << 20;
@@ -66,6 +63,10 @@ impl Files {
     const PLACE: usize = 128;
     /// The longest account file that is read, in bytes.
     pub(crate) const LONGEST_ACCOUNTS: u64 = 1 << 20;
+    /// The longest file of a new home folder that is read, in bytes.
+    const LONGEST_OF_HOME: u64 = 64 << 10;
+    /// How many files are read.
+    const MOST_TEXTS: usize = 64;
     /// How many parts a path may have, including those of the links on its way.
     const LONGEST_WAY: usize = 256;
 
@@ -90,7 +91,7 @@ impl Files {
         found
     }
 
-    /// The text of `etc/passwd` or `etc/group`.
+    /// The text of `etc/passwd`, `etc/group`, or a short file in `etc/skel`.
     pub fn accounts(&self, path: &str) -> Option<&str> {
         self.accounts.get(&self.key(path)?).map(String::as_str)
     }
@@ -145,10 +146,19 @@ impl Files {
             Kind::Symlink(target) => Node::Link(String::from_utf8_lossy(target).into()),
             Kind::File | Kind::HardLink(_) | Kind::Device => Node::File,
         };
-        if ACCOUNTS.contains(&path.as_str()) && entry.kind == Kind::File {
+        let longest = match path.as_str() {
+            "etc/passwd" | "etc/group" => Self::LONGEST_ACCOUNTS,
+            path if path.starts_with("etc/skel/") && entry.mode == 0o644 => Self::LONGEST_OF_HOME,
+            _ => 0,
+        };
+        if longest > 0
+            && entry.kind == Kind::File
+            && (longest == Self::LONGEST_ACCOUNTS || self.accounts.len() < Self::MOST_TEXTS)
+        {
             let mut text = String::new();
             // A file that is not text contains no accounts.
-            if entry.contents.by_ref().take(Self::LONGEST_ACCOUNTS).read_to_string(&mut text).is_ok() {
+            let read = entry.contents.by_ref().take(longest).read_to_string(&mut text);
+            if read.is_ok() && (longest == Self::LONGEST_ACCOUNTS || text.len() as u64 != longest) {
                 self.accounts.insert(key.clone(), text);
             }
         }

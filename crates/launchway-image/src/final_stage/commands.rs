@@ -39,6 +39,8 @@ pub enum Command {
     AddGroup(NewGroup),
     /// `adduser USER GROUP` and `addgroup USER GROUP`.
     AddMember {
+        /// Whether it is `addgroup`.
+        addgroup: bool,
         /// The user.
         user: String,
         /// The group.
@@ -46,11 +48,34 @@ pub enum Command {
     },
 }
 
+/// The two programs that are called `adduser` and `addgroup`, with an option that only this one understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Debian's.
+    Debian(String),
+    /// `BusyBox`'s, as in Alpine.
+    BusyBox(String),
+}
+
+/// How `adduser` lets a new account log in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Login {
+    /// With a password that it asks for.
+    #[default]
+    Password,
+    /// Without setting a password.
+    NoPassword,
+    /// Not at all.
+    Never,
+}
+
 /// The options of `useradd` and `adduser`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewUser {
     /// Whether it is `useradd` of shadow-utils, and not `adduser` of Debian or `BusyBox`.
     pub useradd: bool,
+    /// Whose options it has, if only one `adduser` has them.
+    pub dialect: Option<Dialect>,
     /// The name.
     pub name: String,
     /// The number.
@@ -69,6 +94,8 @@ pub struct NewUser {
     pub create_home: Option<bool>,
     /// The login shell.
     pub shell: Option<String>,
+    /// How the account may log in.
+    pub login: Login,
     /// The comment.
     pub comment: Option<String>,
 }
@@ -78,6 +105,8 @@ pub struct NewUser {
 pub struct NewGroup {
     /// Whether it is `groupadd` of shadow-utils, and not `addgroup` of Debian or `BusyBox`.
     pub groupadd: bool,
+    /// Whose options it has, if only one `addgroup` has them.
+    pub dialect: Option<Dialect>,
     /// The name.
     pub name: String,
     /// The number.
@@ -174,9 +203,12 @@ pub(super) fn command(
             let groupadd = name == "groupadd";
             let found = Options::read(name, words, if groupadd { GROUPADD } else { ADDGROUP })?;
             match found.rest.as_slice() {
-                [user, group] if !groupadd => Command::AddMember { user: user.clone(), group: group.clone() },
+                [user, group] if !groupadd && found.given.is_empty() => {
+                    Command::AddMember { addgroup: true, user: user.clone(), group: group.clone() }
+                }
                 [group] => Command::AddGroup(NewGroup {
                     groupadd,
+                    dialect: if groupadd { None } else { found.dialect(name)? },
                     name: account(group)?,
                     gid: found.number(&["gid"])?,
                     system: found.has("system"),
@@ -202,14 +234,15 @@ fn user(tool: &str, words: &[String]) -> Result<Command, String> {
     let name = match found.rest.as_slice() {
         [name] => account(name)?,
         [user, group] if !useradd && found.given.is_empty() => {
-            return Ok(Command::AddMember { user: user.clone(), group: group.clone() });
+            return Ok(Command::AddMember { addgroup: false, user: user.clone(), group: group.clone() });
         }
         // BusyBox's notation for the primary group.
         _ => return Err(format!("`{tool}` needs one name")),
     };
+    let dialect = if useradd { None } else { found.dialect(tool)? };
     if !useradd && found.has("group") && !system {
         let gid = found.number(&["gid"])?;
-        return Ok(Command::AddGroup(NewGroup { name, gid, ..NewGroup::default() }));
+        return Ok(Command::AddGroup(NewGroup { dialect, name, gid, ..NewGroup::default() }));
     }
     let text = |names: &[&str]| found.get(names).map(str::to_owned);
     let own_group = match (found.has("group") || found.has("user-group"), found.has("no-user-group")) {
@@ -222,25 +255,45 @@ fn user(tool: &str, words: &[String]) -> Result<Command, String> {
         (true, false) => Some(true),
         (false, false) => None,
     };
+    let login = if found.has("disabled-login") {
+        Login::Never
+    } else if system || found.has("disabled-password") || found.has("empty-password") {
+        Login::NoPassword
+    } else {
+        Login::Password
+    };
     let groups = found.get(&["groups"]).unwrap_or_default().split(',').filter(|name| !name.is_empty());
     Ok(Command::AddUser(NewUser {
         useradd,
+        dialect,
         name,
         uid: found.number(&["uid"])?,
-        group: if useradd { text(&["gid"]) } else { text(&["ingroup", "gid"]) },
+        group: if useradd { text(&["gid"]) } else { primary_group(tool, &found)? },
         groups: groups.map(str::to_owned).collect(),
         system,
         own_group,
         home: text(&["home-dir", "home"]),
         create_home,
         shell: text(&["shell"]),
+        login,
         comment: text(&["comment", "gecos"]),
     }))
 }
 
+/// The group of `adduser`: `--ingroup` takes a name, `--gid` a number.
+fn primary_group(tool: &str, found: &Options) -> Result<Option<String>, String> {
+    match found.get(&["ingroup"]) {
+        Some(group) if group.parse::<u32>().is_ok() => {
+            Err(format!("the group of `{tool}` has the number `{group}`: write its name"))
+        }
+        Some(group) => Ok(Some(group.to_owned())),
+        None => Ok(found.number(&["gid"])?.map(|gid| gid.to_string())),
+    }
+}
+
 /// A name that cannot break a line of `/etc/passwd`.
 fn account(name: &str) -> Result<String, String> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.$".contains(c);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
     if starts && name.len() <= 32 && name.chars().all(is_part) {
         Ok(name.to_owned())
@@ -252,12 +305,14 @@ fn account(name: &str) -> Result<String, String> {
 /// The options of a command, and its other words.
 struct Options {
     given: Vec<(&'static str, String)>,
+    /// The first option by a letter that Debian's `adduser` does not take for the start of a long name.
+    letters: Option<String>,
     rest: Vec<String>,
 }
 
 impl Options {
     fn read(tool: &str, words: &[String], known: &[Known]) -> Result<Self, String> {
-        let mut found = Self { given: Vec::new(), rest: Vec::new() };
+        let mut found = Self { given: Vec::new(), letters: None, rest: Vec::new() };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let unknown = || format!("the builtin engine does not follow `{tool} {word}`");
@@ -276,6 +331,9 @@ impl Options {
                 };
                 found.given.push((name, value));
             } else if let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) {
+                if !["u", "q"].contains(&letters) {
+                    found.letters.get_or_insert_with(|| word.clone());
+                }
                 for (place, letter) in letters.char_indices() {
                     let (name, _, takes) =
                         known.iter().find(|known| known.1 == letter && letter != NONE).ok_or_else(unknown)?;
@@ -304,6 +362,20 @@ impl Options {
 
     fn has(&self, name: &str) -> bool {
         self.given.iter().any(|(known, _)| *known == name)
+    }
+
+    /// Whose options these are, if only one tool has them.
+    fn dialect(&self, tool: &str) -> Result<Option<Dialect>, String> {
+        let mut debians = vec!["group", "comment", "disabled-login", "quiet"];
+        if tool == "adduser" {
+            debians.push("gid");
+        }
+        let debians = debians.into_iter().find(|name| self.has(name)).map(|name| format!("--{name}"));
+        let busybox = self.has("empty-password").then(|| "--empty-password".to_owned());
+        match (self.letters.clone().or(busybox), debians) {
+            (Some(one), Some(other)) => Err(format!("no `{tool}` has both `{one}` and `{other}`")),
+            (busybox, debians) => Ok(busybox.map(Dialect::BusyBox).or(debians.map(Dialect::Debian))),
+        }
     }
 
     /// The last value of these options.

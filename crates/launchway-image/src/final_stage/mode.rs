@@ -29,16 +29,23 @@ impl Mode {
     /// Parses `0755`, `u=rwx,go+rX`; the error is a sentence.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("the builtin engine does not follow the mode `{text}`: write it as in `0755`");
-        if text.starts_with(|c: char| c.is_ascii_digit()) {
+        if text.starts_with(|c: char| c.is_ascii_digit()) && text.len() <= 4 {
             let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o7777).ok_or_else(wrong)?;
             return Ok(Self(vec![Change::Octal(bits)]));
         }
         text.split(',').map(|part| symbolic(part).ok_or_else(wrong)).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether it is a number.
+    pub(crate) fn is_number(&self) -> bool {
+        matches!(self.0.as_slice(), [Change::Octal(_)])
+    }
+
     /// The bits after the change.
     pub(crate) fn apply(&self, bits: u32, folder: bool) -> u32 {
         self.0.iter().fold(bits, |bits, change| match change {
+            // chmod(1): a number of up to four digits does not clear these bits of a folder.
+            Change::Octal(octal) if folder => *octal | bits & 0o6000,
             Change::Octal(octal) => *octal,
             Change::Symbolic { who, how, what, search } => {
                 let search = if *search && (folder || bits & 0o111 != 0) { 0o111 } else { 0 };
@@ -101,10 +108,12 @@ mod tests {
             ("u=rwX,go=rX", 0o700, true, 0o755),
             ("o-rwx,g=", 0o777, true, 0o700),
             ("1777", 0o755, true, 0o1777),
+            ("755", 0o6775, true, 0o6755),
+            ("755", 0o6775, false, 0o755),
         ] {
             assert_eq!(Mode::parse(mode).unwrap().apply(before, folder), after, "{mode}");
         }
-        for mode in ["", "rwx", "u+s", "99", "77777", "u~x"] {
+        for mode in ["", "rwx", "u+s", "99", "77777", "00755", "u~x"] {
             Mode::parse(mode).unwrap_err();
         }
     }

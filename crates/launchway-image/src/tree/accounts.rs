@@ -1,15 +1,18 @@
 //! The accounts of an image: reads and edits `/etc/passwd` and `/etc/group` like the tools of its base.
 //!
-//! Leaves alone what concerns passwords (`/etc/shadow`, which contains dates) and nested containers (`/etc/subuid`),
-//! and does not copy `/etc/skel` to home folders.
+//! Leaves alone what concerns passwords (`/etc/shadow`, which contains dates) and nested containers (`/etc/subuid`).
 
 use super::Tree;
-use crate::final_stage::{NewGroup, NewUser};
+use crate::base_image::files::Node;
+use crate::final_stage::{Dialect, Login, NewGroup, NewUser};
 use crate::layer::{Entry, Kind, Owner};
 use crate::user::{User, lines, unknown};
 
 const PASSWD: &str = "etc/passwd";
 const GROUP: &str = "etc/group";
+
+/// The group of a system account that names none.
+const NOGROUP: &str = "nogroup";
 
 /// The ranges of account numbers (`/etc/login.defs`, `adduser.conf`).
 const SYSTEM: std::ops::RangeInclusive<u32> = 100..=999;
@@ -17,7 +20,7 @@ const ORDINARY: std::ops::RangeInclusive<u32> = 1000..=60000;
 
 /// Which tools a base has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
+pub(super) enum Family {
     Debian,
     BusyBox,
     Other,
@@ -69,7 +72,7 @@ impl Tree {
         self.write(file, format!("{text}{end}{line}\n"))
     }
 
-    fn family(&self) -> Family {
+    pub(super) fn family(&self) -> Family {
         let real = |path: &str| self.real(path).unwrap_or_default();
         if self.has("etc/debian_version") {
             Family::Debian
@@ -83,7 +86,7 @@ impl Tree {
     }
 
     /// A tool that the base lacks would fail in `docker build` too.
-    fn needs(&self, tool: &str) -> Result<(), String> {
+    pub(super) fn needs(&self, tool: &str) -> Result<(), String> {
         let folders = ["usr/sbin", "sbin", "usr/bin", "bin", "usr/local/sbin", "usr/local/bin"];
         if folders.iter().any(|folder| self.has(&format!("{folder}/{tool}"))) {
             return Ok(());
@@ -99,17 +102,52 @@ impl Tree {
         Err(format!("the base image has no `{tool}`{hint}"))
     }
 
+    /// Fails if the base's `adduser` or `addgroup` lacks an option, or rejects the name.
+    fn speaks(&self, tool: &str, dialect: Option<&Dialect>, name: &str, system: bool) -> Result<(), String> {
+        // Debian, AdduserCommon.pm: `name_regex` and `sys_name_regex`.
+        let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
+        let debians = name.chars().all(is_part) && (system || !name.starts_with('_'));
+        match (self.family(), dialect) {
+            (Family::Debian, Some(Dialect::BusyBox(word))) => Err(format!(
+                "the base image has Debian's `{tool}`, which lacks `{word}`: use long options, as in `--system`"
+            )),
+            (Family::BusyBox, Some(Dialect::Debian(word))) => Err(format!(
+                "the base image has BusyBox's `{tool}`, which lacks `{word}`: use its letters, as in `-S`"
+            )),
+            (Family::Other, _) => Err(format!(
+                "the base image's `{tool}` is neither Debian's nor BusyBox's: use `useradd` or `groupadd`"
+            )),
+            (Family::Debian, _) if !debians => Err(format!(
+                "Debian's `{tool}` rejects the name `{name}`: start with a letter, and use only `a-z`, `0-9`, `-` and `_`"
+            )),
+            (Family::Debian | Family::BusyBox, _) => Ok(()),
+        }
+    }
+
+    /// Whether Debian's tools leave a system account of this name as it is.
+    fn has_system(&self, file: &str, name: &str, wanted: Option<u32>) -> bool {
+        let id = self.account(file, name).ok().and_then(|fields| fields.get(2)?.parse().ok());
+        id.is_some_and(|id| SYSTEM.contains(&id) && wanted.is_none_or(|wanted| wanted == id))
+    }
+
     pub(super) fn add_group(&mut self, group: &NewGroup) -> Result<(), String> {
-        let NewGroup { groupadd, name, gid, system, force } = group;
-        self.needs(if *groupadd { "groupadd" } else { "addgroup" })?;
-        if lines(self.text(GROUP)).any(|fields| fields.first() == Some(&name.as_str())) {
-            return if *force { Ok(()) } else { Err(format!("the group `{name}` exists already")) };
+        let NewGroup { groupadd, dialect, name, gid, system, force } = group;
+        let tool = if *groupadd { "groupadd" } else { "addgroup" };
+        self.needs(tool)?;
+        if !groupadd {
+            self.speaks(tool, dialect.as_ref(), name, *system)?;
+        }
+        if self.account(GROUP, name).is_ok() {
+            let debians = !groupadd && *system && self.family() == Family::Debian;
+            let is_fine = *force || debians && self.has_system(GROUP, name, *gid);
+            return if is_fine { Ok(()) } else { Err(format!("the group `{name}` exists already")) };
         }
         let used = self.ids(GROUP);
         let gid = match gid {
-            Some(gid) if used.contains(gid) => return Err(format!("the group number {gid} is taken")),
-            Some(gid) => *gid,
-            None => free(&used, *system, *groupadd)?,
+            Some(gid) if !used.contains(gid) => *gid,
+            // `groupadd --force` chooses another number.
+            Some(gid) if !force => return Err(format!("the group number {gid} is taken")),
+            Some(_) | None => free(&used, *system, *groupadd)?,
         };
         self.append(GROUP, &format!("{name}:x:{gid}:"))
     }
@@ -134,53 +172,62 @@ impl Tree {
     }
 
     pub(super) fn add_user(&mut self, user: &NewUser) -> Result<(), String> {
-        let NewUser { useradd, name, system, .. } = user;
-        self.needs(if *useradd { "useradd" } else { "adduser" })?;
-        if lines(self.text(PASSWD)).any(|fields| fields.first() == Some(&name.as_str())) {
-            return Err(format!("the user `{name}` exists already"));
+        let NewUser { useradd, dialect, name, system, .. } = user;
+        let tool = if *useradd { "useradd" } else { "adduser" };
+        self.needs(tool)?;
+        if !useradd {
+            self.speaks(tool, dialect.as_ref(), name, *system)?;
         }
         let family = self.family();
-        let (uids, gids) = (self.ids(PASSWD), self.ids(GROUP));
-        let own_group = user.own_group.unwrap_or(user.group.is_none() && (*useradd || !system));
-        let uid = match user.uid {
-            Some(uid) if uids.contains(&uid) => return Err(format!("the user number {uid} is taken")),
-            Some(uid) => uid,
-            // `adduser` gives the group the same number, if possible.
-            None if own_group && !useradd => free(&[uids, gids.clone()].concat(), *system, false)?,
-            None => free(&uids, *system, *useradd)?,
-        };
-        let gid = match &user.group {
-            Some(group) => group.parse().map_or_else(|_| self.group_id(group), Ok)?,
-            None if own_group => {
-                let gid = if gids.contains(&uid) { free(&gids, *system, *useradd)? } else { uid };
-                if lines(self.text(GROUP)).any(|fields| fields.first() == Some(&name.as_str())) {
-                    return Err(format!("the group `{name}` exists already: name it as the user's group"));
-                }
-                self.append(GROUP, &format!("{name}:x:{gid}:"))?;
-                gid
-            }
-            None if *useradd => 100,
-            None => self.group_id("nogroup").unwrap_or(65_534),
-        };
         let debians = !useradd && family == Family::Debian;
+        let busybox = !useradd && family == Family::BusyBox;
+        if self.account(PASSWD, name).is_ok() {
+            if debians && *system && self.has_system(PASSWD, name, user.uid) {
+                return Ok(());
+            }
+            return Err(format!("the user `{name}` exists already"));
+        }
+        if busybox && user.login == Login::Password {
+            return Err("BusyBox's `adduser` asks for a password: add `-D`".to_owned());
+        }
+        // The groups are checked before the user's own is made: no command makes half an account.
+        user.groups.iter().try_for_each(|group| self.account(GROUP, group).map(drop))?;
+        let (uid, gid) = self.new_ids(user)?;
         let home = match &user.home {
             Some(home) => home.clone(),
             None if *system && debians => "/nonexistent".to_owned(),
             None => format!("/home/{name}"),
         };
+        // BusyBox, adduser.c: "newly created users inherit root's shell setting".
+        let of_root = lines(self.text(PASSWD)).find(|fields| fields.get(2) == Some(&"0"));
+        let of_root = of_root.and_then(|fields| fields.get(6).copied()).filter(|shell| !shell.is_empty());
         let shell = user.shell.as_deref().unwrap_or(match (useradd, system, family) {
             (false, true, Family::Debian) => "/usr/sbin/nologin",
-            (false, true, _) => "/sbin/nologin",
+            (false, false, Family::Debian) if user.login == Login::Never => "/usr/sbin/nologin",
             (false, false, Family::Debian) | (true, _, Family::Other) => "/bin/bash",
+            // Alpine, main/busybox: "adduser: default to /sbin/nologin as shell for system accounts".
+            (false, true, _) if self.has("etc/alpine-release") => "/sbin/nologin",
+            (false, true, _) => "/bin/false",
+            (false, false, Family::BusyBox) => of_root.unwrap_or("/bin/sh"),
             _ => "/bin/sh",
         });
-        let comment = user.comment.as_deref().unwrap_or(match (useradd, family) {
-            (false, Family::BusyBox) => "Linux User",
-            _ => "",
-        });
-        self.append(PASSWD, &format!("{name}:x:{uid}:{gid}:{comment}:{home}:{shell}"))?;
+        let comment = match (&user.comment, family) {
+            // Debian's has four parts.
+            (Some(comment), Family::Debian) if !useradd => {
+                format!("{comment}{}", ",".repeat(3_usize.saturating_sub(comment.matches(',').count())))
+            }
+            (None, Family::Debian) if !useradd && !system => ",,,".to_owned(),
+            (None, Family::BusyBox) if !useradd => "Linux User,,,".to_owned(),
+            (comment, _) => comment.clone().unwrap_or_default(),
+        };
+        let line = format!("{name}:x:{uid}:{gid}:{comment}:{home}:{shell}");
+        self.append(PASSWD, &line)?;
         for group in &user.groups {
             self.add_member(name, group)?;
+        }
+        // BusyBox, adduser.c: a user is also a member of its primary group, unless that is its own.
+        if busybox && (user.group.is_some() || *system) {
+            self.add_member(name, user.group.as_deref().unwrap_or(NOGROUP))?;
         }
         // Debian 12, adduser.conf: `EXTRA_GROUPS`.
         if debians && !system && self.group_id("users").is_ok() {
@@ -197,12 +244,73 @@ impl Tree {
                 (false, false, Family::Debian) | (true, _, Family::Other) => 0o700,
                 _ => 0o755,
             };
-            self.make_home(home.trim_matches('/'), Owner { uid, gid }, mode)?;
+            let home = home.trim_matches('/');
+            if busybox {
+                // BusyBox, adduser.c: makes no folders above, and takes over a folder that is there.
+                let above =
+                    self.real(home)?.rsplit_once('/').map_or(String::new(), |(above, _)| above.to_owned());
+                if home.is_empty() {
+                    return Err("BusyBox's `adduser` would take over `/`: add `-H`".to_owned());
+                }
+                if !self.is_folder(&above) {
+                    return Ok(());
+                }
+                if self.has(home) {
+                    return self.change(home, false, |entry| {
+                        (entry.owner, entry.mode) = (Owner { uid, gid }, mode);
+                        Ok(())
+                    });
+                }
+            }
+            self.make_home(home, Owner { uid, gid }, mode, !(debians && *system))?;
         }
         Ok(())
     }
 
-    fn make_home(&mut self, home: &str, owner: Owner, mode: u32) -> Result<(), String> {
+    /// The numbers of a new user and of its group, which is made if it is its own.
+    fn new_ids(&mut self, user: &NewUser) -> Result<(u32, u32), String> {
+        let NewUser { useradd, name, system, .. } = user;
+        let (uids, gids) = (self.ids(PASSWD), self.ids(GROUP));
+        let own_group = user.own_group.unwrap_or(user.group.is_none() && (*useradd || !system));
+        // Debian's chooses the numbers of a system account one by one.
+        let same = own_group && !useradd && !(*system && self.family() == Family::Debian);
+        let uid = match user.uid {
+            Some(uid) if uids.contains(&uid) => return Err(format!("the user number {uid} is taken")),
+            Some(uid) => uid,
+            None if same => free(&[uids, gids.clone()].concat(), *system, false)?,
+            None => free(&uids, *system, *useradd)?,
+        };
+        let gid = match &user.group {
+            Some(group) => match group.parse() {
+                Ok(gid) if gids.contains(&gid) => gid,
+                Ok(gid) => return Err(format!("there is no group with the number {gid}")),
+                Err(_) => self.group_id(group)?,
+            },
+            None if own_group => {
+                if self.account(GROUP, name).is_ok() {
+                    return Err(format!("the group `{name}` exists already: name it as the user's group"));
+                }
+                let is_taken = gids.contains(&uid);
+                let gid = match (useradd, user.uid) {
+                    (false, Some(_)) if is_taken => return Err(format!("the group number {uid} is taken")),
+                    (false, Some(_)) => uid,
+                    (false, None) if same => uid,
+                    // shadow-utils take the user's number if it is one for a group.
+                    (true, _) if !is_taken && (if *system { 1..=999 } else { ORDINARY }).contains(&uid) => {
+                        uid
+                    }
+                    (false, None) | (true, _) => free(&gids, *system, *useradd)?,
+                };
+                self.append(GROUP, &format!("{name}:x:{gid}:"))?;
+                gid
+            }
+            None if *useradd => 100,
+            None => self.group_id(NOGROUP)?,
+        };
+        Ok((uid, gid))
+    }
+
+    fn make_home(&mut self, home: &str, owner: Owner, mode: u32, copies: bool) -> Result<(), String> {
         if self.has(home) {
             return Ok(());
         }
@@ -211,6 +319,34 @@ impl Tree {
         if let Some(entry) = self.entries.get_mut(&home) {
             (entry.owner, entry.mode) = (owner, mode);
         }
+        if !copies {
+            return Ok(());
+        }
+        let of_base = self.base.below("etc/skel").into_iter().map(|(path, node)| (path, node.clone()));
+        let of_base: Vec<_> =
+            of_base.filter(|(path, _)| !self.entries.contains_key(&format!("etc/skel/{path}"))).collect();
+        for (path, node) in of_base {
+            let (kind, mode) = match &node {
+                Node::Folder { mode, .. } => (Kind::Directory, *mode),
+                Node::Link(target) => (Kind::Link(target.to_string()), 0o777),
+                Node::File => {
+                    let text = self.base.accounts(&format!("etc/skel/{path}")).ok_or_else(|| {
+format!(
+                            "`/etc/skel/{path}` of the base image, which goes into a new home folder, is not a short text with the mode 0644: make the folder with `mkdir` and `chown`"
+                        )
+                    })?;
+                    (Kind::Text(text.to_owned()), 0o644)
+                }
+            };
+            self.entries.insert(format!("{home}/{path}"), Entry { kind, owner, mode });
+        }
+        let own: Vec<_> = self.entries.range("etc/skel/".to_owned().."etc/skel0".to_owned()).collect();
+        let own: Vec<_> = own
+            .into_iter()
+            .filter_map(|(path, entry)| Some((path.strip_prefix("etc/skel")?.to_owned(), entry.clone())))
+            .collect();
+        self.entries
+            .extend(own.into_iter().map(|(path, entry)| (format!("{home}{path}"), Entry { owner, ..entry })));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Applies the commands of a `RUN` to the files.
 
+use super::accounts::Family;
 use super::{Tree, check_names, join};
 use crate::base_image::files::Node;
 use crate::final_stage::Command;
@@ -18,9 +19,13 @@ impl Tree {
         match command {
             Command::MakeFolders { paths, parents, mode } => {
                 for path in paths {
-                    self.make_folder(path, *parents, &by)?;
-                    if let (Some(mode), Some(entry)) = (mode, self.entries.get_mut(&self.real(path)?)) {
-                        entry.mode = mode.apply(0o777, true);
+                    // coreutils keep the bit that a folder inherits.
+                    let kept = if self.family() == Family::BusyBox { 0 } else { 0o2000 };
+                    let is_new = self.make_folder(path, *parents, &by)?;
+                    if let (true, Some(mode), Some(entry)) =
+                        (is_new, mode, self.entries.get_mut(&self.real(path)?))
+                    {
+                        entry.mode = mode.apply(0o777, true) | entry.mode & kept;
                     }
                 }
                 Ok(())
@@ -32,12 +37,19 @@ impl Tree {
                     self.change(path, *recursive, |entry| {
                         entry.owner.uid = change.0.unwrap_or(entry.owner.uid);
                         entry.owner.gid = change.1.unwrap_or(entry.owner.gid);
+                        if entry.kind != Kind::Directory {
+                            // chown(2): who takes over a program does not take over its rights.
+                            let of_group = if entry.mode & 0o010 == 0 { 0 } else { 0o2000 };
+                            entry.mode &= !(0o4000 | of_group);
+                        }
                         Ok(())
                     })?;
                 }
                 Ok(())
             }
             Command::ChangeMode { mode, paths, recursive } => {
+                // BusyBox's clears what coreutils keep.
+                let kept = if self.family() == Family::BusyBox && mode.is_number() { 0o1777 } else { 0o7777 };
                 for path in paths {
                     self.change(path, *recursive, |entry| {
                         if by.owner.uid != 0 && by.owner.uid != entry.owner.uid {
@@ -46,7 +58,7 @@ impl Tree {
                             ));
                         }
                         if !matches!(entry.kind, Kind::Link(_)) {
-                            entry.mode = mode.apply(entry.mode, entry.kind == Kind::Directory);
+                            entry.mode = mode.apply(entry.mode & kept, entry.kind == Kind::Directory);
                         }
                         Ok(())
                     })?;
@@ -55,16 +67,28 @@ impl Tree {
             }
             Command::AddUser(user) => root_only("add users").and_then(|()| self.add_user(user)),
             Command::AddGroup(group) => root_only("add groups").and_then(|()| self.add_group(group)),
-            Command::AddMember { user, group } => {
-                root_only("change groups").and_then(|()| self.add_member(user, group))
+            Command::AddMember { addgroup, user, group } => {
+                root_only("change groups")?;
+                self.needs(if *addgroup { "addgroup" } else { "adduser" })?;
+                if *addgroup && self.family() != Family::BusyBox {
+                    return Err(format!(
+                        "only BusyBox's `addgroup` adds a user: use `adduser {user} {group}`"
+                    ));
+                }
+                self.add_member(user, group)
             }
         }
     }
 
-    fn make_folder(&mut self, path: &str, parents: bool, by: &User) -> Result<(), String> {
+    /// Whether it was not there before.
+    fn make_folder(&mut self, path: &str, parents: bool, by: &User) -> Result<bool, String> {
         let real = self.real(path)?;
         if self.is_folder(&real) {
-            return if parents { Ok(()) } else { Err(format!("`/{path}` is there already: use `mkdir -p`")) };
+            return if parents {
+                Ok(false)
+            } else {
+                Err(format!("`/{path}` is there already: use `mkdir -p`"))
+            };
         }
         if self.has(&real) {
             return Err(format!("`/{path}` is not a folder"));
@@ -80,13 +104,30 @@ impl Tree {
         if !self.may_write(above, by) {
             return Err(format!("`/{above}` belongs to another user: make `/{path}` before `USER`"));
         }
-        self.folder(&real, by.owner)
+        let (group, mode) = self.attributes(above);
+        self.folder(&real, by.owner)?;
+        // inode(7): what is made in a folder with this bit has its group, and folders the bit too.
+        if mode & 0o2000 != 0 {
+            for (end, _) in real.match_indices('/').chain([(real.len(), "")]) {
+                let new = real.get(..end).filter(|new| new.len() > above.len());
+                if let Some(entry) = new.and_then(|new| self.entries.get_mut(new)) {
+                    entry.owner.gid = group.gid;
+                    entry.mode |= 0o2000;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The owner and the mode of a folder.
+    fn attributes(&self, folder: &str) -> (Owner, u32) {
+        let of_base = || self.base.get(folder).and_then(Node::folder);
+        let own = self.entries.get(folder).map(|entry| (entry.owner, entry.mode));
+        own.or_else(of_base).unwrap_or((Owner::default(), 0o755))
     }
 
     fn may_write(&self, folder: &str, by: &User) -> bool {
-        let of_base = || self.base.get(folder).and_then(Node::folder);
-        let own = self.entries.get(folder).map(|entry| (entry.owner, entry.mode));
-        let (owner, mode) = own.or_else(of_base).unwrap_or((Owner::default(), 0o755));
+        let (owner, mode) = self.attributes(folder);
         by.owner.uid == 0 || by.rights(owner, mode) & 0o2 != 0
     }
 
@@ -111,7 +152,7 @@ impl Tree {
     }
 
     /// Changes the owner or mode of what is at a path, and below.
-    fn change(
+    pub(super) fn change(
         &mut self,
         path: &str,
         recursive: bool,

@@ -1,3 +1,4 @@
+mod accounts;
 mod run;
 
 use std::fmt::Write as _;

@@ -3,12 +3,12 @@
 use super::*;
 use tar::EntryType::{Directory, Regular, Symlink};
 
-const PASSWD: &str =
+pub(super) const PASSWD: &str =
     "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
-const GROUP: &str = "root:x:0:\nusers:x:100:\nnogroup:x:65534:\n";
+pub(super) const GROUP: &str = "root:x:0:\nusers:x:100:\nnogroup:x:65534:\n";
 
 /// A base with these files besides its accounts; a link is written as `path -> target`.
-fn base(files: &[&str]) -> Files {
+pub(super) fn base(files: &[&str]) -> Files {
     let mut tar = tar::Builder::new(Vec::new());
     let accounts = [("etc/passwd", PASSWD), ("etc/group", GROUP)];
     let all = files.iter().map(|file| (*file, "")).chain(accounts);
@@ -30,7 +30,7 @@ fn base(files: &[&str]) -> Files {
     files
 }
 
-fn debian() -> Files {
+pub(super) fn debian() -> Files {
     base(&[
         "bin -> usr/bin",
         "usr/bin/dash",
@@ -48,16 +48,17 @@ fn debian() -> Files {
     ])
 }
 
-fn alpine() -> Files {
+pub(super) fn alpine() -> Files {
     base(&[
         "bin/busybox",
+        "home/",
         "bin/sh -> /bin/busybox",
         "usr/sbin/adduser -> /bin/busybox",
         "usr/sbin/addgroup -> /bin/busybox",
     ])
 }
 
-fn run(base: Files, stage: &str) -> Result<Tree, String> {
+pub(super) fn run(base: Files, stage: &str) -> Result<Tree, String> {
     let dir = tempfile::tempdir().unwrap();
     let text = format!("FROM rust AS build\nFROM base\n{stage}\nCOPY --from=build /app /app/app\n");
     let text = if stage.contains("--from=build") {
@@ -72,12 +73,12 @@ fn run(base: Files, stage: &str) -> Result<Tree, String> {
 }
 
 /// What a stage adds to an account file.
-fn added(tree: &Tree, file: &str, before: &str) -> String {
+pub(super) fn added(tree: &Tree, file: &str, before: &str) -> String {
     let Kind::Text(text) = &tree.entries[file].kind else { panic!("{file} is unchanged") };
     text.strip_prefix(before).unwrap_or(text).to_owned()
 }
 
-fn modes(tree: &Tree) -> Vec<String> {
+pub(super) fn modes(tree: &Tree) -> Vec<String> {
     let entries = tree
         .entries
         .iter()
@@ -135,12 +136,12 @@ fn accounts_are_made_as_busybox_makes_them() {
         "RUN addgroup -S web && adduser -S -D -H -h /srv -s /sbin/nologin -G web app\nUSER app",
     )
     .unwrap();
-    assert_eq!(added(&tree, "etc/passwd", PASSWD), "app:x:100:101:Linux User:/srv:/sbin/nologin\n");
-    assert_eq!(added(&tree, "etc/group", GROUP), "web:x:101:\n");
+    assert_eq!(added(&tree, "etc/passwd", PASSWD), "app:x:100:101:Linux User,,,:/srv:/sbin/nologin\n");
+    assert_eq!(added(&tree, "etc/group", GROUP), "web:x:101:app\n");
     assert_eq!(tree.user.owner, Owner { uid: 100, gid: 101 });
     let tree = run(alpine(), "RUN adduser -D -u 1005 app").unwrap();
-    assert_eq!(added(&tree, "etc/passwd", PASSWD), "app:x:1005:1005:Linux User:/home/app:/bin/sh\n");
-    assert_eq!(modes(&tree), ["home 755 0:0", "home/app 2755 1005:1005"]);
+    assert_eq!(added(&tree, "etc/passwd", PASSWD), "app:x:1005:1005:Linux User,,,:/home/app:/bin/bash\n");
+    assert_eq!(modes(&tree), ["home 750 0:0", "home/app 2755 1005:1005"]);
     let tree = run(alpine(), "RUN adduser -D a && addgroup b && adduser a b").unwrap();
     assert_eq!(added(&tree, "etc/group", GROUP), "a:x:1000:\nb:x:1001:a\n");
     let error = run(alpine(), "RUN useradd app").unwrap_err();
