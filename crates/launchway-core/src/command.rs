@@ -153,7 +153,7 @@ impl Call {
             let said = plain(&String::from_utf8_lossy(&output.stderr));
             return Err(Failure::new(
                 Exit::Missing,
-                format!("`{self}` ended with {}: {}", output.status, said.trim()),
+                format!("`{self}` {}: {}", ended(output.status), said.trim()),
             )
             .into());
         }
@@ -243,6 +243,14 @@ pub fn typed(line: impl for<'a> FnOnce(&'a xshell::Shell) -> xshell::Cmd<'a>) ->
     let command = Command::from(line(&shell));
     let text = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
     Call::new(text(command.get_program())).args(command.get_args().map(text))
+}
+
+/// How a child ended, to follow its name: `exited with 1`, `was killed by signal 9 (SIGKILL)`.
+pub fn ended(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("exited with {code}"),
+        None => format!("was killed by {}", status.to_string().replacen("signal: ", "signal ", 1)),
+    }
 }
 
 impl fmt::Display for Call {
@@ -380,6 +388,6 @@ mod tests {
         assert_eq!(Exit::of(&error), Exit::Missing);
         assert!(format!("{error:#}").contains("`no-such-program`"));
         let error = Call::new("false").read(here()).unwrap_err();
-        assert!(format!("{error:#}").contains("`false` ended with"));
+        assert!(format!("{error:#}").contains("`false` exited with 1"));
     }
 }

@@ -2,6 +2,7 @@
 
 mod activity;
 mod deployment;
+mod drill;
 mod event;
 pub mod github;
 pub mod json;
@@ -27,7 +28,8 @@ use crate::secret::{Redactor, Secret};
 use activity::Activity;
 pub use activity::{Count, LastRun, Progress, Unit};
 pub use deployment::{DeployOutcome, Deployed, Link, Proof, Release};
-pub use event::{DrillEnd, Drilled, Event, Failed, FailedTest, Finding, Outcome, Row, Summary, milliseconds};
+pub use drill::{DrillEnd, Drilled};
+pub use event::{Event, Failed, FailedTest, Finding, Outcome, Row, Summary, milliseconds};
 pub use review::Review;
 use state::State;
 pub use state::StepEnd;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::command::Call;
+use crate::command::{Call, ended};
 use crate::events::{Count, Finding, Reporter, Unit};
 use crate::exit::{Exit, Failure};
 use crate::findings::Findings;
@@ -83,7 +83,7 @@ impl Runner {
             }
             let (exit, why) =
                 if is_disk_full { (Exit::Internal, ": the disk is full") } else { (Exit::CheckFailed, "") };
-            return Err(Failure::new(exit, format!("`{short}` ended with {status}{why}")).into());
+            return Err(Failure::new(exit, format!("`{short}` {}{why}", ended(status))).into());
         }
         self.reporter.drop_tail();
         if let Some(words) = compiled.words() {

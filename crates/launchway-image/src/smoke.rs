@@ -24,7 +24,7 @@ use serde::Deserialize;
 use super::binary::Platform;
 use super::layer::{Owner, Tar};
 use container::Container;
-use launchway_core::command::Group;
+use launchway_core::command::{Group, ended};
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::http::{self, Http, NetworkPolicy};
 use launchway_core::interrupt::Interrupt;
@@ -192,7 +192,7 @@ impl<'a> Running<'a> {
             }
         };
         if let Some(status) = self.pause()? {
-            bail!("it ended with {status} before it responded at {}", smoke.service.health);
+            bail!("it {} before it responded at {}", ended(status), smoke.service.health);
         }
         if let Some(error) = last.take() {
             return Err(error.context(format!(
@@ -244,7 +244,7 @@ impl<'a> Running<'a> {
                 "warning: the service has no handler for SIGTERM: as the first process of a container it would ignore the signal and be killed",
             );
         } else if !status.success() {
-            bail!("it ended with {status} after SIGTERM instead of 0");
+            bail!("it {} after SIGTERM instead of 0", ended(status));
         }
         self.runner.reporter.note(format!(
             "smoke run: up in {} ms, ended in {} ms",

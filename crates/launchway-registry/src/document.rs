@@ -46,7 +46,7 @@ impl Client {
             blobs.push(Blob::keep(folder, &format!("part-{number}"), part)?);
         }
         // They are small, and the document is what the caller reports.
-        self.upload_each(repository, &blobs, |_, _| ())?;
+        self.upload(repository, &blobs)?;
         let layers: Vec<Descriptor> = parts.iter().map(|part| Descriptor::of(kind, part)).collect();
         let bytes = serde_json::to_vec(&json!({
             "schemaVersion": 2,

@@ -16,7 +16,7 @@ use launchway_image::Engine;
 ///
 /// Without a command it prints the pipeline.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = exit_codes(), disable_help_subcommand = true)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = exit_codes(), disable_help_subcommand = true, max_term_width = 80)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -262,6 +262,21 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_fits_80_columns() {
+        fn check(mut command: clap::Command) {
+            for help in [command.render_help().to_string(), command.render_long_help().to_string()] {
+                for line in help.lines() {
+                    assert!(line.trim_end().chars().count() <= 80, "{}: {line}", command.get_name());
+                }
+            }
+            command.get_subcommands().cloned().for_each(check);
+        }
+        let mut cli = Cli::command();
+        cli.build();
+        check(cli);
     }
 
     #[test]

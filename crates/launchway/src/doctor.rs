@@ -25,6 +25,8 @@ use launchway_image::Engine;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Good,
+    /// Not here yet: the pipeline gets it when a step needs it.
+    Later,
     /// Optional: the pipeline continues without it and says so.
     Without,
     /// Needed only for a release; whatever runs before a push works.
@@ -39,7 +41,8 @@ impl State {
     fn word(self) -> &'static str {
         match self {
             Self::Good => "ok",
-            Self::Without => "absent",
+            Self::Later => "later",
+            Self::Without => "optional",
             Self::NoRelease => "not set",
             Self::Missing => "MISSING",
             Self::Wrong => "WRONG",
@@ -71,7 +74,7 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     ctx.reporter.page(match (missing + wrong, unset) {
         (0, 0) => "\nNothing is missing, not even for a release.".to_owned(),
         (0, _) => {
-            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here. To release from this machine, set the missing variables; on GitHub they are secrets and variables of the repository."
+            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here.\nA release from this machine needs the variables that are not set; on GitHub they\nare secrets and variables of the repository."
                 .to_owned()
         }
         _ => String::new(),
@@ -99,7 +102,7 @@ fn shown(lines: &[Line]) -> String {
     let shown = lines.iter().map(|Line { what, state, found, fix }| {
         let hints = if fix.is_empty() { String::new() } else { format!("\n{fix}").replace('\n', "\n    ") };
         let found = found.replace('\n', "\n    ");
-        format!("{what:<width$}  {:<8} {found}{hints}", state.word()).trim_end().to_owned()
+        format!("{what:<width$}  {:<8}  {found}{hints}", state.word()).trim_end().to_owned()
     });
     shown.collect::<Vec<_>>().join("\n")
 }
@@ -140,7 +143,7 @@ fn toolchain(machine: Machine<'_>, config: &Config) -> Vec<Line> {
         let (state, found, fix) = if need.is_here(machine, &sysroot) {
             (State::Good, "in the toolchain", String::new())
         } else if need.may_install(machine) {
-            (State::Good, "not installed yet", "installed when a step needs it".to_owned())
+            (State::Later, "installed when a step needs it", String::new())
         } else {
             (State::Missing, "not found", need.problem(machine))
         };
@@ -150,22 +153,22 @@ fn toolchain(machine: Machine<'_>, config: &Config) -> Vec<Line> {
 }
 
 fn tool_line(machine: Machine<'_>, tool: &Tool) -> Line {
-    let found = tool.find(machine);
-    let (state, fix) = match (&found, tool.required) {
-        (Found::Pinned(_), _) => (State::Good, String::new()),
-        (_, true) if machine.may_install() => {
-            (State::Good, format!("installed by `cargo xtask {}` when it runs", tool.step))
+    let version = &tool.version;
+    let found = match tool.find(machine) {
+        Found::Pinned(program) => {
+            let found = format!("{version} in {}", program.display());
+            return Line { what: tool.name.to_string(), state: State::Good, found, fix: String::new() };
         }
-        (_, true) => (State::Missing, tool.install_line()),
-        (_, false) => {
-            (State::Without, format!("{}\nwithout it, `lint` skips its check", tool.install_line()))
-        }
+        Found::Other(other) => format!("{other} found; the pipeline uses {version}"),
+        Found::Nowhere => format!("{version} not found"),
     };
-    let found = match found {
-        Found::Pinned(program) => format!("{} in {}", tool.version, program.display()),
-        Found::Other(other) => format!("{other}; required: {}", tool.version),
-        Found::Nowhere if state == State::Good => format!("not installed yet; required: {}", tool.version),
-        Found::Nowhere => format!("not found; required: {}", tool.version),
+    let (state, found, fix) = if !tool.required {
+        let fix = format!("{}\nwithout it, `lint` skips its check", tool.install_line());
+        (State::Without, found, fix)
+    } else if machine.may_install() {
+        (State::Later, format!("{version}, installed when `{}` runs", tool.step), String::new())
+    } else {
+        (State::Missing, found, tool.install_line())
     };
     Line { what: tool.name.to_string(), state, found, fix }
 }
@@ -197,8 +200,8 @@ fn service_line(machine: Machine<'_>, name: &str, service: &TestService) -> Line
     } else if need.is_here(machine, Path::new("")) {
         (State::Good, format!("{}, started in Docker by `test-coverage`", service.image), String::new())
     } else if need.may_install(machine) {
-        let fix = "pulled when a step needs it, and started in Docker by `test-coverage`";
-        (State::Good, format!("{}, not here yet", service.image), fix.to_owned())
+        let found = format!("{}, pulled and started in Docker by `test-coverage`", service.image);
+        (State::Later, found, String::new())
     } else {
         (State::Missing, "does not respond".to_owned(), need.problem(machine))
     };
@@ -226,8 +229,8 @@ fn secrets(config: &Config, environment: &Environment, image: &str, by_docker: O
             (false, _) if other_name(name).is_some() => {
                 (State::Good, format!("set, as {}", other_name(name).unwrap_or_default()))
             }
-            (false, true) => (State::NoRelease, "for a release".to_owned()),
-            (false, false) => (State::Without, "optional".to_owned()),
+            (false, true) => (State::NoRelease, "needed for a release".to_owned()),
+            (false, false) => (State::Without, "not set".to_owned()),
         };
         Line {
             what: format!("{job}: {name}"),

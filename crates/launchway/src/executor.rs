@@ -19,7 +19,7 @@ use crate::reuse::{Key, Memory, Passed};
 use crate::run_state::RunState;
 use crate::table::rule::Trigger;
 use crate::table::{JobId, PIPELINE, StepId};
-use launchway_core::events::{Event, Failed, Outcome, Row, StepEnd, Summary};
+use launchway_core::events::{Event, Failed, Outcome, Proof, Row, StepEnd, Summary};
 use launchway_core::exit::{Exit, Reported};
 use plan::{Options, Plan};
 use record::{JobRecord, Record, StepRecord};
@@ -52,6 +52,29 @@ pub(crate) enum Scope {
 ///
 /// The error is the first failure. It has been reported in full, with its log and the command to run again.
 pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
+    run_and_prove(ctx, request, |_| Proved::default())
+}
+
+/// What a rehearsal has proved of its results.
+pub(crate) struct Proved {
+    /// As far as it got.
+    pub(crate) proof: Option<Proof>,
+    pub(crate) result: Result<()>,
+}
+
+impl Default for Proved {
+    /// Nothing was to be proved.
+    fn default() -> Self {
+        Self { proof: None, result: Ok(()) }
+    }
+}
+
+/// [`run`], then a proof of the results, which the run record also contains.
+pub(crate) fn run_and_prove(
+    ctx: &Context,
+    request: &Request,
+    prove: impl FnOnce(&Results) -> Proved,
+) -> Result<Results> {
     let jobs = select(&ctx.config.branch, request);
     let steps: Vec<StepId> =
         jobs.iter().filter(|job| job.skipped.is_none()).flat_map(|job| job.steps.clone()).collect();
@@ -73,7 +96,7 @@ pub(crate) fn run(ctx: &Context, request: &Request) -> Result<Results> {
         records: Vec::new(),
         rows: Vec::new(),
     }
-    .jobs(&jobs)
+    .jobs(&jobs, prove)
 }
 
 impl Scope {
@@ -139,7 +162,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn jobs(mut self, jobs: &[Selected]) -> Result<Results> {
+    fn jobs(mut self, jobs: &[Selected], prove: impl FnOnce(&Results) -> Proved) -> Result<Results> {
         let started = SystemTime::now();
         let clock = Instant::now();
         for job in jobs {
@@ -148,20 +171,12 @@ impl Run<'_> {
         let exit = self.failure.as_ref().map_or(Exit::Done, |(_, error)| Exit::of(error));
         let rehearsal = self.ctx.is_rehearsal();
         self.results.review = review::of(self.ctx, &self.earlier, &self.rows, &self.so_far, &self.results);
-        let record = Record::new(
-            self.ctx,
-            &self.request.trigger,
-            started,
-            clock.elapsed(),
-            exit,
-            self.records,
-            &self.results,
-        );
         let output = self.ctx.output();
         let path = output.join("run.json");
+        let mut record =
+            Record::new(self.ctx, &self.request.trigger, started, exit, &self.records, &self.results);
         let kept = record
-            .to_json()
-            .and_then(|json| self.ctx.reporter.leave_json(&path, &json))
+            .leave(&path, clock.elapsed(), &self.ctx.reporter)
             // No run continues a rehearsal.
             .and_then(|()| {
                 let goes_on = !rehearsal && self.request.scope.goes_on();
@@ -188,8 +203,13 @@ impl Run<'_> {
                 self.ctx.reporter.note(format!("{error:#}"));
                 Err(Reported(exit).into())
             }
-            Ok(()) if exit == Exit::Done => Ok(self.results),
-            Ok(()) => Err(Reported(exit).into()),
+            Ok(()) if exit != Exit::Done => Err(Reported(exit).into()),
+            Ok(()) => {
+                let Proved { proof, result } = prove(&self.results);
+                record.add_proof(proof, result.as_ref().err().map_or(Exit::Done, Exit::of));
+                record.leave(&path, clock.elapsed(), &self.ctx.reporter)?;
+                result.map(|()| self.results)
+            }
         }
     }
 
@@ -259,12 +279,13 @@ impl Run<'_> {
     /// The record of a step that passed on the same inputs, unless the step must run anyway.
     fn reused(&mut self, step: StepId) -> Option<StepRecord> {
         let passed = explain::reusable(self.ctx, self.request, &self.memory, step)?;
-        self.ctx.reporter.emit(Event::StepReused { step: step.to_string(), reason: passed.to_string() });
+        let now = SystemTime::now().into();
+        self.ctx.reporter.emit(Event::StepReused { step: step.to_string(), reason: passed.words(now) });
         if step == StepId::TestCoverage {
             self.results.tests = passed.tests;
             self.results.coverage.clone_from(&passed.coverage);
         }
-        let record = StepRecord::reused(step, &passed);
+        let record = StepRecord::reused(step, &passed, now);
         self.results.add_to(&mut self.so_far, &record);
         Some(record)
     }
@@ -318,6 +339,10 @@ impl Run<'_> {
             key,
             finished: SystemTime::now().into(),
             milliseconds: record.milliseconds,
+            commit: Some(match &self.ctx.git {
+                git if git.dirty => format!("{} with uncommitted changes", git.short()),
+                git => git.short(),
+            }),
             skipped: record.skipped.clone(),
             tests: self.results.tests.filter(|_| step == StepId::TestCoverage),
             coverage: self.results.coverage.clone().filter(|_| step == StepId::TestCoverage),

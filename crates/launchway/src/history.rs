@@ -115,6 +115,18 @@ fn report(
     }
 }
 
+/// Files among the reports that are not reports. They are left alone.
+#[derive(Default)]
+struct Strange(Vec<PathBuf>);
+
+impl Strange {
+    fn report(&self, reporter: &Reporter) {
+        for path in &self.0 {
+            reporter.skipped("report", format!("{} is not a report", path.display()));
+        }
+    }
+}
+
 /// The reports stored on this machine.
 pub(crate) struct History {
     folder: PathBuf,
@@ -148,10 +160,16 @@ impl History {
             self.reporter.lose(error);
             return Reports::new();
         }
-        let mut reports = self.read().unwrap_or_else(|error| {
-            skipped("history", &error);
-            Reports::new()
-        });
+        let mut reports = match self.read() {
+            Ok((reports, strange)) => {
+                strange.report(&self.reporter);
+                reports
+            }
+            Err(error) => {
+                skipped("history", &error);
+                Reports::new()
+            }
+        };
         let session = match session {
             Ok(session) => session,
             Err(error) => {
@@ -184,14 +202,14 @@ impl History {
     /// The ids of the stored reports.
     #[cfg(feature = "rehearsal")]
     pub(crate) fn ids(&self) -> Result<Vec<String>> {
-        Ok(self.read()?.into_keys().collect())
+        Ok(self.read()?.0.into_keys().collect())
     }
 
-    /// Every report. Any other file is reported and left alone.
-    fn read(&self) -> Result<Reports> {
-        let mut reports = Reports::new();
+    /// Every report, and the other files.
+    fn read(&self) -> Result<(Reports, Strange)> {
+        let (mut reports, mut strange) = (Reports::new(), Strange::default());
         if !self.folder.exists() {
-            return Ok(reports);
+            return Ok((reports, strange));
         }
         for entry in fs_err::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -199,11 +217,11 @@ impl History {
                 let bytes = fs_err::read(&path)?;
                 match id(&bytes) {
                     Some(id) => drop(reports.insert(id, bytes)),
-                    None => self.reporter.skipped("report", format!("{} is not a report", path.display())),
+                    None => strange.0.push(path),
                 }
             }
         }
-        Ok(reports)
+        Ok((reports, strange))
     }
 
     fn keep(&self, report: &Report) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::config::{Config, TestService};
 use crate::services;
 use crate::table::StepId;
 use crate::tools::{self, Found, Machine, Tool};
-use launchway_core::command::Call;
+use launchway_core::command::{Call, ended};
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::runner::Runner;
 use launchway_image::Engine;
@@ -183,7 +183,7 @@ impl Need {
         };
         if !status.success() {
             let last = printed.split_off(printed.len().saturating_sub(3)).join("; ");
-            return failed(format!("ended with {status}: {last}"));
+            return failed(format!("{}: {last}", ended(status)));
         }
         if !self.is_here(machine, &sysroot(machine.root)?) {
             let why = match self {

@@ -25,7 +25,7 @@ pub(crate) fn text(config: &Config) -> String {
         // Text that is too long for its line continues below it.
         text.push_str(&folded(&format!("  {name:<18}"), &about));
     }
-    text.push_str("\n`cargo xtask <command> --explain` prints what a command would do;\n`--help` lists the options and the exit codes.");
+    text.push_str("\n`cargo xtask <command> --explain` prints what a command would do, `--help` its\noptions. `cargo xtask --help` lists the exit codes.");
     text
 }
 

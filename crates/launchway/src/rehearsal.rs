@@ -14,12 +14,13 @@ use tokio::runtime::Runtime;
 
 use crate::context::Context;
 use crate::executor::plan::Options as StepOptions;
-use crate::executor::{self, Request, Scope};
+use crate::executor::{self, Proved, Request, Results, Scope};
 use crate::table::JobId;
 use crate::table::rule::Trigger;
 use crate::turn::Turn;
 use fakes::Fakes;
 use launchway_core::environment::Environment;
+use launchway_core::events::Proof;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_core::http::NetworkPolicy;
 use launchway_image::unpack::remove_unpacked;
@@ -79,11 +80,19 @@ pub(crate) fn run(
 /// Runs the pipeline against the fakes and proves the result.
 fn rehearse(ctx: &Context, fakes: &Fakes, request: &Request, runtime: &Runtime) -> Result<()> {
     let ctx = ctx.rehearsed(fakes.environment(), NetworkPolicy::Only(fakes.addresses()?));
-    let results = executor::run(&ctx, request)?;
-    if matches!(&request.scope, Scope::Jobs(Some(jobs)) if !jobs.contains(&JobId::Deploy)) {
+    let is_deployed = !matches!(&request.scope, Scope::Jobs(Some(jobs)) if !jobs.contains(&JobId::Deploy));
+    let prove = |results: &Results| {
+        if is_deployed {
+            return proved(&ctx, fakes, runtime, results);
+        }
         ctx.reporter.note("nothing is proved, because the deploy job did not run");
-        return Ok(());
-    }
+        Proved::default()
+    };
+    executor::run_and_prove(&ctx, request, prove).map(drop)
+}
+
+/// Proves what was deployed.
+fn proved(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &Results) -> Proved {
     let open: Vec<String> =
         listeners::open_to_others(&fakes.render.instance_pids()).iter().map(u16::to_string).collect();
     if !open.is_empty() {
@@ -92,7 +101,13 @@ fn rehearse(ctx: &Context, fakes: &Fakes, request: &Request, runtime: &Runtime) 
             open.join(", ")
         ));
     }
-    proof::prove(&ctx, fakes, runtime, &results)
+    match proof::links(ctx, fakes, runtime, results) {
+        Ok(links) => {
+            let proof = Proof { links };
+            Proved { result: proof::show(&ctx.reporter, &proof), proof: Some(proof) }
+        }
+        Err(error) => Proved { proof: None, result: Err(error) },
+    }
 }
 
 #[cfg(test)]

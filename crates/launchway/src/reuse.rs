@@ -12,6 +12,7 @@ use std::fmt;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use launchway_core::command::Call;
@@ -206,6 +207,9 @@ pub(crate) struct Passed {
     pub(crate) run: Option<GitHubRun>,
     pub(crate) finished: Time,
     pub(crate) milliseconds: u64,
+    /// The commit, as people read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) commit: Option<String>,
     /// The checks inside it that were skipped.
     #[serde(default)]
     pub(crate) skipped: Vec<String>,
@@ -215,16 +219,42 @@ pub(crate) struct Passed {
     pub(crate) coverage: Option<CoverageRecord>,
 }
 
+impl Passed {
+    /// What people read while the step is reused.
+    pub(crate) fn words(&self, now: Time) -> String {
+        let on = self.commit.as_ref().map_or_else(String::new, |commit| format!(" on {commit}"));
+        let took = seconds(self.milliseconds);
+        format!("passed {}{on}, took {took}{}", ago(now.since(self.finished)), self.place())
+    }
+
+    /// What the summary says beside it.
+    pub(crate) fn remark(&self, now: Time) -> String {
+        format!("{}, took {}{}", ago(now.since(self.finished)), seconds(self.milliseconds), self.place())
+    }
+
+    fn place(&self) -> String {
+        let run = self.run.as_ref();
+        run.map_or_else(String::new, |GitHubRun { id, address, .. }| format!(", in run {id}: {address}"))
+    }
+}
+
 impl fmt::Display for Passed {
+    /// For the record, which is read later.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = seconds(self.milliseconds);
-        write!(f, "passed on the same files at {} in {took}", self.finished)?;
-        match &self.run {
-            None => f.write_str("; `--fresh` runs it again"),
-            Some(GitHubRun { id, address, .. }) => {
-                write!(f, ", in run {id}: {address}; \"Re-run all jobs\" runs it again")
-            }
-        }
+        write!(f, "passed on the same files at {} in {took}{}", self.finished, self.place())
+    }
+}
+
+/// How long ago something was, in the unit that people would choose.
+fn ago(time: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    match time.as_secs() {
+        seconds @ ..MINUTE => format!("{seconds} s ago"),
+        seconds @ ..HOUR => format!("{} min ago", seconds / MINUTE),
+        seconds if seconds < 48 * HOUR => format!("{} h ago", seconds / HOUR),
+        seconds => format!("{} days ago", seconds / (24 * HOUR)),
     }
 }
 

@@ -41,6 +41,12 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     ran.says_nothing_of(&["uncommitted", "-dirty"]);
 
     schema::is_record(&record);
+    let links = record["proof"]["links"].as_array().unwrap();
+    assert!(links.iter().any(|link| link["what"] == "on Render" && link["found"] == digest), "{links:?}");
+    assert_eq!(
+        (&record["deployed"]["outcome"], &record["deployed"]["is_up"]),
+        (&json!("live"), &json!(true))
+    );
     assert_eq!(record["schema"], 1);
     assert_eq!((&record["rehearsal"], &record["dirty"]), (&json!(true), &json!(false)));
     assert_eq!((&record["commit"], &record["branch"]), (&json!(head), &json!(Fixture::BRANCH)));
@@ -193,7 +199,7 @@ fn a_folder_that_the_images_user_may_not_make_fails_the_check_and_the_deploy() {
 fn a_drill_breaks_something_and_looks_at_what_is_left() {
     let fixture = Fixture::new();
     let list = fixture.run(&["rehearse", "--drill", "list"]).exits(0);
-    let ends = list.line("response-lost").contains("exit 0: new image, new variables, new latest");
+    let ends = list.line("response-lost").contains("exit 0: image, variables and latest new");
     assert!(ends, "{}", list.out);
     assert!(list.out.lines().count() > 30 && !fixture.exists("target/xtask"), "{}", list.out);
     fixture.run(&["rehearse", "--drill", "earthquake"]).exits(2).says(&["there is no drill `earthquake`"]);
@@ -223,18 +229,16 @@ fn a_drill_breaks_something_and_looks_at_what_is_left() {
     let printed = fixture.read("target/xtask/rehearsal/drills/crash.log");
     let printed = printed.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        shown.contains(&format!("The run prints: {printed} expected exit 5: earlier image")),
+        shown.contains(&format!("The run prints: {printed} expected exit 5: image and variables")),
         "{}",
         ran.out
     );
-    assert!(
-        printed.contains("exit 5: the deploy failed and was rolled back; the site is up on commit"),
-        "{printed}"
-    );
-    assert!(printed.ends_with("it can wait: fix the cause, then run it again"), "{printed}");
+    assert!(printed.contains(" next it can wait: fix the cause, then run it again "), "{printed}");
+    assert!(printed.contains(" site up on commit "), "{printed}");
+    assert!(printed.ends_with("exit 5: the deploy failed and was rolled back"), "{printed}");
     // What the ledger takes to be written is in every failure and explains none.
     assert!(!printed.contains("uploaded"), "{printed}");
-    ran.says(&["observed  exit 5: earlier image, earlier variables, new latest", "passed  crash"]);
+    ran.says(&["observed  exit 5: image and variables as before, latest new", "passed  crash"]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn an_image_that_does_not_start_is_not_written() {
     );
     fixture.commit();
     let ran = fixture.run(&["docker-build"]).exits(1);
-    ran.says(&["ended with exit status: 3 before it responded at /healthz", "no luck", "was not written"]);
+    ran.says(&["exited with 3 before it responded at /healthz", "no luck", "was not written"]);
     assert_eq!(fixture.read("target/xtask/image/index.json"), image);
     assert!(!fixture.exists("target/xtask/smoke"));
     fixture.is_left_alone();

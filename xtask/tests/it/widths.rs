@@ -5,8 +5,11 @@ use crate::support::Fixture;
 #[test]
 fn what_people_read_fits_80_columns() {
     let fixture = Fixture::new();
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 19] = [
         &[],
+        &["--help"],
+        &["deploy", "--help"],
+        &["rehearse", "-h"],
         &["doctor"],
         &["workflow", "--check"],
         &["history"],

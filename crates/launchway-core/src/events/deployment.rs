@@ -99,9 +99,9 @@ impl Deployed {
     /// The state of the site, if it was checked.
     pub(super) fn site(&self) -> Option<String> {
         Some(match (self.is_up?, &self.live_commit) {
-            (false, _) => "the site is NOT healthy".to_owned(),
-            (true, Some(commit)) => format!("the site is up on commit {}", crate::short(commit)),
-            (true, None) => "the site is up, but does not report its commit".to_owned(),
+            (false, _) => "NOT healthy".to_owned(),
+            (true, Some(commit)) => format!("up on commit {}", crate::short(commit)),
+            (true, None) => "up; it does not report its commit".to_owned(),
         })
     }
 }

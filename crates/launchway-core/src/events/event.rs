@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::terminal::Verbosity;
-use super::{Deployed, Progress, Proof, Review};
+use super::{Deployed, Drilled, Progress, Proof, Review};
 use crate::exit::Exit;
 use crate::plain::plain;
 use crate::secret::Redactor;
@@ -329,53 +329,6 @@ pub struct Row {
     pub milliseconds: u64,
     /// Why it was skipped, or what it skipped.
     pub remark: String,
-}
-
-/// A drill: what it expects and what it observed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drilled {
-    /// The name of the drill.
-    pub drill: String,
-    /// Whether what was observed is what was expected.
-    pub passed: bool,
-    /// The expected end.
-    pub expected: DrillEnd,
-    /// The observed end.
-    pub observed: DrillEnd,
-    /// How long it took.
-    pub milliseconds: u64,
-    /// The service as the drill found it: digest, keyed hash of the variables, what `latest` points to.
-    pub before: String,
-    /// The service as the drill left it.
-    pub after: String,
-    /// The path of the file with what the run printed.
-    pub page: String,
-    /// Other deviations.
-    pub remarks: Vec<String>,
-}
-
-/// How a drill ended: the exit code, and which release the image, the variables and `latest` belong to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DrillEnd {
-    /// Absent for a run that a signal ended.
-    pub exit: Option<i32>,
-    /// `earlier`, `new`, `their` or `another`.
-    pub image: String,
-    /// The same for the variables.
-    pub variables: String,
-    /// The same for what `latest` points to.
-    pub latest: String,
-}
-
-impl fmt::Display for DrillEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { exit, image, variables, latest } = self;
-        match exit {
-            Some(code) => write!(f, "exit {code}")?,
-            None => f.write_str("killed")?,
-        }
-        write!(f, ": {image} image, {variables} variables, {latest} latest")
-    }
 }
 
 /// Whole milliseconds, the unit of every record.

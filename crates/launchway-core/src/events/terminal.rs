@@ -280,7 +280,13 @@ impl Painter<'_> {
         let Drilled { drill, expected, observed, before, after, page, .. } = drilled;
         let columns = |end: &DrillEnd| {
             let code = end.exit.map_or_else(|| "-".to_owned(), |code| code.to_string());
-            format!("{code:>4}  {:<8} {:<9} {}", end.image, end.variables, end.latest)
+            let [image, variables, latest] =
+                [&end.image, &end.variables, &end.latest].map(|side| match side.as_str() {
+                    "their" => "changed",
+                    "another" => "other",
+                    side => side,
+                });
+            format!("{code:>4}  {image:<8} {variables:<9} {latest}")
         };
         let mut text = format!("  {word} {drill:<20} {time:>9}  {}\n", columns(observed));
         if expected != observed {

@@ -49,30 +49,30 @@ pub enum Fault {
     Lost(Call),
     /// The next requested deploy starts, and the response is an empty 202, as in a third of the recorded ones.
     Accepted,
-    /// Somebody else requests a deploy of this image just before us, so that ours has to wait.
-    Behind {
+    /// Another deploy of this image is requested just before the next one, which has to wait.
+    Queued {
         /// The full reference.
         image: String,
     },
-    /// Somebody else's deploy of this image cancels ours as soon as it is accepted.
+    /// Another deploy of this image cancels the next one as soon as it is accepted.
     Superseded {
         /// The full reference.
         image: String,
     },
-    /// Somebody else requests a deploy of this image just after us, and Render starts it after ours.
+    /// Another deploy of this image is requested just after the next one, and starts after it.
     Overtaken {
         /// The full reference.
         image: String,
     },
-    /// Somebody else sets this variable right after the variables are read.
-    Meddled {
+    /// This variable is set to this value right after the variables are read.
+    VariableChanged {
         /// Its name.
         key: String,
         /// Its value.
         value: String,
     },
-    /// The given fault starts once a call of this kind has got its response.
-    Then(Call, Box<Fault>),
+    /// The given fault starts after the response to a call of this kind.
+    After(Call, Box<Fault>),
     /// The image of this digest is faulty.
     Image(String, ImageFault),
     /// The next `times` requests with this method and a path that ends like this get this response, at the API or at
@@ -209,11 +209,11 @@ impl Fault {
             | Self::Forbidden(call)
             | Self::BadGateway { call, .. }
             | Self::Lost(call)
-            | Self::Then(call, _) => called == Some(*call),
-            Self::Accepted | Self::Behind { .. } | Self::Superseded { .. } | Self::Overtaken { .. } => {
+            | Self::After(call, _) => called == Some(*call),
+            Self::Accepted | Self::Queued { .. } | Self::Superseded { .. } | Self::Overtaken { .. } => {
                 called == Some(Call::Deploy)
             }
-            Self::Meddled { .. } => called == Some(Call::Variables),
+            Self::VariableChanged { .. } => called == Some(Call::Variables),
             Self::Image(..) | Self::Response { .. } | Self::Random { .. } => false,
         }
     }
@@ -246,7 +246,7 @@ impl Fault {
             }
             Self::Lost(_) => (Some(Effect::Replace(broken_off())), None),
             Self::Accepted => (Some(Effect::Replace(StatusCode::ACCEPTED.into_response())), None),
-            Self::Behind { image } => {
+            Self::Queued { image } => {
                 (Some(Effect::Before(Deed::RequestDeploy { image, cancelling: false })), None)
             }
             Self::Superseded { image } => {
@@ -255,8 +255,8 @@ impl Fault {
             Self::Overtaken { image } => {
                 (Some(Effect::After(Deed::RequestDeploy { image, cancelling: false })), None)
             }
-            Self::Meddled { key, value } => (Some(Effect::After(Deed::Set { key, value })), None),
-            Self::Then(_, next) => (None, Some(*next)),
+            Self::VariableChanged { key, value } => (Some(Effect::After(Deed::Set { key, value })), None),
+            Self::After(_, next) => (None, Some(*next)),
             Self::Image(..) => (None, Some(self)),
             Self::Response { method, end, status, body, done, times } => {
                 let given = response(status, &body);

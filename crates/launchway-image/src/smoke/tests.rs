@@ -195,7 +195,7 @@ fn a_port_may_be_an_argument() {
     by_argument(&["/bin/run", "serve"], &["--port=80"], &["--port=$PORT"]).unwrap();
     by_argument(&[], &["/bin/run", "serve", "--port=80"], &["serve", "--port=$PORT"]).unwrap();
     let error = by_argument(&["/bin/run"], &[], &["--port=$PORT"]).unwrap_err();
-    assert!(format!("{error:#}").contains("it ended with exit status: 3"), "{error:#}");
+    assert!(format!("{error:#}").contains("it exited with 3"), "{error:#}");
 }
 
 #[test]
@@ -217,10 +217,10 @@ fn whatever_does_not_go_well_fails_the_check() {
     }
     let test = Test::new();
     let early = test.fails("echo 'no such setting' >&2; exit 3");
-    assert_eq!(early, "it ended with exit status: 3 before it responded at /healthz");
+    assert_eq!(early, "it exited with 3 before it responded at /healthz");
     assert_eq!(test.printed(), ["no such setting"]);
     let late = test.fails(&GOOD.replace("exit 0", "exit 7"));
-    assert_eq!(late, "it ended with exit status: 7 after SIGTERM instead of 0");
+    assert_eq!(late, "it exited with 7 after SIGTERM instead of 0");
 
     let mut test = Test::new();
     test.settings().env[1] = "VERSION={\"commit\":\"old\"}".to_owned();

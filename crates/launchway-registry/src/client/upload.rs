@@ -69,24 +69,6 @@ impl Client {
     ///
     /// The first error stops it. Blobs uploaded by then stay, and the next push finds them.
     pub fn upload(&self, repository: &Repository, blobs: &[Blob]) -> Result<Vec<Outcome>> {
-        self.upload_each(repository, blobs, |blob, outcome| {
-            let word = match outcome {
-                Outcome::Uploaded => "uploaded",
-                Outcome::Mounted => "mounted",
-                Outcome::Present => "present",
-            };
-            self.session.reporter.note(format!("{word} {} {}", blob.digest.short(), size(blob.size)));
-        })
-    }
-
-    /// Uploads the blobs, and calls `done` for each of them when it is there.
-    pub(crate) fn upload_each(
-        &self,
-        repository: &Repository,
-        blobs: &[Blob],
-        done: impl Fn(&Blob, &Outcome) + Sync,
-    ) -> Result<Vec<Outcome>> {
-        let ended = &done;
         let progress = Arc::new(Progress::of(blobs, &self.session.reporter));
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         let work = || {
@@ -95,9 +77,6 @@ impl Client {
                 let place = next.fetch_add(1, Ordering::Relaxed);
                 let Some(blob) = blobs.get(place) else { break };
                 let outcome = self.upload_one(repository, blob, &progress);
-                if let Ok(outcome) = &outcome {
-                    ended(blob, outcome);
-                }
                 failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
                 done.push((place, outcome));
             }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use launchway_core::command::{Bounds, Call, Group};
+use launchway_core::command::{Bounds, Call, Group, ended};
 use launchway_core::interrupt::Interrupt;
 use launchway_core::secret::Secret;
 
@@ -53,7 +53,8 @@ pub(super) fn get(
         // The protocol's only way to say so.
         ensure!(
             output.contains("credentials not found"),
-            "ended with {status}; its output is not shown, because it may contain a secret"
+            "{}; its output is not shown, because it may contain a secret",
+            ended(status)
         );
         return Ok(None);
     }

@@ -172,7 +172,7 @@ fn a_helper_that_fails_is_named() {
     let error = session.credentials(&HUB.parse().unwrap()).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Missing);
     let error = error.to_string();
-    assert!(error.contains("`docker-credential-broken`, which ended with exit status: 1"), "{error}");
+    assert!(error.contains("`docker-credential-broken`, which exited with 1"), "{error}");
     assert!(error.contains("set THE_USERNAME") && !error.contains("hunter2"), "{error}");
     session.interrupt.set();
     let error = session.credentials(&HUB.parse().unwrap()).unwrap_err();

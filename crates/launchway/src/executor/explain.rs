@@ -1,5 +1,7 @@
 //! Prints the plan of a run without running it.
 
+use std::time::SystemTime;
+
 use anyhow::Result;
 
 use super::plan::Plan;
@@ -27,7 +29,7 @@ pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Re
         }
         for step in &job.steps {
             if let Some(passed) = reusable(ctx, request, &memory, *step) {
-                let lines = vec![format!("reused: {passed}")];
+                let lines = vec![format!("reused: {}", passed.words(SystemTime::now().into()))];
                 ctx.reporter.emit(Event::Planned { step: step.to_string(), lines });
                 continue;
             }

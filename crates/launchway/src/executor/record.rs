@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use launchway_report::Time;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ use crate::steps::push::PushRecord;
 use crate::steps::test_coverage::CoverageRecord;
 use crate::table::rule::Trigger;
 use crate::table::{JobId, StepId};
-use launchway_core::events::{LastRun, Outcome, Review, milliseconds};
+use launchway_core::events::{Deployed, LastRun, Outcome, Proof, Reporter, Review, milliseconds};
 use launchway_core::exit::Exit;
 
 /// What one pipeline run did.
@@ -33,7 +34,7 @@ pub(crate) struct Record<'a> {
     milliseconds: u64,
     exit: Exit,
     exit_code: u8,
-    jobs: Vec<JobRecord>,
+    jobs: &'a [JobRecord],
     tests: Option<launchway_report::Tests>,
     coverage: Option<&'a CoverageRecord>,
     image: Option<&'a Built>,
@@ -41,6 +42,10 @@ pub(crate) struct Record<'a> {
     deployment: Option<&'a Deployment>,
     /// The deployment as in the history, even if it failed.
     deployment_report: Option<&'a launchway_report::Deployment>,
+    /// How the deployment ended, as in the event `deployed`: whether the site is up, on which commit, and what to do.
+    deployed: Option<&'a Deployed>,
+    /// What the rehearsal has proved, as in the event `proof`.
+    proof: Option<Proof>,
     /// What the page of a job on GitHub shows beside that.
     review: &'a Review,
 }
@@ -69,6 +74,9 @@ pub(crate) struct StepRecord {
     /// The checks inside it that were skipped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) skipped: Vec<String>,
+    /// When the reused step ran, for people at the end of the run.
+    #[serde(skip)]
+    reuse: Option<String>,
 }
 
 /// Reads how long each step took from the record of the last run, if there is one.
@@ -92,9 +100,8 @@ impl<'a> Record<'a> {
         ctx: &'a Context,
         trigger: &'a Trigger,
         started: SystemTime,
-        elapsed: Duration,
         exit: Exit,
-        jobs: Vec<JobRecord>,
+        jobs: &'a [JobRecord],
         results: &'a Results,
     ) -> Self {
         Self {
@@ -105,7 +112,7 @@ impl<'a> Record<'a> {
             // A rehearsal runs as on the release branch; the record has the actual one.
             branch: if ctx.is_rehearsal() { ctx.git.branch.as_deref() } else { trigger.branch() },
             started: rfc3339(started),
-            milliseconds: milliseconds(elapsed),
+            milliseconds: 0,
             exit,
             exit_code: exit.code(),
             jobs,
@@ -115,12 +122,20 @@ impl<'a> Record<'a> {
             pushed: results.pushed.as_ref(),
             deployment: results.deployment.as_ref(),
             deployment_report: results.deployment_record.as_ref().map(|record| &record.deployment),
+            deployed: results.deployed.as_ref(),
+            proof: None,
             review: &results.review,
         }
     }
 
-    pub(super) fn to_json(&self) -> Result<String> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
+    pub(super) fn add_proof(&mut self, proof: Option<Proof>, exit: Exit) {
+        (self.proof, self.exit, self.exit_code) = (proof, exit, exit.code());
+    }
+
+    /// Writes the record of a run that has taken this long.
+    pub(super) fn leave(&mut self, path: &Path, elapsed: Duration, reporter: &Reporter) -> Result<()> {
+        self.milliseconds = milliseconds(elapsed);
+        reporter.leave_json(path, &(serde_json::to_string_pretty(self)? + "\n"))
     }
 }
 
@@ -143,11 +158,12 @@ impl StepRecord {
             milliseconds: 0,
             reason: Some(reason),
             skipped: Vec::new(),
+            reuse: None,
         }
     }
 
     /// Records a step that passed on the same inputs before.
-    pub(super) fn reused(step: StepId, passed: &Passed) -> Self {
+    pub(super) fn reused(step: StepId, passed: &Passed, now: Time) -> Self {
         Self {
             step,
             outcome: Outcome::Reused,
@@ -155,6 +171,7 @@ impl StepRecord {
             milliseconds: 0,
             reason: Some(passed.to_string()),
             skipped: passed.skipped.clone(),
+            reuse: Some(passed.remark(now)),
         }
     }
 
@@ -166,13 +183,15 @@ impl StepRecord {
             milliseconds: milliseconds(elapsed),
             reason: None,
             skipped: Vec::new(),
+            reuse: None,
         }
     }
 
     /// The summary's remark beside the outcome: why the step was skipped, or what it skipped.
     pub(super) fn remark(&self) -> String {
         match self.outcome {
-            Outcome::Skipped | Outcome::Reused => self.reason.clone().unwrap_or_default(),
+            Outcome::Skipped => self.reason.clone().unwrap_or_default(),
+            Outcome::Reused => self.reuse.clone().unwrap_or_default(),
             _ if self.skipped.is_empty() => String::new(),
             _ => format!("without {}", self.skipped.join(", ")),
         }

@@ -66,10 +66,10 @@ fn a_rehearsal_leaves_nothing_to_go_on_with() {
     let request = request(Scope::Jobs(None), "main");
     let state = ctx.output().join("run-state.json");
     ctx.network = NetworkPolicy::Only(Vec::new());
-    begun(&ctx, &request).jobs(&[]).unwrap();
+    begun(&ctx, &request).jobs(&[], |_| Proved::default()).unwrap();
     assert!(ctx.output().join("run.json").exists() && !state.exists());
     ctx.network = NetworkPolicy::Anywhere;
-    begun(&ctx, &request).jobs(&[]).unwrap();
+    begun(&ctx, &request).jobs(&[], |_| Proved::default()).unwrap();
     assert!(state.exists());
 }
 
@@ -82,11 +82,11 @@ fn a_rollback_is_a_run_of_its_own() {
         let scope = Scope::Step(step);
         RunState::begin(&ctx.output(), &ctx.git, &ctx.environment, scope.step()).unwrap()
     };
-    begun(&ctx, &request(Scope::Step(StepId::Push), "main")).jobs(&[]).unwrap();
+    begun(&ctx, &request(Scope::Step(StepId::Push), "main")).jobs(&[], |_| Proved::default()).unwrap();
     let before = state();
     assert!(before.contains(&begin(StepId::Deploy).id), "a deploy goes on with the run of its push");
     assert!(!before.contains(&begin(StepId::Rollback).id), "its report would replace that of the deploy");
-    begun(&ctx, &request(Scope::Step(StepId::Rollback), "main")).jobs(&[]).unwrap();
+    begun(&ctx, &request(Scope::Step(StepId::Rollback), "main")).jobs(&[], |_| Proved::default()).unwrap();
     assert_eq!(state(), before, "a deploy would go on with the run of the rollback");
 }
 

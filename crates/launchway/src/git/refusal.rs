@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 
 use super::{call, top};
+use launchway_core::command::ended;
 use launchway_core::exit::{Exit, Failure};
 
 /// The error for what git printed on standard error.
@@ -29,8 +30,9 @@ pub(super) fn error(root: &Path, status: ExitStatus, words: &str) -> anyhow::Err
     } else {
         format!("git failed in {folder}")
     };
-    let said = if words.is_empty() { format!("it ended with {status}") } else { words.to_owned() };
-    Failure::new(Exit::Usage, format!("{hint}. git says: {said}")).into()
+    let said =
+        if words.is_empty() { format!(": git {}", ended(status)) } else { format!(". git says: {words}") };
+    Failure::new(Exit::Usage, hint + &said).into()
 }
 
 fn is_bare(root: &Path) -> bool {

@@ -11,23 +11,28 @@ use launchway_registry::Access;
 
 /// Shows every deployment known to this machine or the ledger, newest first.
 pub(crate) fn show(ctx: &Context, as_json: bool) -> Result<()> {
-    let mut known = History::new(&ctx.kept(), &ctx.reporter).read()?;
-    match ctx.registry(Access::Pull).and_then(|client| ledger::read(&client, ctx.image())) {
-        Ok(ledger) => known.extend(ledger.reports),
-        Err(error) => ctx.reporter.skipped("ledger", format!("{error:#}")),
-    }
+    let (mut known, strange) = History::new(&ctx.kept(), &ctx.reporter).read()?;
+    let ledger = ctx.registry(Access::Pull).and_then(|client| ledger::read(&client, ctx.image()));
+    let unread = ledger.map(|ledger| known.extend(ledger.reports)).err();
     let mut known: Vec<_> = known.into_values().collect();
     known.sort_by_cached_key(|bytes| std::cmp::Reverse(ended(bytes)));
-    if as_json {
+    let newer = if as_json {
         // In full, including fields that this version does not know.
         for bytes in &known {
             ctx.reporter.text(serde_json::from_slice::<Value>(bytes)?.to_string());
         }
-        return Ok(());
+        0
+    } else {
+        let reports: Vec<Report> = known.iter().filter_map(|bytes| understood(bytes)).collect();
+        ctx.reporter.page(table(&reports));
+        known.len() - reports.len()
+    };
+    // What was asked for comes first, then what it lacks.
+    strange.report(&ctx.reporter);
+    if let Some(error) = unread {
+        ctx.reporter.skipped("ledger", format!("{error:#}"));
     }
-    let reports: Vec<Report> = known.iter().filter_map(|bytes| understood(bytes)).collect();
-    ctx.reporter.page(table(&reports));
-    match known.len() - reports.len() {
+    match newer {
         0 => {}
         1 => ctx.reporter.note("1 report was written by a newer Launchway: update to see it"),
         many => {

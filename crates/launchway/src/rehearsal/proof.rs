@@ -23,9 +23,8 @@ use launchway_core::secret::random_word;
 use launchway_fakes::render::Traffic;
 use launchway_image::layout::Layout;
 
-/// Checks the chain and prints it; a broken link is an error with [`Exit::CheckFailed`]. What the service does not
-/// offer is listed as not proved.
-pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &Results) -> Result<()> {
+/// Reads the chain. What the service does not offer is reported as not proved.
+pub(super) fn links(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &Results) -> Result<Vec<Link>> {
     // Read from disk, not taken from the step's result.
     let image = Layout::open(&ctx.output().join("image"))?;
     let deployment = results.deployment.as_ref().context("nothing was deployed")?;
@@ -74,7 +73,7 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
     }
     if config.sentry.is_none() {
         ctx.reporter.skipped("errors in Sentry", "not proved, because `deploy.sentry` is not configured");
-        return print(&ctx.reporter, chain);
+        return Ok(chain);
     }
     let expected = Release {
         name: format!(
@@ -94,7 +93,7 @@ pub(crate) fn prove(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
     } else {
         ctx.reporter.skipped("error in Sentry", "not proved, because `deploy.test-error` is not configured");
     }
-    print(&ctx.reporter, chain)
+    Ok(chain)
 }
 
 /// The release that Sentry must know, and the environment it was deployed to.
@@ -196,14 +195,13 @@ fn arrived(fakes: &Fakes, runtime: &Runtime, url: &Url, id: &str, expected: &Rel
     ])
 }
 
-/// Shows the chain. Fails with the names of the broken links.
-fn print(reporter: &Reporter, links: Vec<Link>) -> Result<()> {
-    let proof = Proof { links };
+/// Shows the chain. A broken link is an error with [`Exit::CheckFailed`].
+pub(super) fn show(reporter: &Reporter, proof: &Proof) -> Result<()> {
     let broken: Vec<String> = proof
         .broken()
         .map(|Link { what, found, wanted, place }| format!("{what} is `{found}`, not `{wanted}` ({place})"))
         .collect();
-    reporter.emit(Event::Proof(proof));
+    reporter.emit(Event::Proof(proof.clone()));
     if broken.is_empty() {
         return Ok(());
     }
@@ -243,8 +241,8 @@ mod tests {
     #[test]
     fn one_link_that_does_not_hold_breaks_the_chain() {
         let reporter = Reporter::new(Sink::Memory(Vec::new()));
-        print(&reporter, vec![link("a", "a"), link("b", "b")]).unwrap();
-        let error = print(&reporter, vec![link("a", "a"), link("b", "c")]).unwrap_err();
+        show(&reporter, &Proof { links: vec![link("a", "a"), link("b", "b")] }).unwrap();
+        let error = show(&reporter, &Proof { links: vec![link("a", "a"), link("b", "c")] }).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::CheckFailed);
         assert_eq!(error.to_string(), "the chain is broken: running commit is `b`, not `c` (here)");
     }

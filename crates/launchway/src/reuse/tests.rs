@@ -134,6 +134,7 @@ fn the_last_passes_are_kept_and_a_failure_is_forgotten() {
         run: None,
         finished: Time::from_milliseconds(1_767_225_600_000),
         milliseconds: 61_000,
+        commit: Some("0123456789ab".to_owned()),
         skipped: vec!["zizmor".to_owned()],
         tests: None,
         coverage: None,
@@ -148,10 +149,12 @@ fn the_last_passes_are_kept_and_a_failure_is_forgotten() {
     assert_eq!(memory.find(StepId::TestCoverage, &Key("9".to_owned())), None);
     memory.forget(StepId::Lint, &Key("9".to_owned())).unwrap();
     assert_eq!(Memory::read(&tree.ctx.output(), None).find(StepId::Lint, &Key("9".to_owned())), None);
-    assert_eq!(
-        passed("9").to_string(),
-        "passed on the same files at 2026-01-01T00:00:00.000Z in 61.0 s; `--fresh` runs it again"
-    );
+    assert_eq!(passed("9").to_string(), "passed on the same files at 2026-01-01T00:00:00.000Z in 61.0 s");
+    let now = passed("9").finished.after(Duration::from_secs(12 * 60 + 59));
+    assert_eq!(passed("9").words(now), "passed 12 min ago on 0123456789ab, took 61.0 s");
+    assert_eq!(passed("9").remark(now), "12 min ago, took 61.0 s");
+    let times = [0, 59, 3600, 47 * 3600, 48 * 3600].map(|seconds| ago(Duration::from_secs(seconds)));
+    assert_eq!(times, ["0 s ago", "59 s ago", "1 h ago", "47 h ago", "2 days ago"]);
     tree.write("target/xtask/passed.json", "{ cut short");
     assert!(Memory::read(&tree.ctx.output(), None).find(StepId::Lint, &Key("8".to_owned())).is_none());
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::events::review::PageLink;
-use crate::events::{DeployOutcome, Deployed, Link, Proof, Release, Reporter, Sink};
+use crate::events::{DeployOutcome, Deployed, DrillEnd, Link, Proof, Release, Reporter, Sink};
 use crate::secret::Secret;
 
 const SECRET: &str = "hunter2/hunter2";

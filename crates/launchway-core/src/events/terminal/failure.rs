@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Painter, live};
-use crate::events::{DeployOutcome, Failed, FailedTest, Finding};
+use crate::events::{DeployOutcome, Deployed, Failed, FailedTest, Finding};
 use crate::exit::Exit;
 
 /// How many locations and tests are shown, and how many lines of each; the log has the rest.
@@ -51,7 +51,14 @@ impl Painter<'_> {
                 text.extend(["    ", line, "\n"]);
             }
         }
-        for (name, value) in [("log", &failed.log), ("again", &failed.again)] {
+        let deployment = failed.deployment.as_ref();
+        for (name, value) in [
+            ("log", failed.log.clone()),
+            ("again", failed.again.clone()),
+            ("site", deployment.and_then(Deployed::site)),
+            ("next", deployment.and_then(|deployment| deployment.next.clone())),
+            ("guide", failed.guide.clone()),
+        ] {
             if let Some(value) = value {
                 writeln!(text, "  {name:<6} {value}").ok();
             }
@@ -91,7 +98,7 @@ impl Painter<'_> {
     }
 }
 
-/// The exit code, the state of the site after a deploy, what to do, and where the guide says more.
+/// The exit code and what it means.
 fn exit(failed: &Failed) -> String {
     let deployment = failed.deployment.as_ref();
     let meaning = match (failed.exit, deployment.map(|deployment| deployment.outcome)) {
@@ -99,13 +106,7 @@ fn exit(failed: &Failed) -> String {
         (Exit::DeployFailed, Some(DeployOutcome::RolledBack)) => "the deploy failed and was rolled back",
         (exit, _) => exit.meaning(),
     };
-    let mut parts = vec![format!("exit {}: {meaning}", failed.exit.code())];
-    if let Some(deployment) = deployment {
-        parts.extend(deployment.site());
-        parts.extend(deployment.next.clone());
-    }
-    parts.extend(failed.guide.as_ref().map(|guide| format!("see {guide}")));
-    parts.join("; ")
+    format!("exit {}: {meaning}", failed.exit.code())
 }
 
 /// The message, with further lines below its first.

@@ -81,7 +81,8 @@ fn a_failure_says_where_why_and_how_to_go_on() {
         "     3 | fn main(){}",
         "  log    target/xtask/logs/lint.log",
         "  again  cargo xtask lint",
-        "  exit 1: a check failed (lint, tests, coverage); see docs/guide.md#exit-codes",
+        "  guide  docs/guide.md#exit-codes",
+        "  exit 1: a check failed (lint, tests, coverage)",
         "",
     ];
     let narrow = Failed { findings: vec![finding.clone()], ..failed() };
@@ -127,20 +128,21 @@ fn a_failed_deploy_says_whether_the_site_is_up_and_what_to_do() {
     let commit = Some("0123456789abcdef0123456789abcdef01234567");
     let text = shown(Exit::DeployFailed, deployed(DeployOutcome::RolledBack, Some(true), commit));
     assert!(text.contains("\n  deploy dep-1 printed\n    $ cargo fmt\n"), "{text}");
-    let last = |text: &str| text.lines().last().unwrap_or_default().trim().to_owned();
+    let end = |text: &str| text.split_once("  again  cargo xtask lint\n").unwrap().1.to_owned();
     assert_eq!(
-        last(&text),
-        "exit 5: the deploy failed and was rolled back; the site is up on commit 0123456789ab; do this; see docs/guide.md#exit-codes"
+        end(&text),
+        "  site   up on commit 0123456789ab\n  next   do this\n  guide  docs/guide.md#exit-codes\n  exit 5: the deploy failed and was rolled back\n"
     );
     let text = shown(Exit::DeployFailed, deployed(DeployOutcome::Unchanged, None, None));
     assert_eq!(
-        last(&text),
-        "exit 5: the deploy failed and changed nothing; do this; see docs/guide.md#exit-codes"
+        end(&text),
+        "  next   do this\n  guide  docs/guide.md#exit-codes\n  exit 5: the deploy failed and changed nothing\n"
     );
     let text = shown(Exit::NotRolledBack, deployed(DeployOutcome::NotRolledBack, Some(false), None));
-    assert!(last(&text).contains("could not be rolled back; the site is NOT healthy; do this"));
+    assert!(end(&text).starts_with("  site   NOT healthy\n  next   do this\n"), "{text}");
     let text = shown(Exit::Superseded, deployed(DeployOutcome::Superseded, Some(true), None));
-    assert!(last(&text).starts_with("exit 7: superseded by another deploy; the site is up, but does not"));
+    assert!(end(&text).starts_with("  site   up; it does not report its commit\n"), "{text}");
+    assert!(text.ends_with("\n  exit 7: superseded by another deploy\n"), "{text}");
 }
 
 #[test]
@@ -199,7 +201,8 @@ fn a_failed_test_stands_alone() {
         "",
         "  log    target/xtask/logs/lint.log",
         "  again  cargo xtask lint",
-        "  exit 1: a check failed (lint, tests, coverage); see docs/guide.md#exit-codes",
+        "  guide  docs/guide.md#exit-codes",
+        "  exit 1: a check failed (lint, tests, coverage)",
         "",
     ];
     assert_eq!(plain().text(&Event::Failed(failed.clone())), expected.join("\n"));

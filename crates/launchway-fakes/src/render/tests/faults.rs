@@ -32,7 +32,7 @@ async fn calls_are_refused_once_or_for_ever() {
     assert_eq!(status(&rig, "GET", "/env-vars").await, 200);
 
     // Not before a write was answered, and from then on for every one.
-    rig.render.fault(Fault::Then(Call::Write, Box::new(Fault::Broken(Call::Write))));
+    rig.render.fault(Fault::After(Call::Write, Box::new(Fault::Broken(Call::Write))));
     assert_eq!(status(&rig, "PUT", "/env-vars/A").await, 200);
     assert_eq!(status(&rig, "PUT", "/env-vars/B").await, 500);
     assert_eq!(status(&rig, "DELETE", "/env-vars/A").await, 500);
@@ -61,7 +61,7 @@ async fn a_lost_answer_is_that_of_a_deploy_that_was_begun() {
 async fn somebody_else_deploys_before_or_after_us() {
     let (rig, digest) = live(|_| {}).await;
     let image = rig.image(&format!("@{digest}"));
-    rig.render.fault(Fault::Behind { image: image.clone() });
+    rig.render.fault(Fault::Queued { image: image.clone() });
     assert_eq!(rig.service("POST", "/deploys", Some(json!({}))).await, (202, Value::Null));
     let ours = rig.get("/deploys?limit=1").await[0]["deploy"].clone();
     rig.until(&ours, &["live"]).await;
@@ -85,7 +85,7 @@ async fn somebody_else_deploys_before_or_after_us() {
 #[tokio::test]
 async fn somebody_else_sets_a_variable_when_they_were_read() {
     let rig = Rig::start(|_| {}).await;
-    rig.render.fault(Fault::Meddled { key: "A".to_owned(), value: "theirs".to_owned() });
+    rig.render.fault(Fault::VariableChanged { key: "A".to_owned(), value: "theirs".to_owned() });
     assert_eq!(rig.get("/env-vars").await, json!([]));
     assert_eq!(rig.get("/env-vars/A").await["value"], "theirs");
 }

@@ -133,7 +133,7 @@ fn an_image_of_the_engine_starts_in_a_container_that_is_always_removed() {
     }
 
     let code = built("code", &["LISTEN=x", "PORT=x", "CODE=7"]).fails(timeout);
-    assert!(code.ends_with("it ended with exit status: 7 after SIGTERM instead of 0"), "{code}");
+    assert!(code.ends_with("it exited with 7 after SIGTERM instead of 0"), "{code}");
     let old = built("old", &["VERSION={\"commit\":\"old\"}"]).fails(timeout);
     assert!(old.contains("/version returns commit `old` instead of"), "{old}");
     let deaf = built("deaf", &["DEAF=1"]);

@@ -49,15 +49,15 @@ pub(super) enum Fault {
     /// The commit's tag already points to another image.
     TagTaken,
     Render(render::Fault),
-    /// Somebody else requests a deploy of the earlier release just before us.
-    Behind,
-    /// Somebody else's deploy of the earlier release cancels ours.
+    /// Another deploy of the earlier release is requested just before this one.
+    Queued,
+    /// Another deploy of the earlier release cancels this one.
     Superseded,
-    /// Somebody else's deploy of the earlier release starts as soon as ours is live.
+    /// Another deploy of the earlier release starts as soon as this one is live.
     Overtaken,
-    /// Somebody else changes a variable after we have read the variables.
-    Meddled,
-    /// The key can no longer write variables once our deploy is requested.
+    /// A variable is changed right after the pipeline has read the variables.
+    VariableChanged,
+    /// The key can no longer write variables once the deploy is requested.
     NoWritesAfterDeploy,
     /// The new release's image is faulty.
     Image(ImageFault),
@@ -75,7 +75,7 @@ impl Fault {
     pub(super) fn concerns_variables(&self) -> bool {
         matches!(
             self,
-            Self::Meddled
+            Self::VariableChanged
                 | Self::NoWritesAfterDeploy
                 | Self::Interrupted(Call::Write)
                 | Self::Killed(Call::Write)
@@ -102,7 +102,7 @@ pub(super) enum Side {
     Earlier,
     /// The release that was pushed or deployed.
     New,
-    /// As somebody else has set it in the meantime.
+    /// As another deploy or person has set it in the meantime.
     Theirs,
     /// None of these.
     Other,

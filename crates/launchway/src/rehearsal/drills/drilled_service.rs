@@ -121,17 +121,17 @@ impl DrilledService {
                 releases.keep_earlier(registry, Fakes::REPOSITORY, &[&releases.tag])?;
             }
             Fault::Render(fault) => on_render.fault(fault.clone()),
-            Fault::Behind => on_render.fault(render::Fault::Behind { image }),
+            Fault::Queued => on_render.fault(render::Fault::Queued { image }),
             Fault::Superseded => on_render.fault(render::Fault::Superseded { image }),
             Fault::Overtaken => on_render.fault(render::Fault::Overtaken { image }),
-            Fault::Meddled => {
+            Fault::VariableChanged => {
                 if let Some((key, value)) = self.theirs.clone() {
-                    on_render.fault(render::Fault::Meddled { key, value });
+                    on_render.fault(render::Fault::VariableChanged { key, value });
                 }
             }
             Fault::NoWritesAfterDeploy => {
                 let forbidden = render::Fault::Forbidden(Call::Write);
-                on_render.fault(render::Fault::Then(Call::Deploy, Box::new(forbidden)));
+                on_render.fault(render::Fault::After(Call::Deploy, Box::new(forbidden)));
             }
             Fault::Image(fault) => on_render.fault(render::Fault::Image(self.new.clone(), *fault)),
             Fault::EarlierGone => {

@@ -120,18 +120,18 @@ pub(super) static DRILLS: [Drill; 43] = [
         Exit::Done,
         After::RELEASED,
     ),
-    deploy("queued", "another deploy is already in progress", &[Fault::Behind], Exit::Done, After::RELEASED),
+    deploy("queued", "another deploy is already in progress", &[Fault::Queued], Exit::Done, After::RELEASED),
     deploy(
-        // The newer deploy uses the values that ours wrote, so restoring them is no longer up to us.
+        // The newer deploy uses the values that this one wrote, so they must not be restored.
         "superseded",
-        "a newer deploy cancels ours",
+        "a newer deploy cancels this one",
         &[Fault::Superseded],
         Exit::Superseded,
         After { variables: Side::New, ..After::AS_BEFORE },
     ),
     deploy(
         "overtaken",
-        "a newer deploy goes live while ours is being proved",
+        "a newer deploy goes live while this one is being proved",
         &[Fault::Overtaken],
         Exit::Superseded,
         After { variables: Side::New, ..After::AS_BEFORE },
@@ -179,9 +179,9 @@ pub(super) static DRILLS: [Drill; 43] = [
         After::AS_BEFORE,
     ),
     deploy(
-        "meddled",
-        "somebody else changes a variable between plan and write",
-        &[Fault::Meddled],
+        "variable-changed",
+        "a variable changes between plan and write",
+        &[Fault::VariableChanged],
         Exit::DeployFailed,
         After { variables: Side::Theirs, ..After::UNTOUCHED },
     ),

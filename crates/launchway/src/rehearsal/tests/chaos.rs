@@ -74,8 +74,8 @@ fn faults(random: &mut Random, new: &str) -> Vec<Fault> {
         1 => Fault::BadGateway { call: call(random), times: 2 },
         2 => Fault::Lost(call(random)),
         3 => Fault::Accepted,
-        4 => Fault::Then(Call::Deploy, Box::new(Fault::Forbidden(Call::Write))),
-        5 => Fault::Then(Call::Write, Box::new(Fault::BadGateway { call: Call::Write, times: 3 })),
+        4 => Fault::After(Call::Deploy, Box::new(Fault::Forbidden(Call::Write))),
+        5 => Fault::After(Call::Write, Box::new(Fault::BadGateway { call: Call::Write, times: 3 })),
         _ => {
             let image_faults = [
                 ImageFault::Crashes,

@@ -187,7 +187,10 @@ impl Api {
         let (StatusCode::FOUND, Some(location)) = (response.status(), location) else {
             return Err(self.refusal(response));
         };
-        let url = response.url().join(location).context("GitHub sends us to no address for an artifact")?;
+        let url = response
+            .url()
+            .join(location)
+            .context("GitHub redirects to an invalid address for the artifact")?;
         let response = self.http.request(Method::GET, &url)?.timeout(self.left()?).send();
         let response = response.map_err(|error| self.http.transport_error(error))?;
         if response.status() != StatusCode::OK {

@@ -56,6 +56,7 @@ impl Push {
             run: Some(GitHubRun { id: run, attempt: 1, address: "https://elsewhere.example".to_owned() }),
             finished: Time::from_milliseconds(1_767_225_600_000),
             milliseconds: 61_000,
+            commit: None,
             skipped: Vec::new(),
             tests: Some(Tests { passed: 7, failed: 0, skipped: 1 }),
             coverage: Some(CoverageRecord { lines: 100, covered: 91, threshold: 80.0 }),
@@ -125,7 +126,7 @@ fn a_push_of_tested_files_takes_over_what_the_run_found() {
     assert_eq!(
         found.to_string(),
         "passed on the same files at 2026-01-01T00:00:00.000Z in 61.0 s, in run 7: \
-         https://github.com/acme/app/actions/runs/7; \"Re-run all jobs\" runs it again"
+         https://github.com/acme/app/actions/runs/7"
     );
     // Four requests to GitHub with the token, and one without it.
     let requests = github.requests();

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use launchway_core::command::{Group, Namespace, bare, contained};
+use launchway_core::command::{Group, Namespace, bare, contained, ended};
 use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::interrupt::Interrupt;
@@ -251,7 +251,8 @@ fn judge(reporter: &Reporter, status: ExitStatus, output: &[u8]) -> Result<()> {
         if output.len() as u64 > LONGEST { None } else { serde_json::from_slice(output).ok() };
     let Some(found) = found.filter(|_| matches!(status.code(), Some(0 | 1))) else {
         return Err(failed(format!(
-            "the service's own check ended with {status} and printed no list of findings: nothing was written"
+            "the service's own check {} and printed no list of findings: nothing was written",
+            ended(status)
         )));
     };
     let words = |found: &Found| {

@@ -131,7 +131,7 @@ impl AutomaticRollback<'_, '_> {
         })
     }
 
-    /// Restores each variable that still has the value that we wrote: values that somebody else wrote since are theirs.
+    /// Restores each variable that still has the value that this deploy wrote; a value written since is left alone.
     fn restore_variables(&self) -> Result<()> {
         /// A call whose response was lost may have succeeded: only another read shows that.
         const LOOKS: usize = 3;
@@ -153,8 +153,7 @@ impl AutomaticRollback<'_, '_> {
             if ours.is_empty() {
                 let all = self.written.iter().map(|(name, _)| name.as_str());
                 for name in self.before.differing(all, &now) {
-                    self.target
-                        .note(format!("{name} was changed by somebody else in the meantime: left alone"));
+                    self.target.note(format!("{name} has been changed in the meantime: left alone"));
                 }
                 if !touched.is_empty() {
                     self.target.note(format!("restored: {}", touched.join(", ")));

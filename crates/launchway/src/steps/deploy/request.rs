@@ -12,7 +12,7 @@ use launchway_render::{ApiError, Requested};
 use super::release::Release;
 use super::target::Target;
 
-/// The state of our request for a deploy.
+/// The state of the request for a deploy.
 #[derive(Clone, Debug)]
 pub(super) enum State {
     /// Nothing was requested, or Render certainly did not accept it.
@@ -22,7 +22,7 @@ pub(super) enum State {
         /// The ids of the earlier deploys.
         known: BTreeSet<String>,
     },
-    /// Our own deploy, as last seen.
+    /// The deploy that was requested, as last seen.
     Ours(Box<Deploy>),
 }
 
@@ -75,7 +75,7 @@ impl Target<'_> {
         let Some(deploy) = found.map_err(unclear)? else {
             let reason = doubt.map_or_else(String::new, |why| format!(" ({why})"));
             let message = format!(
-                "no deploy of ours appeared within {}{reason}",
+                "the requested deploy did not appear within {}{reason}",
                 humantime::format_duration(self.timings.settle)
             );
             return Err(unclear(Failure::new(Exit::DeployFailed, message).into()));
@@ -84,7 +84,7 @@ impl Target<'_> {
         Ok(deploy)
     }
 
-    /// Our own deploy among the new ones: requested through the API, of exactly our image.
+    /// The requested deploy among the new ones: through the API, of exactly this image.
     pub(super) fn ours(&self, release: &Release, known: &BTreeSet<String>) -> Result<Option<Deploy>> {
         let deploys = self.api.deploys(self.since)?;
         Ok(deploys.into_iter().find(|deploy| {

@@ -15,7 +15,7 @@ use flate2::read::GzDecoder;
 use crate::context::Context;
 use crate::git::{self, files::submodules};
 use crate::steps::docker_build;
-use launchway_core::command::Call;
+use launchway_core::command::{Call, ended};
 use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::runner::Runner;
@@ -180,7 +180,7 @@ fn run_to_end(runner: &Runner, call: &Call, folder: &Path) -> Result<()> {
         return Ok(());
     }
     let tail = printed.split_off(printed.len().saturating_sub(20)).join("\n");
-    Err(Failure::new(Exit::CheckFailed, format!("`{call}` ended with {status}:\n{tail}")).into())
+    Err(Failure::new(Exit::CheckFailed, format!("`{call}` {}:\n{tail}", ended(status))).into())
 }
 
 /// The first difference between two images, in words.

@@ -56,16 +56,14 @@ pub(crate) struct Referrer {
 impl fmt::Display for PushRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { repository, digest, bytes_sent, bytes_skipped, bytes_mounted, .. } = self;
-        write!(
-            f,
-            "{repository}@{digest}: {} sent, {} already there",
-            size(*bytes_sent),
-            size(*bytes_skipped)
-        )?;
-        if *bytes_mounted > 0 {
-            write!(f, ", {} mounted from the base image", size(*bytes_mounted))?;
-        }
-        Ok(())
+        let parts = [
+            (bytes_sent, "uploaded"),
+            (bytes_skipped, "already there"),
+            (bytes_mounted, "mounted from the base image"),
+        ];
+        let parts = parts.iter().filter(|(bytes, _)| **bytes > 0);
+        let parts: Vec<String> = parts.map(|(bytes, what)| format!("{} {what}", size(**bytes))).collect();
+        write!(f, "{repository}@{digest}: {}", parts.join(", "))
     }
 }
 

@@ -95,7 +95,7 @@ fn failed_tests_leave_reports_and_no_figure() {
     let (ctx, plan) = step(dir.path(), 0.0, "exit 101");
     let error = plan.run(&ctx.runner()).result.unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
-    assert!(error.to_string().contains("exit status: 101"), "{error}");
+    assert!(error.to_string().contains("exited with 101"), "{error}");
     assert!(dir.path().join("target/xtask/coverage/lcov.info").is_file());
     assert!(format!("{:?}", ctx.reporter.events()).contains("the tests failed"));
 }

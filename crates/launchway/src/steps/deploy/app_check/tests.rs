@@ -117,8 +117,8 @@ fn errors_stop_the_deploy() {
         ("echo '[]'; exit 1", "it gave no reason"),
         (&errors.replace("exit 1", "exit 0"), "bad key (e1)"),
         ("echo hello", "printed no list of findings"),
-        ("echo '[]'; exit 2", "exit status: 2 and printed no list"),
-        ("kill -9 $$", "signal: 9"),
+        ("echo '[]'; exit 2", "exited with 2 and printed no list"),
+        ("kill -9 $$", "was killed by signal 9"),
     ] {
         let error = checked(script).0.unwrap_err();
         assert_eq!(Exit::of(&error), Exit::DeployFailed);

@@ -244,7 +244,7 @@ fn what_somebody_else_wrote_meanwhile_is_theirs() {
         (variables["ALIAS"].as_str(), variables["CIPHER_KEY"].as_str()),
         ("value-of-somebody", "value-of-old-key")
     );
-    assert!(notes(&ctx).contains("ALIAS was changed by somebody else in the meantime"), "{}", notes(&ctx));
+    assert!(notes(&ctx).contains("ALIAS has been changed in the meantime"), "{}", notes(&ctx));
 }
 
 /// A deploy that is interrupted while it is followed.

@@ -23,7 +23,7 @@ fn a_deploy_of_somebody_else_alone_is_not_ours() {
     let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::NotRolledBack);
     insta::assert_snapshot!(stable(&fixture, &said), @"
-    no deploy of ours appeared within 60ms
+    the requested deploy did not appear within 60ms
     the service was NOT fully rolled back:
     - release: the requested deploy may still start, before or after dep-other
     now:
@@ -69,7 +69,7 @@ fn an_unclear_request_is_not_sent_twice() {
     fixture.fault(Fault::once("POST", "/deploys", 502, ""));
     let (exit, said) = failure(&fixture.context());
     assert_eq!(exit, Exit::DeployFailed);
-    assert!(said.contains("no deploy of ours appeared") && said.contains("502"), "{said}");
+    assert!(said.contains("the requested deploy did not appear") && said.contains("502"), "{said}");
     assert_eq!(fixture.count("POST", "/deploys"), 2);
     let (live, reference) = fixture.service().deploys().pop().unwrap();
     assert_eq!(fixture.service().live_id(), Some(live));

@@ -98,7 +98,7 @@ fn a_build_that_fails_is_shown() {
     let call = Call::new("sh").args(["-c", "echo why >&2; exit 4"]);
     let error = run_to_end(&ctx.runner(), &call, dir.path()).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::CheckFailed);
-    assert!(error.to_string().ends_with("ended with exit status: 4:\nwhy"), "{error}");
+    assert!(error.to_string().ends_with("exited with 4:\nwhy"), "{error}");
 }
 
 #[test]
