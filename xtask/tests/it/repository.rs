@@ -112,6 +112,30 @@ fn of_service() -> Vec<String> {
     entries.lines().map(name).collect()
 }
 
+/// What ships is configuration: the library would otherwise fit this repository's service alone.
+#[test]
+fn the_crates_do_not_know_the_service() {
+    const OF_THE_SERVICE: [&str; 5] = ["SERVER_TYPE", "\"HOSTS", "SECRET_KEY", "SENTRY_DSN", "launchway/app"];
+
+    fn check(folder: &Path) -> usize {
+        let check_one = |entry: std::io::Result<fs_err::DirEntry>| {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                return check(&path);
+            }
+            // A text; what is none contains no name.
+            let text = String::from_utf8_lossy(&fs_err::read(&path).unwrap()).into_owned();
+            let known = OF_THE_SERVICE.iter().find(|name| text.contains(**name));
+            assert_eq!(known, None, "{}", path.display());
+            1
+        };
+        fs_err::read_dir(folder).unwrap().map(check_one).sum()
+    }
+
+    let files = check(&root().join("crates"));
+    assert!(files > 100, "only {files} files were searched");
+}
+
 #[test]
 fn the_guide_lists_the_variables_that_a_deploy_writes_first() {
     let guide = page("docs/deployment.md");
