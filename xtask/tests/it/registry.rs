@@ -33,12 +33,15 @@ fn an_image_is_pushed_once_and_runs_where_it_is_pulled() {
         .says(&["rejected the user name or token", "`docker login "])
         .says_nothing_of(&["a-wrong-password"]);
 
-    push().exits(0).says(&["uploaded sha256:", "tagged `latest`", " sent, 0 B already there"]);
+    push().exits(0).says(&["tagged `latest`", " uploaded"]).says_nothing_of(&["already there"]);
     let first = fixture.json("target/xtask/push.json");
     assert_eq!((&first["digest"], &first["latest"]), (&built["digest"], &json!(true)));
     assert_eq!((&first["commit_tag"], &first["previous_latest"]), (&json!(head), &Value::Null));
     assert!(first["bytes_sent"].as_u64() > Some(0));
-    push().exits(0).says(&["already there under", "`latest` already points to it", ": 0 B sent, "]);
+    push()
+        .exits(0)
+        .says(&["`latest` already points to it", " already there"])
+        .says_nothing_of(&[" uploaded"]);
     let second = fixture.json("target/xtask/push.json");
     assert_eq!((&second["bytes_sent"], &second["bytes_skipped"]), (&json!(0), &first["bytes_sent"]));
     assert_eq!(fixture.record()["pushed"]["digest"], built["digest"]);
@@ -83,7 +86,7 @@ fn an_image_on_a_base_is_mounted_and_runs_where_it_is_pulled() {
     let built = fixture.record()["image"].clone();
     assert_eq!(built["layers"].as_array().unwrap().len(), 4);
     run(&image, PASSWORD, &["push", "--explain"]).exits(0).says(&[&format!(" will be mounted from {base}")]);
-    run(&image, PASSWORD, &["push"]).exits(0).says(&["mounted sha256:", " mounted from the base image"]);
+    run(&image, PASSWORD, &["push"]).exits(0).says(&[" mounted from the base image"]);
     let digest = built["digest"].as_str().unwrap();
     assert_eq!(registry.digest("latest").as_deref(), Some(digest));
     runs_where_it_is_pulled(TEST, &registry, digest, &fixture.head());

@@ -182,7 +182,7 @@ fn a_folder_that_the_images_user_may_not_make_fails_the_check_and_the_deploy() {
 
     // The pre-deploy check finds it before anything is written.
     fixture.replace("Cargo.toml", "bake = \"60s\"", "bake = \"60s\"\ncheck = [\"check\"]");
-    fixture.run(&release).exits(5).says(&[refused, "the service's own check ended with exit status: 101"]);
+    fixture.run(&release).exits(5).says(&[refused, "the service's own check exited with 101"]);
     assert!(!state.exists() && !fixture.exists("target/xtask/check"));
 
     // The folder is there, and the user's own.

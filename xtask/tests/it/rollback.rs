@@ -140,7 +140,7 @@ fn a_rollback_that_fails_ends_like_a_deploy() {
     let ran = service.run("rollback", "2", &[("XTASK_RELEASE", "dep-before")]).exits(5);
     let head = &service.fixture.head()[..12];
     let ran = ran.says(&["::error title=rollback::", "exit 5: the deploy failed and was rolled back"]);
-    ran.says(&[&format!("the site is up on commit {head}"), "cargo xtask rehearse --drill rollback"]);
+    ran.says(&[&format!("site   up on commit {head}"), "cargo xtask rehearse --drill rollback"]);
     assert_eq!(service.fixture.outcomes(), [("rollback".to_owned(), "failed".to_owned())]);
     let written = fs_err::read_to_string(&service.page).unwrap();
     assert!(written.contains("### rollback failed\n") && written.contains("#### rollback: "), "{written}");
