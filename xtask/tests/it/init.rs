@@ -101,7 +101,7 @@ fn a_service_is_adopted_and_rehearsed_without_an_edit() {
         "package `greeter`, binary `greet`",
         "Dockerfile:6: `RUN apt-get update`: in the final stage, the builtin engine supports only",
         "[package.metadata.pipeline]",
-        "coverage = 0  # what the tests cover today, once measured",
+        "coverage = 0  # until `init` has measured what the tests cover",
         "the tests under coverage, afterwards",
     ]);
     plan.says_nothing_of(&[PROOF]);

@@ -124,7 +124,7 @@ impl Tree {
         }
     }
 
-    /// Whether Debian's tools leave a system account of this name as it is.
+    /// Whether Debian's tools leave a system account of this name unchanged.
     fn has_system(&self, file: &str, name: &str, wanted: Option<u32>) -> bool {
         let id = self.account(file, name).ok().and_then(|fields| fields.get(2)?.parse().ok());
         id.is_some_and(|id| SYSTEM.contains(&id) && wanted.is_none_or(|wanted| wanted == id))
@@ -330,11 +330,10 @@ impl Tree {
                 Node::Folder { mode, .. } => (Kind::Directory, *mode),
                 Node::Link(target) => (Kind::Link(target.to_string()), 0o777),
                 Node::File => {
-                    let text = self.base.accounts(&format!("etc/skel/{path}")).ok_or_else(|| {
-format!(
-                            "`/etc/skel/{path}` of the base image, which goes into a new home folder, is not a short text with the mode 0644: make the folder with `mkdir` and `chown`"
-                        )
-                    })?;
+                    let why = "which goes into a new home folder, is not a short text with the mode 0644";
+                    let hint = "make the folder with `mkdir` and `chown`";
+                    let refused = || format!("`/etc/skel/{path}` of the base image, {why}: {hint}");
+                    let text = self.base.accounts(&format!("etc/skel/{path}")).ok_or_else(refused)?;
                     (Kind::Text(text.to_owned()), 0o644)
                 }
             };

@@ -167,9 +167,9 @@ fn shown(variable: &Variable) -> String {
 
 /// What `init` measures, and when: it takes minutes.
 pub(super) fn measures(threshold: &Threshold) -> String {
-    let mut text = "\nmeasure\n  fmt, clippy and doc, before anything is written: each that fails today is turned off, with the\n  number of its findings".to_owned();
+    let mut text = "\nmeasure\n  fmt, clippy and doc, before anything is written: each that fails today is\n  turned off, with the number of its findings".to_owned();
     if *threshold == Threshold::ToMeasure {
-        text.push_str("\n  the tests under coverage, afterwards: what they cover of the weakest crate becomes the threshold");
+        text.push_str("\n  the tests under coverage, afterwards: what they cover of the weakest\n  crate becomes the threshold");
     }
     text
 }

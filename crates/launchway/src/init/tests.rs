@@ -76,7 +76,7 @@ fn a_package_without_a_dockerfile_gets_one() {
     package = "web"  # the only binary
     branch = "main"  # the current branch
     image = "docker.io/acme/web"  # origin
-    coverage = 0  # what the tests cover today, once measured
+    coverage = 0  # until `init` has measured what the tests cover
     target = "x86_64-unknown-linux-gnu"
 
     [package.metadata.pipeline.deploy]

@@ -8,14 +8,14 @@ use anyhow::{Context as _, Result};
 use super::findings::Found;
 use crate::coverage::{Coverage, Lines};
 use crate::project::output;
-use launchway_core::command::Call;
+use launchway_core::command::{Call, ended};
 use launchway_core::file::write_whole;
 use launchway_core::runner::Runner;
 
 /// The line of the configuration, before and after the tests were measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Threshold {
-    /// What the plan shows.
+    /// What the plan shows, and what is left if `init` does not get that far.
     #[default]
     ToMeasure,
     /// A whole percent that every crate reaches today, and the crate that is closest to it.
@@ -27,7 +27,7 @@ pub(super) enum Threshold {
 impl fmt::Display for Threshold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ToMeasure => f.write_str("coverage = 0  # what the tests cover today, once measured"),
+            Self::ToMeasure => f.write_str("coverage = 0  # until `init` has measured what the tests cover"),
             Self::Measured { percent, weakest } => {
                 // The package in the root has no other name here.
                 let of = if weakest == "." { String::new() } else { format!(" of `{weakest}`") };
@@ -59,7 +59,7 @@ impl Threshold {
             Some(0) => Self::weakest(&runner.folder)?,
             Some(1) => Self::Unmeasured("the tests fail".to_owned()),
             Some(3) => Self::Unmeasured("a tool or service that the tests need is missing".to_owned()),
-            _ => Self::Unmeasured(format!("`{call}` ended with {status}")),
+            _ => Self::Unmeasured(format!("`{call}` {}", ended(status))),
         })
     }
 
