@@ -233,9 +233,22 @@ impl FinalStage {
     }
 }
 
-/// One error of several, so that all can be fixed at once.
+/// The end of every rejection that Docker would not share.
+const OR_DOCKER: &str = ", or build with `--engine docker`";
+
+/// The reasons in an error of this module, each with its file and line, without the alternative that all of them share.
+pub fn reasons(error: &Error) -> Vec<String> {
+    let text = format!("{error:#}");
+    let reasons = text.lines().filter(|line| *line != OR_DOCKER.trim_start_matches(", "));
+    reasons.map(|line| line.strip_suffix(OR_DOCKER).unwrap_or(line).to_owned()).collect()
+}
+
+/// One error of several, so that all can be fixed at once. The alternative that they share comes once, at the end.
 fn all(refused: &[Error]) -> Error {
-    let lines: Vec<String> = refused.iter().map(|error| format!("{error:#}")).collect();
+    let mut lines: Vec<String> = refused.iter().flat_map(reasons).collect();
+    if refused.iter().any(|error| format!("{error:#}").contains(OR_DOCKER.trim_start_matches(", "))) {
+        lines.push(OR_DOCKER.trim_start_matches(", ").to_owned());
+    }
     Failure::new(Exit::Usage, lines.join("\n")).into()
 }
 
@@ -346,11 +359,8 @@ impl Reader<'_, '_> {
         text.split_whitespace().filter(|word| *word != escape).collect::<Vec<_>>().join(" ")
     }
 
-    /// Every rejection ends with the alternative.
     fn refuse<T>(&self, place: usize, reason: impl AsRef<str>) -> Result<T> {
-        Err(self
-            .file
-            .error(self.line(place), format!("{}, or build with `--engine docker`", reason.as_ref())))
+        Err(self.file.error(self.line(place), format!("{}{OR_DOCKER}", reason.as_ref())))
     }
 }
 

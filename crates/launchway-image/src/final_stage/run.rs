@@ -6,7 +6,7 @@ use parse_dockerfile::{Command as Form, RunInstruction};
 use super::commands::command;
 use super::expansion::Words;
 use super::shell::{Line, lines};
-use super::{Reader, Step, all};
+use super::{OR_DOCKER, Reader, Step, all};
 use crate::dockerfile::Dockerfile;
 
 impl Reader<'_, '_> {
@@ -43,7 +43,7 @@ impl Reader<'_, '_> {
                     let shown: String = words.join(" ").chars().take(60).collect();
                     refused.push(self.file.error(
                         line,
-                        format!("`RUN {shown}`: {reason}: run it in an earlier stage, or build with `--engine docker`"),
+                        format!("`RUN {shown}`: {reason}: run it in an earlier stage{OR_DOCKER}"),
                     ));
                 }
             }

@@ -216,9 +216,16 @@ fn the_binary_is_known_by_its_name_wherever_the_builder_leaves_it() {
 #[test]
 fn everything_that_cannot_be_followed_is_refused_at_once() {
     let text = "FROM rust AS build\nFROM debian\nRUN a && \\\n  mkdir /x && \\\n  b | c\nCOPY --from=build /etc/ssl /etc/ssl\nRUN d\n";
-    let lines: Vec<String> = refusal(text).lines().map(|line| line[..20].to_owned()).collect();
+    let refusal = refusal(text);
+    let (reasons, alternative) = refusal.rsplit_once('\n').unwrap();
+    let lines: Vec<String> = reasons.lines().map(|line| line[..20].to_owned()).collect();
     let starts = ["3: `RUN a", "5: `RUN b", "6: `/etc/", "7: `RUN d"];
     assert_eq!(lines, starts.map(|start| format!("Dockerfile:{start}")));
+    // Once, not at the end of each.
+    assert_eq!(alternative, "or build with `--engine docker`");
+    assert!(!reasons.contains("--engine docker"), "{reasons}");
+    let error = final_stage(text, &Arguments::default(), &Settings::default()).unwrap_err();
+    assert_eq!(super::reasons(&error), reasons.lines().collect::<Vec<_>>());
 }
 
 #[test]
