@@ -81,10 +81,14 @@ impl Lines {
     }
 
     /// The coverage of each crate. The crate of a file is the nearest folder above it with a `Cargo.toml`.
+    ///
+    /// A crate is named by its folder; the package in the root, whose folder says nothing, by its own name.
     pub(crate) fn by_crate(&self, root: &Path) -> BTreeMap<String, Coverage> {
+        let of_root = package_name(root).unwrap_or_else(|| ".".to_owned());
         let mut crates: BTreeMap<String, Coverage> = BTreeMap::new();
         for (path, counts) in &self.0 {
-            let coverage = crates.entry(crate_of(root, &root.join(path))).or_default();
+            let name = crate_of(root, &root.join(path)).unwrap_or_else(|| of_root.clone());
+            let coverage = crates.entry(name).or_default();
             let uncovered: Vec<u32> =
                 counts.iter().filter(|(_, count)| **count == 0).map(|(line, _)| *line).collect();
             let lines = counts.len() as u64;
@@ -171,18 +175,22 @@ fn relative(root: &Path, file: &str) -> String {
         .map_or_else(|_| file.to_owned(), |path| path.to_string_lossy().into_owned())
 }
 
-fn crate_of(root: &Path, file: &Path) -> String {
+/// The name in the `Cargo.toml` of a folder.
+fn package_name(folder: &Path) -> Option<String> {
+    let manifest: toml::Table =
+        toml::from_str(&fs_err::read_to_string(folder.join("Cargo.toml")).ok()?).ok()?;
+    Some(manifest.get("package")?.get("name")?.as_str()?.to_owned())
+}
+
+/// The folder of a file's crate; `None` for the package in the root.
+fn crate_of(root: &Path, file: &Path) -> Option<String> {
     let folder = file
         .ancestors()
         .skip(1)
         .take_while(|folder| *folder != root)
         .find(|folder| folder.join("Cargo.toml").is_file())
         .unwrap_or(root);
-    match relative(root, &folder.to_string_lossy()) {
-        // The package in the root.
-        empty if empty.is_empty() => ".".to_owned(),
-        folder => folder,
-    }
+    Some(relative(root, &folder.to_string_lossy())).filter(|folder| !folder.is_empty())
 }
 
 #[cfg(test)]
@@ -221,7 +229,12 @@ mod tests {
         );
         let crates = Lines::read(root, &lcov).unwrap().by_crate(root);
         assert_eq!(crates.keys().collect::<Vec<_>>(), ["app", "xtask"]);
-        assert_eq!(crate_of(root, &root.join("src/main.rs")), ".");
+        assert_eq!(crate_of(root, &root.join("src/main.rs")), None);
+        let of_root = Lines::read(root, "SF:src/main.rs\nDA:1,1\n").unwrap();
+        let names = || of_root.by_crate(root).into_keys().collect::<Vec<_>>();
+        assert_eq!(names(), ["."]);
+        fs_err::write(root.join("Cargo.toml"), "[package]\nname = \"greeter\"\n").unwrap();
+        assert_eq!(names(), ["greeter"]);
         let app = &crates["app"];
         assert_eq!((app.lines, app.covered, app.lines_short(80.0)), (9, 3, 5));
         let worst: Vec<String> = app

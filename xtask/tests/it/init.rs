@@ -136,13 +136,13 @@ fn measured(fixture: &Fixture) {
         return;
     }
     let (percent, rest) = text.split_once("\ncoverage = ").unwrap().1.split_once("  # ").unwrap();
-    assert!(rest.starts_with("what the tests cover today, rounded down"), "{text}");
+    assert!(rest.starts_with("what the tests cover today of `greeter`, rounded down"), "{text}");
     let percent: u8 = percent.parse().unwrap();
     assert!((1..100).contains(&percent), "{text}");
     fixture.run(&["test-coverage"]).exits(0);
     let next = text.replace(&format!("coverage = {percent} "), &format!("coverage = {} ", percent + 1));
     fixture.write("Cargo.toml", &next);
-    fixture.run(&["test-coverage"]).exits(1).says(&["`.` is ", " short of "]);
+    fixture.run(&["test-coverage"]).exits(1).says(&["`greeter` is ", " short of "]);
     fixture.write("Cargo.toml", &text);
 }
 
