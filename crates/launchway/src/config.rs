@@ -16,6 +16,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::table::{Job, JobId};
 pub(crate) use check::image;
+#[cfg(feature = "init")]
+pub(crate) use check::is_debian_package;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_image::Engine;
 use launchway_image::smoke::Port;
@@ -72,6 +74,9 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct BuildConfig {
+    /// Debian packages that compiling the workspace needs: installed on a CI machine, left to the developer elsewhere.
+    #[serde(default)]
+    pub(crate) packages: Vec<String>,
     /// Features in addition to the package's default features.
     #[serde(default)]
     pub(crate) features: Vec<String>,
@@ -89,6 +94,7 @@ pub(crate) struct BuildConfig {
 impl Default for BuildConfig {
     fn default() -> Self {
         Self {
+            packages: Vec::new(),
             features: Vec::new(),
             default_features: true,
             profile: profile(),

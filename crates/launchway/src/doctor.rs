@@ -29,6 +29,8 @@ enum State {
     Later,
     /// Optional: the pipeline continues without it and says so.
     Without,
+    /// Not where the pipeline looks for it, or old: a person should look.
+    Check,
     /// Needed only for a release; whatever runs before a push works.
     NoRelease,
     /// Required and missing.
@@ -43,6 +45,7 @@ impl State {
             Self::Good => "ok",
             Self::Later => "later",
             Self::Without => "optional",
+            Self::Check => "check",
             Self::NoRelease => "not set",
             Self::Missing => "MISSING",
             Self::Wrong => "WRONG",
@@ -122,6 +125,7 @@ fn tools(machine: Machine<'_>, config: &Config) -> Vec<Line> {
         })
         .collect();
     lines.extend(toolchain(machine, config));
+    lines.extend(packages(machine, &config.build.packages));
     lines.extend(tools::all(config).iter().map(|tool| tool_line(machine, tool)));
     lines.push(docker(machine.root, config.engine));
     let services = config.test.services.iter();
@@ -150,6 +154,28 @@ fn toolchain(machine: Machine<'_>, config: &Config) -> Vec<Line> {
         Some(Line { what, state, found: found.to_owned(), fix })
     };
     needs.filter_map(line).collect()
+}
+
+/// The packages that compiling needs. It does not fail for them: the machine may have the same from elsewhere.
+fn packages(machine: Machine<'_>, names: &[String]) -> Option<Line> {
+    let all = names.join(", ");
+    let (state, found, fix) = match needs::absent(machine, names) {
+        _ if names.is_empty() => return None,
+        None => (
+            State::Check,
+            "this machine has no Debian packages".to_owned(),
+            format!("the build needs what Debian calls {all}"),
+        ),
+        Some(absent) if absent.is_empty() => (State::Good, all, String::new()),
+        Some(absent) => {
+            let fix = format!(
+                "apt-get install {}\nunless this machine has the same from elsewhere: without them the build fails",
+                absent.join(" ")
+            );
+            (State::Check, format!("not installed: {}", absent.join(", ")), fix)
+        }
+    };
+    Some(Line { what: "build packages".to_owned(), state, found, fix })
 }
 
 fn tool_line(machine: Machine<'_>, tool: &Tool) -> Line {
@@ -320,52 +346,4 @@ fn planned(ctx: &Context) -> Line {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use launchway_core::events::Event;
-
-    fn reported(environment: Environment) -> (Result<()>, String) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let path = std::env::var("PATH").unwrap();
-        let ctx = Context::for_test(root, Environment::of([("PATH", path.as_str())]).with(environment));
-        let result = run(&ctx);
-        let text = ctx.reporter.events().into_iter().filter_map(|event| match event {
-            Event::Page { text } => Some(text),
-            _ => None,
-        });
-        (result, text.collect::<Vec<_>>().join("\n"))
-    }
-
-    #[test]
-    fn secrets_are_named_and_not_shown() {
-        let (_, text) = reported(Environment::of([("CIPHER_KEY", "not-to-be-seen")]));
-        assert!(!text.contains("not-to-be-seen"));
-        let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
-        assert!(line("deploy: CIPHER_KEY").contains("ok"), "{text}");
-        assert!(
-            line("build: DOCKERHUB_TOKEN").contains("not set") && text.contains("(Docker Hub →"),
-            "{text}"
-        );
-        assert!(line("branch").contains("push of `main`"), "{text}");
-        assert!(line("cargo ").contains("1.95.0"), "{text}");
-    }
-
-    #[test]
-    fn a_login_of_docker_is_shown_with_its_place() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6cGFzc3dvcmQ="}}}"#;
-        fs_err::write(dir.path().join("config.json"), config).unwrap();
-        let folder = dir.path().to_str().unwrap();
-        let (_, text) = reported(Environment::of([("DOCKER_CONFIG", folder)]));
-        let line = text.lines().find(|line| line.contains("build: DOCKERHUB_TOKEN")).unwrap();
-        let words = format!("`docker login`, in {folder}/config.json");
-        assert!(line.contains("ok") && line.contains(&words), "{text}");
-    }
-
-    #[test]
-    fn a_tool_that_cannot_be_had_is_missing() {
-        let (result, text) = reported(Environment::of([("PATH", "/nowhere"), ("XTASK_INSTALL", "never")]));
-        assert_eq!(Exit::of(&result.unwrap_err()), Exit::Missing);
-        assert!(text.contains("cargo install --locked cargo-llvm-cov@"), "{text}");
-    }
-}
+mod tests;

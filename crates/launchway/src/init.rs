@@ -9,6 +9,7 @@ mod detect;
 mod dockerfile;
 mod findings;
 mod own_image;
+mod packages;
 mod plan;
 mod report;
 mod repository;

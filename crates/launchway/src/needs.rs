@@ -23,7 +23,7 @@ pub(crate) enum Need {
     Component(&'static str),
     /// The standard library for the target of the image's program.
     Target(String),
-    /// Debian packages that the tests need on a CI machine.
+    /// Debian packages that compiling or the tests need on a CI machine.
     Packages(Vec<String>),
     /// A service that tests need: something that responds, or an image to start.
     Service(String, TestService),
@@ -33,25 +33,32 @@ impl Need {
     /// The step's prerequisites; with a Docker engine, the toolchain is in the image.
     pub(crate) fn of(machine: Machine<'_>, config: &Config, step: StepId, engine: Engine) -> Vec<Self> {
         let tools = tools::all(config).into_iter().filter(|tool| tool.required && tool.step == step);
-        let own = match step {
-            StepId::Lint => vec![Self::Component("rustfmt"), Self::Component("clippy")],
+        let to_compile = || Self::packages(machine, &config.build.packages);
+        let own: Vec<Self> = match step {
+            StepId::Lint => [Self::Component("rustfmt"), Self::Component("clippy")]
+                .into_iter()
+                .chain(to_compile())
+                .collect(),
             StepId::TestCoverage => {
                 let services = config.test.services.iter();
                 let services = services.map(|(name, service)| Self::Service(name.clone(), service.clone()));
                 [Self::Component("llvm-tools")]
                     .into_iter()
+                    .chain(to_compile())
                     .chain(Self::packages(machine, &config.test.packages))
                     .chain(services)
                     .collect()
             }
-            StepId::DockerBuild if engine == Engine::Builtin => vec![Self::Target(config.target.clone())],
+            StepId::DockerBuild if engine == Engine::Builtin => {
+                [Self::Target(config.target.clone())].into_iter().chain(to_compile()).collect()
+            }
             StepId::DockerBuild | StepId::Push | StepId::Deploy | StepId::Rollback => Vec::new(),
         };
         own.into_iter().chain(tools.map(Self::Tool)).collect()
     }
 
-    /// The packages that tests need, on a machine that is thrown away afterwards. Elsewhere a test without them is
-    /// skipped by name.
+    /// Packages, on a machine that is thrown away afterwards. Elsewhere `doctor` names those that the build needs, and a
+    /// test without its own is skipped by name.
     fn packages(machine: Machine<'_>, names: &[String]) -> Option<Self> {
         let is_ci = machine.environment.get("CI").is_some_and(|value| value != "false");
         let wanted = is_ci && !names.is_empty() && machine.may_install();
@@ -69,8 +76,13 @@ impl Need {
         steps: &[StepId],
         engine: Engine,
     ) -> Result<Vec<Self>> {
-        let needs: Vec<Self> =
-            steps.iter().flat_map(|step| Self::of(machine, config, *step, engine)).collect();
+        let mut needs: Vec<Self> = Vec::new();
+        for need in steps.iter().flat_map(|step| Self::of(machine, config, *step, engine)) {
+            // Several steps compile.
+            if !needs.contains(&need) {
+                needs.push(need);
+            }
+        }
         if needs.is_empty() {
             return Ok(needs);
         }
@@ -90,7 +102,7 @@ impl Need {
             }
             Self::Component(_) => has_llvm_tools(sysroot),
             Self::Target(target) => sysroot.join("lib/rustlib").join(target).join("lib").is_dir(),
-            Self::Packages(names) => names.iter().all(|name| runs(machine.root, "dpkg", &["--status", name])),
+            Self::Packages(names) => names.iter().all(|name| is_installed(machine.root, name)),
             Self::Service(_, service) => {
                 services::responds(service)
                     || has_engine(machine) && services::has_image(machine.root, &service.image)
@@ -132,7 +144,7 @@ impl Need {
             }
             Self::Component(name) => format!("the Rust toolchain has no {name}"),
             Self::Target(target) => format!("the Rust toolchain cannot build for `{target}`"),
-            Self::Packages(_) => return format!("the tests need packages: `{}`", self.install_line()),
+            Self::Packages(_) => return format!("packages are missing: `{}`", self.install_line()),
             Self::Service(name, service) => {
                 let addresses = services::listed(&services::addresses(service));
                 let nothing = format!(
@@ -206,6 +218,19 @@ impl fmt::Display for Need {
             Self::Service(_, service) => write!(f, "{} into the Docker engine", service.image),
         }
     }
+}
+
+/// The packages that this machine lacks; `None` if it is not Debian's kind, and has other names for them.
+pub(crate) fn absent<'n>(machine: Machine<'_>, names: &'n [String]) -> Option<Vec<&'n str>> {
+    machine.on_path("dpkg-query")?;
+    Some(names.iter().map(String::as_str).filter(|name| !is_installed(machine.root, name)).collect())
+}
+
+/// Whether a package is installed: one that was removed may have left its settings behind.
+fn is_installed(root: &Path, name: &str) -> bool {
+    let state =
+        Call::new("dpkg-query").args(["--show", "--showformat=${db:Status-Status}\n", name]).read(root);
+    state.is_ok_and(|state| state.lines().any(|state| state == "installed"))
 }
 
 /// Whether a Docker engine on this machine can start the services for tests.

@@ -33,10 +33,9 @@ pub(super) fn check(config: &Config) -> Result<()> {
     if !(0.0..=100.0).contains(&config.coverage) {
         bail!("`coverage` must be a percentage from 0 to 100, but is {}", config.coverage);
     }
-    for name in &config.test.packages {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        if !name.starts_with(plain) || !name.chars().all(|c| plain(c) || "+.-".contains(c)) {
-            bail!("`test.packages` lists `{name}`, which is not a valid Debian package name");
+    for (key, names) in [("build", &config.build.packages), ("test", &config.test.packages)] {
+        if let Some(name) = names.iter().find(|name| !is_debian_package(name)) {
+            bail!("`{key}.packages` lists `{name}`, which is not a valid Debian package name");
         }
     }
     for name in config.test.environment.keys() {
@@ -64,6 +63,12 @@ pub(super) fn check(config: &Config) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether a package of Debian may have this name.
+pub(crate) fn is_debian_package(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.starts_with(plain) && name.chars().all(|c| plain(c) || "+.-".contains(c))
 }
 
 /// Checks an image's repository; `key` names its source in errors.

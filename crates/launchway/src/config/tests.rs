@@ -115,6 +115,7 @@ fn every_error_names_its_key() {
         ("[\"CIPHER_KEY\"]", "[\"PORT\"]", "which Render sets itself"),
         ("branch = \"main\"", "", "missing field `branch`"),
         ("coverage = 80", "coverage = 80\ntest.packages = [\"a; b\"]", "`test.packages` lists `a; b`"),
+        ("coverage = 80", "coverage = 80\nbuild.packages = [\"-y\"]", "`build.packages` lists `-y`"),
         ("coverage = 80", "coverage = 80\ntest.runner = \"jest\"", "unknown variant `jest`"),
         ("coverage = 80", "coverage = 80\ntest.shards = 0", "`test.shards` must be 1 to 256, but is 0"),
         ("coverage = 80", "coverage = 80\ntest.shards = 3", "set `test.runner = \"nextest\"`"),

@@ -11,13 +11,14 @@ use anyhow::Result;
 use super::code::Source;
 use super::dockerfile::Dockerfile;
 use super::findings::{Found, Library, Link, Mount, Place, Port, Shipped, Sources};
+use super::packages::Packages;
 use super::repository::{Package, Repository};
 use super::{choose, surroundings, variables};
 use crate::git::Git;
 
 use launchway_core::exit::{Exit, Failure};
 use launchway_image::binary::Platform;
-use launchway_image::final_stage::{Binaries, FinalStage};
+use launchway_image::final_stage::{Binaries, FinalStage, reasons};
 
 /// Everything that is known about a service.
 #[derive(Clone, Debug)]
@@ -53,8 +54,7 @@ pub(super) struct Build {
     pub(super) environment: Vec<Found<(String, String)>>,
     pub(super) features: Vec<Found<String>>,
     pub(super) no_default_features: Option<Place>,
-    /// Packages of the builder's distribution.
-    pub(super) packages: Vec<Found<String>>,
+    pub(super) packages: Packages,
 }
 
 /// Reads a checkout; `package` and `binary` are the user's choice.
@@ -92,6 +92,7 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
         Some(Found::new(format!("docker.io/{owner}/{name}"), place))
     });
     let mut build = dockerfile.as_ref().map(build).unwrap_or_default();
+    build.packages = Packages::find(&libraries, dockerfile.as_ref());
     let of_machine = libraries
         .iter()
         .find(|found| found.value.krate == "openssl-sys" && found.value.link != Link::Bundled);
@@ -180,7 +181,7 @@ fn refusals(
     let binaries = Binaries { shipped: shipped.binary.clone(), beside: names(true), others: names(false) };
     match FinalStage::parse_blind(&file, &binaries, Platform::Amd64) {
         Ok(_) => Vec::new(),
-        Err(error) => format!("{error:#}").lines().map(str::to_owned).collect(),
+        Err(error) => reasons(&error),
     }
 }
 
@@ -304,7 +305,7 @@ fn with_port(mut words: Vec<String>, option: &str) -> Vec<String> {
     words
 }
 
-/// What the builder's stages set and install.
+/// What the builder's stages set.
 fn build(dockerfile: &Dockerfile) -> Build {
     let mut build = Build::default();
     for instruction in dockerfile.builders().flat_map(|stage| &stage.instructions) {
@@ -324,11 +325,6 @@ fn build(dockerfile: &Dockerfile) -> Build {
         for command in instruction.commands() {
             let words: Vec<&str> = command.split_whitespace().collect();
             let has = |word: &str| words.contains(&word);
-            if has("install") && ["apt-get", "apt"].iter().any(|word| has(word)) || has("apk") && has("add") {
-                let after = words.iter().skip_while(|word| !matches!(**word, "install" | "add")).skip(1);
-                let named = after.filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
-                build.packages.extend(named.map(|word| Found::new((*word).to_owned(), place())));
-            }
             if !has("cargo") {
                 continue;
             }

@@ -73,7 +73,12 @@ impl Dockerfile {
 
     /// The final stage and the stages that it is based on, the lowest first.
     pub(super) fn chain(&self) -> Vec<&Stage> {
-        let mut chain: Vec<&Stage> = self.final_stage().into_iter().collect();
+        self.final_stage().map(|stage| self.with_bases(stage)).unwrap_or_default()
+    }
+
+    /// A stage and the stages that it is based on, the lowest first.
+    fn with_bases<'a>(&'a self, stage: &'a Stage) -> Vec<&'a Stage> {
+        let mut chain = vec![stage];
         while let Some(below) = chain.last().and_then(|stage| self.earlier(&stage.base))
             && !chain.contains(&below)
         {
@@ -81,6 +86,21 @@ impl Dockerfile {
         }
         chain.reverse();
         chain
+    }
+
+    /// The stages that compile, and those that they are based on; every stage that only builds if none names cargo.
+    pub(super) fn compiling(&self) -> Vec<&Stage> {
+        let names_cargo = |stage: &&Stage| {
+            let mut runs = stage.instructions.iter().filter(|found| found.keyword == "RUN");
+            runs.any(|run| run.text.split_whitespace().any(|word| word == "cargo"))
+        };
+        let mut found: Vec<&Stage> = Vec::new();
+        for stage in self.stages.iter().filter(names_cargo).flat_map(|stage| self.with_bases(stage)) {
+            if !found.contains(&stage) {
+                found.push(stage);
+            }
+        }
+        if found.is_empty() { self.builders().collect() } else { found }
     }
 
     /// The stages that only build.

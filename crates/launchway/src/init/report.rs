@@ -15,7 +15,7 @@ pub(super) fn text(findings: &Findings) -> String {
         let what = if repeated { String::new() } else { format!("  {what}") };
         rows.push([what, place, value]);
     };
-    let Findings { repository, shipped, sources, build, .. } = findings;
+    let Findings { repository, shipped, sources, .. } = findings;
     let root = if findings.workspace { "workspace" } else { "package" };
     let inside = if repository.inside.as_os_str().is_empty() {
         "the git root".to_owned()
@@ -49,24 +49,8 @@ pub(super) fn text(findings: &Findings) -> String {
             row("not followed", reason.to_owned(), place.to_owned());
         }
     }
-    for found in &build.environment {
-        row("build", format!("{}={}", found.value.0, found.value.1), found.place.to_string());
-    }
-    if let Some(place) = &build.no_default_features {
-        row("build", "without default features".to_owned(), place.to_string());
-    }
-    for found in &build.features {
-        row("build", format!("feature {}", found.value), found.place.to_string());
-    }
-    for found in &build.packages {
-        row("builder installs", found.value.clone(), found.place.to_string());
-    }
-    for found in &findings.libraries {
-        row("C library", format!("{}: {}", found.value.krate, found.value.words), found.place.to_string());
-    }
-    if let Some(found) = findings.dynamic() {
-        let why = format!("docker, because `{}` cannot be linked statically", found.value.krate);
-        row("engine", why, found.place.to_string());
+    for (what, value, place) in of_build(findings) {
+        row(what, value, place);
     }
     for (number, found) in sources.health.iter().enumerate() {
         row(if number == 0 { "health" } else { "or" }, found.value.clone(), found.place.to_string());
@@ -108,6 +92,36 @@ pub(super) fn text(findings: &Findings) -> String {
     format!("found\n{}{unknown}", columns(&rows).trim_end())
 }
 
+/// What the build needs, and with which engine.
+fn of_build(findings: &Findings) -> Vec<(&'static str, String, String)> {
+    let build = &findings.build;
+    let mut rows = Vec::new();
+    let mut add = |what: &'static str, value: String, place: String| rows.push((what, value, place));
+    for found in &build.environment {
+        add("build", format!("{}={}", found.value.0, found.value.1), found.place.to_string());
+    }
+    if let Some(place) = &build.no_default_features {
+        add("build", "without default features".to_owned(), place.to_string());
+    }
+    for found in &build.features {
+        add("build", format!("feature {}", found.value), found.place.to_string());
+    }
+    for found in &build.packages.needed {
+        add("build needs", format!("the package {}", found.value), found.place.to_string());
+    }
+    for found in &build.packages.beside {
+        add("not needed", format!("the package {}, to compile", found.value), found.place.to_string());
+    }
+    for found in &findings.libraries {
+        add("C library", format!("{}: {}", found.value.krate, found.value.words), found.place.to_string());
+    }
+    if let Some(found) = findings.dynamic() {
+        let why = format!("docker, because `{}` cannot be linked statically", found.value.krate);
+        add("engine", why, found.place.to_string());
+    }
+    rows
+}
+
 /// What the repository does not reveal, and the consequences.
 fn unknown(findings: &Findings) -> Vec<String> {
     let mut unknown = Vec::new();
@@ -128,6 +142,12 @@ fn unknown(findings: &Findings) -> Vec<String> {
     }
     if findings.port.is_none() {
         add("the port: neither the sources nor a Dockerfile set one");
+    }
+    for found in &findings.build.packages.unknown {
+        let Found { value, place } = found;
+        add(&format!(
+            "Debian's name of the package {value} in {place}: `build.packages` lists what compiling needs"
+        ));
     }
     if findings.lock.is_none() {
         add("the locked versions: git tracks no `Cargo.lock`, without which no image is reproducible");

@@ -62,10 +62,22 @@ fn entry(text: &mut String, key: &str, value: &str, place: Option<String>) {
 
 fn build(text: &mut String, table: &str, findings: &Findings) {
     let build = &findings.build;
-    if build.features.is_empty() && build.environment.is_empty() && build.no_default_features.is_none() {
+    let packages = &build.packages.needed;
+    if packages.is_empty()
+        && build.features.is_empty()
+        && build.environment.is_empty()
+        && build.no_default_features.is_none()
+    {
         return;
     }
     writeln!(text, "\n[{table}.build]").ok();
+    if !packages.is_empty() {
+        text.push_str("packages = [\n");
+        for Found { value, place } in packages {
+            writeln!(text, "    {},  # {place}", quoted(value)).ok();
+        }
+        text.push_str("]\n");
+    }
     if build.no_default_features.is_some() {
         writeln!(text, "default-features = false").ok();
     }

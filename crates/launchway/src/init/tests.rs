@@ -1,6 +1,7 @@
 //! Small repositories of many kinds: what is found in each, and what is planned for it.
 
 mod linking;
+mod packages;
 
 use tempfile::TempDir;
 
@@ -338,18 +339,20 @@ fn the_report_names_places_and_what_is_not_known() {
     ]);
     insta::assert_snapshot!(report::text(&findings(&dir)), @r#"
     found
-      Cargo root  Cargo.toml             the git root, a package
-      ships       the only binary        package and binary `web`
-      branch      the current branch     main
-      image       origin                 docker.io/acme/web
-      toolchain   rust-toolchain.toml:2  1.90
-      build       Cargo.lock:4           OPENSSL_STATIC=1
-      C library   Cargo.lock:4           openssl-sys: needs libssl-dev and `OPENSSL_STATIC=1`, or the feature `vendored` of `openssl`
-      health      src/main.rs:7          /healthz
-      or          src/main.rs:7          /
-      port        src/main.rs:6          from `PORT`, which Render sets
-      optional    src/main.rs            PORT:6
-      tracked     .env                   .env, from which the pipeline would read its own variables
+      Cargo root   Cargo.toml             the git root, a package
+      ships        the only binary        package and binary `web`
+      branch       the current branch     main
+      image        origin                 docker.io/acme/web
+      toolchain    rust-toolchain.toml:2  1.90
+      build        Cargo.lock:4           OPENSSL_STATIC=1
+      build needs  Cargo.lock:4           the package libssl-dev
+                   Cargo.lock:4           the package pkg-config
+      C library    Cargo.lock:4           openssl-sys: needs libssl-dev and `OPENSSL_STATIC=1`, or the feature `vendored` of `openssl`
+      health       src/main.rs:7          /healthz
+      or           src/main.rs:7          /
+      port         src/main.rs:6          from `PORT`, which Render sets
+      optional     src/main.rs            PORT:6
+      tracked      .env                   .env, from which the pipeline would read its own variables
 
     unknown
       a version path that returns `{"commit": "…"}`: without one, digest and health are the only proof of a deploy

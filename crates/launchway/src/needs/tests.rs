@@ -1,3 +1,4 @@
+use std::io::Write as _;
 use std::net::TcpListener;
 
 use super::*;
@@ -42,6 +43,64 @@ fn the_pinned_tool_of_an_own_check_is_needed_and_can_be_installed() {
     assert!(!need.may_install(with.machine()));
     let problem = "sqlx-cli 0.8.2 is not installed: `cargo install --locked sqlx-cli@0.8.2`";
     assert_eq!(need.problem(with.machine()), problem);
+}
+
+#[test]
+fn packages_are_installed_where_something_compiles_and_only_on_a_ci_machine() {
+    const TEST: &str = "packages_are_installed_where_something_compiles_and_only_on_a_ci_machine";
+
+    let path = std::env::var("PATH").unwrap();
+    let mut on_ci = ctx(Path::new("/"), &[("PATH", &path), ("CI", "true")]);
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    (on_ci.config.build.packages, on_ci.config.test.packages) = (names(&["no-such-package"]), names(&["jq"]));
+    let of = |ctx: &Context, step, engine| -> Vec<Vec<String>> {
+        let needs = Need::of(ctx.machine(), &ctx.config, step, engine).into_iter();
+        let packages = needs.filter_map(|need| match need {
+            Need::Packages(names) => Some(names),
+            _ => None,
+        });
+        packages.collect()
+    };
+    let (builtin, docker) = (Engine::Builtin, Engine::Docker);
+    let on_laptop = ctx_like(&on_ci, &[("PATH", &path)]);
+    assert_eq!(of(&on_laptop, StepId::Lint, builtin), Vec::<Vec<String>>::new());
+    if Need::packages(on_ci.machine(), &names(&["x"])).is_none() {
+        return writeln!(std::io::stderr(), "SKIPPED: {TEST}: apt-get cannot run as root").unwrap();
+    }
+    let build = names(&["no-such-package"]);
+    assert_eq!(of(&on_ci, StepId::Lint, docker), std::slice::from_ref(&build));
+    assert_eq!(of(&on_ci, StepId::TestCoverage, docker), [build.clone(), names(&["jq"])]);
+    assert_eq!(of(&on_ci, StepId::DockerBuild, builtin), std::slice::from_ref(&build));
+    assert_eq!(of(&on_ci, StepId::DockerBuild, docker), Vec::<Vec<String>>::new());
+    // Several steps need it, and one installs it.
+    let steps = [StepId::Lint, StepId::DockerBuild];
+    let missing = Need::missing(on_ci.machine(), &on_ci.config, &steps, builtin).unwrap();
+    assert_eq!(
+        missing.iter().filter(|need| **need == Need::Packages(build.clone())).count(),
+        1,
+        "{missing:?}"
+    );
+}
+
+/// The same configuration on another machine.
+fn ctx_like(other: &Context, variables: &[(&str, &str)]) -> Context {
+    let mut ctx = ctx(Path::new("/"), variables);
+    ctx.config = other.config.clone();
+    ctx
+}
+
+#[test]
+fn absent_packages_are_named_where_debian_is() {
+    const TEST: &str = "absent_packages_are_named_where_debian_is";
+
+    let names = ["dpkg".to_owned(), "no-such-package".to_owned()];
+    let elsewhere = ctx(Path::new("/"), &[("PATH", "/nowhere")]);
+    assert_eq!(absent(elsewhere.machine(), &names), None);
+    let here = ctx(Path::new("/"), &[("PATH", &std::env::var("PATH").unwrap())]);
+    match absent(here.machine(), &names) {
+        Some(absent) => assert_eq!(absent, ["no-such-package"]),
+        None => writeln!(std::io::stderr(), "SKIPPED: {TEST}: no dpkg-query").unwrap(),
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::draft::Draft;
 use super::{EMPTY, OwnImage, ROOTFS};
 use crate::init::detect::Findings;
-use crate::init::findings::{Link, Port};
+use crate::init::findings::Port;
 
 impl Draft {
     pub(super) fn write(self, findings: &Findings) -> OwnImage {
@@ -43,7 +43,6 @@ fn header(findings: &Findings, path: &str, dropped: &[&str]) -> String {
     if let Some(file) = &findings.dockerfile {
         writeln!(text, "#\n# Used instead of {}, whose final stage only Docker can build:", file.path).ok();
         for refusal in &findings.refusals {
-            let refusal = refusal.trim_end_matches(", or build with `--engine docker`");
             writeln!(text, "#   {refusal}").ok();
         }
     }
@@ -61,32 +60,8 @@ fn header(findings: &Findings, path: &str, dropped: &[&str]) -> String {
 fn builder(findings: &Findings) -> String {
     let exact = findings.toolchain.as_ref().map(|found| found.value.as_str());
     let version = exact.filter(|channel| channel.starts_with(|c: char| c.is_ascii_digit())).unwrap_or("1");
-    let mut packages: Vec<&str> = Vec::new();
-    let mut add = |name: &'static str| {
-        if !packages.contains(&name) {
-            packages.push(name);
-        }
-    };
-    for library in &findings.libraries {
-        match library.value.krate.as_str() {
-            "openssl-sys" if library.value.link == Link::Bundled => {
-                ["perl", "make"].into_iter().for_each(&mut add);
-            }
-            "openssl-sys" => ["libssl-dev", "pkg-config"].into_iter().for_each(&mut add),
-            "aws-lc-sys" => add("cmake"),
-            "pq-sys" if library.value.link == Link::Dynamic => add("libpq-dev"),
-            "mysqlclient-sys" if library.value.link == Link::Dynamic => {
-                ["default-libmysqlclient-dev", "pkg-config"].into_iter().for_each(&mut add);
-            }
-            "odbc-sys" => add("unixodbc-dev"),
-            _ => {}
-        }
-    }
-    let installed = findings.build.packages.iter().map(|found| found.value.as_str());
-    let ordinary =
-        ["ca-certificates", "tzdata", "musl-dev", "build-base", "musl-tools", "git", "curl", "wget"];
-    let installed = installed.filter(|name| !ordinary.contains(name) && !name.contains('='));
-    let packages: Vec<&str> = packages.iter().copied().chain(installed).collect();
+    let packages: Vec<&str> =
+        findings.build.packages.needed.iter().map(|found| found.value.as_str()).collect();
     let shipped = &findings.shipped.value;
     let mut text = format!("FROM docker.io/library/rust:{version}-slim-bookworm AS build\n");
     if !packages.is_empty() {

@@ -1,0 +1,66 @@
+use super::*;
+use launchway_core::events::Event;
+
+fn reported(environment: Environment) -> (Result<()>, String) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = std::env::var("PATH").unwrap();
+    let ctx = Context::for_test(root, Environment::of([("PATH", path.as_str())]).with(environment));
+    let result = run(&ctx);
+    let text = ctx.reporter.events().into_iter().filter_map(|event| match event {
+        Event::Page { text } => Some(text),
+        _ => None,
+    });
+    (result, text.collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn secrets_are_named_and_not_shown() {
+    let (_, text) = reported(Environment::of([("CIPHER_KEY", "not-to-be-seen")]));
+    assert!(!text.contains("not-to-be-seen"));
+    let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    assert!(line("deploy: CIPHER_KEY").contains("ok"), "{text}");
+    assert!(line("build: DOCKERHUB_TOKEN").contains("not set") && text.contains("(Docker Hub →"), "{text}");
+    assert!(line("branch").contains("push of `main`"), "{text}");
+    assert!(line("cargo ").contains("1.95.0"), "{text}");
+}
+
+#[test]
+fn a_login_of_docker_is_shown_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6cGFzc3dvcmQ="}}}"#;
+    fs_err::write(dir.path().join("config.json"), config).unwrap();
+    let folder = dir.path().to_str().unwrap();
+    let (_, text) = reported(Environment::of([("DOCKER_CONFIG", folder)]));
+    let line = text.lines().find(|line| line.contains("build: DOCKERHUB_TOKEN")).unwrap();
+    let words = format!("`docker login`, in {folder}/config.json");
+    assert!(line.contains("ok") && line.contains(&words), "{text}");
+}
+
+#[test]
+fn packages_that_the_build_needs_are_named_and_fail_nothing() {
+    let names = ["dpkg".to_owned(), "no-such-package".to_owned()];
+    let path = std::env::var("PATH").unwrap();
+    let line = |path: &str, names: &[String]| {
+        let environment = Environment::of([("PATH", path)]);
+        packages(Machine { root: Path::new("/"), environment: &environment, is_rehearsal: false }, names)
+    };
+    assert!(line(&path, &[]).is_none());
+    let elsewhere = line("/nowhere", &names).unwrap();
+    assert_eq!(
+        (elsewhere.state, elsewhere.fix.as_str()),
+        (State::Check, "the build needs what Debian calls dpkg, no-such-package")
+    );
+    if Call::new("dpkg-query").arg("--version").read(Path::new("/")).is_ok() {
+        let here = line(&path, &names).unwrap();
+        assert_eq!((here.state, here.found.as_str()), (State::Check, "not installed: no-such-package"));
+        assert!(here.fix.starts_with("apt-get install no-such-package\n"), "{}", here.fix);
+        assert_eq!(line(&path, &names[..1]).unwrap().state, State::Good);
+    }
+}
+
+#[test]
+fn a_tool_that_cannot_be_had_is_missing() {
+    let (result, text) = reported(Environment::of([("PATH", "/nowhere"), ("XTASK_INSTALL", "never")]));
+    assert_eq!(Exit::of(&result.unwrap_err()), Exit::Missing);
+    assert!(text.contains("cargo install --locked cargo-llvm-cov@"), "{text}");
+}
