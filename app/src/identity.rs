@@ -58,7 +58,9 @@ impl Identity {
         let same = |environment: &String| {
             *environment == self.server_type.to_string() || environment == Report::NO_ENVIRONMENT
         };
-        here && report.deployment.as_ref().is_none_or(|deployment| same(&deployment.environment))
+        let ended = report.deployment.as_ref().map(|deployment| &deployment.environment);
+        let started = report.under_way.as_ref().map(|under_way| &under_way.environment);
+        here && ended.or(started).is_none_or(same)
     }
 
     /// The release's name in Sentry: `app@1.2.3+0123456789ab` (package, version, build), or `app@1.2.3` where the commit is

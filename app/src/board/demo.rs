@@ -147,6 +147,7 @@ impl Sample {
             coverage: (reached > 0).then_some(coverage),
             image,
             deployment,
+            under_way: None,
         }
     }
 

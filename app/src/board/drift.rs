@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use launchway_report::{DeploymentOutcome, Release, Time};
+use launchway_report::{DeploymentOutcome, Release, Time, UnderWay};
 use serde::Serialize;
 
 use super::history::{History, Run};
@@ -35,15 +35,26 @@ pub(super) fn drift(history: &History, identity: &Identity) -> Option<Drift> {
     drifted.then(|| Drift { reported: reported.clone(), at: deployment.finished, run: run.report.id.clone() })
 }
 
-/// How long after its start a process counts as a deployment in progress, if the reports name another release.
+/// How long after its start a process counts as a deployment in progress, if the reports name another release and no
+/// deployment has said when it will have ended: its start does not reach a board in memory, which ends with its process.
 const PROGRESS: Duration = Duration::from_secs(900);
 
 /// When a drift stops being explained by a deployment in progress; `None` without a drift, and afterwards.
 ///
-/// The pipeline reports a deployment at its end, so the process that it starts is unknown to the reports until then.
-pub(super) fn settled(drift: Option<&Drift>, identity: &Identity, now: Time) -> Option<Time> {
+/// The pipeline names the live release at the end of a deployment, so the process that it starts is unknown to the
+/// reports until then.
+pub(super) fn settled(
+    drift: Option<&Drift>,
+    start: Option<&UnderWay>,
+    identity: &Identity,
+    now: Time,
+) -> Option<Time> {
     drift?;
-    Some(identity.started.after(PROGRESS)).filter(|settled| now < *settled)
+    let is_this = |start: &&UnderWay| {
+        start.release.as_ref().is_some_and(|release| is_running(identity, release) == Some(true))
+    };
+    let end = start.filter(is_this).map_or_else(|| identity.started.after(PROGRESS), |start| start.until);
+    Some(end).filter(|end| now < *end)
 }
 
 /// The newest run that made the running release live, and that release. In a rehearsal it is a rehearsal.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use launchway_report::{
-    Commit, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, StepOutcome, Time,
+    Commit, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, StepOutcome, Time, UnderWay,
 };
 
 use super::store::Entry;
@@ -21,7 +21,7 @@ pub(super) struct History {
     pub(super) version: u64,
     /// Whether a file has been read. Until then the board cannot even be called empty.
     pub(super) loaded: bool,
-    /// The number of reports in the file, without those left out.
+    /// The number of reports in the file, without starts and those left out.
     pub(super) total: u64,
     /// How many runs are left out because they belong to another service or environment, and how many because of their
     /// times; see [`History::of`].
@@ -29,6 +29,8 @@ pub(super) struct History {
     pub(super) untimely: usize,
     /// Oldest first, whatever the order of arrival.
     pub(super) runs: Vec<Arc<Run>>,
+    /// The starts of deployments, each in a report of its own, oldest first. They are no runs.
+    starts: Vec<Arc<Run>>,
     /// All reports in the order of arrival.
     pub(super) entries: Vec<Arc<Entry>>,
     /// `entries` by id, each with its run if that is in `runs`.
@@ -38,12 +40,13 @@ pub(super) struct History {
 impl History {
     /// Replaces everything with the content of a file: entries in their order, reports in any.
     pub(super) fn replace(&mut self, entries: Vec<Entry>, reports: Vec<Report>) {
-        self.runs = reports.into_iter().map(|report| Arc::new(Run::new(report))).collect();
-        self.runs.sort_by(|a, b| a.key().cmp(&b.key()));
+        let mut all: Vec<_> = reports.into_iter().map(|report| Arc::new(Run::new(report))).collect();
+        all.sort_by(|a, b| a.key().cmp(&b.key()));
+        (self.starts, self.runs) = all.into_iter().partition(|run| run.start().is_some());
         self.entries = entries.into_iter().map(Arc::new).collect();
         let known = self.entries.iter().map(|entry| (entry.id.clone(), (Arc::clone(entry), None)));
         self.known = known.collect();
-        for run in &self.runs {
+        for run in self.runs.iter().chain(&self.starts) {
             if let Some((_, known)) = self.known.get_mut(&run.report.id) {
                 *known = Some(Arc::clone(run));
             }
@@ -58,10 +61,11 @@ impl History {
         let run = Arc::new(Run::new(report));
         self.known.insert(entry.id.clone(), (Arc::clone(&entry), Some(Arc::clone(&run))));
         self.entries.push(entry);
-        let place = self.runs.partition_point(|other| other.key() <= run.key());
-        self.runs.insert(place, run);
-        if self.runs.len() > MAX_RUNS as usize {
-            let oldest = self.runs.remove(0);
+        let list = if run.start().is_some() { &mut self.starts } else { &mut self.runs };
+        let place = list.partition_point(|other| other.key() <= run.key());
+        list.insert(place, run);
+        if list.len() > MAX_RUNS as usize {
+            let oldest = list.remove(0);
             if let Some((_, run)) = self.known.get_mut(&oldest.report.id) {
                 *run = None;
             }
@@ -70,7 +74,7 @@ impl History {
     }
 
     fn changed(&mut self) {
-        self.total = self.entries.len() as u64;
+        self.total = self.entries.len().saturating_sub(self.starts.len()) as u64;
         self.version += 1;
     }
 
@@ -80,13 +84,14 @@ impl History {
     /// of the page for ever.
     pub(super) fn of(&self, identity: &Identity, now: Time) -> Self {
         let (mut runs, mut elsewhere, mut untimely) = (Vec::new(), 0, 0);
+        let is_ours = |run: &Arc<Run>| run.report.is_timely(now) && identity.owns(&run.report);
         for run in &self.runs {
-            if !run.report.is_timely(now) {
-                untimely += 1;
-            } else if !identity.owns(&run.report) {
+            if is_ours(run) {
+                runs.push(Arc::clone(run));
+            } else if run.report.is_timely(now) {
                 elsewhere += 1;
             } else {
-                runs.push(Arc::clone(run));
+                untimely += 1;
             }
         }
         let left_out = u64::try_from(elsewhere + untimely).unwrap_or(u64::MAX);
@@ -98,6 +103,7 @@ impl History {
             elsewhere,
             untimely,
             runs,
+            starts: self.starts.iter().filter(|start| is_ours(start)).map(Arc::clone).collect(),
             ..Self::default()
         }
     }
@@ -150,6 +156,17 @@ impl History {
         deploy.map_or(("An earlier release", commit), |commit| (&commit.subject, &commit.sha))
     }
 
+    /// The newest deployment that has started, unless it has ended: then its run has sent its report, or a deployment
+    /// that started later has ended.
+    pub(super) fn under_way(&self) -> Option<(&Run, &UnderWay)> {
+        let mut real = self.starts.iter().rev().filter(|run| !run.report.rehearsal);
+        let (run, start) = real.find_map(|run| Some((&**run, run.start()?)))?;
+        let ends = |(run, deployment): &(&Run, &Deployment)| {
+            run.report.id == start.run || deployment.started >= start.since
+        };
+        (!self.deployments().iter().any(ends)).then_some((run, start))
+    }
+
     /// Real deployments, without rehearsals, in the order in which they ended, oldest first.
     pub(super) fn deployments(&self) -> Vec<(&Run, &Deployment)> {
         let mut found: Vec<_> = self
@@ -190,6 +207,11 @@ impl Run {
         Self { report, commits, leads }
     }
 
+    /// The deployment that this report is the start of.
+    fn start(&self) -> Option<&UnderWay> {
+        self.report.under_way.as_ref().filter(|_| self.report.deployment.is_none())
+    }
+
     /// The commits since the previous release, newest first.
     pub(super) fn commits(&self) -> &[Commit] {
         &self.commits
@@ -209,3 +231,6 @@ impl Run {
 pub(super) fn failed_step(report: &Report) -> Option<&launchway_report::Step> {
     report.steps.iter().find(|step| matches!(step.outcome, StepOutcome::Failed | StepOutcome::Interrupted))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! `/api/board.json`: the content of the board, for machines.
 
-use launchway_report::{Coverage, Report};
+use launchway_report::{Coverage, Report, UnderWay};
 use serde::Serialize;
 
 use super::drift::Drift;
@@ -18,6 +18,8 @@ struct Body<'a> {
     live: &'a Identity,
     /// The release that the reports name instead.
     drift: Option<&'a Drift>,
+    /// The deployment that has started and not reported its end.
+    under_way: Option<&'a UnderWay>,
     /// Reports of this service and environment.
     reports: u64,
     /// Stored reports that are left out: of other services or environments, and with impossible times.
@@ -35,11 +37,13 @@ pub(super) fn board(
     identity: &Identity,
     figures: &Figures,
     drift: Option<&Drift>,
+    under_way: Option<&UnderWay>,
 ) -> askama::Result<Page> {
     let newest = || history.runs.iter().rev().map(|run| &run.report);
     let body = Body {
         live: identity,
         drift,
+        under_way,
         reports: history.total,
         elsewhere: history.elsewhere,
         untimely: history.untimely,

@@ -69,21 +69,46 @@ impl Pages {
         let history = &history.of(identity, now);
         let figures = Figures::new(history, now);
         let drift = drift::drift(history, identity);
+        let start = history.under_way().map(|(_, start)| start);
         let tomorrow = Time::from_milliseconds((now.milliseconds() / DAY + 1) * DAY);
+        let due = start.map(|start| start.until).filter(|until| now < *until);
+        let settled = drift::settled(drift.as_ref(), start, identity, now);
         Ok(Self {
             home: html::home::page(history, &environments, identity, &figures, drift.as_ref(), fault, now)?,
-            json: json::board(history, identity, &figures, drift.as_ref())?,
+            json: json::board(history, identity, &figures, drift.as_ref(), start)?,
             feed: feed::feed(history, identity, now)?,
             live_badge: badges::live(identity)?,
             coverage_badge: badges::coverage(history)?,
             version: history.version,
             fault,
-            expires: drift::settled(drift.as_ref(), identity, now).unwrap_or(tomorrow).min(tomorrow),
+            expires: [settled, due].into_iter().flatten().fold(tomorrow, Time::min),
         })
     }
 
     /// Whether the pages are up to date.
     pub(super) fn current(&self, version: u64, fault: bool, now: Time) -> bool {
         self.version == version && self.fault == fault && now < self.expires
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use launchway_report::DeploymentOutcome::Live;
+
+    use super::*;
+    use crate::board::test_reports::{ago, deployed, history, identity, release, started};
+
+    #[test]
+    fn the_pages_are_rendered_again_when_a_deployment_should_have_ended() {
+        let history = history(vec![deployed("1", 9, Live), started("2", 5)]);
+        let until = history.under_way().unwrap().1.until;
+        let pages = |now| Pages::new(&history, &identity(&release("a")), false, now).unwrap();
+        let says = |pages: &Pages, text: &str| String::from_utf8_lossy(&pages.home.body).contains(text);
+        let under_way = pages(ago(5));
+        let last = Time::from_milliseconds(until.milliseconds() - 1);
+        assert!(under_way.current(history.version, false, last) && says(&under_way, ">deploying</span>"));
+        assert!(!under_way.current(history.version, false, until));
+        let overdue = pages(until);
+        assert!(overdue.current(history.version, false, until) && says(&overdue, "did not report its end"));
     }
 }

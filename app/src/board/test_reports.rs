@@ -1,8 +1,10 @@
 //! Reports for the board's tests.
 
+use std::time::Duration;
+
 use launchway_report::{
     Commit, Coverage, Deployment, DeploymentKind, DeploymentOutcome, Release, Report, SCHEMA, Step,
-    StepOutcome, Time,
+    StepOutcome, Time, UnderWay,
 };
 
 use super::history::History;
@@ -39,6 +41,7 @@ pub(super) fn run(id: &str, hours: u64) -> Report {
         coverage: Some(Coverage { covered: 9, lines: 10, threshold: 80 }),
         image: None,
         deployment: None,
+        under_way: None,
     }
 }
 
@@ -72,6 +75,25 @@ pub(super) fn rollback(id: &str, hours: u64) -> Report {
         deployment.kind = DeploymentKind::Rollback;
     }
     report
+}
+
+/// The start of a deployment of `release("a")` by that run, which ends within half an hour.
+pub(super) fn started(run: &str, hours: u64) -> Report {
+    let since = ago(hours);
+    let under_way = UnderWay {
+        run: run.to_owned(),
+        kind: DeploymentKind::Deploy,
+        environment: "TEST".to_owned(),
+        since,
+        until: since.after(Duration::from_secs(1800)),
+        release: Some(release("a")),
+    };
+    Report {
+        started: since,
+        finished: since,
+        under_way: Some(under_way),
+        ..self::run(&Report::start_id(run), hours)
+    }
 }
 
 pub(super) fn history(reports: Vec<Report>) -> History {

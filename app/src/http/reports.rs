@@ -6,6 +6,9 @@
 //! It is signed like the request of [`super::test_error`], with the purpose [`PURPOSE`]; `webhook-id` is the report's id.
 //! Repeating a request changes nothing, so replays need no further protection.
 //!
+//! A report with `under_way` and without `deployment` is the start of a deployment: the board shows it until its run or a
+//! later deployment has reported its end, and does not count it as a run.
+//!
 //! | response | when |
 //! |---|---|
 //! | 201 | the report is stored, and on disk |

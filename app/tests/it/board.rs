@@ -1,6 +1,7 @@
 //! The board in process: reports in, pages out.
 
 mod releases;
+pub(crate) mod starts;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use app::board::demo::live;
 use app::http::router;
@@ -16,7 +16,7 @@ use launchway_report::Time;
 use serde_json::{Value, json};
 
 use self::chromium::Chromium;
-use crate::board::{demo, site_since};
+use crate::board::{demo, site_since, starts};
 use crate::support::COMMIT;
 
 const AUDIT: &str = include_str!("browser/audit.js");
@@ -44,6 +44,14 @@ async fn serve(name: &str, count: u32) -> SocketAddr {
     let reported = live(&reports).and_then(|release| release.commit.clone());
     let commit =
         reported.filter(|_| !["drift", "progress"].contains(&name)).unwrap_or_else(|| COMMIT.to_owned());
+    let now: Time = SystemTime::now().into();
+    let until = match name {
+        "deploying" => Some(now.after(Duration::from_secs(2400))),
+        "overdue" => Some(starts::ago(60)),
+        _ => None,
+    };
+    let start = until.map(|until| starts::start(&reports, starts::ago(1800), until));
+    reports.extend(start);
     // Without a digest, so that the release is known by its commit alone.
     let started = if name == "drift" { Time::EARLIEST } else { SystemTime::now().into() };
     let site = site_since(&commit, started);
@@ -67,9 +75,16 @@ fn every_page_works_in_a_browser() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("board");
     fs_err::create_dir_all(&pictures).unwrap();
-    for (name, count) in
-        [("empty", 0), ("one", 1), ("drift", 100), ("progress", 100), ("several", 100), ("year", 1000)]
-    {
+    for (name, count) in [
+        ("empty", 0),
+        ("one", 1),
+        ("drift", 100),
+        ("progress", 100),
+        ("deploying", 100),
+        ("overdue", 100),
+        ("several", 100),
+        ("year", 1000),
+    ] {
         let server = runtime.block_on(serve(name, count));
         let mut pages = vec![(name.to_owned(), "/".to_owned())];
         if name == "year" {

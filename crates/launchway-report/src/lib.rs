@@ -70,9 +70,19 @@ pub struct Report {
     /// The deployment, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<Deployment>,
+    /// The deployment that the run has started, in a report of its own: see [`Report::start_id`]. Readers of earlier
+    /// versions see a run without a deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<UnderWay>,
 }
 
 impl Report {
+    /// The id of the report of a deployment's start, which the run's own report follows at its end.
+    #[must_use]
+    pub fn start_id(run: &str) -> String {
+        format!("{run}-start")
+    }
+
     /// The environment of a deployment, if it is unknown.
     pub const NO_ENVIRONMENT: &str = "unknown";
 }
@@ -223,6 +233,24 @@ pub struct Deployment {
     /// The release that was live before, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Release>,
+}
+
+/// A deployment that has started. The report of its run says how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// The id of the run, and of its report.
+    pub run: String,
+    /// What it attempts.
+    pub kind: DeploymentKind,
+    /// The target environment, as in [`Deployment::environment`].
+    pub environment: String,
+    /// When it started.
+    pub since: Time,
+    /// When it will have ended, whatever happens: not before `since`, and at most a day after it.
+    pub until: Time,
+    /// The release to make live; absent if it cannot be named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
 }
 
 /// What a deployment attempts.

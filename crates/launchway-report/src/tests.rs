@@ -51,6 +51,7 @@ fn report() -> Report {
             release: Some(release.clone()),
             previous: Some(Release { commit: None, ..release }),
         }),
+        under_way: None,
     }
 }
 
@@ -77,6 +78,89 @@ fn optional_fields_may_be_absent() {
     let text = serde_json::to_string(&bare).unwrap();
     assert!(!text.contains("null"), "{text}");
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), bare);
+}
+
+/// The start of the deployment that [`report`] reports.
+fn start() -> Report {
+    let Report { id, deployment, .. } = report();
+    let deployment = deployment.unwrap();
+    Report {
+        id: Report::start_id(&id),
+        started: deployment.started,
+        finished: deployment.started,
+        commits: Vec::new(),
+        steps: Vec::new(),
+        tests: None,
+        coverage: None,
+        image: None,
+        deployment: None,
+        under_way: Some(UnderWay {
+            run: id,
+            kind: deployment.kind,
+            environment: deployment.environment,
+            since: deployment.started,
+            until: deployment.started.after(Duration::from_secs(3600)),
+            release: deployment.release,
+        }),
+        ..report()
+    }
+}
+
+#[test]
+fn the_start_of_a_deployment_is_a_valid_report_also_for_a_reader_that_does_not_know_it() {
+    let text = serde_json::to_string(&start()).unwrap();
+    assert!(
+        text.contains(r#""id":"run-1-start""#) && text.contains(r#""under_way":{"run":"run-1""#),
+        "{text}"
+    );
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), start());
+    assert_eq!(start().problems(at(20)), []);
+    // That reader ignores the field.
+    let older = Report { under_way: None, ..start() };
+    assert_eq!(older.problems(at(20)), []);
+}
+
+#[test]
+fn a_start_names_its_problems() {
+    let mut bad = Report { deployment: report().deployment, ..start() };
+    let under_way = bad.under_way.as_mut().unwrap();
+    under_way.run = "a/b".to_owned();
+    under_way.kind = DeploymentKind::Other(String::new());
+    under_way.environment = String::new();
+    under_way.since = at(71 + SKEW.as_secs());
+    under_way.until = at(70);
+    under_way.release = Some(Release { digest: SHA.to_owned(), commit: Some("dirty".to_owned()) });
+    let fields: Vec<_> = bad.problems(at(70)).into_iter().map(|problem| problem.field).collect();
+    assert_eq!(
+        fields,
+        [
+            "under_way.since",
+            "under_way",
+            "under_way.run",
+            "under_way.kind",
+            "under_way.environment",
+            "under_way.until",
+            "under_way.release.digest",
+            "under_way.release.commit",
+        ]
+    );
+    assert!(!bad.is_timely(at(70)));
+    let mut late = start();
+    late.under_way.as_mut().unwrap().until = at(21).after(Duration::from_secs(86_400));
+    let messages: Vec<_> = late.problems(at(70)).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        messages,
+        ["`under_way.until` must be at most a day after `under_way.since`, and not before it"]
+    );
+}
+
+/// A report as it was stored before starts were reported.
+#[test]
+fn a_stored_report_stays_valid_to_the_byte() {
+    let stored = include_str!("tests/stored.json").trim_end();
+    let read: Report = serde_json::from_str(stored).unwrap();
+    assert_eq!((read.problems(at(70)), &read), (Vec::new(), &report()));
+    assert_eq!(serde_json::to_string(&read).unwrap(), stored);
 }
 
 #[test]
@@ -242,7 +326,7 @@ fn malformed_times_are_rejected() {
 
 #[test]
 fn times_stay_within_rfc_3339() {
-    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    use std::time::{SystemTime, UNIX_EPOCH};
     assert_eq!(Time::from_milliseconds(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
     assert_eq!(Time::from(UNIX_EPOCH - Duration::from_secs(1)).milliseconds(), 0);
     let at = Time::from_milliseconds(1500);

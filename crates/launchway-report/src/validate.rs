@@ -1,10 +1,11 @@
 //! Validation beyond the types.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::{
     Commit, Deployment, DeploymentKind, DeploymentOutcome, MAX_COMMITS, Release, Report, SCHEMA, SKEW,
-    StepOutcome, Time,
+    StepOutcome, Time, UnderWay,
 };
 
 /// An invalid field.
@@ -84,6 +85,10 @@ impl Report {
         if let Some(deployment) = &self.deployment {
             found.deployment(deployment);
         }
+        if let Some(under_way) = &self.under_way {
+            found.unless(self.deployment.is_none(), "under_way", "absent from the report of a deployment");
+            found.under_way(under_way);
+        }
         found.0
     }
 
@@ -98,6 +103,9 @@ impl Report {
         let mut times = vec![("started", self.started), ("finished", self.finished)];
         if let Some(Deployment { started, finished, .. }) = self.deployment {
             times.extend([("deployment.started", started), ("deployment.finished", finished)]);
+        }
+        if let Some(UnderWay { since, .. }) = self.under_way {
+            times.push(("under_way.since", since));
         }
         times
     }
@@ -159,14 +167,29 @@ impl Problems {
         let reason =
             deployment.reason.as_ref().is_none_or(|reason| (1..=2000).contains(&reason.chars().count()));
         self.unless(reason, "deployment.reason", "1 to 2000 characters");
-        for (field, release) in [("release", &deployment.release), ("previous", &deployment.previous)] {
-            if let Some(Release { digest, commit }) = release {
-                self.unless(is_digest(digest), &format!("deployment.{field}.digest"), DIGEST);
-                let commit = commit.as_deref().map(|commit| commit.strip_suffix("-dirty").unwrap_or(commit));
-                let known = commit.is_none_or(|commit| is_hex(commit, 40));
-                self.unless(known, &format!("deployment.{field}.commit"), COMMIT);
-            }
+        self.release("deployment.release", deployment.release.as_ref());
+        self.release("deployment.previous", deployment.previous.as_ref());
+    }
+
+    fn under_way(&mut self, under_way: &UnderWay) {
+        let UnderWay { run, kind, environment, since, until, release } = under_way;
+        self.unless(is_id(run), "under_way.run", ID);
+        if let DeploymentKind::Other(word) = kind {
+            self.word("under_way.kind", word);
         }
+        self.unless(is_id(environment), "under_way.environment", ID);
+        let longest = since.after(Duration::from_millis(DAY));
+        let within = (*since..=longest).contains(until);
+        self.unless(within, "under_way.until", "at most a day after `under_way.since`, and not before it");
+        self.release("under_way.release", release.as_ref());
+    }
+
+    fn release(&mut self, field: &str, release: Option<&Release>) {
+        let Some(Release { digest, commit }) = release else { return };
+        self.unless(is_digest(digest), &format!("{field}.digest"), DIGEST);
+        let commit = commit.as_deref().map(|commit| commit.strip_suffix("-dirty").unwrap_or(commit));
+        let known = commit.is_none_or(|commit| is_hex(commit, 40));
+        self.unless(known, &format!("{field}.commit"), COMMIT);
     }
 }
 

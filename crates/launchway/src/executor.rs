@@ -300,7 +300,7 @@ impl Run<'_> {
         let (log, result) = match log {
             Ok(log) => {
                 let plan = Plan::of(step, self.ctx, &self.request.options);
-                (log, plan.and_then(|plan| plan.run(self.ctx, &mut self.results)))
+                (log, plan.and_then(|plan| plan.run(self.ctx, &self.so_far, &mut self.results)))
             }
             Err(error) => (PathBuf::new(), Err(error)),
         };

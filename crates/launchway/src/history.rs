@@ -5,6 +5,7 @@
 
 mod board;
 mod ledger;
+mod start;
 mod table;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use anyhow::Result;
 use launchway_report::{Commit, Report, SCHEMA, Time};
 use serde::Deserialize;
 
-use crate::config::{Config, SignedPath};
+use crate::config::SignedPath;
 use crate::context::Context;
 use crate::git::Git;
 use crate::project::Project;
@@ -25,8 +26,11 @@ use board::Board;
 use launchway_core::environment::Environment;
 use launchway_core::events::Reporter;
 use launchway_core::file::write_whole;
+use launchway_core::secret::Secret;
 use launchway_registry::{Access, Client, Session};
 use ledger::Ledger;
+use reqwest::Url;
+pub(crate) use start::begin;
 pub(crate) use table::show;
 
 /// Reports by id, as bytes: what was signed, sent and stored must stay the same byte for byte, and the fields of a
@@ -58,7 +62,8 @@ pub(crate) fn conclude(ctx: &Context, so_far: &RunState, record: &DeploymentReco
     let Context { environment, reporter, .. } = ctx;
     let report = report(ctx.project(), environment, reporter, so_far, record);
     let report = Report { rehearsal: ctx.is_rehearsal(), ..report };
-    let board = board(&ctx.config, environment, record);
+    let key = |name: &str| ctx.config.secret(environment, name);
+    let board = board(record.plan.board.as_ref(), record.site.as_ref(), key);
     let reports = History::new(&ctx.kept(), reporter).send(&report, &record.plan, ctx.session(), board);
     share_releases(ctx, &record.plan);
     let previous = &record.deployment.previous.as_ref()?.digest;
@@ -66,15 +71,14 @@ pub(crate) fn conclude(ctx: &Context, so_far: &RunState, record: &DeploymentReco
     images.filter(|image| image.digest == *previous).map(|image| image.bytes).next()
 }
 
-/// Where the service accepts the report, if the plan sends it there.
+/// Where the service at `site` accepts reports, if the plan sends any, with the key of that name.
 fn board<'r>(
-    config: &Config,
-    environment: &Environment,
-    record: &'r DeploymentRecord,
+    plan: Option<&'r SignedPath>,
+    site: Option<&Url>,
+    key: impl FnOnce(&str) -> Result<Secret>,
 ) -> Option<Result<Board<'r>>> {
-    let (SignedPath { path, key }, site) = record.plan.board.as_ref().zip(record.site.as_ref())?;
-    let secret = config.secret(environment, key);
-    Some(secret.and_then(|secret| Ok(Board { at: site.join(path)?, key: (key, secret) })))
+    let (SignedPath { path, key: name }, site) = plan.zip(site)?;
+    Some(key(name).and_then(|secret| Ok(Board { at: site.join(path)?, key: (name, secret) })))
 }
 
 /// The report of a run that is not a rehearsal.
@@ -88,14 +92,8 @@ fn report(
     let Project { root, git, .. } = project;
     let DeploymentRecord { deployment, service, plan, .. } = record;
     let previous = deployment.previous.as_ref().and_then(|release| release.commit.clone());
-    let own = || Commit {
-        sha: git.commit.clone(),
-        time: Time::from_milliseconds(git.time.saturating_mul(1000)),
-        subject: String::new(),
-        author: None,
-    };
     let commits = git.published_since(root, previous.as_deref(), reporter);
-    let commit = commits.first().cloned().unwrap_or_else(own);
+    let commit = commits.first().cloned().unwrap_or_else(|| own(git));
     Report {
         schema: SCHEMA,
         id: so_far.id.clone(),
@@ -112,6 +110,17 @@ fn report(
         coverage: so_far.coverage,
         image: so_far.image.clone().map(|image| image.named(&plan.ledger)),
         deployment: Some(deployment.clone()),
+        under_way: None,
+    }
+}
+
+/// The commit of a run whose message git cannot read.
+fn own(git: &Git) -> Commit {
+    Commit {
+        sha: git.commit.clone(),
+        time: Time::from_milliseconds(git.time.saturating_mul(1000)),
+        subject: String::new(),
+        author: None,
     }
 }
 
@@ -225,11 +234,16 @@ impl History {
     }
 
     fn keep(&self, report: &Report) -> Result<()> {
-        let problems: Vec<String> =
-            report.problems(SystemTime::now().into()).iter().map(ToString::to_string).collect();
-        anyhow::ensure!(problems.is_empty(), "the report is not valid: {}", problems.join(", "));
-        write_whole(&self.folder.join(format!("{}.json", report.id)), &serde_json::to_vec(report)?)
+        write_whole(&self.folder.join(format!("{}.json", report.id)), &valid(report)?)
     }
+}
+
+/// A report as bytes; one that no reader would accept is an error.
+fn valid(report: &Report) -> Result<Vec<u8>> {
+    let problems: Vec<String> =
+        report.problems(SystemTime::now().into()).iter().map(ToString::to_string).collect();
+    anyhow::ensure!(problems.is_empty(), "the report is not valid: {}", problems.join(", "));
+    Ok(serde_json::to_vec(report)?)
 }
 
 /// The page of the run on GitHub.

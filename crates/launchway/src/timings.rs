@@ -21,6 +21,8 @@ pub(crate) struct Timings {
     pub(crate) bake: Duration,
     /// How long a rollback tries to restore the variables, whatever Render responds.
     pub(crate) rollback: Duration,
+    /// How long the start of a deploy waits for the service that is live to show it.
+    pub(crate) start: Duration,
     /// How long the end of a run waits for the registry to store the ledger.
     pub(crate) ledger: Duration,
     /// How long the end of a run waits for ledger and board together.
@@ -39,6 +41,7 @@ impl Timings {
             bake: config.bake,
             // Two windows of the rate limit.
             rollback: Duration::from_secs(120),
+            start: Duration::from_secs(10),
             ledger: Duration::from_secs(20),
             report: Duration::from_secs(30),
         }
@@ -80,13 +83,13 @@ mod tests {
     #[test]
     fn a_deploy_with_its_undo_and_its_report_fits_into_the_time_of_its_job() {
         let config = Context::for_test(Path::new("/nowhere"), Environment::default()).config.deploy;
-        let Timings { settle, queue, timeout, bake, rollback, report, .. } = Timings::of(&config);
+        let Timings { settle, queue, timeout, bake, rollback, start, report, .. } = Timings::of(&config);
         // Our deploy, and the earlier release twice: each is found, watched and proved. Of the calls to Render, only
         // deliberate waits count.
         let deploys = (timeout + 2 * settle) * 3;
         let cancelled = settle;
         let (variables, facts) = (rollback, rollback);
-        let all = queue + deploys + bake + cancelled + variables + facts + report;
+        let all = queue + start + deploys + bake + cancelled + variables + facts + report;
         assert!(all <= config.longest(), "{all:?}");
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::board::test_reports::{ago, deployed, history, identity, release, run};
+use crate::board::test_reports::{ago, deployed, history, identity, release, run, started};
 use launchway_report::DeploymentOutcome::{Live, NotRolledBack, RolledBack, Superseded, Unchanged};
 
 /// The drift of a process that runs `running` after `release("a")` was deployed over `release("b")` with that outcome.
@@ -34,6 +34,26 @@ fn only_shared_facts_are_compared() {
     assert_eq!(drift(&history, &identity).unwrap().reported, release("a"));
     identity.commit = Settings::UNKNOWN_COMMIT.to_owned();
     assert_eq!(drift(&history, &identity), None);
+}
+
+#[test]
+fn a_drift_is_explained_until_the_deadline_of_the_deployment_that_started_this_process() {
+    let start = started("2", 5).under_way.unwrap();
+    let history = history(vec![deployed("1", 9, Live)]);
+    let of = |release: &Release| Identity { started: ago(5), ..identity(release) };
+    // The deployment under way is that of `release("a")`, which this process runs although "b" should be live.
+    let mut drifted = drift(&history, &of(&release("c"))).unwrap();
+    drifted.reported = release("b");
+    let settled = |start, running: &str, now| settled(Some(&drifted), start, &of(&release(running)), now);
+    let late = ago(5).after(Duration::from_secs(1799));
+    assert_eq!(settled(Some(&start), "a", late), Some(start.until));
+    assert_eq!(settled(Some(&start), "a", start.until), None);
+    // Of any other process nobody has said when it ends.
+    let guess = ago(5).after(PROGRESS);
+    assert_eq!(settled(Some(&start), "c", ago(5)), Some(guess));
+    assert_eq!(settled(None, "a", ago(5)), Some(guess));
+    assert_eq!(settled(Some(&start), "c", late), None);
+    assert_eq!(super::settled(None, Some(&start), &of(&release("a")), late), None);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
-use launchway_report::{Release, Report, Time, links};
+use launchway_report::{DeploymentKind, Release, Report, Time, UnderWay, links};
 
 use super::runs::address;
 use super::{CommitRow, Pill, Row, charts, release_path, rollback};
@@ -38,7 +38,9 @@ struct Home<'a> {
     image: Option<ImageFact<'a>>,
     origin: Option<Row<'a>>,
     drift: Option<(&'a Drift, String)>,
-    /// Whether a drift is probably a deployment in progress.
+    /// The deployment that has started and not reported its end.
+    start: Option<Start<'a>>,
+    /// Whether a drift is a deployment in progress, or probably one.
     in_progress: bool,
     last: Option<Row<'a>>,
     changes: Vec<CommitRow<'a>>,
@@ -61,6 +63,20 @@ struct ImageFact<'a> {
     link: Option<String>,
     /// Whether only the reports know the digest.
     is_reported: bool,
+}
+
+/// A deployment that has started and not reported its end.
+struct Start<'a> {
+    report: &'a Report,
+    /// `deploying`, or `rolling back to`.
+    doing: String,
+    subject: &'a str,
+    /// The commit of its release.
+    sha: &'a str,
+    since: String,
+    until: String,
+    /// Whether it should have ended.
+    is_overdue: bool,
 }
 
 /// The way back to the release before the running one.
@@ -111,6 +127,7 @@ pub(in crate::board) fn page(
     let any_url = newest.iter().find_map(|report| report.url.as_deref());
     let own = identity.server_type.to_string();
     let known = identity.commit != Settings::UNKNOWN_COMMIT;
+    let start = history.under_way();
     Page::html(&Home {
         style: assets::style_path(),
         icon: assets::icon_path(),
@@ -122,7 +139,8 @@ pub(in crate::board) fn page(
         image: image(identity, live),
         origin,
         drift: drift.map(|drift| (drift, minute(drift.at))),
-        in_progress: drift::settled(drift, identity, now).is_some(),
+        in_progress: drift::settled(drift, start.map(|(_, start)| start), identity, now).is_some(),
+        start: start.map(|(run, start)| Start::new(history, run, start, now)),
         last,
         changes: deploy.map_or_else(Vec::new, |run| {
             commits.iter().take(CHANGES).map(|commit| CommitRow::new(&run.report, commit)).collect()
@@ -189,6 +207,35 @@ impl<'a> Rollback<'a> {
             page: release_path(to),
             subject: subject.filter(|subject| !subject.is_empty()),
             until: until.map(minute),
+        }
+    }
+}
+
+impl<'a> Start<'a> {
+    fn new(history: &'a History, run: &'a Run, start: &'a UnderWay, now: Time) -> Self {
+        let report = &run.report;
+        let release = start.release.as_ref();
+        let own = (report.commit.subject.as_str(), report.commit.sha.as_str());
+        // A rollback runs at some later commit, so that of its release counts.
+        let (subject, sha) = match (&start.kind, release) {
+            (DeploymentKind::Deploy, _) | (_, None) => own,
+            (_, Some(release)) => {
+                let deploy = history.deploy_of(&release.digest).map(|run| run.report.commit.subject.as_str());
+                (deploy.unwrap_or("An earlier release"), release.commit.as_deref().unwrap_or(&release.digest))
+            }
+        };
+        Self {
+            report,
+            doing: match &start.kind {
+                DeploymentKind::Deploy => "deploying".to_owned(),
+                DeploymentKind::Rollback => "rolling back to".to_owned(),
+                DeploymentKind::Other(word) => format!("{word} of"),
+            },
+            subject,
+            sha,
+            since: minute(start.since),
+            until: minute(start.until),
+            is_overdue: start.until <= now,
         }
     }
 }

@@ -7,8 +7,10 @@ use anyhow::Result;
 use super::Results;
 use crate::config::Config;
 use crate::context::Context;
-use crate::steps::deploy::DeployPlan;
+use crate::history;
+use crate::run_state::RunState;
 use crate::steps::deploy::rollback::{self, RollbackPlan};
+use crate::steps::deploy::{DeployPlan, Start};
 use crate::steps::docker_build::DockerBuildPlan;
 use crate::steps::lint::LintPlan;
 use crate::steps::push::PushPlan;
@@ -121,7 +123,8 @@ impl Plan {
     }
 
     /// Runs the plan and adds its outcome to the results.
-    pub(crate) fn run(&self, ctx: &Context, results: &mut Results) -> Result<()> {
+    pub(crate) fn run(&self, ctx: &Context, so_far: &RunState, results: &mut Results) -> Result<()> {
+        let announce = |start: Start| history::begin(ctx, so_far, &start);
         match self {
             Self::Lint(plan) => plan.run(&ctx.runner(), ctx.project())?,
             Self::TestCoverage(plan) => {
@@ -131,8 +134,8 @@ impl Plan {
             }
             Self::DockerBuild(plan) => results.image = Some(plan.run(&ctx.runner())?),
             Self::Push(plan) => results.pushed = Some(plan.run(ctx)?),
-            Self::Deploy(plan) => results.conclude(plan.run(ctx))?,
-            Self::Rollback(plan) => results.conclude(plan.run(ctx))?,
+            Self::Deploy(plan) => results.conclude(plan.run(ctx, &announce))?,
+            Self::Rollback(plan) => results.conclude(plan.run(ctx, &announce))?,
         }
         Ok(())
     }

@@ -36,13 +36,13 @@ pub(super) struct Board<'a> {
 /// A report that the board refuses is reported and left out. An error stops the rest; reports already sent stay sent.
 /// Everything ends by `end`: a board that lost its disk is refilled over several runs, newest reports first.
 pub(super) fn deliver(
-    Board { at, key: (name, key) }: &Board<'_>,
+    board: &Board<'_>,
     reports: &Reports,
     session: &Session,
     end: Instant,
 ) -> Result<usize> {
     let Session { http, reporter, interrupt, .. } = session;
-    let known = known(http, at, end)?;
+    let known = known(http, &board.at, end)?;
     let mut missing = Vec::new();
     for (id, bytes) in reports.iter().filter(|(id, _)| !known.contains(*id)) {
         missing.push((ended(bytes), id.as_str(), bytes.as_slice()));
@@ -57,7 +57,7 @@ pub(super) fn deliver(
             if Instant::now() >= end {
                 bail!("there was no time to send all reports; the next run sends the rest");
             }
-            match send(http, at, (name, key), id, bytes, end)? {
+            match send(http, board, id, bytes, end)? {
                 None => {
                     sent.fetch_add(1, Ordering::Relaxed);
                 }
@@ -114,10 +114,9 @@ fn known(http: &Http, at: &Url, end: Instant) -> Result<BTreeSet<String>> {
 }
 
 /// Sends one report. `Some` is the board's refusal of this report; a refusal that concerns all reports is an error.
-fn send(
+pub(super) fn send(
     http: &Http,
-    at: &Url,
-    (name, key): (&str, &Secret),
+    Board { at, key: (name, key) }: &Board<'_>,
     id: &str,
     bytes: &[u8],
     end: Instant,

@@ -7,6 +7,7 @@ use reqwest::Url;
 
 use super::*;
 use crate::config::SignedPath;
+use crate::steps::deploy::Start;
 use crate::steps::push::tests::registries::{self, DockerRegistry, Login, PASSWORD, basic};
 use crate::testing::git;
 use crate::timings::Timings;
@@ -50,6 +51,7 @@ pub(super) fn ended(id: &str, seconds: u64) -> Report {
             release: Some(Release { digest, commit: Some(sha) }),
             previous: None,
         }),
+        under_way: None,
     }
 }
 
@@ -77,7 +79,8 @@ fn send(ctx: &Context, report: &Report, site: Option<&Url>) {
 
 fn send_as(ctx: &Context, report: &Report, plan: ReportPlan, site: Option<&Url>) {
     let record = record(report, plan, site);
-    let board = board(&ctx.config, &ctx.environment, &record);
+    let key = |name: &str| ctx.config.secret(&ctx.environment, name);
+    let board = board(record.plan.board.as_ref(), record.site.as_ref(), key);
     history(ctx).send(report, &record.plan, ctx.session(), board);
 }
 
@@ -196,6 +199,88 @@ fn what_never_answers_is_left_alone_soon() {
     send(&ctx, &ended("run-2", 2), None);
     assert_eq!(notes(&ctx), ["skipped ledger: interrupted"]);
     assert_eq!(history(&ctx).ids().unwrap(), ["run-1", "run-2"]);
+}
+
+/// The start of a deployment by this context.
+fn start(ctx: &Context, site: &Url) -> Start {
+    Start {
+        kind: DeploymentKind::Rollback,
+        environment: "PROD".to_owned(),
+        since: SystemTime::now().into(),
+        release: None,
+        service: None,
+        site: Some(site.clone()),
+        key: None,
+        plan: plan(ctx),
+    }
+}
+
+#[test]
+fn a_start_has_an_id_of_its_own_and_the_deadline_of_its_deploy() {
+    let dir = tempfile::tempdir().unwrap();
+    let board = Board::start().unwrap();
+    let ctx = context("127.0.0.1:1", dir.path());
+    let so_far = RunState::new(&ctx.git).unwrap();
+    let start = start(&ctx, &site(&board));
+    begin(&ctx, &so_far, &start);
+    assert_eq!(notes(&ctx), ["the board has the start of this deployment"]);
+    let id = format!("{}-start", so_far.id);
+    assert_eq!(board.ids(), [id.as_str()]);
+    let report: Report = serde_json::from_slice(&board.report(&id).unwrap()).unwrap();
+    assert_eq!(report.deployment, None);
+    let under_way = report.under_way.unwrap();
+    assert_eq!(under_way.run, so_far.id);
+    assert_eq!((under_way.kind, under_way.since), (DeploymentKind::Rollback, start.since));
+    assert_eq!(under_way.until, start.since.after(ctx.config.deploy.longest()));
+}
+
+/// Late, it would show a deployment that has ended.
+#[test]
+fn a_start_that_does_not_arrive_is_named_and_never_sent_again() {
+    let registry = basic();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = context(&registry.host(), dir.path());
+    let so_far = RunState::new(&ctx.git).unwrap();
+    let hangs = Url::parse(&format!("http://{}/", silent.local_addr().unwrap())).unwrap();
+    let mut to_nobody = start(&ctx, &hangs);
+    to_nobody.plan.start_timeout = Duration::from_millis(100);
+    let board_that_refuses = Board::refusing(422).unwrap();
+    let clock = Instant::now();
+    for start in [to_nobody, start(&ctx, &site(&board_that_refuses))] {
+        begin(&ctx, &so_far, &start);
+    }
+    assert!(clock.elapsed() < Duration::from_secs(5), "{:?}", clock.elapsed());
+    assert!(
+        matches!(&notes(&ctx)[..], [silent, refused]
+            if silent.starts_with("skipped start on the board: no response from it")
+            && refused.starts_with("skipped start on the board: the board responded 422")),
+        "{:?}",
+        notes(&ctx)
+    );
+    assert!(!history(&ctx).folder.exists());
+    // The end of that run, and what a later run sends, hold no start.
+    let board = Board::start().unwrap();
+    send(&ctx, &deployed("run-1"), Some(&site(&board)));
+    assert_eq!(board.ids(), ["run-1"]);
+    assert_eq!(ledger_of(&ctx).keys().collect::<Vec<_>>(), ["run-1"]);
+}
+
+#[test]
+fn a_start_is_signed_with_the_key_of_the_live_service_and_goes_only_where_reports_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let board = Board::start().unwrap();
+    let mut ctx = context("127.0.0.1:1", dir.path());
+    ctx.environment = Environment::default();
+    let so_far = RunState::new(&ctx.git).unwrap();
+    let without_key = start(&ctx, &site(&board));
+    begin(&ctx, &so_far, &without_key);
+    begin(&ctx, &so_far, &Start { key: Some(Secret::new("k".repeat(50))), ..start(&ctx, &site(&board)) });
+    ctx.config.deploy.reports = None;
+    begin(&ctx, &so_far, &start(&ctx, &site(&board)));
+    let [skipped, sent] = &notes(&ctx)[..] else { panic!("{:?}", notes(&ctx)) };
+    assert!(skipped.starts_with("skipped start on the board: `CIPHER_KEY` is not set"), "{skipped}");
+    assert_eq!(sent, "the board has the start of this deployment");
 }
 
 #[test]

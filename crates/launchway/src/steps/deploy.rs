@@ -46,7 +46,7 @@ use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::http::NetworkPolicy;
 
-pub(crate) use record::{Concluded, DeploymentRecord};
+pub(crate) use record::{Announce, Concluded, DeploymentRecord, Start};
 pub(crate) use report_plan::ReportPlan;
 pub(crate) use shared_releases::share as share_releases;
 
@@ -172,11 +172,11 @@ impl DeployPlan {
     /// An error carries [`Exit::DeployFailed`] if the service is unchanged or rolled back, [`Exit::NotRolledBack`] if
     /// it lists what is left changed, [`Exit::Superseded`] if somebody else's newer deploy won, and
     /// [`Exit::Interrupted`] if the run was interrupted and the service is unchanged or rolled back.
-    pub(crate) fn run(&self, ctx: &Context) -> Concluded {
-        self.run_with(ctx, ask(ctx.is_rehearsal()))
+    pub(crate) fn run(&self, ctx: &Context, announce: Announce<'_>) -> Concluded {
+        self.run_with(ctx, announce, ask(ctx.is_rehearsal()))
     }
 
-    fn run_with(&self, ctx: &Context, ask: Ask) -> Concluded {
+    fn run_with(&self, ctx: &Context, announce: Announce<'_>, ask: Ask) -> Concluded {
         // Before the first request, so that no variable turns out to be missing halfway.
         let target = wanted(&ctx.config, &ctx.environment, &self.rollout.variables)
             .and_then(|_| Target::open(ctx, self.rollout.timings));
@@ -184,7 +184,7 @@ impl DeployPlan {
         match (target, &self.attach) {
             (Err(error), _) => self.rollout.refuse(&ctx.reporter, error),
             (Ok(target), Some(id)) => self.rollout.attach(target, ask, id, choose),
-            (Ok(target), None) => self.rollout.run(target, ask, choose),
+            (Ok(target), None) => self.rollout.run(target, (announce, ask), choose),
         }
     }
 

@@ -125,7 +125,7 @@ fn holds(seed: u64) -> Exit {
     ctx.config.deploy.check.clear();
     ctx.config.deploy.bake = Duration::from_millis(200);
     let options = deploy::Options::new(Timings::of_rehearsal(&ctx.config.deploy));
-    let deployed = DeployPlan::new(&ctx, &options).unwrap().run(&ctx);
+    let deployed = DeployPlan::new(&ctx, &options).unwrap().run(&ctx, &|_| ());
     while fakes.render.is_busy() {
         std::thread::sleep(Duration::from_millis(10));
     }

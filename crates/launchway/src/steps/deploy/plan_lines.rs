@@ -36,6 +36,7 @@ impl Rollout {
             ));
         }
         lines.push("read the service again; stop if it has changed".to_owned());
+        lines.extend(self.report.first_line(self.kind));
         lines.push(if names.is_empty() {
             "write no variables".to_owned()
         } else {

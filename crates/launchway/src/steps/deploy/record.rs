@@ -8,11 +8,13 @@ use reqwest::Url;
 
 use launchway_core::events::review::ServiceChanges;
 use launchway_core::events::{Deployed, Event, Reporter};
+use launchway_core::secret::Secret;
 use launchway_render::{model, preflight};
 
 use super::release::Release;
 use super::request::State;
 use super::rollout::Rollout;
+use super::service_state::ServiceState;
 use super::target::Target;
 use super::{Deployment, ReportPlan, facts};
 
@@ -38,6 +40,26 @@ pub(crate) struct DeploymentRecord {
     /// Where the report goes.
     pub(crate) plan: ReportPlan,
 }
+
+/// A deployment that starts, for the board of the service that is live.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    pub(crate) kind: launchway_report::DeploymentKind,
+    pub(crate) environment: String,
+    pub(crate) since: Time,
+    pub(crate) release: Option<launchway_report::Release>,
+    /// The service that it is for.
+    pub(crate) service: Option<Service>,
+    /// The service's address, if Render returned it.
+    pub(crate) site: Option<Url>,
+    /// The key with which the live service checks reports, if it has one.
+    pub(crate) key: Option<Secret>,
+    /// Where the report goes.
+    pub(crate) plan: ReportPlan,
+}
+
+/// Reports the start of a deployment.
+pub(crate) type Announce<'a> = &'a dyn Fn(Start);
 
 /// What is known so far about a deployment.
 pub(super) struct Draft {
@@ -74,6 +96,30 @@ impl Draft {
         u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// The start of a deployment of which everything is known and nothing is written, to a service in this state.
+    pub(super) fn start(&self, reporter: &Reporter, plan: &Rollout, before: &ServiceState) -> Start {
+        let signed = plan.report.board.as_ref();
+        Start {
+            kind: plan.kind.into(),
+            environment: recorded_name(self.environment.as_deref().unwrap_or_default()),
+            since: self.started,
+            release: self.release.as_ref().and_then(recorded),
+            service: self.recorded_service(reporter, plan),
+            site: self.site(),
+            key: signed.and_then(|signed| before.value(&signed.key)).cloned(),
+            plan: plan.report.clone(),
+        }
+    }
+
+    fn recorded_service(&self, reporter: &Reporter, plan: &Rollout) -> Option<Service> {
+        let name = self.service.as_ref().and_then(|service| service_name(reporter, &service.name));
+        plan.service.as_ref().map(|id| Service { key: Service::key(id), name })
+    }
+
+    fn site(&self) -> Option<Url> {
+        self.service.as_ref().and_then(|service| preflight::address(service).ok())
+    }
+
     /// Records the deploy that a failure leaves.
     pub(super) fn saw(&mut self, state: &State) {
         if let State::Ours(deploy) = state {
@@ -94,6 +140,7 @@ impl Draft {
             Err((outcome, error)) => (outcome, Err(error)),
         };
         let (started, finished) = between(self.started, SystemTime::now().into());
+        let (service, site) = (self.recorded_service(reporter, plan), self.site());
         let deployment = launchway_report::Deployment {
             kind: plan.kind.into(),
             environment: recorded_name(&self.environment.unwrap_or_default()),
@@ -106,14 +153,8 @@ impl Draft {
             release: self.release.as_ref().and_then(recorded),
             previous: self.previous.as_ref().and_then(recorded),
         };
-        let name = self.service.as_ref().and_then(|service| service_name(reporter, &service.name));
-        let record = DeploymentRecord {
-            deployment,
-            changes: self.changes,
-            service: plan.service.as_ref().map(|id| Service { key: Service::key(id), name }),
-            site: self.service.as_ref().and_then(|service| preflight::address(service).ok()),
-            plan: plan.report.clone(),
-        };
+        let changes = self.changes;
+        let record = DeploymentRecord { deployment, changes, service, site, plan: plan.report.clone() };
         let facts = match &result {
             Ok(live) => facts::of_live(&record, live),
             Err(_) => facts::of_failed(target, &record, plan),

@@ -25,7 +25,7 @@ use super::release::Release;
 use super::rollout::{Chosen, Rollout};
 use super::shared_releases;
 use super::target::Target;
-use super::{Concluded, Kind, Timings, ask, explained, has_service, wanted};
+use super::{Announce, Concluded, Kind, Timings, ask, explained, has_service, wanted};
 
 /// The release to roll back to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,16 +138,16 @@ impl RollbackPlan {
     }
 
     /// Does exactly what is planned, or rolls back what it has changed; errors are those of a deploy.
-    pub(crate) fn run(&self, ctx: &Context) -> Concluded {
-        self.run_with(ctx, ask(ctx.is_rehearsal()))
+    pub(crate) fn run(&self, ctx: &Context, announce: Announce<'_>) -> Concluded {
+        self.run_with(ctx, announce, ask(ctx.is_rehearsal()))
     }
 
-    pub(super) fn run_with(&self, ctx: &Context, ask: Ask) -> Concluded {
+    pub(super) fn run_with(&self, ctx: &Context, announce: Announce<'_>, ask: Ask) -> Concluded {
         // The variables are those of the release.
         let target =
             wanted(&ctx.config, &ctx.environment, &[]).and_then(|_| Target::open(ctx, self.rollout.timings));
         match target {
-            Ok(target) => self.rollout.run(target, ask, |target| self.choose(target)),
+            Ok(target) => self.rollout.run(target, (announce, ask), |target| self.choose(target)),
             Err(error) => self.rollout.refuse(&ctx.reporter, error),
         }
     }

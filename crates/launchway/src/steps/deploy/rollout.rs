@@ -22,7 +22,7 @@ use super::changes::{Changes, Wanted};
 use super::interrupted::Ask;
 use super::kept_release::Origin;
 use super::ready::{Ready, keep};
-use super::record::{Concluded, Draft};
+use super::record::{Announce, Concluded, Draft};
 use super::recover::recover;
 use super::release::Release;
 use super::request::{State, Unproved};
@@ -108,11 +108,11 @@ impl Rollout {
     pub(super) fn run(
         &self,
         mut target: Target<'_>,
-        ask: Ask,
+        (announce, ask): (Announce<'_>, Ask),
         choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
     ) -> Concluded {
         let mut draft = Draft::begin(self);
-        let result = self.deploy(&mut target, ask, choose, &mut draft);
+        let result = self.deploy(&mut target, (announce, ask), choose, &mut draft);
         draft.conclude(&target.reporter, Some(&target), self, result)
     }
 
@@ -124,12 +124,15 @@ impl Rollout {
     fn deploy(
         &self,
         target: &mut Target<'_>,
-        ask: Ask,
+        (announce, ask): (Announce<'_>, Ask),
         choose: impl FnOnce(&Target<'_>) -> Result<Chosen>,
         draft: &mut Draft,
     ) -> Result<Deployment, (DeploymentOutcome, anyhow::Error)> {
         let unchanged = |error| (DeploymentOutcome::Unchanged, error);
         let (mut ready, changes) = self.prepare(target, choose, draft).map_err(unchanged)?;
+        if let Some(before) = ready.before.as_ref().filter(|before| before.live.is_some()) {
+            announce(draft.start(&target.reporter, self, before));
+        }
         let failed = match self.write_and_request(target, &mut ready, &changes) {
             Ok(deploy) => match self.finish(target, &ready, deploy, draft) {
                 Ok(deployment) => return Ok(deployment),

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -186,7 +187,7 @@ fn deploy(ctx: &Context) -> Concluded {
 }
 
 fn deploy_with(ctx: &Context, options: &Options) -> Concluded {
-    checked(DeployPlan::new(ctx, options).unwrap().run_with(ctx, |_| Choice::RollBack))
+    checked(DeployPlan::new(ctx, options).unwrap().run_with(ctx, &|_| (), |_| Choice::RollBack))
 }
 
 fn checked(deployed: Concluded) -> Concluded {
@@ -210,6 +211,7 @@ fn checked(deployed: Concluded) -> Concluded {
         coverage: None,
         image: None,
         deployment: Some(deployment.clone()),
+        under_way: None,
     };
     assert_eq!(whole.problems(SystemTime::now().into()), Vec::new());
     deployed
@@ -263,6 +265,7 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     read all variables and plan the changes to SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     run the image's program with `check --deploy --json` in that environment; stop if it reports an error
     read the service again; stop if it has changed
+    if a release is live, send it the start of this deploy at `/api/v1/reports`, in up to 10s; the deploy ends within 16m
     write those variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     request a deploy of `docker.io/acme/app@<digest>`
     check it every 3s until it is live; cancel it after 20s
@@ -374,6 +377,40 @@ fn a_good_deploy_ends_live_and_proved() {
     let requested = format!("docker.io/acme/app@{DIGEST}");
     assert_eq!(fixture.service().deploys().last().unwrap(), &("dep-1".to_owned(), requested));
     assert!(!format!("{} {deployment:?}", notes(&ctx)).contains("value-of"));
+}
+
+/// The starts that a deploy announces, each with how much was written before.
+fn announced(fixture: &Fixture, ctx: &Context) -> Vec<(Start, usize)> {
+    let starts = RefCell::new(Vec::new());
+    let announce = |start| starts.borrow_mut().push((start, fixture.writes()));
+    let plan = DeployPlan::new(ctx, &options(ctx)).unwrap();
+    let deployed = plan.run_with(ctx, &announce, |_| Choice::RollBack).record.deployment;
+    let starts = starts.into_inner();
+    assert!(starts.iter().all(|(start, _)| start.since == deployed.started), "{starts:?}");
+    starts
+}
+
+#[test]
+fn a_deploy_announces_its_start_before_the_first_write_and_with_the_key_of_what_is_live() {
+    let fixture = Fixture::start();
+    fixture.set(&[("CIPHER_KEY", "value-of-earlier-key")]);
+    let mut ctx = fixture.context();
+    ctx.config.deploy.reports =
+        Some(SignedPath { path: "/reports".to_owned(), key: "CIPHER_KEY".to_owned() });
+    let announced_of = |ctx: &Context| announced(&fixture, ctx);
+    let [(start, writes)] = &announced_of(&ctx)[..] else { panic!("announced once") };
+    assert_eq!(*writes, 0);
+    assert_eq!(start.kind, launchway_report::DeploymentKind::Deploy);
+    assert_eq!(start.environment, "value-of-type");
+    assert_eq!(start.release.as_ref().unwrap().commit.as_deref(), Some(COMMIT));
+    assert_eq!(start.site, Some(fixture.site()));
+    assert_eq!(start.key.as_ref().unwrap().expose(), "value-of-earlier-key");
+    // A deploy that stops before the first write never starts.
+    fixture.service().suspend();
+    assert_eq!(announced_of(&ctx).len(), 0);
+    // Nor is there anything to announce it to before the first one.
+    let empty = Fixture::empty(|_| {});
+    assert_eq!(announced(&empty, &empty.context()).len(), 0);
 }
 
 #[test]

@@ -253,7 +253,7 @@ fn interrupted(ask: Ask) -> (Fixture, Context, Concluded) {
     fixture.looks(["update_in_progress"]);
     let ctx = fixture.context();
     fixture.interrupt(&ctx, Call::Watch);
-    let deployed = checked(DeployPlan::new(&ctx, &options(&ctx)).unwrap().run_with(&ctx, ask));
+    let deployed = checked(DeployPlan::new(&ctx, &options(&ctx)).unwrap().run_with(&ctx, &|_| (), ask));
     (fixture, ctx, deployed)
 }
 

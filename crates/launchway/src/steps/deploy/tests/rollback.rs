@@ -8,7 +8,7 @@ use launchway_core::secret::Secret;
 fn roll(ctx: &Context, to: To, expect: Option<&str>) -> Concluded {
     let options = Options { to, image_only: false, expect: expect.map(str::to_owned) };
     let plan = RollbackPlan::new(ctx, options, timings(ctx));
-    checked(plan.run_with(ctx, |_| Choice::RollBack))
+    checked(plan.run_with(ctx, &|_| (), |_| Choice::RollBack))
 }
 
 /// A service after one good deploy from here, which changed every variable.
@@ -22,7 +22,9 @@ fn deployed() -> (Fixture, Context) {
 
 #[test]
 fn the_plan_shows_what_a_rollback_does() {
-    let ctx = Context::for_test(Path::new("/nowhere"), Environment::default());
+    let mut ctx = Context::for_test(Path::new("/nowhere"), Environment::default());
+    ctx.config.deploy.reports =
+        Some(SignedPath { path: "/api/v1/reports".to_owned(), key: "CIPHER_KEY".to_owned() });
     let plan = RollbackPlan::new(&ctx, Options::default(), Timings::of(&ctx.config.deploy));
     insta::assert_snapshot!(plan.to_string(), @"
     check that service `RENDER_SERVICE_ID` is up and runs `docker.io/acme/app`
@@ -31,6 +33,7 @@ fn the_plan_shows_what_a_rollback_does() {
     take its variables from those kept here or under the tag `docker.io/acme/app:releases`
     read all variables and plan the changes to SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     read the service again; stop if it has changed
+    if a release is live, send it the start of this rollback at `/api/v1/reports`, in up to 10s; the rollback ends within 16m
     write those variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     request a deploy of `docker.io/acme/app@<digest>`
     check it every 3s until it is live; cancel it after 20s
@@ -41,6 +44,7 @@ fn the_plan_shows_what_a_rollback_does() {
     keep the release and its variables, encrypted, for a rollback
     add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
     keep the encrypted releases under the tag `docker.io/acme/app:releases`, in up to 20s
+    send the service at `/api/v1/reports` the reports that it lacks, in up to 30s altogether
     if any of this fails: cancel the deploy, restore the variables (in up to 2m), then deploy and prove the earlier release, and check whether the service is up
     ");
 }
@@ -106,7 +110,7 @@ fn without_its_variables_a_release_is_not_rolled_back_to() {
     assert_eq!(fixture.writes(), writes);
     // The image alone goes back only where that is asked for.
     let plan = RollbackPlan::new(&ctx, Options { to: to(), image_only: true, expect: None }, timings(&ctx));
-    let deployment = checked(plan.run_with(&ctx, |_| Choice::RollBack)).result.unwrap();
+    let deployment = checked(plan.run_with(&ctx, &|_| (), |_| Choice::RollBack)).result.unwrap();
     assert_eq!((deployment.digest.as_str(), deployment.variables_written.len()), (OTHER, 0));
     assert_eq!(fixture.variables().len(), 5);
     assert!(notes(&ctx).contains("the service keeps its variables"), "{}", notes(&ctx));
