@@ -17,16 +17,18 @@ use serde::{Deserialize, Deserializer};
 use crate::table::{Job, JobId};
 pub(crate) use check::image;
 #[cfg(feature = "init")]
-pub(crate) use check::is_debian_package;
+pub(crate) use check::{is_debian_package, test_variable as check_test_variable};
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_image::Engine;
 use launchway_image::smoke::Port;
 pub(crate) use login::Login;
 pub(crate) use manifest::is_root;
 pub(crate) use own_check::OwnCheck;
-#[cfg(test)]
+#[cfg(any(test, feature = "init"))]
 pub(crate) use test_service::Ports;
 pub(crate) use test_service::TestService;
+#[cfg(feature = "init")]
+pub(crate) use test_service::check as check_test_services;
 pub(crate) use variables::{EnvironmentName, ServiceVariable, Variable};
 
 /// How the pipeline is set up for this workspace.

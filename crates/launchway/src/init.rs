@@ -3,11 +3,13 @@
 //! Inspects everything first, shows one plan, and writes only what the plan shows; no file is overwritten.
 
 mod baseline;
+mod checks;
 mod choose;
 mod code;
 mod detect;
 mod dockerfile;
 mod findings;
+mod github;
 mod own_image;
 mod packages;
 mod plan;
@@ -16,9 +18,11 @@ mod repository;
 mod routes;
 mod surroundings;
 mod tables;
+mod test_services;
 mod threshold;
 mod variables;
 mod write;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +47,8 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
     let findings = detect::detect(start, options.package.as_deref(), options.binary.as_deref())?;
     reporter.text(report::text(&findings));
     let origin = Origin::of(options);
-    let threshold = Threshold::skipped(&findings.sources.services, options.no_rehearsal).unwrap_or_default();
+    let threshold =
+        Threshold::skipped(&findings.missing_services(), options.no_rehearsal).unwrap_or_default();
     let unmeasured = Baseline { threshold: threshold.clone(), ..Baseline::default() };
     if !explain && findings.dirty {
         let message = "the tree has uncommitted changes: commit or stash them first, so that `git diff` shows only what `init` changed";

@@ -38,14 +38,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
             bail!("`{key}.packages` lists `{name}`, which is not a valid Debian package name");
         }
     }
-    for name in config.test.environment.keys() {
-        variable("test.environment", name)?;
-        if name.starts_with("CARGO") || name.starts_with("RUSTC") || name.ends_with("FLAGS") {
-            bail!(
-                "`test.environment` sets `{name}`: configure the toolchain in `.cargo/config.toml`, in a profile or in `rust-toolchain.toml`"
-            );
-        }
-    }
+    config.test.environment.keys().try_for_each(|name| test_variable(name))?;
     test_service::check(&config.test.services)?;
     config.lint.checks.iter().try_for_each(OwnCheck::check)?;
     shards(&config.test)?;
@@ -60,6 +53,17 @@ pub(super) fn check(config: &Config) -> Result<()> {
     if job > most {
         bail!(
             "`deploy.timeout` and `deploy.bake` are too long: with a rollback, which waits for up to two more deploys, the deploy job could take {job} minutes, but GitHub stops a job after {most}"
+        );
+    }
+    Ok(())
+}
+
+/// A variable that tests may get.
+pub(crate) fn test_variable(name: &str) -> Result<()> {
+    variable("test.environment", name)?;
+    if name.starts_with("CARGO") || name.starts_with("RUSTC") || name.ends_with("FLAGS") {
+        bail!(
+            "`test.environment` sets `{name}`: configure the toolchain in `.cargo/config.toml`, in a profile or in `rust-toolchain.toml`"
         );
     }
     Ok(())

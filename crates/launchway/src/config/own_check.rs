@@ -39,6 +39,14 @@ impl OwnCheck {
         self.tool.as_deref()?.split_once('@')
     }
 
+    /// A check with its tool; fails if it cannot work.
+    #[cfg(feature = "init")]
+    pub(crate) fn pinned(run: &str, tool: &str) -> Result<Self> {
+        let check = Self { run: run.to_owned(), tool: Some(tool.to_owned()) };
+        check.check()?;
+        Ok(check)
+    }
+
     /// Fails if the check cannot work.
     pub(super) fn check(&self) -> Result<()> {
         /// Characters that a shell would interpret.

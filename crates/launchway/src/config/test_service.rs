@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Deserializer};
@@ -39,7 +40,7 @@ impl TestService {
 }
 
 /// Fails for values that Docker or GitHub would not accept.
-pub(super) fn check(services: &BTreeMap<String, TestService>) -> Result<()> {
+pub(crate) fn check(services: &BTreeMap<String, TestService>) -> Result<()> {
     let mut taken = BTreeSet::new();
     for (name, TestService { image, environment, ports, health }) in services {
         let key = format!("test.services.{name}");
@@ -87,18 +88,23 @@ impl fmt::Display for Ports {
     }
 }
 
-impl<'de> Deserialize<'de> for Ports {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+impl FromStr for Ports {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         let pair = text.split_once(':').and_then(|(here, inside)| {
             let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
             Some(Self { here: port(here)?, inside: port(inside)? })
         });
         pair.ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "`{text}` must be a port of this machine and one of the container, as in `5432:5432`"
-            ))
+            format!("`{text}` must be a port of this machine and one of the container, as in `5432:5432`")
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for Ports {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::checks::Checks;
 use super::code::Source;
 use super::dockerfile::Dockerfile;
 use super::findings::{Found, Library, Link, Mount, Place, Port, Shipped, Sources};
+use super::github::Workflows;
 use super::packages::Packages;
 use super::repository::{Package, Repository};
-use super::{choose, surroundings, variables};
+use super::test_services::TestSetup;
+use super::{choose, github, surroundings, variables, yaml};
 use crate::git::Git;
 
 use launchway_core::exit::{Exit, Failure};
@@ -45,7 +48,12 @@ pub(super) struct Findings {
     pub(super) dotenv: Vec<String>,
     pub(super) toolchain: Option<Found<String>>,
     pub(super) rust_version: Option<String>,
+    /// The existing workflows, which stay.
     pub(super) workflows: Vec<String>,
+    pub(super) tests: TestSetup,
+    pub(super) checks: Checks,
+    /// What was found and is not taken over, with the reason.
+    pub(super) left: Vec<Found<String>>,
 }
 
 /// What the stages before the final one set for the build.
@@ -82,17 +90,31 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
     refusals.extend(files.map(|Found { value: Mount { source, target, .. }, place }| {
         format!("{place}: a container has {source} mounted at {target}, which is not in the image")
     }));
-    let workflows = surroundings::workflows(&repository);
+    let workflows = Workflows::read(&repository);
     let mut sources = sources(&repository, &shipped.value.package);
     sources.services = variables::services(&tests(&repository));
     sources.port = sources.port.or_else(|| surroundings::port(&repository));
     let port = port(&sources, dockerfile.as_ref(), surroundings::locked(lines, &lock_path, "rocket"));
-    let image = surroundings::pushed(&repository, &workflows).or_else(|| {
+    let (image, unread) = github::pushed(&workflows);
+    let image = image.or_else(|| {
         let Found { value: (owner, name), place } = repository.origin()?;
         Some(Found::new(format!("docker.io/{owner}/{name}"), place))
     });
+    let mut tests = TestSetup::of_workflows(&workflows, rust_contains(&repository));
+    let kinds: Vec<&str> = sources.services.iter().map(|found| found.value).collect();
+    let mut left: Vec<Found<String>> = workflows.unread.iter().cloned().chain(unread).collect();
+    tests.compile_offline(repository.files.iter().find(|path| path.contains(".sqlx/query-")));
+    if let Some((path, text)) = surroundings::compose(&repository) {
+        match yaml::parse(&text) {
+            Ok(file) => tests.add_compose(&path, &file, &kinds),
+            Err(reason) => left.push(Found::new(reason, Place::of(path))),
+        }
+    }
+    let checks = Checks::find(&workflows, &repository.inside.to_string_lossy());
+    left.extend(tests.left.iter().chain(&checks.left).cloned());
     let mut build = dockerfile.as_ref().map(build).unwrap_or_default();
     build.packages = Packages::find(&libraries, dockerfile.as_ref());
+    left.extend(build.packages.add_workflows(&workflows));
     let of_machine = libraries
         .iter()
         .find(|found| found.value.krate == "openssl-sys" && found.value.link != Link::Bundled);
@@ -120,12 +142,20 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
         mounts,
         sources,
         port,
-        workflows,
+        workflows: workflows.paths,
+        tests,
+        checks,
+        left,
         repository,
     })
 }
 
 impl Findings {
+    /// What the tests connect to and nothing starts.
+    pub(super) fn missing_services(&self) -> Vec<&Found<&'static str>> {
+        self.sources.services.iter().filter(|found| !self.tests.provides(found.value)).collect()
+    }
+
     /// The library that keeps the program from being static.
     pub(super) fn dynamic(&self) -> Option<&Found<Library>> {
         dynamic(&self.libraries)
@@ -238,6 +268,13 @@ fn tests(repository: &Repository) -> Vec<(String, String)> {
     };
     let rust = repository.files.iter().filter(|file| has_extension(file, &["rs"]));
     rust.filter_map(read).filter(|(_, text)| !text.is_empty()).collect()
+}
+
+/// Whether a Rust file of the repository contains a name.
+fn rust_contains(repository: &Repository) -> impl Fn(&str) -> bool {
+    let rust = repository.files.iter().filter(|file| has_extension(file, &["rs"]));
+    let texts: Vec<String> = rust.filter_map(|file| repository.text(file)).collect();
+    move |name| texts.iter().any(|text| text.contains(name))
 }
 
 /// How the service learns its port.

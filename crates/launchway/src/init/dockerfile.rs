@@ -190,7 +190,7 @@ pub(super) fn list(text: &str) -> Option<Vec<String>> {
 }
 
 /// Splits at spaces, but not inside quotes.
-fn split(text: &str) -> Vec<String> {
+pub(super) fn split(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;
     for c in text.chars() {

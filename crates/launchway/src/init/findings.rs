@@ -14,6 +14,11 @@ impl Place {
         Self { file: file.to_owned(), line: Some(line) }
     }
 
+    /// Another line of the same file.
+    pub(super) fn at(&self, line: usize) -> Self {
+        Self { file: self.file.clone(), line: Some(line) }
+    }
+
     pub(super) fn of(file: impl Into<String>) -> Self {
         Self { file: file.into(), line: None }
     }

@@ -3,6 +3,7 @@
 
 use super::dockerfile::Dockerfile;
 use super::findings::{Found, Library, Link, Place};
+use super::github::Workflows;
 use crate::config::is_debian_package;
 
 /// The packages of a build.
@@ -37,6 +38,27 @@ const BESIDE: [&str; 17] = [
     "xz-utils",
 ];
 
+/// Packages without headers that something is compiled with.
+const TO_COMPILE: [&str; 17] = [
+    "build-essential",
+    "capnproto",
+    "clang",
+    "cmake",
+    "flatbuffers-compiler",
+    "g++",
+    "gcc",
+    "libclang1",
+    "lld",
+    "llvm",
+    "make",
+    "mold",
+    "nasm",
+    "perl",
+    "pkg-config",
+    "pkgconf",
+    "protobuf-compiler",
+];
+
 impl Packages {
     /// Those of the libraries first.
     pub(super) fn find(libraries: &[Found<Library>], dockerfile: Option<&Dockerfile>) -> Self {
@@ -55,6 +77,33 @@ impl Packages {
             }
         }
         found
+    }
+
+    /// Adds what the jobs that run cargo install to compile with. The rest is listed: tests may need it.
+    pub(super) fn add_workflows(&mut self, workflows: &Workflows) -> Vec<Found<String>> {
+        let mut others = Vec::new();
+        for job in workflows.jobs.iter().filter(|job| job.tests_changes) {
+            let commands = || job.steps.iter().flat_map(|step| &step.commands);
+            if !commands().any(|command| command.value.split_whitespace().any(|word| word == "cargo")) {
+                continue;
+            }
+            let mut found = Self::default();
+            for command in commands() {
+                found.install(&command.value, &command.place);
+            }
+            for Found { value: name, place } in found.needed {
+                if name.ends_with("-dev") || TO_COMPILE.contains(&name.as_str()) {
+                    add(&mut self.needed, name, &place);
+                } else {
+                    let what = format!("the package {name}: `test.packages` lists what tests need");
+                    add(&mut others, what, &place);
+                }
+            }
+            for Found { value, place } in found.unknown {
+                add(&mut self.unknown, value, &place);
+            }
+        }
+        others
     }
 
     /// One command that may install packages.
@@ -246,6 +295,22 @@ mod tests {
                 "{command}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_workflow_compiles_with_is_added() {
+        let text = "on: push\njobs:\n  test:\n    steps:\n      - run: sudo apt-get update\n      - run: sudo apt-get install -y libpq-dev mold postgresql-client $X\n      - run: cargo test\n  site:\n    steps:\n      - run: sudo apt-get install -y libxml2-dev\n";
+        let mut found = Packages::default();
+        let others = found.add_workflows(&super::super::github::tests::of(text));
+        let names = |list: &[Found<String>]| {
+            list.iter().map(|found| format!("{} {}", found.place, found.value)).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&found.needed), ["ci.yml:6 libpq-dev", "ci.yml:6 mold"]);
+        assert_eq!(names(&found.unknown), ["ci.yml:6 $X (apt-get)"]);
+        assert_eq!(
+            names(&others),
+            ["ci.yml:6 the package postgresql-client: `test.packages` lists what tests need"]
+        );
     }
 
     #[test]

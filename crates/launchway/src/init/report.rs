@@ -80,6 +80,18 @@ pub(super) fn text(findings: &Findings) -> String {
     for found in &sources.services {
         row("tests need", found.value.to_owned(), found.place.to_string());
     }
+    for Found { value: (name, service), place } in &findings.tests.services {
+        row("test service", format!("{name}: {}", service.image), place.to_string());
+    }
+    for Found { value: (name, _), place } in &findings.tests.environment {
+        row("tests get", name.clone(), place.to_string());
+    }
+    for Found { value, place } in &findings.checks.found {
+        row("lint check", format!("`{}`", value.run), place.to_string());
+    }
+    for Found { value, place } in &findings.left {
+        row("not adopted", value.clone(), place.to_string());
+    }
     for path in &findings.dotenv {
         row("tracked", ".env, from which the pipeline would read its own variables".to_owned(), path.clone());
     }
@@ -234,7 +246,7 @@ pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
             found.place, found.value
         ));
     }
-    for found in &findings.sources.services {
+    for found in findings.missing_services() {
         lines.push(format!(
             "The tests need {} ({}), which the workflow does not start yet.",
             found.value, found.place

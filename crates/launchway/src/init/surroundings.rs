@@ -1,4 +1,4 @@
-//! Reads what surrounds the sources: the lock file, workflows, the toolchain file, `.env`.
+//! Reads what surrounds the sources: the lock file, the compose file, the toolchain file, settings.
 
 use super::detect::has_extension;
 use super::findings::{Found, Library, Link, Mount, Place};
@@ -92,84 +92,19 @@ pub(super) fn locked(lock: &str, path: &str, name: &str) -> Option<Place> {
     lock.lines().position(|line| line == wanted).map(|line| Place::line(path, line + 1))
 }
 
-/// Existing workflows that are not ours.
-pub(super) fn workflows(repository: &Repository) -> Vec<String> {
-    let is_workflow =
-        |path: &&String| path.starts_with(".github/workflows/") && has_extension(path, &["yml", "yaml"]);
-    repository.files.iter().filter(is_workflow).cloned().collect()
-}
-
-/// The image that a workflow pushes, without its tag.
-pub(super) fn pushed(repository: &Repository, workflows: &[String]) -> Option<Found<String>> {
-    let origin = repository.origin();
-    let origin = origin.as_ref().map(|found| (found.value.0.as_str(), found.value.1.as_str()));
-    workflows.iter().find_map(|path| {
-        let text = repository.text(path)?;
-        let text = origin.map_or_else(|| text.clone(), |origin| expanded(&text, origin));
-        let mut in_list = false;
-        text.lines().enumerate().find_map(|(number, line)| {
-            let line = line.trim();
-            let value = ["images:", "tags:", "image:"]
-                .iter()
-                .find_map(|key| line.trim_start_matches("- ").strip_prefix(key));
-            let value = match value {
-                Some(value) => {
-                    let value = value.trim();
-                    in_list = value.is_empty() || value == "|" || value == ">-";
-                    value
-                }
-                None if in_list && !line.contains(": ") && !line.ends_with(':') => {
-                    line.trim_start_matches("- ")
-                }
-                None => {
-                    in_list = false;
-                    line.strip_prefix("docker push ").or_else(|| line.strip_prefix("run: docker push "))?
-                }
-            };
-            let image = image(value)?;
-            Some(Found::new(image, Place::line(path, number + 1)))
-        })
+/// The path and the text of the compose file.
+pub(super) fn compose(repository: &Repository) -> Option<(String, String)> {
+    let names = ["docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml"];
+    names.into_iter().find_map(|name| {
+        let path = repository.below(name);
+        let text = repository.text(&path)?;
+        Some((path, text))
     })
-}
-
-/// An image's repository as written in a workflow.
-fn image(text: &str) -> Option<String> {
-    let text = text.trim_matches(['"', '\'', ' ']).split([',', ' ']).next().unwrap_or_default();
-    let (name, tag) = match text.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
-        _ => (text, None),
-    };
-    let host = name.split('/').next().filter(|host| host.contains(['.', ':']));
-    let parts = name.split('/').count();
-    let plausible = host.map_or(parts == 2 && tag.is_some(), |_| parts > 2);
-    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_./:".contains(c);
-    if !plausible || !name.chars().all(is_part) {
-        return None;
-    }
-    Some(if host.is_some() { name.to_owned() } else { format!("docker.io/{name}") })
-}
-
-/// Expands GitHub's expressions about the repository.
-fn expanded(text: &str, origin: (&str, &str)) -> String {
-    let mut text = text.to_owned();
-    for (name, value) in [
-        ("github.repository_owner", origin.0.to_owned()),
-        ("github.repository", format!("{}/{}", origin.0, origin.1)),
-    ] {
-        text =
-            text.replace(&format!("${{{{ {name} }}}}"), &value).replace(&format!("${{{{{name}}}}}"), &value);
-    }
-    text
 }
 
 /// The files and folders beside the Dockerfile that a compose file mounts.
 pub(super) fn mounts(repository: &Repository) -> Vec<Found<Mount>> {
-    let names = ["docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml"];
-    let found = names.into_iter().find_map(|name| {
-        let path = repository.below(name);
-        Some((repository.text(&path)?, path))
-    });
-    let Some((text, path)) = found else { return Vec::new() };
+    let Some((path, text)) = compose(repository) else { return Vec::new() };
     let mount = |(number, line): (usize, &str)| {
         let line = line.trim().strip_prefix("- ")?.trim_matches(['"', '\'']);
         let (source, target) = line.split_once(":/")?;
@@ -271,20 +206,5 @@ mod tests {
         ] {
             assert_eq!(settings_port(text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn an_image_is_read_as_workflows_write_it() {
-        for (text, expected) in [
-            ("ghcr.io/acme/web:latest", Some("ghcr.io/acme/web")),
-            ("acme/web:1", Some("docker.io/acme/web")),
-            ("acme/web", None),
-            ("type=ref,event=branch", None),
-            ("v*", None),
-            ("quay.io/${{ x }}/web", None),
-        ] {
-            assert_eq!(image(text).as_deref(), expected, "{text}");
-        }
-        assert_eq!(expanded("ghcr.io/${{ github.repository }}:1", ("a", "b")), "ghcr.io/a/b:1");
     }
 }

@@ -6,6 +6,8 @@ use super::baseline::Baseline;
 use super::detect::Findings;
 use super::findings::{Found, Port, Variable};
 use super::own_image::OwnImage;
+use super::test_services::TestSetup;
+use crate::config::TestService;
 
 /// The tables, each value with the location that it comes from.
 pub(super) fn text(
@@ -49,7 +51,8 @@ pub(super) fn text(
         line("workflow", quoted(workflow), None);
     }
     build(&mut text, table, findings);
-    baseline.write(&mut text, table);
+    lint(&mut text, table, findings, baseline);
+    test(&mut text, table, &findings.tests);
     deploy(&mut text, table, findings);
     text
 }
@@ -92,6 +95,52 @@ fn build(text: &mut String, table: &str, findings: &Findings) {
             .map(|found| format!("{} = {}", found.value.0, quoted(&found.value.1)))
             .collect();
         writeln!(text, "environment = {{ {} }}", pairs.join(", ")).ok();
+    }
+}
+
+/// The checks that fail today, and those of the workflows.
+fn lint(text: &mut String, table: &str, findings: &Findings, baseline: &Baseline) {
+    let (off, checks) = (baseline.lines(), &findings.checks.found);
+    if off.is_empty() && checks.is_empty() {
+        return;
+    }
+    writeln!(text, "\n[{table}.lint]").ok();
+    if !off.is_empty() {
+        writeln!(text, "# Off until the reported problems are fixed.\n{off}").ok();
+    }
+    if !checks.is_empty() {
+        text.push_str("checks = [\n");
+        for Found { value, place } in checks {
+            let tool = value
+                .tool()
+                .map(|(name, version)| format!(", tool = {}", quoted(&format!("{name}@{version}"))));
+            writeln!(text, "    {{ run = {}{} }},  # {place}", quoted(&value.run), tool.unwrap_or_default())
+                .ok();
+        }
+        text.push_str("]\n");
+    }
+}
+
+/// What the tests need besides the workspace.
+fn test(text: &mut String, table: &str, tests: &TestSetup) {
+    if !tests.environment.is_empty() {
+        writeln!(text, "\n[{table}.test.environment]").ok();
+        for Found { value: (name, value), place } in &tests.environment {
+            entry(text, name, &quoted(value), Some(place.to_string()));
+        }
+    }
+    for Found { value: (name, TestService { image, environment, ports, health }), place } in &tests.services {
+        writeln!(text, "\n[{table}.test.services.{name}]").ok();
+        entry(text, "image", &quoted(image), Some(place.to_string()));
+        if !environment.is_empty() {
+            let pairs = environment.iter().map(|(name, value)| format!("{name} = {}", quoted(value)));
+            writeln!(text, "environment = {{ {} }}", pairs.collect::<Vec<_>>().join(", ")).ok();
+        }
+        let ports: Vec<String> = ports.iter().map(|port| quoted(&port.to_string())).collect();
+        writeln!(text, "ports = [{}]", ports.join(", ")).ok();
+        if let Some(health) = health {
+            writeln!(text, "health = {}", quoted(health)).ok();
+        }
     }
 }
 

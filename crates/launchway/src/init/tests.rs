@@ -2,6 +2,7 @@
 
 mod linking;
 mod packages;
+mod workflows;
 
 use tempfile::TempDir;
 

@@ -43,7 +43,7 @@ impl fmt::Display for Threshold {
 
 impl Threshold {
     /// Why the tests are not run, if they are not.
-    pub(super) fn skipped(services: &[Found<&'static str>], no_rehearsal: bool) -> Option<Self> {
+    pub(super) fn skipped(services: &[&Found<&'static str>], no_rehearsal: bool) -> Option<Self> {
         let needed = services.first().map(|found| format!("the tests need {}", found.value));
         let reason = needed.or_else(|| no_rehearsal.then(|| "`--no-rehearsal` skips the tests".to_owned()));
         reason.map(Self::Unmeasured)
@@ -124,6 +124,6 @@ mod tests {
         assert!(
             skipped(&[], true).unwrap().contains("not measured, `--no-rehearsal` skips the tests: raise")
         );
-        assert!(skipped(&[postgres], true).unwrap().contains("not measured, the tests need PostgreSQL: "));
+        assert!(skipped(&[&postgres], true).unwrap().contains("not measured, the tests need PostgreSQL: "));
     }
 }
