@@ -1,4 +1,4 @@
-//! Text in columns.
+//! Text in columns, 80 of them.
 
 /// Columns as wide as their longest cell, two spaces apart.
 pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
@@ -9,4 +9,78 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         text + cells.join("  ").trim_end() + "\n"
     })
+}
+
+/// Wraps words at 80 columns after a heading; further lines start at the column `hang`. A word that fits no line is left
+/// whole.
+pub(crate) fn folded(heading: &str, hang: usize, words: &str) -> String {
+    let mut text = heading.trim_end().to_owned();
+    let mut column = text.chars().count();
+    let mut start = heading.chars().count();
+    for word in words.split(' ') {
+        let length = word.chars().count();
+        if column + 1 + length > 80 && column > start {
+            text.push('\n');
+            (column, start) = (0, hang);
+        }
+        let gap = start.saturating_sub(column).max(usize::from(column > 0 && column >= start));
+        text.extend([&" ".repeat(gap), word]);
+        column += gap + length;
+    }
+    text + "\n"
+}
+
+/// Rows of three columns, the last of which wraps. A cell of the second that is longer than most has a line of its own.
+pub(crate) fn findings(rows: &[[String; 3]]) -> String {
+    const LONG: usize = 27;
+
+    let width = |column: usize, most: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count()).filter(|width| *width <= most);
+        widths.max().unwrap_or_default()
+    };
+    let (first, second) = (width(0, usize::MAX), width(1, LONG));
+    let start = first + 2 + second + 2;
+    let row = |[what, place, value]: &[String; 3]| {
+        let heading = format!("{what:<first$}  {place:<second$}  ");
+        if place.chars().count() > second {
+            format!("{}\n{}", heading.trim_end(), folded(&" ".repeat(start), start, value))
+        } else {
+            folded(&heading, start, value)
+        }
+    };
+    rows.iter().map(row).collect::<Vec<_>>().concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_wrap_below_their_first_line() {
+        let words = "one two three ".repeat(8);
+        let text = folded("  name    ", 10, words.trim_end());
+        assert!(text.starts_with("  name    one two three one"), "{text}");
+        assert!(
+            text.lines()
+                .skip(1)
+                .all(|line| line.starts_with("          ") && !line.starts_with("           ")),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 80) && text.lines().count() == 2, "{text}");
+        assert_eq!(
+            text.split_whitespace().skip(1).collect::<Vec<_>>(),
+            words.split_whitespace().collect::<Vec<_>>()
+        );
+        let long = "x".repeat(90);
+        assert_eq!(folded("  ", 4, &format!("a {long} b")), format!("  a\n    {long}\n    b\n"));
+        assert_eq!(folded("  ", 4, &long), format!("  {long}\n"));
+    }
+
+    #[test]
+    fn a_long_place_has_a_line_of_its_own() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        let long = ".github/workflows/pull-request-validation.yml:120";
+        let rows = [row(["  a", "b.rs:1", "one"]), row(["", long, "two"])];
+        assert_eq!(findings(&rows), format!("  a  b.rs:1  one\n     {long}\n             two\n"));
+    }
 }

@@ -3,7 +3,7 @@
 use clap::{Command, CommandFactory as _};
 
 use crate::cli::Cli;
-use crate::columns::columns;
+use crate::columns::{columns, folded};
 use crate::config::Config;
 use crate::table::PIPELINE;
 
@@ -23,26 +23,10 @@ pub(crate) fn text(config: &Config) -> String {
     text.push_str("\n`cargo xtask doctor` lists the variables of each job.\n\ncargo xtask …\n");
     for [name, about] in lines("", &Cli::command()) {
         // Text that is too long for its line continues below it.
-        text.push_str(&folded(&format!("  {name:<18}"), &about));
+        text.push_str(&folded(&format!("  {name:<18}"), 20, &about));
     }
     text.push_str("\n`cargo xtask <command> --explain` prints what a command would do, `--help` its\noptions. `cargo xtask --help` lists the exit codes.");
     text
-}
-
-/// Wraps words at 80 columns after a heading, aligned with the first line.
-fn folded(heading: &str, words: &str) -> String {
-    let mut text = heading.trim_end().to_owned();
-    let mut column = text.chars().count();
-    for word in words.split(' ') {
-        if column + 1 + word.chars().count() > 80 {
-            text.push('\n');
-            column = 0;
-        }
-        let gap = heading.chars().count().saturating_sub(column).max(usize::from(column > 0));
-        text.extend([&" ".repeat(gap), word]);
-        column += gap + word.chars().count();
-    }
-    text + "\n"
 }
 
 /// The commands that do something, each with its first line of help.

@@ -9,6 +9,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, value};
 use super::baseline::Baseline;
 use super::detect::Findings;
 use super::own_image::{CERTIFICATES, EMPTY, OwnImage, ROOTFS, own_image};
+use super::report::item;
 use super::tables;
 use crate::cli::Init;
 use crate::workflow;
@@ -297,7 +298,7 @@ impl fmt::Display for Plan {
         if !self.dropped.is_empty() {
             writeln!(f, "leave out of the image")?;
             for line in &self.dropped {
-                writeln!(f, "  {line}")?;
+                f.write_str(&item(line))?;
             }
         }
         write!(f, "keep\n  Cargo.lock byte for byte, and every other file")

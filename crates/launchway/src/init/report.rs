@@ -4,7 +4,7 @@ use super::detect::Findings;
 use super::findings::{Found, Port, Variable};
 use super::plan::{Origin, Plan};
 use super::threshold::Threshold;
-use crate::columns::columns;
+use crate::columns::{self, folded};
 
 /// The findings as a table, then what is unknown.
 pub(super) fn text(findings: &Findings) -> String {
@@ -98,10 +98,14 @@ pub(super) fn text(findings: &Findings) -> String {
     for path in &findings.workflows {
         row("workflow", "stays".to_owned(), path.clone());
     }
-    let unknown = unknown(findings);
-    let unknown =
-        if unknown.is_empty() { String::new() } else { format!("\n\nunknown\n  {}", unknown.join("\n  ")) };
-    format!("found\n{}{unknown}", columns(&rows).trim_end())
+    let unknown: String = unknown(findings).iter().map(|text| item(text)).collect::<Vec<_>>().concat();
+    let unknown = if unknown.is_empty() { unknown } else { format!("\nunknown\n{unknown}") };
+    format!("found\n{}{unknown}", columns::findings(&rows)).trim_end().to_owned()
+}
+
+/// One of several sentences.
+pub(super) fn item(text: &str) -> String {
+    folded("  ", 4, text)
 }
 
 /// What the build needs, and with which engine.
@@ -172,17 +176,15 @@ fn unknown(findings: &Findings) -> Vec<String> {
     unknown
 }
 
-/// The service's optional variables: one line per file, each variable with its line number.
+/// The service's optional variables: one row per file, each variable with its line number.
 fn optional(variables: &[Found<Variable>]) -> Vec<(String, String)> {
-    const WIDTH: usize = 90;
-
     let mut lines: Vec<(String, String)> = Vec::new();
     for Found { value, place } in variables.iter().filter(|found| !found.value.needed) {
         let place = place.to_string();
         let (file, line) = place.rsplit_once(':').unwrap_or((&place, ""));
         let name = format!("{}:{line}", value.name);
         match lines.last_mut() {
-            Some((known, names)) if known == file && names.len() + name.len() < WIDTH => {
+            Some((known, names)) if known == file => {
                 names.push(' ');
                 names.push_str(&name);
             }
@@ -252,5 +254,6 @@ pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
             found.value, found.place
         ));
     }
-    format!("\nleft to do\n  {}", lines.join("\n  "))
+    let lines: Vec<String> = lines.iter().map(|line| item(line)).collect();
+    format!("\nleft to do\n{}", lines.concat().trim_end())
 }

@@ -348,14 +348,49 @@ fn the_report_names_places_and_what_is_not_known() {
       build        Cargo.lock:4           OPENSSL_STATIC=1
       build needs  Cargo.lock:4           the package libssl-dev
                    Cargo.lock:4           the package pkg-config
-      C library    Cargo.lock:4           openssl-sys: needs libssl-dev and `OPENSSL_STATIC=1`, or the feature `vendored` of `openssl`
+      C library    Cargo.lock:4           openssl-sys: needs libssl-dev and
+                                          `OPENSSL_STATIC=1`, or the feature
+                                          `vendored` of `openssl`
       health       src/main.rs:7          /healthz
       or           src/main.rs:7          /
       port         src/main.rs:6          from `PORT`, which Render sets
       optional     src/main.rs            PORT:6
-      tracked      .env                   .env, from which the pipeline would read its own variables
+      tracked      .env                   .env, from which the pipeline would read
+                                          its own variables
 
     unknown
-      a version path that returns `{"commit": "…"}`: without one, digest and health are the only proof of a deploy
+      a version path that returns `{"commit": "…"}`: without one, digest and health
+        are the only proof of a deploy
     "#);
+}
+
+/// What `init` prints around the files that it writes, whose lines are their own.
+fn fits(text: &str) {
+    for line in text.lines().filter(|line| !line.starts_with("    | ")) {
+        let is_one_word = line.trim().split(' ').any(|word| word.chars().count() > 60);
+        assert!(line.chars().count() <= 80 || is_one_word, "{line}");
+    }
+}
+
+#[test]
+fn what_is_printed_fits_80_columns() {
+    let dockerfile = "FROM rust AS build\nRUN apk add frobnicate-dev\nFROM debian:bookworm-slim\nRUN apt-get update && apt-get install -y ca-certificates libssl3 curl\nCOPY --from=build /src/target/release/web /usr/local/bin/web\nVOLUME /var/lib/web\nHEALTHCHECK CMD curl -f http://localhost/\nCMD web --quiet\n";
+    let workflow = "on: push\njobs:\n  test:\n    services:\n      db:\n        image: postgres:${{ matrix.version }}\n    steps:\n      - run: ./scripts/init_db.sh --with-many-options-of-its-own and arguments\n      - run: cargo test\n";
+    let names: Vec<String> = (0..30).map(|n| format!("let _ = std::env::var(\"NAME_{n}\").ok();")).collect();
+    let main = format!("fn main() {{ listen(\"127.0.0.1:3000\"); {} }}", names.join("\n"));
+    let dir = repository(&[
+        ("Dockerfile", dockerfile),
+        (".github/workflows/a-rather-long-name.yml", workflow),
+        ("src/main.rs", &main),
+    ]);
+    let found = findings(&dir);
+    let plan = Plan::new(&found, Origin::Path("/home/somebody/code/launchway".into()), &Baseline::default())
+        .unwrap();
+    fits(&report::text(&found));
+    fits(&plan.to_string());
+    fits(&report::measures(&Threshold::ToMeasure));
+    let left = report::left(&found, &plan);
+    fits(&left);
+    let words = left.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("set a repository with `--git` and `--rev` before you push."), "{left}");
 }

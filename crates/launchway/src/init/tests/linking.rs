@@ -33,7 +33,10 @@ fn a_program_that_cannot_be_static_gets_a_distroless_base() {
     assert!(!plan.certificates && plan.files.iter().all(|(path, _)| !path.contains("rootfs")), "{plan}");
     let engine = "engine = \"docker\"  # Cargo.lock:4: pq-sys cannot be linked statically\n";
     assert!(tables(&plan).contains(engine), "{plan}");
-    assert!(report::left(&findings(&dir), &plan).contains("Docker builds the image, here and on GitHub"));
+    assert!(
+        report::left(&findings(&dir), &plan)
+            .contains("  Docker builds the image, here and on GitHub, because")
+    );
 }
 
 #[test]
