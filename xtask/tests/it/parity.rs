@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use launchway_core::interrupt::Interrupt;
-use launchway_image::compare;
 use launchway_image::layout::Layout;
+use launchway_image::{Engine, compare};
 
 use crate::support::{Fixture, skipped, toolchain, try_program};
 
@@ -68,11 +68,25 @@ fn both_engines_compile_and_pack_the_same() {
         ran.says(&["smoke run: up in "]);
         let log = fixture.read("target/xtask/logs/docker-build.log");
         assert!(log.contains(&format!("Compiling app v0.1.0 ({place})")), "{log}");
+        for left in ["docker.tar", "docker.iid"] {
+            assert!(!fixture.path(&format!("target/xtask/{left}")).exists(), "{left}");
+        }
         let layout = folder.path().join(engine);
         fs_err::rename(fixture.path("target/xtask/image"), &layout).unwrap();
         Layout::open(&layout).unwrap()
     });
+    let name = format!("{image}:{}", fixture.head());
+    let id =
+        try_program("docker", &["image", "inspect", "--format", "{{.Id}}", &name], &fixture.root()).unwrap();
+    assert_eq!(docker.config.digest.as_str(), id.trim(), "the engine's own name for it");
+    assert_eq!(
+        (&docker.tags, docker.engine, builtin.engine),
+        (&builtin.tags, Engine::Docker, Engine::Builtin)
+    );
     let differences = compare::differences(&Interrupt::default(), &builtin, &docker, "app/app").unwrap();
     assert!(differences.iter().all(|difference| difference.reason.is_some()), "{differences:#?}");
+    // The classic builder's and BuildKit's own fields, and the time of the build.
+    let places: Vec<&str> = differences.iter().map(|difference| difference.place.as_str()).collect();
+    assert!(places.contains(&"created"), "{differences:#?}");
     fixture.is_left_alone();
 }

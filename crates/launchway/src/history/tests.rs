@@ -160,7 +160,8 @@ fn what_was_not_delivered_is_kept_and_sent_next_time() {
     let dir = tempfile::tempdir().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ctx = context(&nobody.to_string(), dir.path());
-    send(&ctx, &ended("run-1", 1), Some(&Url::parse(&format!("http://{nobody}/")).unwrap()));
+    let hurried = ReportPlan { ledger_timeout: Duration::from_millis(200), ..plan(&ctx) };
+    send_as(&ctx, &ended("run-1", 1), hurried, Some(&Url::parse(&format!("http://{nobody}/")).unwrap()));
     let reported = notes(&ctx);
     assert!(reported[reported.len() - 2].starts_with("skipped ledger: "), "{reported:?}");
     assert!(reported[reported.len() - 1].starts_with("skipped board: no response from it"), "{reported:?}");

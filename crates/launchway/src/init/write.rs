@@ -61,7 +61,7 @@ fn resolve(plan: &Plan, runner: &Runner) -> Result<()> {
     }
     // Cargo keeps the entries that it needs, and writes the file.
     let call = |offline: &[&str]| {
-        let call = call!("cargo metadata --format-version 1 --manifest-path xtask/Cargo.toml")
+        let call = call!("cargo metadata --format-version 1 --filter-platform x86_64-unknown-linux-gnu --manifest-path xtask/Cargo.toml")
             .args(offline.iter().copied());
         call.env_remove("RUSTUP_TOOLCHAIN")
     };

@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::testing::registry::{context_on, plain, scripted, tagged};
@@ -57,8 +58,9 @@ fn write_layout(root: &Path, tags: &[&str], contents: &str) -> Digest {
     serde_json::from_value(manifest["digest"].clone()).unwrap()
 }
 
+/// Without waiting between two tries.
 fn push(ctx: &Context) -> Result<PushRecord> {
-    plan(ctx)?.run(ctx)
+    push_with(ctx, ctx.registry(Access::Push)?.with_backoff(Duration::from_millis(1)))
 }
 
 /// The push of a client that is set up otherwise.
