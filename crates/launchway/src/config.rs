@@ -18,6 +18,7 @@ use crate::table::{Job, JobId};
 pub(crate) use check::image;
 #[cfg(feature = "init")]
 pub(crate) use check::{is_debian_package, test_variable as check_test_variable};
+use launchway_core::command::Call;
 use launchway_core::exit::{Exit, OrExit as _};
 use launchway_image::Engine;
 use launchway_image::smoke::Port;
@@ -113,6 +114,17 @@ impl BuildConfig {
             "bench" => "release",
             other => other,
         }
+    }
+
+    /// A cargo call with the features of the release build.
+    pub(crate) fn with_features(&self, mut call: Call) -> Call {
+        if !self.default_features {
+            call = call.arg("--no-default-features");
+        }
+        if !self.features.is_empty() {
+            call = call.args(["--features".to_owned(), self.features.join(",")]);
+        }
+        call
     }
 }
 

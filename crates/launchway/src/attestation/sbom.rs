@@ -46,7 +46,7 @@ pub(crate) fn call(root: &Path, config: &Config) -> Call {
     let call = call!("cargo tree --locked --edges normal,no-proc-macro --prefix depth --format {format}");
     let packages = workspace::shipped_packages(root, config);
     let call = packages.iter().fold(call, |call, package| call.args(["--package", package]));
-    call.args(["--target", target])
+    config.build.with_features(call.args(["--target", target]))
 }
 
 /// The dependency graph, keyed by what `cargo tree` calls a package: `name v1.2.3`, followed by its source unless that

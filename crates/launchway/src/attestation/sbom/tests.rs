@@ -43,6 +43,17 @@ fn it_lists_what_cargo_links() {
 }
 
 #[test]
+fn it_lists_the_crates_of_the_configured_features() {
+    let (root, mut config) = here();
+    let lists_fakes = |config: &Config| document(root, config).unwrap().contains("launchway-fakes");
+    assert!(lists_fakes(&config));
+    config.build.default_features = false;
+    assert!(!lists_fakes(&config));
+    config.build.features = vec!["rehearsal".to_owned()];
+    assert!(lists_fakes(&config));
+}
+
+#[test]
 fn it_keeps_the_rules_of_the_schema() {
     let (root, config) = here();
     let text = document(root, &config).unwrap();

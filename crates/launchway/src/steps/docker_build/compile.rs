@@ -95,14 +95,7 @@ pub(super) fn call(
     for Program { binary, .. } in programs {
         call = call.args(["--bin", binary]);
     }
-    call = call.args(["--target", target]);
-    if !build.default_features {
-        call = call.arg("--no-default-features");
-    }
-    if !build.features.is_empty() {
-        call = call.args(["--features".to_owned(), build.features.join(",")]);
-    }
-    call = call.inherit_only(&INHERITED);
+    call = build.with_features(call.args(["--target", target])).inherit_only(&INHERITED);
     for (name, value) in &build.environment {
         call = call.env(name, value);
     }
