@@ -6,6 +6,7 @@ mod baseline;
 mod checks;
 mod choose;
 mod code;
+mod compiled;
 mod detect;
 mod dockerfile;
 mod findings;

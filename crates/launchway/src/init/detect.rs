@@ -1,7 +1,7 @@
 //! Collects what a checkout reveals about its service, from git, `cargo metadata`, the Dockerfile, and the sources as
 //! text.
 //!
-//! Nothing here uses the network, and nothing is compiled.
+//! Nothing is compiled, and nothing but the list of the build's crates may need the network.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use super::checks::Checks;
 use super::code::Source;
+use super::compiled::Compiled;
 use super::dockerfile::Dockerfile;
 use super::findings::{Found, Library, Link, Mount, Place, Port, Shipped, Sources};
 use super::github::Workflows;
@@ -18,7 +19,6 @@ use super::repository::{Package, Repository};
 use super::test_services::TestSetup;
 use super::{choose, github, surroundings, variables, yaml};
 use crate::git::Git;
-
 use launchway_core::exit::{Exit, Failure};
 use launchway_image::binary::Platform;
 use launchway_image::final_stage::{Binaries, FinalStage, reasons};
@@ -32,6 +32,8 @@ pub(super) struct Findings {
     /// Where the tables go: whether the Cargo root is a workspace.
     pub(super) workspace: bool,
     pub(super) lock: Option<Place>,
+    /// The crates of the release build.
+    pub(super) compiled: Compiled,
     pub(super) shipped: Found<Shipped>,
     pub(super) branch: Option<Found<String>>,
     pub(super) image: Option<Found<String>>,
@@ -81,7 +83,13 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
     let lock_path = repository.below("Cargo.lock");
     let lock = repository.text(&lock_path).filter(|_| repository.tracks(&lock_path));
     let lines = lock.as_deref().unwrap_or_default();
-    let libraries = surroundings::libraries(lines, &lock_path);
+    let mut build = dockerfile.as_ref().map(build).unwrap_or_default();
+    let compiled = Compiled::to_ship(&repository.root(), &shipped.value.package, &build, lines);
+    let libraries = surroundings::libraries(lines, &lock_path, &compiled);
+    // The tests are compiled too, on the same machine.
+    let with_tests = compiled.with_tests(&repository.root(), lines);
+    build.packages =
+        Packages::find(&surroundings::libraries(lines, &lock_path, &with_tests), dockerfile.as_ref());
     // Docker follows whatever it likes.
     let text = text.filter(|_| dynamic(&libraries).is_none());
     let mut refusals = refusals(&repository, dockerfile.as_ref(), text.as_deref(), &shipped.value);
@@ -94,7 +102,8 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
     let mut sources = sources(&repository, &shipped.value.package);
     sources.services = variables::services(&tests(&repository));
     sources.port = sources.port.or_else(|| surroundings::port(&repository));
-    let port = port(&sources, dockerfile.as_ref(), surroundings::locked(lines, &lock_path, "rocket"));
+    let rocket = surroundings::locked(lines, &lock_path, "rocket").filter(|_| compiled.has("rocket"));
+    let port = port(&sources, dockerfile.as_ref(), rocket);
     let (image, unread) = github::pushed(&workflows);
     let image = image.or_else(|| {
         let Found { value: (owner, name), place } = repository.origin()?;
@@ -112,8 +121,6 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
     }
     let checks = Checks::find(&workflows, &repository.inside.to_string_lossy());
     left.extend(tests.left.iter().chain(&checks.left).cloned());
-    let mut build = dockerfile.as_ref().map(build).unwrap_or_default();
-    build.packages = Packages::find(&libraries, dockerfile.as_ref());
     left.extend(build.packages.add_workflows(&workflows));
     let of_machine = libraries
         .iter()
@@ -128,6 +135,7 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
         lock: lock.as_ref().map(|_| Place::of(&lock_path)),
         branch: repository.branch(),
         build,
+        compiled,
         libraries,
         dotenv: dotenv(&repository),
         toolchain: surroundings::toolchain(&repository),

@@ -168,6 +168,11 @@ fn unknown(findings: &Findings) -> Vec<String> {
     if findings.lock.is_none() {
         add("the locked versions: git tracks no `Cargo.lock`, without which no image is reproducible");
     }
+    if !findings.libraries.is_empty() && !findings.compiled.is_certain {
+        add(
+            "which crates of `Cargo.lock` the build compiles: cargo cannot list them, so C libraries may be named that the service does not use",
+        );
+    }
     if findings.dirty {
         add(
             "which files belong to the service: the tree has uncommitted changes, and `init` writes only to a clean tree",

@@ -1,13 +1,14 @@
 //! Reads what surrounds the sources: the lock file, the compose file, the toolchain file, settings.
 
+use super::compiled::{Compiled, locked_name};
 use super::detect::has_extension;
 use super::findings::{Found, Library, Link, Mount, Place};
 use super::repository::Repository;
 
-/// The C libraries in `Cargo.lock`, each crate with its line.
-pub(super) fn libraries(lock: &str, path: &str) -> Vec<Found<Library>> {
+/// The C libraries among these crates, each with its line in `Cargo.lock`.
+pub(super) fn libraries(lock: &str, path: &str, compiled: &Compiled) -> Vec<Found<Library>> {
     // Crates that link to nothing, or only to what every system has.
-    const BESIDE: [&str; 22] = [
+    const BESIDE: [&str; 24] = [
         "android_log-sys",
         "core-foundation-sys",
         "coreaudio-sys",
@@ -20,6 +21,8 @@ pub(super) fn libraries(lock: &str, path: &str) -> Vec<Found<Library>> {
         "jni-sys",
         "js-sys",
         "kqueue-sys",
+        "libbz2-rs-sys",
+        "libz-rs-sys",
         "linux-raw-sys",
         "mach-sys",
         "ndk-sys",
@@ -34,7 +37,8 @@ pub(super) fn libraries(lock: &str, path: &str) -> Vec<Found<Library>> {
     let names: Vec<(usize, &str)> = lock
         .lines()
         .enumerate()
-        .filter_map(|(line, text)| Some((line + 1, text.strip_prefix("name = \"")?.strip_suffix('"')?)))
+        .filter_map(|(line, text)| Some((line + 1, locked_name(text)?)))
+        .filter(|(_, name)| compiled.has(name))
         .collect();
     let has = |name: &str| names.iter().any(|(_, known)| *known == name);
     let library = |name: &str| -> Option<(Link, &'static str)> {
@@ -185,7 +189,8 @@ mod tests {
         let of = |names: &[&str]| {
             let lock: Vec<String> =
                 names.iter().map(|name| format!("[[package]]\nname = \"{name}\"\n")).collect();
-            let found = libraries(&lock.concat(), "Cargo.lock").into_iter();
+            let lock = lock.concat();
+            let found = libraries(&lock, "Cargo.lock", &Compiled::of_lock(&lock)).into_iter();
             found.map(|f| format!("{} {:?} {}", f.value.krate, f.value.link, f.place)).collect::<Vec<_>>()
         };
         assert_eq!(of(&["serde", "openssl-sys"]), ["openssl-sys Machine Cargo.lock:4"]);

@@ -361,6 +361,8 @@ fn the_report_names_places_and_what_is_not_known() {
     unknown
       a version path that returns `{"commit": "…"}`: without one, digest and health
         are the only proof of a deploy
+      which crates of `Cargo.lock` the build compiles: cargo cannot list them, so C
+        libraries may be named that the service does not use
     "#);
 }
 

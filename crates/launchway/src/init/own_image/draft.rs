@@ -224,8 +224,7 @@ impl Draft {
                 self.folders.entry(target.clone()).or_default();
             }
         }
-        let lock = findings.repository.text(&findings.repository.below("Cargo.lock")).unwrap_or_default();
-        let has = |name: &str| lock.contains(&format!("\nname = \"{name}\"\n"));
+        let has = |name: &str| findings.compiled.has(name);
         self.certificates |= has("rustls-native-certs") || has("openssl-probe") || has("native-tls");
         if self.user.as_deref().is_some_and(|user| self.number(user) != "0" && self.number(user) != "0:0")
             || has("tempfile")

@@ -40,6 +40,51 @@ fn a_program_that_cannot_be_static_gets_a_distroless_base() {
 }
 
 #[test]
+fn a_library_counts_only_if_the_build_compiles_it() {
+    let package = |name: &str, rest: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"0.7.0\"\nedition = \"2024\"\n{rest}")
+    };
+    let optional = "[dependencies]\npq-sys = { path = \"pq\", optional = true }\n";
+    let for_tests = "[dev-dependencies]\nnative-tls = { path = \"tls\" }\nopenssl-sys = { path = \"ssl\" }\n";
+    let web = package("web", &format!("{optional}{for_tests}"));
+    let [pq, tls, ssl] = ["pq-sys", "native-tls", "openssl-sys"].map(|name| package(name, ""));
+    let locked =
+        |name: &str, rest: &str| format!("\n[[package]]\nname = \"{name}\"\nversion = \"0.7.0\"\n{rest}");
+    let needs = "dependencies = [\n \"native-tls\",\n \"openssl-sys\",\n \"pq-sys\",\n]\n";
+    let names = ["native-tls", "openssl-sys", "pq-sys"].map(|name| locked(name, "")).concat();
+    let lock = format!("version = 4\n{names}{}", locked("web", needs));
+    let of = |dockerfile: &str| {
+        repository(&[
+            ("Cargo.toml", &web),
+            ("Cargo.lock", &lock),
+            ("pq/Cargo.toml", &pq),
+            ("pq/src/lib.rs", ""),
+            ("tls/Cargo.toml", &tls),
+            ("tls/src/lib.rs", ""),
+            ("ssl/Cargo.toml", &ssl),
+            ("ssl/src/lib.rs", ""),
+            ("Dockerfile", dockerfile),
+        ])
+    };
+    let dir =
+        of("FROM rust AS build\nRUN cargo build\nFROM debian\nRUN ldconfig\nCOPY --from=build /web /web\n");
+    let found = findings(&dir);
+    assert!(found.compiled.is_certain && found.libraries.is_empty(), "{:?}", found.libraries);
+    // The tests need a package, but the image needs nothing.
+    let packages: Vec<&str> = found.build.packages.needed.iter().map(|found| found.value.as_str()).collect();
+    assert_eq!(packages, ["libssl-dev", "pkg-config"]);
+    let plan = plan(&dir);
+    assert!(!plan.certificates && !tables(&plan).contains("engine"), "{plan}");
+    let dir = of(
+        "FROM rust AS build\nRUN cargo build --features pq-sys\nFROM debian\nCOPY --from=build /web /web\n",
+    );
+    assert_eq!(findings(&dir).dynamic().unwrap().value.krate, "pq-sys");
+    // A lock file that cargo does not accept.
+    let dir = repository(&[("Cargo.lock", LOCK)]);
+    assert!(report::text(&findings(&dir)).contains("which crates of `Cargo.lock` the build compiles"));
+}
+
+#[test]
 fn docker_follows_the_dockerfile_of_a_program_that_cannot_be_static() {
     let dockerfile = "FROM rust AS build\nRUN --mount=type=cache,target=/x make\nFROM debian\nRUN apt-get install -y libpq5\nCOPY --from=build /web /web\nCMD web\n";
     let dir = repository(&[("Cargo.lock", LOCK), ("Dockerfile", dockerfile)]);
