@@ -6,6 +6,7 @@ mod launch;
 mod namespace;
 
 use std::fmt;
+use std::io::{PipeReader, PipeWriter};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -88,7 +89,7 @@ impl Call {
         self
     }
 
-    /// Runs the command in `folder` and passes every line that it prints to `line`.
+    /// Runs the command in `folder` and passes every line that it prints to `line`, in the order in which it prints them.
     ///
     /// An interrupt ends the child and everything that it started, and is an error with [`Exit::Interrupted`].
     pub fn run(
@@ -97,21 +98,35 @@ impl Call {
         interrupt: &Interrupt,
         mut line: impl FnMut(&str),
     ) -> Result<ExitStatus> {
-        self.run_reading(folder, interrupt, |printed| {
+        // Read apart, the lines of one stream overtake those of the other.
+        let both = std::io::pipe()?;
+        self.follow(folder, interrupt, Some(both), |printed| {
             if let Printed::Line(text) = printed {
                 line(text);
             }
         })
     }
 
-    /// Like [`Self::run`], but `read` also sees progress bars.
+    /// Like [`Self::run`], but `read` also sees progress bars, and a line of one stream is never broken by the other.
     pub fn run_reading(
         &self,
         folder: &Path,
         interrupt: &Interrupt,
+        read: impl FnMut(&Printed),
+    ) -> Result<ExitStatus> {
+        self.follow(folder, interrupt, None, read)
+    }
+
+    /// Reads both streams through one pipe, or each through its own.
+    fn follow(
+        &self,
+        folder: &Path,
+        interrupt: &Interrupt,
+        both: Option<(PipeReader, PipeWriter)>,
         mut read: impl FnMut(&Printed),
     ) -> Result<ExitStatus> {
         interrupt.check()?;
+        let (sender, lines) = mpsc::channel();
         let mut group = self
             .command(folder)
             .and_then(|mut command| {
@@ -120,17 +135,21 @@ impl Call {
                     command
                         .envs([("CARGO_TERM_PROGRESS_WHEN", "always"), ("CARGO_TERM_PROGRESS_WIDTH", "80")]);
                 }
+                if let Some((reader, writer)) = both {
+                    command.stdout(writer.try_clone()?).stderr(writer);
+                    send_printed(reader, sender.clone());
+                }
                 Ok(Group::spawn(command)?)
             })
             .with_context(|| format!("cannot start `{}`", self.short(folder)))
             .or_exit(Exit::Missing)?;
-        let (sender, lines) = mpsc::channel();
         if let Some(stdout) = group.child.stdout.take() {
             send_printed(stdout, sender.clone());
         }
         if let Some(stderr) = group.child.stderr.take() {
-            send_printed(stderr, sender);
+            send_printed(stderr, sender.clone());
         }
+        drop(sender);
         loop {
             match lines.recv_timeout(Interrupt::TICK) {
                 Ok(printed) => read(&printed),
@@ -288,106 +307,4 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::environment::is_added_by_cargo;
-    use super::*;
-
-    fn here() -> &'static Path {
-        Path::new(".")
-    }
-
-    #[test]
-    fn a_call_is_shown_as_a_line_to_paste() {
-        let call = crate::call!("cargo fmt --all").arg("it's").arg("").env("A", "b c");
-        assert_eq!(call.to_string(), r"A='b c' cargo fmt --all 'it'\''s' ''");
-        let call = Call::new("x").env("FLAGS", "-a\u{1f}it's\\");
-        assert_eq!(call.to_string(), r"FLAGS=$'-a\x1fit\'s\\' x");
-        assert_eq!(Call::new("x").input("/a b").to_string(), "x < '/a b'");
-    }
-
-    #[test]
-    fn a_call_is_short_as_a_person_would_type_it() {
-        let call = Call::new("/w/target/xtask/tools/bin/cargo-llvm-cov").arg("llvm-cov").arg("--no-report");
-        assert_eq!(call.env("A", "b").short(Path::new("/w")), "cargo llvm-cov --no-report");
-        let call = Call::new("/usr/bin/cargo").arg("--config").arg("/w/a b").arg("/x").input("/w/in");
-        assert_eq!(call.short(Path::new("/w")), "cargo --config 'a b' /x < in");
-    }
-
-    #[test]
-    fn every_line_is_handed_over_and_the_status_kept() {
-        let mut lines = Vec::new();
-        let call = Call::new("sh").arg("-c").arg("echo out; echo err >&2; printf tail; exit 3");
-        let status = call.run(here(), &Interrupt::default(), |line| lines.push(line.to_owned())).unwrap();
-        lines.sort();
-        assert_eq!(lines, ["err", "out", "tail"]);
-        assert_eq!(status.code(), Some(3));
-    }
-
-    #[test]
-    fn a_child_sees_nothing_of_cargo_run() {
-        // The test runner, like `cargo run`, sets these for us.
-        assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
-        let seen = Call::new("env").read(here()).unwrap();
-        let names: Vec<&str> = seen.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
-        assert!(!names.iter().any(|name| is_added_by_cargo(name)), "{names:?}");
-        assert!(names.contains(&"PATH"));
-    }
-
-    #[test]
-    fn a_child_inherits_what_is_named() {
-        let names = |call: Call| -> Vec<String> {
-            let seen = call.read(here()).unwrap();
-            seen.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect()
-        };
-        let mut seen =
-            names(Call::new("env").inherit_only(&["PATH", "CARGO_MANIFEST_*", "HOM*"]).env("X", "1"));
-        seen.sort();
-        // What cargo adds is still removed.
-        assert_eq!(seen, ["CARGO_TERM_COLOR", "HOME", "PATH", "X"]);
-    }
-
-    #[test]
-    fn an_interrupt_ends_the_child_and_what_it_started() {
-        let dir = tempfile::tempdir().unwrap();
-        let interrupt = Interrupt::default();
-        let call = Call::new("sh").arg("-c").arg("sleep 600 & echo $!; wait");
-        let mut grandchild = String::new();
-        let error = call
-            .run(dir.path(), &interrupt, |line| {
-                line.clone_into(&mut grandchild);
-                interrupt.set();
-            })
-            .unwrap_err();
-        assert_eq!(Exit::of(&error), Exit::Interrupted);
-        let gone = || {
-            let stat = fs_err::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
-            stat.is_empty() || stat.contains(") Z ")
-        };
-        // It has been killed, but the kernel takes a moment to finish.
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !gone() {
-            assert!(Instant::now() < deadline, "process {grandchild} is left");
-            std::thread::sleep(Interrupt::TICK);
-        }
-    }
-
-    #[test]
-    fn a_file_can_be_the_input() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("input");
-        fs_err::write(&file, "from a file").unwrap();
-        assert_eq!(Call::new("cat").input(&file).read(here()).unwrap(), "from a file");
-        assert_eq!(Call::new("cat").read(here()).unwrap(), "");
-    }
-
-    #[test]
-    fn a_missing_program_is_named() {
-        let error = Call::new("no-such-program").run(here(), &Interrupt::default(), |_| {}).unwrap_err();
-        assert_eq!(Exit::of(&error), Exit::Missing);
-        assert!(format!("{error:#}").contains("`no-such-program`"));
-        let error = Call::new("false").read(here()).unwrap_err();
-        assert!(format!("{error:#}").contains("`false` exited with 1"));
-    }
-}
+mod tests;
