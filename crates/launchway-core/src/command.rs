@@ -68,6 +68,13 @@ impl Call {
         self
     }
 
+    /// Sets variables for this child, as [`Self::env`].
+    #[must_use]
+    pub fn envs<'v>(mut self, variables: impl IntoIterator<Item = (&'v String, &'v String)>) -> Self {
+        self.env.extend(variables.into_iter().map(|(name, value)| (name.clone(), value.clone())));
+        self
+    }
+
     /// A variable that this child must not inherit.
     #[must_use]
     pub fn env_remove(mut self, name: impl Into<String>) -> Self {

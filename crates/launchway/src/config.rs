@@ -89,7 +89,7 @@ pub(crate) struct BuildConfig {
     /// Cargo's profile.
     #[serde(default = "profile")]
     pub(crate) profile: String,
-    /// Variables that the build gets in addition to the toolchain's.
+    /// Variables that every compilation gets; the release build in addition to the toolchain's.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
 }

@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
         reporter: reporter.clone(),
         interrupt: Interrupt::install()?,
     };
-    let baseline = Baseline::measure(&runner, threshold)?;
+    let baseline = Baseline::measure(&runner, &findings.build, threshold)?;
     let plan = Plan::new(&findings, origin, &baseline)?;
     reporter.text(baseline.to_string());
     write::write(&plan, &runner)?;

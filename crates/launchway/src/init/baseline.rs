@@ -5,7 +5,7 @@ use std::fmt;
 
 use anyhow::Result;
 
-use super::detect::has_extension;
+use super::detect::{Build, has_extension};
 use super::threshold::Threshold;
 use launchway_core::call;
 use launchway_core::command::Call;
@@ -23,12 +23,14 @@ pub(super) struct Baseline {
 
 impl Baseline {
     /// Runs the checks, in `lint`'s own target folder.
-    pub(super) fn measure(runner: &Runner, threshold: Threshold) -> Result<Self> {
+    pub(super) fn measure(runner: &Runner, build: &Build, threshold: Threshold) -> Result<Self> {
         let target = runner.folder.join("target/ci").to_string_lossy().into_owned();
         // A check that cannot run says nothing about the service.
         let fetch = call!("cargo fetch --locked --target x86_64-unknown-linux-gnu");
         ran(runner, &fetch.env_remove("RUSTUP_TOOLCHAIN"))?;
         let own = |call: Call| call.env_remove("RUSTUP_TOOLCHAIN").env("CARGO_TARGET_DIR", target.as_str());
+        let variables = || build.environment.iter().map(|found| (&found.value.0, &found.value.1));
+        let compiling = |call: Call| own(call).envs(variables());
         let fmt = call!("cargo fmt --all -- --check --files-with-diff");
         let clippy = call!("cargo clippy --workspace --all-targets --locked --message-format short");
         let doc = call!("cargo doc --workspace --no-deps --locked --message-format short");
@@ -36,8 +38,8 @@ impl Baseline {
             fmt: measured(runner, &own(fmt), "files would be formatted", |line| {
                 has_extension(line, &["rs"])
             })?,
-            clippy: measured(runner, &own(clippy), "warnings", is_finding)?,
-            doc: measured(runner, &own(doc), "warnings", is_finding)?,
+            clippy: measured(runner, &compiling(clippy), "warnings", is_finding)?,
+            doc: measured(runner, &compiling(doc), "warnings", is_finding)?,
             threshold,
         })
     }

@@ -87,9 +87,10 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
         let reason = || format!("`lint.{check}` is off in the configuration");
         if on { Check::Run(call) } else { Check::Skip { check: check.to_owned(), reason: reason() } }
     };
+    let compiling = |call: Call| shared(call).envs(&ctx.config.build.environment);
     // Warnings are denied here and not through `RUSTFLAGS`, which would recompile every dependency.
-    let clippy = shared(call!("cargo clippy --workspace --all-targets --locked -- -D warnings"));
-    let doc = shared(call!("cargo doc --workspace --no-deps --locked")).env("RUSTDOCFLAGS", "-D warnings");
+    let clippy = compiling(call!("cargo clippy --workspace --all-targets --locked -- -D warnings"));
+    let doc = compiling(call!("cargo doc --workspace --no-deps --locked")).env("RUSTDOCFLAGS", "-D warnings");
     let place = workflow::Place::of(&ctx.root);
     let workflows = workflow::names(&ctx.config.workflow).map(|name| place.path(&name));
     let mut checks = vec![

@@ -95,10 +95,10 @@ pub(super) fn call(
     for Program { binary, .. } in programs {
         call = call.args(["--bin", binary]);
     }
-    call = build.with_features(call.args(["--target", target])).inherit_only(&INHERITED);
-    for (name, value) in &build.environment {
-        call = call.env(name, value);
-    }
+    call = build
+        .with_features(call.args(["--target", target]))
+        .inherit_only(&INHERITED)
+        .envs(&build.environment);
     let mut call = call
         .env("CARGO_TARGET_DIR", root.join("target/image").display().to_string())
         // Overrides every configuration file, and keeps a path with a space as one flag.

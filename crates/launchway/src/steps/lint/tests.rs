@@ -18,6 +18,15 @@ fn the_checks_and_their_lines() {
 }
 
 #[test]
+fn what_compiles_gets_the_variables_of_the_build() {
+    let mut ctx = Context::for_test(Path::new("/w"), Environment::default());
+    ctx.config.build.environment = [("SQLX_OFFLINE".to_owned(), "true".to_owned())].into();
+    let plan = plan(&ctx).to_string();
+    let with: Vec<&str> = plan.lines().filter(|line| line.contains("SQLX_OFFLINE=true")).collect();
+    assert!(with.len() == 2 && with[0].contains("clippy") && with[1].contains("cargo doc"), "{plan}");
+}
+
+#[test]
 fn a_workspace_adds_its_own_checks() {
     let dir = tempfile::tempdir().unwrap();
     let [path, scripts] = ["path", "scripts"].map(|name| dir.path().join(name));

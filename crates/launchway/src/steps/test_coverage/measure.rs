@@ -99,9 +99,9 @@ impl Measure {
         let html = shard.is_none().then(|| report("--html --output-dir", &folder));
         let has_doctests = shard.is_none_or(Shard::is_first);
         let doctests = has_doctests.then(|| doctests::call(&ctx.root, &ci_target(&ctx.root))).flatten();
-        let variables = &ctx.config.test.environment;
+        // Later ones win.
         let with_variables =
-            |call: Call| variables.iter().fold(call, |call, (name, value)| call.env(name, value));
+            |call: Call| call.envs(&ctx.config.build.environment).envs(&ctx.config.test.environment);
         Self {
             nextest,
             clean: llvm_cov("clean --profraw-only --workspace"),

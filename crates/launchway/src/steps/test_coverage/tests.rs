@@ -26,6 +26,9 @@ fn the_lines_of_the_step_with_nextest() {
 fn tests_get_their_variables_and_their_services() {
     let mut ctx = Context::for_test(Path::new("/w"), Environment::default());
     let url = "postgres://postgres:x@localhost:5432/postgres";
+    ctx.config.build.environment = [("DATABASE_URL", "of the build"), ("SQLX_OFFLINE", "true")]
+        .map(|(k, v)| (k.into(), v.into()))
+        .into();
     ctx.config.test.environment = [("DATABASE_URL".to_owned(), url.to_owned())].into();
     let text = "image = \"postgres:16\"\nports = [\"1:5432\"]";
     ctx.config.test.services = [("db".to_owned(), toml::from_str(text).unwrap())].into();
@@ -33,11 +36,10 @@ fn tests_get_their_variables_and_their_services() {
     let lines: Vec<&str> = plan.lines().collect();
     assert!(lines[1].starts_with("docker run --detach") && lines[1].ends_with(" postgres:16"), "{plan}");
     assert!(lines[2].ends_with("responds at 127.0.0.1:1; remove it after the tests"), "{plan}");
-    assert!(
-        lines[3].contains(&format!(" DATABASE_URL={url} ")) && lines[3].contains(" --no-report "),
-        "{plan}"
-    );
-    assert!(lines[4].contains(&format!(" DATABASE_URL={url} ")) && lines[4].contains(" --doc "), "{plan}");
+    // Of two values the child gets the last.
+    let variables = format!(" DATABASE_URL='of the build' SQLX_OFFLINE=true DATABASE_URL={url} ");
+    assert!(lines[3].contains(&variables) && lines[3].contains(" --no-report "), "{plan}");
+    assert!(lines[4].contains(&variables) && lines[4].contains(" --doc "), "{plan}");
 }
 
 fn step(root: &Path, threshold: f64, tests: &str) -> (Context, TestCoveragePlan) {
