@@ -56,8 +56,9 @@ pub(crate) enum Severity {
 
 impl Finding {
     fn new(severity: Severity, problem: Problem) -> Self {
-        let Problem { id, variable, wrong, hint } = problem;
-        Self { id, severity, message: format!("{variable}: {wrong}"), hint }
+        let message = problem.sentence();
+        let Problem { id, hint, .. } = problem;
+        Self { id, severity, message, hint }
     }
 }
 
@@ -129,7 +130,7 @@ fn server_type(environment: &Environment) -> Option<Finding> {
         Problem {
             id: id::DEBUG,
             variable: "SERVER_TYPE".to_owned(),
-            wrong: "`TEST` replaces missing settings with defaults".to_owned(),
+            wrong: "is `TEST`, which replaces missing settings with defaults".to_owned(),
             hint: "set it to PROD for a public server".to_owned(),
         },
     ))

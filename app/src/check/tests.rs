@@ -82,7 +82,7 @@ fn a_clock_that_is_years_off_is_found() {
     assert_eq!(clock(first), None);
     assert!(clock(first - Duration::from_secs(1)).is_some());
     let found = clock(UNIX_EPOCH).unwrap();
-    assert_eq!((found.id, found.message.as_str()), ("app.R106", "the clock: shows 1970-01-01T00:00:00Z"));
+    assert_eq!((found.id, found.message.as_str()), ("app.R106", "the clock shows 1970-01-01T00:00:00Z"));
 }
 
 #[test]
@@ -99,12 +99,12 @@ fn findings_are_printed_as_text_and_as_json() {
     ];
     assert_eq!(
         text(&findings),
-        "error   app.R105       PORT: is \"odd\"\n                       use another\n\
-         warning security.W009  PORT: is \"odd\"\n                       use another\n\n1 error, 1 warning\n"
+        "error   app.R105       PORT is \"odd\"\n                       use another\n\
+         warning security.W009  PORT is \"odd\"\n                       use another\n\n1 error, 1 warning\n"
     );
     assert_eq!(
         json(&findings[..1]).unwrap(),
-        r#"[{"id":"app.R105","severity":"error","message":"PORT: is \"odd\"","hint":"use another"}]"#
+        r#"[{"id":"app.R105","severity":"error","message":"PORT is \"odd\"","hint":"use another"}]"#
     );
     assert!(!passes(&findings) && passes(&findings[1..]));
     assert_eq!(text(&[]), "no problems found\n");

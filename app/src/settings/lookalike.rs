@@ -109,8 +109,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "HOST: is not a variable of this program; rename it to `HOSTS` if you meant that, or remove it",
-                "PROT: is not a variable of this program; rename it to `PORT` if you meant that, or remove it",
+                "HOST is not a variable of this program; rename it to `HOSTS` if you meant that, or remove it",
+                "PROT is not a variable of this program; rename it to `PORT` if you meant that, or remove it",
             ]
         );
     }

@@ -28,15 +28,25 @@ pub struct Problem {
     pub id: &'static str,
     /// The variable concerned.
     pub variable: String,
-    /// What is wrong, as the rest of a sentence after the variable's name.
+    /// What is wrong: the rest of a sentence after the variable's name, or a sentence that starts with its value in
+    /// backticks.
     pub wrong: String,
     /// What to do about it.
     pub hint: String,
 }
 
+impl Problem {
+    /// The variable and what is wrong with it, as one sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let Self { variable, wrong, .. } = self;
+        let colon = if wrong.starts_with('`') { ":" } else { "" };
+        format!("{variable}{colon} {wrong}")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.variable, self.wrong, self.hint)
+        write!(f, "{}; {}", self.sentence(), self.hint)
     }
 }
 

@@ -30,9 +30,9 @@ fn an_empty_environment_lists_all_that_a_prod_server_needs() {
     assert_eq!(
         read(&[]).unwrap_err(),
         "the settings cannot be used:\n  \
-         SERVER_TYPE: is not set; set it to TEST, or to PROD for a public server\n  \
-         HOSTS: lists no hosts; list the hosts that requests may name, separated by commas\n  \
-         SECRET_KEY: is not set; use 50 or more random characters, for example from `cargo xtask secrets generate`\n"
+         SERVER_TYPE is not set; set it to TEST, or to PROD for a public server\n  \
+         HOSTS lists no hosts; list the hosts that requests may name, separated by commas\n  \
+         SECRET_KEY is not set; use 50 or more random characters, for example from `cargo xtask secrets generate`\n"
     );
 }
 
@@ -64,18 +64,18 @@ fn all_problems_are_listed_at_once_without_secrets() {
         "HOSTS: `e..com` would never match: it is not a host name",
         "HOSTS: `.1.2.3.4` would never match: it is not a host name",
         "RENDER_EXTERNAL_HOSTNAME: `https://x.onrender.com` is not a host",
-        "SECRET_KEY: has fewer than 50 characters",
-        "SECRET_KEY: has less than 128 bits of entropy",
-        "SECRET_KEY: starts with `django-insecure-`",
-        "SECRET_KEY_FALLBACKS: has a key 1 that has fewer than 50 characters",
-        "SECRET_KEY_FALLBACKS: has a key 1 that has less than 128 bits of entropy",
-        "SECRET_KEY_FALLBACKS: has spaces around key 2; separate the keys with commas alone",
-        "SECRET_KEY_FALLBACKS: has a key 2 that has fewer than 50 characters",
-        "SECRET_KEY_FALLBACKS: has a key 2 that has less than 128 bits of entropy",
-        "SENTRY_DSN: does not end in a project number",
+        "SECRET_KEY has fewer than 50 characters",
+        "SECRET_KEY has less than 128 bits of entropy",
+        "SECRET_KEY starts with `django-insecure-`",
+        "SECRET_KEY_FALLBACKS has a key 1 that has fewer than 50 characters",
+        "SECRET_KEY_FALLBACKS has a key 1 that has less than 128 bits of entropy",
+        "SECRET_KEY_FALLBACKS has spaces around key 2; separate the keys with commas alone",
+        "SECRET_KEY_FALLBACKS has a key 2 that has fewer than 50 characters",
+        "SECRET_KEY_FALLBACKS has a key 2 that has less than 128 bits of entropy",
+        "SENTRY_DSN does not end in a project number",
         "LISTEN: `localhost` is not an IP address",
         "PORT: `65536` is not a port; use a number from 0 to 65535",
-        "DATABASE: is a URL, but the board is kept in a file",
+        "DATABASE is a URL, but the board is kept in a file",
         "DRAIN: `1h` is not a duration from 1 to 300 s; write it as `20s`, or remove it",
         "APP_COMMIT: `a/b` is not a commit",
         "APP_IMAGE_DIGEST: `sha256:beef` is not a digest",
@@ -107,7 +107,7 @@ fn a_test_server_needs_nothing_else() {
     assert_eq!(
         lines_of(&settings.warnings),
         [
-            "SECRET_KEY: is not set, so a key was generated for this process; set it to keep signatures valid across restarts"
+            "SECRET_KEY is not set, so a key was generated for this process; set it to keep signatures valid across restarts"
         ]
     );
     assert!(settings.database.as_os_str().is_empty() && settings.secret_key_fallbacks.is_empty());
@@ -155,7 +155,7 @@ fn a_prod_server_reads_all_variables() {
 fn a_prod_server_is_warned_of_questionable_settings() {
     let warnings = lines_of(&prod(&[("HOSTS", "*"), ("APP_COMMIT", "")]).unwrap().warnings);
     let said =
-        ["HOSTS: contains `*`", "SENTRY_DSN: is not set", "DATABASE: is not set", "APP_COMMIT: is not set"];
+        ["HOSTS contains `*`", "SENTRY_DSN is not set", "DATABASE is not set", "APP_COMMIT is not set"];
     assert_eq!(warnings.len(), said.len(), "{warnings:?}");
     for (warning, said) in warnings.iter().zip(said) {
         assert!(warning.starts_with(said), "{warning}\nis not\n{said}");
@@ -176,11 +176,11 @@ fn the_drain_has_bounds() {
 #[test]
 fn a_weak_key_stops_a_prod_server_and_warns_a_test_server() {
     let message = prod(&[("SECRET_KEY", &"ab".repeat(40))]).unwrap_err();
-    assert!(message.contains("SECRET_KEY: has fewer than 5 different characters"), "{message}");
+    assert!(message.contains("SECRET_KEY has fewer than 5 different characters"), "{message}");
     let warnings = lines_of(&read(&[("SERVER_TYPE", "TEST"), ("SECRET_KEY", "hunter2")]).unwrap().warnings);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
-        warnings.iter().all(|warning| warning.starts_with("SECRET_KEY: has") && !warning.contains("hunter2"))
+        warnings.iter().all(|warning| warning.starts_with("SECRET_KEY has") && !warning.contains("hunter2"))
     );
 }
 

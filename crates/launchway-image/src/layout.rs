@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::binary::Platform;
 use crate::Engine;
-use launchway_core::exit::{Exit, OrExit as _};
+use launchway_core::exit::{Exit, Failure, OrExit as _};
 use launchway_core::file::{self, write_whole};
 use launchway_registry::Digest;
 use launchway_registry::Repository;
@@ -61,6 +61,11 @@ impl Layout {
     ///
     /// Fails with [`Exit::Usage`] if there is no image, more than one, or a blob that does not match its descriptor.
     pub fn open(folder: &Path) -> Result<Self> {
+        if !Self::is_in(folder) {
+            let message =
+                format!("there is no image in {}: run `cargo xtask docker-build` first", folder.display());
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
         Self::read(folder)
             .with_context(|| {
                 format!(
@@ -69,6 +74,11 @@ impl Layout {
                 )
             })
             .or_exit(Exit::Usage)
+    }
+
+    /// Whether a folder contains a layout.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join("index.json").exists()
     }
 
     /// The index of this image alone, with its full names, which containerd reads.

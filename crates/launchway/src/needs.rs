@@ -169,7 +169,11 @@ impl Need {
 
     /// Installs it and verifies that it is there.
     pub(crate) fn install(&self, machine: Machine<'_>, runner: &Runner) -> Result<()> {
-        runner.reporter.note(format!("installing {self}, once"));
+        let takes = match self {
+            Self::Tool(_) => "; cargo compiles it, which takes some minutes",
+            _ => "",
+        };
+        runner.reporter.note(format!("installing {self}, once{takes}"));
         let call = match self {
             Self::Tool(tool) => tool.install(machine),
             Self::Packages(names) => {

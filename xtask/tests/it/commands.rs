@@ -168,7 +168,12 @@ fn explaining_runs_nothing_and_writes_nothing() {
         .says(&["cargo build --profile release --locked", "pack a layer of /app/app"]);
     fixture
         .run(&["push", "--explain"])
-        .says(&["cannot be planned yet", "run `cargo xtask docker-build` first"]);
+        .says(&[
+            "needs the image of commit",
+            "which `docker-build` writes",
+            "upload to docker.io/acme/app the blobs",
+        ])
+        .says_nothing_of(&["No such file"]);
     fixture.run(&["deploy", "--explain"]).says(&[
         "SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN",
         "poll the service at `/version`",

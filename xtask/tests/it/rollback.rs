@@ -139,7 +139,7 @@ fn a_rollback_that_fails_ends_like_a_deploy() {
     service.render.service().script(fails);
     let ran = service.run("rollback", "2", &[("XTASK_RELEASE", "dep-before")]).exits(5);
     let head = &service.fixture.head()[..12];
-    let ran = ran.says(&["::error title=rollback::", "exit 5: the deploy failed and was rolled back"]);
+    let ran = ran.says(&["::error title=rollback::", "exit 5: the rollback failed and was undone"]);
     ran.says(&[&format!("site   up on commit {head}"), "cargo xtask rehearse --drill rollback"]);
     assert_eq!(service.fixture.outcomes(), [("rollback".to_owned(), "failed".to_owned())]);
     let written = fs_err::read_to_string(&service.page).unwrap();

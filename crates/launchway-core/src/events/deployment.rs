@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How a deploy or a rollback ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployed {
-    /// `deploy` or `rollback`.
+    /// [`Self::DEPLOY`] or [`Self::ROLLBACK`].
     pub kind: String,
     /// How it ended.
     pub outcome: DeployOutcome,
@@ -96,6 +96,11 @@ impl Proof {
 }
 
 impl Deployed {
+    /// A deployment of a new release.
+    pub const DEPLOY: &str = "deploy";
+    /// One of an earlier release.
+    pub const ROLLBACK: &str = "rollback";
+
     /// The state of the site, if it was checked.
     pub(super) fn site(&self) -> Option<String> {
         Some(match (self.is_up?, &self.live_commit) {

@@ -59,7 +59,7 @@ impl fmt::Display for DrillEnd {
         let words = parts.iter().map(|(list, side)| {
             let side = match *side {
                 "earlier" => "as before",
-                "their" => "changed by others",
+                "their" => "by others",
                 "another" => "something else",
                 side => side,
             };
@@ -86,7 +86,7 @@ mod tests {
         for (sides, expected) in [
             (["earlier"; 3], "exit 5: image, variables and latest as before"),
             (["new", "new", "earlier"], "exit 5: image and variables new, latest as before"),
-            (["earlier", "their", "new"], "exit 5: image as before, variables changed by others, latest new"),
+            (["earlier", "their", "new"], "exit 5: image as before, variables by others, latest new"),
             (["new", "earlier", "another"], "exit 5: image new, variables as before, latest something else"),
         ] {
             assert_eq!(words(Some(5), sides), expected);

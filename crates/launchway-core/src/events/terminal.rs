@@ -91,9 +91,9 @@ impl Terminal {
         let is_screen = if is_failure { self.look.is_error_screen } else { self.look.is_screen };
         let width = if is_screen { live::width() } else { self.look.columns.unwrap_or(usize::MAX) };
         // Wider only if nothing is known about the reader's screen.
-        let width = if width == usize::MAX { width } else { width.min(Self::WIDEST) };
+        let (width, columns) = (if width == usize::MAX { width } else { width.min(Self::WIDEST) }, width);
         let has_colour = is_screen && self.look.has_colour;
-        let text = Painter { terminal: self, has_colour, width }.text(event);
+        let text = Painter { terminal: self, has_colour, width, columns }.text(event);
         live::erase()?;
         if is_failure {
             io::stderr().write_all(text.as_bytes())?;
@@ -123,7 +123,7 @@ impl Terminal {
 
     /// Returns the text of an event for output without a terminal, with its line breaks.
     pub(super) fn text(&self, event: &Event) -> String {
-        Painter { terminal: self, has_colour: false, width: usize::MAX }.text(event)
+        Painter { terminal: self, has_colour: false, width: usize::MAX, columns: usize::MAX }.text(event)
     }
 
     /// Makes paths relative to the workspace root, unless full paths are wanted.
@@ -147,6 +147,8 @@ struct Painter<'a> {
     has_colour: bool,
     /// Where words wrap.
     width: usize,
+    /// Where a line ends.
+    columns: usize,
 }
 
 impl Painter<'_> {
@@ -216,7 +218,8 @@ impl Painter<'_> {
     fn command(self, line: &str, short: &str) -> String {
         match self.terminal.verbosity {
             Verbosity::Verbose => line.to_owned(),
-            _ => live::cut(short, self.width.saturating_sub(4)),
+            // Of a line that is cut, more is better.
+            _ => live::cut(short, self.columns.saturating_sub(4)),
         }
     }
 

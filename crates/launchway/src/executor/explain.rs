@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::needs::Need;
 use crate::reuse::github::{self, GitHubRun};
 use crate::reuse::{Key, Memory, Passed};
+use crate::steps::push;
 use crate::table::StepId;
 use crate::table::rule::on_github;
 use crate::tools::Machine;
@@ -41,6 +42,8 @@ pub(super) fn explain(ctx: &Context, request: &Request, jobs: &[Selected]) -> Re
                     .chain(plan.explained(ctx))
                     .collect(),
                 // The results of an earlier step do not exist yet.
+                Err(error) if *step == StepId::Push => push::before_the_image(ctx)
+                    .unwrap_or_else(|| vec![format!("cannot be planned: {error:#}")]),
                 Err(error) => {
                     let line = format!("cannot be planned yet: {error:#}");
                     if *step == StepId::DockerBuild && Exit::of(&error) != Exit::Usage {

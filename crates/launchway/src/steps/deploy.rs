@@ -63,6 +63,15 @@ pub(crate) enum Kind {
     Rollback,
 }
 
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
 impl From<Kind> for launchway_report::DeploymentKind {
     fn from(kind: Kind) -> Self {
         match kind {
@@ -196,7 +205,7 @@ impl DeployPlan {
 
 /// What an interrupted run does with its deploy: only outside of a rehearsal is there somebody to ask.
 fn ask(is_rehearsal: bool) -> Ask {
-    if is_rehearsal { |_| Choice::RollBack } else { Choice::on_terminal }
+    if is_rehearsal { |_, _| Choice::RollBack } else { Choice::on_terminal }
 }
 
 /// The name of the environment, from the variables that a deploy sets, as far as they are set.

@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result};
 
 use crate::attestation::{self, Build};
 use crate::context::Context;
+pub(crate) use explain::before_the_image;
 use image::Image;
 use launchway_core::events::{Reporter, milliseconds};
 use launchway_core::exit::{Exit, Failure, OrExit as _};

@@ -195,7 +195,7 @@ fn changes(ServiceChanges { from, to, variables, kept, plan }: &ServiceChanges) 
     };
     let diff = fenced("diff", lines.iter().map(String::as_str));
     let plan: String = plan.chars().take(12).collect();
-    format!("#### What the deploy changes\n\n{diff}{kept}; the plan is {}.\n\n", code(&plan))
+    format!("#### What changes on the service\n\n{diff}{kept}; the plan is {}.\n\n", code(&plan))
 }
 
 /// Lines as they are, in a block that none of them can end.

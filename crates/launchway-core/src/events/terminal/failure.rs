@@ -101,10 +101,20 @@ impl Painter<'_> {
 /// The exit code and what it means.
 fn exit(failed: &Failed) -> String {
     let deployment = failed.deployment.as_ref();
-    let meaning = match (failed.exit, deployment.map(|deployment| deployment.outcome)) {
-        (Exit::DeployFailed, Some(DeployOutcome::Unchanged)) => "the deploy failed and changed nothing",
-        (Exit::DeployFailed, Some(DeployOutcome::RolledBack)) => "the deploy failed and was rolled back",
-        (exit, _) => exit.meaning(),
+    let is_rollback = deployment.is_some_and(|deployment| deployment.kind == Deployed::ROLLBACK);
+    let meaning = match (failed.exit, deployment.map(|deployment| deployment.outcome), is_rollback) {
+        (Exit::DeployFailed, Some(DeployOutcome::Unchanged), false) => {
+            "the deploy failed and changed nothing"
+        }
+        (Exit::DeployFailed, Some(DeployOutcome::RolledBack), false) => {
+            "the deploy failed and was rolled back"
+        }
+        (Exit::DeployFailed, Some(DeployOutcome::Unchanged), true) => {
+            "the rollback failed and changed nothing"
+        }
+        (Exit::DeployFailed, Some(_), true) => "the rollback failed and was undone",
+        (Exit::NotRolledBack, _, true) => "the rollback failed and could not be undone",
+        (exit, _, _) => exit.meaning(),
     };
     format!("exit {}: {meaning}", failed.exit.code())
 }

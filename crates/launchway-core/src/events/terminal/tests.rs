@@ -8,7 +8,7 @@ fn plain() -> Terminal {
 
 fn on_screen(width: usize, event: &Event) -> String {
     let terminal = plain();
-    Painter { terminal: &terminal, has_colour: false, width }.text(event)
+    Painter { terminal: &terminal, has_colour: false, width, columns: width }.text(event)
 }
 
 #[test]
@@ -138,6 +138,22 @@ fn a_failed_deploy_says_whether_the_site_is_up_and_what_to_do() {
         end(&text),
         "  next   do this\n  guide  docs/guide.md#exit-codes\n  exit 5: the deploy failed and changed nothing\n"
     );
+    let of_rollback = |outcome, exit| {
+        let rollback = Deployed { kind: "rollback".to_owned(), ..deployed(outcome, None, None) };
+        shown(exit, rollback).lines().last().unwrap().trim().to_owned()
+    };
+    for (outcome, exit, said) in [
+        (DeployOutcome::Unchanged, Exit::DeployFailed, "exit 5: the rollback failed and changed nothing"),
+        (DeployOutcome::RolledBack, Exit::DeployFailed, "exit 5: the rollback failed and was undone"),
+        (
+            DeployOutcome::NotRolledBack,
+            Exit::NotRolledBack,
+            "exit 6: the rollback failed and could not be undone",
+        ),
+        (DeployOutcome::Unchanged, Exit::Missing, "exit 3: a tool or credential is missing"),
+    ] {
+        assert_eq!(of_rollback(outcome, exit), said);
+    }
     let text = shown(Exit::NotRolledBack, deployed(DeployOutcome::NotRolledBack, Some(false), None));
     assert!(end(&text).starts_with("  site   NOT healthy\n  next   do this\n"), "{text}");
     let text = shown(Exit::Superseded, deployed(DeployOutcome::Superseded, Some(true), None));
@@ -252,7 +268,7 @@ fn the_summary_names_what_was_skipped() {
         "{narrow}"
     );
     let terminal = plain();
-    let painter = Painter { terminal: &terminal, has_colour: true, width: usize::MAX };
+    let painter = Painter { terminal: &terminal, has_colour: true, width: usize::MAX, columns: usize::MAX };
     let coloured = painter.text(&Event::Summary(summary));
     assert!(coloured.contains("\x1b[33mskipped    \x1b[0m"), "{coloured}");
 }

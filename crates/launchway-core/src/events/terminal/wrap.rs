@@ -18,7 +18,7 @@ fn wrap_line(line: &str, width: usize, hang: usize) -> String {
     let mut wrapped = " ".repeat(indent);
     let mut column = indent;
     let mut is_first = true;
-    for word in text.trim_end_matches('\n').split(' ') {
+    for word in words(text.trim_end_matches('\n')) {
         let length = columns(word);
         // A word that fits no line stays where it is.
         if !is_first && column + 1 + length > width && indent + hang + length <= width {
@@ -37,6 +37,27 @@ fn wrap_line(line: &str, width: usize, hang: usize) -> String {
     if line.ends_with('\n') { wrapped + "\n" } else { wrapped }
 }
 
+/// The words of a line; a number and its unit are one.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    const UNITS: [&str; 8] = ["B", "kB", "MB", "GB", "ms", "s", "min", "%"];
+
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut end = text.find(' ').unwrap_or(text.len());
+        if text[..end].ends_with(|c: char| c.is_ascii_digit())
+            && let Some(next) = text[end..].strip_prefix(' ')
+        {
+            let unit = next.split(' ').next().unwrap_or_default();
+            if UNITS.contains(&unit.trim_end_matches(|c: char| ",;:.)".contains(c))) {
+                end += 1 + unit.len();
+            }
+        }
+        rest = text[end..].strip_prefix(' ');
+        Some(&text[..end])
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +70,7 @@ mod tests {
         assert_eq!(wrap("see https://example.com/long now", 10, 2), "see https://example.com/long\n  now");
         assert_eq!(wrap("\x1b[1mone two\x1b[0m", 7, 0), "\x1b[1mone two\x1b[0m");
         assert_eq!(wrap("a   b", 5, 0), "a   b");
+        assert_eq!(wrap("layers, 638.1 kB", 14, 2), "layers,\n  638.1 kB");
+        assert_eq!(wrap("it took 2 min 5 s, all told", 15, 2), "it took 2 min\n  5 s, all told");
     }
 }

@@ -124,7 +124,7 @@ impl AutomaticRollback<'_, '_> {
                 let names: Vec<&str> = self.written.iter().map(|(name, _)| name.as_str()).collect();
                 let with = if names.is_empty() { "no variable".to_owned() } else { names.join(", ") };
                 Serving::Superseded(format!(
-                    "{newer} is now live, with the variables that this deploy wrote: {with}"
+                    "{newer} is now live, with the variables that this run wrote: {with}"
                 ))
             }
             Phase::Failed | Phase::Canceled | Phase::UnderWay | Phase::Unknown => Serving::Never,

@@ -38,8 +38,8 @@ fn of(record: &DeploymentRecord) -> Deployed {
     };
     Deployed {
         kind: match deployment.kind {
-            DeploymentKind::Rollback => "rollback",
-            DeploymentKind::Deploy | DeploymentKind::Other(_) => "deploy",
+            DeploymentKind::Rollback => Deployed::ROLLBACK,
+            DeploymentKind::Deploy | DeploymentKind::Other(_) => Deployed::DEPLOY,
         }
         .to_owned(),
         outcome: outcome(&deployment.outcome),

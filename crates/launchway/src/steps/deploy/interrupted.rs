@@ -5,6 +5,8 @@ use std::sync::mpsc;
 
 use launchway_core::interrupt::Interrupt;
 
+use super::Kind;
+
 /// What to do with the deploy of an interrupted run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
@@ -17,19 +19,20 @@ pub(super) enum Choice {
 }
 
 /// Decides what to do with the deploy of an interrupted run.
-pub(super) type Ask = fn(&Interrupt) -> Choice;
+pub(super) type Ask = fn(Kind, &Interrupt) -> Choice;
 
 impl Choice {
     /// Asks the user on a terminal; elsewhere, rolls back.
-    pub(super) fn on_terminal(interrupt: &Interrupt) -> Self {
+    pub(super) fn on_terminal(kind: Kind, interrupt: &Interrupt) -> Self {
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return Self::RollBack;
         }
+        let question = match kind {
+            Kind::Deploy => "roll back this deploy, or leave it running? (Ctrl-C again stops at once) [R/l]",
+            Kind::Rollback => "undo this rollback, or leave it running? (Ctrl-C again stops at once) [U/l]",
+        };
         // Not an event, because the answer must be on the same line.
-        drop(write!(
-            std::io::stderr(),
-            "\ninterrupted: roll back this deploy, or leave it running? (Ctrl-C again stops at once) [R/l] "
-        ));
+        drop(write!(std::io::stderr(), "\ninterrupted: {question} "));
         drop(std::io::stderr().flush());
         let (sender, answer) = mpsc::channel();
         std::thread::spawn(move || {

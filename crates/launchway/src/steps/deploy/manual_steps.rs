@@ -1,14 +1,24 @@
 //! What a deploy could not roll back, and how to finish by hand.
 
+use super::Kind;
 use super::release::Release;
 use super::service_state::ServiceState;
 use super::target::Target;
 
 impl Target<'_> {
     /// The page for the person who finishes by hand: the current state, and what to do.
-    pub(super) fn facts(&self, before: Option<&ServiceState>, names: &[&str], left: &[String]) -> String {
+    pub(super) fn facts(
+        &self,
+        kind: Kind,
+        before: Option<&ServiceState>,
+        names: &[&str],
+        left: &[String],
+    ) -> String {
         let (live, now) = self.api.within(self.timings.rollback, || (self.api.live(), self.api.variables()));
-        let mut lines = vec!["the service was NOT fully rolled back:".to_owned()];
+        let mut lines = vec![match kind {
+            Kind::Deploy => "the service was NOT fully rolled back:".to_owned(),
+            Kind::Rollback => "the rollback was NOT fully undone:".to_owned(),
+        }];
         lines.extend(left.iter().map(|left| format!("- {left}")));
         lines.push("now:".to_owned());
         lines.push(match live {
@@ -26,7 +36,7 @@ impl Target<'_> {
         };
         if !differ.is_empty() {
             lines.push(format!(
-                "- these variables still have the values that this deploy wrote, and the next deploy will use them: {}",
+                "- these variables still have the values that this run wrote, and the next deploy will use them: {}",
                 differ.join(", ")
             ));
         }

@@ -39,12 +39,13 @@ pub(super) fn recover(
     }
     // From here on a signal concerns the rollback.
     target.interrupt.take();
-    let choice = if exit == Exit::Interrupted { ask(&target.interrupt) } else { Choice::RollBack };
+    let choice = if exit == Exit::Interrupted { ask(kind, &target.interrupt) } else { Choice::RollBack };
     if choice == Choice::Leave {
         let more = format!(
-            "the deploy was left unproved, and so was what it wrote ({}){}",
+            "the {} was left unproved, and so was what it wrote ({}){}",
+            kind.word(),
             listed(&names),
-            goes_on(&state)
+            goes_on(kind, &state)
         );
         return (DeploymentOutcome::NotRolledBack, ended(Exit::Interrupted, &error, &more));
     }
@@ -60,14 +61,14 @@ pub(super) fn recover(
     let outcome = match &ready.before {
         _ if choice == Choice::Stop => RollbackOutcome::Left(vec![format!(
             "nothing was restored, because the run was stopped{}",
-            goes_on(&state)
+            goes_on(kind, &state)
         )]),
         Some(before) => {
             let (written, release) = (&ready.written, &ready.release);
             AutomaticRollback { target, before, written, release, state: &mut state }.run()
         }
         None => RollbackOutcome::Left(vec![format!(
-            "this machine knows neither the earlier state nor which of these variables the deploy wrote: {}",
+            "this machine knows neither the earlier state nor which of these variables were written: {}",
             target.config.deploy.names().join(", ")
         )]),
     };
@@ -77,27 +78,39 @@ pub(super) fn recover(
                 Exit::Interrupted | Exit::Missing => exit,
                 _ => Exit::DeployFailed,
             };
-            (DeploymentOutcome::RolledBack, ended(exit, &error, "the service was rolled back"))
+            let restored = match kind {
+                Kind::Deploy => "the service was rolled back",
+                Kind::Rollback => "the rollback was undone: the service is as it was before",
+            };
+            (DeploymentOutcome::RolledBack, ended(exit, &error, restored))
         }
         RollbackOutcome::Superseded(newer) => {
-            let more = format!("the rollback stopped at a newer deploy: {newer}");
+            let undoing = match kind {
+                Kind::Deploy => "the rollback",
+                Kind::Rollback => "undoing the rollback",
+            };
+            let more = format!("{undoing} stopped at a newer deploy: {newer}");
             (DeploymentOutcome::Superseded, ended(Exit::Superseded, &error, &more))
         }
         RollbackOutcome::Left(left) => {
             // If a signal ended the rollback, the facts are still worth collecting.
             target.interrupt.take();
-            let facts = target.facts(ready.before.as_ref(), &names, &left);
+            let facts = target.facts(kind, ready.before.as_ref(), &names, &left);
             (DeploymentOutcome::NotRolledBack, ended(Exit::NotRolledBack, &error, &facts))
         }
     }
 }
 
 /// What becomes of our deploy without us.
-fn goes_on(state: &State) -> String {
-    match state {
-        State::NotRequested => "; no deploy was requested".to_owned(),
-        State::Unclear { .. } => "; whether Render accepted the deploy is unknown".to_owned(),
-        State::Ours(deploy) => format!("; `cargo xtask deploy --attach {}` watches the deploy", deploy.id),
+fn goes_on(kind: Kind, state: &State) -> String {
+    match (state, kind) {
+        (State::NotRequested, _) => "; no deploy was requested".to_owned(),
+        (State::Unclear { .. }, _) => "; whether Render accepted the deploy is unknown".to_owned(),
+        (State::Ours(deploy), Kind::Deploy) => {
+            format!("; `cargo xtask deploy --attach {}` watches the deploy", deploy.id)
+        }
+        // That command takes a deploy of this checkout's commit.
+        (State::Ours(deploy), Kind::Rollback) => format!("; deploy {} continues on Render", deploy.id),
     }
 }
 

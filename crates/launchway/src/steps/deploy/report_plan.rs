@@ -39,10 +39,7 @@ impl ReportPlan {
     pub(super) fn first_line(&self, kind: Kind) -> Option<String> {
         let SignedPath { path, .. } = self.board.as_ref()?;
         let words = humantime::format_duration;
-        let what = match kind {
-            Kind::Deploy => "deploy",
-            Kind::Rollback => "rollback",
-        };
+        let what = kind.word();
         Some(format!(
             "if a release is live, send it the start of this {what} at `{path}`, in up to {}; the {what} ends within {}",
             words(self.start_timeout),

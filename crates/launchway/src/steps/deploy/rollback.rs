@@ -53,7 +53,8 @@ impl FromStr for To {
         }
         let sha = text.strip_suffix("-dirty").unwrap_or(text);
         if (7..=40).contains(&sha.len()) && sha.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Ok(Self::Commit(text.to_owned()));
+            // As git writes it, and as it is kept; a form on GitHub's page takes anything.
+            return Ok(Self::Commit(text.to_ascii_lowercase()));
         }
         bail!(
             "`{text}` is not a release: give a commit of at least 7 digits, a digest `sha256:…` or a deploy `dep-…`"

@@ -187,7 +187,7 @@ fn deploy(ctx: &Context) -> Concluded {
 }
 
 fn deploy_with(ctx: &Context, options: &Options) -> Concluded {
-    checked(DeployPlan::new(ctx, options).unwrap().run_with(ctx, &|_| (), |_| Choice::RollBack))
+    checked(DeployPlan::new(ctx, options).unwrap().run_with(ctx, &|_| (), |_, _| Choice::RollBack))
 }
 
 fn checked(deployed: Concluded) -> Concluded {
@@ -384,7 +384,7 @@ fn announced(fixture: &Fixture, ctx: &Context) -> Vec<(Start, usize)> {
     let starts = RefCell::new(Vec::new());
     let announce = |start| starts.borrow_mut().push((start, fixture.writes()));
     let plan = DeployPlan::new(ctx, &options(ctx)).unwrap();
-    let deployed = plan.run_with(ctx, &announce, |_| Choice::RollBack).record.deployment;
+    let deployed = plan.run_with(ctx, &announce, |_, _| Choice::RollBack).record.deployment;
     let starts = starts.into_inner();
     assert!(starts.iter().all(|(start, _)| start.since == deployed.started), "{starts:?}");
     starts

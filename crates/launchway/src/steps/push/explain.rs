@@ -2,12 +2,34 @@
 
 use std::time::Duration;
 
-use super::{Access, Client, PushPlan, Repository, Result, size};
+use super::{ATTESTATIONS, Access, Client, PushPlan, Repository, Result, size};
 use crate::context::Context;
+use launchway_image::layout::Layout;
 use launchway_registry::Blob;
 
 /// How long each response may take: `--explain` must not wait for a registry that does not respond.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The lines for a push whose image has not been built yet; `None` if it has, or if there is more to say against it.
+pub(crate) fn before_the_image(ctx: &Context) -> Option<Vec<String>> {
+    let repository: Repository = ctx.image().parse().ok()?;
+    let (folder, tag) = (ctx.output().join("image"), ctx.git.tag());
+    let is_refused = ctx.git.dirty && !repository.is_loopback();
+    if is_refused || Layout::is_in(&folder) && Layout::open(&folder).ok()?.tags.contains(&tag) {
+        return None;
+    }
+    let latest = if ctx.git.dirty { "" } else { ", then `latest`" };
+    Some(vec![
+        format!(
+            "needs the image of commit {}, which `docker-build` writes to {}",
+            ctx.git.short(),
+            folder.display()
+        ),
+        "then scan it for secrets, keys, `.env` and `.git`".to_owned(),
+        format!("upload to {repository} the blobs that it lacks"),
+        format!("tag it as {repository}:{tag}, attach its {ATTESTATIONS}{latest}"),
+    ])
+}
 
 impl PushPlan {
     /// The plan's lines, the login, and a line for each blob: whether the registry has it.

@@ -45,7 +45,7 @@ fn what_is_unknown_is_left_out_or_said_to_be_unknown() {
         text.contains("81.2 % of lines (1999 of 2461), no earlier figures of <code>main</code>.\n"),
         "{text}"
     );
-    assert!(!text.contains("Slowest") && !text.contains("What the deploy changes"), "{text}");
+    assert!(!text.contains("Slowest") && !text.contains("What changes on the service"), "{text}");
 }
 
 #[test]
@@ -72,5 +72,7 @@ fn a_page_stays_under_the_limit_of_github() {
     let slow = |n: u32| TestTime { test: format!("{n} {}", "x".repeat(300)), milliseconds: 1 };
     summary.review.slowest_tests = (0..4000).map(slow).collect();
     let text = page(&summary);
-    assert!(text.len() < LONGEST && !text.contains("Slowest") && text.contains("What the deploy changes"));
+    assert!(
+        text.len() < LONGEST && !text.contains("Slowest") && text.contains("What changes on the service")
+    );
 }

@@ -131,7 +131,7 @@ fn what_cannot_be_put_back_is_a_page_of_facts() {
     - release: deploy dep-3 ended as update_failed
     now:
     - live: deploy dep-1, [digest]
-    - these variables still have the values that this deploy wrote, and the next deploy will use them: CIPHER_KEY
+    - these variables still have the values that this run wrote, and the next deploy will use them: CIPHER_KEY
     nothing to do by hand: this service ends with the rehearsal
     ");
 }
@@ -183,7 +183,7 @@ fn a_first_deploy_keeps_its_variables_with_its_release() {
     - there is no earlier release to roll back to: deploy dep-1 is live, unproved, and stays, with the variables that it needs
     now:
     - live: deploy dep-1, [digest]
-    - these variables still have the values that this deploy wrote, and the next deploy will use them: ALIAS, CIPHER_KEY, ERRORS_DSN
+    - these variables still have the values that this run wrote, and the next deploy will use them: ALIAS, CIPHER_KEY, ERRORS_DSN
     nothing to do by hand: this service ends with the rehearsal
     ");
     assert_eq!((fixture.count("POST", ""), fixture.count("PATCH", "")), (1, 0));
@@ -266,23 +266,23 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
         let (exit, said) = failure_of(&ctx, deployed);
         (fixture, exit, said, outcome)
     };
-    let (fixture, exit, said, outcome) = ended(|_| Choice::RollBack);
+    let (fixture, exit, said, outcome) = ended(|_, _| Choice::RollBack);
     assert_eq!((exit, said.as_str()), (Exit::Interrupted, "interrupted\nthe service was rolled back"));
     assert_eq!((cancelled(&fixture), outcome), (1, launchway_report::DeploymentOutcome::RolledBack));
     assert_as_before(&fixture);
 
-    let (fixture, exit, said, _) = ended(|_| Choice::Leave);
+    let (fixture, exit, said, _) = ended(|_, _| Choice::Leave);
     assert_eq!((exit, cancelled(&fixture)), (Exit::Interrupted, 0));
     assert!(said.contains("`cargo xtask deploy --attach dep-1`") && said.contains("ALIAS"), "{said}");
 
-    let (fixture, exit, said, outcome) = ended(|_| Choice::Stop);
+    let (fixture, exit, said, outcome) = ended(|_, _| Choice::Stop);
     assert_eq!((exit, cancelled(&fixture)), (Exit::NotRolledBack, 0));
     assert_eq!(outcome, launchway_report::DeploymentOutcome::NotRolledBack);
     assert!(said.contains("these variables still have") && said.contains("ERRORS_DSN"), "{said}");
     assert!(said.contains("nothing was restored") && said.contains("--attach dep-1"), "{said}");
 
     // The second signal comes while the rollback waits.
-    let (fixture, exit, _, _) = ended(|interrupt| {
+    let (fixture, exit, _, _) = ended(|_, interrupt| {
         interrupt.set();
         Choice::RollBack
     });
@@ -293,7 +293,7 @@ fn an_interrupt_undoes_or_leaves_or_stops() {
 fn an_attached_deploy_is_followed_and_proved_or_undone() {
     let attach = |ctx: &Context| Options { attach: Some("dep-1".to_owned()), ..options(ctx) };
     let left = || {
-        let (fixture, ctx, deployed) = interrupted(|_| Choice::Leave);
+        let (fixture, ctx, deployed) = interrupted(|_, _| Choice::Leave);
         deployed.result.unwrap_err();
         (fixture, ctx)
     };

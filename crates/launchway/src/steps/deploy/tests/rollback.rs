@@ -8,7 +8,7 @@ use launchway_core::secret::Secret;
 fn roll(ctx: &Context, to: To, expect: Option<&str>) -> Concluded {
     let options = Options { to, image_only: false, expect: expect.map(str::to_owned) };
     let plan = RollbackPlan::new(ctx, options, timings(ctx));
-    checked(plan.run_with(ctx, &|_| (), |_| Choice::RollBack))
+    checked(plan.run_with(ctx, &|_| (), |_, _| Choice::RollBack))
 }
 
 /// A service after one good deploy from here, which changed every variable.
@@ -110,7 +110,7 @@ fn without_its_variables_a_release_is_not_rolled_back_to() {
     assert_eq!(fixture.writes(), writes);
     // The image alone goes back only where that is asked for.
     let plan = RollbackPlan::new(&ctx, Options { to: to(), image_only: true, expect: None }, timings(&ctx));
-    let deployment = checked(plan.run_with(&ctx, &|_| (), |_| Choice::RollBack)).result.unwrap();
+    let deployment = checked(plan.run_with(&ctx, &|_| (), |_, _| Choice::RollBack)).result.unwrap();
     assert_eq!((deployment.digest.as_str(), deployment.variables_written.len()), (OTHER, 0));
     assert_eq!(fixture.variables().len(), 5);
     assert!(notes(&ctx).contains("the service keeps its variables"), "{}", notes(&ctx));
@@ -238,11 +238,37 @@ fn a_rollback_that_fails_is_undone_like_a_deploy() {
     let back = roll(&ctx, To::Last, None);
     let error = back.result.unwrap_err();
     assert_eq!(
+        error.to_string(),
+        "deploy dep-2 ended as update_failed\nthe rollback was undone: the service is as it was before"
+    );
+    assert_eq!(
         (Exit::of(&error), back.record.deployment.outcome),
         (Exit::DeployFailed, launchway_report::DeploymentOutcome::RolledBack)
     );
     assert_eq!(fixture.service().live_id().unwrap(), "dep-1");
     assert_eq!(fixture.sorted_variables(), before);
+
+    // What cannot be restored is that of a rollback, too, and what is left running is no deploy of this checkout.
+    for (choice, said) in [
+        (
+            Choice::Stop,
+            "the rollback was NOT fully undone:\n- nothing was restored, because the run was stopped; deploy dep-2 continues on Render",
+        ),
+        (
+            Choice::Leave,
+            "the rollback was left unproved, and so was what it wrote (ALIAS, CIPHER_KEY, ERRORS_DSN, SERVER_MODE); deploy dep-2 continues on Render",
+        ),
+    ] {
+        let (fixture, ctx) = deployed();
+        fixture.interrupt(&ctx, Call::Watch);
+        let plan = RollbackPlan::new(&ctx, Options::default(), timings(&ctx));
+        let ask: interrupted::Ask = match choice {
+            Choice::Stop => |kind, _| if kind == Kind::Rollback { Choice::Stop } else { Choice::RollBack },
+            Choice::Leave | Choice::RollBack => |_, _| Choice::Leave,
+        };
+        let error = checked(plan.run_with(&ctx, &|_| (), ask)).result.unwrap_err();
+        assert!(error.to_string().contains(said), "{error:#}");
+    }
 }
 
 #[test]
@@ -299,6 +325,7 @@ fn a_release_that_was_rolled_back_is_no_target() {
 fn a_release_has_three_kinds_of_names() {
     assert_eq!("dep-1".parse::<To>().unwrap(), To::Deploy("dep-1".to_owned()));
     assert_eq!("0123456".parse::<To>().unwrap(), To::Commit("0123456".to_owned()));
+    assert_eq!("ABCDEF0-dirty".parse::<To>().unwrap(), To::Commit("abcdef0-dirty".to_owned()));
     assert_eq!(DIGEST.parse::<To>().unwrap(), To::Digest(DIGEST.parse().unwrap()));
     for bad in ["latest", "012345", "sha256:12", "dep-../x", ""] {
         bad.parse::<To>().unwrap_err();
