@@ -268,9 +268,11 @@ pub(crate) struct RehearseConfig {
 }
 
 impl DeployConfig {
-    /// The overhead of one deploy: the time to start, settle and be found, outside its timeout.
+    /// What a deploy takes besides `timeout`: Render's list shows it after up to a minute, and after it is live, traffic
+    /// switches to it within another.
     pub(crate) const AROUND_A_DEPLOY: Duration = Duration::from_secs(120);
-    /// The total time for waiting for another deploy, restoring the variables, and sending the reports.
+    /// What a run takes besides its deploys: two minutes each to wait for another deploy, to restore the variables and to
+    /// collect what could not be restored, one to cancel, and less than one for its reports.
     pub(crate) const AROUND_ALL: Duration = Duration::from_secs(480);
 
     /// The longest that a deploy can take, including the wait before it and the rollback after it.

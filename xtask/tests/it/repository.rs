@@ -164,6 +164,108 @@ fn the_reference_shows_the_configuration_as_it_is() {
     assert_eq!(settings(&reference), settings(&manifest));
 }
 
+/// What the program says of a configuration.
+fn configured(pipeline: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = format!("[workspace]\n[workspace.metadata.pipeline]\n{pipeline}");
+    fs_err::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+    Run::new(folder.path(), folder.path(), &["doctor"]).finish().text()
+}
+
+/// The rows of the reference's table of keys: key, type and default.
+fn keys() -> Vec<(String, String, String)> {
+    let reference = page("docs/reference.md");
+    let (_, table) = reference.split_once("| key | type | default | meaning |\n").unwrap();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let plain = |cell: &str| cell.trim_matches([' ', '|', '*']).trim_matches('`').to_owned();
+        (plain(cells[0]), plain(cells[1]), plain(cells[2]))
+    };
+    rows.map(row).collect()
+}
+
+/// The keys of a table are those that the program offers for one that it does not know.
+#[test]
+fn the_reference_lists_every_key_of_the_configuration() {
+    let keys = keys();
+    assert!(keys.len() > 30, "{keys:?}");
+    for table in ["", "build.", "lint.", "test.", "deploy.", "rehearse."] {
+        let said = configured(&format!("{table}surprise = 1"));
+        let (_, expected) = said.split_once("unknown field `surprise`, expected ").expect(&said);
+        let expected = expected.lines().next().unwrap();
+        let mut offered: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        let of_table =
+            |key: &str| key.strip_prefix(table).filter(|name| !name.contains('.')).map(str::to_owned);
+        let mut listed: Vec<String> = keys.iter().filter_map(|(key, ..)| of_table(key)).collect();
+        offered.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(listed, offered, "docs/reference.md lists other keys of `{table}`");
+    }
+}
+
+#[test]
+fn the_reference_gives_every_key_its_type() {
+    for (key, kind, _) in keys() {
+        let (wrong, expected) = match kind.as_str() {
+            "text" if ["engine", "test.runner"].contains(&key.as_str()) => {
+                ("\"surprise\"", "unknown variant `surprise`")
+            }
+            "text" | "time" => ("1", "expected a string"),
+            "boolean" => ("1", "expected a boolean"),
+            "number" => ("true", "expected f64"),
+            "integer" => ("true", "expected u32"),
+            "list" => ("true", "expected a sequence"),
+            "map" => ("true", "expected a map"),
+            "table" => ("true", "expected struct"),
+            "text or table" => ("true", "expected a name, or a table"),
+            "integer or table" => ("true", "a port, or a table with `variable`"),
+            other => panic!("`{key}` has the type {other}, which the test does not know"),
+        };
+        let said = configured(&format!("{key} = {wrong}"));
+        assert!(said.contains(expected), "docs/reference.md calls `{key}` a {kind}:\n{said}");
+    }
+}
+
+#[test]
+fn the_reference_says_which_keys_are_required() {
+    const LEAST: [(&str, &str); 9] = [
+        ("package", "'app'"),
+        ("branch", "'main'"),
+        ("image", "'docker.io/acme/app'"),
+        ("coverage", "80"),
+        ("target", "'x86_64-unknown-linux-gnu'"),
+        ("deploy.environment", "[]"),
+        ("deploy.health", "'/healthz'"),
+        ("deploy.timeout", "'10m'"),
+        ("rehearse.environment", "{}"),
+    ];
+    let least = |without: &str| -> String {
+        let lines = LEAST.iter().filter(|(key, _)| *key != without);
+        lines.map(|(key, value)| format!("{key} = {value}\n")).collect::<Vec<_>>().concat()
+    };
+    let is_refused = |text: &str| configured(text).contains("the pipeline's configuration in");
+    assert!(!is_refused(&least("")), "{}", configured(&least("")));
+    for (key, _, default) in keys() {
+        let is_listed = LEAST.iter().any(|(least, _)| *least == key);
+        let is_required = default.starts_with("required") && key != "deploy";
+        assert!(is_listed || !is_required, "`{key}` is called required");
+        if is_listed {
+            assert_eq!(is_refused(&least(&key)), is_required, "docs/reference.md on `{key}`");
+        }
+    }
+}
+
+/// The version that the crates ask for, which adopters need; this repository pins a later one.
+#[test]
+fn the_readme_names_the_rust_that_is_required() {
+    let manifest = page("Cargo.toml");
+    let (_, rest) = manifest.split_once("\nrust-version = \"").unwrap();
+    let version = rest.split('"').next().unwrap();
+    let sentence = format!("[Rust](https://rustup.rs) {version} or later on Linux x86-64");
+    assert!(page("README.md").contains(&sentence), "README.md lacks: {sentence}");
+}
+
 /// Every command of the program, with its subcommands.
 fn commands() -> Vec<String> {
     let help = xtask(&["--help"]).exits(0);

@@ -22,8 +22,8 @@ pub enum Call {
     Deploy,
     /// GET of one deploy.
     Watch,
-    /// GET of the service's version, at the front, after a deploy was requested; earlier ones read the previous
-    /// release.
+    /// GET of the service's version, at the front, once a deploy has been requested. Before that, a client reads the
+    /// version of the release that is live, which proves nothing and does not count.
     Version,
 }
 

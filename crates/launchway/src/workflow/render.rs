@@ -330,8 +330,8 @@ fn services(config: &Config) -> Map<String, Service> {
     Map(config.test.services.iter().map(service).collect())
 }
 
-/// The tools of the workspace's own checks. The action looks elsewhere for those that it does not know, preferring
-/// prebuilt ones.
+/// The step that installs the tools that `lint.checks` names. Those that the action has no download for come through
+/// cargo-binstall, which compiles a tool only if nobody offers it prebuilt.
 fn install_for_checks(config: &Config, pins: &Pins<'_>) -> Option<Step> {
     let tools: Vec<String> = tools::of_checks(config).iter().map(Tool::with_version).collect();
     let with =

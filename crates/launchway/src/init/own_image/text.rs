@@ -11,7 +11,7 @@ use crate::init::findings::Port;
 impl Draft {
     pub(super) fn write(self, findings: &Findings) -> OwnImage {
         let dynamic = findings.dynamic().is_some();
-        // A distroless base has accounts and certificates.
+        // The base of a dynamic program brings its own accounts and certificates.
         let mut files = if dynamic { Vec::new() } else { accounts(&self.accounts) };
         let owner = self.user.as_deref().map(|user| self.number(user));
         let mut folders = String::new();
@@ -74,7 +74,7 @@ fn builder(findings: &Findings) -> String {
     }
     let config =
         findings.repository.text(&findings.repository.below(".cargo/config.toml")).unwrap_or_default();
-    // Cargo uses only one of the two tables, and the user's own flags must be kept.
+    // Cargo takes `rustflags` from one table alone: the flag joins those of the repository, where it has any.
     let table = if config.contains("[build]")
         && config.contains("rustflags")
         && !config.contains("[target.x86_64-unknown-linux-gnu")
