@@ -41,6 +41,7 @@ impl TestSetup {
         let job = jobs.iter().find(|job| !job.services.is_empty()).or(jobs.first());
         if let Some(job) = job {
             setup.environment(job, is_read);
+            setup.threads(job);
             setup.preparations(job);
         }
         setup
@@ -128,6 +129,22 @@ impl TestSetup {
                         .push(Found::new(format!("the variable {name} of the tests: {error}"), place)),
                 },
             }
+        }
+    }
+
+    /// How many tests may run at once: those that share a folder or a variable of the process disturb each other.
+    fn threads(&mut self, job: &Job) {
+        let commands = job.steps.iter().flat_map(|step| &step.commands);
+        let limit = commands.filter(|command| is_test(&command.value)).find_map(|command| {
+            let (_, rest) = command.value.split_once("--test-threads")?;
+            let number = rest.trim_start_matches(['=', ' ']).split(' ').next()?.parse::<u16>().ok()?;
+            Some(Found::new(number, command.place.clone()))
+        });
+        let name = "RUST_TEST_THREADS";
+        if let Some(Found { value, place }) = limit
+            && self.environment.iter().all(|found| found.value.0 != name)
+        {
+            self.environment.push(Found::new((name.to_owned(), value.to_string()), place));
         }
     }
 

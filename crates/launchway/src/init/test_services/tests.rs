@@ -63,6 +63,23 @@ fn lines(setup: &TestSetup) -> [Vec<String>; 3] {
 }
 
 #[test]
+fn a_limit_on_the_tests_at_once_is_taken_over() {
+    let job = |test: &str| format!("on: push\njobs:\n  test:\n    steps:\n      - run: cargo build\n{test}");
+    for (test, expected) in [
+        ("      - run: cargo llvm-cov --lcov -- --test-threads 1\n", vec!["ci.yml:6 RUST_TEST_THREADS=1"]),
+        ("      - run: cargo test -- --test-threads=2 --nocapture\n", vec!["ci.yml:6 RUST_TEST_THREADS=2"]),
+        (
+            "      - run: cargo test -- --test-threads=2\n        env:\n          RUST_TEST_THREADS: 3\n",
+            vec!["ci.yml:8 RUST_TEST_THREADS=3"],
+        ),
+        ("      - run: cargo test -- --test-threads=$(nproc)\n", vec![]),
+    ] {
+        let [_, environment, _] = lines(&setup(&job(test)));
+        assert_eq!(environment, expected, "{test}");
+    }
+}
+
+#[test]
 fn services_and_variables_of_the_tests_are_taken_over() {
     let [services, environment, left] = lines(&setup(WORKFLOW));
     assert_eq!(
