@@ -18,7 +18,7 @@ pub(crate) fn before_the_image(ctx: &Context) -> Option<Vec<String>> {
     if is_refused || Layout::is_in(&folder) && Layout::open(&folder).ok()?.tags.contains(&tag) {
         return None;
     }
-    let latest = if ctx.git.dirty { "" } else { ", then `latest`" };
+    let latest = if ctx.git.dirty { "" } else { ", then move `latest` to it" };
     Some(vec![
         format!(
             "needs the image of commit {}, which `docker-build` writes to {}",
