@@ -1,6 +1,7 @@
 //! `cargo xtask doctor`: what is installed and set, what is missing, and how to get it.
 
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use reqwest::Url;
@@ -8,6 +9,7 @@ use reqwest::Url;
 use crate::config::{Config, TestService, image};
 use crate::context::Context;
 use crate::executor::plan::{Options, Plan};
+use crate::git;
 use crate::needs::{self, Need};
 use crate::project::Project;
 use crate::registry::{account, docker_login};
@@ -71,6 +73,7 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     lines.extend(secrets(&ctx.config, &ctx.environment, ctx.image(), by_docker.as_deref()));
     lines.extend(state(ctx.project(), &ctx.environment, ctx.image(), planned(ctx), &ctx.render_url()?));
     lines.push(workflows(ctx.project()));
+    lines.extend(certificates(&ctx.root, Path::new(&format!("/{CERTIFICATES}")), SystemTime::now()));
     ctx.reporter.page(shown(&lines));
     let count = |state| lines.iter().filter(|line| line.state == state).count();
     let (missing, wrong, unset) = (count(State::Missing), count(State::Wrong), count(State::NoRelease));
@@ -327,6 +330,36 @@ fn workflows(project: Project<'_>) -> Line {
         (State::Wrong, outdated, "not up to date: run `cargo xtask workflow`")
     };
     Line { what: "workflows".to_owned(), state, found: found.join("\n"), fix: fix.to_owned() }
+}
+
+/// Where the CA certificates of a machine are, and below the files of an image that `init` has written.
+const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
+const OF_IMAGE: &str = "xtask/rootfs";
+
+/// Whether the image's CA certificates are old, if the repository has them. Those that this machine has too are not: there
+/// is nothing newer to copy.
+fn certificates(root: &Path, of_machine: &Path, now: SystemTime) -> Option<Line> {
+    const OLD: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+    let path = format!("{OF_IMAGE}/{CERTIFICATES}");
+    let own = fs_err::read(root.join(&path)).ok()?;
+    // Not committed yet: just written.
+    let changed = git::call(root).args(["log", "-1", "--format=%ct", "--", &path]).read(root).ok()?;
+    let changed = changed.trim().parse().ok().map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+    let is_old = changed.is_some_and(|changed| now.duration_since(changed).is_ok_and(|age| age > OLD));
+    let date =
+        changed.map_or_else(|| "now".to_owned(), |changed| humantime::format_rfc3339(changed).to_string());
+    let date = date.split('T').next().unwrap_or_default();
+    let (state, fix) = if is_old && fs_err::read(of_machine).ok().as_ref() != Some(&own) {
+        let copy = format!("cp {} {OF_IMAGE}/etc/ssl/certs/", of_machine.display());
+        (
+            State::Check,
+            format!("older than a year: {copy}\non a machine whose package ca-certificates is up to date"),
+        )
+    } else {
+        (State::Good, String::new())
+    };
+    Some(Line { what: "CA certificates".to_owned(), state, found: format!("{path}, of {date}"), fix })
 }
 
 /// Whether the image can be planned, from the package to the last file that the `Dockerfile` copies.

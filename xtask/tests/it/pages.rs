@@ -32,15 +32,20 @@ enum By {
 }
 
 const PICTURE: &str = "../../examples/picture.rs";
+const DOCTOR: &str = "../../../crates/launchway/src/doctor/tests.rs";
 const LAUNCHWAY: &str = "../../../crates/launchway/tests/cargo_launchway.rs";
 
-const COMMANDS: [(&str, By); 22] = [
+const COMMANDS: [(&str, By); 23] = [
     ("cargo xtask rehearse", By::Ci("cargo xtask rehearse")),
     ("cargo xtask ci", By::Ci("cargo xtask ci --branch some-branch")),
     ("cargo xtask init ../your-service", By::Test("init.rs", "\"init\"")),
     ("cargo xtask init ../greeter", By::Test("init.rs", "\"init\"")),
     ("cargo launchway init ../greeter", By::Test(LAUNCHWAY, "\"init\"")),
     ("cargo launchway init ../greeter --explain", By::Test(LAUNCHWAY, "\"--explain\"")),
+    (
+        "cp /etc/ssl/certs/ca-certificates.crt xtask/rootfs/etc/ssl/certs/",
+        By::Test(DOCTOR, "cp {} xtask/rootfs/etc/ssl/certs/"),
+    ),
     ("cargo xtask secrets generate", By::Here(&["secrets", "generate"], 0)),
     ("cargo xtask test-coverage --shard 1/2", By::Test("shards.rs", "for number in 1..=2")),
     ("cargo xtask test-coverage --shard 2/2", By::Test("shards.rs", "for number in 1..=2")),

@@ -59,6 +59,30 @@ fn packages_that_the_build_needs_are_named_and_fail_nothing() {
 }
 
 #[test]
+fn ca_certificates_that_are_old_are_named_with_the_command_that_renews_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, of_machine) = (dir.path(), dir.path().join("machine.crt"));
+    let later = |days: u64| SystemTime::now() + Duration::from_secs(days * 24 * 60 * 60);
+    let line = |days| certificates(root, &of_machine, later(days));
+    crate::testing::git(root, &["init", "--quiet"]);
+    assert!(line(0).is_none());
+    let path = root.join(OF_IMAGE).join(CERTIFICATES);
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(&path, "old").unwrap();
+    crate::testing::git(root, &["add", "xtask"]);
+    crate::testing::git(root, &["commit", "--quiet", "--message", "x"]);
+    assert_eq!(line(300).unwrap().state, State::Good);
+    let old = line(400).unwrap();
+    let copy = format!("cp {} xtask/rootfs/etc/ssl/certs/\n", of_machine.display());
+    assert!(old.state == State::Check && old.fix.contains(&copy), "{}", old.fix);
+    fs_err::write(&of_machine, "new").unwrap();
+    assert_eq!(line(400).unwrap().state, State::Check);
+    // The machine has nothing newer.
+    fs_err::write(&of_machine, "old").unwrap();
+    assert_eq!(line(400).unwrap().state, State::Good);
+}
+
+#[test]
 fn a_tool_that_cannot_be_had_is_missing() {
     let (result, text) = reported(Environment::of([("PATH", "/nowhere"), ("XTASK_INSTALL", "never")]));
     assert_eq!(Exit::of(&result.unwrap_err()), Exit::Missing);
