@@ -32,7 +32,7 @@ pub(crate) fn folded(heading: &str, hang: usize, words: &str) -> String {
 
 /// Rows of three columns, the last of which wraps. A cell of the second that is longer than most has a line of its own.
 pub(crate) fn findings(rows: &[[String; 3]]) -> String {
-    const LONG: usize = 27;
+    const LONG: usize = 22;
 
     let width = |column: usize, most: usize| {
         let widths = rows.iter().map(|row| row[column].chars().count()).filter(|width| *width <= most);

@@ -177,10 +177,11 @@ impl Instruction {
         words.iter().filter_map(pair).collect()
     }
 
-    /// The commands of a `RUN`, split at the operators between them.
+    /// The commands of a `RUN`, also of its here-document, split at the operators between them.
     pub(super) fn commands(&self) -> Vec<String> {
         let text = self.text.replace("&&", "\n").replace("||", "\n").replace(';', "\n");
-        text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+        let commands = text.lines().map(|line| line.trim().to_owned());
+        commands.filter(|line| !line.is_empty() && !line.starts_with(['#', '<'])).collect()
     }
 }
 
@@ -213,6 +214,9 @@ fn instructions(text: &str) -> Vec<Instruction> {
         if let Some(end) = &document {
             if line.trim() == end {
                 document = None;
+            } else if let Some(last) = found.last_mut().filter(|last| last.keyword == "RUN") {
+                last.text.push('\n');
+                last.text.push_str(line.trim().trim_end_matches('\\'));
             }
             continue;
         }
@@ -256,6 +260,8 @@ RUN apt-get update && \\
     apt-get install -y clang
 RUN <<EOF
 FROM nothing
+  # why
+  apt-get install mold
 EOF
 FROM scratch AS amd64
 COPY --from=build --chown=1:1 /x/target/release/web ./
@@ -269,7 +275,7 @@ CMD [\"/web\", \"x\"]
         let file = Dockerfile::parse("Dockerfile", FILE);
         assert_eq!(file.stages.len(), 3);
         let last = file.final_stage().unwrap();
-        assert_eq!((last.line, last.name.as_deref()), (10, Some("amd64")));
+        assert_eq!((last.line, last.name.as_deref()), (12, Some("amd64")));
         let copy = last.instructions[0].copy().unwrap();
         assert_eq!(copy.from.as_deref(), Some("build"));
         assert_eq!(
@@ -281,6 +287,7 @@ CMD [\"/web\", \"x\"]
         assert_eq!(build.instructions[0].pairs(), [("SQLX_OFFLINE".to_owned(), "true".to_owned())]);
         assert_eq!(build.instructions[1].commands(), ["apt-get update", "apt-get install -y clang"]);
         assert_eq!(build.instructions[1].line, 4);
+        assert_eq!(build.instructions[2].commands(), ["FROM nothing", "apt-get install mold"]);
         assert_eq!(file.stages[2].instructions[0].words().unwrap(), ["/web", "x"]);
     }
 

@@ -253,7 +253,8 @@ pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
             found.place, found.value
         ));
     }
-    for found in findings.missing_services() {
+    // GitHub's runners have Docker.
+    for found in findings.missing_services().into_iter().filter(|found| found.value != "Docker") {
         lines.push(format!(
             "The tests need {} ({}), which the workflow does not start yet.",
             found.value, found.place

@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(of(&["openssl-src", "openssl-sys"]), ["openssl-sys Bundled Cargo.lock:4"]);
         assert_eq!(of(&["pq-sys"]), ["pq-sys Dynamic Cargo.lock:2"]);
         assert_eq!(of(&["pq-sys", "pq-src"]), ["pq-sys Bundled Cargo.lock:2"]);
-        assert_eq!(of(&["windows-sys", "linux-raw-sys", "odd-sys"]), ["odd-sys Machine Cargo.lock:6"]);
+        assert_eq!(of(&["windows-sys", "libbz2-rs-sys", "odd-sys"]), ["odd-sys Machine Cargo.lock:6"]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn builder(findings: &Findings) -> String {
         let program = format!("target/x86_64-unknown-linux-gnu/release/{}", shipped.binary);
         writeln!(
             text,
-            "RUN {call}\n# The libraries that it loads, except those of the base.\nRUN mkdir /libraries && ldd {program} | awk '$2 == \"=>\" {{ print $3 }}' \\\n    | grep -vE '/lib(c|m|gcc_s|stdc\\+\\+|ssl|crypto)[.]so' | xargs -r cp -L -t /libraries\n"
+            "RUN {call}\n# The libraries that it loads, except those of the base.\nRUN mkdir /libraries && ldd {program} | awk '$2 == \"=>\" {{ print $3 }}' \\\n    | grep -vE '/lib(c|m|dl|rt|pthread|resolv|gcc_s|stdc\\+\\+|gomp|ssl|crypto)[.]so' | xargs -r cp -L -t /libraries\n"
         )
         .ok();
         return text;

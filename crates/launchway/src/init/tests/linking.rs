@@ -19,7 +19,7 @@ fn a_program_that_cannot_be_static_gets_a_distroless_base() {
     RUN cargo build --release --locked --package web --bin web --target x86_64-unknown-linux-gnu
     # The libraries that it loads, except those of the base.
     RUN mkdir /libraries && ldd target/x86_64-unknown-linux-gnu/release/web | awk '$2 == "=>" { print $3 }' \
-        | grep -vE '/lib(c|m|gcc_s|stdc\+\+|ssl|crypto)[.]so' | xargs -r cp -L -t /libraries
+        | grep -vE '/lib(c|m|dl|rt|pthread|resolv|gcc_s|stdc\+\+|gomp|ssl|crypto)[.]so' | xargs -r cp -L -t /libraries
 
     # It has the C library, CA certificates, user accounts and zone data, and no shell.
     FROM gcr.io/distroless/cc-debian12
