@@ -37,6 +37,15 @@ const TOOLS: [Tool; 10] = [
     Tool::of("dprint", &["check"], &[], "dprint", "0.64.3"),
 ];
 
+/// Actions that run a check, and its command line.
+const ACTIONS: [(&str, &str); 5] = [
+    ("crate-ci/typos", "typos"),
+    ("bnjbvr/cargo-machete", "cargo machete"),
+    ("rustsec/audit-check", "cargo audit"),
+    ("actions-rust-lang/audit", "cargo audit"),
+    ("actions-rs/audit-check", "cargo audit"),
+];
+
 /// Subcommands of cargo that check nothing, or that the pipeline's own steps run.
 const OTHERS: [&str; 40] = [
     "add",
@@ -109,8 +118,33 @@ impl Checks {
             for command in &step.commands {
                 checks.command(workflows, inside, step, command);
             }
+            checks.action(workflows, step);
         }
         checks
+    }
+
+    /// An action, whose version is that of the tool for some of them.
+    fn action(&mut self, workflows: &Workflows, step: &Step) {
+        let Some(Found { value, place }) = &step.uses else { return };
+        let (name, version) = value.split_once('@').unwrap_or((value, ""));
+        let Some((_, run)) = ACTIONS.iter().find(|(action, _)| name.eq_ignore_ascii_case(action)) else {
+            return;
+        };
+        let Some(tool) = TOOLS.iter().find(|tool| tool.begins == *run) else { return };
+        // A token is for what the action reports to GitHub.
+        if step.may_fail || step.with.entries().iter().any(|(key, _)| !key.to_lowercase().contains("token")) {
+            let reason = format!("the action `{name}`: `lint.checks` can run `{run}` with what it is set to");
+            return self.left.push(Found::new(reason, place.clone()));
+        }
+        let of_tag = Some(version.trim_start_matches('v'))
+            .filter(|version| is_exact(version) && !run.contains("audit"));
+        let version = of_tag.map(str::to_owned).or_else(|| pinned(workflows, tool.package));
+        let version = version.unwrap_or_else(|| tool.version.to_owned());
+        if let Ok(check) = OwnCheck::pinned(run, &format!("{}@{version}", tool.package))
+            && self.found.iter().all(|known| known.value != check)
+        {
+            self.found.push(Found::new(check, place.clone()));
+        }
     }
 
     fn command(&mut self, workflows: &Workflows, inside: &str, step: &Step, command: &Found<String>) {
@@ -214,6 +248,29 @@ mod tests {
             ]
         );
         assert_eq!(left, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_action_that_runs_a_check_becomes_one() {
+        let (found, left) = checks(
+            "- uses: actions/checkout@v4\n- uses: crate-ci/typos@v1.29.4\n- uses: RustSec/audit-check@v2.0.0\n  with:\n    token: ${{ secrets.GITHUB_TOKEN }}\n- uses: bnjbvr/cargo-machete@main\n- uses: crate-ci/typos@v1.29.4\n  with:\n    files: ./docs",
+        );
+        let version = |at: usize| TOOLS[at].version;
+        assert_eq!(
+            found,
+            [
+                "typos typos-cli@1.29.4 ci.yml:6".to_owned(),
+                format!("cargo audit cargo-audit@{} ci.yml:7", version(3)),
+                format!("cargo machete cargo-machete@{} ci.yml:10", version(0)),
+            ]
+        );
+        assert_eq!(
+            left,
+            ["ci.yml:11 the action `crate-ci/typos`: `lint.checks` can run `typos` with what it is set to"]
+        );
+        for (_, run) in ACTIONS {
+            assert!(TOOLS.iter().any(|tool| tool.begins == run), "{run}");
+        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(super) struct Step {
     pub(super) scope: Scope,
     /// The commands of `run`, each with its place.
     pub(super) commands: Vec<Found<String>>,
+    /// The action, with its place.
+    pub(super) uses: Option<Found<String>>,
     pub(super) with: Node,
     /// Whether the job goes on when it fails.
     pub(super) may_fail: bool,
@@ -119,6 +121,9 @@ fn step(path: &str, step: &Node, scope: &Scope, folder: &str) -> Step {
         path: path.to_owned(),
         scope: scope.within(path, step.get("env"), true),
         commands: run.map(|(line, text)| commands(path, line, text)).unwrap_or_default(),
+        uses: step
+            .get("uses")
+            .and_then(|node| Some(Found::new(node.text()?.to_owned(), Place::line(path, node.line)))),
         with: step.get("with").cloned().unwrap_or_default(),
         may_fail: text("continue-on-error") == Some("true"),
         folder: folder.trim_start_matches("./").trim_matches('/').to_owned(),

@@ -59,6 +59,13 @@ const TO_COMPILE: [&str; 17] = [
     "protobuf-compiler",
 ];
 
+/// Actions that install what something is compiled with, and the package for it.
+const ACTIONS: [(&str, &str); 3] = [
+    ("arduino/setup-protoc", "protobuf-compiler"),
+    ("ilammy/setup-nasm", "nasm"),
+    ("rui314/setup-mold", "mold"),
+];
+
 impl Packages {
     /// Those of the libraries first.
     pub(super) fn find(libraries: &[Found<Library>], dockerfile: Option<&Dockerfile>) -> Self {
@@ -90,6 +97,12 @@ impl Packages {
             let mut found = Self::default();
             for command in commands() {
                 found.install(&command.value, &command.place);
+            }
+            for action in job.steps.iter().filter_map(|step| step.uses.as_ref()) {
+                let name = action.value.split('@').next();
+                if let Some((_, package)) = ACTIONS.iter().find(|(known, _)| name == Some(*known)) {
+                    add(&mut found.needed, (*package).to_owned(), &action.place);
+                }
             }
             for Found { value: name, place } in found.needed {
                 if name.ends_with("-dev") || TO_COMPILE.contains(&name.as_str()) {
@@ -299,13 +312,16 @@ mod tests {
 
     #[test]
     fn what_a_workflow_compiles_with_is_added() {
-        let text = "on: push\njobs:\n  test:\n    steps:\n      - run: sudo apt-get update\n      - run: sudo apt-get install -y libpq-dev mold postgresql-client $X\n      - run: cargo test\n  site:\n    steps:\n      - run: sudo apt-get install -y libxml2-dev\n";
+        let text = "on: push\njobs:\n  test:\n    steps:\n      - run: sudo apt-get update\n      - run: sudo apt-get install -y libpq-dev mold postgresql-client $X\n      - run: cargo test\n      - uses: arduino/setup-protoc@v3\n  site:\n    steps:\n      - run: sudo apt-get install -y libxml2-dev\n";
         let mut found = Packages::default();
         let others = found.add_workflows(&super::super::github::tests::of(text));
         let names = |list: &[Found<String>]| {
             list.iter().map(|found| format!("{} {}", found.place, found.value)).collect::<Vec<_>>()
         };
-        assert_eq!(names(&found.needed), ["ci.yml:6 libpq-dev", "ci.yml:6 mold"]);
+        assert_eq!(
+            names(&found.needed),
+            ["ci.yml:6 libpq-dev", "ci.yml:6 mold", "ci.yml:8 protobuf-compiler"]
+        );
         assert_eq!(names(&found.unknown), ["ci.yml:6 $X (apt-get)"]);
         assert_eq!(
             names(&others),
