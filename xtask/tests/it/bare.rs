@@ -104,7 +104,7 @@ fn a_ci_machine_gets_the_packages_of_its_tests() {
     let log = fixture.root().with_file_name("apt.log").display().to_string();
     fixture.put("apt-get", &format!("echo \"$*\" >> {log}"));
     fixture.put("sudo", "if [ \"$1\" = -n ]; then shift; fi; exec \"$@\"");
-    fixture.put("dpkg", &format!("grep --quiet \"install.* $2\" {log}"));
+    fixture.put("dpkg-query", &format!("grep --quiet \"install.* $3\" {log} && echo installed"));
     // The tests do not come into it: that none of the tools is here is what ends the run.
     fixture.put("cargo-llvm-cov", "echo cargo-llvm-cov 0.9.0; test \"$2\" = --version");
     let line = "  install a-registry with apt-get\n";
