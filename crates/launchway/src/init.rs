@@ -73,16 +73,17 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
     reporter.text(write::note(&plan, &findings.repository.top));
     // What is missing is up to the user, and stops nothing.
     shown(&runner, &write::xtask("doctor"))?;
-    if baseline.threshold == Threshold::ToMeasure {
+    let mut threshold = baseline.threshold;
+    if threshold == Threshold::ToMeasure {
         let call = write::xtask("test-coverage");
         reporter.text(format!("\n$ {call}"));
-        let threshold = Threshold::measure(&runner, &call)?;
+        threshold = Threshold::measure(&runner, &call)?;
         threshold.write(&runner.folder)?;
         reporter.text(format!("\nwritten to Cargo.toml\n    | {threshold}"));
     }
     let rehearsed =
         options.no_rehearsal || shown(&runner, &write::xtask("rehearse --job build --job deploy"))?;
-    reporter.text(report::left(&findings, &plan));
+    reporter.text(report::left(&findings, &plan, &threshold));
     if rehearsed {
         return Ok(());
     }

@@ -214,7 +214,7 @@ pub(super) fn measures(threshold: &Threshold) -> String {
 }
 
 /// What is left to do before a release.
-pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
+pub(super) fn left(findings: &Findings, plan: &Plan, threshold: &Threshold) -> String {
     let mut lines = vec![
         "Review what was written with `git status` and `git diff`, and commit it.".to_owned(),
         "`cargo xtask doctor` lists the variables of a release; GitHub has secrets for them, and variables where `secret = false`.".to_owned(),
@@ -251,6 +251,11 @@ pub(super) fn left(findings: &Findings, plan: &Plan) -> String {
         lines.push(format!(
             "{} sets {}, an address that Render cannot reach: make the service listen on 0.0.0.0.",
             found.place, found.value
+        ));
+    }
+    if let Threshold::Unmeasured(reason) = threshold {
+        lines.push(format!(
+            "The coverage is not measured, {reason}: `cargo xtask ci` fails while its tests cannot pass."
         ));
     }
     // GitHub's runners have Docker.

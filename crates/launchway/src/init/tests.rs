@@ -391,8 +391,9 @@ fn what_is_printed_fits_80_columns() {
     fits(&report::text(&found));
     fits(&plan.to_string());
     fits(&report::measures(&Threshold::ToMeasure));
-    let left = report::left(&found, &plan);
+    let left = report::left(&found, &plan, &Threshold::Unmeasured("the tests fail".to_owned()));
     fits(&left);
     let words = left.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("The coverage is not measured, the tests fail: `cargo xtask ci` fails"), "{left}");
     assert!(words.contains("set a repository with `--git` and `--rev` before you push."), "{left}");
 }

@@ -34,7 +34,7 @@ fn a_program_that_cannot_be_static_gets_a_distroless_base() {
     let engine = "engine = \"docker\"  # Cargo.lock:4: pq-sys cannot be linked statically\n";
     assert!(tables(&plan).contains(engine), "{plan}");
     assert!(
-        report::left(&findings(&dir), &plan)
+        report::left(&findings(&dir), &plan, &Threshold::ToMeasure)
             .contains("  Docker builds the image, here and on GitHub, because")
     );
 }
@@ -109,7 +109,10 @@ fn a_port_may_be_an_argument_or_stand_in_a_file() {
             tables(&plan).contains(&format!("port = {{ arguments = {expected} }}  # src/main.rs:3\n")),
             "{plan}"
         );
-        assert!(report::left(&findings(&dir), &plan).contains("Let the Docker Command on Render end with `"));
+        assert!(
+            report::left(&findings(&dir), &plan, &Threshold::ToMeasure)
+                .contains("Let the Docker Command on Render end with `")
+        );
     }
     let settings = "database:\n  port: 5432\napplication:\n  port: 8000\n";
     let plan = plan(&repository(&[("src/main.rs", "fn main() {}\n"), ("configuration/base.yaml", settings)]));

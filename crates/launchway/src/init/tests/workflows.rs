@@ -65,7 +65,7 @@ fn what_a_workflow_says_is_configured() {
     for part in ["`cargo sqlx prepare --check`: it needs a database", ".github/workflows/odd.yml"] {
         assert!(report.contains(part), "{report}");
     }
-    let left = report::left(&findings(&dir), &plan);
+    let left = report::left(&findings(&dir), &plan, &Threshold::ToMeasure);
     assert!(left.contains("The tests need Redis") && !left.contains("PostgreSQL"), "{left}");
     baseline.fmt = None;
     let plan = Plan::new(&findings(&dir), Origin::Version("0.1.0"), &baseline).unwrap();
