@@ -30,27 +30,6 @@ pub(crate) fn folded(heading: &str, hang: usize, words: &str) -> String {
     text + "\n"
 }
 
-/// Rows of three columns, the last of which wraps. A cell of the second that is longer than most has a line of its own.
-pub(crate) fn findings(rows: &[[String; 3]]) -> String {
-    const LONG: usize = 22;
-
-    let width = |column: usize, most: usize| {
-        let widths = rows.iter().map(|row| row[column].chars().count()).filter(|width| *width <= most);
-        widths.max().unwrap_or_default()
-    };
-    let (first, second) = (width(0, usize::MAX), width(1, LONG));
-    let start = first + 2 + second + 2;
-    let row = |[what, place, value]: &[String; 3]| {
-        let heading = format!("{what:<first$}  {place:<second$}  ");
-        if place.chars().count() > second {
-            format!("{}\n{}", heading.trim_end(), folded(&" ".repeat(start), start, value))
-        } else {
-            folded(&heading, start, value)
-        }
-    };
-    rows.iter().map(row).collect::<Vec<_>>().concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,13 +53,5 @@ mod tests {
         let long = "x".repeat(90);
         assert_eq!(folded("  ", 4, &format!("a {long} b")), format!("  a\n    {long}\n    b\n"));
         assert_eq!(folded("  ", 4, &long), format!("  {long}\n"));
-    }
-
-    #[test]
-    fn a_long_place_has_a_line_of_its_own() {
-        let row = |cells: [&str; 3]| cells.map(str::to_owned);
-        let long = ".github/workflows/pull-request-validation.yml:120";
-        let rows = [row(["  a", "b.rs:1", "one"]), row(["", long, "two"])];
-        assert_eq!(findings(&rows), format!("  a  b.rs:1  one\n     {long}\n             two\n"));
     }
 }

@@ -4,7 +4,7 @@ use super::detect::Findings;
 use super::findings::{Found, Port, Variable};
 use super::plan::{Origin, Plan};
 use super::threshold::Threshold;
-use crate::columns::{self, folded};
+use crate::columns::folded;
 
 /// The findings as a table, then what is unknown.
 pub(super) fn text(findings: &Findings) -> String {
@@ -100,7 +100,28 @@ pub(super) fn text(findings: &Findings) -> String {
     }
     let unknown: String = unknown(findings).iter().map(|text| item(text)).collect::<Vec<_>>().concat();
     let unknown = if unknown.is_empty() { unknown } else { format!("\nunknown\n{unknown}") };
-    format!("found\n{}{unknown}", columns::findings(&rows)).trim_end().to_owned()
+    format!("found\n{}{unknown}", table(&rows)).trim_end().to_owned()
+}
+
+/// Rows of three columns, the last of which wraps. A cell of the second that is longer than most has a line of its own.
+fn table(rows: &[[String; 3]]) -> String {
+    const LONG: usize = 22;
+
+    let width = |column: usize, most: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count()).filter(|width| *width <= most);
+        widths.max().unwrap_or_default()
+    };
+    let (first, second) = (width(0, usize::MAX), width(1, LONG));
+    let start = first + 2 + second + 2;
+    let row = |[what, place, value]: &[String; 3]| {
+        let heading = format!("{what:<first$}  {place:<second$}  ");
+        if place.chars().count() > second {
+            format!("{}\n{}", heading.trim_end(), folded(&" ".repeat(start), start, value))
+        } else {
+            folded(&heading, start, value)
+        }
+    };
+    rows.iter().map(row).collect::<Vec<_>>().concat()
 }
 
 /// One of several sentences.
@@ -267,4 +288,17 @@ pub(super) fn left(findings: &Findings, plan: &Plan, threshold: &Threshold) -> S
     }
     let lines: Vec<String> = lines.iter().map(|line| item(line)).collect();
     format!("\nleft to do\n{}", lines.concat().trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_place_has_a_line_of_its_own() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        let long = ".github/workflows/pull-request-validation.yml:120";
+        let rows = [row(["  a", "b.rs:1", "one"]), row(["", long, "two"])];
+        assert_eq!(table(&rows), format!("  a  b.rs:1  one\n     {long}\n             two\n"));
+    }
 }
