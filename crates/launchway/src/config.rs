@@ -32,6 +32,9 @@ pub(crate) use test_service::TestService;
 pub(crate) use test_service::check as check_test_services;
 pub(crate) use variables::{EnvironmentName, ServiceVariable, Variable};
 
+/// The image that `init` writes where a repository does not reveal its own: nothing is released under it.
+pub(crate) const PLACEHOLDER_IMAGE: &str = "docker.io/acme/service";
+
 /// How the pipeline is set up for this workspace.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use reqwest::Url;
 
-use crate::config::{Config, TestService, image};
+use crate::config::{Config, PLACEHOLDER_IMAGE, TestService, image};
 use crate::context::Context;
 use crate::executor::plan::{Options, Plan};
-use crate::git;
+use crate::git::{self, Git};
 use crate::needs::{self, Need};
 use crate::project::Project;
 use crate::registry::{account, docker_login};
@@ -80,8 +80,12 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     ctx.reporter.page(match (missing + wrong, unset) {
         (0, 0) => "\nNothing is missing, not even for a release.".to_owned(),
         (0, _) => {
-            "\n`cargo xtask ci` and `cargo xtask rehearse` can run here.\nA release from this machine needs the variables that are not set; on GitHub they\nare secrets and variables of the repository."
-                .to_owned()
+            let checks = if on_release_branch(&ctx.config, &ctx.environment, &ctx.git) {
+                "On this branch `cargo xtask ci` is a release: `cargo xtask ci --job test` runs the\nchecks alone, and it and `cargo xtask rehearse` can run here."
+            } else {
+                "`cargo xtask ci` and `cargo xtask rehearse` can run here."
+            };
+            format!("\n{checks}\nA release from this machine needs the variables that are not set; on GitHub they\nare secrets and variables of the repository.")
         }
         _ => String::new(),
     });
@@ -172,7 +176,7 @@ fn packages(machine: Machine<'_>, names: &[String]) -> Option<Line> {
         Some(absent) if absent.is_empty() => (State::Good, all, String::new()),
         Some(absent) => {
             let fix = format!(
-                "apt-get install {}\nunless this machine has the same from elsewhere: without them the build fails",
+                "apt-get install {}\nif the build misses them: this machine may have the same from elsewhere",
                 absent.join(" ")
             );
             (State::Check, format!("not installed: {}", absent.join(", ")), fix)
@@ -275,6 +279,11 @@ fn secrets(config: &Config, environment: &Environment, image: &str, by_docker: O
     PIPELINE.iter().flat_map(lines).collect()
 }
 
+/// Whether `cargo xtask ci` would be a release here.
+fn on_release_branch(config: &Config, environment: &Environment, git: &Git) -> bool {
+    When::Release.allows(&config.branch, &Trigger::read(environment, git, None))
+}
+
 fn state(
     project: Project<'_>,
     environment: &Environment,
@@ -284,7 +293,7 @@ fn state(
 ) -> Vec<Line> {
     let Project { config, git, .. } = project;
     let trigger = Trigger::read(environment, git, None);
-    let releases = When::Release.allows(&config.branch, &trigger);
+    let releases = on_release_branch(config, environment, git);
     let line = |what: &str, found: String, fix: &str| Line {
         what: what.to_owned(),
         state: State::Good,
@@ -311,7 +320,16 @@ fn state(
         } else {
             line("tree", "clean".to_owned(), "")
         },
-        line("image", image.to_owned(), ""),
+        if image == PLACEHOLDER_IMAGE {
+            Line {
+                what: "image".to_owned(),
+                state: State::Check,
+                found: image.to_owned(),
+                fix: "a placeholder: set your own in Cargo.toml".to_owned(),
+            }
+        } else {
+            line("image", image.to_owned(), "")
+        },
         planned,
         line("Render", render.to_string(), ""),
     ]

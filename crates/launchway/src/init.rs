@@ -34,6 +34,7 @@ use anyhow::Result;
 
 use crate::cli::Init;
 use baseline::Baseline;
+use detect::Findings;
 use launchway_core::command::Call;
 use launchway_core::events::Reporter;
 use launchway_core::exit::{Exit, Failure};
@@ -59,6 +60,7 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
     reporter.text(format!("\n{}", Plan::new(&findings, origin.clone(), &unmeasured)?));
     reporter.text(report::measures(&threshold));
     if explain {
+        reporter.text("\nNothing was written: run it again without `--explain`.");
         return Ok(());
     }
     let runner = Runner {
@@ -71,19 +73,34 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
     reporter.text(baseline.to_string());
     write::write(&plan, &runner)?;
     reporter.text(write::note(&plan, &findings.repository.top));
+    let tried = try_out(options, &findings, &plan, baseline.threshold, &runner);
+    if tried.as_ref().is_err_and(|error| Exit::of(error) == Exit::Interrupted) {
+        reporter.text("\nThe files are complete: go on with `cargo xtask doctor`, or undo them with git.");
+    }
+    tried
+}
+
+/// Runs what was written for the first time, and measures the tests.
+fn try_out(
+    options: &Init,
+    findings: &Findings,
+    plan: &Plan,
+    mut threshold: Threshold,
+    runner: &Runner,
+) -> Result<()> {
+    let reporter = &runner.reporter;
     // What is missing is up to the user, and stops nothing.
-    shown(&runner, &write::xtask("doctor"))?;
-    let mut threshold = baseline.threshold;
+    shown(runner, &write::xtask("doctor"))?;
     if threshold == Threshold::ToMeasure {
         let call = write::xtask("test-coverage");
         reporter.text(format!("\n$ {call}"));
-        threshold = Threshold::measure(&runner, &call)?;
+        threshold = Threshold::measure(runner, &call)?;
         threshold.write(&runner.folder)?;
         reporter.text(format!("\nwritten to Cargo.toml\n    | {threshold}"));
     }
     let rehearsed =
-        options.no_rehearsal || shown(&runner, &write::xtask("rehearse --job build --job deploy"))?;
-    reporter.text(report::left(&findings, &plan, &threshold));
+        options.no_rehearsal || shown(runner, &write::xtask("rehearse --job build --job deploy"))?;
+    reporter.text(report::left(findings, plan, &threshold));
     if rehearsed {
         return Ok(());
     }

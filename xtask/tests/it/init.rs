@@ -110,6 +110,11 @@ fn a_service_is_adopted_and_rehearsed_without_an_edit() {
     let ran = fixture.run(&["init"]).exits(0);
     ran.says(&["the package ca-certificates (line 6)", PROOF, "Set `HTTP_PORT` to `10000` on Render"]);
     assert_eq!(fixture.read("Cargo.lock"), LOCK);
+    // What the alias turns on is locked too: no run asks the index, or compiles what nobody has tested.
+    let lock = fixture.read("xtask/Cargo.lock");
+    for name in ["launchway-fakes", "toml_edit"] {
+        assert!(lock.contains(&format!("name = \"{name}\"")), "{lock}");
+    }
     assert_eq!(fixture.read("Dockerfile"), DOCKERFILE);
     assert!(fixture.read("Cargo.toml").starts_with(MANIFEST));
     measured(&fixture);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::plan::Options;
-use crate::config::{Config, image};
+use crate::config::{Config, PLACEHOLDER_IMAGE, image};
 use crate::context::Context;
 use crate::needs::Need;
 use crate::project::Project;
@@ -50,7 +50,13 @@ pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId], options:
         1 => "1 problem".to_owned(),
         many => format!("{many} problems"),
     };
-    Err(Failure::new(first.exit, format!("nothing was run: {count}\n{}", lines.join("\n"))).into())
+    let mut text = format!("nothing was run: {count}\n{}", lines.join("\n"));
+    // On the release branch `ci` is a release: somebody who wants to see the checks pass is told how.
+    let is_release = [StepId::TestCoverage, StepId::Deploy].iter().all(|step| steps.contains(step));
+    if is_release && !ctx.is_rehearsal() && ctx.environment.get("GITHUB_ACTIONS").is_none() {
+        text.push_str("\nThis would be a release. The checks alone: `cargo xtask ci --job test`");
+    }
+    Err(Failure::new(first.exit, text).into())
 }
 
 /// Separates what can be installed from problems.
@@ -124,6 +130,11 @@ fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<
             "releases run on {words}, but this is a {trigger}: `cargo xtask rehearse` tries one on this machine"
         ));
     }
+    if ctx.image() == PLACEHOLDER_IMAGE {
+        wrong(format!(
+            "the image is still the placeholder `{PLACEHOLDER_IMAGE}`: set your own in Cargo.toml"
+        ));
+    }
     if ctx.git.dirty {
         wrong("the tree has uncommitted changes: commit or stash what `git status` lists".to_owned());
     }
@@ -193,7 +204,8 @@ mod tests {
         for name in PIPELINE.iter().flat_map(|job| ctx.config.required(job)) {
             assert!(text.contains(&format!("`{name}` is not set")), "{text}");
         }
-        for part in ["cargo-llvm-cov", "push to `main`", "git status", "nothing was run: "] {
+        let checks = "The checks alone: `cargo xtask ci --job test`";
+        for part in ["cargo-llvm-cov", "push to `main`", "git status", "nothing was run: ", checks] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }
@@ -202,6 +214,9 @@ mod tests {
     fn a_release_with_everything_has_no_problem() {
         let mut ctx = context(&[]);
         assert_eq!(texts(&ctx, "main"), Vec::<String>::new());
+        let image = std::mem::replace(&mut ctx.config.image, PLACEHOLDER_IMAGE.to_owned());
+        assert!(texts(&ctx, "main")[0].starts_with("the image is still the placeholder"));
+        ctx.config.image = image;
         ctx.git.dirty = true;
         assert_eq!(texts(&ctx, "main").len(), 1);
         ctx.git.dirty = false;

@@ -148,6 +148,10 @@ publish = false
 [dependencies]
 {}
 
+# Off here, so that a runner compiles neither the rehearsal nor `init`; the alias turns it on. `Cargo.lock` covers both.
+[features]
+full = ["launchway/default"]
+
 # A separate workspace: it does not affect the service's versions, checks and tests.
 [workspace]
 

@@ -5,6 +5,7 @@ use super::findings::{Found, Port, Variable};
 use super::plan::{Origin, Plan};
 use super::threshold::Threshold;
 use crate::columns::folded;
+use crate::config::PLACEHOLDER_IMAGE;
 
 /// The findings as a table, then what is unknown.
 pub(super) fn text(findings: &Findings) -> String {
@@ -167,7 +168,7 @@ fn unknown(findings: &Findings) -> Vec<String> {
         add("the release branch: there is neither `origin/HEAD` nor a current branch");
     }
     if findings.image.is_none() {
-        add("the image's name: there is no `origin`, and no workflow pushes one");
+        add("the image's name: neither `origin` nor a workflow reveals it");
     }
     if findings.sources.health.is_empty() {
         add("the health check path: `/` is used");
@@ -240,9 +241,14 @@ pub(super) fn left(findings: &Findings, plan: &Plan, threshold: &Threshold) -> S
         "Review what was written with `git status` and `git diff`, and commit it.".to_owned(),
         "`cargo xtask doctor` lists the variables of a release; GitHub has secrets for them, and variables where `secret = false`.".to_owned(),
     ];
+    if findings.image.is_none() {
+        lines.push(format!(
+            "Replace the image `{PLACEHOLDER_IMAGE}` in Cargo.toml by your own, then run `cargo xtask workflow`."
+        ));
+    }
     if let Origin::Path(path) = &plan.origin {
         lines.push(format!(
-            "`xtask/Cargo.toml` depends on Launchway in {}, which exists only on this machine: set a repository with `--git` and `--rev` before you push.",
+            "GitHub cannot build `xtask/`: it depends on Launchway in {}. Before you push, write `git = \"…\", rev = \"…\"` instead of `path` in xtask/Cargo.toml, with a repository that GitHub can read, and run `cargo fetch --manifest-path xtask/Cargo.toml`.",
             path.display()
         ));
     }

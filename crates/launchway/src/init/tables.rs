@@ -7,7 +7,7 @@ use super::detect::Findings;
 use super::findings::{Found, Port, Variable};
 use super::own_image::OwnImage;
 use super::test_services::TestSetup;
-use crate::config::TestService;
+use crate::config::{PLACEHOLDER_IMAGE, TestService};
 
 /// The tables, each value with the location that it comes from.
 pub(super) fn text(
@@ -25,7 +25,7 @@ pub(super) fn text(
         line("binary", quoted(&shipped.binary), None);
     }
     for (key, found, otherwise) in
-        [("branch", &findings.branch, "main"), ("image", &findings.image, "docker.io/acme/service")]
+        [("branch", &findings.branch, "main"), ("image", &findings.image, PLACEHOLDER_IMAGE)]
     {
         match found {
             Some(found) => line(key, quoted(&found.value), Some(found.place.to_string())),
