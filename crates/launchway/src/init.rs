@@ -104,8 +104,10 @@ fn try_out(
     if rehearsed {
         return Ok(());
     }
-    let message = "the service is adopted, but its rehearsal does not pass yet: fix what it names, then run \
-        `cargo xtask rehearse --job build --job deploy`";
+    let message = "the service is adopted, but its rehearsal does not pass yet\n  \
+        If the program misses a variable: name it in `deploy.environment`, and give it\n  \
+        a value for this machine in `rehearse.environment`.\n  \
+        Then run `cargo xtask rehearse --job build --job deploy`.";
     Err(Failure::new(Exit::CheckFailed, message).into())
 }
 
