@@ -321,12 +321,8 @@ fn state(
             line("tree", "clean".to_owned(), "")
         },
         if image == PLACEHOLDER_IMAGE {
-            Line {
-                what: "image".to_owned(),
-                state: State::Check,
-                found: image.to_owned(),
-                fix: "a placeholder: set your own in Cargo.toml".to_owned(),
-            }
+            let fix = "a placeholder: set your own in Cargo.toml";
+            Line { state: State::Check, ..line("image", image.to_owned(), fix) }
         } else {
             line("image", image.to_owned(), "")
         },

@@ -100,7 +100,7 @@ async fn a_deployment_is_shown_from_its_start_to_its_end() {
     );
     let shown = card(&router).await;
     assert!(shown.starts_with(&expected), "{shown}\n{expected}");
-    // It is no run: nothing else changes.
+    // A start is not a run: nothing else changes.
     let mut during = json(&router).await;
     assert_eq!(during["under_way"].take(), json!(start.under_way));
     assert_eq!(during, before);

@@ -51,7 +51,7 @@ pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId], options:
         many => format!("{many} problems"),
     };
     let mut text = format!("nothing was run: {count}\n{}", lines.join("\n"));
-    // On the release branch `ci` is a release: somebody who wants to see the checks pass is told how.
+    // On the release branch `ci` is a release, which a user who only wants the checks may not know.
     let is_release = [StepId::TestCoverage, StepId::Deploy].iter().all(|step| steps.contains(step));
     if is_release && !ctx.is_rehearsal() && ctx.environment.get("GITHUB_ACTIONS").is_none() {
         text.push_str("\nThis would be a release. The checks alone: `cargo xtask ci --job test`");

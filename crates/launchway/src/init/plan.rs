@@ -148,7 +148,7 @@ publish = false
 [dependencies]
 {}
 
-# Off here, so that a runner compiles neither the rehearsal nor `init`; the alias turns it on. `Cargo.lock` covers both.
+# The alias turns on `launchway/default`; runners compile without it. Listed here so that `Cargo.lock` covers it.
 [features]
 full = ["launchway/default"]
 

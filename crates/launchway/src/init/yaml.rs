@@ -69,7 +69,7 @@ impl Node {
         }
     }
 
-    /// Replaces numbers and flags by what the file has for them: `1.10` is no number to a tag.
+    /// Replaces numbers and flags with their text in the file: a tag `1.10` must not become `1.1`.
     fn write_out(&mut self, source: &str) {
         match &mut self.kind {
             Kind::Nothing | Kind::Text(_) => {}

@@ -53,7 +53,7 @@ impl FromStr for To {
         }
         let sha = text.strip_suffix("-dirty").unwrap_or(text);
         if (7..=40).contains(&sha.len()) && sha.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            // As git writes it, and as it is kept; a form on GitHub's page takes anything.
+            // Releases are kept under git's spelling; the form on GitHub accepts any.
             return Ok(Self::Commit(text.to_ascii_lowercase()));
         }
         bail!(

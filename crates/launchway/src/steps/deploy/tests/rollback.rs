@@ -248,7 +248,7 @@ fn a_rollback_that_fails_is_undone_like_a_deploy() {
     assert_eq!(fixture.service().live_id().unwrap(), "dep-1");
     assert_eq!(fixture.sorted_variables(), before);
 
-    // What cannot be restored is that of a rollback, too, and what is left running is no deploy of this checkout.
+    // The messages name the rollback, also where variables cannot be restored or it is left running.
     for (choice, said) in [
         (
             Choice::Stop,
