@@ -55,6 +55,8 @@ pub struct Service {
     pub commit: String,
     /// The variables that it is started with, which override those of the image; no secrets.
     pub environment: Vec<(String, String)>,
+    /// Where these variables are set, for the error of a program that misses one.
+    pub settings: String,
     /// How it learns the port to listen on.
     pub port: Port,
 }
@@ -192,7 +194,11 @@ impl<'a> Running<'a> {
             }
         };
         if let Some(status) = self.pause()? {
-            bail!("it {} before it responded at {}", ended(status), smoke.service.health);
+            let Service { health, settings, .. } = &smoke.service;
+            bail!(
+                "it {} before it responded at {health}\n  If it misses a setting, set it in {settings}.",
+                ended(status)
+            );
         }
         if let Some(error) = last.take() {
             return Err(error.context(format!(

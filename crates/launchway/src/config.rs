@@ -39,6 +39,9 @@ pub(crate) const PLACEHOLDER_IMAGE: &str = "docker.io/acme/service";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
+    /// The name of the table that it was read from.
+    #[serde(skip)]
+    pub(crate) table: &'static str,
     /// The package that ships; in a single-package repository it may be left out.
     #[serde(default)]
     pub(crate) package: String,

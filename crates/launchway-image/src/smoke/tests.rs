@@ -69,6 +69,7 @@ fn service() -> Service {
         version: Some("/version".to_owned()),
         commit: COMMIT.to_owned(),
         environment: vec![("MODE".to_owned(), "TEST".to_owned())],
+        settings: "the settings".to_owned(),
         port: Port::Standard,
     }
 }
@@ -217,7 +218,10 @@ fn whatever_does_not_go_well_fails_the_check() {
     }
     let test = Test::new();
     let early = test.fails("echo 'no such setting' >&2; exit 3");
-    assert_eq!(early, "it exited with 3 before it responded at /healthz");
+    assert_eq!(
+        early,
+        "it exited with 3 before it responded at /healthz\n  If it misses a setting, set it in the settings."
+    );
     assert_eq!(test.printed(), ["no such setting"]);
     let late = test.fails(&GOOD.replace("exit 0", "exit 7"));
     assert_eq!(late, "it exited with 7 after SIGTERM instead of 0");

@@ -42,8 +42,9 @@ pub(super) fn parse(text: &str) -> Result<Config> {
         package.map_or((None, None), |Package { name, metadata }| (Some(name), metadata));
     let of_workspace = workspace.and_then(|workspace| workspace.metadata);
     let pipeline = |metadata: Option<Metadata>| metadata.and_then(|metadata| metadata.pipeline);
-    let mut config = match (pipeline(of_workspace), pipeline(of_package)) {
-        (Some(config), None) | (None, Some(config)) => config,
+    let (mut config, table) = match (pipeline(of_workspace), pipeline(of_package)) {
+        (Some(config), None) => (config, "workspace.metadata.pipeline"),
+        (None, Some(config)) => (config, "package.metadata.pipeline"),
         (None, None) => {
             bail!("there is neither `[workspace.metadata.pipeline]` nor `[package.metadata.pipeline]`")
         }
@@ -51,6 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Config> {
             bail!("both `[workspace.metadata.pipeline]` and `[package.metadata.pipeline]` exist: remove one")
         }
     };
+    config.table = table;
     if config.package.is_empty() {
         config.package = name.unwrap_or_default();
     }

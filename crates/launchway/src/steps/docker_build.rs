@@ -231,6 +231,7 @@ fn service(config: &Config, git: &Git) -> Service {
         version: config.deploy.version.clone(),
         commit: git.tag(),
         environment: config.smoke_environment(),
+        settings: format!("`[{}.rehearse.environment]` in Cargo.toml", config.table),
         port: config.deploy.port.clone(),
     }
 }

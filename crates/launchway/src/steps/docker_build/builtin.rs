@@ -74,7 +74,7 @@ struct PlannedLayer {
 /// The smoke run, or why there is none.
 #[derive(Debug, PartialEq, Eq)]
 enum SmokeRun {
-    Run(Smoke),
+    Run(Box<Smoke>),
     Skip(String),
 }
 
@@ -290,7 +290,7 @@ impl SmokeRun {
                 "/".clone_into(&mut settings.working_dir);
             }
         }
-        Self::Run(Smoke::of_layers(service, folder, platform, settings, alone))
+        Self::Run(Box::new(Smoke::of_layers(service, folder, platform, settings, alone)))
     }
 }
 
