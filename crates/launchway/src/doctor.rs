@@ -14,9 +14,10 @@ use crate::needs::{self, Need};
 use crate::project::Project;
 use crate::registry::{account, docker_login};
 use crate::services;
+use crate::steps::lint::DENY_CONFIG;
 use crate::table::rule::{Trigger, When};
 use crate::table::{self, Job, JobId, PIPELINE, StepId};
-use crate::tools::{self, Found, Machine, Tool};
+use crate::tools::{self, DENY, Found, Machine, Tool};
 use crate::workflow;
 use launchway_core::command::Call;
 use launchway_core::environment::Environment;
@@ -133,7 +134,9 @@ fn tools(machine: Machine<'_>, config: &Config) -> Vec<Line> {
         .collect();
     lines.extend(toolchain(machine, config));
     lines.extend(packages(machine, &config.build.packages));
-    lines.extend(tools::all(config).iter().map(|tool| tool_line(machine, tool)));
+    let has_rules = machine.root.join(DENY_CONFIG).is_file();
+    let used = tools::all(config).into_iter().filter(|tool| *tool != DENY || has_rules);
+    lines.extend(used.map(|tool| tool_line(machine, &tool)));
     lines.push(docker(machine.root, config.engine));
     let services = config.test.services.iter();
     lines.extend(services.map(|(name, service)| service_line(machine, name, service)));
@@ -192,11 +195,11 @@ fn tool_line(machine: Machine<'_>, tool: &Tool) -> Line {
             let found = format!("{version} in {}", program.display());
             return Line { what: tool.name.to_string(), state: State::Good, found, fix: String::new() };
         }
-        Found::Other(other) => format!("{other} found; the pipeline uses {version}"),
+        Found::Other(other) => format!("{other} is installed; the pipeline uses {version} only"),
         Found::Nowhere => format!("{version} not found"),
     };
     let (state, found, fix) = if !tool.required {
-        let fix = format!("{}\nwithout it, `lint` skips its check", tool.install_line());
+        let fix = format!("{}\nwithout {version}, `lint` skips its check", tool.install_line());
         (State::Without, found, fix)
     } else if machine.may_install() {
         (State::Later, format!("{version}, installed when `{}` runs", tool.step), String::new())

@@ -77,7 +77,7 @@ impl fmt::Display for LintPlan {
 }
 
 /// The licences and sources that the workspace allows.
-const DENY_CONFIG: &str = "deny.toml";
+pub(crate) const DENY_CONFIG: &str = "deny.toml";
 
 pub(crate) fn plan(ctx: &Context) -> LintPlan {
     let target = ci_target(&ctx.root).to_string_lossy().into_owned();
@@ -116,7 +116,7 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
 }
 
 /// One of the workspace's own checks. Cargo subcommands share the target folder of the other checks.
-fn own(machine: Machine<'_>, check: &OwnCheck) -> Check {
+pub(crate) fn own(machine: Machine<'_>, check: &OwnCheck) -> Check {
     let is_cargo = check.is_cargo();
     let call = match Tool::of_check(check) {
         Some(tool) => match tool.find(machine) {
