@@ -211,7 +211,7 @@ pub(crate) fn find_root(start: &Path) -> Result<PathBuf> {
             }
         }
         bail!(
-            "no `Cargo.toml` with `[workspace.metadata.pipeline]` or `[package.metadata.pipeline]` in {} or above it: run `cargo xtask` inside the workspace",
+            "no `Cargo.toml` with `[workspace.metadata.pipeline]` or `[package.metadata.pipeline]` in {} or above it: go to the folder of a service, or set one up with `init`",
             start.display()
         )
     };

@@ -73,7 +73,7 @@ pub fn cargo_main() -> ExitCode {
 
 fn run(name: &'static str, words: Vec<OsString>) -> ExitCode {
     withhold(table::variable_names().map(str::to_owned), Redactor::default());
-    let parsed = Cli::command().bin_name(name).try_get_matches_from(words);
+    let parsed = Cli::command().name(name).bin_name(name).try_get_matches_from(words);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         // `--help` and `--version` end up here too.

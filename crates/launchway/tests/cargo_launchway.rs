@@ -15,6 +15,12 @@ fn launchway(arguments: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn init_is_run_as_a_subcommand_of_cargo() {
+    let (code, version) = launchway(&["launchway", "-V"]);
+    assert_eq!((code, version.starts_with("cargo launchway 0.")), (Some(0), true), "{version}");
+    let (code, said) = launchway(&["launchway"]);
+    assert_eq!((code, said.contains("or set one up with `init`")), (Some(2), true), "{said}");
+    let (code, said) = launchway(&["launchway", "init", "../nowhere"]);
+    assert_eq!((code, said.contains("../nowhere does not exist")), (Some(2), true), "{said}");
     let (code, help) = launchway(&["launchway", "init", "--help"]);
     assert_eq!((code, help.contains("--explain")), (Some(0), true), "{help}");
     for arguments in [&["launchway", "init", "."][..], &["launchway", "init", ".", "--explain"]] {

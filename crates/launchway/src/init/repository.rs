@@ -68,6 +68,9 @@ impl Package {
 impl Repository {
     /// Finds the repository that a folder belongs to.
     pub(super) fn find(start: &Path) -> Result<Self> {
+        if !start.exists() {
+            return Err(Failure::new(Exit::Usage, format!("{} does not exist", start.display())).into());
+        }
         let start = fs_err::canonicalize(start).or_exit(Exit::Usage)?;
         let top = git::top(&start)
             .with_context(|| format!("{} is not in a git repository: run `git init`", start.display()))
