@@ -3,7 +3,7 @@
 mod explain;
 pub(crate) mod plan;
 pub(crate) mod preflight;
-mod record;
+pub(crate) mod record;
 mod results;
 mod review;
 

@@ -14,9 +14,11 @@ mod github;
 mod own_image;
 mod packages;
 mod plan;
+mod port;
 mod report;
 mod repository;
 mod routes;
+mod settings;
 mod surroundings;
 mod tables;
 mod test_services;
@@ -68,7 +70,7 @@ pub(crate) fn run(options: &Init, explain: bool, reporter: &Reporter) -> Result<
         reporter: reporter.clone(),
         interrupt: Interrupt::install()?,
     };
-    let baseline = Baseline::measure(&runner, &findings.build, threshold)?;
+    let baseline = Baseline::measure(&runner, &findings, threshold)?;
     let plan = Plan::new(&findings, origin, &baseline)?;
     reporter.text(baseline.to_string());
     write::write(&plan, &runner)?;

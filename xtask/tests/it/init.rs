@@ -9,6 +9,9 @@ use std::net::TcpListener;
 
 fn main() {
     let greeting = std::env::var("GREETING").expect("GREETING must be set");
+    let key = std::env::var("SESSION_KEY").expect("SESSION_KEY must be set");
+    assert!(key.len() >= 64, "the key is too short");
+    assert!(std::env::var("OTEL_SDK_DISABLED").is_ok_and(|off| off == "true"), "nothing collects telemetry");
     let motd = std::fs::read_to_string("motd").unwrap_or_default();
     let port = std::env::var("HTTP_PORT").unwrap_or_else(|_| "8080".to_owned());
     let listener = TcpListener::bind(format!("0.0.0.0:{port}")).expect("the port is free");
@@ -99,7 +102,7 @@ fn a_service_is_adopted_and_rehearsed_without_an_edit() {
     let plan = fixture.run(&["init", "--explain"]).exits(0);
     let plan = plan.says(&[
         "package `greeter`, binary `greet`",
-        "Dockerfile:6: `RUN apt-get update`: in the final stage, the builtin engine supports only",
+        "Dockerfile:6        `RUN apt-get update`: in the final stage,",
         "[package.metadata.pipeline]",
         "coverage = 0  # until `init` has measured what the tests cover",
         "the tests under coverage, afterwards",
@@ -126,6 +129,11 @@ fn a_service_is_adopted_and_rehearsed_without_an_edit() {
     // Committed, it is a service like any other.
     fixture.commit();
     fixture.run(&["lint"]).exits(0);
+    fixture.replace("Cargo.toml", "GREETING = ", "GREETINGS = ");
+    fixture.run(&["docker-build"]).exits(1).says(&[
+        "GREETING must be set",
+        "If it misses a setting, set it in `[package.metadata.pipeline.rehearse.environment]` in Cargo.toml.",
+    ]);
     let again = fixture.run(&["init"]).exits(2);
     again.says(&["already configures a pipeline"]);
 }

@@ -93,6 +93,12 @@ pub(super) fn last_run(path: &Path) -> LastRun {
     LastRun { steps: passed.collect(), tests }
 }
 
+/// The number of tests in the last run that left this record; `None` if it ran none of the steps with tests.
+#[cfg(feature = "init")]
+pub(crate) fn last_tests(path: &Path) -> Option<u64> {
+    last_run(path).tests
+}
+
 impl<'a> Record<'a> {
     const SCHEMA: u32 = 1;
 

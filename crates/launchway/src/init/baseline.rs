@@ -1,14 +1,21 @@
 //! Turns off the checks that fail today and notes the number of findings, so that the first run passes and hides
 //! nothing.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::Result;
 
-use super::detect::{Build, has_extension};
+use super::detect::{Findings, has_extension};
+use super::findings::Found;
+use super::report::item;
 use super::threshold::Threshold;
+use crate::config::OwnCheck;
+use crate::steps::lint::{self, Check};
+use crate::tools::{self, Machine, Tool};
 use launchway_core::call;
-use launchway_core::command::Call;
+use launchway_core::command::{Call, ended};
+use launchway_core::environment::Environment;
 use launchway_core::exit::{Exit, Failure};
 use launchway_core::runner::Runner;
 
@@ -18,23 +25,30 @@ pub(super) struct Baseline {
     pub(super) fmt: Option<String>,
     pub(super) clippy: Option<String>,
     pub(super) doc: Option<String>,
+    /// The checks of the workflows that fail, by their command lines.
+    pub(super) own: BTreeMap<String, String>,
     pub(super) threshold: Threshold,
 }
 
 impl Baseline {
     /// Runs the checks, in `lint`'s own target folder.
-    pub(super) fn measure(runner: &Runner, build: &Build, threshold: Threshold) -> Result<Self> {
+    pub(super) fn measure(runner: &Runner, findings: &Findings, threshold: Threshold) -> Result<Self> {
         let target = runner.folder.join("target/ci").to_string_lossy().into_owned();
         // A check that cannot run says nothing about the service.
         let fetch = call!("cargo fetch --locked --target x86_64-unknown-linux-gnu");
         ran(runner, &fetch.env_remove("RUSTUP_TOOLCHAIN"))?;
         let own = |call: Call| call.env_remove("RUSTUP_TOOLCHAIN").env("CARGO_TARGET_DIR", target.as_str());
-        let variables = || build.environment.iter().map(|found| (&found.value.0, &found.value.1));
+        let variables = || findings.build.environment.iter().map(|found| (&found.value.0, &found.value.1));
         let compiling = |call: Call| own(call).envs(variables());
         let fmt = call!("cargo fmt --all -- --check --files-with-diff");
         let clippy = call!("cargo clippy --workspace --all-targets --locked --message-format short");
         let doc = call!("cargo doc --workspace --no-deps --locked --message-format short");
+        let mut failing = BTreeMap::new();
+        for Found { value: check, .. } in &findings.checks.found {
+            failing.extend(tried(runner, check)?.map(|reason| (check.run.clone(), reason)));
+        }
         Ok(Self {
+            own: failing,
             fmt: measured(runner, &own(fmt), "files would be formatted", |line| {
                 has_extension(line, &["rs"])
             })?,
@@ -57,11 +71,12 @@ impl Baseline {
 impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = self.lines();
-        if lines.is_empty() {
+        if lines.is_empty() && self.own.is_empty() {
             return f.write_str("\nfmt, clippy and doc pass\n");
         }
         writeln!(f, "\nturned off in `lint`")?;
-        lines.lines().try_for_each(|line| writeln!(f, "    | {line}"))
+        lines.lines().try_for_each(|line| writeln!(f, "    | {line}"))?;
+        self.own.iter().try_for_each(|(run, reason)| f.write_str(&item(&format!("`{run}` {reason}"))))
     }
 }
 
@@ -74,6 +89,36 @@ pub(super) fn ran(runner: &Runner, call: &Call) -> Result<()> {
         runner.reporter.output(line);
     })?;
     if status.success() { Ok(()) } else { Err(tail.error(call)) }
+}
+
+/// Runs a check of a workflow with its tool, as `lint` will; returns how it failed.
+fn tried(runner: &Runner, check: &OwnCheck) -> Result<Option<String>> {
+    const LONGEST: usize = 60;
+
+    let variables = ["PATH", "XTASK_INSTALL"].into_iter();
+    let environment = Environment::of(variables.filter_map(|name| Some((name, std::env::var(name).ok()?))));
+    let machine = Machine { root: &runner.folder, environment: &environment, is_rehearsal: false };
+    let of_repository = |call: Call| call.env_remove("RUSTUP_TOOLCHAIN");
+    let missing = Tool::of_check(check).filter(|tool| !matches!(tool.find(machine), tools::Found::Pinned(_)));
+    if let Some(tool) = missing {
+        let installed = machine.may_install() && ran(runner, &of_repository(tool.install(machine))).is_ok();
+        runner.interrupt.check()?;
+        if !installed {
+            runner.reporter.note(format!("`{}` was not tried: {} cannot be installed", check.run, tool.name));
+            return Ok(None);
+        }
+    }
+    let Check::Run(call) = lint::own(machine, check) else { return Ok(None) };
+    let mut last = String::new();
+    let call = of_repository(call);
+    runner.reporter.command(&call.to_string(), &call.short(&runner.folder));
+    let status = call.run(&runner.folder, &runner.interrupt, |line| {
+        if !line.trim().is_empty() {
+            last = line.trim().chars().take(LONGEST).collect();
+        }
+        runner.reporter.output(line);
+    })?;
+    Ok((!status.success()).then(|| format!("{} today: {last}", ended(status))))
 }
 
 /// Counts the findings of a check; `None` if it passes.

@@ -17,7 +17,7 @@ use super::github::Workflows;
 use super::packages::Packages;
 use super::repository::{Package, Repository};
 use super::test_services::TestSetup;
-use super::{choose, github, surroundings, variables, yaml};
+use super::{choose, github, port, settings, surroundings, variables, yaml};
 use crate::git::Git;
 use launchway_core::exit::{Exit, Failure};
 use launchway_image::binary::Platform;
@@ -49,6 +49,8 @@ pub(super) struct Findings {
     /// Tracked files of variables.
     pub(super) dotenv: Vec<String>,
     pub(super) toolchain: Option<Found<String>>,
+    /// Where the repository compiles for musl, which the pipeline does not.
+    pub(super) musl: Option<Place>,
     pub(super) rust_version: Option<String>,
     /// The existing workflows, which stay.
     pub(super) workflows: Vec<String>,
@@ -99,11 +101,20 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
         format!("{place}: a container has {source} mounted at {target}, which is not in the image")
     }));
     let workflows = Workflows::read(&repository);
-    let mut sources = sources(&repository, &shipped.value.package);
+    let code = sources(&repository, &shipped.value.package);
+    let mut sources = variables::read(&code);
+    let missing = settings::missing(&repository, &code, &sources.variables, dockerfile.as_ref());
+    sources.variables.extend(missing);
     sources.services = variables::services(&tests(&repository));
     sources.port = sources.port.or_else(|| surroundings::port(&repository));
-    let rocket = surroundings::locked(lines, &lock_path, "rocket").filter(|_| compiled.has("rocket"));
-    let port = port(&sources, dockerfile.as_ref(), rocket);
+    let locked = |name: &str| surroundings::locked(lines, &lock_path, name).filter(|_| compiled.has(name));
+    let rocket = locked("rocket");
+    // These frameworks handle it unless they are told not to.
+    let of_framework = ["rocket", "actix-web"]
+        .into_iter()
+        .find_map(|name| Some(Found::new(format!("handled by {name}"), locked(name)?)));
+    sources.termination = sources.termination.or(of_framework);
+    let port = port::find(&sources, dockerfile.as_ref(), rocket);
     let (image, unread) = github::pushed(&workflows);
     let image = image.or_else(|| {
         let Found { value: (owner, name), place } = repository.origin()?;
@@ -139,6 +150,7 @@ pub(super) fn detect(start: &Path, package: Option<&str>, binary: Option<&str>) 
         libraries,
         dotenv: dotenv(&repository),
         toolchain: surroundings::toolchain(&repository),
+        musl: surroundings::musl(&repository, dockerfile.as_ref()),
         rust_version: packages(&repository, &shipped.value.package)
             .first()
             .and_then(|package| package.rust_version.clone()),
@@ -240,7 +252,7 @@ fn packages<'a>(repository: &'a Repository, package: &str) -> Vec<&'a Package> {
 }
 
 /// The sources of the service: those of its package and of the package's dependencies within the repository.
-fn sources(repository: &Repository, package: &str) -> Sources {
+fn sources(repository: &Repository, package: &str) -> Vec<Source> {
     let folders: Vec<&Path> = packages(repository, package).into_iter().map(Package::folder).collect();
     let others: Vec<&Path> = repository.cargo.packages.iter().map(Package::folder).collect();
     // A file belongs to the package in the nearest folder above it.
@@ -258,7 +270,7 @@ fn sources(repository: &Repository, package: &str) -> Sources {
             && owner(&path).is_some_and(|owner| folders.contains(owner))
     });
     let read = |file: &String| Some(Source::new(file.clone(), &repository.text(file)?));
-    variables::read(&files.filter_map(read).collect::<Vec<_>>())
+    files.filter_map(read).collect()
 }
 
 /// Whether a path ends with one of these extensions.
@@ -283,71 +295,6 @@ fn rust_contains(repository: &Repository) -> impl Fn(&str) -> bool {
     let rust = repository.files.iter().filter(|file| has_extension(file, &["rs"]));
     let texts: Vec<String> = rust.filter_map(|file| repository.text(file)).collect();
     move |name| texts.iter().any(|text| text.contains(name))
-}
-
-/// How the service learns its port.
-fn port(sources: &Sources, dockerfile: Option<&Dockerfile>, rocket: Option<Place>) -> Option<Found<Port>> {
-    let named =
-        |test: &dyn Fn(&str) -> bool| sources.variables.iter().find(|variable| test(&variable.value.name));
-    if let Some(found) = named(&|name| name == "PORT") {
-        return Some(Found::new(Port::Standard, found.place.clone()));
-    }
-    let variable =
-        |name: &str, value: &str| Port::Variable { name: name.to_owned(), value: value.to_owned() };
-    if let Some(place) = rocket {
-        return Some(Found::new(variable("ROCKET_PORT", "$PORT"), place));
-    }
-    let is_address = |name: &str| ["ADDR", "LISTEN"].iter().any(|word| name.contains(word));
-    let elsewhere = ["DB", "DATABASE", "REDIS", "SMTP", "MAIL", "METRICS", "PG", "MYSQL", "POSTGRES"];
-    let is_port = |name: &str| name.ends_with("PORT") && !elsewhere.iter().any(|word| name.contains(word));
-    if let Some(found) = named(&|name| is_port(name) && !is_address(name)) {
-        return Some(Found::new(variable(&found.value.name, "$PORT"), found.place.clone()));
-    }
-    let chain = dockerfile.map(Dockerfile::chain).unwrap_or_default();
-    let set = chain.iter().flat_map(|stage| &stage.instructions).filter(|found| found.keyword == "ENV");
-    let place =
-        |line: usize| Place::line(&dockerfile.map(|file| file.path.clone()).unwrap_or_default(), line);
-    let address = set.flat_map(|found| found.pairs().into_iter().map(|pair| (found.line, pair)));
-    let address = address.into_iter().find_map(|(line, (name, value))| {
-        let (host, port) = value.rsplit_once(':').unwrap_or(("", value.as_str()));
-        let is_host = host.is_empty() || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
-        let fits = is_host
-            && port.parse::<u16>().is_ok_and(|port| port >= 80)
-            && (!host.is_empty() || name.ends_with("PORT"));
-        let value = if host.is_empty() { "$PORT".to_owned() } else { format!("{host}:$PORT") };
-        fits.then(|| Found::new(variable(&name, &value), place(line)))
-    });
-    if address.is_some() {
-        return address;
-    }
-    if let Some(found) = named(&|name| is_address(name) && !elsewhere.iter().any(|word| name.contains(word)))
-    {
-        return Some(Found::new(variable(&found.value.name, "0.0.0.0:$PORT"), found.place.clone()));
-    }
-    let exposed = chain.iter().flat_map(|stage| &stage.instructions).find_map(|found| {
-        let port = found.text.split(['/', ' ']).next()?.parse().ok().filter(|_| found.keyword == "EXPOSE")?;
-        Some(Found::new(Port::Fixed(port), place(found.line)))
-    });
-    let by_option = || {
-        let found = sources.port_option.as_ref()?;
-        let words = dockerfile.map(Dockerfile::arguments).unwrap_or_default();
-        Some(Found::new(Port::Arguments(with_port(words, &found.value)), found.place.clone()))
-    };
-    exposed.or_else(by_option).or_else(|| {
-        let found = sources.port.as_ref()?;
-        Some(Found::new(Port::Fixed(found.value), found.place.clone()))
-    })
-}
-
-/// The arguments with the port that is asked for, in place of the one that is named.
-fn with_port(mut words: Vec<String>, option: &str) -> Vec<String> {
-    let same = |word: &String| word == option || word.starts_with(&format!("{option}="));
-    if let Some(at) = words.iter().position(same) {
-        let end = if words.get(at).is_some_and(|word| word == option) { at + 2 } else { at + 1 };
-        words.drain(at..end.min(words.len()));
-    }
-    words.extend([option.to_owned(), "$PORT".to_owned()]);
-    words
 }
 
 /// What the builder's stages set.

@@ -50,6 +50,8 @@ pub(super) struct Variable {
     pub(super) name: String,
     /// Whether the service exits, or responds with errors, without it.
     pub(super) needed: bool,
+    /// The value that a settings file has for another environment.
+    pub(super) elsewhere: Option<String>,
 }
 
 impl Variable {
@@ -131,6 +133,8 @@ pub(super) struct Sources {
     pub(super) port: Option<Found<u16>>,
     /// The command-line option that sets the port, such as `--port`.
     pub(super) port_option: Option<Found<String>>,
+    /// Where SIGTERM is handled, and by what.
+    pub(super) termination: Option<Found<String>>,
     /// What the tests connect to.
     pub(super) services: Vec<Found<&'static str>>,
 }

@@ -12,6 +12,7 @@ use super::own_image::{CERTIFICATES, EMPTY, OwnImage, ROOTFS, own_image};
 use super::report::item;
 use super::tables;
 use crate::cli::Init;
+use crate::columns::folded;
 use crate::workflow;
 use launchway_core::exit::{Exit, Failure, OrExit as _};
 
@@ -310,5 +311,12 @@ impl fmt::Display for Plan {
 }
 
 fn indented(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    text.trim_end().lines().try_for_each(|line| writeln!(f, "{}", format!("    | {line}").trim_end()))
+    text.trim_end().lines().try_for_each(|line| {
+        if line.is_empty() {
+            return writeln!(f, "    |");
+        }
+        let words = line.trim_start();
+        let heading = format!("    | {}", &line[..line.len() - words.len()]);
+        f.write_str(&folded(&heading, heading.len() + 4, words))
+    })
 }

@@ -1,7 +1,7 @@
 //! Formats the findings for people, each with its location, and lists what is unknown.
 
 use super::detect::Findings;
-use super::findings::{Found, Port, Variable};
+use super::findings::{Found, Library, Port, Variable};
 use super::plan::{Origin, Plan};
 use super::threshold::Threshold;
 use crate::columns::folded;
@@ -40,15 +40,12 @@ pub(super) fn text(findings: &Findings) -> String {
     if let Some(version) = &findings.rust_version {
         row("rust-version", version.clone(), "Cargo.toml".to_owned());
     }
-    if let Some(file) = &findings.dockerfile {
-        let stage = file.final_stage();
-        let base = stage.map_or("", |stage| stage.base.as_str());
-        let line = stage.map_or(1, |stage| stage.line);
-        row("final stage", format!("from {base}"), format!("{}:{line}", file.path));
-        for refusal in &findings.refusals {
-            let (place, reason) = refusal.split_once(": ").unwrap_or(("", refusal));
-            row("not followed", reason.to_owned(), place.to_owned());
-        }
+    for (what, value, place) in of_final_stage(findings) {
+        row(what, value, place);
+    }
+    if let Some(place) = &findings.musl {
+        let target = "x86_64-unknown-linux-gnu, also linked statically, instead of musl";
+        row("target", target.to_owned(), place.to_string());
     }
     for (what, value, place) in of_build(findings) {
         row(what, value, place);
@@ -68,6 +65,9 @@ pub(super) fn text(findings: &Findings) -> String {
             format!("{}, reachable only from the same machine", found.value),
             found.place.to_string(),
         );
+    }
+    if let Some(found) = &sources.termination {
+        row("SIGTERM", found.value.clone(), found.place.to_string());
     }
     for Found { value: variable, place } in sources.variables.iter().filter(|found| found.value.needed) {
         row("variable", shown(variable), place.to_string());
@@ -97,7 +97,7 @@ pub(super) fn text(findings: &Findings) -> String {
         row("tracked", ".env, from which the pipeline would read its own variables".to_owned(), path.clone());
     }
     for path in &findings.workflows {
-        row("workflow", "stays".to_owned(), path.clone());
+        row("workflow", "stays, and runs beside the pipeline until you delete it".to_owned(), path.clone());
     }
     let unknown: String = unknown(findings).iter().map(|text| item(text)).collect::<Vec<_>>().concat();
     let unknown = if unknown.is_empty() { unknown } else { format!("\nunknown\n{unknown}") };
@@ -130,6 +130,28 @@ pub(super) fn item(text: &str) -> String {
     folded("  ", 4, text)
 }
 
+/// What the Dockerfile's final stage describes, and what of it needs a person.
+fn of_final_stage(findings: &Findings) -> Vec<(&'static str, String, String)> {
+    let Some(file) = &findings.dockerfile else { return Vec::new() };
+    let mut rows = Vec::new();
+    let mut row = |what: &'static str, value: String, place: String| rows.push((what, value, place));
+    let stage = file.final_stage();
+    let base = stage.map_or("", |stage| stage.base.as_str());
+    let line = stage.map_or(1, |stage| stage.line);
+    row("final stage", format!("from {base}"), format!("{}:{line}", file.path));
+    let mut instructions = stage.into_iter().flat_map(|stage| &stage.instructions);
+    let signal = instructions.find(|found| found.keyword == "STOPSIGNAL" && found.text != "SIGTERM");
+    if let Some(found) = signal {
+        let value = format!("{}, but the smoke run and Render send SIGTERM", found.text);
+        row("stop signal", value, format!("{}:{}", file.path, found.line));
+    }
+    for refusal in &findings.refusals {
+        let (place, reason) = refusal.split_once(": ").unwrap_or(("", refusal));
+        row("not followed", reason.to_owned(), place.to_owned());
+    }
+    rows
+}
+
 /// What the build needs, and with which engine.
 fn of_build(findings: &Findings) -> Vec<(&'static str, String, String)> {
     let build = &findings.build;
@@ -150,12 +172,24 @@ fn of_build(findings: &Findings) -> Vec<(&'static str, String, String)> {
     for found in &build.packages.beside {
         add("not needed", format!("the package {}, to compile", found.value), found.place.to_string());
     }
-    for found in &findings.libraries {
-        add("C library", format!("{}: {}", found.value.krate, found.value.words), found.place.to_string());
+    for (place, names, words) in libraries(&findings.libraries) {
+        add("C library", format!("{names}: {words}"), place);
     }
     if let Some(found) = findings.dynamic() {
         let why = format!("docker, because `{}` cannot be linked statically", found.value.krate);
         add("engine", why, found.place.to_string());
+    }
+    rows
+}
+
+/// The C libraries, those that require the same in one row, with the place of the first.
+fn libraries(found: &[Found<Library>]) -> Vec<(String, String, &'static str)> {
+    let mut rows: Vec<(String, String, &'static str)> = Vec::new();
+    for Found { value: Library { krate, words, .. }, place } in found {
+        match rows.iter_mut().find(|(_, _, known)| known == words) {
+            Some((_, names, _)) => names.extend([", ", krate]),
+            None => rows.push((place.to_string(), krate.clone(), words)),
+        }
     }
     rows
 }
@@ -180,6 +214,11 @@ fn unknown(findings: &Findings) -> Vec<String> {
     }
     if findings.port.is_none() {
         add("the port: neither the sources nor a Dockerfile set one");
+    }
+    if findings.sources.termination.is_none() {
+        add(
+            "a handler for SIGTERM: without one the service, as the first process of its container, ignores the signal and is killed",
+        );
     }
     for found in &findings.build.packages.unknown {
         let Found { value, place } = found;
@@ -228,7 +267,7 @@ fn shown(variable: &Variable) -> String {
 
 /// What `init` measures, and when: it takes minutes.
 pub(super) fn measures(threshold: &Threshold) -> String {
-    let mut text = "\nmeasure\n  fmt, clippy and doc, before anything is written: each that fails today is\n  turned off, with the number of its findings".to_owned();
+    let mut text = "\nmeasure\n  fmt, clippy, doc and the checks of the workflows, before anything is written:\n  each that fails today is turned off, with the reason".to_owned();
     if *threshold == Threshold::ToMeasure {
         text.push_str("\n  the tests under coverage, afterwards: what they cover of the weakest\n  crate becomes the threshold");
     }

@@ -2,6 +2,7 @@
 
 use super::compiled::{Compiled, locked_name};
 use super::detect::has_extension;
+use super::dockerfile::Dockerfile;
 use super::findings::{Found, Library, Link, Mount, Place};
 use super::repository::Repository;
 
@@ -160,6 +161,25 @@ fn settings_port(text: &str) -> Option<(usize, u16)> {
         }
     }
     None
+}
+
+/// The line that makes the repository compile for musl: a target, or a stage of Alpine that compiles.
+pub(super) fn musl(repository: &Repository, dockerfile: Option<&Dockerfile>) -> Option<Place> {
+    let alpine = dockerfile.and_then(|file| {
+        let mut stages = file.compiling().into_iter();
+        let stage = stages.find(|stage| stage.base.contains("rust") && stage.base.contains("alpine"))?;
+        Some(Place::line(&file.path, stage.line))
+    });
+    let files = dockerfile.map(|file| file.path.clone()).into_iter().chain(
+        [".cargo/config.toml", ".cargo/config", "rust-toolchain.toml"].map(|name| repository.below(name)),
+    );
+    let mut places = files.filter_map(|path| {
+        let text = repository.text(&path)?;
+        let line =
+            text.lines().position(|line| !line.trim().starts_with('#') && line.contains("linux-musl"))?;
+        Some(Place::line(&path, line + 1))
+    });
+    places.next().or(alpine)
 }
 
 /// The toolchain file and its channel.

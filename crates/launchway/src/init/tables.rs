@@ -114,8 +114,12 @@ fn lint(text: &mut String, table: &str, findings: &Findings, baseline: &Baseline
             let tool = value
                 .tool()
                 .map(|(name, version)| format!(", tool = {}", quoted(&format!("{name}@{version}"))));
-            writeln!(text, "    {{ run = {}{} }},  # {place}", quoted(&value.run), tool.unwrap_or_default())
-                .ok();
+            let line = format!("{{ run = {}{} }},  # {place}", quoted(&value.run), tool.unwrap_or_default());
+            match baseline.own.get(&value.run) {
+                Some(reason) => writeln!(text, "    # Off, it {reason}\n    # {line}"),
+                None => writeln!(text, "    {line}"),
+            }
+            .ok();
         }
         text.push_str("]\n");
     }
@@ -170,22 +174,50 @@ fn deploy(text: &mut String, table: &str, findings: &Findings) {
     let set = needed(findings);
     if set.is_empty() {
         text.push_str("environment = []\n");
-        return;
-    }
-    text.push_str("environment = [\n");
-    for Found { value, place } in &set {
-        let secret = if value.is_secret() { "" } else { ", secret = false" };
-        writeln!(text, "    {{ name = {}{secret}, meaning = \"read in {place}\" }},", quoted(&value.name))
+    } else {
+        text.push_str("environment = [\n");
+        for Found { value, place } in &set {
+            let secret = if value.is_secret() { "" } else { ", secret = false" };
+            let verb = if value.elsewhere.is_some() { "set only" } else { "read" };
+            writeln!(
+                text,
+                "    {{ name = {}{secret}, meaning = \"{verb} in {place}\" }},",
+                quoted(&value.name)
+            )
             .ok();
+        }
+        text.push_str("]\n");
     }
-    text.push_str("]\n");
-    let rehearsed: Vec<String> = set
-        .iter()
-        .filter_map(|found| Some(format!("{} = {}", found.value.name, quoted(&rehearsal(&found.value)?))))
-        .collect();
+    let rehearsed = rehearsed(findings, &set);
     if !rehearsed.is_empty() {
-        writeln!(text, "\n[{table}.rehearse]\nenvironment = {{ {} }}", rehearsed.join(", ")).ok();
+        writeln!(text, "\n[{table}.rehearse.environment]").ok();
     }
+    for (name, value, origin) in rehearsed {
+        entry(text, name, &quoted(&value), Some(origin));
+    }
+}
+
+/// The variables of a rehearsal, each with its value and where that comes from.
+fn rehearsed<'f>(findings: &'f Findings, needed: &[&'f Found<Variable>]) -> Vec<(&'f str, String, String)> {
+    // Of the OpenTelemetry specification. The Rust SDK ignores it, so only a service that reads it gets it.
+    const TELEMETRY: &str = "OTEL_SDK_DISABLED";
+
+    let of_tests = |name: &str| findings.tests.environment.iter().find(|found| found.value.0 == name);
+    let variable = |Found { value, place }: &&'f Found<Variable>| {
+        let (text, origin) = match (&value.elsewhere, of_tests(&value.name)) {
+            (Some(text), _) => (text.clone(), place.to_string()),
+            (None, Some(found)) => (found.value.1.clone(), format!("{}, as in the tests", found.place)),
+            (None, None) => (made_up(value), "made up".to_owned()),
+        };
+        (value.name.as_str(), text, origin)
+    };
+    let telemetry = findings.sources.variables.iter().find(|found| found.value.name == TELEMETRY);
+    let telemetry = telemetry.map(|found| {
+        let origin = format!("{}: a rehearsal sends no telemetry", found.place);
+        (TELEMETRY, "true".to_owned(), origin)
+    });
+    let others = needed.iter().filter(|found| found.value.name != TELEMETRY);
+    others.map(variable).chain(telemetry).collect()
 }
 
 /// The variables that the service requires to start.
@@ -198,13 +230,16 @@ pub(super) fn needed(findings: &Findings) -> Vec<&Found<Variable>> {
     needed.filter(|found| found.value.name != "PORT" && Some(found.value.name.as_str()) != port).collect()
 }
 
-/// Guesses a value for a rehearsal from a variable's name; the rehearsal generates secrets itself.
-fn rehearsal(variable: &Variable) -> Option<String> {
+/// Guesses a value for a rehearsal from a variable's name.
+fn made_up(variable: &Variable) -> String {
     let name = variable.name.as_str();
     let value = if name.contains("DATABASE_URL") || name.ends_with("DB_URL") {
         "sqlite::memory:"
+    } else if name.contains("DSN") {
+        "http://rehearsal@127.0.0.1:9/1"
     } else if variable.is_secret() {
-        return None;
+        // Long enough for a key, and nothing that a scan for secrets reports.
+        "rehearsal-rehearsal-rehearsal-rehearsal-rehearsal-rehearsal-rehe"
     } else if name.ends_with("HOST") || name.contains("BIND") {
         "0.0.0.0"
     } else if name.contains("ADDR") || name.contains("LISTEN") {
@@ -219,7 +254,7 @@ fn rehearsal(variable: &Variable) -> Option<String> {
     } else {
         "rehearsal"
     };
-    Some(value.to_owned())
+    value.to_owned()
 }
 
 fn quoted(text: &str) -> String {

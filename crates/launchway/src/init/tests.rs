@@ -2,6 +2,7 @@
 
 mod linking;
 mod packages;
+mod rehearsal;
 mod workflows;
 
 use tempfile::TempDir;
@@ -253,36 +254,6 @@ fn a_cargo_root_may_be_a_sub_folder() {
 }
 
 #[test]
-fn variables_that_the_service_needs_are_listed_with_their_place() {
-    let main = r#"
-fn main() {
-    let key = std::env::var("SESSION_KEY").expect("SESSION_KEY");
-    let name = std::env::var("SITE_NAME").unwrap();
-    let level = std::env::var("LEVEL").unwrap_or_default();
-    let address = format!("0.0.0.0:{}", std::env::var("HTTP_PORT").unwrap());
-    route("/health", get(ok)).route("/version", get(version)); // { "commit": … }
-}
-struct Version { commit: String }
-"#;
-    let plan = plan(&repository(&[("src/main.rs", main)]));
-    let (_, deploy) = tables(&plan).split_once("deploy]\n").unwrap();
-    insta::assert_snapshot!(deploy, @r#"
-    health = "/health"  # src/main.rs:7
-    version = "/version"  # src/main.rs:7
-    port = { variable = "HTTP_PORT", value = "$PORT" }  # src/main.rs:6
-    timeout = "10m"
-    bake = "30s"
-    environment = [
-        { name = "SESSION_KEY", meaning = "read in src/main.rs:3" },
-        { name = "SITE_NAME", secret = false, meaning = "read in src/main.rs:4" },
-    ]
-
-    [package.metadata.pipeline.rehearse]
-    environment = { SITE_NAME = "rehearsal" }
-    "#);
-}
-
-#[test]
 fn what_is_there_already_is_not_overwritten() {
     let dir = repository(&[
         ("xtask/Cargo.toml", "[workspace]\n"),
@@ -361,14 +332,16 @@ fn the_report_names_places_and_what_is_not_known() {
     unknown
       a version path that returns `{"commit": "…"}`: without one, digest and health
         are the only proof of a deploy
+      a handler for SIGTERM: without one the service, as the first process of its
+        container, ignores the signal and is killed
       which crates of `Cargo.lock` the build compiles: cargo cannot list them, so C
         libraries may be named that the service does not use
     "#);
 }
 
-/// What `init` prints around the files that it writes, whose lines are their own.
+/// A word that fits no line is left whole.
 fn fits(text: &str) {
-    for line in text.lines().filter(|line| !line.starts_with("    | ")) {
+    for line in text.lines() {
         let is_one_word = line.trim().split(' ').any(|word| word.chars().count() > 60);
         assert!(line.chars().count() <= 80 || is_one_word, "{line}");
     }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::findings::Found;
 use crate::coverage::{Coverage, Lines};
+use crate::executor::record::last_tests;
 use crate::project::output;
 use launchway_core::command::{Call, ended};
 use launchway_core::file::write_whole;
@@ -20,6 +21,8 @@ pub(super) enum Threshold {
     ToMeasure,
     /// A whole percent that every crate reaches today, and the crate that is closest to it.
     Measured { percent: u64, weakest: String },
+    /// The service has no tests.
+    NoTests,
     /// Why the tests say nothing.
     Unmeasured(String),
 }
@@ -31,6 +34,7 @@ impl fmt::Display for Threshold {
             Self::Measured { percent, weakest } => {
                 write!(f, "coverage = {percent}  # what the tests cover today of `{weakest}`, rounded down")
             }
+            Self::NoTests => f.write_str("coverage = 0  # there are no tests yet"),
             Self::Unmeasured(reason) => {
                 write!(
                     f,
@@ -54,6 +58,7 @@ impl Threshold {
         let status = call.run(&runner.folder, &runner.interrupt, |line| runner.reporter.text(line))?;
         runner.interrupt.check()?;
         Ok(match status.code() {
+            Some(0) if last_tests(&output(&runner.folder).join("run.json")) == Some(0) => Self::NoTests,
             Some(0) => Self::weakest(&runner.folder)?,
             Some(1) => Self::Unmeasured("the tests fail".to_owned()),
             Some(3) => Self::Unmeasured("a tool or service that the tests need is missing".to_owned()),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::code::{Source, blanks, constants};
+use super::code::{Source, blanks, constants, word};
 use super::findings::{Found, Sources, Variable};
-use super::routes;
+use super::{port, routes};
 
 /// Variables of the machine, of cargo and of well-known libraries, which a service works without.
 const ORDINARY: [&str; 24] = [
@@ -42,9 +42,10 @@ pub(super) fn read(sources: &[Source]) -> Sources {
         version: routes::version(sources),
         variables: variables(sources, &constants),
         prefixes: prefixes(sources),
-        loopback: loopback(sources),
-        port: port(sources),
-        port_option: port_option(sources),
+        loopback: port::loopback(sources),
+        port: port::default(sources),
+        port_option: port::port_option(sources),
+        termination: termination(sources),
         services: Vec::new(),
     }
 }
@@ -53,9 +54,11 @@ fn variables(sources: &[Source], constants: &BTreeMap<String, String>) -> Vec<Fo
     let mut found: Vec<Found<Variable>> = Vec::new();
     let mut add = |name: Option<String>, needed: bool, source: &Source, offset: usize| {
         let Some(name) = name.filter(|name| is_name(name)) else { return };
-        match found.iter_mut().find(|known| known.value.name == name) {
-            Some(known) => known.value.needed |= needed,
-            None => found.push(Found::new(Variable { name, needed }, source.place(offset))),
+        if let Some(known) = found.iter_mut().find(|known| known.value.name == name) {
+            known.value.needed |= needed;
+        } else {
+            let variable = Variable { name, needed, elsewhere: None };
+            found.push(Found::new(variable, source.place(offset)));
         }
     };
     for source in sources {
@@ -99,15 +102,50 @@ fn argument(source: &Source, offset: usize, constants: &BTreeMap<String, String>
 
 /// Whether the service fails if the call returns an error.
 fn needs(source: &Source, start: usize, end: usize) -> bool {
+    const FAILS: [&str; 5] = [".expect(", ".unwrap()", "?", "context(", ".ok_or"];
+
     let before = source.code.get(..start).unwrap_or_default();
     let before = before.rsplit([';', '{', '}']).next().unwrap_or_default();
     if ["if let", "while let", "match "].iter().any(|word| before.contains(word)) {
         return false;
     }
-    let after = source.statement(end);
-    let with_default = ["unwrap_or", ".ok()", "map_or", "or_else", ".is_ok", ".is_err", "Err(", ".or("];
-    !with_default.iter().any(|word| after.contains(word))
-        && [".expect(", ".unwrap()", "?", "context("].iter().any(|word| after.contains(word))
+    let with_default = ["unwrap_or", "map_or", "or_else", ".is_ok", ".is_err", ".is_some", "Err(", ".or("];
+    let calls = outer(source.statement(end));
+    if with_default.iter().any(|word| calls.contains(word)) {
+        return false;
+    }
+    // A value that is bound first may be required later in the function.
+    let required_later = || {
+        let name = before.trim_start().strip_prefix("let ")?.trim_start_matches("mut ");
+        let name = word(name);
+        let rest = source.code.get(end..)?.split("fn ").next()?;
+        let is_use =
+            |at: usize| !rest[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.');
+        let mut uses = rest.match_indices(name).filter(|(at, _)| !name.is_empty() && is_use(*at));
+        Some(uses.any(|(at, _)| {
+            let call = &rest[at + name.len()..];
+            FAILS.iter().any(|fails| *fails != "?" && call.starts_with(fails))
+        }))
+    };
+    FAILS.iter().any(|call| calls.contains(call)) || required_later().unwrap_or_default()
+}
+
+/// The calls of a chain without their arguments.
+fn outer(chain: &str) -> String {
+    let (mut depth, mut lowest) = (0_i32, 0_i32);
+    let mut calls = String::new();
+    for c in chain.chars() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        lowest = lowest.min(depth);
+        if depth == lowest || depth == lowest + 1 && matches!(c, '(' | '[' | '{') {
+            calls.push(c);
+        }
+    }
+    calls
 }
 
 /// The variable of a field that clap reads, whether it is required, and its location.
@@ -146,7 +184,7 @@ fn derived(
 }
 
 /// Where a parenthesis that was opened before the text is closed.
-fn close(text: &str) -> Option<usize> {
+pub(super) fn close(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (place, c) in text.char_indices() {
         match c {
@@ -159,7 +197,7 @@ fn close(text: &str) -> Option<usize> {
     None
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let cargo = ["CARGO_", "RUSTUP_", "XDG_", "DEP_"].iter().any(|prefix| name.starts_with(prefix));
     name.starts_with(|c: char| c.is_ascii_uppercase())
@@ -185,84 +223,12 @@ fn prefixes(sources: &[Source]) -> Vec<Found<String>> {
     found
 }
 
-/// A loopback address that a server seems to listen on.
-fn loopback(sources: &[Source]) -> Option<Found<String>> {
+/// Where the sources handle SIGTERM.
+fn termination(sources: &[Source]) -> Option<Found<String>> {
     sources.iter().find_map(|source| {
-        let is_loopback = |value: &str| match value.rsplit_once(':') {
-            Some((host, port)) => {
-                matches!(host, "127.0.0.1" | "localhost" | "[::1]")
-                    && port.parse().is_ok_and(|port: u16| port > 0)
-            }
-            None => value == "127.0.0.1",
-        };
-        let listens = |offset: usize| {
-            let line = source.code.get(..offset).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
-            let line = line.to_ascii_lowercase();
-            ["bind", "addr", "host", "listen", "interface"].iter().any(|word| line.contains(word))
-        };
-        if source.path.contains("test") {
-            return None;
-        }
-        let text = source.strings.iter().find(|text| is_loopback(&text.value) && listens(text.start))?;
-        Some(Found::new(text.value.clone(), source.place(text.start)))
-    })
-}
-
-/// The option of clap that is called a port, and that no variable sets.
-fn port_option(sources: &[Source]) -> Option<Found<String>> {
-    sources.iter().find_map(|source| {
-        let of_field = ["#[arg(", "#[clap(", "#[structopt("].iter().find_map(|attribute| {
-            source.after(attribute).find_map(|offset| {
-                let rest = source.code.get(offset..)?;
-                let end = close(rest)?;
-                let inside = rest.get(..end)?;
-                let field = rest.get(end..)?.trim_start_matches([')', ']']);
-                let field =
-                    field.lines().find(|line| line.contains(':') && !line.trim_start().starts_with("#["))?;
-                let name = field.split(':').next()?.trim().rsplit(' ').next()?;
-                let words = inside.split(',').map(str::trim);
-                let long = words.clone().find(|word| word.starts_with("long"))?;
-                let fits = name == "port" || matches!(name, "http_port" | "listen_port" | "server_port");
-                let by_variable = words.clone().any(|word| word == "env" || word.starts_with("env "));
-                let named = long.split_once('"').and_then(|(_, rest)| rest.split('"').next());
-                let option = named.map_or_else(|| name.replace('_', "-"), str::to_owned);
-                (fits && !by_variable).then(|| Found::new(format!("--{option}"), source.place(offset)))
-            })
-        });
-        let of_builder = || {
-            source.after(".long(").find_map(|offset| {
-                let text = source.string_at(offset).filter(|text| text.value == "port")?;
-                let by_variable = source.statement(text.end).contains(".env(");
-                (!by_variable).then(|| Found::new("--port".to_owned(), source.place(offset)))
-            })
-        };
-        of_field.or_else(of_builder)
-    })
-}
-
-/// A port beside an address, or a number where a port has its default.
-fn port(sources: &[Source]) -> Option<Found<u16>> {
-    sources.iter().find_map(|source| {
-        let of_address = source.strings.iter().find_map(|text| {
-            let (host, port) = text.value.rsplit_once(':')?;
-            let is_host = host.is_empty()
-                || host == "localhost"
-                || host.parse::<std::net::IpAddr>().is_ok()
-                || host == "[::]";
-            let port = port.parse::<u16>().ok().filter(|port| *port > 0 && is_host)?;
-            Some(Found::new(port, source.place(text.start)))
-        });
-        let of_default = || {
-            source.after("PORT").find_map(|offset| {
-                let numbers =
-                    source.statement(offset).split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-                let mut port = numbers
-                    .filter_map(|word| word.replace('_', "").trim_end_matches("u16").parse::<u16>().ok());
-                let port = port.find(|port| *port >= 80)?;
-                Some(Found::new(port, source.place(offset)))
-            })
-        };
-        of_address.or_else(of_default)
+        let offset =
+            ["SignalKind::terminate", "SIGTERM"].iter().find_map(|sign| source.after(sign).next())?;
+        Some(Found::new("handled".to_owned(), source.place(offset)))
     })
 }
 
@@ -305,6 +271,14 @@ mod tests {
                 "MY_A! src/main.rs:1",
             ),
             ("if let Ok(a) = env::var(\"A\") { b()?; }", "A src/main.rs:1"),
+            ("let a = env::var(\"A\").ok().expect(\"A\");", "A! src/main.rs:1"),
+            ("let a = env::var(\"A\").ok();\nlet b = Some(2);\nuse_it(1, a.unwrap());", "A! src/main.rs:1"),
+            ("let a = env::var(\"A\").ok();\n}\nfn b(a: T) { c(1, a.unwrap()) }", "A src/main.rs:1"),
+            ("let a = env::var(\"A\").ok().map(|a| a.parse().expect(\"a number\"));", "A src/main.rs:1"),
+            (
+                "let a = env::var(\"A\").ok().and_then(|a| Some(a.parse().ok()?)).unwrap_or(1);",
+                "A src/main.rs:1",
+            ),
             ("let port: u16 = env::var(\"PORT\").ok().and_then(p).unwrap_or(1);", "PORT src/main.rs:1"),
             ("#[clap(long, env = \"A_B\")]\npub b: Option<String>,", "A_B src/main.rs:1"),
             ("#[arg(\n long,\n env)]\n#[serde(x)]\nlisten: String,", "LISTEN! src/main.rs:3"),
@@ -321,31 +295,5 @@ mod tests {
         ] {
             assert!(of(text).is_empty(), "{text}");
         }
-    }
-
-    #[test]
-    fn the_address_is_found() {
-        let found = read(&[Source::new("a.rs", "listener.bind(\"127.0.0.1:3000\")?;")]);
-        assert_eq!(found.loopback.map(|found| found.value).as_deref(), Some("127.0.0.1:3000"));
-        assert_eq!(found.port.map(|found| found.value), Some(3000));
-        for text in [
-            "#[arg(short, long, default_value_t = 8080)]\n    port: u16,",
-            "#[clap(long = \"port\", default_value = \"80\")]\npub http_port: u16,",
-            "Arg::new(\"p\").long(\"port\").default_value(\"8080\")",
-        ] {
-            let found = read(&[Source::new("a.rs", text)]).port_option.unwrap();
-            assert_eq!(
-                (found.value.as_str(), found.place.to_string().as_str()),
-                ("--port", "a.rs:1"),
-                "{text}"
-            );
-        }
-        for text in ["#[arg(long, env = \"P\")]\nport: u16,", "#[arg(long)]\nhost: String,"] {
-            assert_eq!(read(&[Source::new("a.rs", text)]).port_option, None, "{text}");
-        }
-        let found = read(&[Source::new("a.rs", "const DEFAULT_PORT: u16 = 8080;")]);
-        assert_eq!(found.port.map(|found| found.value), Some(8080));
-        let found = read(&[Source::new("a.rs", "let url = \"http://localhost:8080/x\"; let t = \"12:30\";")]);
-        assert_eq!((found.loopback, found.port), (None, None));
     }
 }

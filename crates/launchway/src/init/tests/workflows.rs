@@ -68,6 +68,11 @@ fn what_a_workflow_says_is_configured() {
     let left = report::left(&findings(&dir), &plan, &Threshold::ToMeasure);
     assert!(left.contains("The tests need Redis") && !left.contains("PostgreSQL"), "{left}");
     baseline.fmt = None;
+    baseline.own = [("cargo machete".to_owned(), "exited with 1 today: unused: a".to_owned())].into();
+    let plan = Plan::new(&findings(&dir), Origin::Version("0.1.0"), &baseline).unwrap();
+    let off = "checks = [\n    # Off, it exited with 1 today: unused: a\n    # { run = \"cargo machete\"";
+    assert!(tables(&plan).contains(off) && baseline.to_string().contains("`cargo machete` exited"), "{plan}");
+    baseline.own.clear();
     let plan = Plan::new(&findings(&dir), Origin::Version("0.1.0"), &baseline).unwrap();
     assert!(tables(&plan).contains("pipeline.lint]\nchecks = [\n"), "{plan}");
 }
