@@ -270,3 +270,28 @@ fn a_service_with_a_single_stage_is_adopted() {
     assert!(own.ends_with("EXPOSE 8080\nCMD [\"/app/web\", \"--port\", \"8080\"]\n"), "{own}");
     fixture.run(&["docker-build"]).exits(0).says(&["smoke run: up in "]);
 }
+
+#[test]
+fn a_check_of_a_workflow_that_fails_today_is_off() {
+    let workflow = "on: push\njobs:\n  lint:\n    steps:\n      - uses: crate-ci/typos@v1.29.4\n      - run: cargo machete\n";
+    let files = [
+        ("Cargo.toml", MANIFEST),
+        ("Cargo.lock", LOCK),
+        ("src/main.rs", MAIN),
+        ("motd", "teh\n"),
+        (".gitignore", "target/\n"),
+        (".github/workflows/ci.yml", workflow),
+    ];
+    let fixture = repository(&files.map(|(path, text)| (path.to_owned(), text)));
+    let program = |prints: &str, checks: &str| {
+        format!("case \"$*\" in *--version) echo '{prints}' ;; *) {checks} ;; esac")
+    };
+    fixture.put("typos", &program("typos-cli 1.29.4", "echo 'motd:1: teh'; exit 2"));
+    fixture.put("cargo-machete", &program("cargo-machete 0.9.2", "exit 0"));
+    fixture.run(&["init", "--no-rehearsal"]).exits(0).says(&["`typos` exited with 2 today: motd:1: teh"]);
+    let text = fixture.read("Cargo.toml");
+    let off = "checks = [\n    # Off, it exited with 2 today: motd:1: teh\n    # { run = \"typos\", ";
+    assert!(text.contains(off) && text.contains("    { run = \"cargo machete\", "), "{text}");
+    fixture.commit();
+    fixture.run(&["lint"]).exits(0).says(&["    cargo machete\n"]).says_nothing_of(&["typos"]);
+}

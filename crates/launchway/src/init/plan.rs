@@ -316,7 +316,15 @@ fn indented(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
             return writeln!(f, "    |");
         }
         let words = line.trim_start();
-        let heading = format!("    | {}", &line[..line.len() - words.len()]);
-        f.write_str(&folded(&heading, heading.len() + 4, words))
+        let indent = &line[..line.len() - words.len()];
+        let heading = format!("    | {indent}");
+        let folded = |heading: &str, words: &str| folded(heading, heading.len() + 4, words);
+        match words.rsplit_once("  # ") {
+            Some((value, comment)) if heading.len() + words.chars().count() > 80 => {
+                f.write_str(&folded(&heading, value))?;
+                f.write_str(&folded(&format!("{heading}    # "), comment))
+            }
+            _ => f.write_str(&folded(&heading, words)),
+        }
     })
 }

@@ -97,7 +97,7 @@ pub(super) fn text(findings: &Findings) -> String {
         row("tracked", ".env, from which the pipeline would read its own variables".to_owned(), path.clone());
     }
     for path in &findings.workflows {
-        row("workflow", "stays, and runs beside the pipeline until you delete it".to_owned(), path.clone());
+        row("workflow", "stays until you delete it".to_owned(), path.clone());
     }
     let unknown: String = unknown(findings).iter().map(|text| item(text)).collect::<Vec<_>>().concat();
     let unknown = if unknown.is_empty() { unknown } else { format!("\nunknown\n{unknown}") };

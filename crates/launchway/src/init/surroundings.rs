@@ -163,23 +163,27 @@ fn settings_port(text: &str) -> Option<(usize, u16)> {
     None
 }
 
-/// The line that makes the repository compile for musl: a target, or a stage of Alpine that compiles.
+/// Where the repository compiles for musl: a command or a stage of the Dockerfile, or cargo's configuration.
 pub(super) fn musl(repository: &Repository, dockerfile: Option<&Dockerfile>) -> Option<Place> {
-    let alpine = dockerfile.and_then(|file| {
-        let mut stages = file.compiling().into_iter();
-        let stage = stages.find(|stage| stage.base.contains("rust") && stage.base.contains("alpine"))?;
-        Some(Place::line(&file.path, stage.line))
+    let of_stage = dockerfile.and_then(|file| {
+        let is_musl = |base: &str| base.contains("musl") || base.contains("rust") && base.contains("alpine");
+        let says = |text: &str| text.contains("x86_64-unknown-linux-musl");
+        file.compiling().into_iter().find_map(|stage| {
+            let named = stage.instructions.iter().find(|found| says(&found.text)).map(|found| found.line);
+            let line = named.or_else(|| is_musl(&stage.base).then_some(stage.line))?;
+            Some(Place::line(&file.path, line))
+        })
     });
-    let files = dockerfile.map(|file| file.path.clone()).into_iter().chain(
-        [".cargo/config.toml", ".cargo/config", "rust-toolchain.toml"].map(|name| repository.below(name)),
-    );
-    let mut places = files.filter_map(|path| {
-        let text = repository.text(&path)?;
-        let line =
-            text.lines().position(|line| !line.trim().starts_with('#') && line.contains("linux-musl"))?;
-        Some(Place::line(&path, line + 1))
-    });
-    places.next().or(alpine)
+    // Not a table `[target.…-musl]`, which is for those who ask for that target.
+    let is_target = |line: &str| line.trim_start().starts_with("target") && line.contains("linux-musl");
+    let of_cargo = || {
+        [".cargo/config.toml", ".cargo/config"].iter().find_map(|name| {
+            let path = repository.below(name);
+            let line = repository.text(&path)?.lines().position(is_target)?;
+            Some(Place::line(&path, line + 1))
+        })
+    };
+    of_stage.or_else(of_cargo)
 }
 
 /// The toolchain file and its channel.

@@ -199,9 +199,9 @@ fn deploy(text: &mut String, table: &str, findings: &Findings) {
 
 /// The variables of a rehearsal, each with its value and where that comes from.
 fn rehearsed<'f>(findings: &'f Findings, needed: &[&'f Found<Variable>]) -> Vec<(&'f str, String, String)> {
-    // Of the OpenTelemetry specification. The Rust SDK ignores it, so only a service that reads it gets it.
-    const TELEMETRY: &str = "OTEL_SDK_DISABLED";
-
+    // The first is of the OpenTelemetry specification. The Rust SDK ignores it: only a service that reads it gets it.
+    let ends_telemetry =
+        |name: &str| name == "OTEL_SDK_DISABLED" || name.contains("DISABLE") && name.contains("TELEMETRY");
     let of_tests = |name: &str| findings.tests.environment.iter().find(|found| found.value.0 == name);
     let variable = |Found { value, place }: &&'f Found<Variable>| {
         let (text, origin) = match (&value.elsewhere, of_tests(&value.name)) {
@@ -211,12 +211,12 @@ fn rehearsed<'f>(findings: &'f Findings, needed: &[&'f Found<Variable>]) -> Vec<
         };
         (value.name.as_str(), text, origin)
     };
-    let telemetry = findings.sources.variables.iter().find(|found| found.value.name == TELEMETRY);
+    let telemetry = findings.sources.variables.iter().filter(|found| ends_telemetry(&found.value.name));
     let telemetry = telemetry.map(|found| {
         let origin = format!("{}: a rehearsal sends no telemetry", found.place);
-        (TELEMETRY, "true".to_owned(), origin)
+        (found.value.name.as_str(), "true".to_owned(), origin)
     });
-    let others = needed.iter().filter(|found| found.value.name != TELEMETRY);
+    let others = needed.iter().filter(|found| !ends_telemetry(&found.value.name));
     others.map(variable).chain(telemetry).collect()
 }
 

@@ -58,7 +58,6 @@ impl Threshold {
         let status = call.run(&runner.folder, &runner.interrupt, |line| runner.reporter.text(line))?;
         runner.interrupt.check()?;
         Ok(match status.code() {
-            Some(0) if last_tests(&output(&runner.folder).join("run.json")) == Some(0) => Self::NoTests,
             Some(0) => Self::weakest(&runner.folder)?,
             Some(1) => Self::Unmeasured("the tests fail".to_owned()),
             Some(3) => Self::Unmeasured("a tool or service that the tests need is missing".to_owned()),
@@ -68,6 +67,9 @@ impl Threshold {
 
     /// Reads what the tests have left.
     fn weakest(root: &Path) -> Result<Self> {
+        if last_tests(&output(root).join("run.json")) == Some(0) {
+            return Ok(Self::NoTests);
+        }
         let lcov = output(root).join("coverage/lcov.info");
         let lines = Lines::read(root, &fs_err::read_to_string(&lcov)?)
             .with_context(|| format!("{} is not in the format of lcov", lcov.display()))?;
@@ -94,13 +96,17 @@ impl Threshold {
 mod tests {
     use super::*;
 
-    /// The line after a run that left this lcov.
-    fn after(lcov: &str) -> String {
+    /// The line after a run of this many tests that left this lcov.
+    fn after(tests: u64, lcov: &str) -> String {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in [
             ("Cargo.toml", Threshold::ToMeasure.to_string()),
             ("a/Cargo.toml", String::new()),
             ("b/Cargo.toml", String::new()),
+            (
+                "target/xtask/run.json",
+                format!("{{\"tests\":{{\"passed\":{tests},\"failed\":0,\"skipped\":0}}}}"),
+            ),
             ("target/xtask/coverage/lcov.info", lcov.to_owned()),
         ] {
             write_whole(&dir.path().join(path), text.as_bytes()).unwrap();
@@ -112,12 +118,13 @@ mod tests {
     #[test]
     fn every_crate_reaches_the_threshold() {
         let lcov = "SF:a/x.rs\nDA:1,1\nDA:2,1\nSF:b/y.rs\nDA:1,1\nDA:2,0\nDA:3,4\n";
-        assert_eq!(after(lcov), "coverage = 66  # what the tests cover today of `b`, rounded down");
+        assert_eq!(after(3, lcov), "coverage = 66  # what the tests cover today of `b`, rounded down");
         assert_eq!(
-            after("SF:a/x.rs\nDA:1,0\n"),
+            after(3, "SF:a/x.rs\nDA:1,0\n"),
             "coverage = 0  # what the tests cover today of `a`, rounded down"
         );
-        let none = after("SF:a/x.rs\n");
+        assert_eq!(after(0, lcov), "coverage = 0  # there are no tests yet");
+        let none = after(3, "SF:a/x.rs\n");
         assert!(none.starts_with("coverage = 0  # not measured, no crate has a line"), "{none}");
     }
 

@@ -119,3 +119,42 @@ fn a_port_may_be_an_argument_or_stand_in_a_file() {
     let plan = plan(&repository(&[("src/main.rs", "fn main() {}\n"), ("configuration/base.yaml", settings)]));
     assert!(tables(&plan).contains("port = 8000  # configuration/base.yaml:4\n"), "{plan}");
 }
+
+#[test]
+fn what_differs_from_the_repositorys_own_image_is_said() {
+    let of = |files: &[(&str, &str)]| {
+        let text = report::text(&findings(&repository(files)));
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let dockerfile = |base: &str, command: &str| {
+        format!(
+            "FROM {base} AS build\nRUN {command}\nFROM scratch\nSTOPSIGNAL SIGINT\nCOPY --from=build /web /web\nCMD [\"/web\"]\n"
+        )
+    };
+    let words =
+        |line: usize| format!("target Dockerfile:{line} x86_64-unknown-linux-gnu, also linked statically");
+    for (base, command, line) in [
+        ("rust:1-alpine", "cargo build", 1),
+        ("messense/rust-musl-cross:x86_64-musl", "cargo build", 1),
+        ("rust:1", "cargo build --target x86_64-unknown-linux-musl", 2),
+    ] {
+        let found = of(&[("Dockerfile", &dockerfile(base, command))]);
+        assert!(found.contains(&words(line)), "{found}");
+        assert!(found.contains("stop signal Dockerfile:4 SIGINT, but the smoke run"), "{found}");
+    }
+    let found = of(&[(".cargo/config.toml", "[build]\ntarget = \"x86_64-unknown-linux-musl\"\n")]);
+    assert!(found.contains("target .cargo/config.toml:2"), "{found}");
+    let found = of(&[(".cargo/config.toml", "[target.x86_64-unknown-linux-musl]\nlinker = \"x\"\n")]);
+    assert!(!found.contains("musl"), "{found}");
+}
+
+#[test]
+fn libraries_that_need_the_same_share_a_row() {
+    let names = ["ring", "zstd-sys", "aws-lc-sys"].map(|name| format!("\n[[package]]\nname = \"{name}\"\n"));
+    let lock = format!("version = 4\n{}", names.concat());
+    let dir =
+        repository(&[("Cargo.lock", &lock), ("src/main.rs", "fn main() { on(SignalKind::terminate()) }")]);
+    let text = report::text(&findings(&dir));
+    assert!(text.contains("Cargo.lock:4        ring, zstd-sys: compiled from source"), "{text}");
+    assert!(text.contains("SIGTERM") && !text.contains("a handler for SIGTERM"), "{text}");
+}

@@ -48,6 +48,10 @@ fn a_rehearsal_sends_no_telemetry() {
     [package.metadata.pipeline.rehearse.environment]
     OTEL_SDK_DISABLED = "true"  # src/main.rs:2: a rehearsal sends no telemetry
     "#);
+    let by_option =
+        "struct Options {\n    #[arg(long, env = \"WEB_DISABLE_TELEMETRY\")]\n    quiet: bool,\n}\n";
+    let deploy = deploy(&repository(&[("src/main.rs", by_option)]));
+    assert!(deploy.contains("\nWEB_DISABLE_TELEMETRY = \"true\"  # src/main.rs:2: "), "{deploy}");
 }
 
 #[test]
