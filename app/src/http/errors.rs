@@ -72,7 +72,7 @@ impl Error {
             Self::Malformed => "The server could not understand this request.",
             Self::Host => "This server does not serve this host name.",
             Self::Unsigned => "This request needs a valid signature.",
-            Self::NotFound => "There is no page at this address.",
+            Self::NotFound => "This address has no page.",
             Self::MethodNotAllowed => "This address does not support requests of this kind.",
             Self::Timeout => "The request did not arrive in time.",
             Self::TooLarge => "The request is too large for this address.",

@@ -165,15 +165,15 @@ fn check_with(folder: &Path, docker: &dyn Fn(&[&str]) -> Call) -> Result<()> {
     let Err(error) = version.read(folder) else { return Ok(()) };
     // That of the context, which is `DOCKER_HOST` if that is set.
     let host = docker(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]);
-    let place = match host.read(folder) {
-        Ok(host) => format!("no Docker engine responds at {host}"),
-        Err(_) => "there is no Docker command line".to_owned(),
+    let problem = match host.read(folder) {
+        Ok(host) => {
+            format!("no Docker engine responds at {host}: start one, or set `DOCKER_HOST` to one")
+        }
+        Err(_) => "the Docker command line cannot be run: install it".to_owned(),
     };
     Err(Failure::new(
         Exit::Missing,
-        format!(
-            "{place}: start one, or set `DOCKER_HOST` to one. `--engine builtin` and `--output FILE` need none ({error:#})"
-        ),
+        format!("{problem}. `--engine builtin` and `--output FILE` need no Docker ({error:#})"),
     )
     .into())
 }

@@ -63,13 +63,13 @@ impl Layout {
     pub fn open(folder: &Path) -> Result<Self> {
         if !Self::is_in(folder) {
             let message =
-                format!("there is no image in {}: run `cargo xtask docker-build` first", folder.display());
+                format!("{} contains no image: run `cargo xtask docker-build` first", folder.display());
             return Err(Failure::new(Exit::Usage, message).into());
         }
         Self::read(folder)
             .with_context(|| {
                 format!(
-                    "there is no complete image in {}: run `cargo xtask docker-build` first",
+                    "{} contains no complete image: run `cargo xtask docker-build` first",
                     folder.display()
                 )
             })

@@ -48,7 +48,7 @@ pub(crate) fn attestations(
 ) -> Result<Result<Vec<Artifact>, &'static str>> {
     let Project { root, config, .. } = build.project;
     if !root.join("Cargo.lock").is_file() {
-        return Ok(Err("there is no `Cargo.lock` to list the image's dependencies from"));
+        return Ok(Err("without `Cargo.lock` the image's dependencies are unknown"));
     }
     if image.media_type != MANIFEST {
         return Ok(Err("the image is not in OCI format: build it again"));
@@ -87,6 +87,6 @@ mod tests {
         assert_eq!(made(&root, MANIFEST), made(&root, MANIFEST), "the same bytes each time");
         let docker = "application/vnd.docker.distribution.manifest.v2+json";
         assert!(made(&root, docker).unwrap_err().starts_with("the image is not in OCI format"));
-        assert!(made(&root.join("app"), MANIFEST).unwrap_err().contains("no `Cargo.lock`"));
+        assert!(made(&root.join("app"), MANIFEST).unwrap_err().contains("without `Cargo.lock`"));
     }
 }

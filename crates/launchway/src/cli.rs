@@ -76,7 +76,7 @@ pub(crate) enum Command {
     /// Run the whole pipeline against a registry, a Render and a Sentry on loopback; nothing leaves this machine.
     #[cfg(feature = "rehearsal")]
     Rehearse(Rehearse),
-    /// Generate the GitHub workflows, of the pipeline and for rollbacks.
+    /// Generate the GitHub workflows for the pipeline and for rollbacks.
     Workflow(Workflow),
     /// List every deployment: what went live, what failed and why, what was rolled back.
     History,
@@ -128,7 +128,7 @@ fn engine() -> impl TypedValueParser<Value = Engine> {
 
 #[derive(Debug, Args)]
 pub(crate) struct TestCoverage {
-    /// Run this part of the tests only, such as 2/3, and leave what it covers in target/xtask/shards.
+    /// Run only this part of the tests, such as 2/3, and write what it covers to target/xtask/shards.
     #[arg(long, value_name = "I/N", conflicts_with = "merge")]
     pub(crate) shard: Option<Shard>,
     /// Merge the shards in these folders, such as target/xtask/shards, then check every crate's threshold.

@@ -34,7 +34,7 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
     let ran = ran.says(&[
         &format!("rehearse: commit {short}\n"),
         "nothing leaves this machine",
-        "skipped cargo-deny: there is no deny.toml",
+        "skipped cargo-deny: no deny.toml",
         "skipped zizmor: zizmor is 0.0.0, but the pipeline needs",
         "The image that was built is the one that runs.",
     ]);
@@ -144,11 +144,7 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
     );
     let ran = fixture.run(&release).exits(6);
     fixture.is_left_alone();
-    ran.says(&[
-        "c0ffee",
-        "there is no earlier release to roll back to: deploy dep-",
-        "nothing to do by hand",
-    ]);
+    ran.says(&["c0ffee", "no earlier release to roll back to: deploy dep-", "nothing to do by hand"]);
 }
 
 /// Like Render, and unlike the user who rehearses, the image's user may not write wherever it likes. The smoke run, in
@@ -202,7 +198,7 @@ fn a_drill_breaks_something_and_looks_at_what_is_left() {
     let ends = list.line("response-lost").contains("exit 0: image, variables and latest new");
     assert!(ends, "{}", list.out);
     assert!(list.out.lines().count() > 30 && !fixture.exists("target/xtask"), "{}", list.out);
-    fixture.run(&["rehearse", "--drill", "earthquake"]).exits(2).says(&["there is no drill `earthquake`"]);
+    fixture.run(&["rehearse", "--drill", "earthquake"]).exits(2).says(&["unknown drill `earthquake`"]);
 
     let ran = fixture.run(&["rehearse", "--drill", "response-lost", "--format", "json"]).exits(0);
     fixture.is_left_alone();
@@ -258,7 +254,7 @@ fn without_a_test_error_the_proof_says_what_it_does_not_prove() {
     fixture.replace("Cargo.toml", "test-error = { path = \"/test-error\", key = \"CIPHER_KEY\" }\n", "");
     let ran = fixture.run(&["rehearse", "--job", "build", "--job", "deploy"]).exits(0);
     fixture.is_left_alone();
-    ran.says(&["skipped error in Sentry: not proved, because `deploy.test-error` is not configured"])
+    ran.says(&["skipped errors in Sentry: not proved, because `deploy.test-error` is not configured"])
         .says(&["The image that was built is the one that runs."])
         .says_nothing_of(&["error's release"]);
 }
@@ -284,7 +280,7 @@ fn a_service_may_learn_its_port_by_an_argument() {
         "bake = \"60s\"\nport = { arguments = [\"--port\", \"$PORT\"] }",
     );
     let ran = fixture.run(&["rehearse", "--job", "build", "--job", "deploy"]).exits(0);
-    let made_up = "variables made up, because `rehearse.environment` does not set them: CIPHER_KEY";
+    let made_up = "variables generated, because `rehearse.environment` does not set them: CIPHER_KEY";
     let ran = ran.says(&["smoke run: up in ", made_up]);
     assert_eq!(
         ran.text().matches("the service listens on all interfaces, at port ").count(),

@@ -35,8 +35,8 @@ fn an_engine_that_does_not_respond_is_missing() {
         (error.to_string(), host)
     };
     let (none, _) = nobody("no-such-docker");
-    assert!(none.starts_with("there is no Docker command line: "), "{none}");
-    assert!(none.contains("`--engine builtin` and `--output FILE` need none"), "{none}");
+    assert!(none.starts_with("the Docker command line cannot be run: install it. "), "{none}");
+    assert!(none.contains("`--engine builtin` and `--output FILE` need no Docker"), "{none}");
     if Call::new("docker").arg("--version").read(Path::new("/")).is_err() {
         use std::io::Write as _;
         writeln!(

@@ -283,7 +283,7 @@ impl Tree {
         let gid = match &user.group {
             Some(group) => match group.parse() {
                 Ok(gid) if gids.contains(&gid) => gid,
-                Ok(gid) => return Err(format!("there is no group with the number {gid}")),
+                Ok(gid) => return Err(format!("no group has the number {gid}")),
                 Err(_) => self.group_id(group)?,
             },
             None if own_group => {

@@ -99,7 +99,7 @@ impl Tree {
         }
         let direct = real.rsplit_once('/').map_or("", |(above, _)| above);
         if !parents && above != direct {
-            return Err(format!("there is no `/{direct}` to make `/{path}` in: use `mkdir -p`"));
+            return Err(format!("`/{direct}`, the parent of `/{path}`, does not exist: use `mkdir -p`"));
         }
         if !self.may_write(above, by) {
             return Err(format!("`/{above}` belongs to another user: make `/{path}` before `USER`"));
@@ -181,7 +181,7 @@ impl Tree {
                     })?;
                     Entry { kind: Kind::Directory, owner, mode }
                 }
-                (None, None) => return Err(format!("there is no `/{path}`")),
+                (None, None) => return Err(format!("`/{path}` does not exist")),
             };
             let before = entry.clone();
             change(&mut entry)?;

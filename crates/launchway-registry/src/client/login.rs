@@ -55,7 +55,7 @@ impl Client {
         let authorization = match (scheme, credentials) {
             (Scheme::Basic, Some(credentials)) if credentials.is_identity_token() => {
                 return Err(Error::refused(format!(
-                    "the registry at {} wants a password, and Docker's configuration has an identity token for it: {}",
+                    "the registry at {} requires a password, but Docker's configuration has an identity token for it: {}",
                     repository.registry(),
                     self.session.logins.hint(repository)
                 )));

@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<Config> {
         (Some(config), None) => (config, "workspace.metadata.pipeline"),
         (None, Some(config)) => (config, "package.metadata.pipeline"),
         (None, None) => {
-            bail!("there is neither `[workspace.metadata.pipeline]` nor `[package.metadata.pipeline]`")
+            bail!("neither `[workspace.metadata.pipeline]` nor `[package.metadata.pipeline]` exists")
         }
         (Some(_), Some(_)) => {
             bail!("both `[workspace.metadata.pipeline]` and `[package.metadata.pipeline]` exist: remove one")

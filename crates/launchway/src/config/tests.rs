@@ -194,7 +194,7 @@ fn a_single_package_names_itself() {
     assert!(is_root(&text) && is_root(GOOD) && !is_root("[workspace]"));
     let both = format!("[package]\nname = \"web\"\n{text}\n{GOOD}");
     assert!(error(&both).contains("both `[workspace.metadata.pipeline]` and"));
-    assert!(error("[workspace]").contains("there is neither"));
+    assert!(error("[workspace]").contains("neither `[workspace.metadata.pipeline]` nor"));
 }
 
 #[test]

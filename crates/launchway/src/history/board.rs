@@ -55,7 +55,7 @@ pub(super) fn deliver(
         while let Some((_, id, bytes)) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             interrupt.check()?;
             if Instant::now() >= end {
-                bail!("there was no time to send all reports; the next run sends the rest");
+                bail!("time ran out before all reports were sent; the next run sends the rest");
             }
             match send(http, board, id, bytes, end)? {
                 None => {
@@ -96,8 +96,7 @@ fn known(http: &Http, at: &Url, end: Instant) -> Result<BTreeSet<String>> {
             .append_pair("after", &after.to_string())
             .append_pair("limit", &PAGE.to_string());
         let response = http.request(Method::GET, &url)?.timeout(time_until(end)).send();
-        let response =
-            response.map_err(|error| http.transport_error(error)).context("no response from it")?;
+        let response = response.map_err(|error| http.transport_error(error)).context("it did not respond")?;
         let status = response.status();
         if status != StatusCode::OK {
             bail!("it responded {status} to a request for its reports");
@@ -128,7 +127,7 @@ pub(super) fn send(
     let request =
         signed(request, key, "launchway/report/v1", id, SystemTime::now(), bytes)?.body(bytes.to_vec());
     let response =
-        request.send().map_err(|error| http.transport_error(error)).context("no response from it")?;
+        request.send().map_err(|error| http.transport_error(error)).context("it did not respond")?;
     match response.status() {
         StatusCode::OK | StatusCode::CREATED => Ok(None),
         StatusCode::UNAUTHORIZED => {

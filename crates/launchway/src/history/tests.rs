@@ -164,7 +164,7 @@ fn what_was_not_delivered_is_kept_and_sent_next_time() {
     send_as(&ctx, &ended("run-1", 1), hurried, Some(&Url::parse(&format!("http://{nobody}/")).unwrap()));
     let reported = notes(&ctx);
     assert!(reported[reported.len() - 2].starts_with("skipped ledger: "), "{reported:?}");
-    assert!(reported[reported.len() - 1].starts_with("skipped board: no response from it"), "{reported:?}");
+    assert!(reported[reported.len() - 1].starts_with("skipped board: it did not respond"), "{reported:?}");
 
     let board = Board::start().unwrap();
     let ctx = context(&registry.host(), dir.path());
@@ -190,7 +190,7 @@ fn what_never_answers_is_left_alone_soon() {
     assert!(
         matches!(&reported[..], [ledger, board]
             if ledger.starts_with("skipped ledger: ") && ledger.ends_with("; no time is left for another try")
-            && board.starts_with("skipped board: no response from it")),
+            && board.starts_with("skipped board: it did not respond")),
         "{reported:?}"
     );
     assert_eq!(history(&ctx).ids().unwrap(), ["run-1"]);
@@ -254,7 +254,7 @@ fn a_start_that_does_not_arrive_is_named_and_never_sent_again() {
     assert!(clock.elapsed() < Duration::from_secs(5), "{:?}", clock.elapsed());
     assert!(
         matches!(&notes(&ctx)[..], [silent, refused]
-            if silent.starts_with("skipped start on the board: no response from it")
+            if silent.starts_with("skipped start on the board: it did not respond")
             && refused.starts_with("skipped start on the board: the board responded 422")),
         "{:?}",
         notes(&ctx)

@@ -103,7 +103,7 @@ fn chosen(name: &str) -> Result<Vec<&'static Drill>> {
         return Ok(DRILLS.iter().collect());
     }
     let drill = DRILLS.iter().find(|drill| drill.name == name).ok_or_else(|| {
-        let message = format!("there is no drill `{name}`: `cargo xtask rehearse --drill list` lists them");
+        let message = format!("unknown drill `{name}`: `cargo xtask rehearse --drill list` lists them");
         Failure::new(Exit::Usage, message)
     })?;
     Ok(vec![drill])

@@ -177,7 +177,7 @@ impl Fakes {
         Self::announce_machine(config, reporter);
         for (origin, words) in [
             (Origin::Environment, "taken from the environment"),
-            (Origin::MadeUp, "made up, because `rehearse.environment` does not set them"),
+            (Origin::MadeUp, "generated, because `rehearse.environment` does not set them"),
         ] {
             let names = self.service.iter().filter(|value| value.origin == origin);
             let names: Vec<&str> = names.map(|value| value.name.as_str()).collect();

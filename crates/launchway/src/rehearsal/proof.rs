@@ -91,7 +91,7 @@ pub(super) fn links(ctx: &Context, fakes: &Fakes, runtime: &Runtime, results: &R
         test_error::raise(&http, &url, &key, &id, SystemTime::now())?;
         chain.extend(arrived(fakes, runtime, &url, &id, &expected)?);
     } else {
-        ctx.reporter.skipped("error in Sentry", "not proved, because `deploy.test-error` is not configured");
+        ctx.reporter.skipped("errors in Sentry", "not proved, because `deploy.test-error` is not configured");
     }
     Ok(chain)
 }

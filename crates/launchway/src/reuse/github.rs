@@ -66,7 +66,8 @@ pub(crate) fn find(ctx: &Context, trigger: &Trigger, step: StepId, key: &Key) ->
             None
         }
         Err(error) => {
-            ctx.reporter.note(format!("not known whether another run has tested these files: {error:#}"));
+            ctx.reporter
+                .note(format!("cannot find out whether another run has tested these files: {error:#}"));
             None
         }
     }
@@ -140,14 +141,14 @@ impl<'a> Wanted<'a> {
         let commit = run.head_commit.as_ref().map(|commit| commit.id.as_str());
         [
             // GitHub may add the branch after an `@`.
-            (run.path.split('@').next() == Some(self.path.as_str()), "it is of another workflow"),
-            (run.event == "push", "it is not of a push"),
-            (run.head_repository.as_ref() == Some(&run.repository), "it is not of this repository"),
-            (commit == Some(run.head_sha.as_str()), "it is not of its last commit"),
-            (run.status.as_deref() == Some("completed"), "it is not over"),
+            (run.path.split('@').next() == Some(self.path.as_str()), "it ran another workflow"),
+            (run.event == "push", "a push did not start it"),
+            (run.head_repository.as_ref() == Some(&run.repository), "it ran for another repository"),
+            (commit == Some(run.head_sha.as_str()), "GitHub names two commits for it"),
+            (run.status.as_deref() == Some("completed"), "it has not finished"),
             (run.conclusion.as_deref() == Some("success"), "it did not succeed"),
             (self.since <= run.created_at, "it is too old"),
-            (run.created_at <= self.now, "it is not over"),
+            (run.created_at <= self.now, "its start is in the future"),
         ]
         .into_iter()
         .find_map(|(holds, flaw)| (!holds).then_some(flaw))
@@ -160,10 +161,10 @@ fn passed(api: &Api, run: &Run, step: StepId, key: &Key) -> Result<Result<Passed
         return Ok(Err("the step did not pass"));
     }
     let Some(file) = api.file(run, PASSED)? else {
-        return Ok(Err("it has not left what passed in it"));
+        return Ok(Err("it left no `passed.json`"));
     };
     let Ok(passes) = serde_json::from_slice::<Passes>(&file) else {
-        return Ok(Err("what it left cannot be read"));
+        return Ok(Err("its `passed.json` cannot be read"));
     };
     // A cache may have brought a file of another run along.
     let is_own = |passed: &&Passed| passed.key == *key && passed.run.as_ref().is_some_and(|own| own.is(run));

@@ -104,7 +104,7 @@ pub(crate) fn plan(ctx: &Context) -> LintPlan {
                 deny.args("deny --workspace check bans licenses sources".split(' '))
             })
         } else {
-            Check::Skip { check: DENY.name.to_string(), reason: format!("there is no {DENY_CONFIG}") }
+            Check::Skip { check: DENY.name.to_string(), reason: format!("no {DENY_CONFIG}") }
         },
         // Its findings in the repository's other workflows do not count.
         optional(ctx.machine(), &ZIZMOR, |zizmor| {

@@ -20,7 +20,7 @@ const OF_DEBIAN: &[(&str, Made)] = &[
     ("useradd -G users,users app", Ok(("app:x:1000:1000::/home/app:/bin/sh\n", "users+app app:x:1000:\n"))),
     ("useradd -G app app", Err("`app` is not in `/etc/group`")),
     ("useradd -g none app", Err("`none` is not in `/etc/group`")),
-    ("useradd -g 5555 app", Err("there is no group with the number 5555")),
+    ("useradd -g 5555 app", Err("no group has the number 5555")),
     ("useradd -u 0 app", Err("the user number 0 is taken")),
     ("useradd root", Err("the user `root` exists already")),
     ("groupadd app && useradd app", Err("the group `app` exists already")),

@@ -184,10 +184,10 @@ fn folders_owners_and_modes_are_made() {
 fn what_docker_could_not_do_is_an_error() {
     for (stage, expected) in [
         ("RUN mkdir /srv", "3: `RUN`: `/srv` is there already: use `mkdir -p`"),
-        ("RUN mkdir /a/b", "3: `RUN`: there is no `/a` to make `/a/b` in: use `mkdir -p`"),
+        ("RUN mkdir /a/b", "3: `RUN`: `/a`, the parent of `/a/b`, does not exist: use `mkdir -p`"),
         ("RUN mkdir -p /srv/file/x", "3: `RUN`: `/srv/file` is not a folder"),
         ("RUN true \\\n && chown app /srv", "4: `RUN`: `app` is not in `/etc/passwd` of the image"),
-        ("RUN chmod +x /none", "3: `RUN`: there is no `/none`"),
+        ("RUN chmod +x /none", "3: `RUN`: `/none` does not exist"),
         ("RUN chmod -R 755 /srv", "3: `RUN`: `/srv/file` is a file of the base image"),
         ("RUN useradd nobody", "3: `RUN`: the user `nobody` exists already"),
         ("RUN useradd -u 65534 app", "3: `RUN`: the user number 65534 is taken"),

@@ -79,7 +79,7 @@ fn observe(
         }
     }
     if !drill.after.writes && drill.run == Step::Deploy && service.was_written() {
-        remarks.push("something was written, although nothing should be".to_owned());
+        remarks.push("something was written, but nothing should have been".to_owned());
     }
     if !(live == Side::New && drill.faults.iter().any(|fault| matches!(fault, Fault::Image(_)))) {
         remarks.extend(service.wrong_commit(releases, live));

@@ -174,24 +174,24 @@ fn a_run_counts_only_if_nothing_is_wrong_with_it() {
     // GitHub itself leaves these out; whether it does is looked at all the same.
     let listed = |run: &FakeRun, push: &mut Push| push.flaw_of(&run.page(), "/runs");
     let run = change(|run| run.event = "pull_request".to_owned(), &push);
-    assert_eq!(listed(&run, &mut push), "it is not of a push");
+    assert_eq!(listed(&run, &mut push), "a push did not start it");
     let run = change(|run| run.event = "merge_group".to_owned(), &push);
-    assert_eq!(listed(&run, &mut push), "it is not of a push");
+    assert_eq!(listed(&run, &mut push), "a push did not start it");
     // Still going, with everything green so far.
     let going = |run: &mut FakeRun| (run.status, run.conclusion) = ("in_progress".to_owned(), None);
     let run = change(going, &push);
-    assert_eq!(listed(&run, &mut push), "it is not over");
+    assert_eq!(listed(&run, &mut push), "it has not finished");
     let run = change(|run| run.conclusion = Some("failure".to_owned()), &push);
     assert_eq!(listed(&run, &mut push), "it did not succeed");
     let run = change(|run| run.created = SystemTime::now() - HOUR * 73, &push);
     assert_eq!(listed(&run, &mut push), "it is too old");
     let run = change(|run| run.created = SystemTime::now() + HOUR, &push);
-    assert_eq!(listed(&run, &mut push), "it is not over");
+    assert_eq!(listed(&run, &mut push), "its start is in the future");
 
     // What it is of is not what was pushed, or a job is of another run.
     let mut page = push.run(7).page();
     page["workflow_runs"][0]["head_commit"]["id"] = "c0ffee".into();
-    assert_eq!(push.flaw_of(&page, "/runs"), "it is not of its last commit");
+    assert_eq!(push.flaw_of(&page, "/runs"), "GitHub names two commits for it");
     for (field, value) in [("run_id", 8.into()), ("run_attempt", 2.into()), ("head_sha", "c0ffee".into())] {
         let mut jobs = push.run(7).jobs_page();
         jobs["jobs"][0][field] = value;
@@ -199,9 +199,9 @@ fn a_run_counts_only_if_nothing_is_wrong_with_it() {
     }
 
     let flaws: [(Flaw, &str); 15] = [
-        (|run| run.path = ".github/workflows/other.yaml".to_owned(), "it is of another workflow"),
-        (|run| run.head_repository = Some(1), "it is not of this repository"),
-        (|run| run.head_repository = None, "it is not of this repository"),
+        (|run| run.path = ".github/workflows/other.yaml".to_owned(), "it ran another workflow"),
+        (|run| run.head_repository = Some(1), "it ran for another repository"),
+        (|run| run.head_repository = None, "it ran for another repository"),
         // The run succeeded, and its job or its step did not.
         (|run| run.jobs[0].conclusion = Some("failure".to_owned()), "the step did not pass"),
         (|run| run.jobs[0].conclusion = None, "the step did not pass"),
@@ -218,10 +218,10 @@ fn a_run_counts_only_if_nothing_is_wrong_with_it() {
             "the step did not pass",
         ),
         // A run whose steps were reused leaves nothing.
-        (|run| run.artifacts.clear(), "it has not left what passed in it"),
-        (|run| run.artifacts[0].expired = true, "it has not left what passed in it"),
-        (|run| run.artifacts.push(run.artifacts[0].clone()), "it has not left what passed in it"),
-        (|run| run.artifacts[0].bytes = b"{ cut short".to_vec(), "what it left cannot be read"),
+        (|run| run.artifacts.clear(), "it left no `passed.json`"),
+        (|run| run.artifacts[0].expired = true, "it left no `passed.json`"),
+        (|run| run.artifacts.push(run.artifacts[0].clone()), "it left no `passed.json`"),
+        (|run| run.artifacts[0].bytes = b"{ cut short".to_vec(), "its `passed.json` cannot be read"),
         (|run| run.artifacts[0].bytes = b"{}".to_vec(), "the step was reused, or ran with other tools"),
     ];
     for (flaw, words) in flaws {
@@ -254,7 +254,7 @@ fn a_run_that_counts_is_found_behind_others() {
     let github = GitHub::start(runs.clone()).unwrap();
     let (found, notes) = push.find(&github);
     assert_eq!(found.unwrap().run.unwrap().id, 7, "{notes:?}");
-    assert_eq!(notes, ["run 9 has the same files but does not count: it has not left what passed in it"]);
+    assert_eq!(notes, ["run 9 has the same files but does not count: it left no `passed.json`"]);
     // But not behind any number of them.
     let many = 1000..1000 + (Api::PAGE * Api::PAGES) as u64;
     runs.extend(many.map(|id| FakeRun { tree: "c0ffee".to_owned(), ..push.run(id) }));

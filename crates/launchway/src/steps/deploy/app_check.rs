@@ -130,7 +130,7 @@ impl AppCheck<'_> {
         let digest: Digest = release.platform.as_ref().unwrap_or(&release.digest).parse()?;
         let bytes = client.manifest(&repository, &digest)?.context("the registry does not have it")?;
         let ImageManifest { config, layers, .. } =
-            serde_json::from_slice(&bytes).context("it has no manifest")?;
+            serde_json::from_slice(&bytes).context("its manifest is not valid")?;
         let size = layers.iter().fold(0, |sum: u64, blob| sum.saturating_add(blob.size));
         ensure!(
             size <= Bounds::PACKED && config.size <= LONGEST_CONFIG,

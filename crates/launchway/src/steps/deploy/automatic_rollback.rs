@@ -122,7 +122,7 @@ impl AutomaticRollback<'_, '_> {
             Phase::Deactivated => {
                 let newer = target.newer_than(deploy).unwrap_or_else(|| "another deploy".to_owned());
                 let names: Vec<&str> = self.written.iter().map(|(name, _)| name.as_str()).collect();
-                let with = if names.is_empty() { "no variable".to_owned() } else { names.join(", ") };
+                let with = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
                 Serving::Superseded(format!(
                     "{newer} is now live, with the variables that this run wrote: {with}"
                 ))
@@ -182,7 +182,7 @@ impl AutomaticRollback<'_, '_> {
             State::Ours(deploy) => format!("deploy {} is {}, unproved, and stays", deploy.id, deploy.status),
             _ => "the requested deploy may still start, and is left alone".to_owned(),
         };
-        format!("there is no earlier release to roll back to: {what}, with the variables that it needs")
+        format!("no earlier release to roll back to: {what}, with the variables that it needs")
     }
 
     /// Makes the earlier release live again with the environment that it had.

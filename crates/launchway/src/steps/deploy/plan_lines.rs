@@ -31,7 +31,7 @@ impl Rollout {
         let mut lines = vec![format!("read all variables and plan the changes{to}{unless}")];
         if !self.check.is_empty() {
             lines.push(format!(
-                "run the image's program with `{}` in that environment; stop if it reports an error",
+                "run the image's program with `{}` in the planned environment; stop if it reports an error",
                 self.check.join(" ")
             ));
         }
@@ -40,7 +40,7 @@ impl Rollout {
         lines.push(if names.is_empty() {
             "write no variables".to_owned()
         } else {
-            format!("write those variables that differ: {names}")
+            format!("write the variables that differ: {names}")
         });
         if self.kind == Kind::Deploy {
             let release = self.sentry_release.as_deref().unwrap_or_default();
@@ -62,7 +62,7 @@ impl Rollout {
             |commit| format!("commit {}", short(commit)),
         );
         let mut lines = vec![
-            format!("check it every {poll} until it is live; cancel it after {timeout}"),
+            format!("check the deploy every {poll} until it is live; cancel it after {timeout}"),
             "compare the digest that Render runs with the requested one".to_owned(),
             match &self.version {
                 Some(path) => format!(
@@ -94,7 +94,7 @@ impl Rollout {
         }
         lines.extend(self.report.lines());
         lines.push(format!(
-            "if any of this fails: cancel the deploy, restore the variables (in up to {}), then deploy and prove the earlier release, and check whether the service is up",
+            "if any of this fails: cancel the deploy, restore the variables (within {}), then deploy and prove the earlier release, and check whether the service is up",
             words(self.timings.rollback)
         ));
         lines

@@ -42,7 +42,7 @@ pub(super) fn recover(
     let choice = if exit == Exit::Interrupted { ask(kind, &target.interrupt) } else { Choice::RollBack };
     if choice == Choice::Leave {
         let more = format!(
-            "the {} was left unproved, and so was what it wrote ({}){}",
+            "the {} was left unproved; variables that it wrote: {}{}",
             kind.word(),
             listed(&names),
             goes_on(kind, &state)
@@ -115,5 +115,5 @@ fn goes_on(kind: Kind, state: &State) -> String {
 }
 
 fn listed(names: &[&str]) -> String {
-    if names.is_empty() { "no variable".to_owned() } else { names.join(", ") }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -41,7 +41,7 @@ impl ReportPlan {
         let words = humantime::format_duration;
         let what = kind.word();
         Some(format!(
-            "if a release is live, send it the start of this {what} at `{path}`, in up to {}; the {what} ends within {}",
+            "if a release is live, report the start of this {what} to it at `{path}`, within {}; the {what} ends within {}",
             words(self.start_timeout),
             words(self.longest)
         ))
@@ -51,18 +51,18 @@ impl ReportPlan {
     pub(super) fn lines(&self) -> Vec<String> {
         let words = humantime::format_duration;
         let mut lines = vec![format!(
-            "add the report of this run to the ledger `{}:ledger`, in up to {}",
+            "add the report of this run to the ledger `{}:ledger`, within {}",
             self.ledger,
             words(self.ledger_timeout)
         )];
         lines.push(format!(
-            "keep the encrypted releases under the tag `{}:releases`, in up to {}",
+            "keep the encrypted releases under the tag `{}:releases`, within {}",
             self.ledger,
             words(self.ledger_timeout)
         ));
         if let Some(SignedPath { path, .. }) = &self.board {
             lines.push(format!(
-                "send the service at `{path}` the reports that it lacks, in up to {} altogether",
+                "send the service at `{path}` the reports that it lacks, within {}",
                 words(self.timeout)
             ));
         }

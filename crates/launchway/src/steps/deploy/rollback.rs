@@ -108,7 +108,7 @@ impl fmt::Display for RollbackPlan {
         let mut lines = self.rollout.first_lines();
         lines.push(format!("roll back to {}", self.to));
         lines.push(if self.image_only {
-            "leave the variables as they are".to_owned()
+            "keep the variables that the service has".to_owned()
         } else {
             format!(
                 "take its variables from those kept here or under the tag `{}:releases`",
@@ -189,7 +189,7 @@ impl To {
             Self::Last => {
                 let found = last(&deploys, |id| target.kept.origin(id) == Some(Origin::Failed));
                 let found = found.ok_or_else(|| {
-                    failed("there is no earlier release to roll back to: name one with `--to`".to_owned())
+                    failed("no earlier release to roll back to: name one with `--to`".to_owned())
                 })?;
                 (of(target, found)?, Some(found.id.clone()))
             }
@@ -230,14 +230,14 @@ pub(super) fn fetch_releases(target: &Target<'_>) -> Result<Option<anyhow::Error
 
 /// What was kept of a release. A release without its variables is an error, before anything is written.
 fn kept(target: &Target<'_>, id: Option<&str>, unread: Option<anyhow::Error>) -> Result<KeptRelease> {
-    let way_out = "`--image-only` rolls back the image and leaves the variables as they are";
+    let way_out = "`--image-only` rolls back the image only; the service keeps the variables that it has";
     let found = id.map(|id| target.kept.open(id)).transpose();
     let found = found.map_err(|error| failed(format!("{error:#}\n{way_out}")))?.flatten();
     if let Some(kept) = found {
         match kept.origin {
             Origin::Proved | Origin::Unknown => {}
-            Origin::Found => target.note("this release was found live by a deploy, but none proved it"),
-            Origin::Failed => target.note("the deploy that these variables are kept of failed"),
+            Origin::Found => target.note("a deploy found this release live, but none has proved it"),
+            Origin::Failed => target.note("these variables are those of a deploy that failed"),
         }
         return Ok(kept);
     }

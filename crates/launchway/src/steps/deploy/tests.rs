@@ -263,21 +263,21 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     look for deploys in progress, and wait up to 2m for them to end
     take the digest from the registry's tag `0123456789abcdef0123456789abcdef01234567`, and look it up in the registry
     read all variables and plan the changes to SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
-    run the image's program with `check --deploy --json` in that environment; stop if it reports an error
+    run the image's program with `check --deploy --json` in the planned environment; stop if it reports an error
     read the service again; stop if it has changed
-    if a release is live, send it the start of this deploy at `/api/v1/reports`, in up to 10s; the deploy ends within 16m
-    write those variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
+    if a release is live, report the start of this deploy to it at `/api/v1/reports`, within 10s; the deploy ends within 16m
+    write the variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     request a deploy of `docker.io/acme/app@<digest>`
-    check it every 3s until it is live; cancel it after 20s
+    check the deploy every 3s until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
     poll the service at `/version` for up to 1m until it reports commit 0123456789ab 5 times in a row
     bake for 1m, polling `/healthz` and `/version`
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
-    add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    keep the encrypted releases under the tag `docker.io/acme/app:releases`, in up to 20s
-    send the service at `/api/v1/reports` the reports that it lacks, in up to 30s altogether
-    if any of this fails: cancel the deploy, restore the variables (in up to 2m), then deploy and prove the earlier release, and check whether the service is up
+    add the report of this run to the ledger `docker.io/acme/app:ledger`, within 20s
+    keep the encrypted releases under the tag `docker.io/acme/app:releases`, within 20s
+    send the service at `/api/v1/reports` the reports that it lacks, within 30s
+    if any of this fails: cancel the deploy, restore the variables (within 2m), then deploy and prove the earlier release, and check whether the service is up
     ");
     ctx.environment = Environment::of([
         ("PIPELINE_DIGEST", DIGEST),
@@ -295,18 +295,18 @@ fn the_plan_needs_neither_variables_nor_an_image() {
     take the digest from `PIPELINE_DIGEST`: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, and look it up in the registry
     read all variables and plan the changes to SERVER_MODE
     read the service again; stop if it has changed
-    write those variables that differ: SERVER_MODE
+    write the variables that differ: SERVER_MODE
     skip Sentry: not set: SENTRY_AUTH_TOKEN, SENTRY_PROJECT
     request a deploy of `docker.io/acme/app@<digest>`
-    check it every 250ms until it is live; cancel it after 20s
+    check the deploy every 250ms until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
     poll the service at `/healthz` for up to 5s until it is healthy 5 times in a row; its commit is not proved, because `deploy.version` is not configured
     bake for 1s, polling `/healthz`
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
-    add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    keep the encrypted releases under the tag `docker.io/acme/app:releases`, in up to 20s
-    if any of this fails: cancel the deploy, restore the variables (in up to 5s), then deploy and prove the earlier release, and check whether the service is up
+    add the report of this run to the ledger `docker.io/acme/app:ledger`, within 20s
+    keep the encrypted releases under the tag `docker.io/acme/app:releases`, within 20s
+    if any of this fails: cancel the deploy, restore the variables (within 5s), then deploy and prove the earlier release, and check whether the service is up
     ");
 }
 

@@ -42,7 +42,7 @@ impl Sources {
             .map(|(path, file)| (path, file.content.clone()))
             .collect::<BTreeMap<_, _>>();
         let context = BuildContext::new(root, nodes(&files, inside)?, move |path| {
-            read(contents.get(path).with_context(|| format!("there is no file `{path}`"))?)
+            read(contents.get(path).with_context(|| format!("the file `{path}` is missing"))?)
         });
         Ok(Self { context, checkout: Checkout { files, folder, what } })
     }

@@ -12,7 +12,7 @@ fn the_checks_and_their_lines() {
     check that the builtin engine can follow the Dockerfile's final stage
     CARGO_TARGET_DIR=/w/target/ci cargo clippy --workspace --all-targets --locked -- -D warnings
     CARGO_TARGET_DIR=/w/target/ci RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
-    skip cargo-deny: there is no deny.toml
+    skip cargo-deny: no deny.toml
     skip zizmor: zizmor 1.29.0 is not installed: `pipx install zizmor==1.29.0`
     ");
 }

@@ -48,7 +48,7 @@ impl PushPlan {
                 "`latest` points to this image".to_owned()
             }
             Some(other) => format!("`latest` still points to {other}"),
-            None => "there is no `latest`".to_owned(),
+            None => "`latest` does not exist".to_owned(),
         }
     }
 }

@@ -84,7 +84,7 @@ impl Merge {
                 let lcov = read_at_most(&path, Self::MOST_LCOV)?;
                 ensure!(
                     Digest::of(lcov.as_bytes()).to_string() == record.lcov,
-                    "it is not what was measured"
+                    "it has changed since it was measured"
                 );
                 Lines::read(&runner.folder, &lcov)
             };
@@ -140,11 +140,11 @@ impl Merge {
                 .iter()
                 .map(|(shard, places)| format!("{shard} in {}", places.join(" and in ")))
                 .collect();
-            problems.push(format!("these are shards of different numbers: {}", all.join(", ")));
+            problems.push(format!("the shards come from different splits: {}", all.join(", ")));
         }
         let doubled = places.iter().filter(|(_, places)| places.len() > 1);
         problems.extend(doubled.map(|(shard, places)| {
-            format!("shard {shard} is there more than once: in {}", places.join(" and in "))
+            format!("shard {shard} is in more than one folder: {}", places.join(" and "))
         }));
         if let Some(first) = found.first() {
             let others = found.iter().filter(|other| listed(other) != listed(first));
@@ -194,11 +194,11 @@ fn shards(folder: &Path) -> Result<Vec<Found>> {
     }
     ensure!(
         !folders.is_empty(),
-        "there is no shard in {}: `cargo xtask test-coverage --shard 1/2` and `--shard 2/2` make two",
+        "no shard in {}: `cargo xtask test-coverage --shard 1/2` and `--shard 2/2` make two",
         folder.display()
     );
     let most = Shard::MOST as usize;
-    ensure!(folders.len() <= most, "there are more than {most} shards in {}", folder.display());
+    ensure!(folders.len() <= most, "more than {most} shards in {}", folder.display());
     folders.sort();
     folders.iter().map(|folder| Found::read(folder)).collect()
 }

@@ -12,7 +12,8 @@ impl Push {
         assert_eq!(found, None, "{notes:?}");
         let [note] = &notes[..] else { panic!("{notes:?}") };
         assert!(!note.contains(GitHub::TOKEN), "{note}");
-        let trouble = note.strip_prefix("not known whether another run has tested these files: ").unwrap();
+        let trouble =
+            note.strip_prefix("cannot find out whether another run has tested these files: ").unwrap();
         trouble.replace(&github.url().replace("http://", ""), "<github>")
     }
 }

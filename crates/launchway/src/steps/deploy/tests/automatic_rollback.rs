@@ -180,7 +180,7 @@ fn a_first_deploy_keeps_its_variables_with_its_release() {
     insta::assert_snapshot!(stable(&fixture, &said), @"
     Render runs an image of unknown digest, but [digest] was requested
     the service was NOT fully rolled back:
-    - there is no earlier release to roll back to: deploy dep-1 is live, unproved, and stays, with the variables that it needs
+    - no earlier release to roll back to: deploy dep-1 is live, unproved, and stays, with the variables that it needs
     now:
     - live: deploy dep-1, [digest]
     - these variables still have the values that this run wrote, and the next deploy will use them: ALIAS, CIPHER_KEY, ERRORS_DSN

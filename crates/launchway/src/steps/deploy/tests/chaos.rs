@@ -101,7 +101,7 @@ fn holds(seed: u64) -> Exit {
             }
             if after.digest != before.digest {
                 assert!(
-                    ["release: ", "our deploy may still go live", "there is no earlier release"]
+                    ["release: ", "our deploy may still go live", "no earlier release"]
                         .iter()
                         .any(|left| said.contains(left)),
                     "{about}"

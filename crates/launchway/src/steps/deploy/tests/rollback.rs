@@ -33,19 +33,19 @@ fn the_plan_shows_what_a_rollback_does() {
     take its variables from those kept here or under the tag `docker.io/acme/app:releases`
     read all variables and plan the changes to SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     read the service again; stop if it has changed
-    if a release is live, send it the start of this rollback at `/api/v1/reports`, in up to 10s; the rollback ends within 16m
-    write those variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
+    if a release is live, report the start of this rollback to it at `/api/v1/reports`, within 10s; the rollback ends within 16m
+    write the variables that differ: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN
     request a deploy of `docker.io/acme/app@<digest>`
-    check it every 3s until it is live; cancel it after 20s
+    check the deploy every 3s until it is live; cancel it after 20s
     compare the digest that Render runs with the requested one
     poll the service at `/version` for up to 1m until it reports the commit of that release 5 times in a row
     bake for 1m, polling `/healthz` and `/version`
     set that digest in the service's settings
     keep the release and its variables, encrypted, for a rollback
-    add the report of this run to the ledger `docker.io/acme/app:ledger`, in up to 20s
-    keep the encrypted releases under the tag `docker.io/acme/app:releases`, in up to 20s
-    send the service at `/api/v1/reports` the reports that it lacks, in up to 30s altogether
-    if any of this fails: cancel the deploy, restore the variables (in up to 2m), then deploy and prove the earlier release, and check whether the service is up
+    add the report of this run to the ledger `docker.io/acme/app:ledger`, within 20s
+    keep the encrypted releases under the tag `docker.io/acme/app:releases`, within 20s
+    send the service at `/api/v1/reports` the reports that it lacks, within 30s
+    if any of this fails: cancel the deploy, restore the variables (within 2m), then deploy and prove the earlier release, and check whether the service is up
     ");
 }
 
@@ -68,7 +68,7 @@ fn image_and_environment_go_back_together() {
 
     // And forward again: that release was proved from here. Nothing older is there to go back to.
     let again = roll(&ctx, To::Last, None).result.unwrap_err();
-    assert!(again.to_string().contains("there is no earlier release"), "{again:#}");
+    assert!(again.to_string().contains("no earlier release"), "{again:#}");
     let deployment = roll(&ctx, To::Commit(COMMIT[..9].to_owned()), None).result.unwrap();
     assert_eq!((deployment.digest.as_str(), deployment.commit.as_str()), (DIGEST, COMMIT));
     assert_eq!(fixture.variables().len(), 5);
@@ -95,7 +95,7 @@ fn a_release_that_is_live_is_deployed_again_with_the_environment_that_was_proved
     // Named by its deploy, it is what that deploy ran.
     roll(&ctx, To::Deploy("dep-2".to_owned()), None).result.unwrap();
     assert_eq!(fixture.variables()["CIPHER_KEY"], "value-of-broken-key");
-    assert!(notes(&ctx).contains("the deploy that these variables are kept of failed"), "{}", notes(&ctx));
+    assert!(notes(&ctx).contains("these variables are those of a deploy that failed"), "{}", notes(&ctx));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_rollback_that_fails_is_undone_like_a_deploy() {
         ),
         (
             Choice::Leave,
-            "the rollback was left unproved, and so was what it wrote (ALIAS, CIPHER_KEY, ERRORS_DSN, SERVER_MODE); deploy dep-2 continues on Render",
+            "the rollback was left unproved; variables that it wrote: ALIAS, CIPHER_KEY, ERRORS_DSN, SERVER_MODE; deploy dep-2 continues on Render",
         ),
     ] {
         let (fixture, ctx) = deployed();
@@ -312,7 +312,7 @@ fn a_release_that_was_rolled_back_is_no_target() {
     );
     // dep-3 put dep-2 back where it came from.
     let undone = [("dep-1", old, OTHER), ("dep-2", old, DIGEST), ("dep-3", live, OTHER)];
-    assert!(chosen(&undone).unwrap_err().contains("there is no earlier release"));
+    assert!(chosen(&undone).unwrap_err().contains("no earlier release"));
     let undone =
         [("dep-0", old, THIRD), ("dep-1", old, OTHER), ("dep-2", old, DIGEST), ("dep-3", live, OTHER)];
     assert_eq!(chosen(&undone), Ok(THIRD.to_owned()));

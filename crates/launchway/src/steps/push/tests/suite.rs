@@ -103,6 +103,9 @@ fn an_identity_token_is_not_a_password() {
     let error = push(&with_identity(&fake.host(), dir.path(), IDENTITY)).unwrap_err();
     assert_eq!(Exit::of(&error), Exit::Registry);
     let error = error.to_string();
-    assert!(error.contains("wants a password, and Docker's configuration has an identity token"), "{error}");
+    assert!(
+        error.contains("requires a password, but Docker's configuration has an identity token"),
+        "{error}"
+    );
     assert!(!error.contains(IDENTITY), "{error}");
 }

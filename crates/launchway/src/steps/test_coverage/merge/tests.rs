@@ -99,7 +99,7 @@ fn a_shard_that_is_missing_is_named() {
         "the shards cannot be merged\n  shard 2/3 is missing: `cargo xtask test-coverage --shard 2/3` makes it"
     );
     fs_err::remove_dir_all(shards.folder("")).unwrap();
-    assert!(shards.error().starts_with("there is no shard in /shards: "), "{}", shards.error());
+    assert!(shards.error().starts_with("no shard in /shards: "), "{}", shards.error());
 }
 
 #[test]
@@ -119,12 +119,12 @@ fn a_shard_that_does_not_belong_to_the_others_is_named() {
         ),
         (
             |record| record.shard = "2/4".parse().unwrap(),
-            "these are shards of different numbers: 1/3 in /shards/1, 2/4 in /shards/2, 3/3 in /shards/3",
+            "the shards come from different splits: 1/3 in /shards/1, 2/4 in /shards/2, 3/3 in /shards/3",
         ),
         (
             |record| record.shard = "3/3".parse().unwrap(),
             "shard 2/3 is missing: `cargo xtask test-coverage --shard 2/3` makes it\n  \
-             shard 3/3 is there more than once: in /shards/2 and in /shards/3",
+             shard 3/3 is in more than one folder: /shards/2 and /shards/3",
         ),
         (|record| record.tests.skipped = 4, "shard 2/3 is of 5 tests, and shard 1/3 of 4"),
     ];
@@ -151,7 +151,7 @@ fn what_is_not_what_was_measured_is_an_error() {
     let lcov = shards.folder("2").join(LCOV);
     let whole = fs_err::read_to_string(&lcov).unwrap();
     fs_err::write(&lcov, &whole[..whole.len() / 2]).unwrap();
-    let expected = "shard 2/3 cannot be read from /shards/2/lcov.info: it is not what was measured";
+    let expected = "shard 2/3 cannot be read from /shards/2/lcov.info: it has changed since it was measured";
     assert_eq!(shards.error(), expected);
     fs_err::write(shards.folder("2").join(RECORD), "{}").unwrap();
     let error = shards.error();
