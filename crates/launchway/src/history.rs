@@ -62,7 +62,7 @@ pub(crate) fn conclude(ctx: &Context, so_far: &RunState, record: &DeploymentReco
     let Context { environment, reporter, .. } = ctx;
     let report = report(ctx.project(), environment, reporter, so_far, record);
     let report = Report { rehearsal: ctx.is_rehearsal(), ..report };
-    let key = |name: &str| ctx.config.secret(environment, name);
+    let key = |name: &str| record.key.clone().map_or_else(|| ctx.config.secret(environment, name), Ok);
     let board = board(record.plan.board.as_ref(), record.site.as_ref(), key);
     let reports = History::new(&ctx.kept(), reporter).send(&report, &record.plan, ctx.session(), board);
     share_releases(ctx, &record.plan);

@@ -86,7 +86,7 @@ fn send_as(ctx: &Context, report: &Report, plan: ReportPlan, site: Option<&Url>)
 
 fn record(report: &Report, plan: ReportPlan, site: Option<&Url>) -> DeploymentRecord {
     let deployment = report.deployment.clone().unwrap();
-    DeploymentRecord { deployment, changes: None, service: None, site: site.cloned(), plan }
+    DeploymentRecord { deployment, changes: None, service: None, site: site.cloned(), key: None, plan }
 }
 
 fn history(ctx: &Context) -> History {

@@ -39,7 +39,12 @@ pub(crate) fn list(name: &str, is_dirty: bool, reporter: &Reporter) -> Result<()
         let Drill { name, description, .. } = drill;
         format!("{name:<20} {}\n{:<20} {description}\n", drill.expected(is_dirty), "")
     };
-    let text: String = drills.into_iter().map(lines).collect();
+    let mut text = String::new();
+    // The plan of one drill needs no heading.
+    if name == "list" {
+        text += "Each drill ends with this exit code and leaves this on Render (image, variables) and in the registry (`latest`):\n\n";
+    }
+    text.extend(drills.into_iter().map(lines));
     reporter.page(text.trim_end());
     Ok(())
 }
@@ -80,6 +85,7 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
             ctx.reporter.page(format!("\nThe run prints:\n\n{}", printed.trim_matches('\n')));
             let Drilled { expected, observed, .. } = &drilled;
             ctx.reporter.page(format!("\nexpected  {expected}\nobserved  {observed}\n"));
+            ctx.reporter.text(HEADING);
         }
         ctx.reporter.emit(Event::Drill(drilled));
     }

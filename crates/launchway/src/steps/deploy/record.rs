@@ -37,6 +37,9 @@ pub(crate) struct DeploymentRecord {
     pub(crate) service: Option<Service>,
     /// The service's address, if Render returned it.
     pub(crate) site: Option<Url>,
+    /// The key with which the live service checks reports, if it is not the run's own: a failed deployment leaves the
+    /// earlier environment.
+    pub(crate) key: Option<Secret>,
     /// Where the report goes.
     pub(crate) plan: ReportPlan,
 }
@@ -75,6 +78,8 @@ pub(super) struct Draft {
     pub(super) release: Option<Release>,
     pub(super) previous: Option<Release>,
     pub(super) environment: Option<String>,
+    /// The key with which the service checked reports before the deployment, if it has one.
+    earlier_key: Option<Secret>,
 }
 
 impl Draft {
@@ -89,16 +94,23 @@ impl Draft {
             release: None,
             previous: None,
             environment: plan.environment.clone(),
+            earlier_key: None,
         }
+    }
+
+    /// Records what the service ran before the deployment.
+    pub(super) fn found(&mut self, plan: &Rollout, before: &ServiceState) {
+        self.previous.clone_from(&before.release);
+        let signed = plan.report.board.as_ref();
+        self.earlier_key = signed.and_then(|signed| before.value(&signed.key)).cloned();
     }
 
     pub(super) fn milliseconds(&self) -> u64 {
         u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The start of a deployment of which everything is known and nothing is written, to a service in this state.
-    pub(super) fn start(&self, reporter: &Reporter, plan: &Rollout, before: &ServiceState) -> Start {
-        let signed = plan.report.board.as_ref();
+    /// The start of a deployment of which everything is known and nothing is written.
+    pub(super) fn start(&self, reporter: &Reporter, plan: &Rollout) -> Start {
         Start {
             kind: plan.kind.into(),
             environment: recorded_name(self.environment.as_deref().unwrap_or_default()),
@@ -106,7 +118,7 @@ impl Draft {
             release: self.release.as_ref().and_then(recorded),
             service: self.recorded_service(reporter, plan),
             site: self.site(),
-            key: signed.and_then(|signed| before.value(&signed.key)).cloned(),
+            key: self.earlier_key.clone(),
             plan: plan.report.clone(),
         }
     }
@@ -153,8 +165,16 @@ impl Draft {
             release: self.release.as_ref().and_then(recorded),
             previous: self.previous.as_ref().and_then(recorded),
         };
-        let changes = self.changes;
-        let record = DeploymentRecord { deployment, changes, service, site, plan: plan.report.clone() };
+        let has_earlier_key =
+            matches!(deployment.outcome, DeploymentOutcome::Unchanged | DeploymentOutcome::RolledBack);
+        let record = DeploymentRecord {
+            deployment,
+            changes: self.changes,
+            service,
+            site,
+            key: self.earlier_key.filter(|_| has_earlier_key),
+            plan: plan.report.clone(),
+        };
         let facts = match &result {
             Ok(live) => facts::of_live(&record, live),
             Err(_) => facts::of_failed(target, &record, plan),

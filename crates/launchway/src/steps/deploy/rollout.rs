@@ -130,8 +130,8 @@ impl Rollout {
     ) -> Result<Deployment, (DeploymentOutcome, anyhow::Error)> {
         let unchanged = |error| (DeploymentOutcome::Unchanged, error);
         let (mut ready, changes) = self.prepare(target, choose, draft).map_err(unchanged)?;
-        if let Some(before) = ready.before.as_ref().filter(|before| before.live.is_some()) {
-            announce(draft.start(&target.reporter, self, before));
+        if ready.before.as_ref().is_some_and(|before| before.live.is_some()) {
+            announce(draft.start(&target.reporter, self));
         }
         let failed = match self.write_and_request(target, &mut ready, &changes) {
             Ok(deploy) => match self.finish(target, &ready, deploy, draft) {
@@ -168,7 +168,9 @@ impl Rollout {
         let unchanged = |error| (DeploymentOutcome::Unchanged, error);
         let Chosen { release, wanted } = self.choose(target, choose, draft).map_err(unchanged)?;
         let attached = target.attach(id, &release).map_err(unchanged)?;
-        draft.previous = attached.before.as_ref().and_then(|before| before.release.clone());
+        if let Some(before) = &attached.before {
+            draft.found(self, before);
+        }
         let environment = self.environment_of(&target.config.deploy, &wanted, attached.before.as_ref());
         draft.environment = Some(environment.clone());
         let (before, written) = (attached.before, attached.written);
@@ -188,7 +190,7 @@ impl Rollout {
     ) -> Result<(Ready, Changes)> {
         let Chosen { release, wanted } = self.choose(target, choose, draft)?;
         let (before, changes) = compare(target, &release, &wanted, self.expect.as_deref())?;
-        draft.previous.clone_from(&before.release);
+        draft.found(self, &before);
         draft.plan = Some(changes.hash());
         draft.changes = Some(changes.facts());
         let environment = self.environment_of(&target.config.deploy, &wanted, Some(&before));

@@ -384,9 +384,9 @@ fn announced(fixture: &Fixture, ctx: &Context) -> Vec<(Start, usize)> {
     let starts = RefCell::new(Vec::new());
     let announce = |start| starts.borrow_mut().push((start, fixture.writes()));
     let plan = DeployPlan::new(ctx, &options(ctx)).unwrap();
-    let deployed = plan.run_with(ctx, &announce, |_, _| Choice::RollBack).record.deployment;
+    let record = plan.run_with(ctx, &announce, |_, _| Choice::RollBack).record;
     let starts = starts.into_inner();
-    assert!(starts.iter().all(|(start, _)| start.since == deployed.started), "{starts:?}");
+    assert!(starts.iter().all(|(start, _)| start.since == record.deployment.started), "{starts:?}");
     starts
 }
 

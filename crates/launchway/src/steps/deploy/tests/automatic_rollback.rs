@@ -61,6 +61,22 @@ fn a_deploy_that_never_served_needs_no_other() {
     }
 }
 
+/// The service that is back would reject a report that is signed with the key of the failed deploy.
+#[test]
+fn a_report_is_signed_with_the_key_of_what_is_live() {
+    for (looks, signed_with) in [(vec!["update_failed"], Some("value-of-old-key")), (Vec::new(), None)] {
+        let fixture = different();
+        if let [look] = looks[..] {
+            fixture.looks([look]);
+        }
+        let mut ctx = fixture.context();
+        ctx.config.deploy.reports =
+            Some(SignedPath { path: "/reports".to_owned(), key: "CIPHER_KEY".to_owned() });
+        let record = deploy(&ctx).record;
+        assert_eq!(record.key.as_ref().map(Secret::expose), signed_with, "{:?}", record.deployment.outcome);
+    }
+}
+
 #[test]
 fn a_deploy_that_served_is_replaced_by_the_one_before() {
     type Break = fn(&Fixture);
