@@ -49,6 +49,8 @@ pub fn random_key() -> Result<String> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = [0; 50];
     SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("the system provides no random numbers"))?;
+    // A key that begins with `-` would be an option wherever it is an argument.
+    bytes[0] %= 32;
     Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
 }
 
@@ -69,5 +71,7 @@ mod tests {
         assert_ne!(one, other);
         assert_eq!(one.len(), 50);
         assert!(one.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{one}");
+        let starts_with_a_letter = |key: String| key.starts_with(|first: char| first.is_ascii_alphabetic());
+        assert!((0..200).all(|_| starts_with_a_letter(random_key().unwrap())));
     }
 }

@@ -12,6 +12,7 @@ use crate::table::StepId;
 use crate::tools::{self, Found, Machine, Tool};
 use launchway_core::command::{Call, ended};
 use launchway_core::exit::{Exit, Failure, OrExit as _};
+use launchway_core::plain::Printed;
 use launchway_core::runner::Runner;
 use launchway_image::Engine;
 
@@ -170,10 +171,12 @@ impl Need {
     /// Installs it and verifies that it is there.
     pub(crate) fn install(&self, machine: Machine<'_>, runner: &Runner) -> Result<()> {
         let takes = match self {
-            Self::Tool(_) => "; cargo compiles it, which takes some minutes",
+            Self::Tool(_) => "; cargo downloads and compiles it, which takes some minutes",
             _ => "",
         };
         runner.reporter.note(format!("installing {self}, once{takes}"));
+        // From here on there is something that a quiet minute can be about.
+        runner.reporter.progress(format!("installing {self}"));
         let call = match self {
             Self::Tool(tool) => tool.install(machine),
             Self::Packages(names) => {
@@ -190,9 +193,12 @@ impl Need {
             }
         };
         let mut printed = Vec::new();
-        let status = call.run(&runner.folder, &runner.interrupt, |line| {
-            runner.reporter.output(line);
-            printed.push(line.to_owned());
+        let status = call.run_reading(&runner.folder, &runner.interrupt, |read| match read {
+            Printed::Line(line) => {
+                runner.reporter.output(line);
+                printed.push(line.clone());
+            }
+            Printed::Bar(bar) => runner.count_crates(bar),
         })?;
         let failed = |why: String| {
             Err(Failure::new(Exit::Missing, format!("{self} cannot be installed: `{call}` {why}")).into())

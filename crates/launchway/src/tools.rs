@@ -148,7 +148,7 @@ impl Tool {
         let (folder, tool) = (machine.own_folder(), self.with_version());
         // A first run waits for this: unoptimised and without debug information it takes a third of the time, and the
         // tools wait for others most of theirs.
-        call!("cargo install --locked --quiet --debug --root {folder} {tool}")
+        call!("cargo install --locked --debug --root {folder} {tool}")
             .env("CARGO_PROFILE_DEV_DEBUG", "false")
             // Variables that change how or where cargo builds are meant for the workspace.
             .env_remove("CARGO_TARGET_DIR")
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(
             LLVM_COV.install(machine).to_string(),
             format!(
-                "CARGO_PROFILE_DEV_DEBUG=false cargo install --locked --quiet --debug --root /w/target/xtask/tools cargo-llvm-cov@{}",
+                "CARGO_PROFILE_DEV_DEBUG=false cargo install --locked --debug --root /w/target/xtask/tools cargo-llvm-cov@{}",
                 LLVM_COV.version
             )
         );
