@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -30,6 +31,7 @@ impl Chromium {
             return None;
         }
         let profile = std::env::temp_dir().join(format!("launchway-chromium-{}", std::process::id()));
+        fs_err::create_dir_all(&profile).unwrap();
         // It reads commands from descriptor 3 and writes to 4, which only a shell can set up.
         let script = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
         let mut child = Command::new("sh")
@@ -45,6 +47,8 @@ impl Chromium {
             .args(["--disable-dev-shm-usage", "--disable-background-networking", "--hide-scrollbars"])
             .arg("--remote-debugging-pipe")
             .arg(format!("--user-data-dir={}", profile.display()))
+            // It leaves files there.
+            .env("TMPDIR", &profile)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -71,13 +75,11 @@ impl Chromium {
 
     /// Opens a URL and waits until it has loaded.
     pub(super) fn open(&mut self, url: &str) {
-        let loaded = |event: &Value| event["method"] == "Page.loadEventFired";
-        self.events.retain(|event| !loaded(event));
+        // Answered once the new document has replaced the old one, whose load event may arrive later still.
         let response = self.call("Page.navigate", &json!({"url": url}));
         assert_eq!(response["errorText"], Value::Null, "{url}");
-        while !self.events.iter().any(loaded) {
-            let event = self.receive();
-            self.events.push(event);
+        while self.evaluate("document.readyState") != "complete" {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
