@@ -20,7 +20,6 @@ use crate::steps::docker_build::Options;
 use crate::steps::docker_build::reproducible;
 use crate::steps::test_coverage::Part;
 use crate::table::rule::{Trigger, on_github};
-use crate::turn::Turn;
 #[cfg(feature = "rehearsal")]
 use crate::{cli::Rehearse, rehearsal};
 use crate::{doctor, history, overview, workflow};
@@ -103,13 +102,6 @@ fn dispatch(cli: &Cli, reporter: &Reporter) -> Result<()> {
             reuse: on_github(&ctx.environment),
         })
     };
-    // These commands write to the same places.
-    let writes = match command {
-        Command::DockerBuild(options) => !options.verify_reproducible,
-        Command::Ci(_) => true,
-        _ => command.step().is_some(),
-    };
-    let _turn = (writes && !cli.shared.explain).then(|| ctx.turn(Turn::OUTPUT)).transpose()?;
     match command {
         Command::Ci(ci) => {
             let jobs = (!ci.job.is_empty()).then(|| ci.job.clone());

@@ -19,6 +19,7 @@ use crate::reuse::{Key, Memory, Passed};
 use crate::run_state::RunState;
 use crate::table::rule::Trigger;
 use crate::table::{JobId, PIPELINE, StepId};
+use crate::turn::Turn;
 use launchway_core::events::{Event, Failed, Outcome, Proof, Row, StepEnd, Summary};
 use launchway_core::exit::{Exit, Reported};
 use plan::{Options, Plan};
@@ -82,7 +83,13 @@ pub(crate) fn run_and_prove(
         return explain::explain(ctx, request, &jobs).map(|()| Results::default());
     }
     ctx.reporter.set_last_run(record::last_run(&ctx.output().join("run.json")));
-    preflight::check(ctx, &request.trigger, &steps, &request.options)?;
+    let preflight = || preflight::check(ctx, &request.trigger, &steps, &request.options);
+    // Another run may take minutes, and sets no variable.
+    if preflight::lacks_variables(ctx, &steps) {
+        preflight()?;
+    }
+    let _turn = ctx.turn(Turn::OUTPUT)?;
+    preflight()?;
     let so_far = RunState::begin(&ctx.output(), &ctx.git, &ctx.environment, request.scope.step())?;
     Run {
         ctx,

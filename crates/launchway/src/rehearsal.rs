@@ -48,7 +48,12 @@ pub(crate) fn run(
         let image = format!("127.0.0.1:0/{}", Fakes::REPOSITORY);
         let variables =
             Environment::of([("PIPELINE_IMAGE", image.as_str()), ("RENDER_SERVICE_ID", Fakes::SERVICE)]);
-        return executor::run(&ctx.rehearsed(variables, NetworkPolicy::Only(Vec::new())), &request).map(drop);
+        ctx.reporter.page("start a fake registry, a fake Render and a fake Sentry on loopback");
+        executor::run(&ctx.rehearsed(variables, NetworkPolicy::Only(Vec::new())), &request)?;
+        if deploys(&request) {
+            ctx.reporter.page("prove that the image that was built is the one that runs, link by link");
+        }
+        return Ok(());
     }
     let _rehearsal = ctx.turn(Turn::REHEARSAL)?;
     let turn = ctx.turn(Turn::OUTPUT)?;
@@ -80,15 +85,19 @@ pub(crate) fn run(
 /// Runs the pipeline against the fakes and proves the result.
 fn rehearse(ctx: &Context, fakes: &Fakes, request: &Request, runtime: &Runtime) -> Result<()> {
     let ctx = ctx.rehearsed(fakes.environment(), NetworkPolicy::Only(fakes.addresses()?));
-    let is_deployed = !matches!(&request.scope, Scope::Jobs(Some(jobs)) if !jobs.contains(&JobId::Deploy));
     let prove = |results: &Results| {
-        if is_deployed {
+        if deploys(request) {
             return proved(&ctx, fakes, runtime, results);
         }
         ctx.reporter.note("nothing is proved, because the deploy job did not run");
         Proved::default()
     };
     executor::run_and_prove(&ctx, request, prove).map(drop)
+}
+
+/// Whether the deploy job is among those that were asked for.
+fn deploys(request: &Request) -> bool {
+    !matches!(&request.scope, Scope::Jobs(Some(jobs)) if !jobs.contains(&JobId::Deploy))
 }
 
 /// Proves what was deployed.

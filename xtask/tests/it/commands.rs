@@ -31,7 +31,7 @@ fn a_call_that_is_wrong_says_so_and_what_is_right() {
     fixture.xtask(&[]).within(&fixture.path("app/src")).finish().exits(0).says(&["docker-build, push"]);
     let outside = tempfile::tempdir().unwrap();
     let ran = fixture.xtask(&["lint"]).within(outside.path()).finish().exits(2);
-    ran.says(&["[workspace.metadata.pipeline]", "run `cargo xtask` inside the workspace"]);
+    ran.says(&["[workspace.metadata.pipeline]", "go to the folder of a service, or set one up with `init`"]);
     fixture.replace("Cargo.toml", "coverage = 80", "covfefe = 80");
     fixture.run(&["lint"]).exits(2).says(&["covfefe", "Cargo.toml"]);
     assert!(!fixture.exists("target"), "nothing was run");

@@ -16,6 +16,16 @@ fn two_runs_in_one_checkout_take_turns() {
 }
 
 #[test]
+fn a_missing_variable_is_named_without_a_wait_for_another_run() {
+    let fixture = Fixture::new();
+    fixture.write("target/xtask/run.lock", "1 cargo xtask ci");
+    let other = fs_err::File::open(fixture.path("target/xtask/run.lock")).unwrap();
+    other.file().lock().unwrap();
+    let ran = fixture.run(&["deploy"]).exits(3);
+    ran.says(&["`RENDER_API_KEY` is not set"]).says_nothing_of(&["waiting"]);
+}
+
+#[test]
 fn a_rehearsal_that_stays_lets_others_build() {
     let fixture = Fixture::new();
     let mut staying = fixture.xtask(&["rehearse", "--job", "build", "--job", "deploy", "--stay"]).start();

@@ -59,6 +59,13 @@ pub(crate) fn check(ctx: &Context, trigger: &Trigger, steps: &[StepId], options:
     Err(Failure::new(first.exit, text).into())
 }
 
+/// Whether a variable of these steps is missing.
+pub(crate) fn lacks_variables(ctx: &Context, steps: &[StepId]) -> bool {
+    let mut problems = Vec::new();
+    variables(ctx, steps, &mut problems);
+    !problems.is_empty()
+}
+
 /// Separates what can be installed from problems.
 fn needs(
     machine: Machine<'_>,
