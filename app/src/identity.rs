@@ -55,9 +55,8 @@ impl Identity {
             (Some(service), Some(own)) => service.key == *own,
             _ => true,
         };
-        let same = |environment: &String| {
-            *environment == self.server_type.to_string() || environment == Report::NO_ENVIRONMENT
-        };
+        let same =
+            |environment: &String| environment == self.environment() || environment == Report::NO_ENVIRONMENT;
         let ended = report.deployment.as_ref().map(|deployment| &deployment.environment);
         let started = report.under_way.as_ref().map(|under_way| &under_way.environment);
         here && ended.or(started).is_none_or(same)
@@ -81,7 +80,7 @@ impl Identity {
         self.image_digest.as_deref()?.strip_prefix("sha256:")?.get(..32)
     }
 
-    /// The environment's name in Sentry.
+    /// The environment's name in Sentry and in reports, as `environment-name` in the pipeline's configuration has it.
     #[must_use]
     pub fn environment(&self) -> &'static str {
         match self.server_type {

@@ -223,7 +223,7 @@ impl Sample {
         let took = 30_000 + random.below(30_000);
         Deployment {
             kind,
-            environment: "TEST".to_owned(),
+            environment: "test".to_owned(),
             id: Some(format!("dep-{}", random.hex(20))),
             plan: Some(random.hex(64)),
             started: Time::from_milliseconds(self.finished.milliseconds().saturating_sub(took)),

@@ -55,7 +55,7 @@ pub(super) fn deployed(id: &str, hours: u64, outcome: DeploymentOutcome) -> Repo
     let report = run(id, hours);
     let deployment = Deployment {
         kind: DeploymentKind::Deploy,
-        environment: "TEST".to_owned(),
+        environment: "test".to_owned(),
         id: None,
         plan: None,
         started: report.started,
@@ -83,7 +83,7 @@ pub(super) fn started(run: &str, hours: u64) -> Report {
     let under_way = UnderWay {
         run: run.to_owned(),
         kind: DeploymentKind::Deploy,
-        environment: "TEST".to_owned(),
+        environment: "test".to_owned(),
         since,
         until: since.after(Duration::from_secs(1800)),
         release: Some(release("a")),

@@ -17,7 +17,7 @@ use launchway_report::{DeploymentOutcome, Report, Service, Time};
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::support::{COMMIT, SECRET, now, sign_for};
+use crate::support::{COMMIT, PROD, SECRET, now, sign_for};
 
 /// A response of the router.
 #[derive(Debug)]
@@ -179,6 +179,26 @@ async fn the_process_decides_what_is_live() {
     assert!(get(&router, "/badge/live.svg").await.body.contains(&COMMIT[..12]));
 }
 
+/// The pipeline names the environment of a report, and the board leaves out the reports of others.
+#[test]
+fn the_board_has_the_pipelines_name_of_its_environment() {
+    let configuration =
+        fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();
+    let names = configuration.lines().find(|line| line.starts_with("environment-name = ")).unwrap();
+    for server_type in ["PROD", "TEST"] {
+        let value = |name: &str| match name {
+            "SERVER_TYPE" => Some(server_type.to_owned()),
+            name => PROD.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
+        };
+        let identity = Identity::new(&Settings::read(&value).unwrap());
+        let mapped = format!("{server_type} = \"{}\"", identity.environment());
+        assert!(names.contains(&mapped), "{mapped}: {names}");
+        let mut report = demo(1).pop().unwrap();
+        report.deployment.as_mut().unwrap().environment = identity.environment().to_owned();
+        assert!(identity.owns(&report), "{server_type}");
+    }
+}
+
 /// Reports of other services, of other environments and with impossible times are stored and left out.
 #[tokio::test]
 async fn only_reports_of_this_service_count() {
@@ -199,7 +219,7 @@ async fn only_reports_of_this_service_count() {
     };
     let mut production = of("srv-own", 0);
     production.id = "production".to_owned();
-    production.deployment.as_mut().unwrap().environment = "PROD".to_owned();
+    production.deployment.as_mut().unwrap().environment = "production".to_owned();
     let mut others = vec![production, of("srv-other", 0), of("srv-own", 86_400)];
     for other in &mut others {
         let deployment = other.deployment.as_mut().unwrap();

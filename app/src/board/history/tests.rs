@@ -41,7 +41,7 @@ fn a_start_is_no_run() {
 #[test]
 fn starts_of_others_and_of_the_future_are_left_out() {
     let mut other = started("2", 5);
-    other.under_way.as_mut().unwrap().environment = "PROD".to_owned();
+    other.under_way.as_mut().unwrap().environment = "production".to_owned();
     let mut future = started("3", 5);
     future.under_way.as_mut().unwrap().since = ago(0).after(Duration::from_secs(3600));
     let all = history(vec![run("1", 9), other, future]);

@@ -125,14 +125,14 @@ pub(in crate::board) fn page(
     let deploy = live.and_then(|(_, release)| history.deploy_of(&release.digest));
     let commits = deploy.map_or(&[][..], changes);
     let any_url = newest.iter().find_map(|report| report.url.as_deref());
-    let own = identity.server_type.to_string();
+    let own = identity.environment();
     let known = identity.commit != Settings::UNKNOWN_COMMIT;
     let start = history.under_way();
     Page::html(&Home {
         style: assets::style_path(),
         icon: assets::icon_path(),
         identity,
-        filters: filters(environments, &own),
+        filters: filters(environments, own),
         since: identity.started_at.replace('T', " ").replace('Z', " UTC"),
         health: health(history, fault),
         commit_link: any_url.filter(|_| known).and_then(|url| links::commit(Some(url), &identity.commit)),

@@ -164,11 +164,11 @@ async fn all_runs_are_listed_in_pages_and_by_environment() {
     assert_eq!(get(&filled(Vec::new()), "/runs").await.status, 200);
 
     reports.iter_mut().rev().find_map(|report| report.deployment.as_mut()).unwrap().environment =
-        "PROD".to_owned();
+        "production".to_owned();
     let router = filled(reports);
-    let page = get(&router, "/runs?environment=PROD").await.body;
-    assert!(page.contains("Runs 1–1 of 1") && page.contains("/runs?environment=TEST"), "{page}");
-    assert!(get(&router, "/runs?environment=TEST").await.body.contains("aria-current=\"page\">TEST"));
+    let page = get(&router, "/runs?environment=production").await.body;
+    assert!(page.contains("Runs 1–1 of 1") && page.contains("/runs?environment=test"), "{page}");
+    assert!(get(&router, "/runs?environment=test").await.body.contains("aria-current=\"page\">test"));
 }
 
 #[tokio::test]
@@ -178,6 +178,6 @@ async fn the_first_page_leads_to_the_other_environments_that_report() {
     reports.iter_mut().find_map(|report| report.deployment.as_mut()).unwrap().environment =
         "staging".to_owned();
     let page = get(&filled(reports), "/").await.body;
-    assert!(page.contains("<a href=\"/\" aria-current=\"page\">TEST</a>"), "{page}");
+    assert!(page.contains("<a href=\"/\" aria-current=\"page\">test</a>"), "{page}");
     assert!(page.contains("<a href=\"/runs?environment=staging\">staging</a>"), "{page}");
 }

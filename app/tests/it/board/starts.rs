@@ -26,7 +26,7 @@ pub(crate) fn start(reports: &[Report], since: Time, until: Time) -> Report {
         under_way: Some(UnderWay {
             run: "next".to_owned(),
             kind: DeploymentKind::Deploy,
-            environment: "TEST".to_owned(),
+            environment: "test".to_owned(),
             since,
             until,
             release: last.deployment.as_ref().unwrap().release.clone(),
