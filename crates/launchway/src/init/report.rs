@@ -145,9 +145,13 @@ fn of_final_stage(findings: &Findings) -> Vec<(&'static str, String, String)> {
         let value = format!("{}, but the smoke run and Render send SIGTERM", found.text);
         row("stop signal", value, format!("{}:{}", file.path, found.line));
     }
+    let mut known = "";
     for refusal in &findings.refusals {
         let (place, reason) = refusal.split_once(": ").unwrap_or(("", refusal));
-        row("not followed", reason.to_owned(), place.to_owned());
+        let (command, why) = reason.split_once("`: ").unwrap_or(("", reason));
+        let shown = if why == known { format!("{command}`: likewise") } else { reason.to_owned() };
+        row("not followed", shown, place.to_owned());
+        known = why;
     }
     rows
 }

@@ -361,7 +361,9 @@ fn what_is_printed_fits_80_columns() {
     let found = findings(&dir);
     let plan = Plan::new(&found, Origin::Path("/home/somebody/code/launchway".into()), &Baseline::default())
         .unwrap();
-    fits(&report::text(&found));
+    let shown = report::text(&found);
+    assert!(shown.contains("curl`: likewise\n"), "{shown}");
+    fits(&shown);
     fits(&plan.to_string());
     fits(&report::measures(&Threshold::ToMeasure));
     let left = report::left(&found, &plan, &Threshold::Unmeasured("the tests fail".to_owned()));
