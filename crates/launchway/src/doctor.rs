@@ -82,7 +82,7 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
         (0, 0) => "\nNothing is missing, not even for a release.".to_owned(),
         (0, _) => {
             let checks = if on_release_branch(&ctx.config, &ctx.environment, &ctx.git) {
-                "On this branch `cargo xtask ci` is a release: `cargo xtask ci --job test` runs the\nchecks alone, and it and `cargo xtask rehearse` can run here."
+                "On this branch `cargo xtask ci` is a release. `cargo xtask ci --job test` runs\nthe checks alone; it and `cargo xtask rehearse` can run here."
             } else {
                 "`cargo xtask ci` and `cargo xtask rehearse` can run here."
             };
