@@ -82,7 +82,7 @@ fn an_interrupt_while_render_starts_the_app_cancels_the_deploy() {
         " is cancelled",
         "restored: SERVER_MODE, ALIAS",
         "deploy: interrupted",
-        "the service was rolled back",
+        "nothing is live, as before; the variables were restored",
     ] {
         assert!(text.contains(part), "no `{part}` in {text}");
     }

@@ -125,7 +125,7 @@ fn a_deploy_that_fails_in_a_rehearsal_is_undone_or_says_what_it_left() {
         "update_failed",
         "the service exited with code 3",
         "restored: SERVER_MODE, ALIAS, CIPHER_KEY, ERRORS_DSN",
-        "the service was rolled back",
+        "nothing is live, as before; the variables were restored",
         "again  cargo xtask rehearse --job build --job deploy",
     ])
     .says_nothing_of(&["The image that was built is the one that runs."]);
@@ -173,7 +173,11 @@ fn a_folder_that_the_images_user_may_not_make_fails_the_check_and_the_deploy() {
         return skipped(TEST, "no user namespaces");
     }
     let refused = "no state: Os { code: 13, kind: PermissionDenied";
-    ran.exits(5).says(&[refused, "the service exited with code 101", "the service was rolled back"]);
+    ran.exits(5).says(&[
+        refused,
+        "the service exited with code 101",
+        "nothing is live, as before; the variables were restored",
+    ]);
     assert!(!state.exists());
 
     // The pre-deploy check finds it before anything is written.

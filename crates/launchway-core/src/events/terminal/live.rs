@@ -16,7 +16,8 @@ const NARROWEST: usize = 10;
 /// Draws the line over the current one. It never wraps.
 pub(super) fn draw(line: &str) -> io::Result<()> {
     let width = width();
-    let line = cut(line, width.saturating_sub(1));
+    // The terminal's own `^C` must fit behind it: on a second line it would push the first out of reach.
+    let line = cut(line, width.saturating_sub("^C".len() + 1));
     let erased = erasure(STANDING.load(Ordering::Relaxed), width);
     let line = if width < NARROWEST { String::new() } else { line };
     STANDING.store(columns(&line), Ordering::Relaxed);

@@ -16,10 +16,17 @@ pub(super) fn of_live(record: &DeploymentRecord, live: &Deployment) -> Deployed 
     Deployed { is_up: Some(true), live_commit: commit, ..of(record) }
 }
 
-/// The facts of a failed deployment, for which the site is checked once more.
-pub(super) fn of_failed(target: Option<&Target<'_>>, record: &DeploymentRecord, plan: &Rollout) -> Deployed {
+/// The facts of a failed deployment. The site is checked once more, unless nothing was live and nothing is.
+pub(super) fn of_failed(
+    target: Option<&Target<'_>>,
+    record: &DeploymentRecord,
+    plan: &Rollout,
+    was_live: bool,
+) -> Deployed {
     let mut facts = of(record);
-    if let (Some(site), Some(Target { http, .. })) = (&record.site, target) {
+    let may_be_up =
+        was_live || !matches!(facts.outcome, DeployOutcome::Unchanged | DeployOutcome::RolledBack);
+    if let (true, Some(site), Some(Target { http, .. })) = (may_be_up, &record.site, target) {
         facts.is_up = is_up(http, site, &plan.health);
         let version = plan.version.as_ref().filter(|_| facts.is_up == Some(true));
         let url = version.and_then(|path| site.join(path).ok());

@@ -80,6 +80,8 @@ pub(super) struct Draft {
     pub(super) environment: Option<String>,
     /// The key with which the service checked reports before the deployment, if it has one.
     earlier_key: Option<Secret>,
+    /// Whether a deploy was live before, as far as is known.
+    was_live: bool,
 }
 
 impl Draft {
@@ -95,12 +97,14 @@ impl Draft {
             previous: None,
             environment: plan.environment.clone(),
             earlier_key: None,
+            was_live: true,
         }
     }
 
     /// Records what the service ran before the deployment.
     pub(super) fn found(&mut self, plan: &Rollout, before: &ServiceState) {
         self.previous.clone_from(&before.release);
+        self.was_live = before.live.is_some();
         let signed = plan.report.board.as_ref();
         self.earlier_key = signed.and_then(|signed| before.value(&signed.key)).cloned();
     }
@@ -177,7 +181,7 @@ impl Draft {
         };
         let facts = match &result {
             Ok(live) => facts::of_live(&record, live),
-            Err(_) => facts::of_failed(target, &record, plan),
+            Err(_) => facts::of_failed(target, &record, plan, self.was_live),
         };
         reporter.emit(Event::Deployed(facts.clone()));
         Concluded { record, facts, result }

@@ -78,7 +78,9 @@ pub(super) fn recover(
                 Exit::Interrupted | Exit::Missing => exit,
                 _ => Exit::DeployFailed,
             };
+            let was_live = ready.before.as_ref().is_none_or(|before| before.live.is_some());
             let restored = match kind {
+                Kind::Deploy if !was_live => "nothing is live, as before; the variables were restored",
                 Kind::Deploy => "the service was rolled back",
                 Kind::Rollback => "the rollback was undone: the service is as it was before",
             };

@@ -180,8 +180,12 @@ fn where_nothing_was_live_only_the_variables_are_put_back() {
     let fixture = Fixture::empty(|_| {});
     fixture.set(&BEFORE_VALUES);
     fixture.looks(["update_failed"]);
-    let (exit, said) = failure(&fixture.context());
-    assert_eq!(exit, Exit::DeployFailed, "{said}");
+    let deployed = deploy(&fixture.context());
+    // The service is as little up as before, which is no reason to look at it now.
+    assert_eq!(deployed.facts.is_up, None);
+    assert_eq!(deployed.facts.next.as_deref(), Some("fix the cause, then run it again"));
+    let said = format!("{:#}", deployed.result.unwrap_err());
+    assert!(said.ends_with("\nnothing is live, as before; the variables were restored"), "{said}");
     assert_eq!(fixture.sorted_variables(), owned(&BEFORE_VALUES));
 }
 
