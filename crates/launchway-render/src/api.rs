@@ -96,6 +96,18 @@ pub enum Requested {
     Queued,
 }
 
+/// Checks the form of `RENDER_SERVICE_ID`. An error has [`Exit::Missing`].
+pub fn check_id(service: &str) -> Result<()> {
+    // `..` is a path segment that no encoding keeps from being followed.
+    let is_word =
+        |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if service.strip_prefix("srv-").is_some_and(is_word) {
+        return Ok(());
+    }
+    let message = "`RENDER_SERVICE_ID` is not the id of a service: it must look like `srv-…`";
+    Err(Failure::new(Exit::Missing, message).into())
+}
+
 impl Api {
     /// Attempts at a call that may be repeated.
     pub(crate) const ATTEMPTS: u32 = 6;
@@ -117,14 +129,7 @@ impl Api {
             Failure::new(Exit::Missing, "`RENDER_API_KEY` contains an invalid character: copy it again")
         })?;
         authorization.set_sensitive(true);
-        // `..` is a path segment that no encoding keeps from being followed.
-        if !service.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Err(Failure::new(
-                Exit::Missing,
-                "`RENDER_SERVICE_ID` is not the id of a service: it must look like `srv-…`",
-            )
-            .into());
-        }
+        check_id(&service)?;
         Ok(Self {
             http,
             base: below(&root, &["services", &service])?,

@@ -1,5 +1,7 @@
 //! `cargo xtask doctor`: what is installed and set, what is missing, and how to get it.
 
+mod variables;
+
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,11 +14,11 @@ use crate::executor::plan::{Options, Plan};
 use crate::git::{self, Git};
 use crate::needs::{self, Need};
 use crate::project::Project;
-use crate::registry::{account, docker_login};
+use crate::registry::docker_login;
 use crate::services;
 use crate::steps::lint::DENY_CONFIG;
 use crate::table::rule::{Trigger, When};
-use crate::table::{self, Job, JobId, PIPELINE, StepId};
+use crate::table::{PIPELINE, StepId};
 use crate::tools::{self, DENY, Found, Machine, Tool};
 use crate::workflow;
 use launchway_core::command::Call;
@@ -28,14 +30,18 @@ use launchway_image::Engine;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Good,
+    /// A variable that has a value, which only a release tries.
+    Set,
     /// Not here yet: the pipeline gets it when a step needs it.
     Later,
     /// Optional: the pipeline continues without it and says so.
     Without,
     /// Not where the pipeline looks for it, or old: a person should look.
     Check,
-    /// Needed only for a release; whatever runs before a push works.
-    NoRelease,
+    /// A variable that only a release needs, and that is not set.
+    Unset,
+    /// Only a release is refused for this; it needs what is named here.
+    NoRelease(&'static str),
     /// Required and missing.
     Missing,
     /// Required, and the configuration or the `Dockerfile` is wrong.
@@ -46,10 +52,12 @@ impl State {
     fn word(self) -> &'static str {
         match self {
             Self::Good => "ok",
+            Self::Set => "set",
             Self::Later => "later",
             Self::Without => "optional",
             Self::Check => "check",
-            Self::NoRelease => "not set",
+            Self::Unset => "not set",
+            Self::NoRelease(_) => "no release",
             Self::Missing => "MISSING",
             Self::Wrong => "WRONG",
         }
@@ -71,25 +79,17 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     let mut lines = tools(ctx.machine(), &ctx.config);
     // If the configuration cannot be read, the step that needs it reports that.
     let by_docker = ctx.session().and_then(|session| docker_login(&session, ctx.image())).unwrap_or_default();
-    lines.extend(secrets(&ctx.config, &ctx.environment, ctx.image(), by_docker.as_deref()));
+    lines.extend(variables::lines(&ctx.config, &ctx.environment, ctx.image(), by_docker.as_deref()));
     lines.extend(state(ctx.project(), &ctx.environment, ctx.image(), planned(ctx), &ctx.render_url()?));
     lines.push(workflows(ctx.project()));
     lines.extend(certificates(&ctx.root, Path::new(&format!("/{CERTIFICATES}")), SystemTime::now()));
     ctx.reporter.page(shown(&lines));
     let count = |state| lines.iter().filter(|line| line.state == state).count();
-    let (missing, wrong, unset) = (count(State::Missing), count(State::Wrong), count(State::NoRelease));
-    ctx.reporter.page(match (missing + wrong, unset) {
-        (0, 0) => "\nNothing is missing, not even for a release.".to_owned(),
-        (0, _) => {
-            let checks = if on_release_branch(&ctx.config, &ctx.environment, &ctx.git) {
-                "On this branch `cargo xtask ci` is a release. `cargo xtask ci --job test` runs\nthe checks alone; it and `cargo xtask rehearse` can run here."
-            } else {
-                "`cargo xtask ci` and `cargo xtask rehearse` can run here."
-            };
-            format!("\n{checks}\nA release from this machine needs the variables that are not set; on GitHub they\nare secrets and variables of the repository.")
-        }
-        _ => String::new(),
-    });
+    let (missing, wrong) = (count(State::Missing), count(State::Wrong));
+    if missing + wrong == 0 {
+        let is_release = on_release_branch(&ctx.config, &ctx.environment, &ctx.git);
+        ctx.reporter.page(format!("\n{}", verdict(&lines, is_release)));
+    }
     if missing > 0 {
         return Err(Failure::new(
             Exit::Missing,
@@ -107,13 +107,40 @@ pub(crate) fn run(ctx: &Context) -> Result<()> {
     Ok(())
 }
 
+/// What can run here, and what a release still needs.
+fn verdict(lines: &[Line], on_release_branch: bool) -> String {
+    let checks = if on_release_branch {
+        "On this branch `cargo xtask ci` is a release. `cargo xtask ci --job test` runs\nthe checks alone; it and `cargo xtask rehearse` can run here."
+    } else {
+        "`cargo xtask ci` and `cargo xtask rehearse` can run here."
+    };
+    let is_unset = lines.iter().any(|line| line.state == State::Unset);
+    let needs = lines.iter().filter_map(|line| match line.state {
+        State::NoRelease(needed) => Some(needed),
+        _ => None,
+    });
+    let needs: Vec<&str> =
+        is_unset.then_some("the variables that are not set").into_iter().chain(needs).collect();
+    let release = match needs.split_last() {
+        None => "Nothing is missing, not even for a release.".to_owned(),
+        Some((last, [])) => format!("A release here needs {last}."),
+        Some((last, others)) => format!("A release here needs {} and {last}.", others.join(", ")),
+    };
+    let variables = if is_unset {
+        "On GitHub, these variables are secrets and variables of the repository."
+    } else {
+        "Every variable that a release requires is set; only its use shows whether its\nvalue is right."
+    };
+    format!("{checks}\n{release}\n{variables}")
+}
+
 /// One line for each, with its hint below it.
 fn shown(lines: &[Line]) -> String {
     let width = lines.iter().map(|line| line.what.chars().count()).max().unwrap_or_default();
     let shown = lines.iter().map(|Line { what, state, found, fix }| {
         let hints = if fix.is_empty() { String::new() } else { format!("\n{fix}").replace('\n', "\n    ") };
         let found = found.replace('\n', "\n    ");
-        format!("{what:<width$}  {:<8}  {found}{hints}", state.word()).trim_end().to_owned()
+        format!("{what:<width$}  {:<10}  {found}{hints}", state.word()).trim_end().to_owned()
     });
     shown.collect::<Vec<_>>().join("\n")
 }
@@ -244,44 +271,6 @@ fn service_line(machine: Machine<'_>, name: &str, service: &TestService) -> Line
     Line { what: format!("test service {name}"), state, found, fix }
 }
 
-/// Which variables are set, never their values.
-fn secrets(config: &Config, environment: &Environment, image: &str, by_docker: Option<&str>) -> Vec<Line> {
-    let account = account(image, environment);
-    // The names in both pairs have the same endings.
-    let other_name = |name: &str| {
-        let end = name.rsplit_once('_').map(|(_, end)| end);
-        let both = [&account.username, &account.token].into_iter().filter(|setting| setting.value.is_some());
-        let mut both = both.map(|setting| setting.name.as_str()).filter(|_| table::is_login(name));
-        both.find(|other| *other != name && other.rsplit_once('_').map(|(_, end)| end) == end)
-    };
-    let line = |job: JobId, name: &str, needed: bool| {
-        let set = environment.has(name);
-        let source = config.variable(name).map_or_else(String::new, |variable| variable.hint());
-        let (state, found) = match (set, needed) {
-            _ if by_docker.is_some() && table::is_login(name) => {
-                (State::Good, by_docker.unwrap_or_default().to_owned())
-            }
-            (true, _) => (State::Good, "set".to_owned()),
-            (false, _) if other_name(name).is_some() => {
-                (State::Good, format!("set, as {}", other_name(name).unwrap_or_default()))
-            }
-            (false, true) => (State::NoRelease, "needed for a release".to_owned()),
-            (false, false) => (State::Without, "not set".to_owned()),
-        };
-        Line {
-            what: format!("{job}: {name}"),
-            state,
-            found,
-            fix: if state == State::Good { String::new() } else { source },
-        }
-    };
-    let lines = |job: &'static Job| {
-        let required = config.required(job).into_iter().map(move |name| line(job.id, name, true));
-        required.chain(config.optional(job).into_iter().map(move |name| line(job.id, name, false)))
-    };
-    PIPELINE.iter().flat_map(lines).collect()
-}
-
 /// Whether `cargo xtask ci` would be a release here.
 fn on_release_branch(config: &Config, environment: &Environment, git: &Git) -> bool {
     When::Release.allows(&config.branch, &Trigger::read(environment, git, None))
@@ -304,28 +293,24 @@ fn state(
         fix: fix.to_owned(),
     };
     let words = When::Release.words(&config.branch);
+    let branch = trigger.branch().map_or_else(|| trigger.to_string(), |branch| format!("`{branch}`"));
+    let refused = |needed, line: Line| Line { state: State::NoRelease(needed), ..line };
     vec![
-        line(
-            "branch",
-            trigger.to_string(),
-            &if releases {
-                "build and deploy run here".to_owned()
-            } else {
-                format!("build and deploy run on {words}")
-            },
-        ),
+        if releases {
+            line("branch", branch, "build and deploy run here")
+        } else {
+            let fix = format!("build and deploy run on {words}");
+            refused("the release branch", line("branch", branch, &fix))
+        },
         if git.dirty {
-            line(
-                "tree",
-                "uncommitted changes".to_owned(),
-                "a release needs a clean tree; a rehearsal does not",
-            )
+            let fix = "a release needs a clean tree; a rehearsal does not";
+            refused("a clean tree", line("tree", "uncommitted changes".to_owned(), fix))
         } else {
             line("tree", "clean".to_owned(), "")
         },
         if image == PLACEHOLDER_IMAGE {
             let fix = "a placeholder: set your own in Cargo.toml";
-            Line { state: State::Check, ..line("image", image.to_owned(), fix) }
+            refused("an image of your own", line("image", image.to_owned(), fix))
         } else {
             line("image", image.to_owned(), "")
         },

@@ -44,7 +44,7 @@ fn the_doctor_says_what_is_missing_and_how_to_get_it() {
         return;
     }
     let ran = fixture.xtask(&["doctor"]).env("ALIAS", "not-to-be-shown").finish().exits(0);
-    ran.says(&["build: DOCKERHUB_TOKEN", "Docker Hub →", "cargo-llvm-cov", "push of `feature`", "clean"])
+    ran.says(&["build: DOCKERHUB_TOKEN", "Docker Hub →", "cargo-llvm-cov", "`feature`", "clean"])
         .says_nothing_of(&["MISSING", "not-to-be-shown"]);
     // Without its folder on `PATH`, and with nothing to be installed, coverage cannot be had.
     let system = std::env::var("PATH").unwrap();

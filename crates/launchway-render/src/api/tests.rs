@@ -83,7 +83,7 @@ fn a_refusal_names_the_variable_to_correct() {
 #[test]
 fn what_cannot_be_a_key_or_an_id_is_not_sent() {
     let render = render();
-    for (key, id) in [("two\nlines", "srv-1"), (KEY, ".."), (KEY, "srv/1")] {
+    for (key, id) in [("two\nlines", "srv-1"), (KEY, ".."), (KEY, "srv-/1"), (KEY, "srv-"), (KEY, "xyz")] {
         let error = api_with(&render, key, id).err().unwrap();
         assert_eq!(Exit::of(&error), Exit::Missing);
         assert!(!format!("{error:#}").contains("two"), "{error:#}");

@@ -2,10 +2,17 @@ use super::*;
 use launchway_core::events::Event;
 
 fn reported(environment: Environment) -> (Result<()>, String) {
+    reported_of(&context(environment))
+}
+
+fn context(environment: Environment) -> Context {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = std::env::var("PATH").unwrap();
-    let ctx = Context::for_test(root, Environment::of([("PATH", path.as_str())]).with(environment));
-    let result = run(&ctx);
+    Context::for_test(root, Environment::of([("PATH", path.as_str())]).with(environment))
+}
+
+fn reported_of(ctx: &Context) -> (Result<()>, String) {
+    let result = run(ctx);
     let text = ctx.reporter.events().into_iter().filter_map(|event| match event {
         Event::Page { text } => Some(text),
         _ => None,
@@ -18,10 +25,52 @@ fn secrets_are_named_and_not_shown() {
     let (_, text) = reported(Environment::of([("CIPHER_KEY", "not-to-be-seen")]));
     assert!(!text.contains("not-to-be-seen"));
     let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
-    assert!(line("deploy: CIPHER_KEY").contains("ok"), "{text}");
+    assert!(line("deploy: CIPHER_KEY").ends_with("  set"), "{text}");
     assert!(line("build: DOCKERHUB_TOKEN").contains("not set") && text.contains("(Docker Hub →"), "{text}");
-    assert!(line("branch").contains("push of `main`"), "{text}");
+    assert_eq!(text.matches("(Docker Hub →").count(), 1, "{text}");
+    assert!(line("branch").ends_with("  ok          `main`"), "{text}");
     assert!(line("cargo ").contains("1.95.0"), "{text}");
+}
+
+#[test]
+fn the_verdict_names_what_only_a_release_is_refused_for() {
+    let verdict = |states: &[State]| {
+        let line = |state: &State| Line {
+            what: String::new(),
+            state: *state,
+            found: String::new(),
+            fix: String::new(),
+        };
+        verdict(&states.iter().map(line).collect::<Vec<_>>(), false)
+    };
+    let complete = verdict(&[State::Set, State::Good]);
+    assert!(complete.contains("Nothing is missing, not even for a release.\n"), "{complete}");
+    assert!(complete.ends_with("only its use shows whether its\nvalue is right."), "{complete}");
+    let (branch, tree) = (State::NoRelease("the release branch"), State::NoRelease("a clean tree"));
+    let refused = verdict(&[State::Set, branch, tree]);
+    let needs = "A release here needs the release branch and a clean tree.\n";
+    assert!(refused.contains(needs) && !refused.contains("Nothing is missing"), "{refused}");
+    assert!(refused.contains("Every variable that a release requires is set"), "{refused}");
+    let unset = verdict(&[State::Unset, tree]);
+    assert!(unset.contains("needs the variables that are not set and a clean tree.\n"), "{unset}");
+    assert!(!unset.contains("Every variable"), "{unset}");
+}
+
+#[test]
+fn a_tree_a_branch_and_an_id_that_a_release_is_refused_for_are_not_ok() {
+    let mut ctx = context(Environment::of([("RENDER_SERVICE_ID", "xyz")]));
+    ctx.git.dirty = true;
+    ctx.git.branch = Some("feature".to_owned());
+    ctx.config.image = PLACEHOLDER_IMAGE.to_owned();
+    let (_, text) = reported_of(&ctx);
+    for line in [
+        "no release  `RENDER_SERVICE_ID` is not the id of a service",
+        "no release  `feature`\n    build and deploy run on push to `main`",
+        "no release  uncommitted changes",
+        "no release  docker.io/acme/service",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
 }
 
 #[test]
