@@ -143,7 +143,7 @@ fn select(branch: &str, request: &Request) -> Vec<Selected> {
             } else if job.when.allows(branch, &request.trigger) {
                 None
             } else {
-                Some(format!("runs on {}; this is a {}", job.when.words(branch), request.trigger))
+                Some(format!("runs on {}; this is {}", job.when.words(branch), request.trigger))
             };
             Selected { id: job.id, steps: job.steps.to_vec(), skipped }
         })

@@ -27,7 +27,7 @@ fn a_feature_branch_is_tested_and_not_released() {
     if !fixture.has_coverage("a_feature_branch_is_tested_and_not_released") {
         return;
     }
-    let rule = "runs on push to `main`; this is a push of `feature`";
+    let rule = "runs on push to `main`; this is branch `feature`";
     let ran = fixture.run(&["ci"]).exits(0).says(&[rule]);
     for job in ["build", "deploy"] {
         let skipped = ran.out.lines().skip_while(|line| !line.starts_with(&format!("{job}: "))).nth(1);
@@ -101,7 +101,7 @@ fn a_release_begins_only_with_everything_it_needs() {
     fixture.git(&["checkout", "--quiet", "motd"]);
     fixture.git(&["switch", "--quiet", Fixture::BRANCH]);
     let ran = fixture.run(&["deploy"]).exits(2);
-    ran.says(&["releases run on push to `main`, but this is a push of `feature`", "cargo xtask rehearse"]);
+    ran.says(&["releases run on push to `main`, but this is branch `feature`", "cargo xtask rehearse"]);
     // Two kinds at once: what is missing decides the code.
     fixture.write(".env", "ALIAS=x\n");
     fixture.run(&["deploy"]).exits(3).says(&["nothing was run: 6 problems", "releases run on"]);

@@ -61,7 +61,7 @@ fn an_interrupt_while_tests_run_ends_them() {
     assert_eq!(outcomes[1], ("test-coverage".to_owned(), "interrupted".to_owned()));
     // Those jobs would not have run either way, and the record keeps the first reason.
     let reason = &fixture.record()["jobs"][1]["reason"];
-    assert_eq!(reason, "runs on push to `main`; this is a push of `feature`");
+    assert_eq!(reason, "runs on push to `main`; this is branch `feature`");
     ran.says(&["test-coverage: interrupted", "again  cargo xtask test-coverage"]);
 }
 

@@ -110,7 +110,7 @@ fn after_a_failure_a_run_goes_on_only_with_keep_going() {
     // Both stand at the end, each with the command that runs it again.
     ran.says(&["lint: 1 of 7 checks failed", "again  cargo xtask lint", "again  cargo xtask test-coverage"]);
     let record = fixture.record();
-    assert_eq!(record["jobs"][1]["reason"], "runs on push to `main`; this is a push of `feature`");
+    assert_eq!(record["jobs"][1]["reason"], "runs on push to `main`; this is branch `feature`");
 
     // A release does not follow a test that failed, whatever goes on.
     let ran = fixture.run(&["rehearse"]).exits(1);

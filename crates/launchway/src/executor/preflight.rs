@@ -134,7 +134,7 @@ fn state(ctx: &Context, trigger: &Trigger, steps: &[StepId], problems: &mut Vec<
     if !When::Release.allows(&ctx.config.branch, trigger) {
         let words = When::Release.words(&ctx.config.branch);
         wrong(format!(
-            "releases run on {words}, but this is a {trigger}: `cargo xtask rehearse` tries one on this machine"
+            "releases run on {words}, but this is {trigger}: `cargo xtask rehearse` tries one on this machine"
         ));
     }
     if ctx.image() == PLACEHOLDER_IMAGE {

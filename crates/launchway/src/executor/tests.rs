@@ -32,7 +32,7 @@ fn another_branch_skips_with_the_rule() {
     let jobs = selected(Scope::Jobs(None), "feature");
     assert_eq!(jobs[0], (JobId::Test, None));
     for (_, reason) in &jobs[1..] {
-        assert_eq!(reason.as_deref(), Some("runs on push to `main`; this is a push of `feature`"));
+        assert_eq!(reason.as_deref(), Some("runs on push to `main`; this is branch `feature`"));
     }
 }
 

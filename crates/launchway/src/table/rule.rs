@@ -122,9 +122,11 @@ impl Trigger {
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.branch() {
-            Some(branch) => write!(f, "{} of `{branch}`", self.event),
+            // On a laptop nothing was pushed.
+            Some(branch) if self.event == "push" => write!(f, "branch `{branch}`"),
+            Some(branch) => write!(f, "a {} of `{branch}`", self.event),
             None if self.git_ref.is_empty() => f.write_str("a detached HEAD"),
-            None => write!(f, "{} of `{}`", self.event, self.git_ref),
+            None => write!(f, "a {} of `{}`", self.event, self.git_ref),
         }
     }
 }

@@ -54,7 +54,8 @@ fn git(branch: Option<&str>) -> Git {
 #[test]
 fn a_local_run_is_a_push_of_its_branch() {
     let nothing = Environment::default();
-    assert_eq!(Trigger::read(&nothing, &git(Some("x")), None), Trigger::push("x"));
+    let local = Trigger::read(&nothing, &git(Some("x")), None);
+    assert_eq!((&local, local.to_string().as_str()), (&Trigger::push("x"), "branch `x`"));
     assert_eq!(Trigger::read(&nothing, &git(Some("x")), Some("main")), Trigger::push("main"));
     let detached = Trigger::read(&nothing, &git(None), None);
     assert_eq!((detached.branch(), detached.to_string().as_str()), (None, "a detached HEAD"));
@@ -70,5 +71,5 @@ fn on_github_the_event_decides() {
     // The runner checks out a detached HEAD or a merge branch: git's answer must not count.
     let pull = Trigger::read(&github, &git(Some("main")), None);
     assert_eq!(pull, trigger("pull_request", "refs/pull/7/merge"));
-    assert_eq!(pull.to_string(), "pull_request of `refs/pull/7/merge`");
+    assert_eq!(pull.to_string(), "a pull_request of `refs/pull/7/merge`");
 }
