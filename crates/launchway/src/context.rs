@@ -121,6 +121,10 @@ impl Context {
 
     /// The command that runs a step again, from where this run is: no advice of a rehearsal leads out of it.
     pub(crate) fn again(&self, step: StepId) -> String {
+        if let Some(drill) = self.drill() {
+            // A rehearsal without the fault would pass.
+            return format!("cargo xtask rehearse --drill {drill}");
+        }
         match step.job() {
             _ if !self.is_rehearsal() => format!("cargo xtask {step}"),
             // The registry of a rehearsal begins empty.
@@ -128,6 +132,11 @@ impl Context {
             JobId::Rollback => "cargo xtask rehearse --drill rollback".to_owned(),
             job => format!("cargo xtask rehearse --job {job}"),
         }
+    }
+
+    /// The drill that this run is a part of.
+    pub(crate) fn drill(&self) -> Option<&str> {
+        self.environment.get(table::DRILL).filter(|_| self.is_rehearsal())
     }
 
     /// Whether the run is a rehearsal.
@@ -282,6 +291,17 @@ mod tests {
         assert!(shown.ends_with(
             "IMAGE=ghcr.io/a/image\nXTASK_INSTALL=never-ever\nPORT=8000\nRENDER_API_KEY=<redacted>\n"
         ));
+    }
+
+    #[test]
+    fn a_run_is_repeated_where_it_failed() {
+        let mut ctx = Context::for_test(Path::new("/w"), Environment::of([(table::DRILL, "crash")]));
+        assert_eq!(ctx.again(StepId::Deploy), "cargo xtask deploy");
+        ctx.network = NetworkPolicy::Only(Vec::new());
+        // Without the fault, a rehearsal of the jobs would pass.
+        assert_eq!(ctx.again(StepId::Deploy), "cargo xtask rehearse --drill crash");
+        ctx.environment = Environment::default();
+        assert_eq!(ctx.again(StepId::Deploy), "cargo xtask rehearse --job build --job deploy");
     }
 
     #[test]

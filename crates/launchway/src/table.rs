@@ -239,6 +239,9 @@ pub(crate) const SENTRY: [&str; 3] = ["SENTRY_AUTH_TOKEN", "SENTRY_ORG", "SENTRY
 /// The variable that names a release for `rollback`, as the workflow for rollbacks sets it.
 pub(crate) const RELEASE: &str = "XTASK_RELEASE";
 
+/// The variable that names the drill to its own runs.
+pub(crate) const DRILL: &str = "XTASK_DRILL";
+
 /// The variable that passes the run state from job to job on GitHub.
 pub(crate) const RUN_STATE: &str = "PIPELINE_RUN_STATE";
 

@@ -238,7 +238,20 @@ fn a_drill_breaks_something_and_looks_at_what_is_left() {
     assert!(printed.ends_with("exit 5: the deploy failed and was rolled back"), "{printed}");
     // What the ledger takes to be written is in every failure and explains none.
     assert!(!printed.contains("uploaded"), "{printed}");
+    assert!(printed.contains(" again cargo xtask rehearse --drill crash "), "{printed}");
     ran.says(&["observed  exit 5: image and variables as before, latest new", "passed  crash"]);
+
+    // The manual steps are those of a real run.
+    let ran = fixture.run(&["rehearse", "--drill", "rollback-fails"]).exits(0);
+    fixture.is_left_alone();
+    ran.says(&[
+        "the service was NOT fully rolled back:",
+        "- https://dashboard.render.com/web/srv-rehearsal → Environment: restore ",
+        "- `cargo xtask rollback --to dep-",
+        "next   finish what is listed above",
+        "(a drill: nothing is left to do here",
+        "passed  rollback-fails",
+    ]);
 }
 
 #[test]

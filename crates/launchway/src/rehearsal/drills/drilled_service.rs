@@ -14,6 +14,7 @@ use super::drill::{Drill, Fault, Side, Step};
 use super::releases::{EARLIER, Releases};
 use crate::config::Config;
 use crate::rehearsal::fakes::{Fakes, Origin};
+use crate::table::DRILL;
 use launchway_core::environment::Environment;
 use launchway_core::secret::random_word;
 use launchway_fakes::render::{self, Call};
@@ -144,8 +145,9 @@ impl DrilledService {
     }
 
     /// The whole environment of the pipeline's run, except for what the machine adds.
-    pub(super) fn variables(&self, step: Step) -> Result<Vec<(String, String)>> {
+    pub(super) fn variables(&self, drill: &Drill, step: Step) -> Result<Vec<(String, String)>> {
         let mut variables = self.fakes.variables();
+        variables.push((DRILL.to_owned(), drill.name.to_owned()));
         if let Some(token) = &self.token {
             variables.extend([("REGISTRY_TOKEN".to_owned(), token.clone())]);
         }

@@ -15,10 +15,14 @@ use crate::context::Context;
 use crate::project::output;
 use launchway_core::events::Drilled;
 use launchway_core::events::milliseconds;
+use launchway_core::exit::Exit;
 use launchway_core::http::NetworkPolicy;
 use launchway_core::interrupt::Interrupt;
 use launchway_core::runner::Runner;
 use launchway_image::unpack::remove_unpacked;
+
+/// What follows the manual steps of a run, which are those of a real one.
+const NOTHING_LEFT: &str = "\n(a drill: nothing is left to do here, because its service ends with it)\n";
 
 /// A drill that has run.
 pub(super) struct Ran {
@@ -55,7 +59,7 @@ fn observe(
     let mut remarks = Vec::new();
     let mut before = String::new();
     if drill.run == Step::Rollback {
-        let deployed = Running::start(&runner.folder, "deploy", service.variables(Step::Deploy)?)?;
+        let deployed = Running::start(&runner.folder, "deploy", service.variables(drill, Step::Deploy)?)?;
         let deployed = deployed.finish(&runner.interrupt)?;
         if deployed.code != Some(0) {
             remarks.push("the deploy before it did not pass".to_owned());
@@ -65,7 +69,11 @@ fn observe(
     let found = service.state();
     service.inject(releases, drill)?;
     let ended = run_step(runner, drill, service, &mut remarks)?;
-    let ended = Ended { text: before + &ended.text, ..ended };
+    let mut ended = Ended { text: before + &ended.text, ..ended };
+    remarks.extend(leads_out(&ended.text));
+    if ended.code == Some(Exit::NotRolledBack.code().into()) {
+        ended.text.push_str(NOTHING_LEFT);
+    }
     service.settle();
     let after = service.state();
     let [live, variables, latest] = service.sides(&after, drill.after.variables);
@@ -92,7 +100,6 @@ fn observe(
     if service.lost() > 0 {
         remarks.push(format!("{} requests to the service were lost", service.lost()));
     }
-    remarks.extend(leads_out(&ended.text));
     remarks.extend(secrets_shown(&output(&runner.folder), &ended.text, &service.secrets())?);
     let page = folder.join("drills").join(format!("{}.log", drill.name));
     runner.reporter.leave(&page, &ended.text)?;
@@ -117,7 +124,7 @@ fn run_step(
     service: &DrilledService,
     remarks: &mut Vec<String>,
 ) -> Result<Ended> {
-    let start = || Running::start(root, drill.run.command(), service.variables(drill.run)?);
+    let start = || Running::start(root, drill.run.command(), service.variables(drill, drill.run)?);
     let mut running = start()?;
     let stop = drill.faults.iter().find_map(|fault| match fault {
         Fault::Interrupted(call) => Some((*call, Signal::INT)),
@@ -159,9 +166,12 @@ fn reached(interrupt: &Interrupt, service: &DrilledService, running: &mut Runnin
     }
 }
 
-/// A remark for every line whose advice would lead out of the rehearsal.
+/// A remark if advice would lead out of the rehearsal. The manual steps, a list, are those of a real run.
 fn leads_out(printed: &str) -> Option<String> {
     let outside = |line: &&str| {
+        if line.trim_start().starts_with("- ") {
+            return false;
+        }
         let mut commands = line.split("cargo xtask ").skip(1);
         commands.any(|command| !command.starts_with("rehearse")) || line.contains("dashboard")
     };

@@ -41,7 +41,7 @@ pub(super) struct Target<'a> {
     pub(super) marker: Marker,
     /// The releases that this machine keeps.
     pub(super) kept: KeptReleases,
-    /// The page of the service if Render returns none; a rehearsal's service has none at all.
+    /// The page of the service if Render returns none; outside of drills, a rehearsal's service has none at all.
     dashboard: Option<String>,
     /// As first read.
     pub(super) service: Service,
@@ -62,7 +62,9 @@ impl<'a> Target<'a> {
         // If no key signs for the service, as for a rollback, deployers share the API key.
         let shared = config.deploy.keys().into_iter().find_map(|name| environment.secret(name));
         let marker = Marker::new(&id, shared.as_ref().unwrap_or(&key))?;
-        let dashboard = (!ctx.is_rehearsal()).then(|| format!("https://dashboard.render.com/web/{id}"));
+        // A drill shows what a real run prints.
+        let has_dashboard = !ctx.is_rehearsal() || ctx.drill().is_some();
+        let dashboard = has_dashboard.then(|| format!("https://dashboard.render.com/web/{id}"));
         let http = ctx.http()?;
         let kept = KeptReleases::new(&ctx.kept(), key.clone(), &id);
         let account = Account { root: ctx.render_url()?, key: key.clone(), service: id };
@@ -96,7 +98,7 @@ impl<'a> Target<'a> {
             .map_err(|error| Failure::new(Exit::Usage, format!("`{path}` is not a path: {error}")).into())
     }
 
-    /// The service's page; a rehearsal's service has none.
+    /// The service's page; outside of drills, a rehearsal's service has none.
     pub(super) fn dashboard(&self) -> Option<String> {
         let default = self.dashboard.as_ref()?;
         let given = &self.service.dashboard_url;
