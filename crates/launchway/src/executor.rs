@@ -189,7 +189,7 @@ impl Run<'_> {
                 let goes_on = !rehearsal && self.request.scope.goes_on();
                 if goes_on { self.so_far.leave(&output, &self.ctx.reporter) } else { Ok(()) }
             });
-        let mut facts = self.results.facts();
+        let mut facts = self.results.facts(rehearsal);
         facts.push(("record".to_owned(), path.display().to_string()));
         let run_state = self.so_far.to_line()?;
         let review = Box::new(self.results.review.clone());

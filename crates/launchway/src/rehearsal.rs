@@ -70,6 +70,9 @@ pub(crate) fn run(
     let rehearsed = rehearse(ctx, &fakes, &request, &runtime);
     // After a failure too: the transcripts are kept, and no process is left.
     let kept = fakes.keep_transcripts(&ctx.reporter, &folder);
+    if !stay && rehearsed.is_ok() && deploys(&request) {
+        ctx.reporter.page("To look at it: cargo xtask rehearse --job build --job deploy --stay");
+    }
     if stay && rehearsed.is_ok() {
         // From here on, only the fakes are needed.
         drop(turn);

@@ -37,8 +37,10 @@ fn a_rehearsal_proves_that_what_was_built_is_what_runs() {
         "skipped cargo-deny: no deny.toml",
         "skipped zizmor: zizmor is 0.0.0, but the pipeline needs",
         "The image that was built is the one that runs.",
+        "To look at it: cargo xtask rehearse --job build --job deploy --stay",
     ]);
-    ran.says_nothing_of(&["uncommitted", "-dirty"]);
+    // The service has ended.
+    ran.says_nothing_of(&["uncommitted", "-dirty", "\n  url "]);
 
     schema::is_record(&record);
     let links = record["proof"]["links"].as_array().unwrap();
@@ -262,7 +264,7 @@ fn a_rehearsal_that_stays_can_be_looked_at() {
     running.interrupt();
     let ran = running.finish().exits(0);
     fixture.is_left_alone();
-    ran.says(&["the service is at http://127.0.0.1:"]);
+    ran.says(&["the service is at http://127.0.0.1:"]).says_nothing_of(&["To look at it"]);
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Results {
     }
 
     /// The facts shown at the end of a run; on GitHub, `image` and `digest` are the step's outputs.
-    pub(super) fn facts(&self) -> Vec<(String, String)> {
+    pub(super) fn facts(&self, is_rehearsal: bool) -> Vec<(String, String)> {
         let mut facts = Vec::new();
         let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
         if let Some(tests) = &self.tests {
@@ -102,7 +102,8 @@ impl Results {
             }
             (None, None) => {}
         }
-        if let Some(deployment) = &self.deployment {
+        // The service of a rehearsal ends with it.
+        if let Some(deployment) = self.deployment.as_ref().filter(|_| !is_rehearsal) {
             fact("url", deployment.url.clone());
         }
         facts
