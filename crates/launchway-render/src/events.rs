@@ -78,10 +78,7 @@ fn cause(failure: &Value) -> Option<(String, &'static str)> {
         return Some((format!("Render evicted it{why}"), "look at the service's page, then deploy again"));
     }
     if let Some(code) = given("nonZeroExit") {
-        return Some((
-            format!("the service exited with code {code}"),
-            "read its last lines: they name invalid settings",
-        ));
+        return Some((format!("the service exited with code {code}"), "its last lines may say why"));
     }
     if given("earlyExit").is_some() {
         return Some((

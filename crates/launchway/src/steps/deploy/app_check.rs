@@ -114,7 +114,10 @@ impl AppCheck<'_> {
                 .note(format!("{NAME}: with the files and rights of this machine, because {reason}"));
         }
         let (status, output) = self.start(&image, &root, user.as_ref(), variables)?;
-        judge(self.reporter, status, &output)
+        judge(self.reporter, status, &output)?;
+        // If the deploy fails now, the service's own lines say why.
+        self.reporter.drop_tail();
+        Ok(())
     }
 
     /// The image that was built here if it is the release, else the registry's, whose layers are stored in a folder.

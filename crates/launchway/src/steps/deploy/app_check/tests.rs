@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::context::Context;
 use launchway_core::environment::Environment;
-use launchway_core::events::Event;
+use launchway_core::events::{Event, Outcome};
 use launchway_image::Engine;
 use launchway_image::binary::Platform;
 use launchway_image::layout::Parts;
@@ -100,6 +100,24 @@ fn the_program_sees_the_services_environment_and_nothing_else() {
     let reported = format!("{reported:?}");
     assert!(reported.contains("warning: no DSN (w1): set one") && reported.contains("looking"), "{reported}");
     assert!(!reported.contains("value-of-key"), "{reported}");
+}
+
+#[test]
+fn what_fails_after_the_check_is_not_explained_by_its_lines() {
+    let tail = |script: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = Context::for_test(dir.path(), Environment::default());
+        let release = image(&ctx, script, here());
+        ctx.reporter.step_started("deploy", dir.path()).unwrap();
+        let done = run(&ctx, &release, &BTreeMap::new(), &["check"]);
+        ctx.reporter.output("of the service");
+        ctx.reporter.keep_tail();
+        (done.is_ok(), ctx.reporter.step_finished("deploy", Outcome::Failed, 0).tail)
+    };
+    let service = || "of the service".to_owned();
+    assert_eq!(tail("echo looking >&2; echo '[]'"), (true, vec![service()]));
+    let refused = vec!["$ /app check".to_owned(), "looking".to_owned(), service()];
+    assert_eq!(tail("echo looking >&2; exit 1"), (false, refused));
 }
 
 #[test]

@@ -397,7 +397,7 @@ fn a_failure_says_why_without_a_secret() {
         said.starts_with("deploy dep-1 ended as update_failed: the service exited with code 3\n"),
         "{said}"
     );
-    assert!(notes(&ctx).contains("hint: read its last lines"), "{}", notes(&ctx));
+    assert!(notes(&ctx).contains("hint: its last lines may say why"), "{}", notes(&ctx));
     let lines: Vec<String> = ctx
         .reporter
         .events()
