@@ -299,7 +299,7 @@ fn a_service_may_learn_its_port_by_an_argument() {
         "bake = \"60s\"\nport = { arguments = [\"--port\", \"$PORT\"] }",
     );
     let ran = fixture.run(&["rehearse", "--job", "build", "--job", "deploy"]).exits(0);
-    let made_up = "variables generated, because `rehearse.environment` does not set them: CIPHER_KEY";
+    let made_up = "variables generated, because `rehearse.environment` does not set them: CIPHER_KEY, ERRORS_DSN (the fake Sentry's)";
     let ran = ran.says(&["smoke run: up in ", made_up]);
     assert_eq!(
         ran.text().matches("the service listens on all interfaces, at port ").count(),

@@ -175,12 +175,21 @@ impl Fakes {
         reporter.note(format!("Sentry    {}", self.sentry.address()));
         reporter.note("the pipeline runs as on a push to the release branch; nothing leaves this machine");
         Self::announce_machine(config, reporter);
-        for (origin, words) in [
-            (Origin::Environment, "taken from the environment"),
-            (Origin::MadeUp, "generated, because `rehearse.environment` does not set them"),
+        let (mut read, mut generated) = (Vec::new(), Vec::new());
+        for ServiceValue { name, origin, .. } in &self.service {
+            match origin {
+                Origin::Environment => read.push(name.clone()),
+                Origin::MadeUp => generated.push(name.clone()),
+                Origin::Sentry if !config.rehearse.environment.contains_key(name) => {
+                    generated.push(format!("{name} (the fake Sentry's)"));
+                }
+                Origin::Sentry | Origin::Configured => {}
+            }
+        }
+        for (words, names) in [
+            ("taken from the environment", read),
+            ("generated, because `rehearse.environment` does not set them", generated),
         ] {
-            let names = self.service.iter().filter(|value| value.origin == origin);
-            let names: Vec<&str> = names.map(|value| value.name.as_str()).collect();
             if !names.is_empty() {
                 reporter.note(format!("variables {words}: {}", names.join(", ")));
             }
