@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use crate::support::{PROD, SECRET, Sentry, Server, now, sign, take_envelope};
 
-/// A request that waited for Sentry would take two seconds or more; others take milliseconds, or longer on a busy
-/// machine.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// How long every request would take at least if requests waited for a Sentry that hangs.
+const SEND_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a shutdown logs that waited for Sentry in vain.
+const GAVE_UP: &str = "gave up on events that Sentry did not take in 4 s";
 
 /// Starts a server that reports to that Sentry.
 fn server(dsn: &str) -> Server {
@@ -132,19 +133,21 @@ fn a_sentry_that_hangs_delays_nothing() {
     // Accepts connections and never responds.
     let hole = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut server = server(&format!("http://key@{}/42", hole.local_addr().unwrap()));
-    // The first panic of a debug build reads its symbols, which takes a while.
-    raise(&server, "first");
-    let panic = raise(&server, "second");
-    assert!(panic < AT_ONCE, "{panic:?}");
-    let start = Instant::now();
-    assert_eq!(server.get("/").status, 200);
-    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    // One may be slow: the first panic of a debug build reads its symbols, and the machine may be busy.
+    let panics = ["first", "second", "third"].map(|id| raise(&server, id));
+    assert!(panics.iter().min() < Some(&SEND_TIMEOUT), "{panics:?}");
+    let pages = [(); 3].map(|()| {
+        let start = Instant::now();
+        assert_eq!(server.get("/").status, 200);
+        start.elapsed()
+    });
+    assert!(pages.iter().min() < Some(&SEND_TIMEOUT), "{pages:?}");
 
     server.signal(Signal::TERM);
     let (status, time, log) = server.wait();
     assert!(status.success(), "{status}: {log}");
-    assert!(time < Duration::from_secs(8), "{time:?}: {log}");
-    assert!(log.contains("gave up on events that Sentry did not take in 4 s"), "{log}");
+    assert!(time < Duration::from_secs(15), "{time:?}: {log}");
+    assert!(log.contains(GAVE_UP), "{log}");
 }
 
 #[test]
@@ -153,12 +156,10 @@ fn an_absent_sentry_delays_nothing() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut server = server(&format!("http://key@{address}/42"));
     raise(&server, "first");
-    let panic = raise(&server, "second");
-    assert!(panic < AT_ONCE, "{panic:?}");
     assert_eq!(server.get("/").status, 200);
     server.signal(Signal::TERM);
-    let (status, time, log) = server.wait();
-    assert!(status.success() && time < Duration::from_secs(3), "{status} {time:?}: {log}");
+    let (status, _, log) = server.wait();
+    assert!(status.success() && !log.contains(GAVE_UP), "{status}: {log}");
 }
 
 #[test]
@@ -182,8 +183,8 @@ fn a_rate_limit_of_sentry_is_respected() {
     raise(&server, "second");
     raise(&server, "third");
     server.signal(Signal::TERM);
-    let (status, time, log) = server.wait();
-    assert!(status.success() && time < Duration::from_secs(6), "{status} {time:?}: {log}");
+    let (status, _, log) = server.wait();
+    assert!(status.success() && !log.contains(GAVE_UP), "{status}: {log}");
     assert_eq!(requests.try_iter().count(), 0, "sent again within the minute");
 }
 

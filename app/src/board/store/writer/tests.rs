@@ -8,7 +8,7 @@ use crate::board::test_reports::run;
 
 fn writer(folder: &Folder) -> Writer {
     let times =
-        Times { deadline: Duration::from_millis(200), tick: Duration::from_secs(1), settle: Duration::ZERO };
+        Times { deadline: Duration::from_secs(3), tick: Duration::from_secs(1), settle: Duration::ZERO };
     let mut writer = Writer::new(folder.file(), times, Arc::default());
     writer.check();
     writer

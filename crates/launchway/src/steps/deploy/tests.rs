@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::config::SignedPath;
@@ -165,13 +165,14 @@ fn kept(ctx: &Context) -> KeptReleases {
     KeptReleases::new(&ctx.kept(), Secret::new(KEY), "srv-1")
 }
 
+/// Short, but long enough for a busy machine wherever one must not end before its first response.
 fn timings(ctx: &Context) -> Timings {
     Timings {
         poll: Duration::from_millis(3),
         backoff: Duration::from_millis(1),
         settle: Duration::from_millis(60),
-        queue: Duration::from_millis(40),
-        rollback: Duration::from_millis(100),
+        queue: Duration::from_millis(500),
+        rollback: Duration::from_secs(5),
         bake: Duration::from_millis(10),
         ..Timings::of(&ctx.config.deploy)
     }
@@ -344,7 +345,7 @@ fn a_good_deploy_ends_live_and_proved() {
     let reported: Vec<&str> = reported.lines().filter(|line| unmanaged(line).is_none()).collect();
     insta::assert_snapshot!(reported.join("\n"), @"
     service `app`: [app]/
-    deploy dep-busy is update_in_progress: waiting up to 40ms for it to end
+    deploy dep-busy is update_in_progress: waiting up to 500ms for it to end
     deploy dep-busy is update_in_progress: Render finishes it first or cancels it, depending on the workspace's settings
     from [other] (commit beef5678beef)
     to   [digest] (commit 0123456789ab)

@@ -38,10 +38,14 @@ fn a_deploy_that_is_under_way_is_waited_for() {
     let fixture = Fixture::settled();
     fixture.service().add_deploy(&somebodys("dep-orphan", "update_in_progress", THIRD));
     let ctx = fixture.context();
-    let timings = Timings { queue: Duration::from_secs(20), ..timings(&ctx) };
+    let timings = Timings { queue: Duration::from_secs(60), ..timings(&ctx) };
     let deployed = std::thread::scope(|scope| {
         scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(30));
+            // It ends once the wait for it has begun.
+            let end = Instant::now() + Duration::from_secs(30);
+            while !notes(&ctx).contains("dep-orphan") && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             fixture.service().set_status("dep-before", "deactivated");
             fixture.service().set_status("dep-orphan", "live");
         });
@@ -51,7 +55,7 @@ fn a_deploy_that_is_under_way_is_waited_for() {
     assert_eq!(deployed.record.deployment.previous.unwrap().digest, THIRD);
     let reported = notes(&ctx);
     assert!(
-        reported.contains("deploy dep-orphan is update_in_progress: waiting up to 20s for it to end"),
+        reported.contains("deploy dep-orphan is update_in_progress: waiting up to 1m for it to end"),
         "{reported}"
     );
     assert!(!reported.contains("Render finishes it first"), "{reported}");
