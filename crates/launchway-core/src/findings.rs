@@ -13,8 +13,18 @@ pub struct Findings {
     found: Vec<Finding>,
     /// A message whose location follows.
     message: Option<String>,
+    /// The last location, while its details may follow.
+    open: Option<Open>,
     /// The location of a formatting difference, before its unchanged lines.
     diff: Option<(String, u32)>,
+}
+
+/// A location whose message may yet get a lint and a help.
+#[derive(Debug)]
+struct Open {
+    finding: Finding,
+    lint: Option<String>,
+    help: Option<String>,
 }
 
 impl Findings {
@@ -32,25 +42,34 @@ impl Findings {
             self.end_diff();
         }
         if let Some(place) = line.strip_prefix("Diff in ") {
+            self.close();
             self.diff = place_in(root, place);
         } else if let Some(message) = diagnostic(line) {
+            self.close();
             self.message = Some(message.to_owned());
-        } else if let Some(message) = message
-            && !line.is_empty()
-        {
+        } else if line.is_empty() {
+            self.close();
+        } else if let Some(message) = message {
             let text = line.trim_start();
             let place = text.strip_prefix("--> ").or_else(|| text.strip_prefix("::: "));
             match place.and_then(|place| place_in(root, place)) {
-                Some((file, number)) => self.add(Finding::new(file, number, message)),
+                Some((file, number)) => {
+                    let finding = Finding::new(file, number, message);
+                    self.open = Some(Open { finding, lint: None, help: None });
+                }
                 // A macro's code is elsewhere; our own line that calls it follows.
                 None => self.message = Some(message),
             }
+        } else if let Some(open) = &mut self.open {
+            open.lint = open.lint.take().or_else(|| lint(line));
+            open.help = open.help.take().or_else(|| help(line).map(str::to_owned));
         }
     }
 
     /// Returns the locations in order, with their lines as in `root`.
     pub fn into_found(mut self, root: &Path) -> Vec<Finding> {
         self.end_diff();
+        self.close();
         self.found.into_iter().map(|finding| finding.with_source(root)).collect()
     }
 
@@ -58,6 +77,14 @@ impl Findings {
         if let Some((file, line)) = self.diff.take() {
             self.add(Finding::new(file, line, "not formatted: run `cargo fmt --all`"));
         }
+    }
+
+    fn close(&mut self) {
+        let Some(Open { mut finding, lint, help }) = self.open.take() else { return };
+        let lint = lint.map(|lint| format!(" [{lint}]")).unwrap_or_default();
+        let help = help.map(|help| format!("; help: {help}")).unwrap_or_default();
+        finding.message += &(lint + &help);
+        self.add(finding);
     }
 
     fn add(&mut self, finding: Finding) {
@@ -80,6 +107,26 @@ pub fn named(root: &Path, error: &str) -> impl Iterator<Item = Finding> {
 fn diagnostic(line: &str) -> Option<&str> {
     let (level, message) = line.split_once(": ")?;
     (level == "error" || level == "warning" || level.starts_with("error[")).then_some(message)
+}
+
+/// The lint that a note names: clippy links the page of each of its own, and rustc the flag `-D unused-variables` that
+/// made it an error.
+fn lint(line: &str) -> Option<String> {
+    let text = line.trim_start();
+    if let Some(url) = text.strip_prefix("= help: for further information visit ") {
+        return Some(format!("clippy::{}", url.split_once("rust-clippy/")?.1.split_once('#')?.1));
+    }
+    let flag = text.strip_prefix("= note: `-")?;
+    let (name, _) = flag.strip_prefix(['D', 'F', 'W'])?.strip_prefix(' ')?.split_once("` implied by ")?;
+    Some(name.replace('-', "_"))
+}
+
+/// The words of `help: …` on a line of its own, or after the mark below the source.
+fn help(line: &str) -> Option<&str> {
+    let marked = || line.split_once("^ help: ").filter(|(mark, _)| mark.trim_start().starts_with('|'));
+    line.strip_prefix("help: ")
+        .or_else(|| marked().map(|(_, help)| help))
+        .map(|help| help.trim_end_matches(':'))
 }
 
 /// Parses `file:line:column`, and makes the file relative to the root; `None` for a file outside, as in a dependency,
@@ -149,6 +196,41 @@ error: test failed, to rerun pass `-p app --lib`
                 "xtask/src/main.rs:10: mismatched types",
             ]
         );
+    }
+
+    #[test]
+    fn a_lint_has_its_name_and_its_help() {
+        let printed = "\
+error: length comparison to zero
+ --> app/src/lib.rs:2:5
+  |
+2 |     v.len() == 0
+  |     ^^^^^^^^^^^^ help: using `is_empty` is clearer and more explicit: `v.is_empty()`
+  |
+  = help: for further information visit https://rust-lang.github.io/rust-clippy/rust-1.95.0/index.html#len_zero
+  = note: `-D clippy::len-zero` implied by `-D warnings`
+
+error: unused variable: `x`
+ --> app/src/lib.rs:7:9
+  |
+7 |     let x = 1;
+  |         ^
+  |
+  = note: `-D unused-variables` implied by `-D warnings`
+help: if this is intentional, prefix it with an underscore
+  |
+7 |     let _x = 1;
+  |         +
+
+help: of something else
+";
+        let expected = [
+            "app/src/lib.rs:2: length comparison to zero [clippy::len_zero]; help: using `is_empty` is clearer and more \
+             explicit: `v.is_empty()`",
+            "app/src/lib.rs:7: unused variable: `x` [unused_variables]; help: if this is intentional, prefix it with an \
+             underscore",
+        ];
+        assert_eq!(read(printed), expected);
     }
 
     #[test]

@@ -25,7 +25,9 @@ const FAULTS: [Fault; 5] = [
         file: "app/src/main.rs",
         right: "    let listener",
         wrong: "    assert!(port.len() != 0);\n    let listener",
-        reported: &["  at app/src/main.rs:8: length comparison to zero"],
+        reported: &[
+            "  at app/src/main.rs:8: length comparison to zero [clippy::len_zero]; help: using `!is_empty` is clearer",
+        ],
         check: "cargo clippy --workspace",
     },
     Fault {
@@ -61,7 +63,9 @@ fn every_fault_is_named_with_its_place() {
         let ran = fixture.run(&["lint"]).exits(1);
         let (gone, left) = FAULTS.split_at(mended);
         let ran = ran.says(&[
-            &format!("lint: {} of 7 checks failed:\n", left.len()),
+            // Of how many depends on the tools of this machine.
+            &format!("lint: {} of ", left.len()),
+            " checks failed:\n",
             "target/xtask/logs/lint.log",
             "  again  cargo xtask lint\n",
         ]);

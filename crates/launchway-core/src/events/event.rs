@@ -201,11 +201,11 @@ impl Outcome {
 pub struct Finding {
     /// Relative to the workspace root.
     pub file: String,
-    /// 1 is the first line.
+    /// 1 is the first line; 0 stands for the whole file.
     pub line: u32,
     /// What is wrong there.
     pub message: String,
-    /// The line itself, if it could be read.
+    /// The line itself, if it could be read; with a few more if it only opens a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
@@ -221,9 +221,14 @@ impl Finding {
     pub fn with_source(mut self, root: &Path) -> Self {
         let number = usize::try_from(self.line).unwrap_or_default();
         let text = fs_err::read_to_string(root.join(&self.file)).unwrap_or_default();
-        let line = number.checked_sub(1).and_then(|index| text.lines().nth(index));
-        self.source = line.map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty());
+        let lines = number.checked_sub(1).map(|index| text.lines().skip(index));
+        self.source = lines.map(statement).filter(|source| !source.is_empty());
         self
+    }
+
+    /// The file, with the line if it is about one.
+    pub(super) fn place(&self) -> String {
+        if self.line == 0 { self.file.clone() } else { format!("{}:{}", self.file, self.line) }
     }
 
     /// Whether both are about the same line.
@@ -249,8 +254,27 @@ pub struct FailedTest {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.message)
+        write!(f, "{}: {}", self.place(), self.message)
     }
+}
+
+/// The first line; with those that follow, if it ends by opening a call, until that is closed.
+fn statement<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    const MOST: usize = 5;
+
+    let (mut text, mut depth) = (String::new(), 0);
+    for line in lines.take(MOST) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(line.trim_end());
+        depth += line.matches('(').count();
+        depth = depth.saturating_sub(line.matches(')').count());
+        if depth == 0 || !text.lines().next().is_some_and(|first| first.ends_with('(')) {
+            break;
+        }
+    }
+    text
 }
 
 /// Why a step or the whole run failed, and how to go on.

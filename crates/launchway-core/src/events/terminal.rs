@@ -168,6 +168,7 @@ impl Painter<'_> {
             Event::Summary(summary) => self.summary(summary),
             Event::Drill(drilled) => self.drill(drilled),
             Event::Proof(proof) => self.proof(proof),
+            Event::Failed(failed) => self.failed(failed),
             _ => wrap(&self.words(event), self.width, 2),
         };
         self.terminal.relative(text)
@@ -202,7 +203,6 @@ impl Painter<'_> {
             Event::StepFinished { step, outcome, milliseconds } => {
                 format!("  {step} {} in {}\n", self.outcome(*outcome), seconds(*milliseconds))
             }
-            Event::Failed(failed) => self.failed(failed),
             _ => String::new(),
         }
     }

@@ -200,11 +200,9 @@ impl LintPlan {
         if failed.is_empty() {
             return Ok(());
         }
-        Err(Failure::new(
-            Exit::CheckFailed,
-            format!("{} of {} checks failed:\n  {}", failed.len(), self.checks.len(), failed.join("\n  ")),
-        )
-        .into())
+        let ran = self.checks.iter().filter(|check| !matches!(check, Check::Skip { .. })).count();
+        let message = format!("{} of {ran} checks failed:\n  {}", failed.len(), failed.join("\n  "));
+        Err(Failure::new(Exit::CheckFailed, message).into())
     }
 }
 

@@ -139,3 +139,16 @@ fn no_text_of_a_record_holds_a_secret() {
     let expected = serde_json::json!({ "<redacted>": ["x <redacted>", "\\", 12345, { "<redacted>": "<redacted>" }], "end": "" });
     assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), expected, "{shown}");
 }
+
+#[test]
+fn a_place_has_the_statement_that_its_line_begins() {
+    let root = tempfile::tempdir().unwrap();
+    let text = "fn f() {\n    assert!(\n        g(1),\n    );\n    h(\n1,\n2,\n3,\n4,\n5,\n6)\n}\n";
+    fs_err::write(root.path().join("a.rs"), text).unwrap();
+    let source = |line| Finding::new("a.rs", line, "").with_source(root.path()).source;
+    assert_eq!(source(1).as_deref(), Some("fn f() {"));
+    assert_eq!(source(2).as_deref(), Some("    assert!(\n        g(1),\n    );"));
+    assert_eq!(source(5).as_deref(), Some("    h(\n1,\n2,\n3,\n4,"));
+    assert_eq!((source(0), source(99)), (None, None));
+    assert_eq!(Finding::new("a.rs", 0, "not formatted").to_string(), "a.rs: not formatted");
+}

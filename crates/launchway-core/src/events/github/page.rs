@@ -44,9 +44,8 @@ pub(super) fn failure(failed: &Failed) -> String {
     let mut text = format!("#### {}: {}\n\n", inline(step), failed.exit.meaning());
     text.push_str(&fenced("text", failed.message.lines().take(MOST_LINES)));
     for finding in failed.findings.iter().take(MOST_PLACES) {
-        let place = format!("{}:{}", finding.file, finding.line);
         // Writing to a string cannot fail.
-        writeln!(text, "- {} {}", code(&place), inline(&finding.message)).ok();
+        writeln!(text, "- {} {}", code(&finding.place()), inline(&finding.message)).ok();
     }
     if let more @ 1.. = failed.findings.len().saturating_sub(MOST_PLACES) {
         writeln!(text, "- and {more} more: see the log").ok();

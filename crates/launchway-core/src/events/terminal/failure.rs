@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::wrap::{wrap, wrap_command};
 use super::{Painter, live};
 use crate::events::{DeployOutcome, Deployed, Failed, FailedTest, Finding};
 use crate::exit::Exit;
@@ -11,13 +12,16 @@ const MOST_FINDINGS: usize = 6;
 const MOST_TESTS: usize = 3;
 const MOST_LINES: usize = 10;
 const MOST_PRINTED: usize = 5;
+/// A failure's lines wrap this far to the right of their text.
+const HANG: usize = 2;
 
 impl Painter<'_> {
     /// The failure; people read its end first.
     pub(super) fn failed(self, failed: &Failed) -> String {
         let head = failed.step.as_deref().unwrap_or("error");
         let before = if failed.step.is_some() { "\n" } else { "" };
-        let mut text = format!("{before}{}: {}\n", self.paint("31;1", head), indented(&failed.message));
+        let head = format!("{before}{}: {}\n", self.paint("31;1", head), indented(&failed.message));
+        let mut text = self.wrapped_but_diffs(&head);
         for test in failed.tests.iter().take(MOST_TESTS) {
             text.push_str(&self.failed_test(test));
         }
@@ -34,7 +38,7 @@ impl Painter<'_> {
         let findings: Vec<&Finding> =
             failed.findings.iter().filter(|finding| !is_of_a_test(finding)).collect();
         for finding in findings.iter().take(MOST_FINDINGS) {
-            text.extend(["  at ", &finding.to_string(), "\n"]);
+            text.push_str(&self.wrapped(&format!("  at {finding}\n")));
             text.push_str(&self.source(finding));
         }
         if let more @ 1.. = findings.len().saturating_sub(MOST_FINDINGS) {
@@ -48,53 +52,82 @@ impl Painter<'_> {
                 writeln!(text, "  deploy {id} printed").ok();
             }
             for line in last(&failed.tail, MOST_LINES) {
-                text.extend(["    ", line, "\n"]);
+                text.push_str(&self.wrapped(&format!("    {line}\n")));
             }
         }
         let deployment = failed.deployment.as_ref();
         for (name, value) in [
             ("log", failed.log.clone()),
-            ("again", failed.again.clone()),
+            ("again", failed.again.as_deref().map(|command| self.command_after(9, command))),
             ("site", deployment.and_then(Deployed::site)),
             ("next", deployment.and_then(|deployment| deployment.next.clone())),
             ("guide", failed.guide.clone()),
         ] {
             if let Some(value) = value {
-                writeln!(text, "  {name:<6} {value}").ok();
+                let line = format!("  {name:<6} {value}\n");
+                text.push_str(&if name == "again" { line } else { self.wrapped(&line) });
             }
         }
-        writeln!(text, "  {}", exit(failed)).ok();
-        text
+        text + &self.wrapped(&format!("  {}\n", exit(failed)))
+    }
+
+    fn wrapped(self, text: &str) -> String {
+        wrap(text, self.width, HANG)
+    }
+
+    /// A command for a line on which this many columns are taken.
+    fn command_after(self, taken: usize, command: &str) -> String {
+        wrap_command(command, self.width, taken, 2 + HANG)
+    }
+
+    /// The message, wrapped; but a line of a diff that wrapped would look like two.
+    fn wrapped_but_diffs(self, message: &str) -> String {
+        // A diff ends with the message, or where it was cut.
+        let mut is_diff = false;
+        let line = |line: &str| {
+            let text = line.trim_start();
+            is_diff = text.starts_with("@@ -") || is_diff && !text.starts_with("… and ");
+            if is_diff { line.to_owned() } else { self.wrapped(line) }
+        };
+        message.split_inclusive('\n').map(line).collect()
     }
 
     fn failed_test(self, test: &FailedTest) -> String {
         let mut shown = format!("\n  {}\n", self.bold(&test.name));
+        let lines = test.message.lines().count();
         for line in test.message.lines().take(MOST_LINES) {
-            shown.extend(["    ", line, "\n"]);
+            shown.push_str(&self.wrapped(&format!("    {line}\n")));
+        }
+        if let more @ 1.. = lines.saturating_sub(MOST_LINES) {
+            // Writing to a string cannot fail.
+            writeln!(shown, "    … {more} more {}", if more == 1 { "line" } else { "lines" }).ok();
         }
         if let Some(place) = &test.place {
-            writeln!(shown, "  at {}:{}", place.file, place.line).ok();
+            writeln!(shown, "  at {}", place.place()).ok();
             shown.push_str(&self.source(place));
         }
         if !test.output.is_empty() {
             shown.push_str("  printed\n");
         }
         for line in last(&test.output, MOST_PRINTED) {
-            shown.extend(["    ", line, "\n"]);
+            shown.push_str(&self.wrapped(&format!("    {line}\n")));
         }
         if let Some(again) = &test.again {
-            shown.extend(["  alone  ", again, "\n"]);
+            shown.extend(["  alone  ", &self.command_after(9, again), "\n"]);
         }
         shown
     }
 
-    /// The line of the sources that a finding is about.
+    /// The lines of the sources that a finding is about.
     fn source(self, finding: &Finding) -> String {
-        let Some(source) = &finding.source else { return String::new() };
-        let number = format!("{:>6} |", finding.line);
-        // Wrapped, it would look like two lines of the file.
-        let source = live::cut(source, self.width.saturating_sub(number.len() + 1));
-        format!("{} {source}\n", self.paint("2", &number))
+        let lines = (finding.line..).zip(finding.source.as_deref().unwrap_or_default().lines());
+        let line = |(number, line): (u32, &str)| {
+            let number = format!("{number:>6} |");
+            // Wrapped, it would look like two lines of the file.
+            let line = live::cut(line, self.width.saturating_sub(number.len() + 1));
+            format!("{} {line}\n", self.paint("2", &number))
+        };
+        lines.map(line).collect()
     }
 }
 

@@ -232,6 +232,34 @@ fn a_failed_test_stands_alone() {
 }
 
 #[test]
+fn on_a_narrow_screen_a_failure_can_be_copied() {
+    let test = FailedTest {
+        name: "adds".to_owned(),
+        message: (0..12).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n"),
+        place: Some(Finding {
+            source: Some("    assert!(\n        sum == 4,\n    );".to_owned()),
+            ..Finding::new("app/src/lib.rs", 12, "")
+        }),
+        output: Vec::new(),
+        again: Some("cargo test -p app --lib -- --exact tests::adds".to_owned()),
+    };
+    let again = Some("cargo xtask rehearse --job build --job deploy".to_owned());
+    let message = "no match: run `cargo xtask workflow` now\n@@ -1,2 +1,2 @@ jobs: of the whole pipeline\n-    a line that is longer than the screen\n… and 3 more lines".to_owned();
+    let shown = on_screen(40, &Event::Failed(Failed { message, tests: vec![test], again, ..failed() }));
+    for part in [
+        "lint: no match: run `cargo xtask\n",
+        "  @@ -1,2 +1,2 @@ jobs: of the whole pipeline\n",
+        "  -    a line that is longer than the screen\n",
+        "    line 9\n    … 2 more lines\n  at app/src/lib.rs:12\n",
+        "    12 |     assert!(\n    13 |         sum == 4,\n    14 |     );\n",
+        "  alone  cargo test -p app --lib -- \\\n    --exact tests::adds\n",
+        "  again  cargo xtask rehearse --job \\\n    build --job deploy\n",
+    ] {
+        assert!(shown.contains(part), "{part}\n-- is not in\n{shown}");
+    }
+}
+
+#[test]
 fn the_summary_names_what_was_skipped() {
     let row = |job: &str, step: &str, outcome, milliseconds, remark: &str| Row {
         job: job.to_owned(),

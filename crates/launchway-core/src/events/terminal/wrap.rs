@@ -37,6 +37,36 @@ fn wrap_line(line: &str, width: usize, hang: usize) -> String {
     if line.ends_with('\n') { wrapped + "\n" } else { wrapped }
 }
 
+/// A command after `taken` columns of its first line. Each line that it breaks ends with a backslash, and further lines
+/// start at the column `hang`, so that it can be copied into a shell.
+pub(super) fn wrap_command(command: &str, width: usize, taken: usize, hang: usize) -> String {
+    const BREAK: &str = " \\";
+
+    let (mut wrapped, mut column) = (String::new(), taken);
+    for word in arguments(command) {
+        let length = columns(word);
+        if !wrapped.is_empty() && column + 1 + length + BREAK.len() > width {
+            wrapped.extend([BREAK, "\n", &" ".repeat(hang)]);
+            column = hang;
+        } else if !wrapped.is_empty() {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += length;
+    }
+    wrapped
+}
+
+/// The arguments of a command; a space between quotes separates none.
+fn arguments(command: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    command.split(move |c: char| {
+        is_quoted ^= c == '\'';
+        c == ' ' && !is_quoted
+    })
+}
+
 /// The words of a line; a number and its unit are one.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     const UNITS: [&str; 8] = ["B", "kB", "MB", "GB", "ms", "s", "min", "%"];
@@ -61,6 +91,18 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broken_command_can_be_copied() {
+        let command = "cargo test -p app -- --exact a::b";
+        assert_eq!(wrap_command(command, 80, 9, 4), command);
+        assert_eq!(wrap_command(command, 24, 9, 4), "cargo test -p \\\n    app -- --exact \\\n    a::b");
+        let quoted = "cargo nextest run -E 'binary_id(=app) & test(=a)'";
+        assert_eq!(
+            wrap_command(quoted, 30, 9, 4),
+            "cargo nextest run \\\n    -E \\\n    'binary_id(=app) & test(=a)'"
+        );
+    }
 
     #[test]
     fn words_wrap_under_their_text() {
