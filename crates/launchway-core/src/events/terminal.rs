@@ -260,7 +260,7 @@ impl Painter<'_> {
         for Link { what, found, wanted, place } in &proof.links {
             let found =
                 if found == wanted { short_hashes(found) } else { self.paint("31", "does not match") };
-            let (line, place) = (format!("  {what:<16} {found:<24}"), short_hashes(place));
+            let (line, place) = (format!("  {what:<16} {found:<25}"), short_hashes(place));
             // A place is left whole, so that it can be copied: where the screen is narrow it has a line of its own.
             let gap = match live::columns(&line) + 1 + live::columns(&place) {
                 width if width > self.width => format!("\n{:19}", ""),

@@ -84,7 +84,7 @@ pub(crate) fn run(ctx: &Context, name: &str) -> Result<()> {
         if is_alone {
             ctx.reporter.page(format!("\nThe run prints:\n\n{}", printed.trim_matches('\n')));
             let Drilled { expected, observed, .. } = &drilled;
-            ctx.reporter.page(format!("\nexpected  {expected}\nobserved  {observed}\n"));
+            ctx.reporter.page(format!("\nexpected  {expected}\nobserved  {observed}"));
             ctx.reporter.text(HEADING);
         }
         ctx.reporter.emit(Event::Drill(drilled));

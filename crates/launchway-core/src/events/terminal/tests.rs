@@ -173,8 +173,8 @@ fn a_proof_shows_each_link_and_the_one_that_is_broken() {
     let whole = Proof { links: vec![link("built", &digest, &digest), link("on the board", "1-2", "1-2")] };
     assert_eq!(
         plain().text(&Event::Proof(whole)),
-        "\nproof\n  built            sha256:abababababab…     127.0.0.1:1/acme/app:abababababab\n  \
-         on the board     1-2                      127.0.0.1:1/acme/app:abababababab\n\
+        "\nproof\n  built            sha256:abababababab…      127.0.0.1:1/acme/app:abababababab\n  \
+         on the board     1-2                       127.0.0.1:1/acme/app:abababababab\n\
          The image that was built is the one that runs.\n"
     );
     let broken = Proof { links: vec![link("built", &digest, &digest), link("on Render", "", &digest)] };
