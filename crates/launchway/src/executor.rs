@@ -6,6 +6,7 @@ pub(crate) mod preflight;
 pub(crate) mod record;
 mod results;
 mod review;
+mod selection;
 
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -18,13 +19,14 @@ use crate::reuse::github::GitHubRun;
 use crate::reuse::{Key, Memory, Passed};
 use crate::run_state::RunState;
 use crate::table::rule::Trigger;
-use crate::table::{JobId, PIPELINE, StepId};
+use crate::table::{JobId, StepId};
 use crate::turn::Turn;
 use launchway_core::events::{Event, Failed, Outcome, Proof, Row, StepEnd, Summary};
 use launchway_core::exit::{Exit, Reported};
 use plan::{Options, Plan};
 use record::{JobRecord, Record, StepRecord};
 pub(crate) use results::Results;
+use selection::{Selected, select};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -121,39 +123,6 @@ impl Scope {
     }
 }
 
-/// A job that will run, or the reason why not.
-struct Selected {
-    id: JobId,
-    steps: Vec<StepId>,
-    skipped: Option<String>,
-}
-
-fn select(branch: &str, request: &Request) -> Vec<Selected> {
-    let wanted = match &request.scope {
-        Scope::Step(step) => {
-            return vec![Selected { id: step.job(), steps: vec![*step], skipped: None }];
-        }
-        Scope::Jobs(wanted) => wanted,
-    };
-    PIPELINE
-        .iter()
-        .map(|job| {
-            let skipped = if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&job.id)) {
-                Some("not selected by `--job`".to_owned())
-            } else if job.when.allows(branch, &request.trigger) {
-                None
-            } else {
-                Some(format!("runs on {}; this is {}", job.when.words(branch), request.trigger))
-            };
-            Selected { id: job.id, steps: job.steps.to_vec(), skipped }
-        })
-        .collect()
-}
-
-fn skipped(job: JobId, reason: &str) -> Event {
-    Event::JobSkipped { job: job.to_string(), title: job.job().title.to_owned(), reason: reason.to_owned() }
-}
-
 struct Run<'a> {
     ctx: &'a Context,
     request: &'a Request,
@@ -224,7 +193,7 @@ impl Run<'_> {
         let before = self.records.len();
         let skipped = job.skipped.clone().or_else(|| self.blocked(job));
         if let Some(reason) = &skipped {
-            self.ctx.reporter.emit(self::skipped(job.id, reason));
+            self.ctx.reporter.emit(selection::skipped(job.id, reason));
         } else {
             self.ctx
                 .reporter

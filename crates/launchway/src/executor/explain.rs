@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
+use super::Request;
 use super::plan::Plan;
-use super::{Request, Selected, skipped};
+use super::selection::{Selected, skipped};
 use crate::config::Config;
 use crate::context::Context;
 use crate::needs::Need;
