@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(bar(" Downloading [  ] 1/2"), None);
         let mut tests = TestCount::default();
         let mut read = |line| tests.read(line).map(|count| count.to_string());
-        // More executables follow: the number of this one is no total.
+        // Counts the tests of one executable; others follow.
         assert_eq!(read("running 2 tests"), None);
         assert_eq!(read("test a ... ok").unwrap(), "tests 1");
         assert_eq!(read("test result: ok. 2 passed"), None);

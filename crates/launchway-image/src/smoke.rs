@@ -196,7 +196,7 @@ impl<'a> Running<'a> {
         if let Some(status) = self.pause()? {
             let Service { health, settings, .. } = &smoke.service;
             bail!(
-                "it {} before it responded at {health}\n  If it misses a setting, set it in {settings}.",
+                "it {} before it responded at {health}\n  If it lacks a setting, set it in {settings}.",
                 ended(status)
             );
         }

@@ -107,7 +107,7 @@ fn try_out(
         return Ok(());
     }
     let message = "the service is adopted, but its rehearsal does not pass yet\n  \
-        If the program misses a variable: name it in `deploy.environment`, and give it\n  \
+        If the program lacks a variable: name it in `deploy.environment`, and give it\n  \
         a value for this machine in `rehearse.environment`.\n  \
         Then run `cargo xtask rehearse --job build --job deploy`.";
     Err(Failure::new(Exit::CheckFailed, message).into())

@@ -132,7 +132,7 @@ fn a_service_is_adopted_and_rehearsed_without_an_edit() {
     fixture.replace("Cargo.toml", "GREETING = ", "GREETINGS = ");
     fixture.run(&["docker-build"]).exits(1).says(&[
         "GREETING must be set",
-        "If it misses a setting, set it in `[package.metadata.pipeline.rehearse.environment]` in Cargo.toml.",
+        "If it lacks a setting, set it in `[package.metadata.pipeline.rehearse.environment]` in Cargo.toml.",
     ]);
     let again = fixture.run(&["init"]).exits(2);
     again.says(&["already configures a pipeline"]);

@@ -220,7 +220,7 @@ fn whatever_does_not_go_well_fails_the_check() {
     let early = test.fails("echo 'no such setting' >&2; exit 3");
     assert_eq!(
         early,
-        "it exited with 3 before it responded at /healthz\n  If it misses a setting, set it in the settings."
+        "it exited with 3 before it responded at /healthz\n  If it lacks a setting, set it in the settings."
     );
     assert_eq!(test.printed(), ["no such setting"]);
     let late = test.fails(&GOOD.replace("exit 0", "exit 7"));

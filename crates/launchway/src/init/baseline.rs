@@ -114,7 +114,8 @@ fn tried(runner: &Runner, check: &OwnCheck) -> Result<Option<String>> {
     runner.reporter.command(&call.to_string(), &call.short(&runner.folder));
     let status = call.run(&runner.folder, &runner.interrupt, |line| {
         if !line.trim().is_empty() {
-            last = line.trim().chars().take(LONGEST).collect();
+            // It becomes a comment in TOML, which allows no control characters.
+            last = line.trim().chars().filter(|c| !c.is_control()).take(LONGEST).collect();
         }
         runner.reporter.output(line);
     })?;

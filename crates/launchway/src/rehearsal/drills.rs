@@ -42,7 +42,7 @@ pub(crate) fn list(name: &str, is_dirty: bool, reporter: &Reporter) -> Result<()
     let mut text = String::new();
     // The plan of one drill needs no heading.
     if name == "list" {
-        text += "Each drill ends with this exit code and leaves this on Render (image, variables) and in the registry (`latest`):\n\n";
+        text += "How each drill must end: its exit code, the image and variables on Render, and the tag `latest` in the registry\n\n";
     }
     text.extend(drills.into_iter().map(lines));
     reporter.page(text.trim_end());

@@ -16,7 +16,7 @@ const NARROWEST: usize = 10;
 /// Draws the line over the current one. It never wraps.
 pub(super) fn draw(line: &str) -> io::Result<()> {
     let width = width();
-    // The terminal's own `^C` must fit behind it: on a second line it would push the first out of reach.
+    // Room for the `^C` that the terminal echoes: if it wrapped, erasing the line would leave the first row.
     let line = cut(line, width.saturating_sub("^C".len() + 1));
     let erased = erasure(STANDING.load(Ordering::Relaxed), width);
     let line = if width < NARROWEST { String::new() } else { line };

@@ -181,7 +181,7 @@ fn where_nothing_was_live_only_the_variables_are_put_back() {
     fixture.set(&BEFORE_VALUES);
     fixture.looks(["update_failed"]);
     let deployed = deploy(&fixture.context());
-    // The service is as little up as before, which is no reason to look at it now.
+    // Nothing was up before: nobody needs to look at the service now.
     assert_eq!(deployed.facts.is_up, None);
     assert_eq!(deployed.facts.next.as_deref(), Some("fix the cause, then run it again"));
     let said = format!("{:#}", deployed.result.unwrap_err());
